@@ -1,0 +1,109 @@
+"""Every failure a user can meet: a code, what happened, and what to do.
+
+An error's text (`str(error)`) is JSON, because Step Functions hands a failed function's message on as text: the state
+machine, the console and the failure report then read the same `{code, message, fix}`.
+Each `Code` has an entry in docs/runbook.md.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """The stable name of a failure; users search for it, so it is never renamed."""
+
+    # The upload and its run.json
+    UPLOAD_NOT_FOUND = "UPLOAD_NOT_FOUND"
+    UPLOAD_WITHOUT_DATA = "UPLOAD_WITHOUT_DATA"
+    RUN_JSON_INVALID = "RUN_JSON_INVALID"
+    RUN_REFUSED = "RUN_REFUSED"
+    # The data
+    DATASET_REFUSED = "DATASET_REFUSED"
+    # Training
+    TRAINING_FAILED = "TRAINING_FAILED"
+    TRAINING_STOPPED = "TRAINING_STOPPED"
+    TRAINING_OUT_OF_TIME = "TRAINING_OUT_OF_TIME"
+    TRAINING_NO_CAPACITY = "TRAINING_NO_CAPACITY"
+    # The endpoint
+    ENDPOINT_FAILED = "ENDPOINT_FAILED"
+    ENDPOINT_ROLLED_BACK = "ENDPOINT_ROLLED_BACK"
+    ENDPOINT_NAME_TAKEN = "ENDPOINT_NAME_TAKEN"
+    ENDPOINT_ANSWERS_BROKEN = "ENDPOINT_ANSWERS_BROKEN"
+    # AWS itself
+    QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
+    ACCESS_DENIED = "ACCESS_DENIED"
+    REQUEST_INVALID = "REQUEST_INVALID"
+    AWS_UNAVAILABLE = "AWS_UNAVAILABLE"
+    # The run as a whole
+    RUN_ABORTED = "RUN_ABORTED"
+    RUN_TIMED_OUT = "RUN_TIMED_OUT"
+    INTERNAL_ERROR = "INTERNAL_ERROR"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing wrong with a run, found before anything was spent.
+
+    `field` is the dotted path of the run.json field it concerns ("training.instance_type"), or "" for the upload as a whole.
+    """
+
+    code: str
+    field: str
+    message: str
+    fix: str
+
+
+class FineTuningError(Exception):
+    """A failure with a code, an explanation and a way out.
+
+    Subclasses exist where the state machine or a caller must tell one kind from another by name.
+    """
+
+    def __init__(
+        self, code: str, message: str, fix: str, *, field: str = "", findings: Sequence[Finding] = ()
+    ) -> None:
+        self.code = code
+        self.message = message
+        self.fix = fix
+        self.field = field
+        self.findings = tuple(findings)
+        super().__init__(json.dumps(self.as_dict(), ensure_ascii=False))
+
+    def as_dict(self) -> dict[str, object]:
+        """`{code, message, fix}`, with `field` and `findings` where there are any."""
+        error: dict[str, object] = {"code": str(self.code), "message": self.message, "fix": self.fix}
+        if self.field:
+            error["field"] = self.field
+        if self.findings:
+            error["findings"] = [asdict(finding) for finding in self.findings]
+        return error
+
+
+class RunRefused(FineTuningError):
+    """The preflight found something wrong: all findings at once, nothing spent."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        first = findings[0]
+        more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+        super().__init__(Code.RUN_REFUSED, first.message + more, first.fix, findings=findings)
+
+
+class DatasetRefused(FineTuningError):
+    """The data cannot be trained on: too many bad lines, nothing usable, or not a data file at all."""
+
+    def __init__(self, message: str, fix: str) -> None:
+        super().__init__(Code.DATASET_REFUSED, message, fix)
+
+
+class TrainingFailed(FineTuningError):
+    """The training job ended without a model."""
+
+
+class EndpointFailed(FineTuningError):
+    """The endpoint did not come into service, or does not answer as it should."""
+
+
+class TransientAwsError(FineTuningError):
+    """AWS asked us to try again later; the state machine does, by this name."""

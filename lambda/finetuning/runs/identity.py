@@ -1,0 +1,58 @@
+"""Which run an upload is: the same upload, delivered twice, is the same run."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from finetuning.errors import Code, FineTuningError
+
+MAX_NAME = 24
+"""Characters of an upload's name kept in a run id: names made from it must fit SageMaker's 63."""
+
+DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".txt", ".parquet")
+
+
+@dataclass(frozen=True)
+class Upload:
+    """The object whose arrival started a run. `version_id` is S3's; every upload of a key has its own."""
+
+    bucket: str
+    key: str
+    version_id: str
+
+    @property
+    def folder(self) -> str | None:
+        """`runs/<name>/` for an upload with a run.json, None for a single file in the inbox."""
+        parts = self.key.split("/")
+        return "/".join(parts[:2]) + "/" if len(parts) == 3 and parts[0] == "runs" and parts[2] == "run.json" else None
+
+    @property
+    def name(self) -> str:
+        """What the user called it, cut to lower-case letters, digits and single hyphens."""
+        if self.folder:
+            stem = self.key.split("/")[1]
+        elif self.key.startswith("inbox/") and self.key.count("/") == 1:
+            stem = data_stem(self.key)
+        else:
+            raise FineTuningError(
+                Code.UPLOAD_NOT_FOUND,
+                f"s3://{self.bucket}/{self.key} is neither inbox/<name>.<ext> nor runs/<name>/run.json.",
+                "Put one data file under inbox/, or a folder under runs/ with its run.json last.",
+            )
+        slug = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:MAX_NAME].strip("-")
+        return slug or "run"
+
+    @property
+    def run_id(self) -> str:
+        """`<name>-<8 hex>`; the digest is of bucket, key and version, so it never depends on a clock."""
+        digest = hashlib.sha256("\n".join((self.bucket, self.key, self.version_id)).encode()).hexdigest()
+        return f"{self.name}-{digest[:8]}"
+
+
+def data_stem(key: str) -> str:
+    """The file's name without its data suffix and `.gz`: `inbox/faq.jsonl.gz` → `faq`."""
+    name = PurePosixPath(key).name
+    for suffix in (".gz", *DATA_SUFFIXES):
+        name = name.removesuffix(suffix)
+    return name

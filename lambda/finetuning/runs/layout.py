@@ -1,0 +1,70 @@
+"""Where a run's files lie in the artifacts bucket."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RunLayout:
+    """Keys of one run, all under `runs/<run-id>/`; prefixes end in `/`."""
+
+    run_id: str
+
+    @property
+    def root(self) -> str:
+        return f"runs/{self.run_id}/"
+
+    @property
+    def claim(self) -> str:
+        """Written once, on condition that it is not there: whose execution owns the run."""
+        return self.root + "claim.json"
+
+    @property
+    def request(self) -> str:
+        return self.root + "run.json"
+
+    @property
+    def plan(self) -> str:
+        return self.root + "plan.json"
+
+    @property
+    def status(self) -> str:
+        return self.root + "status.json"
+
+    @property
+    def dataset_report(self) -> str:
+        return self.root + "dataset.json"
+
+    @property
+    def report_page(self) -> str:
+        return self.root + "report.html"
+
+    @property
+    def evaluation(self) -> str:
+        return self.root + "evaluation.json"
+
+    @property
+    def prompts(self) -> str:
+        """Held-out prompts with their references, for the evaluation."""
+        return self.root + "evaluation/prompts.jsonl"
+
+    @property
+    def train(self) -> str:
+        """The `training` channel: the data file and template.json, nothing else."""
+        return self.root + "dataset/train/"
+
+    @property
+    def validation(self) -> str:
+        return self.root + "dataset/validation/"
+
+    @property
+    def shards(self) -> str:
+        return self.root + "shards/"
+
+    @property
+    def training_output(self) -> str:
+        """`S3OutputPath` of the training job; the execution role may write here and nowhere else."""
+        return self.root + "training/"
+
+    def model_artifact(self, training_job: str) -> str:
+        """Prefix of the tuned model; JumpStart writes it uncompressed."""
+        return f"{self.training_output}{training_job}/output/model/"

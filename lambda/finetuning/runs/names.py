@@ -1,0 +1,34 @@
+"""Names of what a run makes in SageMaker. They derive from the run, so a repeated step asks for the same thing."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Names:
+    """Every name of one run; each fits SageMaker's pattern and its 63 characters."""
+
+    prefix: str
+    run_id: str
+    endpoint_name: str | None = None
+    """The user's name for the endpoint (run.json `endpoint.name`), without the prefix."""
+
+    def training_job(self, attempt: int) -> str:
+        """One job per attempt; attempts differ by instance type after a capacity error."""
+        return f"{self.prefix}-{self.run_id}" + (f"-{attempt}" if attempt else "")
+
+    @property
+    def model(self) -> str:
+        return f"{self.prefix}-{self.run_id}"
+
+    @property
+    def endpoint_config(self) -> str:
+        return self.model
+
+    @property
+    def endpoint(self) -> str:
+        return f"{self.prefix}-{self.endpoint_name or self.run_id}"
+
+    @property
+    def base(self) -> str:
+        """Model, configuration and endpoint of the temporary base model that answers are compared with."""
+        return f"{self.model}-base"
