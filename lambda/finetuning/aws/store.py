@@ -1,0 +1,86 @@
+"""A run's JSON documents in the artifacts bucket."""
+
+from typing import Any, TypeVar
+
+from botocore.exceptions import ClientError
+from pydantic import BaseModel
+
+from finetuning.aws.clients import client
+from finetuning.aws.faults import error_code, explained
+from finetuning.errors import Code, FineTuningError
+from finetuning.settings import settings
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class RunStore:
+    """Reads and writes whole documents. Every write is encrypted with the stage's key.
+
+    Raises `FineTuningError` (see `aws.faults`) when S3 refuses.
+    """
+
+    def __init__(self, s3: Any, bucket: str, kms_key_arn: str) -> None:
+        self._s3 = s3
+        self.bucket = bucket
+        self._encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_arn}
+
+    def read(self, key: str) -> bytes | None:
+        """The document's bytes, or None where there is none."""
+        with explained(f"read s3://{self.bucket}/{key}"):
+            try:
+                body: bytes = self._s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+            except ClientError as error:
+                if error_code(error) in ("NoSuchKey", "404"):
+                    return None
+                raise
+        return body
+
+    def write(self, key: str, body: bytes, content_type: str = "application/json") -> None:
+        with explained(f"write s3://{self.bucket}/{key}"):
+            self._s3.put_object(
+                Bucket=self.bucket, Key=key, Body=body, ContentType=content_type, **self._encryption
+            )
+
+    def load(self, key: str, model: type[M]) -> M:
+        """The document as `model`; an absent one is an error, for an earlier step should have written it."""
+        body = self.read(key)
+        if body is None:
+            raise FineTuningError(
+                Code.INTERNAL_ERROR,
+                f"s3://{self.bucket}/{key} is missing.",
+                "Something removed the run's files while it went on. Upload the data again.",
+            )
+        return model.model_validate_json(body)
+
+    def save(self, key: str, model: BaseModel) -> None:
+        self.write(key, model.model_dump_json(indent=2).encode())
+
+    def claim(self, key: str, body: bytes) -> bytes:
+        """Writes the document unless there is one; returns what lies there now: `body`, or the earlier one."""
+        with explained(f"claim s3://{self.bucket}/{key}"):
+            try:
+                self._s3.put_object(
+                    Bucket=self.bucket,
+                    Key=key,
+                    Body=body,
+                    ContentType="application/json",
+                    IfNoneMatch="*",
+                    **self._encryption,
+                )
+            except ClientError as error:
+                # 409: another put of the same key is under way, and wins.
+                if error_code(error) not in (
+                    "PreconditionFailed",
+                    "ConditionalRequestConflict",
+                    "412",
+                    "409",
+                ):
+                    raise
+            else:
+                return body
+        return self.read(key) or body
+
+
+def run_store() -> RunStore:
+    """The artifacts bucket of this function's stage."""
+    return RunStore(client("s3"), settings().artifacts_bucket, settings().kms_key_arn)

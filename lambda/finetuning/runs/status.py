@@ -1,0 +1,97 @@
+"""What a run tells the world while it goes on: status.json."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class RunState(StrEnum):
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    ABORTED = "aborted"
+
+    @property
+    def is_final(self) -> bool:
+        return self is not RunState.RUNNING
+
+
+class Event(BaseModel):
+    """Something that happened, in one line. `step` is the state's name in the state machine."""
+
+    time: datetime
+    step: str
+    message: str
+
+
+class Metric(BaseModel):
+    """One value the training job reported, under the name its specification gives it."""
+
+    name: str
+    value: float
+    time: datetime
+
+
+class Check(BaseModel):
+    """One line of the preflight's table. `ok` is None where it could not be checked; `message` then says why."""
+
+    check: str
+    ok: bool | None
+    message: str
+    code: str = ""
+    field: str = ""
+    fix: str = ""
+
+
+class Cost(BaseModel):
+    """Training money in USD: predicted before it starts, and billed seconds × hourly rate afterwards."""
+
+    estimate_usd: float | None = None
+    actual_usd: float | None = None
+    assumptions: list[str] = Field(default_factory=list)
+
+
+class RunStatus(BaseModel):
+    """status.json. `error` is `{code, message, fix}`, with `findings` where the preflight refused."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    run_id: str
+    state: RunState = RunState.RUNNING
+    step: str = ""
+    execution_arn: str = ""
+    started_at: datetime
+    updated_at: datetime
+    events: list[Event] = Field(default_factory=list)
+    checks: list[Check] = Field(default_factory=list)
+    links: dict[str, str] = Field(default_factory=dict)
+    """Title → console URL."""
+    cost: Cost = Field(default_factory=Cost)
+    progress: str = ""
+    metrics: list[Metric] = Field(default_factory=list)
+    training_job: str = ""
+    endpoint: str = ""
+    error: dict[str, Any] | None = None
+
+    @classmethod
+    def begin(cls, run_id: str, now: datetime) -> Self:
+        return cls(run_id=run_id, started_at=now, updated_at=now)
+
+    def with_event(self, step: str, message: str, now: datetime, **changes: Any) -> Self:
+        """A copy with the event added and `changes` made. A repeated message is not repeated in the list."""
+        last = self.events[-1] if self.events else None
+        repeated = last is not None and (last.step, last.message) == (step, message)
+        events = (
+            self.events
+            if repeated or not message
+            else [*self.events, Event(time=now, step=step, message=message)]
+        )
+        return self.model_copy(update={"step": step, "updated_at": now, "events": events, **changes})
+
+    def with_metrics(self, seen: list[Metric]) -> Self:
+        """A copy that also holds those of `seen` that are new; a job shows only each metric's last value."""
+        known = {(metric.name, metric.time, metric.value) for metric in self.metrics}
+        new = [metric for metric in seen if (metric.name, metric.time, metric.value) not in known]
+        return self.model_copy(update={"metrics": [*self.metrics, *new]})
