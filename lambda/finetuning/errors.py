@@ -46,7 +46,7 @@ class Code(StrEnum):
 class Finding:
     """One thing wrong with a run, found before anything was spent.
 
-    `field` is the dotted path of the run.json field it concerns ("training.instance_type"), or "" for the upload as a whole.
+    `field` is the dotted path of the run.json field it concerns ("training.instance_type"), "" for the whole upload.
     """
 
     code: str
@@ -61,9 +61,7 @@ class FineTuningError(Exception):
     Subclasses exist where the state machine or a caller must tell one kind from another by name.
     """
 
-    def __init__(
-        self, code: str, message: str, fix: str, *, field: str = "", findings: Sequence[Finding] = ()
-    ) -> None:
+    def __init__(self, code: str, message: str, fix: str, *, field: str = "", findings: Sequence[Finding] = ()) -> None:
         self.code = code
         self.message = message
         self.fix = fix

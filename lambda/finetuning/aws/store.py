@@ -37,9 +37,7 @@ class RunStore:
 
     def write(self, key: str, body: bytes, content_type: str = "application/json") -> None:
         with explained(f"write s3://{self.bucket}/{key}"):
-            self._s3.put_object(
-                Bucket=self.bucket, Key=key, Body=body, ContentType=content_type, **self._encryption
-            )
+            self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type, **self._encryption)
 
     def load(self, key: str, model: type[M]) -> M:
         """The document as `model`; an absent one is an error, for an earlier step should have written it."""

@@ -1,4 +1,4 @@
-"""What every handler has in common: JSON logs with the run's id, a metric for failures, a trace, explained AWS faults."""
+"""What every handler has in common: JSON logs with the run's id, metrics, a trace, explained AWS faults."""
 
 from collections.abc import Callable
 from functools import wraps

@@ -83,11 +83,7 @@ class RunStatus(BaseModel):
         """A copy with the event added and `changes` made. A repeated message is not repeated in the list."""
         last = self.events[-1] if self.events else None
         repeated = last is not None and (last.step, last.message) == (step, message)
-        events = (
-            self.events
-            if repeated or not message
-            else [*self.events, Event(time=now, step=step, message=message)]
-        )
+        events = self.events if repeated or not message else [*self.events, Event(time=now, step=step, message=message)]
         return self.model_copy(update={"step": step, "updated_at": now, "events": events, **changes})
 
     def with_metrics(self, seen: list[Metric]) -> Self:
