@@ -1,0 +1,169 @@
+"""SageMaker's control plane, as the workflow needs it: every call may be repeated.
+
+The names of things derive from the run, so a step that runs twice finds what it made the first time. "Already exists" is
+success when the thing carries the run's tag, and an error when somebody else made it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from finetuning.aws.clients import client
+from finetuning.aws.faults import error_code, explained
+from finetuning.errors import Code, FineTuningError
+
+RUN_TAG = "finetune:run-id"
+Request = Mapping[str, Any]
+
+
+def _says(error: ClientError, *codes_or_words: str) -> bool:
+    """SageMaker has no error code of its own for most of "exists" and "is not there": its words have to tell."""
+    message = str(error.response.get("Error", {}).get("Message", "")).lower()
+    return any(word == error_code(error) or word.lower() in message for word in codes_or_words)
+
+
+def _is_taken(error: ClientError) -> bool:
+    return _says(error, "ResourceInUse", "already existing", "already exists")
+
+
+def _is_absent(error: ClientError) -> bool:
+    return _says(error, "ResourceNotFound", "could not find", "does not exist", "requested resource not found")
+
+
+@contextmanager
+def _unless_absent() -> Iterator[None]:
+    """Lets a deletion pass when there is nothing to delete."""
+    try:
+        yield
+    except ClientError as error:
+        if not _is_absent(error):
+            raise
+
+
+class SageMaker:
+    """Creates, describes and deletes. Raises the typed errors of `aws.faults`."""
+
+    def __init__(self, sagemaker: Any) -> None:
+        self._api = sagemaker
+
+    def create_training_job(self, request: Request) -> str:
+        """Starts the job, or finds it started by this run; returns its ARN."""
+        return self._create("training_job", "TrainingJob", request)
+
+    def create_model(self, request: Request) -> str:
+        return self._create("model", "Model", request)
+
+    def create_endpoint_config(self, request: Request) -> str:
+        return self._create("endpoint_config", "EndpointConfig", request)
+
+    def deploy_endpoint(self, request: Request, deployment_config: Request) -> None:
+        """Creates the endpoint, or updates one of ours that serves an earlier run under the same name.
+
+        The update is blue/green: the earlier model answers until the new one is healthy, else it stays.
+        """
+        name, config = request["EndpointName"], request["EndpointConfigName"]
+        live = self.describe_endpoint(name)
+        if live is None:
+            with explained(f"create the endpoint {name}"):
+                self._api.create_endpoint(**request)
+        elif live["EndpointConfigName"] != config:
+            if "finetune:created-by" not in self.tags(live["EndpointArn"]):
+                raise FineTuningError(
+                    Code.ENDPOINT_NAME_TAKEN,
+                    f"An endpoint {name} exists that this project did not make.",
+                    "Choose another endpoint.name in run.json, or delete that endpoint.",
+                )
+            with explained(f"update the endpoint {name}"):
+                self._api.update_endpoint(
+                    EndpointName=name, EndpointConfigName=config, DeploymentConfig=deployment_config
+                )
+                self._api.add_tags(ResourceArn=live["EndpointArn"], Tags=request["Tags"])
+
+    def describe_training_job(self, name: str) -> dict[str, Any] | None:
+        return self._describe(self._api.describe_training_job, TrainingJobName=name)
+
+    def describe_endpoint(self, name: str) -> dict[str, Any] | None:
+        return self._describe(self._api.describe_endpoint, EndpointName=name)
+
+    def tags(self, arn: str) -> dict[str, str]:
+        with explained(f"read the tags of {arn}"):
+            pages = self._api.get_paginator("list_tags").paginate(ResourceArn=arn)
+            return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
+
+    def endpoints(self, prefix: str) -> Iterator[dict[str, Any]]:
+        """The endpoints whose name starts with the prefix, as ListEndpoints describes them."""
+        with explained("list the endpoints"):
+            for page in self._api.get_paginator("list_endpoints").paginate(NameContains=prefix):
+                yield from (e for e in page["Endpoints"] if e["EndpointName"].startswith(prefix))
+
+    def training_jobs(self, prefix: str, status: str) -> Iterator[str]:
+        """Names of the jobs in that status whose name starts with the prefix."""
+        with explained("list the training jobs"):
+            pages = self._api.get_paginator("list_training_jobs").paginate(NameContains=prefix, StatusEquals=status)
+            for page in pages:
+                for job in page["TrainingJobSummaries"]:
+                    if job["TrainingJobName"].startswith(prefix):
+                        yield job["TrainingJobName"]
+
+    def stop_training_job(self, name: str) -> bool:
+        """Stops the job if it runs; False where there is none, or it has ended."""
+        job = self.describe_training_job(name)
+        if job is None or job["TrainingJobStatus"] != "InProgress":
+            return False
+        with explained(f"stop the training job {name}"):
+            self._api.stop_training_job(TrainingJobName=name)
+        return True
+
+    def delete_endpoint(self, name: str) -> bool:
+        """Deletes the endpoint and the configuration it has; False where there was none. The model stays."""
+        live = self.describe_endpoint(name)
+        if live is None:
+            return False
+        with explained(f"delete the endpoint {name}"), _unless_absent():
+            self._api.delete_endpoint(EndpointName=name)
+        self.delete_endpoint_config(live["EndpointConfigName"])
+        return True
+
+    def delete_endpoint_config(self, name: str) -> None:
+        with explained(f"delete the endpoint configuration {name}"), _unless_absent():
+            self._api.delete_endpoint_config(EndpointConfigName=name)
+
+    def delete_model(self, name: str) -> None:
+        """Deletes the entry in SageMaker; the artefact in S3 stays."""
+        with explained(f"delete the model {name}"), _unless_absent():
+            self._api.delete_model(ModelName=name)
+
+    def _create(self, kind: str, noun: str, request: Request) -> str:
+        name = request[f"{noun}Name"]
+        with explained(f"create the {kind.replace('_', ' ')} {name}"):
+            try:
+                return str(getattr(self._api, f"create_{kind}")(**request)[f"{noun}Arn"])
+            except ClientError as error:
+                if not _is_taken(error):
+                    raise
+        described = self._describe(getattr(self._api, f"describe_{kind}"), **{f"{noun}Name": name}) or {}
+        arn = str(described.get(f"{noun}Arn", ""))
+        ours = next(tag["Value"] for tag in request["Tags"] if tag["Key"] == RUN_TAG)
+        if not arn or self.tags(arn).get(RUN_TAG) != ours:
+            raise FineTuningError(
+                Code.REQUEST_INVALID,
+                f"A {kind.replace('_', ' ')} named {name} exists that this run did not make.",
+                "Delete it, or upload the data again: a new upload has a name of its own.",
+            )
+        return arn
+
+    @staticmethod
+    def _describe(describe: Callable[..., dict[str, Any]], **name: str) -> dict[str, Any] | None:
+        with explained(f"look up {next(iter(name.values()))}"):
+            try:
+                return describe(**name)
+            except ClientError as error:
+                if _is_absent(error):
+                    return None
+                raise
+
+
+def sagemaker() -> SageMaker:
+    return SageMaker(client("sagemaker"))
