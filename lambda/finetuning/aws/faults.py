@@ -24,7 +24,7 @@ TRANSIENT = frozenset(
         "503",
     }
 )
-"""Error codes after which the same request may succeed: those of botocore's standard retry mode, S3's and SageMaker's."""
+"""Error codes after which the same request may succeed: botocore's own list, S3's and SageMaker's."""
 
 QUOTA = frozenset({"ResourceLimitExceeded", "ServiceQuotaExceededException", "LimitExceededException"})
 DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"})

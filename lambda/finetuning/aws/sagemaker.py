@@ -1,11 +1,12 @@
 """SageMaker's control plane, as the workflow needs it: every call may be repeated.
 
-The names of things derive from the run, so a step that runs twice finds what it made the first time. "Already exists" is
-success when the thing carries the run's tag, and an error when somebody else made it.
+The names of things derive from the run, so a step that runs twice finds what it made the first time. "Already exists"
+is success when the thing carries the run's tag, and an error when somebody else made it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -15,6 +16,8 @@ from finetuning.aws.faults import error_code, explained
 from finetuning.errors import Code, FineTuningError
 
 RUN_TAG = "finetune:run-id"
+OWNER_TAG = "finetune:created-by"
+VARIANT_NAME = "AllTraffic"
 Request = Mapping[str, Any]
 
 
@@ -69,7 +72,7 @@ class SageMaker:
             with explained(f"create the endpoint {name}"):
                 self._api.create_endpoint(**request)
         elif live["EndpointConfigName"] != config:
-            if "finetune:created-by" not in self.tags(live["EndpointArn"]):
+            if OWNER_TAG not in self.tags(live["EndpointArn"]):
                 raise FineTuningError(
                     Code.ENDPOINT_NAME_TAKEN,
                     f"An endpoint {name} exists that this project did not make.",
@@ -92,6 +95,14 @@ class SageMaker:
             pages = self._api.get_paginator("list_tags").paginate(ResourceArn=arn)
             return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
 
+    def tag_endpoint(self, name: str, tags: Mapping[str, str]) -> None:
+        live = self.describe_endpoint(name)
+        if live is not None:
+            with explained(f"tag the endpoint {name}"):
+                self._api.add_tags(
+                    ResourceArn=live["EndpointArn"], Tags=[{"Key": key, "Value": tags[key]} for key in tags]
+                )
+
     def endpoints(self, prefix: str) -> Iterator[dict[str, Any]]:
         """The endpoints whose name starts with the prefix, as ListEndpoints describes them."""
         with explained("list the endpoints"):
@@ -106,6 +117,12 @@ class SageMaker:
                 for job in page["TrainingJobSummaries"]:
                     if job["TrainingJobName"].startswith(prefix):
                         yield job["TrainingJobName"]
+
+    def models(self, prefix: str) -> Iterator[str]:
+        """Names of the models whose name starts with the prefix."""
+        with explained("list the models"):
+            for page in self._api.get_paginator("list_models").paginate(NameContains=prefix):
+                yield from (m["ModelName"] for m in page["Models"] if m["ModelName"].startswith(prefix))
 
     def stop_training_job(self, name: str) -> bool:
         """Stops the job if it runs; False where there is none, or it has ended."""
@@ -163,6 +180,24 @@ class SageMaker:
                 if _is_absent(error):
                     return None
                 raise
+
+
+def invocations(endpoint: str, since: datetime, until: datetime) -> float:
+    """How often the endpoint was asked in that time; no data point means never."""
+    with explained(f"read the invocations of {endpoint}"):
+        points = client("cloudwatch").get_metric_statistics(
+            Namespace="AWS/SageMaker",
+            MetricName="Invocations",
+            Dimensions=[
+                {"Name": "EndpointName", "Value": endpoint},
+                {"Name": "VariantName", "Value": VARIANT_NAME},
+            ],
+            StartTime=since,
+            EndTime=until,
+            Period=60,
+            Statistics=["Sum"],
+        )["Datapoints"]
+    return float(sum(point["Sum"] for point in points))
 
 
 def sagemaker() -> SageMaker:

@@ -16,8 +16,8 @@ SHORTEST_WAIT, LONGEST_WAIT = 2, 180
 def wait_seconds(elapsed_seconds: float) -> int:
     """Seconds until the next look: a twentieth of the time already waited.
 
-    So a job of a minute is seen to end within seconds, and the longest one (100 h) takes about 2,100 polls: at nine history
-    events each, that stays below the 25,000 that one execution may have.
+    So a job of a minute is seen to end within seconds, and the longest one (100 h) takes about 2,100 polls: at nine
+    history events each, that stays below the 25,000 that one execution may have.
     """
     return max(SHORTEST_WAIT, min(LONGEST_WAIT, math.ceil(elapsed_seconds / 20)))
 
@@ -76,7 +76,7 @@ def training_progress(job: Mapping[str, Any], now: datetime) -> TrainingProgress
             raise TrainingFailed(
                 Code.TRAINING_FAILED,
                 f"The training job {name} failed: {reason or detail or 'SageMaker gave no reason'}",
-                "Read the job's log (linked in status.json); the reason above usually names the line of the training script.",
+                "Read the job's log (linked in status.json); the reason usually names the line of the training script.",
             )
         case "Stopped" if job.get("SecondaryStatus") == "MaxRuntimeExceeded":
             raise TrainingFailed(
@@ -109,7 +109,7 @@ def endpoint_outcome(endpoint: Mapping[str, Any], expected_config: str) -> Outco
         case "InService":
             raise EndpointFailed(
                 Code.ENDPOINT_ROLLED_BACK,
-                f"The endpoint {name} went back to {endpoint['EndpointConfigName']}; the new model is not serving. {reason}",
+                f"The endpoint {name} rolled back to {endpoint['EndpointConfigName']} ; the new model does not serve.",
                 "The earlier model still answers. Read the endpoint's log for why the new one did not become healthy.",
             )
         case "Creating" | "Updating" | "RollingBack" | "SystemUpdating":
@@ -118,5 +118,5 @@ def endpoint_outcome(endpoint: Mapping[str, Any], expected_config: str) -> Outco
             raise EndpointFailed(
                 Code.ENDPOINT_FAILED,
                 f"The endpoint {name} is {status}: {reason}",
-                "Read the endpoint's log; a larger endpoint.instance_type in run.json often mends a model that does not load.",
+                "Read the endpoint's log; where the model does not load, a larger endpoint.instance_type helps.",
             )

@@ -1,0 +1,105 @@
+# One entry for everything a person or CI runs. `make help` lists it.
+PYTHON ?= python3
+EXAMPLE ?= chat
+MODEL ?= smollm2
+KEEP ?=
+FILE ?=
+SECONDS ?= 600
+
+BIN := .venv/bin
+EMULATOR := .rehearsal/emulator
+TRAINER := .rehearsal/trainer
+PIP := -m pip install --quiet --disable-pip-version-check
+# Off Linux wheels on disk, plain `torch` is a CUDA build of gigabytes: use PyTorch's CPU builds where they can be reached.
+CPU_BUILDS = $(shell curl -sfI -m 5 -o /dev/null https://download.pytorch.org/whl/cpu/ && echo --extra-index-url https://download.pytorch.org/whl/cpu)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
+
+## --- set-up: each environment is made once, and again when its list of packages changes -------------------------------
+
+.venv/.deploy: requirements.txt lambda/requirements.txt
+	@echo "Setting up the project's environment …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python $(PIP) -r requirements.txt
+	@touch $@
+
+.venv/.dev: .venv/.deploy requirements-dev.txt
+	@echo "Setting up the tools of the test suites …"
+	@$(BIN)/python $(PIP) -r requirements-dev.txt
+	@touch $@
+
+node_modules/.ready: package.json
+	@echo "Setting up the CDK CLI …"
+	@npm install --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(EMULATOR)/.ready: requirements-rehearsal.txt lambda/requirements.txt
+	@echo "Setting up the emulated AWS …"
+	@test -x $(EMULATOR)/bin/python || $(PYTHON) -m venv $(EMULATOR)
+	@$(EMULATOR)/bin/python $(PIP) -r requirements-rehearsal.txt -r lambda/requirements.txt
+	@touch $@
+
+$(TRAINER)/.ready: requirements-trainer.txt
+	@echo "Setting up the stand-in trainer (PyTorch on the CPU) …"
+	@test -x $(TRAINER)/bin/python || $(PYTHON) -m venv $(TRAINER)
+	@$(TRAINER)/bin/python $(PIP) $(CPU_BUILDS) -r requirements-trainer.txt
+	@$(TRAINER)/bin/python -m rehearsal.trainer.weights
+	@touch $@
+
+.PHONY: setup setup-tests
+setup: ## Make everything a rehearsal needs
+	@$(MAKE) --no-print-directory -j2 .venv/.deploy node_modules/.ready $(EMULATOR)/.ready $(TRAINER)/.ready
+setup-tests: ## Make what the fast suites need
+	@$(MAKE) --no-print-directory -j2 .venv/.dev node_modules/.ready
+
+## --- the two commands -------------------------------------------------------------------------------------------------
+
+.PHONY: rehearse
+rehearse: setup ## The whole product on this machine: EXAMPLE=chat|instruction|domain_adaptation MODEL=smollm2|tiny FILE=… KEEP=1
+	@$(BIN)/python -m rehearsal run --example $(EXAMPLE) --model $(MODEL) $(if $(FILE),--file $(FILE)) $(if $(KEEP),--keep)
+
+.PHONY: test
+test: setup-tests ## The fast suites: pure logic, requests, templates, workflow
+	@$(BIN)/pytest tests/unit tests/contract tests/infra tests/workflow -n 2
+
+## --- the rest ---------------------------------------------------------------------------------------------------------
+
+.PHONY: test-rehearsal test-trainer
+test-rehearsal: setup setup-tests ## The end-to-end suite on the emulated AWS
+	@$(BIN)/pytest tests/rehearsal
+test-trainer: $(TRAINER)/.ready ## The stand-in trainer and server, with the tiny model
+	@$(TRAINER)/bin/python -m pytest tests/trainer
+
+.PHONY: lint types imports format synth check
+lint: setup-tests
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+types: setup-tests
+	@$(BIN)/mypy
+imports: setup-tests
+	@PYTHONPATH=lambda:. $(BIN)/lint-imports
+format: setup-tests ## Format the code
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+synth: setup-tests ## Write the templates of both stages to cdk.out, checked by cdk-nag
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npx cdk synth --quiet --all -c stage=dev --output cdk.out/dev
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npx cdk synth --quiet --all -c stage=prod --output cdk.out/prod
+check: ## Everything CI runs
+	@$(MAKE) --no-print-directory setup setup-tests
+	@$(MAKE) --no-print-directory lint types imports synth
+	@$(MAKE) --no-print-directory test test-trainer test-rehearsal
+
+.PHONY: bench-data fuzz verify-aws down clean
+bench-data: setup ## Speed and memory of the data preparation, as a ratio to orjson
+	@$(BIN)/python -m benchmarks.bench_data
+fuzz: setup-tests ## Random and broken data for SECONDS=600
+	@PYTHONPATH=lambda:. $(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+verify-aws: .venv/.deploy ## With credentials: check every unverified fact that reading can check; starts nothing
+	@$(BIN)/python -m cli verify-aws
+down: ## Stop a rehearsal left up with KEEP=1
+	@$(BIN)/python -m rehearsal down
+clean: ## Remove what was built, environments included
+	rm -rf .venv .rehearsal node_modules cdk.out build

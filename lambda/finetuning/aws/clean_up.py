@@ -1,0 +1,34 @@
+"""Takes back what a run made and nobody will use: running jobs, temporary endpoints, endpoints that never served."""
+
+from finetuning.aws.sagemaker import SageMaker
+from finetuning.errors import Code, FineTuningError
+from finetuning.runs.expiry import TTL_TAG
+from finetuning.runs.names import Names
+
+
+def remove_half_made(sagemaker: SageMaker, names: Names) -> list[str]:
+    """Returns what was done, a line each. May be repeated. The tuned model and its artefact always stay."""
+    done = [
+        f"Stopped the training job {job}"
+        for job in list(sagemaker.training_jobs(names.training_job(0), "InProgress"))
+        if sagemaker.stop_training_job(job)
+    ]
+    done += _remove_endpoint(sagemaker, names.base)
+    sagemaker.delete_endpoint_config(names.base)
+    sagemaker.delete_model(names.base)
+    live = sagemaker.describe_endpoint(names.endpoint)
+    # Under a name of the user's, an earlier run's model may be serving: that one is not ours to take.
+    if live and live["EndpointStatus"] != "InService" and live["EndpointConfigName"] == names.endpoint_config:
+        done += _remove_endpoint(sagemaker, names.endpoint)
+    return done
+
+
+def _remove_endpoint(sagemaker: SageMaker, name: str) -> list[str]:
+    try:
+        return [f"Deleted the endpoint {name}"] if sagemaker.delete_endpoint(name) else []
+    except FineTuningError as error:
+        if error.code != Code.REQUEST_INVALID:
+            raise
+    # SageMaker may refuse while the endpoint is still being made. With no time left to live, the sweeper takes it.
+    sagemaker.tag_endpoint(name, {TTL_TAG: "0"})
+    return [f"The endpoint {name} cannot be deleted yet; the sweeper will"]

@@ -1,0 +1,59 @@
+"""Clean-up, when an execution was aborted, timed out or failed: nothing goes on costing money without a run behind it."""
+
+import json
+
+from finetuning.aws.clean_up import remove_half_made
+from finetuning.aws.notifications import notify
+from finetuning.aws.sagemaker import sagemaker
+from finetuning.aws.status_board import read_status, record
+from finetuning.aws.store import RunStore, run_store
+from finetuning.errors import Code, FineTuningError
+from finetuning.handlers.step import Payload, logger, step
+from finetuning.runs.identity import Upload
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.names import Names
+from finetuning.runs.plan import RunPlan
+from finetuning.runs.status import RunState
+from finetuning.settings import settings
+
+STATE = "CleanUp"
+
+
+@step
+def handler(event: Payload) -> Payload:
+    """EventBridge's "Step Functions Execution Status Change" → `{done: [what was taken back, …]}`."""
+    detail = event["detail"]
+    upload = Upload(**{name: json.loads(detail["input"])[name] for name in ("bucket", "key", "version_id")})
+    run_id, store = upload.run_id, run_store()
+    logger.append_keys(run_id=run_id)
+    if not _owns(store, run_id, detail["executionArn"]):
+        return {"done": []}
+    done = remove_half_made(sagemaker(), _names(store, run_id))
+    for line in done:
+        record(store, run_id, STATE, line)
+    if not read_status(store, run_id).state.is_final:
+        _tell(store, run_id, detail["status"])
+    return {"done": done}
+
+
+def _owns(store: RunStore, run_id: str, execution_arn: str) -> bool:
+    """A second delivery's execution ends without a run of its own; the run belongs to whoever claimed it."""
+    claim = store.read(RunLayout(run_id).claim)
+    return claim is not None and json.loads(claim).get("execution_arn") == execution_arn
+
+
+def _names(store: RunStore, run_id: str) -> Names:
+    plan = store.read(RunLayout(run_id).plan)
+    return Names(settings().prefix, run_id) if plan is None else RunPlan.model_validate_json(plan).names
+
+
+def _tell(store: RunStore, run_id: str, execution_status: str) -> None:
+    aborted = execution_status == "ABORTED"
+    error = FineTuningError(
+        Code.RUN_ABORTED if aborted else Code.RUN_TIMED_OUT,
+        f"The execution was {'aborted' if aborted else 'ended by its time limit'}; its training job was stopped.",
+        "Upload the data again to start over.",
+    ).as_dict()
+    state = RunState.ABORTED if aborted else RunState.FAILED
+    record(store, run_id, STATE, str(error["message"]), state=state, error=error)
+    notify(settings().topic_arn, f"Run {run_id}: {state}", f"{error['message']} {error['fix']}")

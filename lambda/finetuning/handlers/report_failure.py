@@ -1,0 +1,44 @@
+"""ReportFailure: says what went wrong and what to do, and takes back what the run had half made."""
+
+from finetuning.aws.clean_up import remove_half_made
+from finetuning.aws.notifications import notify
+from finetuning.aws.report import write_report
+from finetuning.aws.sagemaker import sagemaker
+from finetuning.aws.status_board import record
+from finetuning.aws.store import run_store
+from finetuning.handlers.step import Payload, logger, step
+from finetuning.runs.failures import read_failure
+from finetuning.runs.identity import Upload
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.names import Names
+from finetuning.runs.plan import RunPlan
+from finetuning.runs.status import RunState
+from finetuning.settings import settings
+
+
+@step
+def handler(event: Payload) -> Payload:
+    """`{bucket, key, version_id, execution_arn, state, error: {Error, Cause}}` → `{code, message}` for the Fail state."""
+    upload = Upload(event["bucket"], event["key"], event["version_id"])
+    run_id, store, failure = upload.run_id, run_store(), read_failure(event["state"], event["error"])
+    logger.append_keys(run_id=run_id)
+    plan = store.read(RunLayout(run_id).plan)
+    names = Names(settings().prefix, run_id) if plan is None else RunPlan.model_validate_json(plan).names
+    for line in remove_half_made(sagemaker(), names):
+        record(store, run_id, "ReportFailure", line)
+    record(
+        store,
+        run_id,
+        event["state"],
+        failure["message"],
+        state=RunState.FAILED,
+        error=failure,
+        execution_arn=event["execution_arn"],
+    )
+    write_report(store, run_id)
+    notify(
+        settings().topic_arn,
+        f"Run {run_id} failed: {failure['code']}",
+        f"{failure['message']}\n\nWhat to do: {failure['fix']}\n\ns3://{store.bucket}/{RunLayout(run_id).report_page}",
+    )
+    return {"code": failure["code"], "message": failure["message"]}

@@ -1,0 +1,29 @@
+"""ReportSuccess: the run is over; where its model answers, and the report page."""
+
+from finetuning.aws.notifications import notify
+from finetuning.aws.report import write_report
+from finetuning.aws.status_board import record
+from finetuning.aws.store import run_store
+from finetuning.handlers.step import Payload, step
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.plan import RunPlan
+from finetuning.runs.status import RunState
+from finetuning.settings import settings
+
+STATE = "ReportSuccess"
+
+
+@step
+def handler(event: Payload) -> Payload:
+    """`{run_id}` → `{}`."""
+    run_id, store = event["run_id"], run_store()
+    plan = store.load(RunLayout(run_id).plan, RunPlan)
+    message = f"The endpoint {plan.names.endpoint} answers" if plan.endpoint.deploy else "The tuned model is ready"
+    record(store, run_id, STATE, message, state=RunState.SUCCEEDED)
+    write_report(store, run_id)
+    notify(
+        settings().topic_arn,
+        f"Run {run_id} succeeded",
+        f"{message}.\n\nReport: s3://{store.bucket}/{RunLayout(run_id).report_page}",
+    )
+    return {}

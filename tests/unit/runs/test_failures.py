@@ -1,0 +1,38 @@
+"""What went wrong, read back from a Catch."""
+
+import json
+
+from finetuning.errors import Code, DatasetRefused, Finding, RunRefused
+from finetuning.runs.failures import read_failure
+
+
+def caught(error: Exception) -> dict[str, str]:
+    """What Step Functions hands to a Catch when a Python function raises."""
+    cause = {"errorMessage": str(error), "errorType": type(error).__name__, "stackTrace": []}
+    return {"Error": type(error).__name__, "Cause": json.dumps(cause)}
+
+
+def test_a_typed_failure_keeps_its_code_message_and_fix() -> None:
+    failure = read_failure("FinishDataset", caught(DatasetRefused("line 7 is not JSON", "Mend it.")))
+    assert failure == {"code": Code.DATASET_REFUSED, "message": "line 7 is not JSON", "fix": "Mend it."}
+
+
+def test_a_refusal_keeps_all_its_findings() -> None:
+    findings = [Finding("EULA", "accept_eula", "not accepted", "accept"), Finding("TASK", "task", "planned", "chat")]
+    failure = read_failure("PlanRun", caught(RunRefused(findings)))
+    assert [finding["code"] for finding in failure["findings"]] == ["EULA", "TASK"]
+
+
+def test_a_defect_is_told_as_it_came() -> None:
+    failure = read_failure("StartTraining", caught(KeyError("dialog")))
+    assert failure["code"] == Code.INTERNAL_ERROR
+    assert "KeyError: 'dialog'" in failure["message"]
+
+
+def test_a_step_that_ran_out_of_time_is_not_called_a_defect() -> None:
+    cause = json.dumps({"errorMessage": "2026-01-01 Task timed out after 900.00 seconds"})
+    assert read_failure("PrepareShard", {"Error": "Lambda.Unknown", "Cause": cause})["code"] == Code.RUN_TIMED_OUT
+
+
+def test_a_cause_that_is_no_json_is_kept() -> None:
+    assert "Worker died" in read_failure("PrepareShard", {"Error": "States.TaskFailed", "Cause": "Worker died"})["message"]
