@@ -1,4 +1,4 @@
-"""Clean-up, when an execution was aborted, timed out or failed: nothing goes on costing money without a run behind it."""
+"""Clean-up after an execution that was aborted, timed out or failed: nothing costs money without a run behind it."""
 
 import json
 

@@ -26,7 +26,7 @@ def handler(event: Payload) -> Payload:
         raise EndpointFailed(
             Code.ENDPOINT_FAILED,
             f"The endpoint {name} is gone.",
-            "Somebody deleted it while the run waited for it. The tuned model is kept: upload again, or deploy it by hand.",
+            "Somebody deleted it while the run waited. The tuned model is kept: upload again, or deploy it by hand.",
         )
     outcome = endpoint_outcome(endpoint, config)
     record(store, run_id, STATE, f"{name}: {endpoint['EndpointStatus']}")

@@ -30,7 +30,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
             _remove(sagemaker(), settings().prefix + "-", context)
             for bucket in event["ResourceProperties"].get("EmptyBuckets", []):
                 _empty(bucket)
-    except Exception as error:  # CloudFormation must hear of every failure
+    except Exception as error:  # noqa: BLE001  # CloudFormation must hear of every failure
         logger.exception("What the runs created could not be removed")
         status, reason = "FAILED", f"{error} Destroy the stack again to go on."
     _answer(event, status, reason)

@@ -18,7 +18,7 @@ from finetuning.settings import settings
 
 @step
 def handler(event: Payload) -> Payload:
-    """`{bucket, key, version_id, execution_arn, state, error: {Error, Cause}}` → `{code, message}` for the Fail state."""
+    """`{bucket, key, version_id, execution_arn, state, error: {Error, Cause}}` → the Fail state's `{code, message}`."""
     upload = Upload(event["bucket"], event["key"], event["version_id"])
     run_id, store, failure = upload.run_id, run_store(), read_failure(event["state"], event["error"])
     logger.append_keys(run_id=run_id)

@@ -1,0 +1,28 @@
+"""Unit tests never leave the process: AWS is moto's, and its credentials are nobody's."""
+
+from collections.abc import Iterator
+
+import pytest
+from moto import mock_aws
+
+from finetuning.aws.clients import client
+from finetuning.settings import settings
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An empty AWS account in us-east-1."""
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        client.cache_clear()
+        settings.cache_clear()
+        yield
+    client.cache_clear()
+    settings.cache_clear()
