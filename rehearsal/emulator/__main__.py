@@ -1,0 +1,117 @@
+"""Runs the emulated AWS until it is told to stop: `python -m rehearsal.emulator --port 4566 --state DIR …`.
+
+It listens on 127.0.0.1 only. SIGTERM, SIGINT and, with `--with-parent`, the end of the process that started it, end it and
+everything it started.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+
+def main() -> None:
+    arguments = _arguments()
+    state = arguments.state.resolve()
+    (state / "tmp").mkdir(parents=True, exist_ok=True)
+    # The emulator reads its environment while it is imported.
+    os.environ.update(
+        BIND_HOST="127.0.0.1",
+        MINISTACK_HOST="127.0.0.1",
+        GATEWAY_PORT=str(arguments.port),
+        MINISTACK_REGION=arguments.region,
+        AWS_DEFAULT_REGION=arguments.region,
+        AWS_ENDPOINT_URL=f"http://127.0.0.1:{arguments.port}",
+        AWS_EC2_METADATA_DISABLED="true",
+        IOT_MTLS_ENABLED="0",
+        SFTP_ENABLED="0",
+        SFN_WAIT_SCALE=str(arguments.wait_scale),
+        TMPDIR=str(state / "tmp"),
+        PYTHONDONTWRITEBYTECODE="1",
+    )
+    os.environ.pop("PYTHONPATH", None)  # or the checkout could be imported by functions
+    from ministack import app as ministack
+    from ministack.core import lambda_runtime
+
+    from rehearsal.emulator import children, extensions, permissions
+    from rehearsal.emulator.world import World
+
+    world = World(
+        endpoint=os.environ["AWS_ENDPOINT_URL"],
+        region=arguments.region,
+        state=state,
+        project=Path.cwd(),
+        trainer_python=arguments.trainer_python.absolute(),
+        base_model=arguments.base_model.absolute(),
+    )
+    extensions.install(world)
+    application = _with_controls(permissions.checked(ministack.app), world)
+    try:
+        asyncio.run(_serve(application, arguments.port, os.getppid() if arguments.with_parent else None))
+    finally:
+        children.end_all()
+        lambda_runtime.reset()
+        shutil.rmtree(state / "tmp", ignore_errors=True)
+        os._exit(0)  # threads of unfinished executions must not hold the process
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m rehearsal.emulator", description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--state", type=Path, required=True, help="folder for what jobs, endpoints and functions write")
+    parser.add_argument("--trainer-python", type=Path, required=True, help="interpreter of the trainer's environment")
+    parser.add_argument("--base-model", type=Path, required=True, help="folder of the model that stands in for Llama")
+    parser.add_argument("--region", default="us-east-1")
+    parser.add_argument("--wait-scale", type=float, default=1.0, help="factor on the state machine's waits")
+    parser.add_argument("--with-parent", action="store_true", help="end when the parent process ends")
+    return parser.parse_args()
+
+
+async def _serve(application: Any, port: int, parent: int | None) -> None:
+    from hypercorn.asyncio import serve
+    from hypercorn.config import Config
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+    async def until_told() -> None:
+        while not stop.is_set() and (parent is None or os.getppid() == parent):
+            await asyncio.sleep(0.2)
+
+    config = Config()
+    config.bind = [f"127.0.0.1:{port}"]
+    config.keep_alive_timeout = 75
+    config.graceful_timeout = 1
+    config.accesslog = None
+    await serve(application, config, shutdown_trigger=until_told)
+
+
+def _with_controls(application: Callable[..., Awaitable[None]], world: Any) -> Callable[..., Awaitable[None]]:
+    """Adds the rehearsal's own address: POST and DELETE /_rehearsal/faults."""
+
+    async def answer(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "http" or scope["path"] != "/_rehearsal/faults":
+            await application(scope, receive, send)
+            return
+        status, said = 204, b""
+        if scope["method"] == "DELETE":
+            world.faults.clear()
+        else:
+            try:
+                world.faults.inject(json.loads((await receive())["body"]))
+            except (KeyError, ValueError) as error:
+                status, said = 400, str(error).encode()
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": said})
+
+    return answer
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Service Quotas and the Price List, of which the emulator has none: as much as the product asks of them.
+
+Every quota is one invented account's; no price here is AWS's of today. What is rehearsed is how they are read.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+Answer = tuple[int, dict[str, str], bytes]
+
+QUOTAS = {
+    "ml.g5.2xlarge": 4, "ml.g5.4xlarge": 4, "ml.g5.12xlarge": 4, "ml.g5.24xlarge": 2, "ml.g5.48xlarge": 2,
+    "ml.g6.12xlarge": 2, "ml.g6.48xlarge": 2, "ml.g4dn.12xlarge": 2, "ml.p3dn.24xlarge": 1, "ml.p4d.24xlarge": 1,
+    "ml.p5.48xlarge": 1,
+}  # fmt: skip
+"""Instances of each type this account may run, for each of the uses."""
+
+USD_PER_HOUR = {
+    "ml.g5.2xlarge": 1.52, "ml.g5.4xlarge": 2.03, "ml.g5.12xlarge": 7.09, "ml.g5.24xlarge": 10.18, "ml.g5.48xlarge": 20.36,
+    "ml.g6.12xlarge": 5.75, "ml.g6.48xlarge": 16.69, "ml.g4dn.12xlarge": 4.89, "ml.p3dn.24xlarge": 35.89,
+    "ml.p4d.24xlarge": 37.69, "ml.p5.48xlarge": 113.07,
+}  # fmt: skip
+"""Plausible prices."""
+
+_USES = {"training job usage": "Training", "endpoint usage": "Hosting"}
+
+
+def _quotas() -> Iterator[dict[str, Any]]:
+    for number, (instance_type, value) in enumerate(QUOTAS.items()):
+        for use_number, use in enumerate(_USES):
+            yield {
+                "ServiceCode": "sagemaker",
+                "ServiceName": "Amazon SageMaker",
+                "QuotaCode": f"L-{use_number}{number:07X}",
+                "QuotaName": f"{instance_type} for {use}",
+                "Value": float(value),
+                "Unit": "None",
+                "Adjustable": True,
+                "GlobalQuota": False,
+            }
+
+
+def _list_quotas(request: dict[str, Any]) -> dict[str, Any]:
+    return {"Quotas": list(_quotas()) if request.get("ServiceCode") == "sagemaker" else []}
+
+
+def _get_quota(request: dict[str, Any]) -> dict[str, Any]:
+    for quota in _quotas():
+        if quota["QuotaCode"] == request.get("QuotaCode"):
+            return {"Quota": quota}
+    raise KeyError("NoSuchResourceException")
+
+
+def _products(request: dict[str, Any]) -> dict[str, Any]:
+    """Products as the Price List gives them: JSON documents as text, narrowed by TERM_MATCH filters."""
+    wanted = {item["Field"]: item["Value"] for item in request.get("Filters", [])}
+    return {"PriceList": [json.dumps(p) for p in _price_list() if _matches(p["product"]["attributes"], wanted)]}
+
+
+def _price_list() -> Iterator[dict[str, Any]]:
+    for instance_type, price in USD_PER_HOUR.items():
+        for component in _USES.values():
+            sku = f"{component}{instance_type}".upper().replace(".", "")
+            attributes = {
+                "servicecode": "AmazonSageMaker",
+                "instanceName": instance_type,
+                "instanceType": f"{instance_type}-{component}",
+                "instancetype": f"{instance_type}-{component}",
+                "component": component,
+                "platoinstancename": instance_type,
+                "platoinstancetype": component,
+                "regionCode": "us-east-1",
+                "usagetype": f"USE1-{'Train' if component == 'Training' else 'Host'}:{instance_type}",
+            }
+            dimension = {"unit": "Hrs", "pricePerUnit": {"USD": f"{price:.10f}"}, "description": "rehearsed price"}
+            terms = {"OnDemand": {f"{sku}.T": {"sku": sku, "priceDimensions": {f"{sku}.T.D": dimension}}}}
+            product = {"sku": sku, "productFamily": "ML Instance", "attributes": attributes}
+            yield {"product": product, "serviceCode": "AmazonSageMaker", "terms": terms}
+
+
+def _matches(attributes: dict[str, str], wanted: dict[str, str]) -> bool:
+    """The region is left out of the comparison: the rehearsal's prices are the same everywhere."""
+    fields = {field: value for field, value in wanted.items() if field not in {"regionCode", "location"}}
+    return all(attributes.get(field) == value for field, value in fields.items())
+
+
+_OPERATIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "ListServiceQuotas": _list_quotas,
+    "ListAWSDefaultServiceQuotas": _list_quotas,
+    "GetServiceQuota": _get_quota,
+    "GetProducts": _products,
+}
+
+
+async def handle_request(
+    method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any]
+) -> Answer:
+    """The emulator's interface of a service."""
+    operation = headers.get("x-amz-target", "").rpartition(".")[2]
+    kind = {"Content-Type": "application/x-amz-json-1.1"}
+    try:
+        return 200, kind, json.dumps(_OPERATIONS[operation](json.loads(body or b"{}"))).encode()
+    except KeyError as missing:
+        code = str(missing.args[0]) if operation in _OPERATIONS else "UnknownOperationException"
+        return 400, kind, json.dumps({"__type": code, "message": f"{operation}: {code}"}).encode()

@@ -1,0 +1,67 @@
+"""What reaches EventBridge: S3's events as AWS sends them, with faults; SageMaker's, which the emulator knows nothing of."""
+
+import contextvars
+import json
+from collections.abc import Callable
+from typing import Any
+
+from ministack.services import eventbridge, s3
+
+from rehearsal.emulator.faults import Fault, Faults
+
+_version_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("version_id", default=None)
+
+
+def install(faults: Faults) -> None:
+    """Adds the object's version to S3's events (AWS sends it, the emulator does not), and lets events fail."""
+    fire, dispatch = s3._fire_s3_event, eventbridge._dispatch_event
+
+    def fire_with_version(*args: Any, **kwargs: Any) -> None:
+        token = _version_id.set(kwargs.get("version_id"))
+        try:
+            fire(*args, **kwargs)
+        finally:
+            _version_id.reset(token)
+
+    def dispatch_once_or_not(event: dict[str, Any], *rest: Any) -> None:
+        for _ in range(_deliveries(event, faults)):
+            dispatch(event, *rest)
+
+    s3._fire_s3_event, eventbridge._dispatch_event = fire_with_version, dispatch_once_or_not
+
+
+def _deliveries(event: dict[str, Any], faults: Faults) -> int:
+    if event.get("Source") != "aws.s3":
+        return 1
+    detail = json.loads(event["Detail"])
+    if version := _version_id.get():
+        detail["object"]["version-id"] = version
+        event["Detail"] = json.dumps(detail)
+    key = detail["object"]["key"]
+    if faults.take(Fault.EVENT_LOST, key):
+        return 0
+    return 2 if faults.take(Fault.EVENT_DUPLICATED, key) else 1
+
+
+def training_job_changed(description: dict[str, Any]) -> None:
+    """Publishes SageMaker's "Training Job State Change"."""
+    members = ("TrainingJobName", "TrainingJobArn", "TrainingJobStatus", "SecondaryStatus", "FailureReason")
+    _publish("SageMaker Training Job State Change", description["TrainingJobArn"], description, members)
+
+
+def endpoint_changed(description: dict[str, Any]) -> None:
+    """Publishes SageMaker's "Endpoint State Change"."""
+    members = ("EndpointName", "EndpointArn", "EndpointConfigName", "EndpointStatus", "FailureReason")
+    _publish("SageMaker Endpoint State Change", description["EndpointArn"], description, members)
+
+
+def _publish(kind: str, arn: str, description: dict[str, Any], members: tuple[str, ...]) -> None:
+    entry = {
+        "Source": "aws.sagemaker",
+        "DetailType": kind,
+        "Detail": json.dumps({member: description[member] for member in members if member in description}),
+        "Resources": [arn],
+    }
+    eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
+
+

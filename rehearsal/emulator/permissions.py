@@ -1,0 +1,73 @@
+"""IAM, for the calls made by functions and by SageMaker's jobs: a missing permission fails the rehearsal.
+
+The emulator evaluates policies only when it is started with AUTH=true, and then for every caller; the CDK's own calls do
+not survive that. Here the switch is one per request: on for the sessions made below for a function's or a job's role, off
+for everyone else.
+
+What is thereby not rehearsed: the CDK's deployment roles, and the roles of EventBridge, Scheduler and Step Functions,
+whose deliveries happen inside the emulator. Endpoint, key and bucket policies are evaluated as far as the emulator does.
+"""
+
+import contextvars
+import hashlib
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ministack import app as ministack
+from ministack.core import lambda_runtime
+from ministack.services import sts
+
+_enforced = contextvars.ContextVar("enforced", default=False)
+_role_keys: set[str] = set()
+_ACCESS_KEY = re.compile(rb"Credential=(\w+)/")
+
+
+class _PerRequest:
+    """Takes the place of the emulator's global switch, which it only ever asks for its truth."""
+
+    def __bool__(self) -> bool:
+        return _enforced.get()
+
+
+def install() -> None:
+    """Makes functions call with their role's session, and the emulator evaluate it."""
+    if not isinstance(ministack.AUTH, bool):
+        raise RuntimeError("the emulator's AUTH switch is no longer a module-wide flag")
+    ministack.AUTH = _PerRequest()
+    lambda_runtime.execution_credentials = _function_credentials
+
+
+def checked(application: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """The ASGI application, with the switch set for each request by who signed it."""
+
+    async def answer(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        header = dict(scope.get("headers") or []).get(b"authorization", b"")
+        key = _ACCESS_KEY.search(header)
+        _enforced.set(bool(key) and key.group(1).decode() in _role_keys)
+        await application(scope, receive, send)
+
+    return answer
+
+
+def role_session(role_arn: str, session_name: str = "SageMaker") -> tuple[str, str, str]:
+    """Access key, secret key and token of a session of the role. The same for the same role and name."""
+    account = role_arn.split(":")[4]
+    digest = hashlib.sha256(f"{role_arn}:{session_name}".encode()).hexdigest()
+    key, secret, token = f"ASIA{digest[:16].upper()}", digest, digest[::-1]
+    sts.register_session(
+        key,
+        {
+            "Arn": f"arn:aws:sts::{account}:assumed-role/{role_arn.rsplit('/', 1)[-1]}/{session_name}",
+            "UserId": f"{role_arn.rsplit('/', 1)[-1]}:{session_name}",
+            "SecretAccessKey": secret,
+            "SessionToken": token,
+        },
+    )
+    _role_keys.add(key)
+    return key, secret, token
+
+
+def _function_credentials(config: dict[str, Any]) -> dict[str, str]:
+    key, secret, token = role_session(config["Role"], config["FunctionName"][:64])
+    return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": token}

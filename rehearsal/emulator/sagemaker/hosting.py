@@ -1,0 +1,272 @@
+"""Models, endpoint configurations and endpoints, served by the stand-in server.
+
+A model whose data lies in JumpStart's private bucket is served by the local base model; any other by its artefact.
+Not rehearsed: instances, the serving image and its environment, autoscaling, more than one variant.
+"""
+
+import contextlib
+import json
+import socket
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rehearsal.emulator import children, events
+from rehearsal.emulator.faults import Fault
+from rehearsal.emulator.sagemaker import checks
+from rehearsal.emulator.sagemaker.errors import Refused, invalid
+from rehearsal.emulator.world import ACCOUNT, World
+
+_READY_SECONDS = 180
+_ANSWER_SECONDS = 60
+"""SageMaker gives a container 60 seconds to answer an invocation."""
+
+
+class Catalogue:
+    """Named things of one kind that are made once: models, or endpoint configurations."""
+
+    def __init__(self, world: World, noun: str, arn_kind: str, words: str) -> None:
+        self._world, self._noun, self._kind, self._words = world, noun, arn_kind, words
+        self._things: dict[str, dict[str, Any]] = {}
+
+    def add(self, request: dict[str, Any]) -> dict[str, Any]:
+        name = request[f"{self._noun}Name"]
+        arn = self._world.arn(self._kind, name)
+        if name in self._things:
+            raise invalid(f'Cannot create already existing {self._words} "{arn}".')
+        kept = {key: value for key, value in request.items() if key != "Tags"}
+        self._things[name] = {**kept, f"{self._noun}Arn": arn, "CreationTime": datetime.now(UTC)}
+        return {f"{self._noun}Arn": arn}
+
+    def get(self, request: dict[str, Any]) -> dict[str, Any]:
+        name = request[f"{self._noun}Name"]
+        if name not in self._things:
+            raise invalid(f'Could not find {self._words} "{self._world.arn(self._kind, name)}".')
+        return self._things[name]
+
+    def remove(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.get(request)
+        del self._things[request[f"{self._noun}Name"]]
+        return {}
+
+    def summaries(self) -> list[dict[str, Any]]:
+        members = (f"{self._noun}Name", f"{self._noun}Arn", "CreationTime")
+        return [{member: thing[member] for member in members} for thing in self._things.values()]
+
+
+class _Server:
+    """One stand-in server: a process on a free port of 127.0.0.1."""
+
+    def __init__(self, world: World, name: str, model_folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.log = world.state / "endpoints" / f"{name}-{self.port}.log"
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        command = (
+            world.trainer_python, "-m", "rehearsal.trainer.serve",
+            "--model-dir", model_folder, "--port", str(self.port),
+        )  # fmt: skip
+        with self.log.open("w") as log:
+            self.process: subprocess.Popen[str] = children.start(command, world.project, log)
+
+    def wait_until_ready(self) -> None:
+        """Raises `RuntimeError` with the end of the log when the server ends, or is not ready in time."""
+        deadline = time.monotonic() + _READY_SECONDS
+        while self.process.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ping", timeout=5):
+                return
+            time.sleep(0.1)
+        raise RuntimeError(self.log.read_text()[-500:] or "no answer to /ping")
+
+    def stop(self) -> None:
+        children.end(self.process)
+
+
+class _Endpoint:
+    """One endpoint: what DescribeEndpoint answers, and the server behind it."""
+
+    def __init__(self, world: World, request: dict[str, Any]) -> None:
+        now = datetime.now(UTC)
+        self.name = str(request["EndpointName"])
+        self.server: _Server | None = None
+        self.description: dict[str, Any] = {
+            "EndpointName": self.name,
+            "EndpointArn": world.arn("endpoint", self.name),
+            "EndpointConfigName": request["EndpointConfigName"],
+            "EndpointStatus": "Creating",
+            "CreationTime": now,
+            "LastModifiedTime": now,
+        }
+
+    def enter(self, status: str, **changes: Any) -> None:
+        self.description |= {"EndpointStatus": status, "LastModifiedTime": datetime.now(UTC), **changes}
+        events.endpoint_changed(self.description)
+
+
+class Hosting:
+    """The models, configurations and endpoints of the account."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.models = Catalogue(world, "Model", "model", "model")
+        self.configs = Catalogue(world, "EndpointConfig", "endpoint-config", "endpoint configuration")
+        self._endpoints: dict[str, _Endpoint] = {}
+
+    def create_model(self, request: dict[str, Any]) -> dict[str, Any]:
+        checks.role_can_be_assumed(self._world, request.get("ExecutionRoleArn", ""))
+        checks.network_exists(self._world, request.get("VpcConfig"))
+        source = _model_source(request)
+        if not source["S3Uri"].endswith("/"):
+            raise invalid(f"S3Uri {source['S3Uri']} of an uncompressed model must end in a forward slash.")
+        accepted = source.get("ModelAccessConfig", {}).get("AcceptEula", False)
+        checks.gated_object_opens(self._world, source["S3Uri"], accepted, "ModelAccessConfig.AcceptEula")
+        as_role = self._world.client("s3", request["ExecutionRoleArn"])
+        if reason := checks.has_objects(as_role, source["S3Uri"]):
+            raise invalid(f"Could not find model data at {source['S3Uri']}: {reason}")
+        return self.models.add(request)
+
+    def create_endpoint_config(self, request: dict[str, Any]) -> dict[str, Any]:
+        for variant in request["ProductionVariants"]:
+            self.models.get({"ModelName": variant.get("ModelName", "")})
+            if "InstanceType" not in variant:
+                raise invalid("ProductionVariants need an InstanceType: the rehearsal has no serverless inference.")
+            checks.volume_key_fits(variant["InstanceType"], request.get("KmsKeyId"), "KmsKeyId")
+        return self.configs.add(request)
+
+    def create_endpoint(self, request: dict[str, Any]) -> dict[str, Any]:
+        if request["EndpointName"] in self._endpoints:
+            arn = self._world.arn("endpoint", request["EndpointName"])
+            raise invalid(f'Cannot create already existing endpoint "{arn}".')
+        self._check_quota(request["EndpointConfigName"])
+        endpoint = self._endpoints[request["EndpointName"]] = _Endpoint(self._world, request)
+        threading.Thread(target=self._deploy, args=(endpoint, request["EndpointConfigName"]), daemon=True).start()
+        return {"EndpointArn": endpoint.description["EndpointArn"]}
+
+    def update_endpoint(self, request: dict[str, Any]) -> dict[str, Any]:
+        endpoint = self._endpoint(request)
+        self.configs.get(request)
+        if endpoint.description["EndpointStatus"] not in {"InService", "Failed"}:
+            raise invalid(f'Cannot update in-progress endpoint "{endpoint.description["EndpointArn"]}".')
+        endpoint.enter("Updating")
+        threading.Thread(target=self._deploy, args=(endpoint, request["EndpointConfigName"]), daemon=True).start()
+        return {"EndpointArn": endpoint.description["EndpointArn"]}
+
+    def describe_endpoint(self, request: dict[str, Any]) -> dict[str, Any]:
+        return self._endpoint(request).description
+
+    def delete_endpoint(self, request: dict[str, Any]) -> dict[str, Any]:
+        endpoint = self._endpoint(request)
+        if endpoint.description["EndpointStatus"] in {"Creating", "Updating", "RollingBack"}:
+            raise invalid(f'Cannot update in-progress endpoint "{endpoint.description["EndpointArn"]}".')
+        del self._endpoints[endpoint.name]
+        if endpoint.server:
+            endpoint.server.stop()
+        return {}
+
+    def summaries(self) -> list[dict[str, Any]]:
+        members = ("EndpointName", "EndpointArn", "CreationTime", "LastModifiedTime", "EndpointStatus")
+        return [{member: e.description[member] for member in members} for e in self._endpoints.values()]
+
+    def invoke(self, name: str, body: bytes, content_type: str) -> tuple[bytes, str]:
+        """The container's answer and its type; refuses as the runtime does where it has none."""
+        endpoint = self._endpoints.get(name)
+        if endpoint is None or endpoint.server is None:
+            raise Refused("ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
+        self._count_invocation(name)
+        headers = {"Content-Type": content_type}
+        invocation = urllib.request.Request(f"http://127.0.0.1:{endpoint.server.port}/invocations", body, headers)  # noqa: S310
+        try:
+            with urllib.request.urlopen(invocation, timeout=_ANSWER_SECONDS) as answer:  # noqa: S310 — our own server
+                return answer.read(), answer.headers["Content-Type"]
+        except urllib.error.HTTPError as error:
+            said = error.read().decode(errors="replace")
+            raise _model_error(error.code, said) from error
+        except OSError as error:
+            raise _model_error(500, f"no answer from the container: {error}") from error
+
+    def _endpoint(self, request: dict[str, Any]) -> _Endpoint:
+        if endpoint := self._endpoints.get(request["EndpointName"]):
+            return endpoint
+        raise invalid(f'Could not find endpoint "{self._world.arn("endpoint", request["EndpointName"])}".')
+
+    def _check_quota(self, config_name: str) -> None:
+        variant = self.configs.get({"EndpointConfigName": config_name})["ProductionVariants"][0]
+        instance_type = variant["InstanceType"]
+        running = 0
+        for endpoint in self._endpoints.values():
+            with contextlib.suppress(Refused):  # the configuration of a running endpoint may be gone
+                live = self.configs.get({"EndpointConfigName": endpoint.description["EndpointConfigName"]})
+                if live["ProductionVariants"][0]["InstanceType"] == instance_type:
+                    running += live["ProductionVariants"][0].get("InitialInstanceCount", 1)
+        wanted = variant.get("InitialInstanceCount", 1)
+        checks.quota_allows(self._world, instance_type, "endpoint usage", wanted, running)
+
+    def _deploy(self, endpoint: _Endpoint, config_name: str) -> None:
+        """Brings the configuration's server up beside the old one, then swaps; a failed update keeps the old one."""
+        faults, before = self._world.faults, endpoint.server
+        try:
+            if message := faults.take(Fault.ENDPOINT_FAILS, endpoint.name):
+                raise RuntimeError(message)
+            if before and (message := faults.take(Fault.ROLLBACK, endpoint.name)):
+                raise RuntimeError(message)
+            server = self._serve(config_name)
+        except Exception as error:  # noqa: BLE001 — SageMaker reports whatever happened as the endpoint's reason
+            if before:
+                endpoint.enter("RollingBack")
+                endpoint.enter("InService", FailureReason=f"The update was rolled back: {error}")
+            else:
+                reason = f"The primary container for production variant AllTraffic did not pass the ping health check: {error}"
+                endpoint.enter("Failed", FailureReason=reason[:1024])
+            return
+        endpoint.server = server
+        variant = self.configs.get({"EndpointConfigName": config_name})["ProductionVariants"][0]
+        count = variant.get("InitialInstanceCount", 1)
+        live = {"VariantName": variant["VariantName"], "CurrentInstanceCount": count, "DesiredInstanceCount": count}
+        endpoint.description.pop("FailureReason", None)
+        endpoint.enter("InService", EndpointConfigName=config_name, ProductionVariants=[live])
+        if before:
+            before.stop()
+
+    def _serve(self, config_name: str) -> _Server:
+        variant = self.configs.get({"EndpointConfigName": config_name})["ProductionVariants"][0]
+        model = self.models.get({"ModelName": variant["ModelName"]})
+        server = _Server(self._world, variant["ModelName"], self._fetch(model))
+        server.wait_until_ready()
+        return server
+
+    def _fetch(self, model: dict[str, Any]) -> Path:
+        """The model's artefact as a local folder, read with the model's role."""
+        bucket, prefix = checks.split_uri(_model_source(model)["S3Uri"])
+        if bucket.startswith("jumpstart-private-cache-prod-"):
+            return self._world.base_model
+        folder = self._world.state / "models" / str(model["ModelName"])
+        s3 = self._world.client("s3", model["ExecutionRoleArn"])
+        for key in checks.objects(s3, f"s3://{bucket}/{prefix}"):
+            target = folder / key.removeprefix(prefix)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            s3.download_file(bucket, key, str(target))
+        return folder
+
+    def _count_invocation(self, name: str) -> None:
+        dimensions = [{"Name": "EndpointName", "Value": name}, {"Name": "VariantName", "Value": "AllTraffic"}]
+        metric = {"MetricName": "Invocations", "Dimensions": dimensions, "Value": 1.0, "Unit": "None"}
+        self._world.client("cloudwatch").put_metric_data(Namespace="AWS/SageMaker", MetricData=[metric])
+
+
+def _model_source(request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        source: dict[str, Any] = request["PrimaryContainer"]["ModelDataSource"]["S3DataSource"]
+    except KeyError as error:
+        raise invalid("The rehearsal serves models of one container with a ModelDataSource.S3DataSource.") from error
+    return source
+
+
+def _model_error(status: int, message: str) -> Refused:
+    words = f'Received {"client" if status < 500 else "server"} error ({status}) from primary with message "{message}".'
+    return Refused("ModelError", words, status=424, OriginalStatusCode=status, OriginalMessage=json.dumps(message))

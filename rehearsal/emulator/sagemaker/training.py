@@ -1,0 +1,252 @@
+"""Training jobs: the container's contract under a folder in place of /opt/ml, run by the stand-in trainer.
+
+Not rehearsed: instances (only their names and the account's quota are checked), the training image, JumpStart's own script.
+"""
+
+import contextlib
+import json
+import re
+import subprocess
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rehearsal.emulator import children, events
+from rehearsal.emulator.faults import Fault
+from rehearsal.emulator.sagemaker import checks
+from rehearsal.emulator.sagemaker.errors import Refused, invalid
+from rehearsal.emulator.world import World
+
+LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+_IMAGE = re.compile(r"\d{12}\.dkr\.ecr\.[\w-]+\.amazonaws\.com/[\w./-]+[:@].+")
+
+
+class _Ended(Exception):
+    """The job reached a terminal state: status, secondary status and the reason."""
+
+    def __init__(self, status: str, secondary: str, reason: str = "") -> None:
+        super().__init__(reason)
+        self.status, self.secondary, self.reason = status, secondary, reason
+
+
+class _Job:
+    """One job: what DescribeTrainingJob answers, and the process behind it."""
+
+    def __init__(self, world: World, request: dict[str, Any]) -> None:
+        self.name = str(request["TrainingJobName"])
+        self.request = request
+        self.folder = world.state / "jobs" / self.name
+        self.stopping = threading.Event()
+        now = datetime.now(UTC)
+        self.description: dict[str, Any] = {
+            **{key: value for key, value in request.items() if key not in {"Tags"}},
+            "TrainingJobArn": world.arn("training-job", self.name),
+            "TrainingJobStatus": "InProgress",
+            "SecondaryStatus": "Starting",
+            "CreationTime": now,
+            "LastModifiedTime": now,
+            "SecondaryStatusTransitions": [],
+            "FinalMetricDataList": [],
+        }
+
+    def enter(self, secondary: str, message: str) -> None:
+        """The next secondary status, with the transition it makes."""
+        now = datetime.now(UTC)
+        transitions = self.description["SecondaryStatusTransitions"]
+        if transitions:
+            transitions[-1].setdefault("EndTime", now)
+        transitions.append({"Status": secondary, "StartTime": now, "StatusMessage": message})
+        self.description |= {"SecondaryStatus": secondary, "LastModifiedTime": now}
+        events.training_job_changed(self.description)
+
+    def conclude(self, ended: _Ended) -> None:
+        now = datetime.now(UTC)
+        self.description |= {"TrainingJobStatus": ended.status, "TrainingEndTime": now}
+        if start := self.description.get("TrainingStartTime"):
+            self.description["TrainingTimeInSeconds"] = int((now - start).total_seconds()) + 1
+            self.description["BillableTimeInSeconds"] = self.description["TrainingTimeInSeconds"]
+        if ended.status == "Failed":
+            self.description["FailureReason"] = ended.reason[:1024]
+        self.enter(ended.secondary, ended.reason or f"Training job {ended.status.lower()}")
+        self.description["SecondaryStatusTransitions"][-1]["EndTime"] = now
+
+    def measure(self, line: str) -> None:
+        """Keeps the last value of each metric whose expression matches the line, as SageMaker does."""
+        for definition in self.request["AlgorithmSpecification"].get("MetricDefinitions", []):
+            if found := re.search(definition["Regex"], line):
+                latest = {"MetricName": definition["Name"], "Value": float(found.group(1)), "Timestamp": datetime.now(UTC)}
+                others = [m for m in self.description["FinalMetricDataList"] if m["MetricName"] != definition["Name"]]
+                self.description["FinalMetricDataList"] = [*others, latest]
+
+
+class TrainingJobs:
+    """The training jobs of the account."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._jobs: dict[str, _Job] = {}
+
+    def create(self, request: dict[str, Any]) -> dict[str, Any]:
+        if job := self._jobs.get(request["TrainingJobName"]):
+            raise Refused(
+                "ResourceInUse",
+                "Training job names must be unique within an AWS account and region, and a training job with this name "
+                f"already exists ({job.description['TrainingJobArn']})",
+            )
+        self._check(request)
+        job = self._jobs[request["TrainingJobName"]] = _Job(self._world, request)
+        threading.Thread(target=self._run, args=(job,), daemon=True, name=f"job-{job.name}").start()
+        return {"TrainingJobArn": job.description["TrainingJobArn"]}
+
+    def describe(self, request: dict[str, Any]) -> dict[str, Any]:
+        return self._job(request).description
+
+    def stop(self, request: dict[str, Any]) -> dict[str, Any]:
+        job = self._job(request)
+        status = job.description["TrainingJobStatus"]
+        if status not in {"InProgress", "Stopping"}:
+            raise invalid(f"The request was rejected because the training job is in status {status}.")
+        job.description["TrainingJobStatus"] = "Stopping"
+        job.stopping.set()
+        return {}
+
+    def summaries(self) -> list[dict[str, Any]]:
+        members = ("TrainingJobName", "TrainingJobArn", "CreationTime", "TrainingEndTime", "LastModifiedTime", "TrainingJobStatus")
+        return [{m: j.description[m] for m in members if m in j.description} for j in self._jobs.values()]
+
+    def _job(self, request: dict[str, Any]) -> _Job:
+        if job := self._jobs.get(request["TrainingJobName"]):
+            return job
+        raise invalid("Requested resource not found.")
+
+    def _check(self, request: dict[str, Any]) -> None:
+        world, resources = self._world, request.get("ResourceConfig", {})
+        for member in ("InputDataConfig", "StoppingCondition"):
+            if not request.get(member):
+                raise invalid(f"{member} is required for a training job.")
+        if not (instance_type := resources.get("InstanceType")):
+            raise invalid("ResourceConfig.InstanceType is required for a training job.")
+        if not _IMAGE.fullmatch(request["AlgorithmSpecification"].get("TrainingImage", "")):
+            raise invalid("AlgorithmSpecification.TrainingImage is not the URI of an image in ECR.")
+        checks.role_can_be_assumed(world, request["RoleArn"])
+        checks.network_exists(world, request.get("VpcConfig"))
+        checks.volume_key_fits(instance_type, resources.get("VolumeKmsKeyId"), "VolumeKmsKeyId")
+        as_role = world.client("s3", request["RoleArn"])
+        for channel in request["InputDataConfig"]:
+            source = channel["DataSource"]["S3DataSource"]
+            access = source.get("ModelAccessConfig", {}).get("AcceptEula", False)
+            checks.gated_object_opens(world, source["S3Uri"], access, "ModelAccessConfig.AcceptEula")
+            if reason := checks.has_objects(as_role, source["S3Uri"]):
+                raise invalid(
+                    f'No S3 objects found under S3 URL "{source["S3Uri"]}" given in input data source. Please ensure that '
+                    f"the bucket exists in the selected region ({world.region}), that objects exist under that S3 prefix, "
+                    f'and that the role "{request["RoleArn"]}" has "s3:ListBucket" permissions on the bucket. Error '
+                    f"message from S3: {reason}"
+                )
+        environment = request.get("Environment", {})
+        if gated := environment.get("SageMakerGatedModelS3Uri"):
+            checks.gated_object_opens(world, gated, environment.get("accept_eula") == "true", "Environment accept_eula")
+        running = sum(
+            j.description["ResourceConfig"]["InstanceCount"]
+            for j in self._jobs.values()
+            if j.description["TrainingJobStatus"] == "InProgress"
+            and j.description["ResourceConfig"]["InstanceType"] == instance_type
+        )
+        checks.quota_allows(world, instance_type, "training job usage", resources.get("InstanceCount", 1), running)
+
+    def _run(self, job: _Job) -> None:
+        try:
+            job.enter("Starting", "Launching requested ML instances")
+            if message := self._world.faults.take(Fault.CAPACITY, job.name):
+                raise _Ended("Failed", "Failed", f"CapacityError: Unable to provision requested ML compute capacity: {message}")
+            self._require_weights(job)
+            job.enter("Downloading", "Downloading input data")
+            self._download(job)
+            job.description["TrainingStartTime"] = datetime.now(UTC)
+            job.enter("Training", "Training image download completed. Training in progress.")
+            self._train(job)
+            job.enter("Uploading", "Uploading generated training model")
+            self._upload(job)
+            raise _Ended("Completed", "Completed")
+        except _Ended as ended:
+            job.conclude(ended)
+        except Exception as error:  # noqa: BLE001 — SageMaker, too, reports its own faults as a failed job
+            job.conclude(_Ended("Failed", "Failed", f"InternalServerError: {error!r}"))
+
+    def _require_weights(self, job: _Job) -> None:
+        channels = {channel["ChannelName"] for channel in job.request["InputDataConfig"]}
+        if "SageMakerGatedModelS3Uri" not in job.request.get("Environment", {}) and "model" not in channels:
+            raise _Ended("Failed", "Failed", "AlgorithmError: no model weights: neither SageMakerGatedModelS3Uri nor a model channel")
+
+    def _download(self, job: _Job) -> None:
+        """Fills input/ as the container finds it; the base model's weights stay where they are."""
+        config = job.folder / "input" / "config"
+        config.mkdir(parents=True)
+        for folder in ("model", "output"):
+            (job.folder / folder).mkdir()
+        (config / "hyperparameters.json").write_text(json.dumps(job.request.get("HyperParameters", {})))
+        (config / "inputdataconfig.json").write_text(
+            json.dumps({channel["ChannelName"]: {} for channel in job.request["InputDataConfig"]})
+        )
+        s3 = self._world.client("s3", job.request["RoleArn"])
+        for channel in job.request["InputDataConfig"]:
+            bucket, prefix = checks.split_uri(channel["DataSource"]["S3DataSource"]["S3Uri"])
+            for key in checks.objects(s3, f"s3://{bucket}/{prefix}"):
+                relative = key.removeprefix(prefix).lstrip("/") or Path(key).name
+                target = job.folder / "input" / "data" / channel["ChannelName"] / relative
+                target.parent.mkdir(parents=True, exist_ok=True)
+                s3.download_file(bucket, key, str(target))
+
+    def _train(self, job: _Job) -> None:
+        command = (
+            self._world.trainer_python, "-m", "rehearsal.trainer.train",
+            "--root", job.folder, "--base-model", self._world.base_model,
+        )  # fmt: skip
+        process = children.start(command, self._world.project, subprocess.PIPE)
+        deadline = time.monotonic() + job.request["StoppingCondition"].get("MaxRuntimeInSeconds", 86400)
+        reader = threading.Thread(target=self._follow, args=(job, process), daemon=True)
+        reader.start()
+        if self._world.faults.take(Fault.JOB_STOPS, job.name):
+            job.stopping.set()
+        while process.poll() is None:
+            if job.stopping.wait(0.2):
+                children.end(process)
+                raise _Ended("Stopped", "Stopped")
+            if time.monotonic() > deadline:
+                children.end(process)
+                raise _Ended("Stopped", "MaxRuntimeExceeded")
+        children.end(process)
+        reader.join()
+        if message := self._world.faults.take(Fault.JOB_FAILS, job.name):
+            raise _Ended("Failed", "Failed", f"AlgorithmError: {message}, exit code: 1")
+        if process.returncode:
+            failure = job.folder / "output" / "failure"
+            reason = failure.read_text() if failure.exists() else "the process left no reason"
+            raise _Ended("Failed", "Failed", f"AlgorithmError: {reason}, exit code: {process.returncode}")
+
+    def _follow(self, job: _Job, process: "subprocess.Popen[str]") -> None:
+        """Copies the process's lines to CloudWatch Logs and reads the metrics in them."""
+        logs = self._world.client("logs")
+        stream = {"logGroupName": LOG_GROUP, "logStreamName": f"{job.name}/algo-1-{int(time.time())}"}
+        with contextlib.suppress(logs.exceptions.ResourceAlreadyExistsException):
+            logs.create_log_group(logGroupName=LOG_GROUP)
+        logs.create_log_stream(**stream)
+        for line in process.stdout or ():
+            job.measure(line)
+            entry = {"timestamp": int(time.time() * 1000), "message": line.rstrip() or " "}
+            logs.put_log_events(**stream, logEvents=[entry])
+
+    def _upload(self, job: _Job) -> None:
+        output = job.request["OutputDataConfig"]
+        if output.get("CompressionType") != "NONE":
+            raise _Ended("Failed", "Failed", "InternalServerError: the stand-in only uploads uncompressed artefacts")
+        artefact = f"{output['S3OutputPath'].rstrip('/')}/{job.name}/output/model/"
+        bucket, prefix = checks.split_uri(artefact)
+        encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": output["KmsKeyId"]} if "KmsKeyId" in output else {}
+        s3 = self._world.client("s3", job.request["RoleArn"])
+        model = job.folder / "model"
+        for file in sorted(path for path in model.rglob("*") if path.is_file()):
+            s3.upload_file(str(file), bucket, prefix + file.relative_to(model).as_posix(), ExtraArgs=encryption)
+        job.description["ModelArtifacts"] = {"S3ModelArtifacts": artefact}

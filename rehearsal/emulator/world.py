@@ -1,0 +1,43 @@
+"""What the stand-ins know of the emulated AWS they live in, and how they call it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from rehearsal.emulator.faults import Faults
+from rehearsal.emulator.permissions import role_session
+
+ACCOUNT = "000000000000"
+
+
+@dataclass(frozen=True)
+class World:
+    """One emulator's settings. `endpoint` is its own URL, `state` the folder that goes when it stops."""
+
+    endpoint: str
+    region: str
+    state: Path
+    project: Path
+    trainer_python: Path
+    base_model: Path
+    faults: Faults = field(default_factory=Faults)
+
+    def client(self, service: str, role_arn: str = "") -> Any:
+        """A boto3 client of this emulator; with a role, every call is checked against that role's policies."""
+        access = role_session(role_arn) if role_arn else (ACCOUNT, "rehearsal", "")
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint,
+            region_name=self.region,
+            aws_access_key_id=access[0],
+            aws_secret_access_key=access[1],
+            aws_session_token=access[2] or None,
+            config=Config(retries={"max_attempts": 1}, read_timeout=120),
+        )
+
+    def arn(self, kind: str, name: str) -> str:
+        """The ARN of a SageMaker resource; SageMaker writes names in small letters there."""
+        return f"arn:aws:sagemaker:{self.region}:{ACCOUNT}:{kind}/{name.lower()}"

@@ -1,0 +1,143 @@
+"""Starting and stopping the emulated AWS as a process of its own, and talking to it."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+PROJECT = Path(__file__).resolve().parents[1]
+HOME = PROJECT / ".rehearsal"
+"""Everything the rehearsal keeps: environments, weights, state, logs. Not in git."""
+EMULATOR_PYTHON = HOME / "emulator" / "bin" / "python"
+TRAINER_PYTHON = HOME / "trainer" / "bin" / "python"
+REGION = "us-east-1"
+_READY_SECONDS = 60
+_STOP_SECONDS = 10
+
+
+class EmulatorFailed(Exception):
+    """The emulated AWS did not come up; the message ends with the end of its log."""
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """A running emulated AWS. Its process leads a process group of its own."""
+
+    pid: int
+    port: int
+    state: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def environment(self) -> dict[str, str]:
+        """What a command needs to take this for AWS, and nothing that could lead it to the real one."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))}
+        return {
+            **inherited,
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "000000000000",
+            "AWS_SECRET_ACCESS_KEY": "rehearsal",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "CDK_HOME": str(self.state / "cdk"),
+            "CDK_DISABLE_CLI_TELEMETRY": "true",
+        }
+
+    def client(self, service: str) -> Any:
+        """A plain boto3 client of this emulator."""
+        return boto3.client(
+            service,
+            endpoint_url=self.url,
+            region_name=REGION,
+            aws_access_key_id="000000000000",
+            aws_secret_access_key="rehearsal",  # noqa: S106 — any word will do
+        )
+
+    def inject(self, fault: str, match: str = "", times: int = 1, message: str = "") -> None:
+        """Makes something go wrong (rehearsal/emulator/faults.py has the list)."""
+        wish = {"fault": fault, "match": match, "times": times, "message": message}
+        self._control("POST", json.dumps(wish).encode())
+
+    def clear_faults(self) -> None:
+        self._control("DELETE", b"")
+
+    def stop(self) -> None:
+        """Ends the emulator and everything in its process group: functions, jobs, endpoints."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
+        deadline = time.monotonic() + _STOP_SECONDS
+        while _runs(self.pid) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def _control(self, method: str, body: bytes) -> None:
+        request = urllib.request.Request(f"{self.url}/_rehearsal/faults", body, method=method)  # noqa: S310
+        urllib.request.urlopen(request, timeout=10).close()  # noqa: S310 — the emulator's own address
+
+
+def start(state: Path, base_model: Path, *, port: int = 0, wait_scale: float = 1.0, keep: bool = False) -> Emulator:
+    """Starts an emulated AWS and waits until it answers; `port` 0 takes a free one.
+
+    With `keep` it outlives this process. Raises `EmulatorFailed`.
+    """
+    port = port or _free_port()
+    state.mkdir(parents=True, exist_ok=True)
+    log = state / "emulator.log"
+    command = [
+        str(EMULATOR_PYTHON), "-m", "rehearsal.emulator",
+        "--port", str(port), "--state", str(state), "--region", REGION, "--wait-scale", str(wait_scale),
+        "--trainer-python", str(TRAINER_PYTHON), "--base-model", str(base_model),
+        *([] if keep else ["--with-parent"]),
+    ]  # fmt: skip
+    with log.open("w") as output:
+        process = subprocess.Popen(  # noqa: S603 — our own command
+            command, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )  # fmt: skip
+    emulator = Emulator(process.pid, port, state)
+    deadline = time.monotonic() + _READY_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{emulator.url}/_ministack/health", timeout=2):  # noqa: S310
+            return emulator
+        time.sleep(0.05)
+    emulator.stop()
+    raise EmulatorFailed(f"The emulated AWS did not start; its log, {log}, ends:\n{log.read_text()[-2000:]}")
+
+
+def base_model(name: str) -> Path:
+    """The folder of the model that stands in for Llama (`smollm2` or `tiny`), made at the first call."""
+    command = [str(TRAINER_PYTHON), "-m", "rehearsal.trainer.weights", name]
+    printed = subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
+    return PROJECT / printed.stdout.strip().splitlines()[-1]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _runs(pid: int) -> bool:
+    """Whether the process is still there; one of our own that has ended is collected."""
+    with contextlib.suppress(ChildProcessError):
+        if os.waitpid(pid, os.WNOHANG)[0] == pid:
+            return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

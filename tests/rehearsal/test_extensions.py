@@ -1,0 +1,245 @@
+"""A canary for every addition and mend of the emulator: its next version cannot break one silently."""
+
+import io
+import json
+import os
+import re
+import time
+import urllib.error
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from rehearsal import running
+from rehearsal.running import Emulator
+from tests.rehearsal.stacks import (
+    allow,
+    any_function,
+    any_name,
+    any_role,
+    any_state_machine,
+    deploy,
+    finished,
+    invoke,
+    settle,
+)
+
+EXTENSIONS = running.PROJECT / "rehearsal" / "emulator" / "extensions.py"
+STUBBED = re.findall(r'Stub\("([^"]+)"', EXTENSIONS.read_text())
+FAILING = """
+class Rejected(Exception):
+    pass
+
+def handler(event, context):
+    raise Rejected("line 7")
+"""
+
+
+@pytest.mark.parametrize("resource_type", STUBBED)
+def test_a_stubbed_type_is_created_and_deleted_with_its_stack(emulator: Emulator, resource_type: str) -> None:
+    cloudformation = emulator.client("cloudformation")
+    stack = deploy(emulator, {"Thing": {"Type": resource_type, "Properties": {}}})
+    cloudformation.delete_stack(StackName=stack)
+    assert settle(cloudformation, stack) == "DELETE_COMPLETE"
+
+
+def test_a_function_reports_the_name_of_its_exception(emulator: Emulator) -> None:
+    report = invoke(emulator, any_function(emulator, FAILING))
+    assert (report["errorType"], report["errorMessage"]) == ("Rejected", "line 7")
+
+
+def test_a_state_machine_catches_a_function_s_exception_by_name(emulator: Emulator) -> None:
+    function = any_function(emulator, FAILING)
+    caught = run(emulator, task(function, catch=["Rejected"]))
+    assert json.loads(caught["output"]) == "caught"
+
+
+def test_a_function_that_dies_fails_its_task_with_a_runtime_error(emulator: Emulator) -> None:
+    exiting = any_function(emulator, "import os\ndef handler(event, context):\n    os._exit(1)\n")
+    assert invoke(emulator, exiting)["errorType"] == "Runtime.ExitError"
+
+
+def test_a_function_imports_what_the_layer_holds_and_not_the_checkout(emulator: Emulator) -> None:
+    source = """
+import importlib.util
+
+def handler(event, context):
+    return {name: bool(importlib.util.find_spec(name)) for name in event["names"]}
+"""
+    names = ["pydantic", "orjson", "ijson", "aws_lambda_powertools", "boto3", "rehearsal", "finetuning", "pytest"]
+    found = invoke(emulator, any_function(emulator, source), {"names": names})
+    assert [name for name in names if found[name]] == names[:5]
+
+
+def test_the_layer_s_foreign_libraries_are_not_loaded(emulator: Emulator) -> None:
+    archive = zipped({"python/orjson.py": "raise ImportError('built for another machine')"})
+    layer = emulator.client("lambda").publish_layer_version(LayerName=any_name("layer"), Content={"ZipFile": archive})
+    source = "import orjson\ndef handler(event, context):\n    return orjson.loads(b'1')\n"
+    assert invoke(emulator, any_function(emulator, source, Layers=[layer["LayerVersionArn"]])) == 1
+
+
+def test_a_function_may_do_what_its_role_allows_and_nothing_else(emulator: Emulator) -> None:
+    bucket = any_bucket(emulator)
+    source = """
+import boto3
+
+def handler(event, context):
+    s3 = boto3.client("s3")
+    s3.put_object(Bucket=event["bucket"], Key="allowed/x", Body=b"1")
+    s3.put_object(Bucket=event["bucket"], Key="forbidden/x", Body=b"1")
+"""
+    role = any_role(emulator, "lambda.amazonaws.com", allow("s3:PutObject", f"arn:aws:s3:::{bucket}/allowed/*"))
+    report = invoke(emulator, any_function(emulator, source, role=role), {"bucket": bucket})
+    keys = [item["Key"] for item in emulator.client("s3").list_objects_v2(Bucket=bucket)["Contents"]]
+    assert keys == ["allowed/x"]
+    assert "AccessDenied" in report["errorMessage"]
+
+
+def test_a_map_s_steps_are_in_the_history(emulator: Emulator) -> None:
+    function = any_function(emulator, "def handler(event, context):\n    return event\n")
+    step = {**task(function)["States"]["Work"], "End": True}
+    step.pop("Catch")
+    workflow = {
+        "QueryLanguage": "JSONata",
+        "StartAt": "Each",
+        "States": {
+            "Each": {
+                "Type": "Map",
+                "Items": [1, 2],
+                "ItemProcessor": {"ProcessorConfig": {"Mode": "INLINE"}, "StartAt": "Work", "States": {"Work": step}},
+                "End": True,
+            }
+        },
+    }
+    ended = run(emulator, workflow)
+    history = emulator.client("stepfunctions").get_execution_history(executionArn=ended["executionArn"])["events"]
+    entered = [event["stateEnteredEventDetails"]["name"] for event in history if "stateEnteredEventDetails" in event]
+    assert sorted(entered) == ["Each", "Work", "Work"]
+
+
+def test_an_aborted_execution_stays_aborted_when_its_task_then_fails(emulator: Emulator) -> None:
+    source = "import time\ndef handler(event, context):\n    time.sleep(1.5)\n    raise RuntimeError()\n"
+    workflow = task(any_function(emulator, source))
+    del workflow["States"]["Work"]["Catch"]
+    states, machine = emulator.client("stepfunctions"), any_state_machine(emulator, workflow)
+    arn = states.start_execution(stateMachineArn=machine)["executionArn"]
+    time.sleep(0.5)
+    states.stop_execution(executionArn=arn)
+    time.sleep(2)
+    assert states.describe_execution(executionArn=arn)["status"] == "ABORTED"
+
+
+def test_an_upload_s_event_carries_the_version_and_can_be_lost_or_doubled(emulator: Emulator) -> None:
+    sqs, s3 = emulator.client("sqs"), emulator.client("s3")
+    bucket, queue = any_bucket(emulator), sqs.create_queue(QueueName=any_name("queue"))["QueueUrl"]
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    s3.put_bucket_notification_configuration(
+        Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
+    )
+    pattern = {"source": ["aws.s3"], "detail": {"bucket": {"name": [bucket]}}}
+    events, rule = emulator.client("events"), any_name("rule")
+    events.put_rule(Name=rule, EventPattern=json.dumps(pattern))
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    events.put_targets(Rule=rule, Targets=[{"Id": "queue", "Arn": arn}])
+    emulator.inject("event-lost", match="lost")
+    emulator.inject("event-duplicated", match="double")
+    versions = {key: s3.put_object(Bucket=bucket, Key=key, Body=b"1")["VersionId"] for key in ("lost", "once", "double")}
+    heard: list[tuple[str, str]] = []
+    for _ in range(20):
+        messages = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=0).get("Messages", [])
+        details = [json.loads(message["Body"])["detail"]["object"] for message in messages]
+        heard += [(detail["key"], detail["version-id"]) for detail in details]
+        for message in messages:
+            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+        time.sleep(0.1)
+    expected = [(key, versions[key]) for key in ("double", "double", "once")]
+    assert sorted(heard) == expected
+
+
+def test_a_bucket_with_objects_goes_with_its_stack(emulator: Emulator) -> None:
+    cloudformation, s3 = emulator.client("cloudformation"), emulator.client("s3")
+    bucket = any_name("bucket")
+    stack = deploy(
+        emulator,
+        {
+            "Bucket": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": bucket}},
+            "Empty": {"Type": "Custom::S3AutoDeleteObjects", "Properties": {"BucketName": {"Ref": "Bucket"}}},
+        },
+    )
+    s3.put_object(Bucket=bucket, Key="x", Body=b"1")
+    cloudformation.delete_stack(StackName=stack)
+    assert settle(cloudformation, stack) == "DELETE_COMPLETE"
+    with pytest.raises(ClientError, match="404"):
+        s3.head_bucket(Bucket=bucket)
+
+
+def test_the_account_has_quotas_and_prices(emulator: Emulator) -> None:
+    quotas = emulator.client("service-quotas").list_service_quotas(ServiceCode="sagemaker")["Quotas"]
+    assert {"ml.g5.12xlarge for training job usage", "ml.g5.12xlarge for endpoint usage"} <= {q["QuotaName"] for q in quotas}
+    filters = [{"Type": "TERM_MATCH", "Field": "instanceName", "Value": "ml.g5.12xlarge"}]
+    products = emulator.client("pricing").get_products(ServiceCode="AmazonSageMaker", Filters=filters)["PriceList"]
+    assert {json.loads(product)["product"]["attributes"]["component"] for product in products} == {"Training", "Hosting"}
+
+
+def test_an_unknown_fault_is_refused(emulator: Emulator) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        emulator.inject("earthquake")
+
+
+def test_it_listens_on_the_loopback_address_only(emulator: Emulator) -> None:
+    listening = {
+        (fields[1].split(":")[0], int(fields[1].split(":")[1], 16))
+        for table in ("/proc/net/tcp", "/proc/net/tcp6")
+        for fields in (line.split() for line in Path(table).read_text().splitlines()[1:])
+        if fields[3] == "0A"
+    }
+    assert {address for address, port in listening if port == emulator.port} == {"0100007F"}
+
+
+def test_nothing_is_left_when_it_stops(tmp_path: Path, tiny_model: Path) -> None:
+    emulator = running.start(tmp_path, tiny_model)
+    worker = invoke(emulator, any_function(emulator, "import os\ndef handler(event, context):\n    return os.getpid()\n"))
+    os.kill(worker, 0)
+    emulator.stop()
+    time.sleep(0.2)
+    for pid in (worker, emulator.pid):
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def any_bucket(emulator: Emulator) -> str:
+    bucket = any_name("bucket")
+    emulator.client("s3").create_bucket(Bucket=bucket)
+    return bucket
+
+
+def zipped(files: dict[str, str]) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        for name, content in files.items():
+            file.writestr(name, content)
+    return archive.getvalue()
+
+
+def task(function: str, catch: list[str] | None = None) -> dict[str, Any]:
+    """A state machine that calls the function, and says "caught" after these errors."""
+    work = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke",
+        "Arguments": {"FunctionName": function, "Payload": "{% $states.input %}"},
+        "Output": "{% $states.result.Payload %}",
+        "Catch": [{"ErrorEquals": catch or ["States.ALL"], "Next": "Caught"}],
+        "End": True,
+    }
+    caught = {"Type": "Pass", "Output": "caught", "End": True}
+    return {"QueryLanguage": "JSONata", "StartAt": "Work", "States": {"Work": work, "Caught": caught}}
+
+
+def run(emulator: Emulator, definition: dict[str, Any]) -> dict[str, Any]:
+    arn = emulator.client("stepfunctions").start_execution(
+        stateMachineArn=any_state_machine(emulator, definition), input="{}"
+    )["executionArn"]
+    return finished(emulator, arn)
