@@ -1,0 +1,5 @@
+"""`python -m cli` is `finetune`."""
+
+from cli.main import main
+
+main()

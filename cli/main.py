@@ -1,0 +1,39 @@
+"""`finetune`: the operator's command. Its parts are one file each; this one puts them together."""
+
+import sys
+
+import typer
+from rich.console import Console
+
+from cli import data, plan, runs
+from finetuning.errors import FineTuningError
+
+app = typer.Typer(
+    name="finetune",
+    help="Fine-tune Llama on AWS from a data file: check it, plan it, submit it, watch it, ask the result.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("check")(data.check)
+app.command("prepare")(data.prepare)
+app.command("models")(plan.models)
+app.command("plan")(plan.plan)
+app.command("verify-aws")(plan.verify_aws)
+app.command("submit")(runs.submit)
+app.command("watch")(runs.watch)
+app.command("ask")(runs.ask)
+app.command("runs")(runs.runs)
+app.command("endpoints")(runs.endpoints)
+app.command("clean-up")(runs.clean_up)
+
+
+def main() -> None:
+    """Runs the command; a typed failure is told in three lines and ends with exit code 1."""
+    try:
+        app()
+    except FineTuningError as error:
+        console = Console(stderr=True)
+        console.print(f"[bold red]{error.code}[/] {error.message}", highlight=False)
+        console.print(f"[bold]What to do:[/] {error.fix}", highlight=False)
+        sys.exit(1)

@@ -1,0 +1,40 @@
+"""EvaluateEndpoint: asks the tuned model, and the base model where it is up, what was held out from training."""
+
+from finetuning.aws.inference import asker
+from finetuning.aws.status_board import record
+from finetuning.aws.store import run_store
+from finetuning.errors import Code, EndpointFailed
+from finetuning.evaluation.comparison import evaluate
+from finetuning.evaluation.prompts import questions
+from finetuning.handlers.step import Payload, step
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.plan import RunPlan
+
+STATE = "EvaluateEndpoint"
+NO_BASE = "The base model could not be deployed for comparison; only the tuned model was asked."
+
+
+@step
+def handler(event: Payload) -> Payload:
+    """`{run_id, with_base}` → `{}`. Raises `EndpointFailed` where the tuned answers are empty or broken."""
+    run_id, with_base, store = event["run_id"], bool(event["with_base"]), run_store()
+    layout = RunLayout(run_id)
+    plan = store.load(layout.plan, RunPlan)
+    asked = questions(store.read(layout.prompts), plan.evaluation.prompts, str(plan.task), plan.template)
+    record(store, run_id, STATE, f"Asking {len(asked)} prompts")
+    report = evaluate(
+        asked,
+        asker(plan.names.endpoint),
+        asker(plan.names.base) if with_base else None,
+        notes=[NO_BASE] if plan.evaluation.compare_with_base and not with_base else [],
+    )
+    store.save(layout.evaluation, report)
+    record(store, run_id, STATE, f"{report.summary.answers} answers, {report.summary.problems} with problems")
+    if not report.ok:
+        complaints = "; ".join(check.message for check in report.checks if not check.ok)
+        raise EndpointFailed(
+            Code.ENDPOINT_ANSWERS_BROKEN,
+            f"The tuned model does not answer as it should: {complaints}.",
+            "Read the answers in evaluation.json. A lower learning_rate or fewer epochs usually mends repetition.",
+        )
+    return {}
