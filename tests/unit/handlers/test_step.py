@@ -1,5 +1,6 @@
 """What every handler has in common."""
 
+import io
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from finetuning.errors import DatasetRefused, TransientAwsError
-from finetuning.handlers.step import Payload, step
+from finetuning.handlers.step import Payload, logger, step
 
 
 @dataclass
@@ -39,9 +40,11 @@ def test_a_typed_failure_is_logged_with_its_code_and_the_run_and_raised_again(
     def handler(event: Payload) -> Payload:
         raise DatasetRefused("line 7 is not JSON", "Mend it.")
 
+    output = io.StringIO()
+    monkeypatch.setattr(logger.registered_handler, "stream", output)
     with pytest.raises(DatasetRefused):
         handler({"run_id": "faq-0123abcd"}, AnyContext())  # type: ignore[arg-type]
-    logged = next(line for line in log_lines(capsys.readouterr().out) if line.get("level") == "WARNING")
+    logged = next(line for line in log_lines(output.getvalue()) if line.get("level") == "WARNING")
     assert logged["run_id"] == "faq-0123abcd"
     assert logged["error"]["code"] == "DATASET_REFUSED"
 
