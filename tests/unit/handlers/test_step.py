@@ -34,7 +34,7 @@ def test_a_result_passes_through() -> None:
 
 
 def test_a_typed_failure_is_logged_with_its_code_and_the_run_and_raised_again(
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     @step
     def handler(event: Payload) -> Payload:
