@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+MAX_NAME_LENGTH = 63
+"""Of jobs, models, endpoint configurations and endpoints: SageMaker's."""
+
 
 @dataclass(frozen=True)
 class Names:

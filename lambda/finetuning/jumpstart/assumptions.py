@@ -1,0 +1,61 @@
+"""Figures nobody publishes in a form a program can read, or that need credentials: dated, and marked as assumed.
+
+They lie in assumptions.json beside this module: throughput of training, start-up times, fallback prices, and which
+instance families store only on their own disks. An estimate names the ones it used.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from finetuning.jumpstart.spec import instance_family
+
+
+class Assumptions(BaseModel):
+    """Prices in USD per instance-hour, throughput in tokens per second of training, times in seconds.
+
+    `training_tokens_per_second` is by model, then by instance type.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    as_of: str
+    prices_region: str
+    training_usd_per_hour: dict[str, float]
+    hosting_usd_per_hour: dict[str, float]
+    training_tokens_per_second: dict[str, dict[str, float]]
+    training_start_seconds: dict[str, float]
+    bytes_per_token: float
+    compression_factor: float
+    """By how much a compressed or Parquet file grows when read."""
+    local_storage_families: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Price:
+    """USD per instance-hour, and where the figure is from, for the reader of an estimate."""
+
+    usd_per_hour: float
+    source: str
+
+
+@cache
+def assumptions() -> Assumptions:
+    return Assumptions.model_validate_json(files(__package__).joinpath("assumptions.json").read_bytes())
+
+
+def has_only_local_storage(instance_type: str) -> bool:
+    """Whether the type stores on its own NVMe disks: SageMaker then refuses a volume key and ignores a volume size."""
+    return instance_family(instance_type) in assumptions().local_storage_families
+
+
+def fallback_price(instance_type: str, use: Literal["training", "hosting"]) -> Price | None:
+    """The dated table's price, None for a type it does not list."""
+    known = assumptions()
+    table = known.training_usd_per_hour if use == "training" else known.hosting_usd_per_hour
+    if instance_type not in table:
+        return None
+    return Price(table[instance_type], f"assumed: table of {known.as_of} for {known.prices_region}")

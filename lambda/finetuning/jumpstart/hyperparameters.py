@@ -1,0 +1,170 @@
+"""The hyperparameters a job gets, and what is wrong with those a user asked for.
+
+Weakest first: the model's defaults, its instance family's, the exact instance type's, the task's, the user's. The rules
+across several of them are the training script's own and stand in no specification.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from finetuning.errors import Code, Finding
+from finetuning.jumpstart.catalogue import Task, nearest, support
+from finetuning.jumpstart.spec import Hyperparameter, ModelSpec
+
+MAX_VALUE_LENGTH = 2500
+"""Of a value as it is sent, in JSON quotes: SageMaker's service model."""
+
+TASK_FLAGS: dict[Task, dict[str, str]] = {
+    Task.CHAT: {"chat_dataset": "True", "instruction_tuned": "False"},
+    Task.INSTRUCTION: {"chat_dataset": "False", "instruction_tuned": "True"},
+    Task.DOMAIN_ADAPTATION: {"chat_dataset": "False", "instruction_tuned": "False"},
+}
+"""How the training script is told its task."""
+
+
+def merge(
+    spec: ModelSpec, instance_type: str, task: Task | None, given: Mapping[str, Any]
+) -> tuple[dict[str, str], list[Finding]]:
+    """All hyperparameters of a job by name, and a finding for each of `given` that cannot be used.
+
+    A refused value is left out of the result, so that what is returned is valid even beside findings. With `task` None
+    (not known yet) the task's flags keep their defaults.
+    """
+    known = {p.name: p for p in spec.hyperparameters_on(instance_type).values() if p.scope == "algorithm"}
+    flags = {name: value for name, value in TASK_FLAGS[task].items() if name in known} if task else {}
+    values = {name: parameter.default_text for name, parameter in known.items()} | flags
+    findings: list[Finding] = []
+    accepted: dict[str, str] = {}
+    for name, value in given.items():
+        if name not in known:
+            findings.append(_unknown(name, known, spec))
+        elif problem := _problem(known[name], value):
+            findings.append(_finding(Code.HYPERPARAMETER_INVALID, name, f"{name} {problem}.", _allowed(known[name])))
+        elif flags.get(name, str(value)) != str(value):
+            findings.append(
+                _finding(
+                    Code.HYPERPARAMETERS_CONFLICT,
+                    name,
+                    f"{name}={value} contradicts the task, {task}.",
+                    f"Leave {name} out: it follows from the task.",
+                )
+            )
+        else:
+            accepted[name] = str(value)
+    conflicts = list(_conflicts(spec, values | accepted))
+    findings += conflicts
+    contradicting = {finding.field.removeprefix("hyperparameters.") for finding in conflicts}
+    accepted = {name: value for name, value in accepted.items() if name not in contradicting}
+    return values | accepted, findings
+
+
+def _problem(parameter: Hyperparameter, value: Any) -> str:
+    """Why the value is refused, as the end of a sentence; "" for a good one."""
+    if parameter.type == "bool":
+        return "" if str(value).lower() in ("true", "false") else f"must be true or false, not {_shown(value)}"
+    if parameter.type == "text":
+        if isinstance(value, bool) and str(value) in parameter.options:
+            return ""
+        if not isinstance(value, str):
+            return f"must be text, not {_shown(value)}"
+        if parameter.options and value not in parameter.options:
+            return f"must be one of {', '.join(parameter.options)}, not {_shown(value)}"
+        if len(json.dumps(value)) > MAX_VALUE_LENGTH:
+            return f"must be at most {MAX_VALUE_LENGTH} characters long"
+        return _out_of_range(parameter, len(value), "have a length")
+    number = _number(value, whole=parameter.type == "int")
+    if number is None:
+        return f"must be {'a whole' if parameter.type == 'int' else 'a'} number, not {_shown(value)}"
+    return _out_of_range(parameter, number, "be")
+
+
+def _number(value: Any, *, whole: bool) -> float | None:
+    """The finite number that an int, a float or their text is; None for all else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = int(value) if whole and not isinstance(value, float) else float(value)
+    except ValueError:
+        return None
+    if len(str(value)) > 40 or str(value) != str(value).strip() or "_" in str(value) or not str(value).isascii():
+        return None
+    if whole and isinstance(value, float):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _out_of_range(parameter: Hyperparameter, number: float, verb: str) -> str:
+    for limit, word, broken in (
+        (parameter.min, "at least", parameter.min is not None and number < parameter.min),
+        (parameter.max, "at most", parameter.max is not None and number > parameter.max),
+        (parameter.exclusive_min, "above", parameter.exclusive_min is not None and number <= parameter.exclusive_min),
+        (parameter.exclusive_max, "below", parameter.exclusive_max is not None and number >= parameter.exclusive_max),
+    ):
+        if broken:
+            return f"must {verb} {word} {limit:g}, not {number:g}"
+    return ""
+
+
+def _conflicts(spec: ModelSpec, values: Mapping[str, str]) -> Iterator[Finding]:
+    """Rules across hyperparameters, judged on the merged values. Only those the model has are judged."""
+
+    def is_true(name: str) -> bool:
+        return values.get(name, "").lower() == "true"
+
+    if is_true("instruction_tuned") and is_true("chat_dataset"):
+        yield _finding(
+            Code.HYPERPARAMETERS_CONFLICT,
+            "chat_dataset",
+            "instruction_tuned and chat_dataset cannot both be True.",
+            "Leave both out and set task to chat or instruction.",
+        )
+    if not support(spec.model_id).fsdp and is_true("enable_fsdp"):
+        yield _finding(
+            Code.HYPERPARAMETERS_CONFLICT,
+            "enable_fsdp",
+            f"{spec.model_id} cannot be trained with FSDP.",
+            "Set enable_fsdp to False and int8_quantization to True, or leave both out.",
+        )
+    elif {"int8_quantization", "enable_fsdp"} <= values.keys() and is_true("int8_quantization") == is_true(
+        "enable_fsdp"
+    ):
+        both = "both" if is_true("enable_fsdp") else "neither"
+        yield _finding(
+            Code.HYPERPARAMETERS_CONFLICT,
+            "int8_quantization",
+            f"Exactly one of int8_quantization and enable_fsdp must be True; {both} is.",
+            "Set one of them to True and the other to False, or leave both out.",
+        )
+
+
+def _unknown(name: str, known: Mapping[str, Hyperparameter], spec: ModelSpec) -> Finding:
+    near = nearest(name, known)
+    return _finding(
+        Code.HYPERPARAMETER_INVALID,
+        name,
+        f"{spec.model_id} has no hyperparameter {_shown(name)}.",
+        f"Did you mean {near}?" if near else f"It has {', '.join(known)}.",
+    )
+
+
+def _allowed(parameter: Hyperparameter) -> str:
+    """What would be accepted, for the fix."""
+    if parameter.options:
+        return f"Use one of {', '.join(parameter.options)}; the default is {parameter.default_text}."
+    low = [f"from {parameter.min:g}"] if parameter.min is not None else []
+    high = [f"to {parameter.max:g}"] if parameter.max is not None else []
+    range_ = " ".join(low + high)
+    unit = {"int": "a whole number", "float": "a number", "text": "text", "bool": "true or false"}[parameter.type]
+    return f"Use {unit}{' ' + range_ if range_ else ''}; the default is {parameter.default_text}."
+
+
+def _shown(value: Any) -> str:
+    """The value, short enough for a message."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _finding(code: Code, name: str, message: str, fix: str) -> Finding:
+    return Finding(code, f"hyperparameters.{name[:60]}", message, fix)

@@ -1,0 +1,244 @@
+"""The four requests that turn a specification into a tuned, answering model. Pure: facts in, request out.
+
+| function | API call | needs beside specification and `Target` |
+|---|---|---|
+| `training_job(spec, job, target)`       | CreateTrainingJob    | a `TrainingJob` |
+| `tuned_model(spec, hosting, target, …)` | CreateModel          | a `Hosting`, the artefact's S3 prefix |
+| `base_model(spec, hosting, target, …)`  | CreateModel          | a `Hosting`, the licence accepted |
+| `endpoint_config(spec, hosting, target)`| CreateEndpointConfig | a `Hosting` |
+| `endpoint(spec, hosting)`               | CreateEndpoint       | a `Hosting` |
+
+A run's steps do not call these but `finetuning.runs.requests`, which derives the orders from plan.json.
+
+The training request has the shape that the SageMaker SDK v2 sends for the same specification, and tests compare it
+whole with one captured from that SDK. Deliberate differences: no Debugger and no Profiler configuration (they cost
+money and need a network), no volume key on instance types that refuse one, our names and tags.
+
+Every function raises `FineTuningError` with code, message and fix where the specification does not support what is
+asked: instance type, region, weights.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from finetuning.errors import Code, FineTuningError
+from finetuning.jumpstart.assumptions import has_only_local_storage
+from finetuning.jumpstart.spec import ModelSpec, cache_bucket, private_bucket
+
+Request = dict[str, Any]
+
+VARIANT = "AllTraffic"
+"""Name of the endpoint's one production variant; the SDK's."""
+
+IGNORED_VOLUME_GB = 30
+"""Sent for instance types that store on their own disks and ignore it; the SDK's default."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a deployment knows: where jobs run, as whom, and with which key.
+
+    `gated_weights` says how a job gets the gated weights: `env`, by an environment variable that the training script
+    reads, or `channel`, as an input channel with its own acceptance of the licence. Never both.
+    """
+
+    prefix: str
+    stage: str
+    region: str
+    bucket: str
+    role_arn: str
+    subnets: tuple[str, ...]
+    security_groups: tuple[str, ...]
+    kms_key_arn: str
+    gated_weights: Literal["env", "channel"] = "env"
+
+    @property
+    def vpc(self) -> Request:
+        return {"Subnets": list(self.subnets), "SecurityGroupIds": list(self.security_groups)}
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """One training job. URIs of prefixes end in `/`; `validation` is None where nothing is held out."""
+
+    name: str
+    instance_type: str
+    hyperparameters: Mapping[str, str]
+    accept_eula: bool
+    max_runtime_seconds: int
+    train: str
+    validation: str | None
+    output: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Hosting:
+    """One endpoint and what it is made of."""
+
+    model: str
+    config: str
+    endpoint: str
+    instance_type: str
+    instance_count: int = 1
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def training_job(spec: ModelSpec, job: TrainingJob, target: Target) -> Request:
+    """CreateTrainingJob. Refuses without the licence accepted: the script would find no weights after an hour of
+    set-up.
+    """
+    _require_eula(spec, job.accept_eula)
+    weights = f"s3://{private_bucket(target.region)}/{spec.gated_key(job.instance_type)}"
+    by_channel = target.gated_weights == "channel"
+    channels = [_channel("training", job.train)]
+    channels += [_channel("validation", job.validation)] if job.validation else []
+    channels += [_channel("code", f"s3://{cache_bucket(target.region)}/{spec.code_key}")]
+    channels += [_channel("model", weights, ModelAccessConfig={"AcceptEula": True})] if by_channel else []
+    return {
+        "TrainingJobName": job.name,
+        "RoleArn": target.role_arn,
+        "AlgorithmSpecification": {
+            "TrainingImage": spec.training_image(job.instance_type, target.region),
+            "TrainingInputMode": "File",
+            "MetricDefinitions": [{"Name": m.name, "Regex": m.regex} for m in spec.metrics_on(job.instance_type)],
+        },
+        "HyperParameters": _hyperparameters(spec, job, target),
+        "Environment": {} if by_channel else {"accept_eula": "true", "SageMakerGatedModelS3Uri": weights},
+        "InputDataConfig": channels,
+        "OutputDataConfig": {
+            "S3OutputPath": job.output,
+            "KmsKeyId": target.kms_key_arn,
+            "CompressionType": "NONE" if spec.estimator_kwargs.disable_output_compression else "GZIP",
+        },
+        "ResourceConfig": {
+            "InstanceType": job.instance_type,
+            "InstanceCount": 1,
+            **_training_volume(spec, job.instance_type, target),
+        },
+        "StoppingCondition": {"MaxRuntimeInSeconds": min(job.max_runtime_seconds, spec.estimator_kwargs.max_run)},
+        "VpcConfig": target.vpc,
+        "EnableNetworkIsolation": spec.training_enable_network_isolation,
+        "EnableInterContainerTrafficEncryption": spec.estimator_kwargs.encrypt_inter_container_traffic,
+        "Tags": _tags({**jumpstart_tags(spec), **job.tags}),
+    }
+
+
+def tuned_model(spec: ModelSpec, hosting: Hosting, target: Target, artifact: str) -> Request:
+    """CreateModel of the run's own weights. `artifact` is the prefix `s3://…/output/model/`."""
+    return _model(spec, hosting, target, {"S3Uri": artifact})
+
+
+def base_model(spec: ModelSpec, hosting: Hosting, target: Target, *, accept_eula: bool) -> Request:
+    """CreateModel of JumpStart's weights, untuned, for comparison."""
+    _require_eula(spec, accept_eula)
+    weights = f"s3://{private_bucket(target.region)}/{spec.hosting_prepacked_artifact_key}"
+    return _model(spec, hosting, target, {"S3Uri": weights, "ModelAccessConfig": {"AcceptEula": True}})
+
+
+def endpoint_config(spec: ModelSpec, hosting: Hosting, target: Target) -> Request:
+    """CreateEndpointConfig: one variant, all traffic."""
+    variant: Request = {
+        "VariantName": VARIANT,
+        "ModelName": hosting.model,
+        "InitialVariantWeight": 1,
+        "InitialInstanceCount": hosting.instance_count,
+        "InstanceType": hosting.instance_type,
+    }
+    if spec.deploy_kwargs.model_data_download_timeout:
+        variant["ModelDataDownloadTimeoutInSeconds"] = spec.deploy_kwargs.model_data_download_timeout
+    if spec.deploy_kwargs.container_startup_health_check_timeout:
+        variant["ContainerStartupHealthCheckTimeoutInSeconds"] = (
+            spec.deploy_kwargs.container_startup_health_check_timeout
+        )
+    request = {
+        "EndpointConfigName": hosting.config,
+        "ProductionVariants": [variant],
+        "Tags": _hosting_tags(spec, hosting),
+    }
+    if has_only_local_storage(hosting.instance_type):
+        return request
+    if spec.inference_volume_size:
+        variant["VolumeSizeInGB"] = spec.inference_volume_size
+    return request | {"KmsKeyId": target.kms_key_arn}
+
+
+def endpoint(spec: ModelSpec, hosting: Hosting) -> Request:
+    """CreateEndpoint."""
+    return {
+        "EndpointName": hosting.endpoint,
+        "EndpointConfigName": hosting.config,
+        "Tags": _hosting_tags(spec, hosting),
+    }
+
+
+def jumpstart_tags(spec: ModelSpec) -> dict[str, str]:
+    """The tags by which the SageMaker console and SDK know a JumpStart model."""
+    return {
+        "sagemaker-sdk:jumpstart-model-id": spec.model_id,
+        "sagemaker-sdk:jumpstart-model-version": spec.version,
+    }
+
+
+def _hyperparameters(spec: ModelSpec, job: TrainingJob, target: Target) -> dict[str, str]:
+    """Texts in JSON quotes, as the SDK sends them and the training toolkit reads them; the log level bare, a number."""
+    container = {p.name: p.default_text for p in spec.hyperparameters if p.scope == "container"}
+    log_level = container.pop("sagemaker_container_log_level", "20")
+    texts = {
+        **job.hyperparameters,
+        **container,
+        "sagemaker_job_name": job.name,
+        "sagemaker_region": target.region,
+    }
+    return {name: json.dumps(value) for name, value in texts.items()} | {"sagemaker_container_log_level": log_level}
+
+
+def _model(spec: ModelSpec, hosting: Hosting, target: Target, source: Request) -> Request:
+    """`CompressionType` is `None` for a model where a training job's output says `NONE`."""
+    if not source["S3Uri"].endswith("/"):
+        raise ValueError(f"a model's S3 prefix must end in a slash: {source['S3Uri']}")
+    return {
+        "ModelName": hosting.model,
+        "ExecutionRoleArn": target.role_arn,
+        "PrimaryContainer": {
+            "Image": spec.hosting_image(hosting.instance_type, target.region),
+            "Environment": spec.hosting_environment(hosting.instance_type),
+            "ModelDataSource": {"S3DataSource": {**source, "S3DataType": "S3Prefix", "CompressionType": "None"}},
+        },
+        "VpcConfig": target.vpc,
+        "EnableNetworkIsolation": spec.inference_enable_network_isolation,
+        "Tags": _hosting_tags(spec, hosting),
+    }
+
+
+def _channel(name: str, uri: str, **access: Request) -> Request:
+    source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated", **access}
+    return {"ChannelName": name, "DataSource": {"S3DataSource": source}}
+
+
+def _training_volume(spec: ModelSpec, instance_type: str, target: Target) -> Request:
+    if has_only_local_storage(instance_type):
+        return {"VolumeSizeInGB": IGNORED_VOLUME_GB}
+    return {"VolumeSizeInGB": spec.training_volume_size or IGNORED_VOLUME_GB, "VolumeKmsKeyId": target.kms_key_arn}
+
+
+def _hosting_tags(spec: ModelSpec, hosting: Hosting) -> list[Request]:
+    config = spec.inference_config_name
+    named = {"sagemaker-sdk:jumpstart-inference-config-name": config} if config else {}
+    return _tags({**jumpstart_tags(spec), **named, **hosting.tags})
+
+
+def _tags(tags: Mapping[str, str]) -> list[Request]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def _require_eula(spec: ModelSpec, accepted: bool) -> None:
+    if not accepted:
+        raise FineTuningError(
+            Code.EULA_NOT_ACCEPTED,
+            f"The licence of {spec.model_id} was not accepted.",
+            'Read it, then set "accept_eula": true in run.json.',
+            field="accept_eula",
+        )

@@ -1,0 +1,316 @@
+"""A model's facts as JumpStart publishes them: the manifest and the versioned specification.
+
+Both lie in the public bucket `jumpstart-cache-prod-<region>`: `models_manifest.json` lists every model and version,
+`community_models/<model>/specs_v<version>.json` is one version's specification. A specification is independent of the
+region: it holds S3 keys, and container images by alias, looked up per region. What is read here was learnt from the
+SageMaker SDK's own reader; what that one ignores is ignored here too, so that a new key in a new version breaks
+nothing.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from finetuning.errors import Code, FineTuningError
+
+MANIFEST_KEY = "models_manifest.json"
+
+
+def cache_bucket(region: str) -> str:
+    """Public: manifest, specifications, training scripts."""
+    return f"jumpstart-cache-prod-{region}"
+
+
+def private_bucket(region: str) -> str:
+    """Gated weights: opened by accepting the licence, not by IAM."""
+    return f"jumpstart-private-cache-prod-{region}"
+
+
+class _Fact(BaseModel):
+    """Part of a document: unknown keys are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+
+
+class ManifestEntry(_Fact):
+    """One model version. `min_version` is of the SDK that can read it, which is no concern here."""
+
+    model_id: str
+    version: str
+    spec_key: str
+
+
+class Hyperparameter(_Fact):
+    """What a hyperparameter may be. For text, `min` and `max` are lengths.
+
+    Those of scope `container` belong to SageMaker's training toolkit; users do not set them.
+    """
+
+    name: str
+    type: Literal["int", "float", "text", "bool"]
+    default: str | int | float | bool
+    options: tuple[str, ...] = ()
+    min: float | None = None
+    max: float | None = None
+    exclusive_min: float | None = None
+    exclusive_max: float | None = None
+    scope: Literal["algorithm", "container"] = "algorithm"
+
+    @property
+    def default_text(self) -> str:
+        return str(self.default)
+
+
+class EnvironmentVariable(_Fact):
+    """A container's variable. Only those the model needs are sent; the rest are for the SDK's own use."""
+
+    name: str
+    default: str | int | float | bool
+    required_for_model_class: bool = False
+
+
+class Metric(_Fact):
+    """A line of the training log that SageMaker turns into a metric."""
+
+    name: str = Field(alias="Name")
+    regex: str = Field(alias="Regex")
+
+
+class _Properties(_Fact):
+    environment_variables: dict[str, str] = Field(default_factory=dict)
+    gated_model_key_env_var_value: str | None = None
+    hyperparameters: tuple[Hyperparameter, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+
+
+class _Variant(_Fact):
+    regional_properties: dict[str, str] = Field(default_factory=dict)
+    properties: _Properties = Field(default_factory=_Properties)
+
+
+def instance_family(instance_type: str) -> str:
+    """`ml.g5.12xlarge` → `g5`; "" for what is no instance type."""
+    match = re.fullmatch(r"ml\.([a-z0-9-]+)\.\d*[a-z]+(?:-\d+)?", instance_type)
+    return match.group(1) if match else ""
+
+
+class InstanceVariants(_Fact):
+    """What differs by instance type, or by its family; the exact type wins."""
+
+    regional_aliases: dict[str, dict[str, str]] = Field(default_factory=dict)
+    variants: dict[str, _Variant] = Field(default_factory=dict)
+
+    def of(self, instance_type: str) -> tuple[_Variant, ...]:
+        """The variants that apply, the weaker first: family, then exact type."""
+        names = (instance_family(instance_type), instance_type)
+        return tuple(self.variants[name] for name in names if name in self.variants)
+
+    def image(self, instance_type: str, region: str) -> str | None:
+        """The container image, or None where the model offers none for the type in the region."""
+        uri = None
+        for variant in self.of(instance_type):
+            uri = variant.regional_properties.get("image_uri", uri)
+        if uri is None or not uri.startswith("$"):
+            return uri
+        return self.regional_aliases.get(region, {}).get(uri.removeprefix("$"))
+
+    def environment(self, instance_type: str) -> dict[str, str]:
+        merged: dict[str, str] = {}
+        for variant in self.of(instance_type):
+            merged |= variant.properties.environment_variables
+        return merged
+
+    def gated_key(self, instance_type: str) -> str | None:
+        """Key in the private bucket of the weights as the training script wants them on this type."""
+        keys = [variant.properties.gated_model_key_env_var_value for variant in self.of(instance_type)]
+        return next((key for key in reversed(keys) if key), None)
+
+
+class _EstimatorKwargs(_Fact):
+    max_run: int = 360_000
+    """Seconds. The default is what the SDK's own fallback for the Llama models is."""
+    disable_output_compression: bool = False
+    encrypt_inter_container_traffic: bool = True
+
+
+class _DeployKwargs(_Fact):
+    model_data_download_timeout: int | None = None
+    container_startup_health_check_timeout: int | None = None
+
+
+class ModelSpec(_Fact):
+    """One version of one model. Sizes in GB, times in seconds, keys relative to a bucket of the region.
+
+    `provenance` is not JumpStart's: the documents kept in facts/jumpstart say there where their facts come from.
+    """
+
+    model_id: str
+    version: str
+    provenance: str = "published"
+    fine_tuning_supported: bool = Field(default=True, alias="training_supported")
+    hosting_eula_key: str | None = None
+
+    default_training_instance_type: str
+    supported_training_instance_types: tuple[str, ...]
+    training_instance_type_variants: InstanceVariants
+    training_script_key: str
+    training_prepacked_script_key: str | None = None
+    training_enable_network_isolation: bool = True
+    training_volume_size: int | None = None
+    hyperparameters: tuple[Hyperparameter, ...]
+    metrics: tuple[Metric, ...] = ()
+    estimator_kwargs: _EstimatorKwargs = Field(default_factory=_EstimatorKwargs)
+    validation_supported: bool = False
+
+    inference_config_name: str | None = None
+    default_inference_instance_type: str
+    supported_inference_instance_types: tuple[str, ...]
+    hosting_instance_type_variants: InstanceVariants
+    hosting_prepacked_artifact_key: str
+    inference_environment_variables: tuple[EnvironmentVariable, ...] = ()
+    inference_enable_network_isolation: bool = True
+    inference_volume_size: int | None = None
+    deploy_kwargs: _DeployKwargs = Field(default_factory=_DeployKwargs)
+
+    @property
+    def code_key(self) -> str:
+        """The training script's archive in the public bucket."""
+        return self.training_prepacked_script_key or self.training_script_key
+
+    def training_image(self, instance_type: str, region: str) -> str:
+        """Raises `FineTuningError` where the model cannot be trained on that type, or not in that region."""
+        self._require_supported(instance_type, self.supported_training_instance_types, "training")
+        image = self.training_instance_type_variants.image(instance_type, region)
+        return image or self._no_image(instance_type, region, "training")
+
+    def hosting_image(self, instance_type: str, region: str) -> str:
+        """Raises `FineTuningError` where the model cannot be hosted on that type, or not in that region."""
+        self._require_supported(instance_type, self.supported_inference_instance_types, "endpoint")
+        image = self.hosting_instance_type_variants.image(instance_type, region)
+        return image or self._no_image(instance_type, region, "endpoint")
+
+    def gated_key(self, instance_type: str) -> str:
+        """Raises `FineTuningError` where there is none: the job would start without weights."""
+        key = self.training_instance_type_variants.gated_key(instance_type)
+        if key is None:
+            raise FineTuningError(
+                Code.GATED_WEIGHTS_MISSING,
+                f"JumpStart has no weights of {self.model_id} {self.version} for training on {instance_type}.",
+                f"Set training.instance_type to {self.default_training_instance_type}.",
+                field="training.instance_type",
+            )
+        return key
+
+    def hyperparameters_on(self, instance_type: str) -> dict[str, Hyperparameter]:
+        """By name: the model's, replaced by the family's, replaced by the exact type's."""
+        merged = {parameter.name: parameter for parameter in self.hyperparameters}
+        for variant in self.training_instance_type_variants.of(instance_type):
+            merged |= {parameter.name: parameter for parameter in variant.properties.hyperparameters}
+        return merged
+
+    def metrics_on(self, instance_type: str) -> list[Metric]:
+        merged = {metric.name: metric for metric in self.metrics}
+        for variant in self.training_instance_type_variants.of(instance_type):
+            merged |= {metric.name: metric for metric in variant.properties.metrics}
+        return list(merged.values())
+
+    def hosting_environment(self, instance_type: str) -> dict[str, str]:
+        always = {v.name: str(v.default) for v in self.inference_environment_variables if v.required_for_model_class}
+        return always | self.hosting_instance_type_variants.environment(instance_type)
+
+    def _require_supported(self, instance_type: str, supported: tuple[str, ...], use: str) -> None:
+        if instance_type not in supported:
+            raise FineTuningError(
+                Code.INSTANCE_TYPE_UNSUPPORTED,
+                f"{self.model_id} {self.version} does not support {instance_type} for its {use}.",
+                f"Choose one of {', '.join(supported)}.",
+                field=f"{use}.instance_type",
+            )
+
+    def _no_image(self, instance_type: str, region: str, use: str) -> str:
+        variants = self.training_instance_type_variants if use == "training" else self.hosting_instance_type_variants
+        regions = sorted(variants.regional_aliases)
+        where = f"in {region}" if region not in regions else f"for {instance_type} in {region}"
+        raise FineTuningError(
+            Code.REGION_UNSUPPORTED,
+            f"JumpStart offers no {use} image of {self.model_id} {self.version} {where}.",
+            f"Deploy the stacks in one of {', '.join(regions)}.",
+        )
+
+
+def read_manifest(body: bytes) -> tuple[ManifestEntry, ...]:
+    """Every model version of the manifest; entries without the three facts needed here are passed over."""
+    try:
+        entries = orjson.loads(body)
+        if not isinstance(entries, list):
+            raise TypeError("it is not a list")
+    except (orjson.JSONDecodeError, TypeError) as error:
+        raise FineTuningError(
+            Code.MODEL_SPEC_UNUSABLE,
+            f"JumpStart's {MANIFEST_KEY} cannot be read: {error}.",
+            "Pin the model's version, or try again later: AWS replaces that file now and then.",
+        ) from error
+    needed = ManifestEntry.model_fields.keys()
+    return tuple(
+        ManifestEntry.model_validate(entry)
+        for entry in entries
+        if isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in needed)
+    )
+
+
+def newest(manifest: tuple[ManifestEntry, ...], model_id: str) -> ManifestEntry | None:
+    """The highest version of the model, None where it has none. Versions compare as numbers: 2.16 is after 2.9."""
+    versions = [entry for entry in manifest if entry.model_id == model_id]
+    return max(versions, key=lambda entry: _version_order(entry.version), default=None)
+
+
+def spec_key(model_id: str, version: str) -> str:
+    """Where a pinned version's specification lies; no manifest is needed for it."""
+    return f"community_models/{model_id}/specs_v{version}.json"
+
+
+def read_spec(document: bytes | Mapping[str, Any], model_id: str) -> ModelSpec:
+    """A specification, with the best-ranked configuration of training and of inference merged over its top level.
+
+    Raises `FineTuningError` naming the model and every key that is missing or of another type than expected.
+    """
+    try:
+        raw = orjson.loads(document) if isinstance(document, bytes) else dict(document)
+        inference, config_name = _best_configuration(raw, "inference")
+        training, _ = _best_configuration(raw, "training")
+        return ModelSpec.model_validate({**raw, **training, **inference, "inference_config_name": config_name})
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise _unusable(model_id, wrong) from error
+    except (orjson.JSONDecodeError, TypeError, ValueError, AttributeError, KeyError) as error:
+        raise _unusable(model_id, f"{type(error).__name__}: {error}") from error
+
+
+def _unusable(model_id: str, wrong: str) -> FineTuningError:
+    return FineTuningError(
+        Code.MODEL_SPEC_UNUSABLE,
+        f"JumpStart's specification of {model_id} cannot be used: {wrong}.",
+        "Pin an earlier version of the model, or report it: JumpStart may have changed the form of its documents.",
+        field="model",
+    )
+
+
+def _best_configuration(
+    raw: Mapping[str, Any], use: Literal["training", "inference"]
+) -> tuple[dict[str, Any], str | None]:
+    """The components of the configuration that JumpStart ranks first, merged, and its name."""
+    rankings = (raw.get(f"{use}_config_rankings") or {}).get("overall", {}).get("rankings") or []
+    if not rankings:
+        return {}, None
+    name = rankings[0]
+    merged: dict[str, Any] = {}
+    for component in raw[f"{use}_configs"][name]["component_names"]:
+        merged |= raw[f"{use}_config_components"][component]
+    return merged, name
+
+
+def _version_order(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version))

@@ -1,0 +1,75 @@
+"""The SageMaker requests of a run: plan.json's choices, the run's names and places, and JumpStart's facts put together.
+
+For the endpoint: `jumpstart.requests.endpoint_config(spec, tuned(plan, target), target)` and
+`jumpstart.requests.endpoint(spec, tuned(plan, target))`; with `base(…)` those of the comparison.
+"""
+
+from finetuning.jumpstart import requests
+from finetuning.jumpstart.requests import Hosting, Request, Target, TrainingJob
+from finetuning.jumpstart.spec import ModelSpec
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.plan import RunPlan
+
+
+def training_job(spec: ModelSpec, plan: RunPlan, target: Target, attempt: int = 0) -> Request:
+    """CreateTrainingJob of the given attempt: 0 is the preferred instance type, 1 its first fallback, and so on."""
+    option, layout = plan.training.options[attempt], RunLayout(plan.run_id)
+    held_out = plan.dataset is None or plan.dataset.validation_rows > 0
+    job = TrainingJob(
+        name=plan.names(target.prefix).training_job(attempt),
+        instance_type=option.instance_type,
+        hyperparameters=option.hyperparameters,
+        accept_eula=plan.accept_eula,
+        max_runtime_seconds=option.max_runtime_seconds,
+        train=f"s3://{target.bucket}/{layout.train}",
+        validation=f"s3://{target.bucket}/{layout.validation}" if held_out and spec.validation_supported else None,
+        output=f"s3://{target.bucket}/{layout.training_output}".rstrip("/"),
+        tags=run_tags(plan, target),
+    )
+    return requests.training_job(spec, job, target)
+
+
+def tuned_model(spec: ModelSpec, plan: RunPlan, target: Target, training_job_name: str) -> Request:
+    """CreateModel of what the named training job wrote."""
+    artifact = RunLayout(plan.run_id).model_artifact(training_job_name)
+    return requests.tuned_model(spec, tuned(plan, target), target, f"s3://{target.bucket}/{artifact}")
+
+
+def base_model(spec: ModelSpec, plan: RunPlan, target: Target) -> Request:
+    """CreateModel of the untuned model, for the comparison."""
+    return requests.base_model(spec, base(plan, target), target, accept_eula=plan.accept_eula)
+
+
+def tuned(plan: RunPlan, target: Target) -> Hosting:
+    """The run's endpoint."""
+    names = plan.names(target.prefix)
+    return Hosting(
+        model=names.model,
+        config=names.endpoint_config,
+        endpoint=names.endpoint,
+        instance_type=plan.endpoint.instance_type,
+        instance_count=plan.endpoint.instance_count,
+        tags=run_tags(plan, target),
+    )
+
+
+def base(plan: RunPlan, target: Target) -> Hosting:
+    """The base model's temporary endpoint: one instance, whatever the run's own has."""
+    name = plan.names(target.prefix).base
+    return Hosting(name, name, name, plan.endpoint.instance_type, tags=run_tags(plan, target))
+
+
+def run_tags(plan: RunPlan, target: Target) -> dict[str, str]:
+    """The user's tags and ours: whose run it is, and who accepted which licence when."""
+    ours = {
+        "finetune:run-id": plan.run_id,
+        "finetune:stage": target.stage,
+        "finetune:created-by": target.prefix,
+    }
+    if plan.accepted:
+        ours |= {
+            "finetune:eula-accepted-by": plan.accepted.by[:256],
+            "finetune:eula-accepted-at": plan.accepted.at.isoformat(timespec="seconds"),
+            "finetune:eula": plan.accepted.licence_key,
+        }
+    return plan.tags | ours
