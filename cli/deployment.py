@@ -1,0 +1,277 @@
+"""A deployed stage as its operator's command sees it: where to upload, what runs there are, what they left behind."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+from pydantic import BaseModel
+
+from finetuning.aws.clean_up import remove_half_made
+from finetuning.aws.clients import client
+from finetuning.aws.faults import explained
+from finetuning.aws.sagemaker import RUN_TAG, SageMaker, sagemaker
+from finetuning.aws.store import RunStore
+from finetuning.errors import Code, FineTuningError
+from finetuning.evaluation.report import EvaluationReport
+from finetuning.runs.expiry import IDLE_TAG, TTL_TAG
+from finetuning.runs.identity import DATA_SUFFIXES, Upload
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.names import Names
+from finetuning.runs.plan import RunPlan
+from finetuning.runs.status import RunState, RunStatus
+
+RUN_JSON, TEMPLATE_JSON = "run.json", "template.json"
+OUTPUTS = ("UploadBucketName", "ArtifactsBucketName", "StateMachineArn")
+
+Advance = Callable[[int], None]
+"""Told how many more bytes of a file have been sent."""
+
+
+class EndpointSummary(BaseModel):
+    """One of our endpoints. Times in hours or minutes as the names say; None where its tags do not tell."""
+
+    name: str
+    status: str
+    run_id: str
+    created_at: datetime
+    ttl_hours: float | None
+    idle_minutes: float | None
+    instance_type: str
+    usd_per_hour: float | None
+
+
+def files_to_submit(folder: Path) -> list[Path]:
+    """The data files of a run's folder, and its template.json; whatever else lies there stays at home.
+
+    Raises `FineTuningError` (UPLOAD_WITHOUT_DATA) where there is no data file.
+    """
+    data = [path for path in sorted(folder.iterdir()) if path.is_file() and _is_data(path)]
+    if not data:
+        raise FineTuningError(
+            Code.UPLOAD_WITHOUT_DATA,
+            f"{folder} holds no data file.",
+            f"Put a file there whose name ends in {', '.join(DATA_SUFFIXES)} (or one of these with .gz).",
+        )
+    template = folder / TEMPLATE_JSON
+    return [*data, template] if template.is_file() else data
+
+
+def _is_data(path: Path) -> bool:
+    name = path.name.lower().removesuffix(".gz")
+    return name.endswith(DATA_SUFFIXES) and path.name not in (RUN_JSON, TEMPLATE_JSON) and not name.startswith(".")
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """The workflow of one stage in one account, found by its stack's outputs."""
+
+    prefix: str
+    upload_bucket: str
+    artifacts_bucket: str
+    state_machine_arn: str
+
+    @classmethod
+    def find(cls, stage: str) -> "Deployment":
+        """Reads the outputs of the stack `finetune-<stage>-workflow`.
+
+        Raises `FineTuningError`: DEPLOYMENT_NOT_FOUND, or AWS_NOT_CONFIGURED without credentials or region.
+        """
+        prefix = f"finetune-{stage}"
+        stack = f"{prefix}-workflow"
+        try:
+            described = client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+        except (NoCredentialsError, NoRegionError) as error:
+            raise FineTuningError(
+                Code.AWS_NOT_CONFIGURED,
+                f"AWS cannot be asked: {error}",
+                "Run `aws configure` (or set AWS_PROFILE and AWS_REGION). "
+                "For a rehearsal set AWS_ENDPOINT_URL and the credentials it printed.",
+            ) from error
+        except (ClientError, BotoCoreError) as error:
+            raise _not_found(f"The stack {stack} cannot be read: {error}", stage) from error
+        outputs = {each["OutputKey"]: each["OutputValue"] for each in described.get("Outputs", [])}
+        missing = [name for name in OUTPUTS if name not in outputs]
+        if missing:
+            raise _not_found(f"The stack {stack} has no output {', '.join(missing)}.", stage)
+        return cls(prefix, *(outputs[name] for name in OUTPUTS))
+
+    @property
+    def store(self) -> RunStore:
+        """For reading: the command never writes into the artifacts bucket."""
+        return RunStore(client("s3"), self.artifacts_bucket, kms_key_arn="")
+
+    # A run begins
+
+    def submit_file(self, path: Path, advance: Advance) -> Upload:
+        """Uploads one data file into the inbox, which starts a run with the stage's defaults."""
+        return self._upload(path, f"inbox/{path.name}", advance)
+
+    def submit_folder(
+        self, files: Sequence[Path], run_json: bytes, name: str, advance: Callable[[Path], Advance]
+    ) -> Upload:
+        """Uploads the files, and then run.json, whose arrival starts the run."""
+        for path in files:
+            self._upload(path, f"runs/{name}/{path.name}", advance(path))
+        key = f"runs/{name}/{RUN_JSON}"
+        with explained(f"upload {key}"):
+            put = client("s3").put_object(
+                Bucket=self.upload_bucket, Key=key, Body=run_json, ContentType="application/json"
+            )
+        return Upload(self.upload_bucket, key, put["VersionId"])
+
+    def _upload(self, path: Path, key: str, advance: Advance) -> Upload:
+        with explained(f"upload {path}"):
+            s3 = client("s3")
+            s3.upload_file(str(path), self.upload_bucket, key, Callback=advance)
+            return Upload(self.upload_bucket, key, s3.head_object(Bucket=self.upload_bucket, Key=key)["VersionId"])
+
+    # A run goes on
+
+    def status(self, run_id: str) -> RunStatus | None:
+        """The run's status.json, None before the workflow has written it."""
+        body = self.store.read(RunLayout(run_id).status)
+        return None if body is None else RunStatus.model_validate_json(body)
+
+    def plan(self, run_id: str) -> RunPlan | None:
+        body = self.store.read(RunLayout(run_id).plan)
+        return None if body is None else RunPlan.model_validate_json(body)
+
+    def evaluation(self, run_id: str) -> EvaluationReport | None:
+        body = self.store.read(RunLayout(run_id).evaluation)
+        return None if body is None else EvaluationReport.model_validate_json(body)
+
+    def report_page(self, run_id: str) -> str:
+        """The S3 URI of the run's report."""
+        return f"s3://{self.artifacts_bucket}/{RunLayout(run_id).report_page}"
+
+    def execution_status(self, execution_arn: str) -> str:
+        """RUNNING, SUCCEEDED, FAILED, TIMED_OUT or ABORTED."""
+        with explained("look up the execution"):
+            return str(client("stepfunctions").describe_execution(executionArn=execution_arn)["status"])
+
+    def run_ids(self) -> list[str]:
+        with explained("list the runs"):
+            pages = (
+                client("s3")
+                .get_paginator("list_objects_v2")
+                .paginate(Bucket=self.artifacts_bucket, Prefix="runs/", Delimiter="/")
+            )
+            return [each["Prefix"].split("/")[1] for page in pages for each in page.get("CommonPrefixes", [])]
+
+    def runs(self) -> list[RunStatus]:
+        """Every run that has a status, the latest first."""
+        with ThreadPoolExecutor(max_workers=16) as pool:
+            found = [status for status in pool.map(self.status, self.run_ids()) if status]
+        return sorted(found, key=lambda status: status.started_at, reverse=True)
+
+    def resolve(self, run: str) -> str:
+        """A run's id: as it is, or the latest run of an upload of that name.
+
+        Raises `FineTuningError` (RUN_NOT_FOUND).
+        """
+        if self.status(run):
+            return run
+        named = [status.run_id for status in self.runs() if status.run_id.rpartition("-")[0] == run]
+        if not named:
+            raise FineTuningError(
+                Code.RUN_NOT_FOUND,
+                f"There is no run {run} in s3://{self.artifacts_bucket}/runs/.",
+                "List the runs with `finetune runs`. A run appears some seconds after its upload.",
+            )
+        return named[0]
+
+    # What answers, and what is left
+
+    def endpoints(self) -> Iterator[EndpointSummary]:
+        """The endpoints that runs of this stage made: by their names' prefix, and their tag."""
+        control = sagemaker()
+        for each in control.endpoints(f"{self.prefix}-"):
+            tags = control.tags(each["EndpointArn"])
+            if RUN_TAG in tags:
+                plan = self.plan(tags[RUN_TAG])
+                yield EndpointSummary(
+                    name=each["EndpointName"],
+                    status=each["EndpointStatus"],
+                    run_id=tags[RUN_TAG],
+                    created_at=each["CreationTime"],
+                    ttl_hours=_number(tags.get(TTL_TAG)),
+                    idle_minutes=_number(tags.get(IDLE_TAG)),
+                    instance_type=plan.endpoint.instance_type if plan else "",
+                    usd_per_hour=plan.endpoint.usd_per_hour if plan else None,
+                )
+
+    def endpoint(self, name: str) -> tuple[str, RunPlan | None]:
+        """An endpoint's full name, and the plan of the run it serves; `name` may leave out the stage's prefix.
+
+        Raises `FineTuningError` (ENDPOINT_NOT_FOUND).
+        """
+        control = sagemaker()
+        for candidate in (name, f"{self.prefix}-{name}"):
+            live = control.describe_endpoint(candidate)
+            if live:
+                run_id = control.tags(live["EndpointArn"]).get(RUN_TAG)
+                return candidate, self.plan(run_id) if run_id else None
+        raise FineTuningError(
+            Code.ENDPOINT_NOT_FOUND,
+            f"There is no endpoint {name}, nor {self.prefix}-{name}.",
+            "List them with `finetune endpoints`. One past its time was deleted; upload again for a new one.",
+        )
+
+    def names(self, run_id: str) -> Names:
+        plan = self.plan(run_id)
+        return plan.names(self.prefix) if plan else Names(self.prefix, run_id)
+
+    def remains(self, run_id: str) -> list[str]:
+        """What of a run still costs money, a line each."""
+        control, names, status = sagemaker(), self.names(run_id), self.status(run_id)
+        lines = [f"execution of {run_id}"] if _is_running(status) else []
+        lines += [f"training job {job}" for job in control.training_jobs(names.training_job(0), "InProgress")]
+        return lines + [f"endpoint {name}" for name in self._endpoints_of(control, names)]
+
+    def remove(self, run_id: str) -> list[str]:
+        """Stops and deletes what a run made in SageMaker; returns what was done, a line each. May be repeated.
+
+        The run's files, the tuned weights among them, stay in the artifacts bucket.
+        """
+        control, names, status = sagemaker(), self.names(run_id), self.status(run_id)
+        done = []
+        if status and _is_running(status):
+            with explained(f"stop the execution of {run_id}"):
+                client("stepfunctions").stop_execution(
+                    executionArn=status.execution_arn, error=Code.RUN_ABORTED, cause="finetune clean-up"
+                )
+            done.append(f"Stopped the execution of {run_id}")
+        for name in self._endpoints_of(control, names):
+            control.delete_endpoint(name)
+            done.append(f"Deleted the endpoint {name} and its configuration")
+        done += remove_half_made(control, names)
+        control.delete_endpoint_config(names.endpoint_config)
+        control.delete_model(names.model)
+        return done
+
+    @staticmethod
+    def _endpoints_of(control: SageMaker, names: Names) -> list[str]:
+        """An endpoint with a name of the user's may serve a later run: only the run's own configuration counts."""
+        owned = {names.endpoint: names.endpoint_config, names.base: names.base}
+        live = {name: control.describe_endpoint(name) for name in owned}
+        return [name for name, found in live.items() if found and found["EndpointConfigName"] == owned[name]]
+
+
+def _not_found(message: str, stage: str) -> FineTuningError:
+    return FineTuningError(
+        Code.DEPLOYMENT_NOT_FOUND,
+        message,
+        f"Deploy the stage first (`npx cdk deploy --all -c stage={stage}`), or name another with --stage; "
+        "check the region and AWS_ENDPOINT_URL.",
+    )
+
+
+def _is_running(status: RunStatus | None) -> bool:
+    return status is not None and status.state is RunState.RUNNING and bool(status.execution_arn)
+
+
+def _number(text: str | None) -> float | None:
+    return None if text is None else float(text)

@@ -1,0 +1,191 @@
+"""How runs look in a terminal. Whatever came from data or a model is shown as plain text, never as markup."""
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import groupby
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from cli.deployment import EndpointSummary
+from finetuning.evaluation.loss_curve import loss_curve as loss_series
+from finetuning.evaluation.report import Answer, EvaluationReport, Scores
+from finetuning.runs.status import Event, Metric, RunState, RunStatus
+
+MAX_SHOWN = 700
+"""Characters of a prompt or answer shown in a table; evaluation.json has the whole text."""
+
+BARS = "▁▂▃▄▅▆▇█"
+STATE_STYLES = {
+    RunState.RUNNING: "cyan",
+    RunState.SUCCEEDED: "green",
+    RunState.FAILED: "red",
+    RunState.ABORTED: "yellow",
+}
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(text: str, style: str = "") -> Text:
+    """Text as it is: no markup, and no control characters, which could drive the terminal or reverse the line."""
+    return Text(_CONTROL.sub("\ufffd", text.replace("\r\n", "\n")), style=style)
+
+
+def shortened(text: str) -> Text:
+    return plain(text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + " …")
+
+
+def elapsed(duration: timedelta) -> str:
+    """`0:42`, `12:03` or `1:02:03`."""
+    minutes, seconds = divmod(max(0, int(duration.total_seconds())), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def progress(status: RunStatus, now: datetime) -> RenderableType:
+    """The run as far as it has come: a line per step with the last it said, and the metrics of the training."""
+    steps = Table.grid(padding=(0, 2))
+    grouped = [(step, list(events)) for step, events in groupby(status.events, key=lambda event: event.step)]
+    for number, (step, events) in enumerate(grouped, start=1):
+        steps.add_row(
+            _mark(status, is_last=number == len(grouped)),
+            Text(elapsed(events[0].time - status.started_at), style="dim"),
+            Text(step, style="bold"),
+            shortened(events[-1].message),
+        )
+    headline = Text.assemble((status.run_id, "bold"), "  ", _state(status), "  ")
+    headline.append(elapsed((status.updated_at if status.state.is_final else now) - status.started_at), style="dim")
+    parts: list[RenderableType] = [headline, steps]
+    if status.metrics:
+        parts.append(loss_curve(status))
+    return Group(*parts)
+
+
+def _mark(status: RunStatus, is_last: bool) -> RenderableType:
+    if not is_last or status.state is RunState.SUCCEEDED:
+        return Text("✓", style="green")
+    if status.state is RunState.RUNNING:
+        return Spinner("dots", style="cyan")
+    return Text("✗", style="red")
+
+
+def _state(status: RunStatus) -> tuple[str, str]:
+    return str(status.state), STATE_STYLES[status.state]
+
+
+def event_line(event: Event) -> Text:
+    """An event for a log: no colours are needed to read it."""
+    return Text.assemble((f"{event.time:%H:%M:%S} ", "dim"), (f"{event.step:<17} ", "bold"), plain(event.message))
+
+
+def metric_line(metric: Metric) -> Text:
+    name = metric.name.rpartition(":")[2]
+    time = f"{metric.time:%H:%M:%S} "
+    return Text.assemble((time, "dim"), (f"{'metric':<17} ", "bold"), f"{name} = {metric.value:g}")
+
+
+def loss_curve(status: RunStatus) -> RenderableType:
+    """The losses as bars, one per value, with the first and the last: `training loss  ▇▃▁  4.05 → 0.73`."""
+    table = Table.grid(padding=(0, 2))
+    for series in loss_series(status.metrics):
+        table.add_row(series.title, Text(bars(series.values), style="cyan"), series.change)
+    return table
+
+
+def bars(values: Sequence[float]) -> str:
+    """One block per value, as high as the value between zero and the largest."""
+    top = max(values)
+    return "".join(BARS[round(value / top * (len(BARS) - 1))] if top > 0 else BARS[0] for value in values)
+
+
+def answers_table(evaluation: EvaluationReport) -> Table:
+    """What the base model, the tuned one and the data say to each prompt, and the mean scores below."""
+    has_base = any(row.base for row in evaluation.rows)
+    summary = evaluation.summary
+    title = "Answers to prompts the model was not trained on"
+    table = Table(title=title, show_lines=True, show_footer=True, expand=True)
+    table.add_column("prompt", ratio=2, footer=f"mean of {summary.answers} answers")
+    if has_base:
+        table.add_column("base", ratio=3, footer=_scores(summary.base))
+    table.add_column("tuned", ratio=3, footer=_scores(summary.tuned))
+    table.add_column("truth", ratio=3)
+    for row in evaluation.rows:
+        answers = [_answer(row.base)] if has_base else []
+        table.add_row(shortened(row.prompt), *answers, _answer(row.tuned), shortened(row.reference or "—"))
+    return table
+
+
+def _answer(answer: Answer | None) -> Text:
+    if answer is None:
+        return Text("—")
+    shown = shortened(answer.text)
+    if answer.problem:
+        shown = Text.assemble((f"[{answer.problem}] ", "bold red"), shown)
+    return Text.assemble(shown, (f"\n{answer.latency_ms / 1000:.1f} s {_scores(answer.scores)}", "dim"))
+
+
+def _scores(scores: Scores | None) -> str:
+    return f"F1 {scores.token_f1:.2f} · ROUGE-L {scores.rouge_l:.2f}" if scores else ""
+
+
+def error_panel(status: RunStatus) -> Panel:
+    """Why the run failed and what to do, with every finding where the preflight made several."""
+    error = status.error or {}
+    lines = list(_error_lines(error))
+    return Panel(Text("\n").join(lines), title=plain(str(error.get("code", status.state))), border_style="red")
+
+
+def _error_lines(error: dict[str, object]) -> Iterator[Text]:
+    findings = error.get("findings")
+    if isinstance(findings, list) and findings:
+        for finding in findings:
+            where = f"{finding['field']}: " if finding.get("field") else ""
+            yield Text.assemble(("✗ ", "red"), plain(where, "bold"), plain(str(finding["message"])))
+            yield Text.assemble(("  → ", "green"), plain(str(finding["fix"])))
+        return
+    yield plain(str(error.get("message", "The run left no explanation.")))
+    if error.get("fix"):
+        yield Text.assemble(("→ ", "green"), plain(str(error["fix"])))
+
+
+def runs_table(statuses: Sequence[RunStatus], now: datetime) -> Table:
+    table = Table("run", "state", "step", "started (UTC)", "took", "cost", "endpoint")
+    for status in statuses:
+        cost = status.cost
+        usd = f"{cost.actual_usd:.2f} USD" if cost.actual_usd is not None else ""
+        if not usd and cost.estimate_usd is not None:
+            usd = f"about {cost.estimate_usd:.2f} USD"
+        state, style = _state(status)
+        table.add_row(
+            status.run_id,
+            Text(state, style=style),
+            status.step,
+            f"{status.started_at:%Y-%m-%d %H:%M}",
+            elapsed((status.updated_at if status.state.is_final else now) - status.started_at),
+            usd,
+            status.endpoint,
+        )
+    return table
+
+
+def endpoints_table(endpoints: Sequence[EndpointSummary], now: datetime) -> Table:
+    table = Table("endpoint", "status", "run", "instance", "up for", "deleted after", "cost", "so far")
+    for each in endpoints:
+        up = now - each.created_at
+        hourly = each.usd_per_hour
+        limits = [f"{each.ttl_hours:g} h"] if each.ttl_hours is not None else []
+        limits += [f"{each.idle_minutes:g} min idle"] if each.idle_minutes is not None else []
+        table.add_row(
+            each.name,
+            each.status,
+            each.run_id,
+            each.instance_type,
+            elapsed(up),
+            " or ".join(limits) or "not known",
+            f"{hourly:.2f} USD/h" if hourly is not None else "not known",
+            f"{hourly * up.total_seconds() / 3600:.2f} USD" if hourly is not None else "",
+        )
+    return table

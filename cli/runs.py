@@ -1,0 +1,299 @@
+"""`finetune submit`, `watch`, `ask`, `runs`, `endpoints` and `clean-up`: a deployed stage's runs from the terminal."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.prompt import Confirm
+
+from cli.deployment import RUN_JSON, Advance, Deployment, files_to_submit
+from cli.display import (
+    answers_table,
+    endpoints_table,
+    error_panel,
+    event_line,
+    loss_curve,
+    metric_line,
+    plain,
+    progress,
+    runs_table,
+)
+from finetuning.aws.inference import asker
+from finetuning.errors import Code, FineTuningError
+from finetuning.evaluation.prompts import as_inputs
+from finetuning.runs.status import RunState, RunStatus
+
+__all__ = ["answers_table", "follow", "loss_curve", "show_result"]
+
+START_WITHIN_SECONDS = 180
+"""From upload to the first status.json: EventBridge delivers within seconds, a cold start takes a few more."""
+
+SILENT_SECONDS = 30
+"""A status that has not changed for so long is compared with the execution's own state."""
+
+Stage = Annotated[str, typer.Option(envvar="FINETUNE_STAGE", help="The deployed stage.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]
+
+
+def submit(
+    path: Annotated[Path, typer.Argument(exists=True, help="A data file, or a folder with data and a run.json.")],
+    stage: Stage = "dev",
+    name: Annotated[str, typer.Option(help="The run's name; default: the folder's.")] = "",
+    watch: Annotated[bool, typer.Option("--watch", help="Follow the run to its end.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Upload data, which starts a run."""
+    console = Console(stderr=as_json)
+    deployment = Deployment.find(stage)
+    run_id = start_run(deployment, path, console, name=name)
+    if watch:
+        _watch(deployment, run_id, console, as_json)
+    elif as_json:
+        _print_json({"run_id": run_id})
+    else:
+        console.print(f"Follow it with: finetune watch {run_id} --stage {stage}")
+
+
+def watch(
+    run: Annotated[str, typer.Argument(help="A run's id, or an upload's name for its latest run.")],
+    stage: Stage = "dev",
+    as_json: AsJson = False,
+) -> None:
+    """Follow a run to its end; exit code 1 where it fails."""
+    deployment = Deployment.find(stage)
+    _watch(deployment, deployment.resolve(run), Console(stderr=as_json), as_json)
+
+
+def ask(
+    endpoint: Annotated[str, typer.Argument(help="The endpoint's name, with or without the stage's prefix.")],
+    prompt: Annotated[str, typer.Argument(help="What to ask.")],
+    stage: Stage = "dev",
+    system: Annotated[str, typer.Option(help="The system turn of a chat.")] = "",
+    raw: Annotated[bool, typer.Option("--raw", help="Send the text as it is.")] = False,
+    instruction: Annotated[bool, typer.Option("--instruction", help="Send it as an instruction.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask an endpoint, in the form its run was trained on unless told otherwise."""
+    full_name, plan = Deployment.find(stage).endpoint(endpoint)
+    task = str(plan.task) if plan and plan.task else "chat"
+    task = "domain_adaptation" if raw else "instruction" if instruction else "chat" if system else task
+    inputs = as_inputs(prompt, task, plan.template if plan else None, system)
+    with Console(stderr=True).status("Waiting for the answer"):
+        reply = asker(full_name)(inputs)
+    if reply.error is not None:
+        raise FineTuningError(
+            Code.ENDPOINT_FAILED,
+            f"The endpoint {full_name} did not answer: {reply.error}",
+            "Look at its status with `finetune endpoints`, and at its log in CloudWatch.",
+        )
+    if as_json:
+        _print_json({"endpoint": full_name, "inputs": inputs, "answer": reply.text, "latency_ms": reply.latency_ms})
+    else:
+        Console().print(plain(reply.text.strip()))
+
+
+def runs(stage: Stage = "dev", as_json: AsJson = False) -> None:
+    """List the runs, the latest first."""
+    found = Deployment.find(stage).runs()
+    if as_json:
+        _print_json([status.model_dump(mode="json", exclude={"events", "metrics"}) for status in found])
+    elif found:
+        Console().print(runs_table(found, _now()))
+    else:
+        Console().print("No runs yet. Start one with: finetune submit DIR")
+
+
+def endpoints(stage: Stage = "dev", as_json: AsJson = False) -> None:
+    """List the endpoints that runs made: their age, when they go, and what they cost."""
+    found = list(Deployment.find(stage).endpoints())
+    if as_json:
+        _print_json([each.model_dump(mode="json") for each in found])
+    elif found:
+        Console().print(endpoints_table(found, _now()))
+    else:
+        Console().print("No endpoints: nothing costs money by the hour.")
+
+
+def clean_up(
+    run: Annotated[str, typer.Argument(help="A run's id, or an upload's name for its latest run.")] = "",
+    every: Annotated[bool, typer.Option("--all", help="Every run of the stage.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    stage: Stage = "dev",
+    as_json: AsJson = False,
+) -> None:
+    """Stop a run and delete its endpoint, configuration and model entry; its files in S3 stay."""
+    if bool(run) == every:
+        raise typer.BadParameter("Name one run, or say --all.")
+    deployment = Deployment.find(stage)
+    run_ids = deployment.run_ids() if every else [deployment.resolve(run)]
+    console = Console(stderr=as_json)
+    remains = [line for run_id in run_ids for line in deployment.remains(run_id)]
+    for line in remains:
+        console.print(plain(f"• {line}"))
+    if remains and not yes and not Confirm.ask("Stop and delete these?", console=console, default=False):
+        raise typer.Exit(1)
+    done = [line for run_id in run_ids for line in deployment.remove(run_id)]
+    if as_json:
+        _print_json({"runs": run_ids, "done": done})
+    else:
+        console.print(plain("\n".join(done) or "Nothing was left to stop or delete."))
+
+
+def start_run(deployment: Deployment, path: Path, console: Console, *, name: str = "") -> str:
+    """Uploads a data file, or a folder with its run.json last, and returns the id of the run this starts."""
+    if path.is_dir():
+        files = files_to_submit(path)
+        settings = path / RUN_JSON
+        run_json = settings.read_bytes() if settings.is_file() else b"{}"
+        with _uploading(console) as started:
+            upload = deployment.submit_folder(files, run_json, name or path.resolve().name, started)
+    else:
+        with _uploading(console) as started:
+            upload = deployment.submit_file(path, started(path))
+    console.print(f"Uploaded s3://{upload.bucket}/{upload.key}, which starts the run [bold]{upload.run_id}[/]")
+    return upload.run_id
+
+
+def follow(deployment: Deployment, run_id: str, console: Console, poll_seconds: float = 1.0) -> RunStatus:
+    """Shows the run until it ends: a live view in a terminal, else a line for each thing that happens.
+
+    Raises `FineTuningError` (RUN_NOT_STARTED) where no run begins, or where its execution ended without saying so.
+    """
+    views = _live if console.is_terminal else _log
+    with views(console) as show:
+        for status in _changes(deployment, run_id, poll_seconds):
+            show(status)
+    return status
+
+
+def show_result(deployment: Deployment, status: RunStatus, console: Console) -> None:
+    """What a finished run leaves its user with: answers and how to ask on, or the error and its fix."""
+    if status.state is not RunState.SUCCEEDED:
+        console.print(error_panel(status))
+    evaluation = deployment.evaluation(status.run_id)
+    if evaluation:
+        console.print(answers_table(evaluation))
+    if status.metrics and not console.is_terminal:
+        console.print(loss_curve(status))
+    if status.state is RunState.SUCCEEDED and status.endpoint:
+        console.print(plain(f'Ask it:  finetune ask {status.endpoint} "…"'))
+    console.print(plain(f"Report:  {deployment.report_page(status.run_id)}"))
+
+
+def _watch(deployment: Deployment, run_id: str, console: Console, as_json: bool) -> None:
+    try:
+        status = follow(deployment, run_id, console)
+    except KeyboardInterrupt:
+        console.print(f"Stopped watching; the run goes on. Come back with: finetune watch {run_id}")
+        raise typer.Exit(130) from None
+    if as_json:
+        evaluation = deployment.evaluation(run_id)
+        _print_json(
+            {
+                "status": status.model_dump(mode="json"),
+                "evaluation": evaluation.model_dump(mode="json") if evaluation else None,
+            }
+        )
+    else:
+        show_result(deployment, status, console)
+    if status.state is not RunState.SUCCEEDED:
+        raise typer.Exit(1)
+
+
+def _changes(deployment: Deployment, run_id: str, poll_seconds: float) -> Iterator[RunStatus]:
+    """The run's status each time it has changed, until it is final."""
+    last: RunStatus | None = None
+    heard = time.monotonic()
+    while True:
+        status = deployment.status(run_id)
+        silent = time.monotonic() - heard
+        if status is not None and status != last:
+            last, heard = status, time.monotonic()
+            yield status
+            if status.state.is_final:
+                return
+        elif last is None and silent > START_WITHIN_SECONDS:
+            raise FineTuningError(
+                Code.RUN_NOT_STARTED,
+                f"No run {run_id} began within {START_WITHIN_SECONDS} s of its upload.",
+                "Look at the trigger's dead-letter queue and the state machine's executions in the AWS console.",
+            )
+        elif last is not None and silent > SILENT_SECONDS:
+            _require_life(deployment, last)
+            heard = time.monotonic()
+        time.sleep(poll_seconds)
+
+
+def _require_life(deployment: Deployment, status: RunStatus) -> None:
+    """A run whose execution has ended, and whose status still says that it goes on, will never say more."""
+    if not status.execution_arn:
+        return
+    execution = deployment.execution_status(status.execution_arn)
+    latest = deployment.status(status.run_id)
+    if execution != "RUNNING" and latest == status:
+        raise FineTuningError(
+            Code.RUN_ABORTED,
+            f"The execution of {status.run_id} ended ({execution}) after {status.step} without saying why.",
+            f"Open the execution in the AWS console: {status.execution_arn}",
+        )
+
+
+@contextmanager
+def _live(console: Console) -> Iterator[Callable[[RunStatus], None]]:
+    """A view that is redrawn in place, with clocks that go on between two changes."""
+    latest: list[RunStatus] = []
+    with Live(
+        get_renderable=lambda: progress(latest[-1], _now()) if latest else "Waiting for the run to begin …",
+        console=console,
+        refresh_per_second=4,
+    ) as live:
+        yield latest.append
+        live.refresh()
+
+
+@contextmanager
+def _log(console: Console) -> Iterator[Callable[[RunStatus], None]]:
+    """A view that prints each event and each metric once."""
+    seen = {"events": 0, "metrics": 0}
+
+    def show(status: RunStatus) -> None:
+        for event in status.events[seen["events"] :]:
+            console.print(event_line(event), soft_wrap=True)
+        for metric in status.metrics[seen["metrics"] :]:
+            console.print(metric_line(metric), soft_wrap=True)
+        seen.update(events=len(status.events), metrics=len(status.metrics))
+
+    yield show
+
+
+@contextmanager
+def _uploading(console: Console) -> Iterator[Callable[[Path], Advance]]:
+    """Yields a function that opens a file's progress bar (or prints a line) and returns its `advance`."""
+    title = TextColumn("{task.description}")
+    columns = (title, BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+
+        def started(path: Path) -> Advance:
+            size = path.stat().st_size
+            if not console.is_terminal:
+                console.print(plain(f"Uploading {path.name} ({size:,} bytes)"))
+            task = bars.add_task(path.name, total=size)
+            return lambda sent: bars.update(task, advance=sent)
+
+        yield started
+
+
+def _print_json(document: Any) -> None:
+    typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
