@@ -2,7 +2,7 @@
 
 import json
 
-from finetuning.aws.clean_up import remove_half_made
+from finetuning.aws.clean_up import planned_names, remove_half_made
 from finetuning.aws.notifications import notify
 from finetuning.aws.sagemaker import sagemaker
 from finetuning.aws.status_board import read_status, record
@@ -11,8 +11,6 @@ from finetuning.errors import Code, FineTuningError
 from finetuning.handlers.step import Payload, logger, step
 from finetuning.runs.identity import Upload
 from finetuning.runs.layout import RunLayout
-from finetuning.runs.names import Names
-from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import RunState
 from finetuning.settings import settings
 
@@ -28,7 +26,7 @@ def handler(event: Payload) -> Payload:
     logger.append_keys(run_id=run_id)
     if not _owns(store, run_id, detail["executionArn"]):
         return {"done": []}
-    done = remove_half_made(sagemaker(), _names(store, run_id))
+    done = remove_half_made(sagemaker(), planned_names(store, run_id))
     for line in done:
         record(store, run_id, STATE, line)
     if not read_status(store, run_id).state.is_final:
@@ -40,11 +38,6 @@ def _owns(store: RunStore, run_id: str, execution_arn: str) -> bool:
     """A second delivery's execution ends without a run of its own; the run belongs to whoever claimed it."""
     claim = store.read(RunLayout(run_id).claim)
     return claim is not None and json.loads(claim).get("execution_arn") == execution_arn
-
-
-def _names(store: RunStore, run_id: str) -> Names:
-    plan = store.read(RunLayout(run_id).plan)
-    return Names(settings().prefix, run_id) if plan is None else RunPlan.model_validate_json(plan).names
 
 
 def _tell(store: RunStore, run_id: str, execution_status: str) -> None:

@@ -6,6 +6,7 @@ from finetuning.aws.store import run_store
 from finetuning.handlers.step import Payload, step
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
+from finetuning.settings import settings
 
 STATE = "DeleteBaseEndpoint"
 
@@ -14,7 +15,7 @@ STATE = "DeleteBaseEndpoint"
 def handler(event: Payload) -> Payload:
     """`{run_id}` → `{}`. Nothing there to delete is no error."""
     run_id, store = event["run_id"], run_store()
-    base = store.load(RunLayout(run_id).plan, RunPlan).names.base
+    base = store.load(RunLayout(run_id).plan, RunPlan).names(settings().prefix).base
     if sagemaker().delete_endpoint(base):
         record(store, run_id, STATE, f"Deleted the temporary endpoint {base}")
     sagemaker().delete_endpoint_config(base)

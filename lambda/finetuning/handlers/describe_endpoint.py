@@ -10,6 +10,7 @@ from finetuning.handlers.step import Payload, step
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.outcomes import endpoint_outcome, wait_seconds
 from finetuning.runs.plan import RunPlan
+from finetuning.settings import settings
 
 STATE = "DescribeEndpoint"
 
@@ -19,7 +20,7 @@ def handler(event: Payload) -> Payload:
     """`{run_id, variant: "tuned"|"base"}` → `{outcome, wait_seconds}`. Raises `EndpointFailed`."""
     run_id, base = event["run_id"], event["variant"] == "base"
     store = run_store()
-    names = store.load(RunLayout(run_id).plan, RunPlan).names
+    names = store.load(RunLayout(run_id).plan, RunPlan).names(settings().prefix)
     name, config = (names.base, names.base) if base else (names.endpoint, names.endpoint_config)
     endpoint = sagemaker().describe_endpoint(name)
     if endpoint is None:

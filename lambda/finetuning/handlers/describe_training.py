@@ -38,7 +38,7 @@ def handler(event: Payload) -> Payload:
         )
     cost = read_status(store, run_id).cost
     if progress.billable_seconds is not None:
-        actual = plan.hourly_usd(instance_types[attempt])
-        cost.actual_usd = None if actual is None else round(actual * progress.billable_seconds / 3600, 2)
+        hourly = plan.training.options[attempt].estimate.usd_per_hour
+        cost.actual_usd = None if hourly is None else round(hourly * progress.billable_seconds / 3600, 2)
     record(store, run_id, STATE, progress.message, metrics=progress.metrics, cost=cost)
     return {"outcome": progress.outcome, "wait_seconds": wait_seconds(progress.elapsed_seconds)}

@@ -9,6 +9,7 @@ from finetuning.evaluation.prompts import questions
 from finetuning.handlers.step import Payload, step
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
+from finetuning.settings import settings
 
 STATE = "EvaluateEndpoint"
 NO_BASE = "The base model could not be deployed for comparison; only the tuned model was asked."
@@ -20,12 +21,13 @@ def handler(event: Payload) -> Payload:
     run_id, with_base, store = event["run_id"], bool(event["with_base"]), run_store()
     layout = RunLayout(run_id)
     plan = store.load(layout.plan, RunPlan)
+    names = plan.names(settings().prefix)
     asked = questions(store.read(layout.prompts), plan.evaluation.prompts, str(plan.task), plan.template)
     record(store, run_id, STATE, f"Asking {len(asked)} prompts")
     report = evaluate(
         asked,
-        asker(plan.names.endpoint),
-        asker(plan.names.base) if with_base else None,
+        asker(names.endpoint),
+        asker(names.base) if with_base else None,
         notes=[NO_BASE] if plan.evaluation.compare_with_base and not with_base else [],
     )
     store.save(layout.evaluation, report)

@@ -1,6 +1,6 @@
 """ReportFailure: says what went wrong and what to do, and takes back what the run had half made."""
 
-from finetuning.aws.clean_up import remove_half_made
+from finetuning.aws.clean_up import planned_names, remove_half_made
 from finetuning.aws.notifications import notify
 from finetuning.aws.report import write_report
 from finetuning.aws.sagemaker import sagemaker
@@ -10,8 +10,6 @@ from finetuning.handlers.step import Payload, logger, step
 from finetuning.runs.failures import read_failure
 from finetuning.runs.identity import Upload
 from finetuning.runs.layout import RunLayout
-from finetuning.runs.names import Names
-from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import RunState
 from finetuning.settings import settings
 
@@ -22,9 +20,7 @@ def handler(event: Payload) -> Payload:
     upload = Upload(event["bucket"], event["key"], event["version_id"])
     run_id, store, failure = upload.run_id, run_store(), read_failure(event["state"], event["error"])
     logger.append_keys(run_id=run_id)
-    plan = store.read(RunLayout(run_id).plan)
-    names = Names(settings().prefix, run_id) if plan is None else RunPlan.model_validate_json(plan).names
-    for line in remove_half_made(sagemaker(), names):
+    for line in remove_half_made(sagemaker(), planned_names(store, run_id)):
         record(store, run_id, "ReportFailure", line)
     record(
         store,

@@ -18,7 +18,8 @@ def handler(event: Payload) -> Payload:
     """`{run_id}` → `{}`."""
     run_id, store = event["run_id"], run_store()
     plan = store.load(RunLayout(run_id).plan, RunPlan)
-    message = f"The endpoint {plan.names.endpoint} answers" if plan.endpoint.deploy else "The tuned model is ready"
+    endpoint = plan.names(settings().prefix).endpoint
+    message = f"The endpoint {endpoint} answers" if plan.endpoint.deploy else "The tuned model is ready"
     record(store, run_id, STATE, message, state=RunState.SUCCEEDED)
     write_report(store, run_id)
     notify(

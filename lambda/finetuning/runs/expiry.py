@@ -6,6 +6,11 @@ from datetime import datetime, timedelta
 TTL_TAG, IDLE_TAG = "finetune:ttl-hours", "finetune:idle-minutes"
 
 
+def lifetime_tags(ttl_hours: float, idle_minutes: float) -> dict[str, str]:
+    """What an endpoint is tagged with, for the sweeper to read."""
+    return {TTL_TAG: f"{ttl_hours:g}", IDLE_TAG: f"{idle_minutes:g}"}
+
+
 def reason_to_delete(
     tags: Mapping[str, str],
     serving_since: datetime,

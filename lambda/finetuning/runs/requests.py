@@ -7,8 +7,12 @@ For the endpoint: `jumpstart.requests.endpoint_config(spec, tuned(plan, target),
 from finetuning.jumpstart import requests
 from finetuning.jumpstart.requests import Hosting, Request, Target, TrainingJob
 from finetuning.jumpstart.spec import ModelSpec
+from finetuning.runs.expiry import lifetime_tags
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
+
+BASE_TTL_HOURS = 3
+"""The run deletes the comparison's endpoint itself; should it fail to, the sweeper does after this time."""
 
 
 def training_job(spec: ModelSpec, plan: RunPlan, target: Target, attempt: int = 0) -> Request:
@@ -49,14 +53,15 @@ def tuned(plan: RunPlan, target: Target) -> Hosting:
         endpoint=names.endpoint,
         instance_type=plan.endpoint.instance_type,
         instance_count=plan.endpoint.instance_count,
-        tags=run_tags(plan, target),
+        tags=run_tags(plan, target) | lifetime_tags(plan.endpoint.ttl_hours, plan.endpoint.idle_minutes),
     )
 
 
 def base(plan: RunPlan, target: Target) -> Hosting:
     """The base model's temporary endpoint: one instance, whatever the run's own has."""
     name = plan.names(target.prefix).base
-    return Hosting(name, name, name, plan.endpoint.instance_type, tags=run_tags(plan, target))
+    tags = run_tags(plan, target) | lifetime_tags(BASE_TTL_HOURS, BASE_TTL_HOURS * 60)
+    return Hosting(name, name, name, plan.endpoint.instance_type, tags=tags)
 
 
 def run_tags(plan: RunPlan, target: Target) -> dict[str, str]:
