@@ -1,0 +1,12 @@
+"""The CDK app: one stage, checked by cdk-nag."""
+
+from aws_cdk import App, Validations
+from cdk_nag import AwsSolutionsChecks
+
+from infra.config import StageConfig
+from infra.stage import FineTuningStage
+
+app = App()
+FineTuningStage(app, config=StageConfig.from_context(app.node.get_all_context()))
+Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+app.synth()

@@ -1,0 +1,143 @@
+"""What a stage is: its settings, checked when the app is synthesised.
+
+`dev` goes with its stacks and costs nothing while idle; `prod` keeps its data and never leaves the private network.
+Every field can be overridden for one synthesis: `-c max_cost_usd=50`.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from aws_cdk.aws_logs import RetentionDays
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+CommaSeparated = Annotated[
+    tuple[str, ...], BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value)
+]
+
+LONGEST_RUNTIME_HOURS = 100
+"""The longest training job whose polls fit the history of one execution (see the state machine's WaitForTraining)."""
+
+
+class ConfigurationError(ValueError):
+    """The stage or one of its settings is wrong; the message names the field."""
+
+
+class StageConfig(BaseModel):
+    """Settings of one stage. Money in USD; times and sizes in the unit the name says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stage: str = Field(pattern=r"^[a-z][a-z0-9]{1,7}$")
+    """Part of every name: `finetune-<stage>`. Short, for a run's names must fit SageMaker's 63 characters."""
+
+    # Where dev and prod differ.
+    keep_data: bool
+    """Whether buckets, key and logs outlive their stacks. Without, they are emptied and go."""
+    termination_protection: bool
+    control_functions_in_vpc: bool
+    """Whether the functions that only call AWS's APIs run in the VPC, like those that touch data. Needs the endpoints."""
+    interface_endpoints: bool
+    """Private addresses of the AWS APIs in the VPC; about 8 USD a month each in every zone."""
+    log_retention_days: int
+
+    # What a run gets when its run.json says nothing.
+    default_model: str = "meta-textgeneration-llama-3-1-8b-instruct"
+    accept_eula: bool = False
+    """Accepts Meta's licence for every run of the stage; else each run.json has to."""
+    gated_weights: Literal["env", "channel"] = "env"
+    """How a training job is given the licensed weights (unverified which of the two the platform prefers)."""
+    max_runtime_hours: float = Field(default=24, gt=0, le=LONGEST_RUNTIME_HOURS)
+    max_cost_usd: float | None = Field(default=None, gt=0)
+    endpoint_ttl_hours: float = Field(default=8, gt=0)
+    endpoint_idle_minutes: float = Field(default=60, ge=15)
+    """At least the sweeper's own period."""
+    shard_bytes: int = Field(default=256 << 20, ge=1 << 20)
+    """What one function reads at most: its 15 minutes have to do."""
+
+    # What a run may ask for at most; held by IAM, not by the code.
+    training_instance_types: CommaSeparated = (
+        "ml.g4dn.*",
+        "ml.g5.*",
+        "ml.g6.*",
+        "ml.g6e.*",
+        "ml.p3dn.*",
+        "ml.p4d.*",
+        "ml.p4de.*",
+        "ml.p5.*",
+        "ml.p5e.*",
+        "ml.p5en.*",
+    )
+    endpoint_instance_types: CommaSeparated = (
+        "ml.g4dn.*",
+        "ml.g5.*",
+        "ml.g6.*",
+        "ml.g6e.*",
+        "ml.p4d.*",
+        "ml.p4de.*",
+        "ml.p5.*",
+        "ml.p5e.*",
+        "ml.p5en.*",
+    )
+
+    notification_email: str | None = Field(default=None, pattern=r"^[^@\s]+@[^@\s]+$")
+    vpc_cidr: str = Field(default="10.64.0.0/20", pattern=r"^\d+\.\d+\.\d+\.\d+/(1[6-9]|2[0-4])$")
+
+    @property
+    def prefix(self) -> str:
+        """First part of every name in the account, and of every permission on such a name."""
+        return f"finetune-{self.stage}"
+
+    @property
+    def log_retention(self) -> RetentionDays:
+        return RETENTION[self.log_retention_days]
+
+    @field_validator("log_retention_days")
+    @classmethod
+    def _is_a_retention_cloudwatch_knows(cls, days: int) -> int:
+        if days not in RETENTION:
+            raise ValueError(f"CloudWatch keeps logs for one of {sorted(RETENTION)} days")
+        return days
+
+    @classmethod
+    def of(cls, stage: str, overrides: Mapping[str, Any]) -> Self:
+        """The stage's settings with the overrides over them; raises `ConfigurationError`."""
+        if stage not in STAGES:
+            raise ConfigurationError(f"stage: there is no stage {stage!r}; use one of {', '.join(STAGES)}")
+        try:
+            return cls(**{"stage": stage, **STAGES[stage], **overrides})
+        except ValidationError as error:
+            wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise ConfigurationError(f"Stage {stage}: {wrong}") from error
+
+    @classmethod
+    def from_context(cls, context: Mapping[str, Any]) -> Self:
+        """The stage that CDK's context asks for. A plain lower-case key is an override, so a misspelt one is refused."""
+        overrides = {key: value for key, value in context.items() if key.replace("_", "").isalpha() and key.islower()}
+        return cls.of(str(overrides.pop("stage", "")), overrides)
+
+
+STAGES: Mapping[str, Mapping[str, Any]] = {
+    "dev": {
+        "keep_data": False,
+        "termination_protection": False,
+        "control_functions_in_vpc": False,
+        "interface_endpoints": False,
+        "log_retention_days": 14,
+    },
+    "prod": {
+        "keep_data": True,
+        "termination_protection": True,
+        "control_functions_in_vpc": True,
+        "interface_endpoints": True,
+        "log_retention_days": 365,
+    },
+}
+
+RETENTION = {
+    14: RetentionDays.TWO_WEEKS,
+    30: RetentionDays.ONE_MONTH,
+    90: RetentionDays.THREE_MONTHS,
+    180: RetentionDays.SIX_MONTHS,
+    365: RetentionDays.ONE_YEAR,
+    731: RetentionDays.TWO_YEARS,
+}

@@ -1,0 +1,40 @@
+"""The guard against forgotten bills."""
+
+from aws_cdk import Duration
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_scheduler as scheduler
+from aws_cdk import aws_scheduler_targets as targets
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from infra.constructs.permissions import Permissions, service_role
+
+PERIOD = Duration.minutes(15)
+
+
+class EndpointSweeper(Construct):
+    """Runs the sweeping function every 15 minutes."""
+
+    def __init__(self, scope: Construct, id: str, *, sweep: lambda_.IFunction, dead_letters: sqs.IQueue) -> None:
+        super().__init__(scope, id)
+        permissions = (
+            Permissions(self, "Permissions")
+            .allow("lambda:InvokeFunction", on=[sweep.function_arn], because="Calls the sweeping function alone")
+            .allow("sqs:SendMessage", on=[dead_letters.queue_arn], because="Keeps calls that failed")
+        )
+        role = service_role(self, "Role", service="scheduler.amazonaws.com", permissions=permissions)
+        scheduler.Schedule(
+            self,
+            "Schedule",
+            description="Deletes endpoints past their time or that nobody uses",
+            schedule=scheduler.ScheduleExpression.rate(PERIOD),
+            target=targets.LambdaInvoke(
+                sweep,
+                role=role.without_policy_updates(),
+                dead_letter_queue=dead_letters,
+                # The next sweep does what a lost one did not.
+                max_event_age=PERIOD,
+                retry_attempts=2,
+                input=scheduler.ScheduleTargetInput.from_object({}),
+            ),
+        )

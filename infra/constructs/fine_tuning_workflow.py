@@ -1,0 +1,71 @@
+"""The state machine."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from infra.config import StageConfig
+from infra.constructs.encrypted_log_group import EncryptedLogGroup
+from infra.constructs.permissions import Permissions, service_role
+
+DEFINITION = Path(__file__).resolve().parents[1] / "state_machine" / "fine_tuning.asl.json"
+
+
+def steps_of(definition: Path) -> list[str]:
+    """The functions a definition calls: its placeholders."""
+    return sorted(set(re.findall(r"\$\{(\w+)\}", definition.read_text())))
+
+
+class FineTuningWorkflow(sfn.StateMachine):
+    """infra/state_machine/fine_tuning.asl.json, with the functions' ARNs for its placeholders.
+
+    `functions` are by the name of their placeholder: the state's name. The definition stands in the template, where
+    validators see it. Execution data stays out of the logs: it names users' files.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        config: StageConfig,
+        key: kms.IKey,
+        functions: Mapping[str, lambda_.IFunction],
+    ) -> None:
+        permissions = Permissions(scope, f"{id}Permissions").allow_to_trace()
+        permissions.allow(
+            "lambda:InvokeFunction",
+            on=[function.function_arn for function in functions.values()],
+            because="The steps of the workflow",
+        )
+        permissions.allow(
+            "logs:CreateLogDelivery",
+            "logs:GetLogDelivery",
+            "logs:UpdateLogDelivery",
+            "logs:DeleteLogDelivery",
+            "logs:ListLogDeliveries",
+            "logs:PutResourcePolicy",
+            "logs:DescribeResourcePolicies",
+            "logs:DescribeLogGroups",
+            on=["*"],
+            because="Log deliveries, by which Step Functions writes its log, know no resources",
+        )
+        role = service_role(scope, f"{id}Role", service="states.amazonaws.com", permissions=permissions)
+        super().__init__(
+            scope,
+            id,
+            definition_body=sfn.DefinitionBody.from_string(DEFINITION.read_text()),
+            definition_substitutions={name: function.function_arn for name, function in functions.items()},
+            role=role.without_policy_updates(),
+            tracing_enabled=True,
+            logs=sfn.LogOptions(
+                destination=EncryptedLogGroup(scope, f"{id}Logs", config=config, key=key),
+                level=sfn.LogLevel.ALL,
+                include_execution_data=False,
+            ),
+        )

@@ -1,0 +1,67 @@
+"""A VPC without a way out, and who may talk to whom in it."""
+
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_kms as kms
+from constructs import Construct
+
+from infra.config import StageConfig
+from infra.constructs.encrypted_log_group import EncryptedLogGroup
+from infra.constructs.permissions import Permissions, service_role
+
+HTTPS = ec2.Port.tcp(443)
+
+
+class IsolatedNetwork(Construct):
+    """Isolated subnets in two zones; no internet or NAT gateway; every connection in the flow log.
+
+    `jobs` is the security group of training jobs and endpoints, `functions` that of Lambda functions. Both reach
+    HTTPS addresses only: without a gateway those are S3 (over its endpoint) and whatever interface endpoints exist.
+    """
+
+    def __init__(self, scope: Construct, id: str, *, config: StageConfig, key: kms.IKey) -> None:
+        super().__init__(scope, id)
+        self.vpc = ec2.Vpc(
+            self,
+            "Vpc",
+            ip_addresses=ec2.IpAddresses.cidr(config.vpc_cidr),
+            max_azs=2,
+            nat_gateways=0,
+            create_internet_gateway=False,
+            subnet_configuration=[
+                ec2.SubnetConfiguration(name="Isolated", subnet_type=ec2.SubnetType.PRIVATE_ISOLATED, cidr_mask=24)
+            ],
+        )
+        self.jobs = self._security_group("Jobs", "Training jobs and endpoints")
+        # Distributed training talks on any port, over EFA on any protocol, to its own members.
+        self.jobs.add_ingress_rule(self.jobs, ec2.Port.all_traffic(), "Containers of one job")
+        self.jobs.add_egress_rule(self.jobs, ec2.Port.all_traffic(), "Containers of one job")
+        self.functions = self._security_group("Functions", "Lambda functions")
+        self._log_every_connection(config, key)
+
+    def _security_group(self, id: str, description: str) -> ec2.SecurityGroup:
+        group = ec2.SecurityGroup(self, id, vpc=self.vpc, description=description, allow_all_outbound=False)
+        group.add_egress_rule(ec2.Peer.any_ipv4(), HTTPS, "VPC endpoints; there is no other route")
+        return group
+
+    def _log_every_connection(self, config: StageConfig, key: kms.IKey) -> None:
+        log_group = EncryptedLogGroup(self, "FlowLogs", config=config, key=key)
+        permissions = Permissions(self, "FlowLogPermissions").allow(
+            "logs:CreateLogStream",
+            "logs:PutLogEvents",
+            "logs:DescribeLogStreams",
+            on=[log_group.log_group_arn],
+            because="Streams of the flow log's own group; their names are the network interfaces'",
+        )
+        role = service_role(
+            self, "FlowLogRole", service="vpc-flow-logs.amazonaws.com", permissions=permissions
+        )
+        ec2.CfnFlowLog(
+            self,
+            "FlowLog",
+            resource_id=self.vpc.vpc_id,
+            resource_type="VPC",
+            traffic_type="ALL",
+            log_destination_type="cloud-watch-logs",
+            log_group_name=log_group.log_group_name,
+            deliver_logs_permission_arn=role.role_arn,
+        )

@@ -1,0 +1,67 @@
+"""The functions' third-party libraries."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsii
+from aws_cdk import AssetHashType, BundlingOptions, DockerImage, ILocalBundling
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+ROOT = Path(__file__).resolve().parents[2]
+REQUIREMENTS = ROOT / "lambda" / "requirements.txt"
+TARGET = ("--platform", "manylinux2014_aarch64", "--implementation", "cp", "--python-version", "3.13")
+
+
+class PythonLayer(lambda_.LayerVersion):
+    """lambda/requirements.txt, installed by pip as wheels for Lambda's platform, on any platform and without Docker.
+
+    The asset's hash is that of what was asked for, so the template is known before anything is installed.
+    """
+
+    def __init__(self, scope: Construct, id: str) -> None:
+        digest = hashlib.sha256(REQUIREMENTS.read_bytes() + " ".join(TARGET).encode()).hexdigest()
+        super().__init__(
+            scope,
+            id,
+            description="Third-party libraries of lambda/requirements.txt",
+            compatible_architectures=[lambda_.Architecture.ARM_64],
+            compatible_runtimes=[lambda_.Runtime.PYTHON_3_13],
+            code=lambda_.Code.from_asset(
+                str(REQUIREMENTS.parent),
+                asset_hash=digest,
+                asset_hash_type=AssetHashType.CUSTOM,
+                bundling=BundlingOptions(
+                    image=DockerImage.from_registry("unused: the local bundling never gives up"),
+                    local=_PipInstall(ROOT / "build" / f"layer-{digest[:16]}"),
+                ),
+            ),
+        )
+
+
+@jsii.implements(ILocalBundling)
+class _PipInstall:
+    """Installs once into the cache and copies from there: cdk.out is thrown away more often than requirements change."""
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
+
+    def try_bundle(self, output_dir: str, options: Any = None, **_: Any) -> bool:
+        if not self._cache.is_dir():
+            unfinished = self._cache.with_suffix(".unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            subprocess.run(  # noqa: S603  # our own arguments
+                [
+                    *(sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--only-binary", ":all:", *TARGET),
+                    *("--requirement", str(REQUIREMENTS), "--target", str(unfinished / "python")),
+                ],
+                check=True,
+            )
+            shutil.rmtree(unfinished / "python" / "bin", ignore_errors=True)
+            unfinished.rename(self._cache)
+        shutil.copytree(self._cache, output_dir, dirs_exist_ok=True)
+        return True

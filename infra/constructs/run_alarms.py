@@ -1,0 +1,77 @@
+"""What wakes the team."""
+
+from collections.abc import Mapping
+
+from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sqs as sqs
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+PERIOD = Duration.minutes(5)
+SWEEPS_MISSED_FOR = Duration.hours(1)
+
+
+class RunAlarms(Construct):
+    """Alarms on the topic.
+
+    The functions inside the workflow have none: they refuse bad uploads by raising, and what they raise ends the
+    execution, which has one. `unattended` are the others, whose errors nobody would see.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        topic: sns.ITopic,
+        state_machine: sfn.IStateMachine,
+        unattended: Mapping[str, lambda_.IFunction],
+        sweep: lambda_.IFunction,
+        dead_letters: sqs.IQueue,
+    ) -> None:
+        super().__init__(scope, id)
+        self._action = actions.SnsAction(topic)
+        self.all: list[cloudwatch.IAlarm] = []
+        self._when_any("RunsFailed", state_machine.metric_failed(period=PERIOD), "A run failed; its report says why")
+        self._when_any(
+            "RunsTimedOut", state_machine.metric_timed_out(period=PERIOD), "A run went on for longer than any run may"
+        )
+        for name, function in unattended.items():
+            self._when_any(f"{name}Errors", function.metric_errors(period=PERIOD), f"{name} failed; see its log")
+        self._when_any(
+            "UndeliveredEvents",
+            dead_letters.metric_approximate_number_of_messages_visible(period=PERIOD),
+            "An upload, an aborted run or a sweep was not acted on: its event is in the dead-letter queue",
+        )
+        self._add(
+            sweep.metric_invocations(period=SWEEPS_MISSED_FOR).create_alarm(
+                self,
+                "SweeperSilent",
+                alarm_description="Endpoints have not been swept for an hour: forgotten ones go on costing money",
+                comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
+                threshold=1,
+                evaluation_periods=1,
+                treat_missing_data=cloudwatch.TreatMissingData.BREACHING,
+            ),
+        )
+
+    def _when_any(self, id: str, metric: cloudwatch.Metric, description: str) -> None:
+        self._add(
+            metric.create_alarm(
+                self,
+                id,
+                alarm_description=description,
+                comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+                threshold=1,
+                evaluation_periods=1,
+                treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            ),
+        )
+
+    def _add(self, alarm: cloudwatch.Alarm) -> None:
+        alarm.add_alarm_action(self._action)
+        self.all.append(alarm)

@@ -1,0 +1,96 @@
+"""The private addresses of the AWS APIs."""
+
+from collections.abc import Sequence
+
+from aws_cdk import Stack
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+AnyPrincipal = iam.AnyPrincipal()
+
+INTERFACE_ENDPOINTS = {
+    "SageMakerApi": ec2.InterfaceVpcEndpointAwsService.SAGEMAKER_API,
+    "SageMakerRuntime": ec2.InterfaceVpcEndpointAwsService.SAGEMAKER_RUNTIME,
+    "Logs": ec2.InterfaceVpcEndpointAwsService.CLOUDWATCH_LOGS,
+    "Monitoring": ec2.InterfaceVpcEndpointAwsService.CLOUDWATCH_MONITORING,
+    "Kms": ec2.InterfaceVpcEndpointAwsService.KMS,
+    "Sts": ec2.InterfaceVpcEndpointAwsService.STS,
+    "EcrApi": ec2.InterfaceVpcEndpointAwsService.ECR,
+    "EcrDocker": ec2.InterfaceVpcEndpointAwsService.ECR_DOCKER,
+    "Sns": ec2.InterfaceVpcEndpointAwsService.SNS,
+    "ServiceQuotas": ec2.InterfaceVpcEndpointAwsService("servicequotas"),
+}
+"""What functions and jobs call. The Price List has endpoints in three regions only and is not among them: PlanRun
+then estimates with the list prices it carries."""
+
+
+class S3Endpoint(Construct):
+    """The gateway to S3 on every route table, for the stage's buckets and what SageMaker and Lambda need of AWS's own."""
+
+    def __init__(self, scope: Construct, id: str, *, vpc: ec2.Vpc, buckets: Sequence[s3.IBucket]) -> None:
+        super().__init__(scope, id)
+        region = Stack.of(self).region
+        endpoint = vpc.add_gateway_endpoint(id, service=ec2.GatewayVpcEndpointAwsService.S3)
+        for statement in (
+            iam.PolicyStatement(
+                sid="BucketsOfThisStage",
+                principals=[AnyPrincipal],
+                actions=[
+                    "s3:GetObject*",
+                    "s3:PutObject*",
+                    "s3:DeleteObject*",
+                    "s3:AbortMultipartUpload",
+                    "s3:ListMultipartUploadParts",
+                    "s3:ListBucket*",
+                    "s3:GetBucketLocation",
+                ],
+                resources=[arn for bucket in buckets for arn in (bucket.bucket_arn, bucket.arn_for_objects("*"))],
+            ),
+            iam.PolicyStatement(
+                sid="ModelsAndImagesOfAws",
+                principals=[AnyPrincipal],
+                actions=["s3:GetObject", "s3:ListBucket"],
+                resources=[
+                    arn
+                    for name in (
+                        f"jumpstart-cache-prod-{region}",
+                        f"jumpstart-private-cache-prod-{region}",
+                        f"prod-{region}-starport-layer-bucket",
+                    )
+                    for arn in (f"arn:aws:s3:::{name}", f"arn:aws:s3:::{name}/*")
+                ],
+            ),
+            # A custom resource answers CloudFormation by writing to a URL in this bucket of AWS.
+            iam.PolicyStatement(
+                sid="AnswersToCloudFormation",
+                principals=[AnyPrincipal],
+                actions=["s3:PutObject"],
+                resources=[f"arn:aws:s3:::cloudformation-custom-resource-response-{region}/*"],
+            ),
+        ):
+            endpoint.add_to_policy(statement)
+
+
+class InterfaceEndpoints(Construct):
+    """Endpoints of the other services, for principals of this account alone."""
+
+    def __init__(self, scope: Construct, id: str, *, vpc: ec2.Vpc) -> None:
+        super().__init__(scope, id)
+        group = ec2.SecurityGroup(
+            self, "SecurityGroup", vpc=vpc, description="Interface endpoints", allow_all_outbound=False
+        )
+        group.add_ingress_rule(ec2.Peer.ipv4(vpc.vpc_cidr_block), ec2.Port.tcp(443), "Everything in the VPC")
+        for name, service in INTERFACE_ENDPOINTS.items():
+            endpoint = ec2.InterfaceVpcEndpoint(
+                self, name, vpc=vpc, service=service, security_groups=[group], open=False, private_dns_enabled=True
+            )
+            endpoint.add_to_policy(
+                iam.PolicyStatement(
+                    principals=[AnyPrincipal],
+                    actions=["*"],
+                    resources=["*"],
+                    conditions={"StringEquals": {"aws:PrincipalAccount": Stack.of(self).account}},
+                )
+            )

@@ -1,0 +1,291 @@
+"""What the steps of the workflow may do, in the words of the workflow."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from aws_cdk import Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from finetuning.runs.layout import RunLayout
+from infra.config import StageConfig
+from infra.constructs.isolated_network import IsolatedNetwork
+from infra.constructs.permissions import Conditions, Permissions
+
+ANY_RUN = RunLayout("*")
+"""The files of whichever run: its keys are patterns of S3 keys."""
+
+OURS = "Whatever the runs of this stage are called: their names begin with the stage's prefix"
+EACH_RUN = "Runs are not known at deployment; their files lie under runs/<run-id>/"
+PRICE_LIST_REGIONS = ("us-east-1", "eu-central-1", "ap-south-1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageResources:
+    """What permissions of this stage speak of."""
+
+    config: StageConfig
+    uploads: s3.IBucket
+    artifacts: s3.IBucket
+    key: kms.IKey
+    network: IsolatedNetwork
+    topic: sns.ITopic
+    execution_role: iam.IRole
+
+
+class StepPermissions(Permissions):
+    """One function's policy. Nothing is allowed at first."""
+
+    def __init__(self, scope: Construct, id: str, *, resources: StageResources) -> None:
+        super().__init__(scope, id)
+        self._stage = resources
+
+    # S3
+
+    def read_uploads(self) -> Self:
+        bucket = self._stage.uploads
+        return (
+            self.allow(
+                "s3:GetObject",
+                "s3:GetObjectVersion",
+                on=[bucket.arn_for_objects("inbox/*"), bucket.arn_for_objects("runs/*")],
+                because="Users choose the names of what they upload, under these two prefixes",
+            )
+            .allow("s3:ListBucket", "s3:ListBucketVersions", on=[bucket.bucket_arn], because="Finds an upload's data files")
+            ._use_key_for_s3()
+        )
+
+    def read_runs(self) -> Self:
+        bucket = self._stage.artifacts
+        return (
+            self.allow("s3:GetObject", on=[bucket.arn_for_objects(ANY_RUN.root + "*")], because=EACH_RUN)
+            # Without the list permission a file that is not there yet would look like one that is forbidden.
+            .allow("s3:ListBucket", on=[bucket.bucket_arn], because="Tells an absent file from a forbidden one")
+            ._use_key_for_s3()
+        )
+
+    def write_runs(self, *keys: str) -> Self:
+        """Reads every file of a run; writes its status and the given keys (patterns of `ANY_RUN`)."""
+        bucket = self._stage.artifacts
+        return self.read_runs().allow(
+            "s3:PutObject",
+            "s3:AbortMultipartUpload",
+            on=[bucket.arn_for_objects(key) for key in (ANY_RUN.status, *keys)],
+            because=EACH_RUN,
+        )
+
+    def delete_from_runs(self, *keys: str) -> Self:
+        on = [self._stage.artifacts.arn_for_objects(key) for key in keys]
+        return self.allow("s3:DeleteObject", on=on, because=EACH_RUN)
+
+    def empty(self, *buckets: s3.IBucket) -> Self:
+        """Deletes every object in every version: a stage that keeps no data takes it along when it goes."""
+        for bucket in buckets:
+            self.allow("s3:ListBucketVersions", on=[bucket.bucket_arn], because="Finds every version").allow(
+                "s3:DeleteObject",
+                "s3:DeleteObjectVersion",
+                on=[bucket.arn_for_objects("*")],
+                because="The stage is configured to take its data along when it is destroyed",
+            )
+        return self
+
+    def read_jumpstart(self) -> Self:
+        region = Stack.of(self).region
+        names = [f"arn:aws:s3:::jumpstart-{kind}prod-{region}" for kind in ("cache-", "private-cache-")]
+        return self.allow(
+            "s3:GetObject",
+            on=[f"{name}/*" for name in names],
+            because="JumpStart's specifications and weights, under keys that each model's document names",
+        ).allow("s3:ListBucket", on=names, because="Tells an absent document from a forbidden one")
+
+    def _use_key_for_s3(self) -> Self:
+        via_s3 = {"StringEquals": {"kms:ViaService": f"s3.{Stack.of(self).region}.amazonaws.com"}}
+        return self.allow(
+            "kms:Decrypt",
+            "kms:GenerateDataKey",
+            on=[self._stage.key.key_arn],
+            because="S3 encrypts with the stage's key",
+            when=via_s3,
+        )
+
+    # SageMaker
+
+    def _named(self, *kinds: str) -> list[str]:
+        return [
+            Stack.of(self).format_arn(service="sagemaker", resource=kind, resource_name=f"{self._stage.config.prefix}-*")
+            for kind in kinds
+        ]
+
+    def start_training(self) -> Self:
+        """Only jobs in the stage's network, isolated, encrypted with its key, of the allowed types and length."""
+        config, key = self._stage.config, self._stage.key
+        return (
+            self.allow(
+                "sagemaker:CreateTrainingJob",
+                on=self._named("training-job"),
+                because=OURS,
+                when=_all_of(
+                    self._in_network(),
+                    _instance_types(config.training_instance_types),
+                    {
+                        "ArnEquals": {"sagemaker:OutputKmsKeyArn": key.key_arn},
+                        "NumericLessThanEquals": {"sagemaker:MaxRuntimeInSeconds": int(config.max_runtime_hours * 3600)},
+                        "Bool": {
+                            "sagemaker:NetworkIsolation": "true",
+                            "sagemaker:InterContainerTrafficEncryption": "true",
+                        },
+                    },
+                ),
+            )
+            .describe("training-job")
+            ._tag("training-job")
+            ._pass_execution_role()
+            ._let_sagemaker_use_key()
+        )
+
+    def deploy_endpoints(self) -> Self:
+        """Models in the stage's network, endpoints on the allowed instance types; creates and updates."""
+        return (
+            self.allow(
+                "sagemaker:CreateModel",
+                on=self._named("model"),
+                because=OURS,
+                when=_all_of(self._in_network(), {"Bool": {"sagemaker:NetworkIsolation": "true"}}),
+            )
+            .allow(
+                "sagemaker:CreateEndpointConfig",
+                on=self._named("endpoint-config"),
+                because=OURS,
+                when=_instance_types(self._stage.config.endpoint_instance_types),
+            )
+            .allow(
+                "sagemaker:CreateEndpoint",
+                "sagemaker:UpdateEndpoint",
+                on=self._named("endpoint", "endpoint-config"),
+                because=OURS,
+            )
+            .describe("model", "endpoint-config", "endpoint")
+            ._tag("model", "endpoint-config", "endpoint")
+            ._pass_execution_role()
+            ._let_sagemaker_use_key()
+        )
+
+    def describe(self, *kinds: str) -> Self:
+        actions = {
+            "training-job": "sagemaker:DescribeTrainingJob",
+            "model": "sagemaker:DescribeModel",
+            "endpoint-config": "sagemaker:DescribeEndpointConfig",
+            "endpoint": "sagemaker:DescribeEndpoint",
+        }
+        wanted = [actions[kind] for kind in kinds]
+        return self.allow(*wanted, "sagemaker:ListTags", on=self._named(*kinds), because=OURS)
+
+    def find(self, *kinds: str) -> Self:
+        actions = {
+            "training-job": "sagemaker:ListTrainingJobs",
+            "model": "sagemaker:ListModels",
+            "endpoint": "sagemaker:ListEndpoints",
+        }
+        because = "SageMaker's lists cannot be limited to names; what is found is filtered by the stage's prefix"
+        return self.allow(*(actions[kind] for kind in kinds), on=["*"], because=because)
+
+    def stop_training(self) -> Self:
+        return self.describe("training-job").allow(
+            "sagemaker:StopTrainingJob", on=self._named("training-job"), because=OURS
+        )
+
+    def delete_endpoints(self) -> Self:
+        return self.describe("endpoint").allow(
+            "sagemaker:DeleteEndpoint",
+            "sagemaker:DeleteEndpointConfig",
+            on=self._named("endpoint", "endpoint-config"),
+            because=OURS,
+        )
+
+    def delete_models(self) -> Self:
+        return self.allow("sagemaker:DeleteModel", on=self._named("model"), because=OURS)
+
+    def invoke_endpoints(self) -> Self:
+        return self.describe("endpoint").allow("sagemaker:InvokeEndpoint", on=self._named("endpoint"), because=OURS)
+
+    def measure_endpoints(self) -> Self:
+        return self.allow_in_this_region(
+            "cloudwatch:GetMetricStatistics",
+            "cloudwatch:GetMetricData",
+            because="CloudWatch's metrics are no resources; the sweeper reads the endpoints' invocations",
+        )
+
+    def _tag(self, *kinds: str) -> Self:
+        return self.allow("sagemaker:AddTags", on=self._named(*kinds), because=OURS)
+
+    def _pass_execution_role(self) -> Self:
+        return self.allow(
+            "iam:PassRole",
+            on=[self._stage.execution_role.role_arn],
+            because="SageMaker runs the job with this role",
+            when={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
+        )
+
+    def _let_sagemaker_use_key(self) -> Self:
+        """For the volumes of instances that take a key: SageMaker asks for a grant in the caller's name."""
+        return self.allow(
+            "kms:CreateGrant",
+            on=[self._stage.key.key_arn],
+            because="Volumes are encrypted with the stage's key",
+            when={"Bool": {"kms:GrantIsForAWSResource": "true"}},
+        ).allow("kms:DescribeKey", on=[self._stage.key.key_arn], because="SageMaker checks the key before using it")
+
+    def _in_network(self) -> Conditions:
+        network = self._stage.network
+        return _only(
+            "StringEquals",
+            {
+                "sagemaker:VpcSubnets": [subnet.subnet_id for subnet in network.vpc.isolated_subnets],
+                "sagemaker:VpcSecurityGroupIds": [network.jobs.security_group_id],
+            },
+        )
+
+    # Everything else
+
+    def look_up_limits_and_prices(self) -> Self:
+        return self.allow_in_this_region(
+            "servicequotas:ListServiceQuotas",
+            "servicequotas:GetServiceQuota",
+            because="Reading quotas knows no narrower resource; the preflight compares them with the plan",
+        ).allow(
+            "pricing:GetProducts",
+            on=["*"],
+            because="The price list is public and has no resources; it answers in three regions",
+            when={"StringEquals": {"aws:RequestedRegion": list(PRICE_LIST_REGIONS)}},
+        )
+
+    def notify(self) -> Self:
+        via_sns = {"StringEquals": {"kms:ViaService": f"sns.{Stack.of(self).region}.amazonaws.com"}}
+        return self.allow("sns:Publish", on=[self._stage.topic.topic_arn], because="Tells the team").allow(
+            "kms:Decrypt",
+            "kms:GenerateDataKey",
+            on=[self._stage.key.key_arn],
+            because="The topic is encrypted with the stage's key",
+            when=via_sns,
+        )
+
+
+def _only(operator: str, values: dict[str, list[str]]) -> Conditions:
+    """All values of the request are among these, and there are some: `ForAllValues` alone holds for a missing key."""
+    return {f"ForAllValues:{operator}": values, "Null": {key: "false" for key in values}}
+
+
+def _instance_types(patterns: tuple[str, ...]) -> Conditions:
+    return _only("StringLike", {"sagemaker:InstanceTypes": list(patterns)})
+
+
+def _all_of(*conditions: Conditions) -> Conditions:
+    """One condition block of several; IAM requires all of a block."""
+    merged: dict[str, dict[str, object]] = {}
+    for condition in conditions:
+        for operator, values in condition.items():
+            merged.setdefault(operator, {}).update(values)
+    return merged

@@ -1,0 +1,64 @@
+"""What starts a run."""
+
+from aws_cdk import Duration
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sqs as sqs
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from infra.constructs.permissions import Permissions, service_role
+
+MAX_EVENT_AGE = Duration.hours(6)
+RETRIES = 20
+STARTS_A_RUN = ("inbox/*.*", "runs/*/run.json")
+"""A file with an extension (so not the console's empty folder objects), or the run.json that completes a folder."""
+
+
+class UploadTrigger(Construct):
+    """Uploads start executions; deliveries that fail for hours end in the dead-letter queue."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        uploads: s3.IBucket,
+        state_machine: sfn.IStateMachine,
+        dead_letters: sqs.IQueue,
+    ) -> None:
+        super().__init__(scope, id)
+        permissions = Permissions(self, "Permissions").allow(
+            "states:StartExecution", on=[state_machine.state_machine_arn], because="Starts runs, of this machine alone"
+        )
+        role = service_role(self, "Role", service="events.amazonaws.com", permissions=permissions)
+        self.rule = events.Rule(
+            self,
+            "Rule",
+            description="An upload that is complete starts a run",
+            event_pattern=events.EventPattern(
+                source=["aws.s3"],
+                detail_type=["Object Created"],
+                detail={
+                    "bucket": {"name": [uploads.bucket_name]},
+                    "object": {"key": [{"wildcard": pattern} for pattern in STARTS_A_RUN]},
+                },
+            ),
+        )
+        self.rule.add_target(
+            targets.SfnStateMachine(
+                state_machine,
+                role=role.without_policy_updates(),
+                dead_letter_queue=dead_letters,
+                max_event_age=MAX_EVENT_AGE,
+                retry_attempts=RETRIES,
+                input=events.RuleTargetInput.from_object(
+                    {
+                        "bucket": events.EventField.from_path("$.detail.bucket.name"),
+                        "key": events.EventField.from_path("$.detail.object.key"),
+                        "version_id": events.EventField.from_path("$.detail.object.version-id"),
+                    }
+                ),
+            )
+        )

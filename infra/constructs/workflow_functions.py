@@ -1,0 +1,160 @@
+"""Every function of the stage: what it may do, where it runs, how large it is."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from aws_cdk import Duration, Size
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from infra.constructs.step_permissions import ANY_RUN, StageResources, StepPermissions
+from infra.constructs.workflow_function import FunctionPlatform, WorkflowFunction, pandas_layer
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Step:
+    """One function. `handler` is its module; times in seconds, memory and disk in MiB."""
+
+    handler: str
+    may: Callable[[StepPermissions], StepPermissions]
+    touches_data: bool = False
+    """Runs in the VPC in every stage and calls nothing but S3; else only where control functions do, too."""
+    timeout: int = 120
+    memory: int = 512
+    disk: int = 512
+
+    @property
+    def id(self) -> str:
+        """The state's name: `plan_run` is PlanRun."""
+        return self.handler.title().replace("_", "")
+
+
+_STEPS = (
+    _Step(
+        handler="plan_run",
+        may=lambda may: may.read_uploads()
+        .write_runs(ANY_RUN.claim, ANY_RUN.request, ANY_RUN.plan)
+        .read_jumpstart()
+        .look_up_limits_and_prices(),
+        memory=1024,
+    ),
+    _Step(
+        handler="reframe_parquet",
+        may=lambda may: may.read_uploads().write_runs(ANY_RUN.shards + "*"),
+        touches_data=True,
+        timeout=900,
+        memory=4096,
+        disk=10240,
+    ),
+    _Step(
+        handler="plan_shards",
+        may=lambda may: may.read_uploads().write_runs(ANY_RUN.plan, ANY_RUN.shards + "*"),
+        touches_data=True,
+        timeout=300,
+        memory=1024,
+    ),
+    _Step(
+        handler="prepare_shard",
+        may=lambda may: may.read_uploads().write_runs(ANY_RUN.shards + "*"),
+        touches_data=True,
+        timeout=900,
+        memory=2048,
+        disk=2048,
+    ),
+    _Step(
+        handler="finish_dataset",
+        may=lambda may: may.write_runs(
+            ANY_RUN.plan,
+            ANY_RUN.dataset_report,
+            ANY_RUN.prompts,
+            *(prefix + "*" for prefix in (ANY_RUN.train, ANY_RUN.validation, ANY_RUN.shards)),
+        ).delete_from_runs(*(prefix + "*" for prefix in (ANY_RUN.train, ANY_RUN.validation, ANY_RUN.shards))),
+        touches_data=True,
+        timeout=900,
+        memory=2048,
+        disk=2048,
+    ),
+    _Step(handler="start_training", may=lambda may: may.write_runs().read_jumpstart().start_training()),
+    _Step(handler="describe_training", may=lambda may: may.write_runs().describe("training-job")),
+    _Step(handler="deploy_endpoint", may=lambda may: may.write_runs().read_jumpstart().deploy_endpoints()),
+    _Step(handler="describe_endpoint", may=lambda may: may.write_runs().describe("endpoint", "endpoint-config")),
+    _Step(
+        handler="evaluate_endpoint",
+        may=lambda may: may.write_runs(ANY_RUN.evaluation).invoke_endpoints(),
+        timeout=900,
+        memory=1024,
+    ),
+    _Step(handler="delete_base_endpoint", may=lambda may: may.write_runs().delete_endpoints().delete_models()),
+    _Step(handler="report_success", may=lambda may: may.write_runs(ANY_RUN.report_page).notify()),
+    _Step(
+        handler="report_failure",
+        may=lambda may: may.write_runs(ANY_RUN.report_page)
+        .stop_training()
+        .delete_endpoints()
+        .delete_models()
+        .notify(),
+    ),
+    _Step(
+        handler="clean_up_run",
+        may=lambda may: may.write_runs(ANY_RUN.report_page)
+        .stop_training()
+        .delete_endpoints()
+        .delete_models()
+        .notify(),
+    ),
+    _Step(
+        handler="sweep_endpoints",
+        may=lambda may: may.find("endpoint").delete_endpoints().measure_endpoints().notify(),
+        timeout=300,
+    ),
+)
+
+
+class WorkflowFunctions(Construct):
+    """The functions by the name of their state or task: `functions["PlanRun"]`.
+
+    `emptied` are the buckets that RemoveRuns empties when the stage goes.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        platform: FunctionPlatform,
+        resources: StageResources,
+        emptied: Sequence[s3.IBucket],
+    ) -> None:
+        super().__init__(scope, id)
+        remove_runs = _Step(
+            handler="remove_runs",
+            may=lambda may: may.find("training-job", "model", "endpoint")
+            .stop_training()
+            .delete_endpoints()
+            .delete_models()
+            .empty(*emptied),
+            timeout=900,
+        )
+        pandas = pandas_layer(self, "Pandas")
+        self._functions = {
+            step.id: WorkflowFunction(
+                self,
+                step.id,
+                handler=step.handler,
+                platform=platform,
+                permissions=step.may(StepPermissions(self, f"{step.id}Permissions", resources=resources)),
+                in_vpc=step.touches_data or platform.config.control_functions_in_vpc,
+                timeout=Duration.seconds(step.timeout),
+                memory_size=step.memory,
+                more_layers=[pandas] if step.handler == "reframe_parquet" else [],
+                ephemeral_storage=Size.mebibytes(step.disk),
+            )
+            for step in (*_STEPS, remove_runs)
+        }
+
+    def __getitem__(self, name: str) -> lambda_.Function:
+        return self._functions[name]
+
+    def items(self) -> Sequence[tuple[str, lambda_.Function]]:
+        return list(self._functions.items())

@@ -1,0 +1,22 @@
+"""Where the data is worked on: a network without a way out."""
+
+from typing import Any
+
+from aws_cdk import Stack
+from constructs import Construct
+
+from infra.config import StageConfig
+from infra.constructs.isolated_network import IsolatedNetwork
+from infra.constructs.service_endpoints import InterfaceEndpoints, S3Endpoint
+from infra.stacks.storage_stack import StorageStack
+
+
+class NetworkStack(Stack):
+    """The VPC with its endpoints: S3 always, the other services' where the stage pays for them."""
+
+    def __init__(self, scope: Construct, id: str, *, config: StageConfig, storage: StorageStack, **kwargs: Any) -> None:
+        super().__init__(scope, id, **kwargs)
+        self.network = IsolatedNetwork(self, "Network", config=config, key=storage.key)
+        S3Endpoint(self, "S3", vpc=self.network.vpc, buckets=[storage.uploads, storage.artifacts])
+        if config.interface_endpoints:
+            InterfaceEndpoints(self, "Endpoints", vpc=self.network.vpc)

@@ -1,0 +1,32 @@
+"""What must outlive everything else: the key, the uploads, the artefacts."""
+
+from typing import Any
+
+from aws_cdk import Duration, Stack
+from constructs import Construct
+
+from infra.config import StageConfig
+from infra.constructs.acknowledgements import acknowledge
+from infra.constructs.private_bucket import PrivateBucket
+from infra.constructs.removal import removal_policy
+from infra.constructs.stage_key import StageKey
+
+
+class StorageStack(Stack):
+    """The stage's key; the bucket users upload to; the bucket runs write to; the bucket with both's access logs.
+
+    Two buckets, so that nothing a run writes can start another run.
+    """
+
+    def __init__(self, scope: Construct, id: str, *, config: StageConfig, **kwargs: Any) -> None:
+        super().__init__(scope, id, **kwargs)
+        self.key = StageKey(self, "Key", prefix=config.prefix, removal_policy=removal_policy(config))
+        self.access_logs = PrivateBucket(self, "AccessLogs", config=config, expire_after=Duration.days(365))
+        self.uploads = PrivateBucket(self, "Uploads", config=config, key=self.key, access_logs=self.access_logs)
+        self.uploads.send_events()
+        self.artifacts = PrivateBucket(self, "Artifacts", config=config, key=self.key, access_logs=self.access_logs)
+        acknowledge(
+            self.access_logs,
+            "AwsSolutions-S1",
+            because="It is the destination of the access logs: logging its own accesses there would never end.",
+        )
