@@ -48,7 +48,7 @@ $(TRAINER)/.ready: requirements-trainer.txt
 	@echo "Setting up the stand-in trainer (PyTorch on the CPU) …"
 	@test -x $(TRAINER)/bin/python || $(PYTHON) -m venv $(TRAINER)
 	@$(TRAINER)/bin/python $(PIP) $(CPU_BUILDS) -r requirements-trainer.txt
-	@$(TRAINER)/bin/python -m rehearsal.trainer.weights
+	@$(TRAINER)/bin/python -m rehearsal.trainer.weights smollm2
 	@touch $@
 
 .PHONY: setup setup-tests

@@ -5,4 +5,6 @@ from pathlib import Path
 import pytest
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
-needs_shared = pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="the reference files are not beside this checkout")
+needs_shared = pytest.mark.skipif(
+    not (SHARED / "data").is_dir(), reason="the reference files are not beside this checkout"
+)

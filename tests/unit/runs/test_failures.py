@@ -35,4 +35,6 @@ def test_a_step_that_ran_out_of_time_is_not_called_a_defect() -> None:
 
 
 def test_a_cause_that_is_no_json_is_kept() -> None:
-    assert "Worker died" in read_failure("PrepareShard", {"Error": "States.TaskFailed", "Cause": "Worker died"})["message"]
+    assert (
+        "Worker died" in read_failure("PrepareShard", {"Error": "States.TaskFailed", "Cause": "Worker died"})["message"]
+    )
