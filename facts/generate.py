@@ -1,0 +1,151 @@
+"""Writes facts/jumpstart: documents laid out as the public JumpStart bucket, for the rehearsal and for offline planning.
+
+    python -m facts.generate [SPEC.json]
+
+`SPEC.json` is a published specification of Llama 3.1 70B; what of it is needed here is kept, without the regions nobody asked
+for. Without it the kept document is taken as it is. The other five models are made from it and from `hosting_facts.json`
+(published) and `training_facts.json` (assumed): nobody without an AWS account can read their specifications.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from finetuning.jumpstart.spec import MANIFEST_KEY, spec_key
+
+FACTS = Path(__file__).parent
+BUCKET = FACTS / "jumpstart"
+BASE_MODEL = "meta-textgeneration-llama-3-1-70b"
+REGIONS = (
+    "ap-northeast-1",
+    "ap-south-1",
+    "ap-southeast-2",
+    "ca-central-1",
+    "eu-central-1",
+    "eu-west-1",
+    "eu-west-2",
+    "sa-east-1",
+    "us-east-1",
+    "us-east-2",
+    "us-west-2",
+)
+LEFT_OUT = {"lmi-optimized", "default_payloads", "benchmark_metrics", "training_dependencies"}
+
+Document = dict[str, Any]
+
+
+def documents(base: Document) -> dict[str, Document]:
+    """Every model's specification by model id, from that of the base model."""
+    hosting = json.loads((FACTS / "hosting_facts.json").read_text())
+    training = json.loads((FACTS / "training_facts.json").read_text())["models"]
+    return {BASE_MODEL: base} | {
+        model_id: _assumed(base, model_id, hosting[model_id], facts) for model_id, facts in training.items()
+    }
+
+
+def manifest(specs: dict[str, Document]) -> list[Document]:
+    return [
+        {
+            "model_id": model_id,
+            "version": spec["version"],
+            "min_version": spec["min_sdk_version"],
+            "spec_key": spec_key(model_id, spec["version"]),
+        }
+        for model_id, spec in sorted(specs.items())
+    ]
+
+
+def files(base: Document) -> dict[str, str]:
+    """The bucket's objects by key."""
+    specs = documents(base)
+    return {MANIFEST_KEY: _text(manifest(specs))} | {
+        spec_key(model_id, spec["version"]): _text(spec) for model_id, spec in specs.items()
+    }
+
+
+def condensed(published: Document) -> Document:
+    """A published specification without the regions, payloads and benchmarks that nothing here reads."""
+    return {**_without(published), "provenance": "published, condensed"}
+
+
+def kept_base() -> Document:
+    (path,) = (BUCKET / "community_models" / BASE_MODEL).glob("specs_v*.json")
+    document: Document = json.loads(path.read_text())
+    return document
+
+
+def _assumed(base: Document, model_id: str, hosting: Document, training: Document) -> Document:
+    """The base model's document with what is known of another model, and what is assumed of it."""
+    spec: Document = json.loads(_text(base).replace(BASE_MODEL + '"', model_id + '"').replace(BASE_MODEL + ".", model_id + "."))
+    families = sorted({name.split(".")[1] for name in training["supported_training_instance_types"]})
+    component = spec["inference_config_components"]["lmi"]
+    key = hosting["prepackedArtifactKey"]
+    kept = {v["name"]: v for v in component["inference_environment_variables"]}
+    environment = [{**kept.get(name, {"name": name, "scope": "container", "type": "text"}), "default": value,
+                    "required_for_model_class": name != "SAGEMAKER_CONTAINER_LOG_LEVEL"}
+                   for name, value in hosting["environment"].items()]  # fmt: skip
+    hosted = {
+        "default_inference_instance_type": hosting["defaultInstanceType"],
+        "supported_inference_instance_types": hosting["instanceTypes"],
+        "hosting_prepacked_artifact_key": key,
+        "hosting_artifact_key": hosting["artifactKey"],
+        "inference_environment_variables": environment,
+        "deploy_kwargs": training["deploy_kwargs"],
+    }
+    component |= hosted
+    component["hosting_instance_type_variants"]["variants"] |= {
+        instance_type: {"properties": {"environment_variables": {"OPTION_TENSOR_PARALLEL_DEGREE": str(gpus)}}}
+        for instance_type, gpus in training["tensor_parallel_degree"].items()
+    }
+    image = {"image_uri": "$gpu_ecr_uri_1"}
+    spec["training_instance_type_variants"]["variants"] = {
+        family: {
+            "properties": {"gated_model_key_env_var_value": f"meta-training/{family}/v1.0.0/train-{model_id}.tar.gz"},
+            "regional_properties": image,
+        }
+        for family in families
+    }
+    defaults = training["hyperparameter_defaults"]
+    for parameter in spec["hyperparameters"]:
+        parameter["default"] = defaults.get(parameter["name"], parameter["default"])
+    return spec | hosted | {
+        "provenance": "assumed",
+        "model_id": model_id,
+        "resource_name_base": model_id,
+        "version": hosting["version"],
+        "huggingface_id": training["huggingface_id"],
+        "model_size": training["model_size"],
+        "training_artifact_key": f"meta-training/train-{model_id}.tar.gz",
+        "default_training_instance_type": training["default_training_instance_type"],
+        "supported_training_instance_types": training["supported_training_instance_types"],
+    }
+
+
+def _without(value: Any) -> Any:
+    if isinstance(value, dict):
+        kept = {key: item for key, item in value.items() if key not in LEFT_OUT}
+        if "regional_aliases" in kept:
+            kept["regional_aliases"] = {r: a for r, a in kept["regional_aliases"].items() if r in REGIONS}
+        return {key: _without(item) for key, item in kept.items()}
+    if isinstance(value, list):
+        return [_without(item) for item in value if item not in LEFT_OUT] if all(isinstance(i, str) for i in value) else [
+            _without(item) for item in value
+        ]
+    return value
+
+
+def _text(document: Any) -> str:
+    return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    base = condensed(json.loads(Path(sys.argv[1]).read_text())) if len(sys.argv) > 1 else kept_base()
+    for key, text in files(base).items():
+        path = BUCKET / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
