@@ -1,0 +1,97 @@
+"""JumpStart's public bucket: the manifest and the specifications, and whether what they name is there."""
+
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from finetuning.aws.clients import client
+from finetuning.aws.faults import DENIED, error_code, explained
+from finetuning.errors import Code, FineTuningError
+from finetuning.jumpstart.spec import (
+    MANIFEST_KEY,
+    ManifestEntry,
+    ModelSpec,
+    cache_bucket,
+    newest,
+    private_bucket,
+    read_manifest,
+    read_spec,
+    spec_key,
+)
+from finetuning.settings import settings
+
+ABSENT = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
+
+
+class JumpStartBucket:
+    """One region's bucket. Raises the typed errors of `aws.faults` when S3 refuses."""
+
+    def __init__(self, s3: Any, region: str) -> None:
+        self._s3 = s3
+        self.region = region
+
+    def manifest(self) -> tuple[ManifestEntry, ...]:
+        return read_manifest(self._read(MANIFEST_KEY, "JumpStart's manifest"))
+
+    def spec(self, model_id: str, version: str | None = None) -> ModelSpec:
+        """The model's facts: of the newest version, or of the pinned one, which costs one request and no manifest."""
+        if version is not None:
+            key = spec_key(model_id, version)
+        elif entry := newest(self.manifest(), model_id):
+            key = entry.spec_key
+        else:
+            raise FineTuningError(
+                Code.MODEL_UNKNOWN,
+                f"JumpStart in {self.region} offers no model {model_id}.",
+                "Choose another model, or deploy the stacks in a region that offers it.",
+                field="model",
+            )
+        return read_spec(self._read(key, f"JumpStart's specification of {model_id}"), model_id)
+
+    def has(self, bucket: str, key: str) -> bool | None:
+        """Whether the object, or anything under a prefix that ends in `/`, is there; None where we may not look."""
+        with explained(f"look for s3://{bucket}/{key}"):
+            try:
+                if key.endswith("/"):
+                    return bool(self._s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("KeyCount"))
+                self._s3.head_object(Bucket=bucket, Key=key)
+            except ClientError as error:
+                if error_code(error) in ABSENT:
+                    return False
+                if error_code(error) in DENIED:
+                    return None
+                raise
+        return True
+
+    def artefacts(self, spec: ModelSpec, training_types: list[str]) -> dict[tuple[str, str], str]:
+        """What a run of the model needs of JumpStart's buckets: (bucket, key) → what it is."""
+        gated = {
+            (private_bucket(self.region), spec.gated_key(instance_type)): f"weights for {instance_type}"
+            for instance_type in training_types
+        }
+        return {(cache_bucket(self.region), spec.code_key): "training script"} | gated
+
+    def _read(self, key: str, what: str) -> bytes:
+        bucket = cache_bucket(self.region)
+        with explained(f"read s3://{bucket}/{key}"):
+            try:
+                body: bytes = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+            except ClientError as error:
+                if error_code(error) not in ABSENT:
+                    raise
+                raise FineTuningError(
+                    Code.MODEL_SPEC_UNUSABLE,
+                    f"{what} is not there: s3://{bucket}/{key}.",
+                    "Check the model and its version in run.json, and that JumpStart is offered in this region.",
+                    field="model",
+                ) from error
+        return body
+
+
+def read_model_spec(model_id: str, version: str | None = None) -> ModelSpec:
+    """The model's facts as this function's region has them."""
+    return jumpstart_bucket().spec(model_id, version)
+
+
+def jumpstart_bucket() -> JumpStartBucket:
+    return JumpStartBucket(client("s3"), settings().aws_region)

@@ -1,0 +1,59 @@
+"""Hourly prices of SageMaker instances: the Price List API first, the dated table where it does not answer."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+import orjson
+from botocore.exceptions import BotoCoreError, ClientError
+
+from finetuning.jumpstart.assumptions import Price, fallback_price
+
+Use = Literal["training", "hosting"]
+
+PRICE_LIST_REGIONS = ("us-east-1", "eu-central-1", "ap-south-1")
+"""Where the Price List API is offered; each answers for every region."""
+
+
+class PriceList:
+    """Prices of one region.
+
+    The attributes asked for (`regionCode`, `instanceName`, `component`) are those of the published price list; no live answer
+    has been read yet.
+    """
+
+    def __init__(self, pricing: Any, region: str) -> None:
+        self._pricing = pricing
+        self._region = region
+        self._silent = False
+
+    def price(self, instance_type: str, use: Use) -> Price | None:
+        """On demand, per instance-hour; the table's where the API is silent or lists none; None where neither knows."""
+        return self._listed(instance_type, use) or fallback_price(instance_type, use)
+
+    def prices(self, instance_types: Iterable[str], use: Use) -> dict[str, Price]:
+        found = {instance_type: self.price(instance_type, use) for instance_type in instance_types}
+        return {instance_type: price for instance_type, price in found.items() if price}
+
+    def _listed(self, instance_type: str, use: Use) -> Price | None:
+        if self._silent:
+            return None
+        wanted = {"regionCode": self._region, "instanceName": instance_type, "component": use.title()}
+        filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in wanted.items()]
+        try:
+            products = self._pricing.get_products(ServiceCode="AmazonSageMaker", Filters=filters).get("PriceList", [])
+        except (BotoCoreError, ClientError):
+            # The table answers instead, and its price says so. One silence is enough: the next call would wait as long.
+            self._silent = True
+            return None
+        hourly = [usd for product in products for usd in _hourly_prices(product)]
+        return Price(max(hourly), f"Price List API, {self._region}") if hourly else None
+
+
+def _hourly_prices(product: str) -> Iterator[float]:
+    """The positive on-demand prices per hour in one product of the list, in USD."""
+    terms = orjson.loads(product).get("terms", {}).get("OnDemand", {})
+    for term in terms.values():
+        for dimension in term.get("priceDimensions", {}).values():
+            usd = float(dimension.get("pricePerUnit", {}).get("USD", 0))
+            if usd > 0 and dimension.get("unit", "").lower() in ("hrs", "hours", "hour"):
+                yield usd

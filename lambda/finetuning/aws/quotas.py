@@ -1,0 +1,89 @@
+"""Whether the account may start what a plan asks for: quotas of instances, and how many of them are in use."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from finetuning.errors import Code, Finding
+
+Use = Literal["training", "endpoint"]
+
+QUOTA_NAMES: dict[Use, str] = {"training": "{} for training job usage", "endpoint": "{} for endpoint usage"}
+"""The names Service Quotas gives them; codes are not guessed, they come with the answer."""
+
+MAX_LOOKED_AT = 100
+"""Running jobs and endpoints described to count the instances in use: each costs a request."""
+
+
+@dataclass(frozen=True)
+class Quota:
+    """A quota of the account in one region. `value` is a number of instances."""
+
+    code: str
+    name: str
+    value: float
+
+
+class Quotas:
+    """The account's SageMaker quotas, read once."""
+
+    def __init__(self, service_quotas: Any, sagemaker: Any, region: str) -> None:
+        self._service_quotas = service_quotas
+        self._sagemaker = sagemaker
+        self._region = region
+        self._by_name: Mapping[str, Quota] | None = None
+
+    def check(self, instance_type: str, use: Use, wanted: int, field: str) -> Finding | str | None:
+        """A finding where the quota does not suffice; None where it does; a text where it could not be checked, why."""
+        try:
+            quota = self._quotas().get(QUOTA_NAMES[use].format(instance_type).lower())
+            if quota is None:
+                return f"Service Quotas lists no quota of {instance_type} for {use}"
+            used = self._in_use(use)[instance_type] if quota.value else 0
+        except (BotoCoreError, ClientError) as error:
+            return f"the quotas could not be read: {error}"
+        if used + wanted <= quota.value:
+            return None
+        return Finding(
+            Code.QUOTA_EXCEEDED,
+            field,
+            f"The quota “{quota.name}” ({quota.code}) is {quota.value:g}; {used} in use, {wanted} more needed.",
+            f"Ask for a higher one: {self._link(quota)}, or choose another instance type.",
+        )
+
+    def _quotas(self) -> Mapping[str, Quota]:
+        if self._by_name is None:
+            pages = self._service_quotas.get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
+            self._by_name = {
+                quota["QuotaName"].lower(): Quota(quota["QuotaCode"], quota["QuotaName"], quota["Value"])
+                for page in pages
+                for quota in page.get("Quotas", [])
+            }
+        return self._by_name
+
+    def _in_use(self, use: Use) -> Counter[str]:
+        return self._training_instances() if use == "training" else self._endpoint_instances()
+
+    def _training_instances(self) -> Counter[str]:
+        used: Counter[str] = Counter()
+        running = self._sagemaker.list_training_jobs(StatusEquals="InProgress", MaxResults=MAX_LOOKED_AT)
+        for job in running["TrainingJobSummaries"]:
+            resources = self._sagemaker.describe_training_job(TrainingJobName=job["TrainingJobName"])["ResourceConfig"]
+            used[resources.get("InstanceType", "")] += resources.get("InstanceCount", 0)
+        return used
+
+    def _endpoint_instances(self) -> Counter[str]:
+        used: Counter[str] = Counter()
+        for endpoint in self._sagemaker.list_endpoints(MaxResults=MAX_LOOKED_AT)["Endpoints"]:
+            config_name = self._sagemaker.describe_endpoint(EndpointName=endpoint["EndpointName"])["EndpointConfigName"]
+            config = self._sagemaker.describe_endpoint_config(EndpointConfigName=config_name)
+            for variant in config["ProductionVariants"]:
+                used[variant.get("InstanceType", "")] += variant.get("InitialInstanceCount", 0)
+        return used
+
+    def _link(self, quota: Quota) -> str:
+        region = self._region
+        return f"https://{region}.console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas/{quota.code}"
