@@ -1,0 +1,123 @@
+"""report.html: one run on one page that needs nothing else, to be read by whoever uploaded the data.
+
+Data and answers on it are anybody's text: the template escapes all of it, and the page's policy lets no script run and
+nothing be fetched even if that failed.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from finetuning.evaluation.loss_curve import loss_curve
+from finetuning.evaluation.report import EvaluationReport
+from finetuning.report import charts
+from finetuning.report.text import shortened, visible
+from finetuning.runs.plan import RunPlan
+from finetuning.runs.status import RunState, RunStatus
+
+HERE = Path(__file__).parent
+MAX_SHOWN = 4_000
+"""Characters of one text shown on the page; the JSON documents beside it have all of them."""
+
+
+def render(
+    status: RunStatus,
+    plan: RunPlan | None = None,
+    evaluation: EvaluationReport | None = None,
+) -> str:
+    """The page, with a section for each document the run has got so far."""
+    style = (HERE / "page.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return (
+        _environment()
+        .get_template("page.html.jinja")
+        .render(
+            style=style,
+            style_hash=f"sha256-{digest}",
+            status=status,
+            headline=headline(status),
+            facts=list(_facts(status, plan)),
+            error=status.error,
+            plan=plan,
+            evaluation=evaluation,
+            has_base=evaluation is not None and any(row.base for row in evaluation.rows),
+            losses=charts.line_chart(loss_curve(status.metrics)),
+            links=[(title, url) for title, url in status.links.items() if url.startswith("https://")],
+        )
+    )
+
+
+def headline(status: RunStatus) -> str:
+    """The outcome in one sentence."""
+    match status.state:
+        case RunState.SUCCEEDED if status.endpoint:
+            return f"The tuned model answers at {status.endpoint}"
+        case RunState.SUCCEEDED:
+            return "The tuned model is ready"
+        case RunState.FAILED:
+            return f"The run failed at {status.step}"
+        case RunState.ABORTED:
+            return f"The run was aborted at {status.step}"
+        case RunState.RUNNING:
+            return f"The run is at {status.step or 'its start'}"
+
+
+def _facts(status: RunStatus, plan: RunPlan | None) -> Iterator[tuple[str, str]]:
+    yield "Began", f"{status.started_at:%Y-%m-%d %H:%M} UTC"
+    yield "Took", _duration((status.updated_at - status.started_at).total_seconds())
+    if plan:
+        yield "Model", f"{plan.model_id} {plan.model_version}"
+        yield "Task", str(plan.task or "not known yet")
+        yield "Data", ", ".join(file.key.rpartition("/")[2] for file in plan.data_files)
+        if plan.accepted:
+            yield "Licence accepted by", f"{plan.accepted.by}, {plan.accepted.at:%Y-%m-%d}"
+    if status.training_job:
+        yield "Training job", status.training_job
+    if status.cost.estimate_usd is not None:
+        yield "Training, predicted", _usd(status.cost.estimate_usd)
+    if status.cost.actual_usd is not None:
+        yield "Training, billed", _usd(status.cost.actual_usd)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(visible=_visible, usd=_usd, duration=_duration, clock=_clock)
+    environment.globals.update(
+        width=charts.WIDTH,
+        height=charts.HEIGHT,
+        plot={"left": charts.LEFT, "right": charts.WIDTH - charts.RIGHT},
+    )
+    return environment
+
+
+def _visible(text: Any) -> str:
+    return visible(shortened(str(text), MAX_SHOWN))
+
+
+def _usd(amount: float | None) -> str:
+    return "not known" if amount is None else f"{amount:,.2f} USD"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "not known"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _clock(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S}"

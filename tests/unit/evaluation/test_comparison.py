@@ -1,0 +1,79 @@
+from collections.abc import Callable
+
+from finetuning.evaluation.comparison import Ask, Reply, evaluate
+from finetuning.evaluation.prompts import Question
+from finetuning.evaluation.report import EvaluationReport
+
+
+def any_question(**changes: str) -> Question:
+    return Question.model_validate(
+        {"shown": "Why?", "inputs": "rendered why", "source": "held-out", "reference": "because of the moon"} | changes
+    )
+
+
+def answering(text: str, latency_ms: int = 100) -> Ask:
+    return lambda inputs: Reply(text, latency_ms)
+
+
+def failing(message: str) -> Ask:
+    return lambda inputs: Reply("", 5, error=message)
+
+
+def in_turn(*texts: str) -> Callable[[str], Reply]:
+    waiting = list(texts)
+    return lambda inputs: Reply(waiting.pop(0), 100)
+
+
+def test_base_and_tuned_are_asked_the_same_and_scored_against_the_same_reference() -> None:
+    seen: list[str] = []
+
+    def ask(inputs: str) -> Reply:
+        seen.append(inputs)
+        return Reply("because of the moon" if len(seen) == 1 else "no idea", 100)
+
+    report = evaluate([any_question()], ask, ask)
+    assert seen == ["rendered why", "rendered why"]
+    (row,) = report.rows
+    assert row.base
+    assert row.base.scores
+    assert row.tuned.scores
+    assert (row.tuned.scores.token_f1, row.base.scores.token_f1) == (1.0, 0.0)
+    assert report.summary.changed == 1
+
+
+def test_an_answer_without_a_reference_has_no_scores() -> None:
+    question = Question(shown="Hi", inputs="Hi", source="run.json")
+    report = evaluate([question], answering("Hello there"))
+    assert report.rows[0].tuned.scores is None
+    assert report.summary.tuned is None
+
+
+def test_one_bad_answer_of_several_is_told_and_one_in_two_still_passes() -> None:
+    report = evaluate([any_question()] * 2, in_turn("because", ""))
+    assert report.ok
+    assert [check.check for check in report.checks if not check.ok] == ["The answers say something"]
+    assert report.checks[1].message == "1 of 2 answers empty: 2"
+
+
+def test_an_endpoint_most_of_whose_answers_are_broken_does_not_pass() -> None:
+    report = evaluate([any_question()] * 3, in_turn("", "la " * 40, "because of the moon"))
+    assert not report.ok
+    assert report.summary.problems == 2
+
+
+def test_an_endpoint_that_only_ever_fails_does_not_pass_and_its_message_is_kept() -> None:
+    report = evaluate([any_question()], failing("ModelError: CUDA out of memory"))
+    assert not report.ok
+    assert report.rows[0].tuned.problem == "error"
+    assert report.rows[0].tuned.text == "ModelError: CUDA out of memory"
+
+
+def test_a_broken_base_model_is_no_fault_of_the_tuned_one() -> None:
+    report = evaluate([any_question()], answering("because of the moon"), failing("gone"))
+    assert report.ok
+    assert report.summary.base is None
+
+
+def test_the_report_survives_its_json() -> None:
+    report = evaluate([any_question()], answering("because"), answering("why not"), notes=["a note"])
+    assert EvaluationReport.model_validate_json(report.model_dump_json()) == report

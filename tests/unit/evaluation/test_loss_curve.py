@@ -1,0 +1,26 @@
+from datetime import UTC, datetime, timedelta
+
+from finetuning.evaluation.loss_curve import loss_curve
+from finetuning.runs.status import Metric
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def any_metric(name: str, value: float, minute: int) -> Metric:
+    return Metric(name=f"huggingface-textgeneration:{name}", value=value, time=START + timedelta(minutes=minute))
+
+
+def test_losses_become_series_in_order_of_time_and_other_metrics_do_not() -> None:
+    metrics = [
+        any_metric("train-loss", 1.5, 2),
+        any_metric("eval-loss", 2.5, 1),
+        any_metric("train-loss", 4.0, 1),
+        any_metric("eval-ppl", 12.2, 1),
+    ]
+    training, validation = loss_curve(metrics)
+    assert (training.title, training.values, training.change) == ("training loss", (4.0, 1.5), "4.00 → 1.50")
+    assert (validation.title, validation.values) == ("validation loss", (2.5,))
+
+
+def test_a_job_that_reported_nothing_has_no_curve() -> None:
+    assert loss_curve([]) == []
