@@ -1,6 +1,8 @@
 """One stage of the product: four stacks, wired."""
 
-from aws_cdk import Stage, Tags
+from typing import Any
+
+from aws_cdk import Tags
 from constructs import Construct
 
 from infra.config import StageConfig
@@ -10,25 +12,29 @@ from infra.stacks.storage_stack import StorageStack
 from infra.stacks.workflow_stack import WorkflowStack
 
 
-class FineTuningStage(Stage):
-    """Storage, network, workflow and monitoring, in the order they are deployed; for whatever account and region."""
+class FineTuningStage(Construct):
+    """Storage, network, workflow and monitoring, in the order they are deployed; for whatever account and region.
+
+    No `aws_cdk.Stage`: `cdk deploy --all` deploys the stacks of the app itself and passes over those inside a Stage.
+    """
 
     def __init__(self, scope: Construct, *, config: StageConfig) -> None:
         super().__init__(scope, config.prefix)
-        protection = config.termination_protection
-        self.storage = StorageStack(self, "storage", config=config, termination_protection=protection)
-        self.network = NetworkStack(
-            self, "network", config=config, storage=self.storage, termination_protection=protection
-        )
+
+        def settings(stack: str) -> dict[str, Any]:
+            return {"stack_name": f"{config.prefix}-{stack}", "termination_protection": config.termination_protection}
+
+        self.storage = StorageStack(self, "storage", config=config, **settings("storage"))
+        self.network = NetworkStack(self, "network", config=config, storage=self.storage, **settings("network"))
         self.workflow = WorkflowStack(
             self,
             "workflow",
             config=config,
             storage=self.storage,
             network=self.network.network,
-            termination_protection=protection,
+            **settings("workflow"),
         )
         self.monitoring = MonitoringStack(
-            self, "monitoring", config=config, workflow=self.workflow, termination_protection=protection
+            self, "monitoring", config=config, workflow=self.workflow, **settings("monitoring")
         )
         Tags.of(self).add("finetune:stage", config.stage)
