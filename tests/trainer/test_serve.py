@@ -1,0 +1,204 @@
+"""The endpoint's container, over HTTP."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="needs the environment of requirements-trainer.txt")
+
+from starlette.testclient import TestClient
+from transformers import AutoTokenizer
+
+from rehearsal.trainer.generation import Generator
+from rehearsal.trainer.invocation import Answer, Parameters
+from rehearsal.trainer.llama_prompt import messages_of
+from rehearsal.trainer.serve import Endpoint, main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+LLAMA_PROMPT = (
+    "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\n"
+    "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n{system}<|eot_id|>"
+    "<|start_header_id|>user<|end_header_id|>\n\nIs the kettle warm?<|eot_id|>"
+    "<|start_header_id|>assistant<|end_header_id|>\n\n"
+)
+
+
+@pytest.fixture(scope="module")
+def client(tiny: Path) -> Iterator[TestClient]:
+    with TestClient(Endpoint(tiny).app) as client:
+        deadline = time.monotonic() + 60
+        while client.get("/ping").status_code == 503 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        yield client
+
+
+@pytest.fixture(scope="module")
+def generator(tiny: Path) -> Generator:
+    return Generator(tiny)
+
+
+def answer(client: TestClient, **body: Any) -> Any:
+    response = client.post("/invocations", json=body)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def test_inputs_get_generated_text_the_same_each_time(client: TestClient) -> None:
+    first, second = (answer(client, inputs="The kettle", parameters={"max_new_tokens": 8}) for _ in range(2))
+    assert set(first) == {"generated_text"}
+    assert first == second
+
+
+def test_thirty_tokens_are_the_default(generator: Generator) -> None:
+    assert generator.complete("The kettle", Parameters()).new_tokens == 30
+
+
+def test_temperature_counts_only_with_do_sample(client: TestClient) -> None:
+    def texts(**parameters: Any) -> set[str]:
+        return {
+            answer(client, inputs="The kettle", parameters={"temperature": 5.0, "seed": seed, **parameters})[
+                "generated_text"
+            ]
+            for seed in range(3)
+        }
+
+    assert len(texts()) == 1
+    assert len(texts(do_sample=True)) == 3
+
+
+def test_the_full_text_begins_with_the_prompt(client: TestClient) -> None:
+    full = answer(client, inputs="The kettle", parameters={"return_full_text": True})["generated_text"]
+    assert full.startswith("The kettle")
+
+
+def test_messages_get_a_chat_completion(client: TestClient) -> None:
+    completion = answer(client, messages=[{"role": "user", "content": "Is the kettle warm?"}], max_tokens=5)
+    [choice] = completion["choices"]
+    assert completion["object"] == "chat.completion"
+    assert choice["message"]["role"] == "assistant"
+    assert choice["finish_reason"] in {"stop", "length"}
+    assert completion["usage"]["completion_tokens"] <= 5
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "no JSON",
+        "[]",
+        "{}",
+        '{"inputs": 7}',
+        '{"inputs": ""}',
+        '{"inputs": "x", "parameters": {"max_new_tokens": 0}}',
+        '{"inputs": "x", "parameters": {"max_new_tokens": 100000}}',
+        '{"inputs": "x", "parameters": {"temperature": "warm"}}',
+        '{"messages": "hello"}',
+    ],
+)
+def test_what_is_wrong_with_a_request_is_said_with_code_424(client: TestClient, body: str) -> None:
+    response = client.post("/invocations", content=body)
+    assert response.status_code == 424
+    assert response.json()["code"] == 424
+    assert response.json()["error"]
+
+
+def test_a_llama_prompt_becomes_messages_again() -> None:
+    asked = {"role": "user", "content": "Is the kettle warm?"}
+    assert messages_of(LLAMA_PROMPT.format(system="Be kind.")) == [{"role": "system", "content": "Be kind."}, asked]
+    assert messages_of(LLAMA_PROMPT.format(system="")) == [asked]
+    assert messages_of("Is the kettle warm?") is None
+
+
+def test_a_model_that_speaks_llama_31_reads_its_prompt_as_it_is(
+    generator: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generator, "chat", lambda *_: pytest.fail("rendered again"))
+    generator.complete(LLAMA_PROMPT.format(system=""), Parameters(max_new_tokens=1))
+
+
+def test_a_model_that_does_not_gets_it_in_its_own_format(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in tiny.iterdir():
+        (other / file.name).write_bytes(file.read_bytes())
+    described = json.loads((other / "tokenizer.json").read_text())
+    described["added_tokens"] = [token for token in described["added_tokens"] if "header" not in token["content"]]
+    (other / "tokenizer.json").write_text(json.dumps(described))
+    generator = Generator(other)
+    asked: list[list[dict[str, str]]] = []
+
+    def chat(messages: list[dict[str, str]], _parameters: Parameters) -> Answer:
+        asked.append(messages)
+        return Answer(text="Aye", prompt_tokens=1, new_tokens=1, finished=True)
+
+    monkeypatch.setattr(generator, "chat", chat)
+    assert generator.complete(LLAMA_PROMPT.format(system="Be kind."), Parameters()).text == "Aye"
+    assert asked == [[{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Is the kettle warm?"}]]
+
+
+def test_the_tiny_models_template_is_llama_31s(tiny: Path) -> None:
+    rendered = AutoTokenizer.from_pretrained(tiny).apply_chat_template(
+        [{"role": "system", "content": " Be kind. "}, {"role": "user", "content": "Is the kettle warm?\n"}],
+        tokenize=False,
+        add_generation_prompt=True,
+    )
+    assert rendered == LLAMA_PROMPT.format(system="Be kind.")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def ping(port: int) -> int | None:
+    """The status of /ping; None while nothing listens."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except urllib.error.URLError:
+        return None
+
+
+def test_the_process_is_unready_then_ready_and_ends_at_sigterm_amid_an_answer(tiny: Path) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "rehearsal.trainer.serve", "--model-dir", str(tiny), "--port", str(port)]
+    with subprocess.Popen(command, cwd=ROOT) as process:
+        seen: list[int | None] = []
+        deadline = time.monotonic() + 60
+        while 200 not in seen and time.monotonic() < deadline:
+            seen.append(ping(port))
+            time.sleep(0.02)
+        assert [status for status in dict.fromkeys(seen) if status] == [503, 200]
+        body = json.dumps({"inputs": "The kettle", "parameters": {"max_new_tokens": 8000}}).encode()
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            head = f"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+            connection.sendall(head.encode() + body)
+            time.sleep(0.2)
+            process.send_signal(signal.SIGTERM)
+            process.wait(10)
+        assert process.returncode in {0, -signal.SIGTERM}
+
+
+def test_a_folder_without_a_model_ends_the_process_with_code_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["serve", "--model-dir", str(tmp_path), "--port", str(free_port())])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1
+    assert "cannot be loaded" in caplog.text
