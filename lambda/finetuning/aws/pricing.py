@@ -1,6 +1,6 @@
 """Hourly prices of SageMaker instances: the Price List API first, the dated table where it does not answer."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import orjson
@@ -17,8 +17,8 @@ PRICE_LIST_REGIONS = ("us-east-1", "eu-central-1", "ap-south-1")
 class PriceList:
     """Prices of one region.
 
-    The attributes asked for (`regionCode`, `instanceName`, `component`) are those of the published price list; no live answer
-    has been read yet.
+    The attributes asked for (`regionCode`, `instanceName`, `component`) are those of the published price list; no live
+    answer has been read yet.
     """
 
     def __init__(self, pricing: Any, region: str) -> None:
@@ -29,10 +29,6 @@ class PriceList:
     def price(self, instance_type: str, use: Use) -> Price | None:
         """On demand, per instance-hour; the table's where the API is silent or lists none; None where neither knows."""
         return self._listed(instance_type, use) or fallback_price(instance_type, use)
-
-    def prices(self, instance_types: Iterable[str], use: Use) -> dict[str, Price]:
-        found = {instance_type: self.price(instance_type, use) for instance_type in instance_types}
-        return {instance_type: price for instance_type, price in found.items() if price}
 
     def _listed(self, instance_type: str, use: Use) -> Price | None:
         if self._silent:

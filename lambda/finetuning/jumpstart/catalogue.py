@@ -5,6 +5,7 @@ do not say which tasks a model's training script supports. Everything else comes
 where the two differ; the plan says so.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -77,5 +78,8 @@ def support(model_id: str) -> ModelSupport:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that a mistyped one most likely means."""
-    return next(iter(get_close_matches(name, list(known), n=1)), None)
+    """The known name that a mistyped one most likely means: one it is the beginning of, else the most similar."""
+    names = list(known)
+    written = re.sub(r"[^a-z0-9_]+", "-", name.lower())
+    begun = [candidate for candidate in names if written and candidate.startswith(written)]
+    return next(iter(begun or get_close_matches(written, names, n=1)), None)

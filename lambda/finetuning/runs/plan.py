@@ -7,24 +7,31 @@ tokens, the task of a Parquet file) `complete` adds once the dataset is prepared
 import math
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, computed_field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field
 
 from finetuning.errors import Code, Finding, FineTuningError, RunRefused
 from finetuning.jumpstart.assumptions import Price
-from finetuning.jumpstart.catalogue import Task, support
+from finetuning.jumpstart.catalogue import CATALOGUE, Task, nearest, support
 from finetuning.jumpstart.hyperparameters import merge
 from finetuning.jumpstart.spec import ModelSpec, cache_bucket
 from finetuning.runs.estimate import Estimate, estimate, tokens_in
 from finetuning.runs.identity import Upload
 from finetuning.runs.names import MAX_NAME_LENGTH, Names
-from finetuning.runs.request import RunRequest
+from finetuning.runs.request import PromptTemplate, RunRequest
 from finetuning.runs.status import Check
 
 T = TypeVar("T")
+
+LookUp = Callable[[str, Literal["training", "hosting"]], Price | None]
+"""Looks up the price of an instance type for a use."""
+
+ReadSpec = Callable[[str, str | None], ModelSpec]
+"""Reads a model's facts, in the version given or the newest; raises `FineTuningError`."""
 
 ENDPOINT_PROVISIONING_SECONDS = 1800
 """On top of download and start-up: how long SageMaker may take to find and start an endpoint's instances."""
@@ -189,7 +196,7 @@ class Submission:
     files: tuple[DataFile, ...] = ()
     task: Task | None = None
     columns: tuple[str, ...] | None = None
-    template_file: Mapping[str, Any] | None = None
+    template_file: bytes | None = None
     """The upload's template.json."""
 
     @property
@@ -275,6 +282,33 @@ def training_types(request: RunRequest, spec: ModelSpec) -> list[str]:
 
 def endpoint_type(request: RunRequest, spec: ModelSpec) -> str:
     return request.endpoint.instance_type or spec.default_inference_instance_type
+
+
+def look_up_prices(request: RunRequest, spec: ModelSpec, look_up: LookUp) -> Prices:
+    """The prices a plan may need: of the types asked for, and of the model's own, which stand in for refused ones."""
+    training = {*training_types(request, spec), spec.default_training_instance_type}
+    hosting = {endpoint_type(request, spec), spec.default_inference_instance_type}
+    return Prices(
+        training={t: price for t in sorted(training) if (price := look_up(t, "training"))},
+        hosting={t: price for t in sorted(hosting) if (price := look_up(t, "hosting"))},
+    )
+
+
+def settle_model(
+    request: RunRequest, stage: StageDefaults, read_spec: ReadSpec, checklist: Checklist
+) -> ModelSpec | None:
+    """The facts of the model asked for, or None where none can be read.
+
+    For an unknown model or version there is a finding, and the rest is judged on the model most likely meant.
+    """
+    model_id, version = request.model or stage.default_model, request.model_version
+    if checklist.attempt("model", lambda: support(model_id)) is None:
+        model_id, version = nearest(model_id, CATALOGUE) or stage.default_model, None
+    spec = checklist.attempt("model", lambda: read_spec(model_id, version))
+    if spec is None and version is not None:
+        with suppress(FineTuningError):  # what is wrong with the version asked for has been said
+            return read_spec(model_id, None)
+    return spec
 
 
 def make_plan(
@@ -404,16 +438,19 @@ def _task(submission: Submission, spec: ModelSpec, checklist: Checklist) -> Task
 def _template(submission: Submission, task: Task | None, checklist: Checklist) -> dict[str, str] | None:
     """run.json's template, else the template.json beside the data; None: the data's own, or the default."""
     given = submission.request.template
-    template = given.model_dump() if given else submission.template_file
-    if template is None:
-        return None
     source = "template" if given else ""
-    if template.keys() != {"prompt", "completion"} or not all(isinstance(text, str) for text in template.values()):
-        checklist.found(
-            "template",
-            _template_finding(source, "template.json must hold exactly prompt and completion, both texts."),
-        )
+    if given:
+        template = given.model_dump()
+    elif submission.template_file is None:
         return None
+    else:
+        try:
+            template = PromptTemplate.model_validate_json(submission.template_file).model_dump()
+        except ValidationError as error:
+            wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            reason = f"template.json must hold exactly prompt and completion, both texts: {wrong}."
+            checklist.found("template", _template_finding(source, reason))
+            return None
     try:
         fields = {
             name for text in template.values() for _, name, _, _ in string.Formatter().parse(text) if name is not None
@@ -563,8 +600,8 @@ def _misfits(
         yield Finding(
             Code.OUT_OF_TIME,
             "training.fallback_instance_types" if fallback else "training.max_runtime_hours",
-            f"Training on {instance_type} is predicted to take {predicted.seconds / 3600:.1f} hours and would be stopped "
-            f"after {seconds / 3600:.1f}, without a model.",
+            f"Training on {instance_type} is predicted to take {predicted.seconds / 3600:.1f} hours and would be "
+            f"stopped after {seconds / 3600:.1f}, without a model.",
             "Raise training.max_runtime_hours, train fewer epochs or rows, or choose a faster training.instance_type.",
         )
 

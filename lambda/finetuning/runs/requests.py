@@ -4,7 +4,11 @@ For the endpoint: `jumpstart.requests.endpoint_config(spec, tuned(plan, target),
 `jumpstart.requests.endpoint(spec, tuned(plan, target))`; with `base(…)` those of the comparison.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from finetuning.jumpstart import requests
+from finetuning.jumpstart.constraints import violations
 from finetuning.jumpstart.requests import Hosting, Request, Target, TrainingJob
 from finetuning.jumpstart.spec import ModelSpec
 from finetuning.runs.expiry import lifetime_tags
@@ -13,6 +17,40 @@ from finetuning.runs.plan import RunPlan
 
 BASE_TTL_HOURS = 3
 """The run deletes the comparison's endpoint itself; should it fail to, the sweeper does after this time."""
+
+
+OPERATIONS = {
+    "create_training_job": "CreateTrainingJob",
+    "create_model": "CreateModel",
+    "create_endpoint_config": "CreateEndpointConfig",
+    "create_endpoint": "CreateEndpoint",
+}
+"""The requests of a run and the API operations they are for."""
+
+
+def run_requests(spec: ModelSpec, plan: RunPlan, target: Target) -> dict[str, Request]:
+    """The four requests of a run that goes as planned, by their names in `OPERATIONS`; without an endpoint, only the
+    first.
+    """
+    job = training_job(spec, plan, target)
+    if not plan.endpoint.deploy:
+        return {"create_training_job": job}
+    hosting = tuned(plan, target)
+    return {
+        "create_training_job": job,
+        "create_model": tuned_model(spec, plan, target, job["TrainingJobName"]),
+        "create_endpoint_config": requests.endpoint_config(spec, hosting, target),
+        "create_endpoint": requests.endpoint(spec, hosting),
+    }
+
+
+def request_problems(built: Mapping[str, Request], service_model: Any) -> list[str]:
+    """What SageMaker would refuse of the requests of `run_requests`, by boto3's model of the service."""
+    return [
+        f"{OPERATIONS[name]}: {problem}"
+        for name, request in built.items()
+        for problem in violations(service_model.operation_model(OPERATIONS[name]).input_shape, request)
+    ]
 
 
 def training_job(spec: ModelSpec, plan: RunPlan, target: Target, attempt: int = 0) -> Request:

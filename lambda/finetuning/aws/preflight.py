@@ -1,0 +1,105 @@
+"""The preflight of an upload: all that can be checked before anything is spent, and the plan that comes of it."""
+
+from datetime import UTC, datetime
+
+from finetuning.aws.account_checks import AccountChecks
+from finetuning.aws.advisory import advisory_client
+from finetuning.aws.deployment import target
+from finetuning.aws.jumpstart_bucket import JumpStartBucket, jumpstart_bucket
+from finetuning.aws.pricing import PRICE_LIST_REGIONS, PriceList
+from finetuning.aws.quotas import Quotas
+from finetuning.aws.upload_bucket import UploadBucket, upload_bucket
+from finetuning.errors import Code, Finding
+from finetuning.jumpstart.requests import Target
+from finetuning.jumpstart.spec import ModelSpec
+from finetuning.runs.identity import Upload
+from finetuning.runs.plan import (
+    Checklist,
+    RunPlan,
+    StageDefaults,
+    Submission,
+    look_up_prices,
+    make_plan,
+    settle_model,
+)
+from finetuning.runs.request import RunRequest, read_request
+from finetuning.settings import Settings, settings
+
+
+def preflight(upload: Upload, run_json: bytes) -> tuple[RunPlan | None, Checklist]:
+    """The plan of an upload and the preflight's table; a plan beside findings is a draft, None where not even that is
+    possible.
+
+    Raises `FineTuningError` only where AWS itself fails; what is wrong with the upload is a finding.
+    """
+    checklist, files, jumpstart, here = Checklist(), upload_bucket(upload), jumpstart_bucket(), target()
+    request, findings = read_request(run_json)
+    checklist.found("run.json", *findings)
+    submission = read_submission(files, upload, request, checklist)
+    stage = stage_defaults(settings())
+    spec = settle_model(request, stage, jumpstart.spec, checklist)
+    if spec is None:
+        return None, checklist
+    prices = look_up_prices(request, spec, price_list(here.region).price)
+    plan = make_plan(submission, spec, stage, prices, checklist)
+    check_account(spec, plan, here, jumpstart, checklist)
+    return plan.model_copy(update={"checks": checklist.checks}), checklist
+
+
+def check_account(
+    spec: ModelSpec, plan: RunPlan, here: Target, jumpstart: JumpStartBucket, checklist: Checklist
+) -> None:
+    """Adds what the account says of the plan: artefacts, quotas, names, key, role, and at last the requests
+    themselves.
+    """
+    account, sagemaker = AccountChecks(spec, plan, here, checklist), advisory_client("sagemaker", here.region)
+    account.artefacts(jumpstart)
+    account.quotas(Quotas(advisory_client("service-quotas", here.region), sagemaker, here.region))
+    account.names(sagemaker)
+    account.key(advisory_client("kms", here.region))
+    account.role(advisory_client("iam", here.region))
+    if not checklist.findings:
+        account.requests(sagemaker.meta.service_model)
+
+
+def price_list(region: str) -> PriceList:
+    where = region if region in PRICE_LIST_REGIONS else PRICE_LIST_REGIONS[0]
+    return PriceList(advisory_client("pricing", where), region)
+
+
+def read_submission(files: UploadBucket, upload: Upload, request: RunRequest, checklist: Checklist) -> Submission:
+    """The data files and what their first rows show."""
+    data = files.data_files()
+    if data:
+        checklist.passed("data", f"{len(data)} files, {sum(file.size for file in data):,} bytes")
+    else:
+        checklist.found(
+            "data",
+            Finding(
+                Code.UPLOAD_WITHOUT_DATA,
+                "",
+                f"There is no data file beside s3://{upload.bucket}/{upload.key}.",
+                "Put the data into the same folder before run.json; run.json starts the run.",
+            ),
+        )
+    return Submission(
+        upload=upload,
+        request=request,
+        planned_at=datetime.now(UTC),
+        files=data,
+        template_file=files.template_json(),
+    )
+
+
+def stage_defaults(stage: Settings) -> StageDefaults:
+    return StageDefaults(
+        stage=stage.stage,
+        prefix=stage.prefix,
+        region=stage.aws_region,
+        default_model=stage.default_model,
+        accept_eula=stage.accept_eula,
+        max_runtime_hours=stage.max_runtime_hours,
+        max_cost_usd=stage.max_cost_usd,
+        endpoint_ttl_hours=stage.endpoint_ttl_hours,
+        endpoint_idle_minutes=stage.endpoint_idle_minutes,
+    )

@@ -1,0 +1,94 @@
+"""What a user uploaded: the run.json, a template.json, the data files."""
+
+from collections.abc import Callable, Iterator
+from pathlib import PurePosixPath
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from finetuning.aws.clients import client
+from finetuning.aws.faults import error_code, explained
+from finetuning.errors import Code, FineTuningError
+from finetuning.runs.identity import DATA_SUFFIXES, Upload
+from finetuning.runs.plan import DataFile
+
+RUN_FILE, TEMPLATE_FILE = "run.json", "template.json"
+
+
+class UploadBucket:
+    """Reads one upload. Raises the typed errors of `aws.faults` when S3 refuses."""
+
+    def __init__(self, s3: Any, upload: Upload) -> None:
+        self._s3 = s3
+        self._upload = upload
+
+    def run_json(self) -> bytes:
+        """The upload's run.json; an empty object for a single file in the inbox, which takes every default.
+
+        Raises `FineTuningError` (UPLOAD_NOT_FOUND) where that version is gone.
+        """
+        if self._upload.folder is None:
+            return b"{}"
+        body = self._get(self._upload.key, VersionId=self._upload.version_id)
+        return body if body is not None else _gone(self._upload.key)
+
+    def template_json(self) -> bytes | None:
+        """The template.json beside the data, None where there is none."""
+        return self._get(self._upload.folder + TEMPLATE_FILE) if self._upload.folder else None
+
+    def data_files(self) -> tuple[DataFile, ...]:
+        """The data files in the order of their keys, each in its present version."""
+        if self._upload.folder is None:
+            return (self._data_file(self._upload.key, VersionId=self._upload.version_id),)
+        return tuple(self._data_file(key) for key in sorted(self._keys(self._upload.folder)) if is_data(key))
+
+    def head(self, file: DataFile, size: int) -> bytes:
+        """The first `size` bytes of a data file, fewer where it is shorter."""
+        if file.size == 0:
+            return b""
+        body = self._get(file.key, VersionId=file.version_id, Range=f"bytes=0-{size - 1}")
+        return body if body is not None else _gone(file.key)
+
+    def _data_file(self, key: str, **version: str) -> DataFile:
+        head = self._unless_absent(key, lambda: self._s3.head_object(Bucket=self._upload.bucket, Key=key, **version))
+        if head is None:
+            _gone(key)
+        return DataFile(
+            key=key, version_id=head.get("VersionId", "null"), size=head["ContentLength"], etag=head["ETag"].strip('"')
+        )
+
+    def _get(self, key: str, **how: str) -> bytes | None:
+        answer = self._unless_absent(key, lambda: self._s3.get_object(Bucket=self._upload.bucket, Key=key, **how))
+        return None if answer is None else answer["Body"].read()
+
+    def _keys(self, folder: str) -> Iterator[str]:
+        with explained(f"list s3://{self._upload.bucket}/{folder}"):
+            for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._upload.bucket, Prefix=folder):
+                yield from (found["Key"] for found in page.get("Contents", []))
+
+    def _unless_absent(self, key: str, call: Callable[[], Any]) -> Any:
+        with explained(f"read s3://{self._upload.bucket}/{key}"):
+            try:
+                return call()
+            except ClientError as error:
+                if error_code(error) in ("NoSuchKey", "NoSuchVersion", "404"):
+                    return None
+                raise
+
+
+def is_data(key: str) -> bool:
+    """Whether the name is a data file's: one of the known suffixes, perhaps compressed, and no document of ours."""
+    name = PurePosixPath(key).name
+    return name not in (RUN_FILE, TEMPLATE_FILE) and name.lower().removesuffix(".gz").endswith(DATA_SUFFIXES)
+
+
+def _gone(key: str) -> Any:
+    raise FineTuningError(
+        Code.UPLOAD_NOT_FOUND,
+        f"{key} was removed from the upload bucket before the run could read it.",
+        "Upload it again.",
+    )
+
+
+def upload_bucket(upload: Upload) -> UploadBucket:
+    return UploadBucket(client("s3"), upload)

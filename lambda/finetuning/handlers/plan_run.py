@@ -1,0 +1,57 @@
+"""PlanRun: judges an upload whole, and settles what the run will do before it costs anything."""
+
+from finetuning.aws.preflight import preflight
+from finetuning.aws.status_board import record
+from finetuning.aws.store import RunStore, run_store
+from finetuning.aws.upload_bucket import upload_bucket
+from finetuning.errors import RunRefused
+from finetuning.handlers.step import Payload, step
+from finetuning.runs.identity import Upload
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.status import Cost
+
+STATE = "PlanRun"
+
+
+@step
+def handler(event: Payload) -> Payload:
+    """`{bucket, key, version_id, execution_arn}` → `{outcome, run_id, parquet, deploy, compare_with_base}`.
+
+    The outcome is `duplicate` where another execution has the run already; nothing is written then. Raises
+    `RunRefused` with all findings where anything is wrong.
+    """
+    upload = Upload(event["bucket"], event["key"], event["version_id"])
+    store, layout, execution_arn = run_store(), RunLayout(upload.run_id), event["execution_arn"]
+    result = {"run_id": upload.run_id, "parquet": False, "deploy": False, "compare_with_base": False}
+    if not _claim(store, layout, execution_arn):
+        return {"outcome": "duplicate", **result}
+    record(store, upload.run_id, STATE, f"Planning the run of {upload.key}", execution_arn=execution_arn)
+    run_json = upload_bucket(upload).run_json()
+    store.write(layout.request, run_json)
+    plan, checklist = preflight(upload, run_json)
+    if plan is None or checklist.findings:
+        record(store, upload.run_id, STATE, "The preflight refused the run", checks=checklist.checks)
+        raise RunRefused(checklist.findings)
+    store.save(layout.plan, plan)
+    estimate = plan.training.estimate
+    record(
+        store,
+        upload.run_id,
+        STATE,
+        f"Planned: {plan.model_id} {plan.model_version} on {plan.training.instance_types[0]}",
+        checks=plan.checks,
+        cost=Cost(estimate_usd=estimate.usd, assumptions=estimate.assumptions),
+    )
+    return {
+        "outcome": "planned",
+        "run_id": upload.run_id,
+        "parquet": plan.parquet,
+        "deploy": plan.endpoint.deploy,
+        "compare_with_base": plan.evaluation.compare_with_base,
+    }
+
+
+def _claim(store: RunStore, layout: RunLayout, execution_arn: str) -> bool:
+    """Whether this execution owns the run: it was the first to claim it, or this step is being repeated."""
+    claim = execution_arn.encode()
+    return store.claim(layout.claim, claim) == claim
