@@ -1,0 +1,53 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finetuning.evaluation.loss_curve import Series
+from finetuning.report import charts
+
+
+def test_a_loss_falls_from_the_top_left_to_the_bottom_right() -> None:
+    chart = charts.line_chart([Series("training loss", (4.0, 2.0, 1.0))])
+    assert chart
+    points = chart.lines[0].points
+    assert [point.x for point in points] == sorted(point.x for point in points)
+    assert [point.y for point in points] == sorted(point.y for point in points)
+    assert points[0].y == chart.y_ticks[-1].at
+
+
+def test_a_single_reading_is_drawn_in_the_middle() -> None:
+    chart = charts.line_chart([Series("training loss", (4.0,))])
+    assert chart
+    assert chart.lines[0].points[0].x == charts.LEFT + charts.PLOT_WIDTH / 2
+
+
+def test_a_loss_that_is_no_number_is_left_out() -> None:
+    chart = charts.line_chart([Series("training loss", (math.nan, 1.0, math.inf))])
+    assert chart
+    assert len(chart.lines[0].points) == 1
+
+
+def test_nothing_to_draw_is_no_chart() -> None:
+    assert charts.line_chart([]) is None
+    assert charts.bar_chart([("0", 0)]) is None
+
+
+def test_bars_stand_on_the_axis_and_the_tallest_is_the_commonest() -> None:
+    chart = charts.bar_chart([("short", 10), ("long", 5), ("none", 0)])
+    assert chart
+    assert {bar.y + bar.height for bar in chart.bars} == {charts.HEIGHT - charts.BOTTOM}
+    assert [bar.height for bar in chart.bars] == sorted((bar.height for bar in chart.bars), reverse=True)
+
+
+@pytest.mark.parametrize(("top", "steps"), [(4.05, [0, 1, 2, 3, 4, 5]), (10, [0, 2, 4, 6, 8, 10]), (0, [0, 1])])
+def test_an_axis_has_round_steps(top: float, steps: list[float]) -> None:
+    assert charts.nice_steps(top) == steps
+
+
+@given(st.floats(min_value=1e-6, max_value=1e9))
+def test_an_axis_reaches_its_top_in_at_most_six_steps(top: float) -> None:
+    steps = charts.nice_steps(top)
+    assert steps[-1] >= top * (1 - 1e-6)
+    assert 2 <= len(steps) <= 6

@@ -1,0 +1,128 @@
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from finetuning.report.page import render
+from finetuning.runs.status import Check, Event, RunState
+from tests.runs import START, any_evaluation, any_failed_status, any_plan, any_status
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"' onload=alert(1) {{ 7*7 }} \x1b[2J\u202egnp\x00"
+
+
+class Page(HTMLParser):
+    """The elements and attributes of a page, and its text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def hostile_page() -> str:
+    status = any_failed_status(
+        step=HOSTILE,
+        error={"code": HOSTILE, "message": HOSTILE, "fix": HOSTILE},
+        events=[Event(time=START, step=HOSTILE, message=HOSTILE)],
+        checks=[Check(check=HOSTILE, ok=False, message=HOSTILE, code=HOSTILE, field=HOSTILE, fix=HOSTILE)],
+        links={HOSTILE: "https://example.com/" + HOSTILE, "bad": "javascript:alert(1)"},
+    )
+    evaluation = any_evaluation()
+    row = evaluation.rows[0]
+    answer = row.tuned.model_copy(update={"text": HOSTILE})
+    hostile_row = row.model_copy(update={"prompt": HOSTILE, "reference": HOSTILE, "tuned": answer, "base": answer})
+    evaluation = evaluation.model_copy(update={"rows": [hostile_row], "notes": [HOSTILE]})
+    return render(status, any_plan(task=None), evaluation=evaluation)
+
+
+def test_whatever_data_and_models_say_stays_text() -> None:
+    page = Page(hostile_page())
+    assert not {"script", "img", "iframe", "object", "link"} & set(page.tags)
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    assert "{{ 7*7 }}" in page.text
+    assert "<script>alert(1)</script>" in page.text
+
+
+def test_control_characters_of_the_data_are_made_visible() -> None:
+    html = hostile_page()
+    assert not re.search(r"[\x00\x1b\u202e]", html)
+    assert "␛[2J" in html
+
+
+def test_only_https_links_are_links() -> None:
+    targets = [value or "" for name, value in Page(hostile_page()).attributes if name == "href"]
+    assert len(targets) == 1
+    assert targets[0].startswith("https://")
+
+
+def test_the_page_fetches_nothing_and_its_policy_lets_nothing_be_fetched() -> None:
+    html = render(any_status(), any_plan(), evaluation=any_evaluation())
+    page = Page(html)
+    assert not [name for name, _ in page.attributes if name in ("src", "srcset", "style", "action")]
+    assert "@import" not in html
+    assert "url(" not in html
+    policy = next(value for name, value in page.attributes if name == "content" and value and "default-src" in value)
+    style = html.partition("<style>")[2].partition("</style>")[0]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+
+
+def test_a_success_says_where_the_model_answers_what_it_cost_and_what_it_said() -> None:
+    text = Page(render(any_status(), any_plan(), evaluation=any_evaluation())).text
+    for expected in (
+        "The tuned model answers at finetune-dev-pirate-0a1b2c3d",
+        "38.75 USD",
+        "training loss: 4.05 → 0.73",
+        "Arr, rivers bring the salt, matey.",
+        "Seawater is salty because of minerals.",
+        "2 of 2 answers differ",
+    ):
+        assert expected in text
+
+
+def test_a_failure_says_what_to_do_and_shows_no_section_it_has_nothing_for() -> None:
+    text = Page(render(any_failed_status())).text
+    assert "line 7 of chat.jsonl is not JSON" in text
+    assert "Mend line 7." in text
+    assert "Answers" not in text
+    assert "Cost of the training" not in text
+
+
+def test_every_finding_of_the_preflight_is_listed_with_its_fix() -> None:
+    checks = [
+        Check(check=f"check {n}", ok=False, message=f"wrong {n}", code="CODE", field=f"field.{n}", fix=f"fix {n}")
+        for n in range(5)
+    ]
+    error = {"code": "RUN_REFUSED", "message": "wrong 0 (and 4 more)", "fix": "fix 0", "findings": [{}] * 5}
+    text = Page(render(any_failed_status(checks=checks, error=error))).text
+    for n in range(5):
+        assert f"wrong {n}" in text
+        assert f"fix {n}" in text
+        assert f"field.{n}" in text
+
+
+@pytest.mark.parametrize("state", list(RunState))
+def test_every_state_has_a_headline(state: RunState) -> None:
+    assert "<h1>The " in render(any_status(state=state))
+
+
+def test_every_table_names_its_columns_and_every_chart_says_what_it_shows() -> None:
+    html = render(any_status(), any_plan(), evaluation=any_evaluation())
+    assert html.count("<table") == html.count("<thead>")
+    assert 'role="img" aria-label="training loss 4.05 → 0.73.' in html
+    assert '<html lang="en">' in html
+
+
+def test_the_same_run_renders_to_the_same_bytes() -> None:
+    assert render(any_status(), any_plan()) == render(any_status(), any_plan())
