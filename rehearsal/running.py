@@ -55,6 +55,7 @@ class Emulator:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "CDK_HOME": str(self.state / "cdk"),
             "CDK_DISABLE_CLI_TELEMETRY": "true",
+            "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "true",
         }
 
     def client(self, service: str) -> Any:
@@ -66,6 +67,14 @@ class Emulator:
             aws_access_key_id="000000000000",
             aws_secret_access_key="rehearsal",  # noqa: S106 — any word will do
         )
+
+    def answers(self) -> bool:
+        """Whether it is up."""
+        try:
+            urllib.request.urlopen(f"{self.url}/_ministack/health", timeout=2).close()  # noqa: S310 — the emulator's own
+        except OSError:
+            return False
+        return True
 
     def inject(self, fault: str, match: str = "", times: int = 1, message: str = "") -> None:
         """Makes something go wrong (rehearsal/emulator/faults.py has the list)."""
@@ -111,7 +120,7 @@ def start(state: Path, base_model: Path, *, port: int = 0, wait_scale: float = 1
     emulator = Emulator(process.pid, port, state)
     deadline = time.monotonic() + _READY_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{emulator.url}/_ministack/health", timeout=2):  # noqa: S310
+        if emulator.answers():
             return emulator
         time.sleep(0.05)
     emulator.stop()

@@ -50,7 +50,7 @@ def any_role(emulator: Emulator, service: str, *statements: dict[str, Any]) -> s
     return arn
 
 
-def allow(action: str | list[str], resource: str = "*") -> dict[str, Any]:
+def allow(action: str | list[str], resource: str | list[str] = "*") -> dict[str, Any]:
     return {"Effect": "Allow", "Action": action, "Resource": resource}
 
 

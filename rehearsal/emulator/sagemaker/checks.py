@@ -68,10 +68,13 @@ def volume_key_fits(instance_type: str, key: str | None, member: str) -> None:
         )
 
 
+def is_gated(uri: str) -> bool:
+    """Whether the object lies in JumpStart's private bucket: open to whoever accepted the licence, whatever a role may do."""
+    return split_uri(uri)[0].startswith("jumpstart-private-cache-prod-")
+
+
 def gated_object_opens(world: World, uri: str, accepted: bool, where: str) -> None:
-    """JumpStart's private bucket: open to whoever accepted the licence, whatever the role may do."""
-    if not split_uri(uri)[0].startswith("jumpstart-private-cache-prod-"):
-        return
+    """`where` names the request's member that accepts the licence."""
     if not accepted:
         raise invalid(
             f"The model at {uri} requires the end-user license agreement (EULA) to be accepted. Set {where} to true after "

@@ -125,9 +125,10 @@ class Hosting:
         if not source["S3Uri"].endswith("/"):
             raise invalid(f"S3Uri {source['S3Uri']} of an uncompressed model must end in a forward slash.")
         accepted = source.get("ModelAccessConfig", {}).get("AcceptEula", False)
-        checks.gated_object_opens(self._world, source["S3Uri"], accepted, "ModelAccessConfig.AcceptEula")
         as_role = self._world.client("s3", request["ExecutionRoleArn"])
-        if reason := checks.has_objects(as_role, source["S3Uri"]):
+        if checks.is_gated(source["S3Uri"]):
+            checks.gated_object_opens(self._world, source["S3Uri"], accepted, "ModelAccessConfig.AcceptEula")
+        elif reason := checks.has_objects(as_role, source["S3Uri"]):
             raise invalid(f"Could not find model data at {source['S3Uri']}: {reason}")
         return self.models.add(request)
 
@@ -242,12 +243,13 @@ class Hosting:
 
     def _fetch(self, model: dict[str, Any]) -> Path:
         """The model's artefact as a local folder, read with the model's role."""
-        bucket, prefix = checks.split_uri(_model_source(model)["S3Uri"])
-        if bucket.startswith("jumpstart-private-cache-prod-"):
+        uri = _model_source(model)["S3Uri"]
+        if checks.is_gated(uri):
             return self._world.base_model
         folder = self._world.state / "models" / str(model["ModelName"])
         s3 = self._world.client("s3", model["ExecutionRoleArn"])
-        for key in checks.objects(s3, f"s3://{bucket}/{prefix}"):
+        bucket, prefix = checks.split_uri(uri)
+        for key in checks.objects(s3, uri):
             target = folder / key.removeprefix(prefix)
             target.parent.mkdir(parents=True, exist_ok=True)
             s3.download_file(bucket, key, str(target))

@@ -136,9 +136,10 @@ class TrainingJobs:
         as_role = world.client("s3", request["RoleArn"])
         for channel in request["InputDataConfig"]:
             source = channel["DataSource"]["S3DataSource"]
-            access = source.get("ModelAccessConfig", {}).get("AcceptEula", False)
-            checks.gated_object_opens(world, source["S3Uri"], access, "ModelAccessConfig.AcceptEula")
-            if reason := checks.has_objects(as_role, source["S3Uri"]):
+            if checks.is_gated(source["S3Uri"]):
+                accepted = source.get("ModelAccessConfig", {}).get("AcceptEula", False)
+                checks.gated_object_opens(world, source["S3Uri"], accepted, "ModelAccessConfig.AcceptEula")
+            elif reason := checks.has_objects(as_role, source["S3Uri"]):
                 raise invalid(
                     f'No S3 objects found under S3 URL "{source["S3Uri"]}" given in input data source. Please ensure that '
                     f"the bucket exists in the selected region ({world.region}), that objects exist under that S3 prefix, "
@@ -192,8 +193,11 @@ class TrainingJobs:
         )
         s3 = self._world.client("s3", job.request["RoleArn"])
         for channel in job.request["InputDataConfig"]:
-            bucket, prefix = checks.split_uri(channel["DataSource"]["S3DataSource"]["S3Uri"])
-            for key in checks.objects(s3, f"s3://{bucket}/{prefix}"):
+            uri = channel["DataSource"]["S3DataSource"]["S3Uri"]
+            if checks.is_gated(uri):
+                continue
+            bucket, prefix = checks.split_uri(uri)
+            for key in checks.objects(s3, uri):
                 relative = key.removeprefix(prefix).lstrip("/") or Path(key).name
                 target = job.folder / "input" / "data" / channel["ChannelName"] / relative
                 target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,202 @@
+"""`python -m rehearsal`: the whole product on this machine.
+
+`run` goes the whole way and is what `make rehearse` calls; `up` and `deploy` are its first steps alone, `down` ends what
+`run --keep` or `up` left running.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.rule import Rule
+
+from cli.deployment import Deployment
+from cli.display import loss_curve, plain
+from cli.runs import follow, show_result
+from finetuning.errors import FineTuningError
+from finetuning.runs.identity import Upload
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.status import RunState, RunStatus
+from rehearsal import cdk, jumpstart_cache, running
+from rehearsal.cdk import DeploymentFailed
+from rehearsal.running import HOME, PROJECT, Emulator, EmulatorFailed
+
+STAGE = "dev"
+STATE = HOME / "state"
+RUNNING = STATE / "emulator.json"
+REPORTS = HOME / "reports"
+KEPT_PORT = 4566
+INTERRUPTED = 130
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+console = Console()
+Model = Annotated[str, typer.Option(help="What stands in for Llama: smollm2 (pre-trained, speaks) or tiny (random, fast).")]
+
+
+@app.command()
+def run(
+    example: Annotated[str, typer.Option(help="chat, instruction or domain_adaptation.")] = "chat",
+    model: Model = "smollm2",
+    file: Annotated[Path | None, typer.Option(exists=True, help="A data file of your own, put into inbox/.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the emulated AWS and the endpoint up.")] = False,
+) -> None:
+    """Deploy the stacks to an emulated AWS, upload, follow the run, show the answers."""
+    with _emulated_aws(model, keep) as emulator:
+        # A file comes without a run.json to accept the licence in: the stage accepts it, as its operator could.
+        _deploy(emulator, ("accept_eula=true",) if file else ())
+        deployment = Deployment.find(STAGE)
+        _title("Uploading, with a plain boto3 client: nothing else starts the run")
+        upload = _upload_file(emulator, deployment, file) if file else _upload_example(emulator, deployment, example)
+        _title(f"Following the run {upload.run_id}")
+        status = follow(deployment, upload.run_id, console)
+        _show(emulator, deployment, status)
+        if keep:
+            _say_how_to_talk(emulator, status)
+    if status.state is not RunState.SUCCEEDED:
+        raise typer.Exit(1)
+
+
+@app.command()
+def up(model: Model = "smollm2") -> None:
+    """Start an emulated AWS and leave it up."""
+    with _emulated_aws(model, keep=True) as emulator:
+        _say_how_to_talk(emulator)
+
+
+@app.command()
+def deploy(context: Annotated[list[str] | None, typer.Option("--context", "-c", help="As for cdk: key=value.")] = None) -> None:
+    """Deploy the stacks to the emulated AWS that is up."""
+    emulator = _left_running()
+    if emulator is None:
+        console.print("No emulated AWS is up. Start one with: python -m rehearsal up")
+        raise typer.Exit(1)
+    _deploy(emulator, context or [])
+
+
+@app.command()
+def down() -> None:
+    """End the emulated AWS that was left up."""
+    emulator = _left_running()
+    if emulator:
+        emulator.stop()
+    RUNNING.unlink(missing_ok=True)
+    console.print("The emulated AWS is down." if emulator else "No emulated AWS was up.")
+
+
+@contextmanager
+def _emulated_aws(model: str, keep: bool) -> Iterator[Emulator]:
+    """A fresh emulated AWS, ended on the way out unless it is to be kept and all went well."""
+    if left := _left_running():
+        console.print(f"Ending the emulated AWS that was left up (process {left.pid}).")
+        left.stop()
+    _title("Starting an emulated AWS on 127.0.0.1")
+    with console.status(f"Loading {model}"):
+        base_model = running.base_model(model)
+    with console.status("Starting"):
+        emulator = running.start(STATE, base_model, port=KEPT_PORT if keep else 0, keep=keep)
+    os.environ.update(emulator.environment())  # the product's own code runs here, too
+    try:
+        console.print(f"It answers at {emulator.url}; {model} stands in for Llama.")
+        jumpstart_cache.fill(emulator)
+        yield emulator
+    except BaseException:
+        keep = False
+        raise
+    finally:
+        if keep:
+            RUNNING.write_text(json.dumps({"pid": emulator.pid, "port": emulator.port}))
+        else:
+            emulator.stop()
+
+
+def _left_running() -> Emulator | None:
+    if not RUNNING.exists():
+        return None
+    emulator = Emulator(**json.loads(RUNNING.read_text()), state=STATE)
+    return emulator if emulator.answers() else None
+
+
+def _deploy(emulator: Emulator, context: list[str] | tuple[str, ...]) -> None:
+    words = "".join(f" -c {setting}" for setting in context)
+    _title(f"npx cdk bootstrap, npx cdk deploy --all{words}")
+    cdk.deploy(emulator, context)
+
+
+def _upload_example(emulator: Emulator, deployment: Deployment, example: str) -> Upload:
+    """The example's data, and then its run.json, whose arrival starts the run."""
+    folder = PROJECT / "examples" / example
+    data = sorted(path for path in folder.iterdir() if path.name != "run.json")
+    uploads = [_put(emulator, deployment, path, f"runs/{example}/{path.name}") for path in (*data, folder / "run.json")]
+    return uploads[-1]
+
+
+def _upload_file(emulator: Emulator, deployment: Deployment, file: Path) -> Upload:
+    return _put(emulator, deployment, file, f"inbox/{file.name}")
+
+
+def _put(emulator: Emulator, deployment: Deployment, path: Path, key: str) -> Upload:
+    answer = emulator.client("s3").put_object(Bucket=deployment.upload_bucket, Key=key, Body=path.read_bytes())
+    console.print(f"s3://{deployment.upload_bucket}/{key}", highlight=False)
+    return Upload(deployment.upload_bucket, key, answer["VersionId"])
+
+
+def _show(emulator: Emulator, deployment: Deployment, status: RunStatus) -> None:
+    _title(f"The run {status.state}")
+    show_result(deployment, status, console)
+    if status.metrics:
+        console.print(loss_curve(status))
+    layout, folder = RunLayout(status.run_id), REPORTS / status.run_id
+    folder.mkdir(parents=True, exist_ok=True)
+    s3 = emulator.client("s3")
+    present = s3.list_objects_v2(Bucket=deployment.artifacts_bucket, Prefix=layout.root).get("Contents", [])
+    for key in {item["Key"] for item in present} & {layout.report_page, layout.evaluation, layout.dataset_report, layout.status}:
+        s3.download_file(deployment.artifacts_bucket, key, str(folder / Path(key).name))
+    console.print(plain(f"Report on this machine:  {(folder / Path(layout.report_page).name)}"))
+
+
+def _say_how_to_talk(emulator: Emulator, status: RunStatus | None = None) -> None:
+    _title("Still up. Talk to it from another shell")
+    ours = {name: value for name, value in emulator.environment().items() if name.startswith("AWS_")}
+    exports = "\n".join(f"export {name}={value}" for name, value in sorted(ours.items()))
+    console.print(plain(exports))
+    if status and status.endpoint:
+        body = '{"inputs": "Hello", "parameters": {"max_new_tokens": 64, "do_sample": true}}'
+        console.print(
+            plain(
+                f'\n.venv/bin/python -m cli ask {status.endpoint} "How is the weather?"\n\n'
+                f".venv/bin/python -c 'import boto3; print(boto3.client(\"sagemaker-runtime\").invoke_endpoint("
+                f'EndpointName="{status.endpoint}", ContentType="application/json", Body=b"""{body}""")["Body"].read().decode())\''
+            )
+        )
+    console.print("\nEnd it with: make down")
+
+
+def _title(text: str) -> None:
+    console.print(Rule(plain(text), align="left"))
+
+
+def main() -> None:
+    """Runs the command; what went wrong is said in a few lines."""
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as left:
+        sys.exit(left.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        console.print("\nInterrupted: the emulated AWS is down, and all it ran.")
+        sys.exit(INTERRUPTED)
+    except (EmulatorFailed, DeploymentFailed) as error:
+        console.print(plain(str(error), "red"))
+        sys.exit(1)
+    except FineTuningError as error:
+        console.print(plain(f"{error.code}: {error.message}\n{error.fix}", "red"))
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""The real CDK CLI, unchanged, against the emulated AWS."""
+
+import signal
+import subprocess
+from collections.abc import Sequence
+
+from rehearsal.running import PROJECT, REGION, Emulator
+
+ACCOUNT = "000000000000"
+
+
+class DeploymentFailed(Exception):
+    """The CDK CLI ended with an error; what it said is on the screen."""
+
+
+def deploy(emulator: Emulator, context: Sequence[str] = ()) -> None:
+    """`cdk bootstrap` and `cdk deploy --all`, their output on the screen; `context` as `-c` takes it: `stage=dev`."""
+    _cdk(emulator, "bootstrap", f"aws://{ACCOUNT}/{REGION}")
+    overrides = [word for setting in context for word in ("--context", setting)]
+    _cdk(
+        emulator, "deploy", "--all", "--require-approval", "never", "--concurrency", "2", "--progress", "events",
+        "--output", str(emulator.state / "cdk.out"), *overrides,
+    )  # fmt: skip
+
+
+def destroy(emulator: Emulator, context: Sequence[str] = ()) -> None:
+    """`cdk destroy --all`."""
+    overrides = [word for setting in context for word in ("--context", setting)]
+    _cdk(emulator, "destroy", "--all", "--force", "--output", str(emulator.state / "cdk.out"), *overrides)
+
+
+def synthesise(emulator: Emulator, context: Sequence[str] = ()) -> None:
+    """`cdk synth --all` into the emulator's `cdk.out`, without a word where it succeeds."""
+    overrides = [word for setting in context for word in ("--context", setting)]
+    _cdk(emulator, "synth", "--all", "--quiet", "--output", str(emulator.state / "cdk.out"), *overrides)
+
+
+def _cdk(emulator: Emulator, *arguments: str) -> None:
+    command = ["npx", "--no-install", "cdk", *arguments, "--no-notices"]
+    process = subprocess.Popen(command, cwd=PROJECT, env=emulator.environment())  # noqa: S603 — our own words
+    try:
+        status = process.wait()
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)  # a second one, should the first have reached only us
+        process.wait()
+        raise
+    if status:
+        raise DeploymentFailed(f"`{' '.join(command)}` ended with status {status}")
