@@ -35,7 +35,7 @@ class StageConfig(BaseModel):
     """Whether buckets, key and logs outlive their stacks. Without, they are emptied and go."""
     termination_protection: bool
     control_functions_in_vpc: bool
-    """Whether the functions that only call AWS's APIs run in the VPC, like those that touch data. Needs the endpoints."""
+    """Whether functions that only call AWS's APIs run in the VPC too. They need the interface endpoints there."""
     interface_endpoints: bool
     """Private addresses of the AWS APIs in the VPC; about 8 USD a month each in every zone."""
     log_retention_days: int
@@ -111,7 +111,7 @@ class StageConfig(BaseModel):
 
     @classmethod
     def from_context(cls, context: Mapping[str, Any]) -> Self:
-        """The stage that CDK's context asks for. A plain lower-case key is an override, so a misspelt one is refused."""
+        """The stage CDK's context asks for. Every plain lower-case key is an override: a misspelt one is refused."""
         overrides = {key: value for key, value in context.items() if key.replace("_", "").isalpha() and key.islower()}
         return cls.of(str(overrides.pop("stage", "")), overrides)
 

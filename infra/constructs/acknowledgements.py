@@ -1,13 +1,18 @@
-"""Findings of cdk-nag that are right about a resource and still no defect: each with its reason, on that resource alone."""
+"""Findings of cdk-nag that are true of a resource and no defect: each with its reason, on that resource alone."""
 
 from typing import Any
 
 from aws_cdk import Acknowledgment, Reference, Stack, Token, Tokenization, Validations
 from constructs import IConstruct
 
+PACKS = ("AwsSolutions", "Serverless", "HIPAA.Security", "NIST.800.53.R5", "PCI.DSS.321")
+
 
 def acknowledge(construct: IConstruct, *rules: str, because: str) -> None:
-    """Acknowledges the rules ("AwsSolutions-S1") for this construct."""
+    """Acknowledges the rules for this construct: by full name ("AwsSolutions-S1"), or by the name under which several
+    packs have the same rule ("S3BucketReplicationEnabled").
+    """
+    rules = tuple(name for rule in rules for name in ([rule] if "-" in rule else [f"{pack}-{rule}" for pack in PACKS]))
     Validations.of(construct).acknowledge(*(Acknowledgment(id=rule, reason=because) for rule in rules))
 
 
@@ -19,7 +24,7 @@ def wildcard_finding(scope: IConstruct, resource: str) -> str:
 def _with_imports(scope: IConstruct, resource: str) -> str:
     """The resource with references to other stacks as the template will show them: by the name of their export."""
     for token in Tokenization.reverse_string(resource).tokens:
-        if Reference.is_reference(token):
+        if isinstance(token, Reference):
             producer = Stack.of(token.target)
             if producer is not Stack.of(scope):
                 reference = Token.as_string(token)

@@ -4,6 +4,8 @@ from aws_cdk import Duration
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from infra.constructs.acknowledgements import acknowledge
+
 
 class DeadLetterQueue(sqs.Queue):
     """Keeps undelivered events for two weeks, for someone to look at. They name buckets and keys, no data."""
@@ -15,4 +17,10 @@ class DeadLetterQueue(sqs.Queue):
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
             retention_period=Duration.days(14),
+        )
+        acknowledge(
+            self,
+            "AwsSolutions-SQS3",
+            "Serverless-SQSRedrivePolicy",
+            because="It is itself the dead-letter queue: of event rules, the schedule and functions",
         )

@@ -1,7 +1,5 @@
 """The role SageMaker's jobs and endpoints run with."""
 
-from collections.abc import Sequence
-
 from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms

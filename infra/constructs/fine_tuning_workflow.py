@@ -11,7 +11,7 @@ from constructs import Construct
 
 from infra.config import StageConfig
 from infra.constructs.encrypted_log_group import EncryptedLogGroup
-from infra.constructs.permissions import Permissions, service_role
+from infra.constructs.permissions import Permissions, depend_on_role_alone, service_role
 
 DEFINITION = Path(__file__).resolve().parents[1] / "state_machine" / "fine_tuning.asl.json"
 
@@ -69,3 +69,4 @@ class FineTuningWorkflow(sfn.StateMachine):
                 include_execution_data=False,
             ),
         )
+        depend_on_role_alone(self)

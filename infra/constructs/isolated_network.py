@@ -5,6 +5,7 @@ from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from infra.config import StageConfig
+from infra.constructs.acknowledgements import acknowledge
 from infra.constructs.encrypted_log_group import EncryptedLogGroup
 from infra.constructs.permissions import Permissions, service_role
 
@@ -32,10 +33,20 @@ class IsolatedNetwork(Construct):
             ],
         )
         self.jobs = self._security_group("Jobs", "Training jobs and endpoints")
+        acknowledge(
+            self.vpc,
+            "VPCDefaultSecurityGroupClosed",
+            because="Nothing is in the default group; closing it takes a custom resource, and the VPC has no way out",
+        )
         # Distributed training talks on any port, over EFA on any protocol, to its own members.
         self.jobs.add_ingress_rule(self.jobs, ec2.Port.all_traffic(), "Containers of one job")
         self.jobs.add_egress_rule(self.jobs, ec2.Port.all_traffic(), "Containers of one job")
         self.functions = self._security_group("Functions", "Lambda functions")
+        acknowledge(
+            self.jobs,
+            "EC2RestrictedCommonPorts",
+            because="The group is open to its own members only: containers of one distributed training job",
+        )
         self._log_every_connection(config, key)
 
     def _security_group(self, id: str, description: str) -> ec2.SecurityGroup:
@@ -52,9 +63,7 @@ class IsolatedNetwork(Construct):
             on=[log_group.log_group_arn],
             because="Streams of the flow log's own group; their names are the network interfaces'",
         )
-        role = service_role(
-            self, "FlowLogRole", service="vpc-flow-logs.amazonaws.com", permissions=permissions
-        )
+        role = service_role(self, "FlowLogRole", service="vpc-flow-logs.amazonaws.com", permissions=permissions)
         ec2.CfnFlowLog(
             self,
             "FlowLog",

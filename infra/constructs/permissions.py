@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from aws_cdk import Stack
+from aws_cdk import CfnResource, Stack
 from aws_cdk import aws_iam as iam
-from constructs import Construct
+from constructs import Construct, IConstruct
 
 from infra.constructs.acknowledgements import acknowledge, wildcard_finding
 
@@ -34,8 +34,20 @@ class Permissions(iam.ManagedPolicy):
 
     def allow_to_trace(self) -> Self:
         """Sends traces to X-Ray."""
-        actions = ("xray:PutTraceSegments", "xray:PutTelemetryRecords", "xray:GetSamplingRules", "xray:GetSamplingTargets")
+        actions = (
+            "xray:PutTraceSegments",
+            "xray:PutTelemetryRecords",
+            "xray:GetSamplingRules",
+            "xray:GetSamplingTargets",
+        )
         return self.allow(*actions, on=["*"], because="X-Ray has no resources to name")
+
+
+def depend_on_role_alone(resource: IConstruct) -> None:
+    """Takes back the dependencies CDK declares beside the role's reference: the role already brings its permissions."""
+    template_resource = resource.node.default_child
+    assert isinstance(template_resource, CfnResource)
+    template_resource.add_deletion_override("DependsOn")
 
 
 def service_role(scope: Construct, id: str, *, service: str, permissions: Permissions | None = None) -> iam.Role:

@@ -6,6 +6,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from infra.config import StageConfig
+from infra.constructs.acknowledgements import acknowledge
 from infra.constructs.removal import removal_policy
 
 
@@ -45,6 +46,11 @@ class PrivateBucket(s3.Bucket):
                     abort_incomplete_multipart_upload_after=Duration.days(2),
                 )
             ],
+        )
+        acknowledge(
+            self,
+            "S3BucketReplicationEnabled",
+            because="Uploads came from elsewhere and the rest can be computed again; versions guard against deletion",
         )
 
     def send_events(self) -> None:

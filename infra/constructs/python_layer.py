@@ -45,7 +45,7 @@ class PythonLayer(lambda_.LayerVersion):
 
 @jsii.implements(ILocalBundling)
 class _PipInstall:
-    """Installs once into the cache and copies from there: cdk.out is thrown away more often than requirements change."""
+    """Installs once into the cache and copies from there: cdk.out is made anew more often than requirements change."""
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
@@ -56,7 +56,17 @@ class _PipInstall:
             shutil.rmtree(unfinished, ignore_errors=True)
             subprocess.run(  # noqa: S603  # our own arguments
                 [
-                    *(sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--only-binary", ":all:", *TARGET),
+                    *(
+                        sys.executable,
+                        "-m",
+                        "pip",
+                        "install",
+                        "--quiet",
+                        "--no-compile",
+                        "--only-binary",
+                        ":all:",
+                        *TARGET,
+                    ),
                     *("--requirement", str(REQUIREMENTS), "--target", str(unfinished / "python")),
                 ],
                 check=True,

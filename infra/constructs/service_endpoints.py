@@ -8,6 +8,8 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from infra.constructs.isolated_network import HTTPS, IsolatedNetwork
+
 AnyPrincipal = iam.AnyPrincipal()
 
 INTERFACE_ENDPOINTS = {
@@ -27,7 +29,7 @@ then estimates with the list prices it carries."""
 
 
 class S3Endpoint(Construct):
-    """The gateway to S3 on every route table, for the stage's buckets and what SageMaker and Lambda need of AWS's own."""
+    """The gateway to S3 on every route table, for the stage's buckets and what is needed of AWS's own."""
 
     def __init__(self, scope: Construct, id: str, *, vpc: ec2.Vpc, buckets: Sequence[s3.IBucket]) -> None:
         super().__init__(scope, id)
@@ -76,12 +78,14 @@ class S3Endpoint(Construct):
 class InterfaceEndpoints(Construct):
     """Endpoints of the other services, for principals of this account alone."""
 
-    def __init__(self, scope: Construct, id: str, *, vpc: ec2.Vpc) -> None:
+    def __init__(self, scope: Construct, id: str, *, network: IsolatedNetwork) -> None:
         super().__init__(scope, id)
+        vpc = network.vpc
         group = ec2.SecurityGroup(
             self, "SecurityGroup", vpc=vpc, description="Interface endpoints", allow_all_outbound=False
         )
-        group.add_ingress_rule(ec2.Peer.ipv4(vpc.vpc_cidr_block), ec2.Port.tcp(443), "Everything in the VPC")
+        group.add_ingress_rule(network.functions, HTTPS, "Lambda functions")
+        group.add_ingress_rule(network.jobs, HTTPS, "Training jobs and endpoints")
         for name, service in INTERFACE_ENDPOINTS.items():
             endpoint = ec2.InterfaceVpcEndpoint(
                 self, name, vpc=vpc, service=service, security_groups=[group], open=False, private_dns_enabled=True

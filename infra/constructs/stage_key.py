@@ -49,4 +49,3 @@ class StageKey(kms.Key):
                 conditions={"StringEquals": {"aws:SourceAccount": stack.account}},
             )
         )
-

@@ -54,7 +54,9 @@ class StepPermissions(Permissions):
                 on=[bucket.arn_for_objects("inbox/*"), bucket.arn_for_objects("runs/*")],
                 because="Users choose the names of what they upload, under these two prefixes",
             )
-            .allow("s3:ListBucket", "s3:ListBucketVersions", on=[bucket.bucket_arn], because="Finds an upload's data files")
+            .allow(
+                "s3:ListBucket", "s3:ListBucketVersions", on=[bucket.bucket_arn], because="Finds an upload's data files"
+            )
             ._use_key_for_s3()
         )
 
@@ -115,7 +117,9 @@ class StepPermissions(Permissions):
 
     def _named(self, *kinds: str) -> list[str]:
         return [
-            Stack.of(self).format_arn(service="sagemaker", resource=kind, resource_name=f"{self._stage.config.prefix}-*")
+            Stack.of(self).format_arn(
+                service="sagemaker", resource=kind, resource_name=f"{self._stage.config.prefix}-*"
+            )
             for kind in kinds
         ]
 
@@ -132,7 +136,9 @@ class StepPermissions(Permissions):
                     _instance_types(config.training_instance_types),
                     {
                         "ArnEquals": {"sagemaker:OutputKmsKeyArn": key.key_arn},
-                        "NumericLessThanEquals": {"sagemaker:MaxRuntimeInSeconds": int(config.max_runtime_hours * 3600)},
+                        "NumericLessThanEquals": {
+                            "sagemaker:MaxRuntimeInSeconds": int(config.max_runtime_hours * 3600)
+                        },
                         "Bool": {
                             "sagemaker:NetworkIsolation": "true",
                             "sagemaker:InterContainerTrafficEncryption": "true",
@@ -275,7 +281,7 @@ class StepPermissions(Permissions):
 
 def _only(operator: str, values: dict[str, list[str]]) -> Conditions:
     """All values of the request are among these, and there are some: `ForAllValues` alone holds for a missing key."""
-    return {f"ForAllValues:{operator}": values, "Null": {key: "false" for key in values}}
+    return {f"ForAllValues:{operator}": values, "Null": dict.fromkeys(values, "false")}
 
 
 def _instance_types(patterns: tuple[str, ...]) -> Conditions:

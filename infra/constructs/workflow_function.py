@@ -8,12 +8,14 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.config import StageConfig
+from infra.constructs.acknowledgements import acknowledge
 from infra.constructs.encrypted_log_group import EncryptedLogGroup
 from infra.constructs.isolated_network import IsolatedNetwork
-from infra.constructs.permissions import Permissions
+from infra.constructs.permissions import Permissions, depend_on_role_alone
 
 NETWORK_INTERFACES = (
     "ec2:CreateNetworkInterface",
@@ -53,6 +55,7 @@ class WorkflowFunction(lambda_.Function):
         memory_size: int,
         more_layers: Sequence[lambda_.ILayerVersion] = (),
         ephemeral_storage: Size | None = None,
+        dead_letters: sqs.IQueue | None = None,
     ) -> None:
         log_group = EncryptedLogGroup(scope, f"{id}Logs", config=platform.config, key=platform.key)
         permissions.allow(
@@ -63,8 +66,12 @@ class WorkflowFunction(lambda_.Function):
         ).allow_to_trace()
         if in_vpc:
             permissions.allow(
-                *NETWORK_INTERFACES, on=["*"], because="Lambda makes the function's network interfaces; EC2 names none before"
+                *NETWORK_INTERFACES,
+                on=["*"],
+                because="Lambda makes the function's network interfaces; EC2 names none before",
             )
+        if dead_letters:
+            permissions.allow("sqs:SendMessage", on=[dead_letters.queue_arn], because="Keeps calls that failed")
         role = iam.Role(
             scope,
             f"{id}Role",
@@ -87,10 +94,33 @@ class WorkflowFunction(lambda_.Function):
             timeout=timeout,
             memory_size=memory_size,
             ephemeral_storage_size=ephemeral_storage,
+            dead_letter_queue=dead_letters,
             vpc=platform.network.vpc if in_vpc else None,
             vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED) if in_vpc else None,
             security_groups=[platform.network.functions] if in_vpc else None,
         )
+        depend_on_role_alone(self)
+        acknowledge(
+            self,
+            "AwsSolutions-L1",
+            "Serverless-LambdaLatestVersion",
+            because="The package is tested on Python 3.11 to 3.13, and its layer is built for the last of them",
+        )
+        acknowledge(
+            self,
+            "LambdaConcurrency",
+            because="The Map state limits how many run; reserving would take capacity from other functions",
+        )
+        if not in_vpc:
+            acknowledge(
+                self,
+                "LambdaInsideVPC",
+                because="It calls AWS's APIs and touches no data; the stage has no interface endpoints to pay for",
+            )
+        if not dead_letters:
+            acknowledge(
+                self, "LambdaDLQ", because="The state machine waits for it and catches its errors: no call gets lost"
+            )
 
 
 def pandas_layer(scope: Construct, id: str) -> lambda_.ILayerVersion:

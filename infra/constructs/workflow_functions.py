@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from aws_cdk import Duration, Size
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.constructs.step_permissions import ANY_RUN, StageResources, StepPermissions
@@ -20,6 +21,8 @@ class _Step:
     may: Callable[[StepPermissions], StepPermissions]
     touches_data: bool = False
     """Runs in the VPC in every stage and calls nothing but S3; else only where control functions do, too."""
+    unattended: bool = False
+    """Called asynchronously, by an event, a schedule or CloudFormation: a call that fails goes to the dead letters."""
     timeout: int = 120
     memory: int = 512
     disk: int = 512
@@ -33,10 +36,12 @@ class _Step:
 _STEPS = (
     _Step(
         handler="plan_run",
-        may=lambda may: may.read_uploads()
-        .write_runs(ANY_RUN.claim, ANY_RUN.request, ANY_RUN.plan)
-        .read_jumpstart()
-        .look_up_limits_and_prices(),
+        may=lambda may: (
+            may.read_uploads()
+            .write_runs(ANY_RUN.claim, ANY_RUN.request, ANY_RUN.plan)
+            .read_jumpstart()
+            .look_up_limits_and_prices()
+        ),
         memory=1024,
     ),
     _Step(
@@ -89,22 +94,16 @@ _STEPS = (
     _Step(handler="report_success", may=lambda may: may.write_runs(ANY_RUN.report_page).notify()),
     _Step(
         handler="report_failure",
-        may=lambda may: may.write_runs(ANY_RUN.report_page)
-        .stop_training()
-        .delete_endpoints()
-        .delete_models()
-        .notify(),
+        may=lambda may: may.write_runs(ANY_RUN.report_page).stop_training().delete_endpoints().delete_models().notify(),
     ),
     _Step(
         handler="clean_up_run",
-        may=lambda may: may.write_runs(ANY_RUN.report_page)
-        .stop_training()
-        .delete_endpoints()
-        .delete_models()
-        .notify(),
+        unattended=True,
+        may=lambda may: may.write_runs(ANY_RUN.report_page).stop_training().delete_endpoints().delete_models().notify(),
     ),
     _Step(
         handler="sweep_endpoints",
+        unattended=True,
         may=lambda may: may.find("endpoint").delete_endpoints().measure_endpoints().notify(),
         timeout=300,
     ),
@@ -124,16 +123,20 @@ class WorkflowFunctions(Construct):
         *,
         platform: FunctionPlatform,
         resources: StageResources,
+        dead_letters: sqs.IQueue,
         emptied: Sequence[s3.IBucket],
     ) -> None:
         super().__init__(scope, id)
         remove_runs = _Step(
             handler="remove_runs",
-            may=lambda may: may.find("training-job", "model", "endpoint")
-            .stop_training()
-            .delete_endpoints()
-            .delete_models()
-            .empty(*emptied),
+            may=lambda may: (
+                may.find("training-job", "model", "endpoint")
+                .stop_training()
+                .delete_endpoints()
+                .delete_models()
+                .empty(*emptied)
+            ),
+            unattended=True,
             timeout=900,
         )
         pandas = pandas_layer(self, "Pandas")
@@ -149,6 +152,7 @@ class WorkflowFunctions(Construct):
                 memory_size=step.memory,
                 more_layers=[pandas] if step.handler == "reframe_parquet" else [],
                 ephemeral_storage=Size.mebibytes(step.disk),
+                dead_letters=dead_letters if step.unattended else None,
             )
             for step in (*_STEPS, remove_runs)
         }

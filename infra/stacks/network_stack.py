@@ -19,4 +19,4 @@ class NetworkStack(Stack):
         self.network = IsolatedNetwork(self, "Network", config=config, key=storage.key)
         S3Endpoint(self, "S3", vpc=self.network.vpc, buckets=[storage.uploads, storage.artifacts])
         if config.interface_endpoints:
-            InterfaceEndpoints(self, "Endpoints", vpc=self.network.vpc)
+            InterfaceEndpoints(self, "Endpoints", network=self.network)

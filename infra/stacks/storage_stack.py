@@ -28,5 +28,11 @@ class StorageStack(Stack):
         acknowledge(
             self.access_logs,
             "AwsSolutions-S1",
-            because="It is the destination of the access logs: logging its own accesses there would never end.",
+            "S3BucketLoggingEnabled",
+            because="It is the destination of the access logs: logging its own accesses there would never end",
+        )
+        acknowledge(
+            self.access_logs,
+            "S3DefaultEncryptionKMS",
+            because="S3 delivers access logs only to a bucket that is encrypted with S3's own keys",
         )

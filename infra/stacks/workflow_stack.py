@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from aws_cdk import CfnOutput, Stack
+from aws_cdk import CfnOutput, Fn, Stack
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
@@ -44,6 +44,7 @@ class WorkflowStack(Stack):
         self.topic = NotificationTopic(self, "Topic", key=storage.key, email=config.notification_email)
         role = execution_role(self, "ExecutionRole", artifacts=storage.artifacts, key=storage.key, network=network)
         emptied = [] if config.keep_data else [storage.uploads, storage.artifacts, storage.access_logs]
+        self.dead_letters = DeadLetterQueue(self, "DeadLetters")
         self.functions = WorkflowFunctions(
             self,
             "Functions",
@@ -75,6 +76,7 @@ class WorkflowStack(Stack):
                 topic=self.topic,
                 execution_role=role,
             ),
+            dead_letters=self.dead_letters,
             emptied=emptied,
         )
         self.state_machine = FineTuningWorkflow(
@@ -84,7 +86,6 @@ class WorkflowStack(Stack):
             key=storage.key,
             functions={name: self.functions[name] for name in steps_of(DEFINITION)},
         )
-        self.dead_letters = DeadLetterQueue(self, "DeadLetters")
         self.trigger = UploadTrigger(
             self,
             "Trigger",
@@ -99,15 +100,14 @@ class WorkflowStack(Stack):
             clean_up=self.functions["CleanUpRun"],
             dead_letters=self.dead_letters,
         )
-        EndpointSweeper(
-            self, "Sweeper", sweep=self.functions["SweepEndpoints"], dead_letters=self.dead_letters
-        )
+        EndpointSweeper(self, "Sweeper", sweep=self.functions["SweepEndpoints"], dead_letters=self.dead_letters)
         removal = RunRemoval(self, "Runs", remove=self.functions["RemoveRuns"], empty_buckets=emptied)
         # Destroyed in reverse: no upload starts a run any more when the runs are removed.
         self.trigger.node.add_dependency(removal)
         for name, value in {
-            "UploadBucketName": storage.uploads.bucket_name,
-            "ArtifactsBucketName": storage.artifacts.bucket_name,
+            # Handed on from the storage stack, so that everything a user needs to know stands in one place.
+            "UploadBucketName": Fn.sub("${Bucket}", {"Bucket": storage.uploads.bucket_name}),
+            "ArtifactsBucketName": Fn.sub("${Bucket}", {"Bucket": storage.artifacts.bucket_name}),
             "StateMachineArn": self.state_machine.state_machine_arn,
             "TopicArn": self.topic.topic_arn,
         }.items():
