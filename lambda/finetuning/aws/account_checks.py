@@ -16,7 +16,6 @@ from finetuning.errors import Code, Finding, FineTuningError
 from finetuning.jumpstart.requests import Target
 from finetuning.jumpstart.spec import ModelSpec
 from finetuning.runs.plan import Checklist, RunPlan
-from finetuning.runs.requests import request_problems, run_requests
 
 
 class AccountChecks:
@@ -127,16 +126,6 @@ class AccountChecks:
             self._checklist.passed("role", f"SageMaker may assume {name}")
         else:
             self._refuse("role", Code.ROLE_UNUSABLE, f"SageMaker may not assume the role {name}.")
-
-    def requests(self, service_model: Any) -> None:
-        """The requests against boto3's model of the service: patterns, lengths, enumerations."""
-        problems = request_problems(run_requests(self._spec, self._plan, self._target), service_model)
-        for problem in problems:
-            self._refuse(
-                "requests", Code.REQUEST_INVALID, f"SageMaker would refuse {problem}.", "Compare it with run.json."
-            )
-        if not problems:
-            self._checklist.passed("requests", "as the service model wants them")
 
     def _note(self, check: str, what: str, verdict: Finding | str | None) -> None:
         if verdict is None:

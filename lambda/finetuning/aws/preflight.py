@@ -23,6 +23,7 @@ from finetuning.runs.plan import (
     settle_model,
 )
 from finetuning.runs.request import RunRequest, read_request
+from finetuning.runs.requests import check_requests, run_requests
 from finetuning.settings import Settings, settings
 
 
@@ -59,7 +60,7 @@ def check_account(
     account.key(advisory_client("kms", here.region))
     account.role(advisory_client("iam", here.region))
     if not checklist.findings:
-        account.requests(sagemaker.meta.service_model)
+        check_requests(run_requests(spec, plan, here), sagemaker.meta.service_model, checklist)
 
 
 def price_list(region: str) -> PriceList:

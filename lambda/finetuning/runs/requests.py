@@ -7,13 +7,14 @@ For the endpoint: `jumpstart.requests.endpoint_config(spec, tuned(plan, target),
 from collections.abc import Mapping
 from typing import Any
 
+from finetuning.errors import Code, Finding
 from finetuning.jumpstart import requests
 from finetuning.jumpstart.constraints import violations
 from finetuning.jumpstart.requests import Hosting, Request, Target, TrainingJob
 from finetuning.jumpstart.spec import ModelSpec
 from finetuning.runs.expiry import lifetime_tags
 from finetuning.runs.layout import RunLayout
-from finetuning.runs.plan import RunPlan
+from finetuning.runs.plan import Checklist, RunPlan
 
 BASE_TTL_HOURS = 3
 """The run deletes the comparison's endpoint itself; should it fail to, the sweeper does after this time."""
@@ -44,13 +45,20 @@ def run_requests(spec: ModelSpec, plan: RunPlan, target: Target) -> dict[str, Re
     }
 
 
-def request_problems(built: Mapping[str, Request], service_model: Any) -> list[str]:
-    """What SageMaker would refuse of the requests of `run_requests`, by boto3's model of the service."""
-    return [
+def check_requests(built: Mapping[str, Request], service_model: Any, checklist: Checklist) -> None:
+    """Adds what SageMaker would refuse of the requests of `run_requests`, by boto3's model of the service."""
+    problems = [
         f"{OPERATIONS[name]}: {problem}"
         for name, request in built.items()
         for problem in violations(service_model.operation_model(OPERATIONS[name]).input_shape, request)
     ]
+    for problem in problems:
+        message = f"SageMaker would refuse {problem}."
+        checklist.found(
+            "requests", Finding(Code.REQUEST_INVALID, "", message, "Compare it with what run.json asks for.")
+        )
+    if not problems:
+        checklist.passed("requests", f"{len(built)}, as the service model wants them")
 
 
 def training_job(spec: ModelSpec, plan: RunPlan, target: Target, attempt: int = 0) -> Request:

@@ -1,0 +1,36 @@
+"""The project's own copy of JumpStart's documents, or any folder laid out as JumpStart's bucket."""
+
+from pathlib import Path
+
+from finetuning.errors import Code, FineTuningError
+from finetuning.jumpstart.spec import MANIFEST_KEY, ModelSpec, newest, read_manifest, read_spec, spec_key
+
+FACTS = Path(__file__).resolve().parents[1] / "facts" / "jumpstart"
+
+
+class SpecFolder:
+    """Reads specifications as `JumpStartBucket` does, from a folder. Raises `FineTuningError` naming the model."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def spec(self, model_id: str, version: str | None = None) -> ModelSpec:
+        """The model's facts: of the newest version in the manifest, or of the pinned one."""
+        if version is not None:
+            key = spec_key(model_id, version)
+        else:
+            entry = newest(read_manifest(self._read(MANIFEST_KEY, model_id)), model_id)
+            key = entry.spec_key if entry else spec_key(model_id, "*")
+        return read_spec(self._read(key, model_id), model_id)
+
+    def _read(self, key: str, model_id: str) -> bytes:
+        path = self._folder / key
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise FineTuningError(
+                Code.MODEL_SPEC_UNUSABLE,
+                f"There is no JumpStart document for {model_id}: {path} cannot be read.",
+                "Give --specs a folder with models_manifest.json and community_models/, or choose another model.",
+                field="model",
+            ) from error

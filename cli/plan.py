@@ -1,0 +1,227 @@
+"""`finetune plan`, `finetune models`, `finetune verify-aws`: what a run would do and cost, before it does."""
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import botocore.session
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cli.checks import checks_table
+from cli.display import plain
+from cli.facts import FACTS, SpecFolder
+from cli.verification import verify_aws
+from finetuning.aws.account_checks import AccountChecks
+from finetuning.aws.advisory import advisory_client
+from finetuning.aws.jumpstart_bucket import JumpStartBucket
+from finetuning.aws.preflight import price_list
+from finetuning.aws.quotas import Quotas
+from finetuning.aws.upload_bucket import RUN_FILE, TEMPLATE_FILE, is_data
+from finetuning.errors import FineTuningError
+from finetuning.jumpstart.assumptions import fallback_price
+from finetuning.jumpstart.catalogue import CATALOGUE, ModelSupport
+from finetuning.jumpstart.requests import Request, Target
+from finetuning.jumpstart.spec import ModelSpec
+from finetuning.runs.identity import Upload
+from finetuning.runs.plan import (
+    Checklist,
+    DataFile,
+    LookUp,
+    RunPlan,
+    StageDefaults,
+    Submission,
+    look_up_prices,
+    make_plan,
+    settle_model,
+)
+from finetuning.runs.request import RunRequest, read_request
+from finetuning.runs.requests import OPERATIONS, check_requests, run_requests
+
+__all__ = ["models", "plan", "verify_aws"]
+
+Region = Annotated[str, typer.Option(envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], help="The AWS region to plan for.")]
+Specs = Annotated[
+    Path | None,
+    typer.Option(
+        file_okay=False, exists=True, help="A folder laid out as the JumpStart bucket. Default: the project's own."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]
+Live = Annotated[bool, typer.Option("--live", help="Ask AWS for specifications, prices and quotas. Starts nothing.")]
+
+
+def plan(
+    run_json: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="A run.json; data beside it is counted in.")
+    ],
+    specs: Specs = None,
+    region: Region = "us-east-1",
+    as_json: AsJson = False,
+    live: Live = False,
+) -> None:
+    """Tell what a run would do, cost and ask of SageMaker, and everything that is wrong with it."""
+    checklist, here = Checklist(), _placeholders(region)
+    request, findings = read_request(run_json.read_bytes())
+    checklist.found("run.json", *findings)
+    jumpstart = JumpStartBucket(advisory_client("s3", region), region) if live else SpecFolder(specs or FACTS)
+    stage = _stage(here)
+    spec = settle_model(request, stage, jumpstart.spec, checklist)
+    planned: RunPlan | None = None
+    if spec is not None:
+        prices = look_up_prices(request, spec, price_list(region).price if live else fallback_price)
+        planned = make_plan(_submission(run_json, request), spec, stage, prices, checklist)
+        if isinstance(jumpstart, JumpStartBucket):
+            _ask_account(spec, planned, here, jumpstart, checklist)
+    requests = _requests(spec, planned, here, checklist)
+    good = not checklist.findings
+    if as_json:
+        document = {
+            "ok": good,
+            "findings": [asdict(finding) for finding in checklist.findings],
+            "plan": planned.model_copy(update={"checks": checklist.checks}).model_dump(mode="json")
+            if planned and good
+            else None,
+            "requests": {name: requests.get(name) for name in OPERATIONS},
+        }
+        print(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        Console().print(checks_table(checklist.checks))
+        Console().print(
+            "[green]This run can start.[/]" if good else "[red]This run would be refused. Nothing was started.[/]"
+        )
+    if not good:
+        raise typer.Exit(1)
+
+
+def models(specs: Specs = None, region: Region = "us-east-1", as_json: AsJson = False, live: Live = False) -> None:
+    """List what can be tuned: tasks, instance types, prices, and where the facts are from."""
+    jumpstart = JumpStartBucket(advisory_client("s3", region), region) if live else SpecFolder(specs or FACTS)
+    look_up = price_list(region).price if live else fallback_price
+    rows = [_model_row(support, jumpstart, look_up) for support in CATALOGUE.values()]
+    if as_json:
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    table = Table(title="Models that can be tuned (USD per instance-hour; the default first)", show_lines=True)
+    for column in ("model", "tasks", "trained on", "answers on", "facts"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*_model_cells(row))
+    Console().print(table)
+
+
+def _model_row(support: ModelSupport, jumpstart: SpecFolder | JumpStartBucket, look_up: LookUp) -> dict[str, Any]:
+    """What `--json` prints of a model; prices are None where none is known."""
+    tasks = {"model": support.model_id, "tasks": [*support.tasks], "planned_tasks": [*support.planned]}
+    try:
+        spec = jumpstart.spec(support.model_id)
+    except FineTuningError as error:
+        return tasks | {"error": error.message}
+
+    def priced(
+        use: Literal["training", "hosting"], default: str, supported: tuple[str, ...]
+    ) -> dict[str, float | None]:
+        prices = {instance_type: look_up(instance_type, use) for instance_type in dict.fromkeys([default, *supported])}
+        return {instance_type: price.usd_per_hour if price else None for instance_type, price in prices.items()}
+
+    return tasks | {
+        "method": support.method,
+        "version": spec.version,
+        "provenance": spec.provenance,
+        "training_instance_types": priced(
+            "training", spec.default_training_instance_type, spec.supported_training_instance_types
+        ),
+        "endpoint_instance_types": priced(
+            "hosting", spec.default_inference_instance_type, spec.supported_inference_instance_types
+        ),
+        "hyperparameters": {p.name: p.default_text for p in spec.hyperparameters if p.scope == "algorithm"},
+        "regions": sorted(spec.training_instance_type_variants.regional_aliases),
+    }
+
+
+def _model_cells(row: dict[str, Any]) -> list[Text]:
+    if "error" in row:
+        return [plain(row["model"]), plain(row["error"], "red")]
+
+    def priced(types: dict[str, float | None], shown: int) -> str:
+        lines = [f"{name} {f'{usd:.2f}' if usd else '?'}" for name, usd in types.items()]
+        return "\n".join(lines[:shown] + ([f"and {len(lines) - shown} more"] if len(lines) > shown else []))
+
+    return [
+        plain(row["model"]),
+        plain("\n".join([*row["tasks"], *(f"({task}: planned)" for task in row["planned_tasks"])])),
+        plain(priced(row["training_instance_types"], 5)),
+        plain(priced(row["endpoint_instance_types"], 3)),
+        plain(f"{row['version']}\n{row['provenance']}\n{row['method']}"),
+    ]
+
+
+def _placeholders(region: str) -> Target:
+    """Stands for what only a deployment knows; the forms are those of real ARNs and ids."""
+    return Target(
+        prefix="finetune-dev",
+        stage="dev",
+        region=region,
+        bucket="finetune-dev-artifacts-placeholder",
+        role_arn="arn:aws:iam::000000000000:role/placeholder-execution-role",
+        subnets=("subnet-placeholder1", "subnet-placeholder2"),
+        security_groups=("sg-placeholder",),
+        kms_key_arn=f"arn:aws:kms:{region}:000000000000:key/placeholder",
+    )
+
+
+def _stage(here: Target) -> StageDefaults:
+    """A stage that limits nothing: a deployed one may allow less, and its PlanRun says so."""
+    return StageDefaults(
+        stage=here.stage,
+        prefix=here.prefix,
+        region=here.region,
+        default_model="meta-textgeneration-llama-3-1-8b-instruct",
+        accept_eula=False,
+        max_runtime_hours=100,
+        max_cost_usd=None,
+        endpoint_ttl_hours=8,
+        endpoint_idle_minutes=60,
+    )
+
+
+def _submission(run_json: Path, request: RunRequest) -> Submission:
+    """As if it were uploaded: a file named run.json with the data beside it, any other alone."""
+    folder = run_json.resolve().parent
+    prefix = f"runs/{folder.name}/"
+    beside = sorted(path for path in folder.iterdir() if path.is_file()) if run_json.name == RUN_FILE else []
+    template = [path for path in beside if path.name == TEMPLATE_FILE]
+    return Submission(
+        upload=Upload("finetune-dev-upload-placeholder", prefix + RUN_FILE, "placeholder"),
+        request=request,
+        planned_at=datetime.now(UTC),
+        files=tuple(
+            DataFile(key=prefix + path.name, version_id="placeholder", size=path.stat().st_size, etag="placeholder")
+            for path in beside
+            if is_data(path.name)
+        ),
+        template_file=template[0].read_bytes() if template else None,
+    )
+
+
+def _ask_account(
+    spec: ModelSpec, planned: RunPlan, here: Target, jumpstart: JumpStartBucket, checklist: Checklist
+) -> None:
+    account, sagemaker = AccountChecks(spec, planned, here, checklist), advisory_client("sagemaker", here.region)
+    account.artefacts(jumpstart)
+    account.quotas(Quotas(advisory_client("service-quotas", here.region), sagemaker, here.region))
+
+
+def _requests(
+    spec: ModelSpec | None, planned: RunPlan | None, here: Target, checklist: Checklist
+) -> dict[str, Request]:
+    """The requests of a run that may start, judged by the service model; none beside findings."""
+    if spec is None or planned is None or checklist.findings:
+        return {}
+    built = run_requests(spec, planned, here)
+    check_requests(built, botocore.session.get_session().get_service_model("sagemaker"), checklist)
+    return {} if checklist.findings else built

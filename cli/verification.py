@@ -1,0 +1,128 @@
+"""`finetune verify-aws`: the facts that were taken on trust, held against a real account. Reads only; starts nothing."""
+
+import json
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cli.checks import checks_table
+from cli.facts import FACTS, SpecFolder
+from finetuning.aws.advisory import advisory_client
+from finetuning.aws.jumpstart_bucket import JumpStartBucket
+from finetuning.aws.preflight import price_list
+from finetuning.aws.pricing import PriceList
+from finetuning.aws.pricing import Use as PricedUse
+from finetuning.aws.quotas import QUOTA_NAMES, Quotas, Use
+from finetuning.errors import FineTuningError
+from finetuning.jumpstart.assumptions import fallback_price
+from finetuning.jumpstart.catalogue import CATALOGUE
+from finetuning.jumpstart.spec import ModelSpec
+from finetuning.runs.status import Check
+
+
+def verify_aws(
+    region: Annotated[
+        str, typer.Option(envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], help="The AWS region.")
+    ] = "us-east-1",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")] = False,
+) -> None:
+    """Hold the facts this project was built on against a real account. Needs credentials; starts nothing."""
+    checks = list(_checks(region))
+    if as_json:
+        print(json.dumps([check.model_dump(exclude_defaults=True) for check in checks], indent=2, ensure_ascii=False))
+    else:
+        Console().print(checks_table(checks))
+    if any(check.ok is False for check in checks):
+        raise typer.Exit(1)
+
+
+def _checks(region: str) -> Iterator[Check]:
+    jumpstart = JumpStartBucket(advisory_client("s3", region), region)
+    quotas = Quotas(advisory_client("service-quotas", region), advisory_client("sagemaker", region), region)
+    prices = price_list(region)
+    training, hosting = set[str](), set[str]()
+    for model_id in CATALOGUE:
+        kept = SpecFolder(FACTS).spec(model_id)
+        try:
+            live = jumpstart.spec(model_id)
+        except FineTuningError as error:
+            yield Check(check=model_id, ok=False, message=error.message, code=error.code, fix=error.fix)
+            continue
+        differences = list(_differences(kept, live))
+        yield Check(
+            check=model_id,
+            ok=None if differences else True,
+            message=f"version {live.version}, ours {kept.version} ({kept.provenance}): "
+            + ("; ".join(differences) or "the same facts"),
+        )
+        yield from _artefacts(jumpstart, live)
+        training |= set(live.supported_training_instance_types)
+        hosting |= set(live.supported_inference_instance_types)
+    for instance_type in sorted(training):
+        yield _quota(quotas, instance_type, "training")
+        yield _price(prices, instance_type, "training")
+    for instance_type in sorted(hosting):
+        yield _quota(quotas, instance_type, "endpoint")
+        yield _price(prices, instance_type, "hosting")
+
+
+def _differences(kept: ModelSpec, live: ModelSpec) -> Iterator[str]:
+    """Where the live specification differs from the kept one in what requests are made of."""
+    ours, theirs = _facts(kept), _facts(live)
+    for name in sorted(ours.keys() | theirs.keys()):
+        if ours.get(name) != theirs.get(name):
+            yield f"{name} is {theirs.get(name)}, not {ours.get(name)}"
+
+
+def _facts(spec: ModelSpec) -> dict[str, object]:
+    """What can differ, by a name that says what it is."""
+    return {
+        "default training instance": spec.default_training_instance_type,
+        "training instances": sorted(spec.supported_training_instance_types),
+        "default endpoint instance": spec.default_inference_instance_type,
+        "endpoint instances": sorted(spec.supported_inference_instance_types),
+        "training script": spec.code_key,
+        "base weights": spec.hosting_prepacked_artifact_key,
+        "longest training": spec.estimator_kwargs.max_run,
+        **{f"default of {p.name}": p.default_text for p in spec.hyperparameters},
+        **{
+            f"weights for training on {instance_type}": spec.training_instance_type_variants.gated_key(instance_type)
+            for instance_type in spec.supported_training_instance_types
+        },
+    }
+
+
+def _artefacts(jumpstart: JumpStartBucket, spec: ModelSpec) -> Iterator[Check]:
+    trainable = [
+        instance_type
+        for instance_type in spec.supported_training_instance_types
+        if spec.training_instance_type_variants.gated_key(instance_type)
+    ]
+    for (bucket, key), what in jumpstart.artefacts(spec, trainable).items():
+        try:
+            there = jumpstart.has(bucket, key)
+        except FineTuningError as error:
+            yield Check(check=what, ok=None, message=error.message)
+            continue
+        verdict = {True: "is there", False: "is not there", None: "may not be looked at from here"}[there]
+        yield Check(check=what, ok=there, message=f"s3://{bucket}/{key} {verdict}")
+
+
+def _quota(quotas: Quotas, instance_type: str, use: Use) -> Check:
+    verdict = quotas.check(instance_type, use, 1, "")
+    name = QUOTA_NAMES[use].format(instance_type)
+    if verdict is None:
+        return Check(check="quota", ok=True, message=f"{name}: enough for one")
+    if isinstance(verdict, str):
+        return Check(check="quota", ok=None, message=f"{name}: {verdict}")
+    return Check(check="quota", ok=None, message=verdict.message, fix=verdict.fix)
+
+
+def _price(prices: PriceList, instance_type: str, use: PricedUse) -> Check:
+    listed, assumed = prices.price(instance_type, use), fallback_price(instance_type, use)
+    if listed is None or listed == assumed:
+        return Check(check="price", ok=None, message=f"{instance_type} for {use}: the Price List API lists none")
+    ours = f"{assumed.usd_per_hour:.2f} assumed" if assumed else "none assumed"
+    return Check(check="price", ok=True, message=f"{instance_type} for {use}: {listed.usd_per_hour:.2f} USD/h ({ours})")
