@@ -36,7 +36,9 @@ INTERRUPTED = 130
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 console = Console()
-Model = Annotated[str, typer.Option(help="What stands in for Llama: smollm2 (pre-trained, speaks) or tiny (random, fast).")]
+Model = Annotated[
+    str, typer.Option(help="What stands in for Llama: smollm2 (pre-trained, speaks) or tiny (random, fast).")
+]
 
 
 @app.command()
@@ -70,7 +72,9 @@ def up(model: Model = "smollm2") -> None:
 
 
 @app.command()
-def deploy(context: Annotated[list[str] | None, typer.Option("--context", "-c", help="As for cdk: key=value.")] = None) -> None:
+def deploy(
+    context: Annotated[list[str] | None, typer.Option("--context", "-c", help="As for cdk: key=value.")] = None,
+) -> None:
     """Deploy the stacks to the emulated AWS that is up."""
     emulator = _left_running()
     if emulator is None:
@@ -155,7 +159,12 @@ def _show(emulator: Emulator, deployment: Deployment, status: RunStatus) -> None
     folder.mkdir(parents=True, exist_ok=True)
     s3 = emulator.client("s3")
     present = s3.list_objects_v2(Bucket=deployment.artifacts_bucket, Prefix=layout.root).get("Contents", [])
-    for key in {item["Key"] for item in present} & {layout.report_page, layout.evaluation, layout.dataset_report, layout.status}:
+    for key in {item["Key"] for item in present} & {
+        layout.report_page,
+        layout.evaluation,
+        layout.dataset_report,
+        layout.status,
+    }:
         s3.download_file(deployment.artifacts_bucket, key, str(folder / Path(key).name))
     console.print(plain(f"Report on this machine:  {(folder / Path(layout.report_page).name)}"))
 
@@ -170,7 +179,7 @@ def _say_how_to_talk(emulator: Emulator, status: RunStatus | None = None) -> Non
         console.print(
             plain(
                 f'\n.venv/bin/python -m cli ask {status.endpoint} "How is the weather?"\n\n'
-                f".venv/bin/python -c 'import boto3; print(boto3.client(\"sagemaker-runtime\").invoke_endpoint("
+                f'.venv/bin/python -c \'import boto3; print(boto3.client("sagemaker-runtime").invoke_endpoint('
                 f'EndpointName="{status.endpoint}", ContentType="application/json", Body=b"""{body}""")["Body"].read().decode())\''
             )
         )

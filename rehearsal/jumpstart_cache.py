@@ -14,7 +14,9 @@ from rehearsal.running import PROJECT, REGION, Emulator
 DOCUMENTS = PROJECT / "facts" / "jumpstart"
 PUBLIC_BUCKET = f"jumpstart-cache-prod-{REGION}"
 PRIVATE_BUCKET = f"jumpstart-private-cache-prod-{REGION}"
-_PUBLIC_KEYS = frozenset({"training_script_key", "training_prepacked_script_key", "hosting_script_key", "hosting_eula_key"})
+_PUBLIC_KEYS = frozenset(
+    {"training_script_key", "training_prepacked_script_key", "hosting_script_key", "hosting_eula_key"}
+)
 _PRIVATE_KEYS = frozenset({"gated_model_key_env_var_value", "hosting_artifact_key", "hosting_prepacked_artifact_key"})
 _PLACEHOLDER = b"A placeholder of the rehearsal.\n"
 

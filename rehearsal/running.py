@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import pyarrow
 
 PROJECT = Path(__file__).resolve().parents[1]
 HOME = PROJECT / ".rehearsal"
@@ -110,7 +111,7 @@ def start(state: Path, base_model: Path, *, port: int = 0, wait_scale: float = 1
     command = [
         str(EMULATOR_PYTHON), "-m", "rehearsal.emulator",
         "--port", str(port), "--state", str(state), "--region", REGION, "--wait-scale", str(wait_scale),
-        "--trainer-python", str(TRAINER_PYTHON), "--base-model", str(base_model),
+        "--trainer-python", str(TRAINER_PYTHON), "--base-model", str(base_model), "--pandas-layer", str(_pandas_layer(state)),
         *([] if keep else ["--with-parent"]),
     ]  # fmt: skip
     with log.open("w") as output:
@@ -132,6 +133,16 @@ def base_model(name: str) -> Path:
     command = [str(TRAINER_PYTHON), "-m", "rehearsal.trainer.weights", name]
     printed = subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
     return PROJECT / printed.stdout.strip().splitlines()[-1]
+
+
+def _pandas_layer(state: Path) -> Path:
+    """A layer's folder that holds this environment's pyarrow; the emulator's runs the same Python."""
+    layer = state / "pandas-layer"
+    (layer / "python").mkdir(parents=True, exist_ok=True)
+    link = layer / "python" / "pyarrow"
+    if not link.is_symlink():
+        link.symlink_to(Path(pyarrow.__file__).parent)
+    return layer
 
 
 def _free_port() -> int:

@@ -48,6 +48,7 @@ def main() -> None:
         project=Path.cwd(),
         trainer_python=arguments.trainer_python.absolute(),
         base_model=arguments.base_model.absolute(),
+        pandas_layer=arguments.pandas_layer.absolute(),
     )
     extensions.install(world)
     application = _with_controls(permissions.checked(ministack.app), world)
@@ -66,6 +67,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--state", type=Path, required=True, help="folder for what jobs, endpoints and functions write")
     parser.add_argument("--trainer-python", type=Path, required=True, help="interpreter of the trainer's environment")
     parser.add_argument("--base-model", type=Path, required=True, help="folder of the model that stands in for Llama")
+    parser.add_argument(
+        "--pandas-layer", type=Path, required=True, help="folder in place of AWS's managed pandas layer"
+    )
     parser.add_argument("--region", default="us-east-1")
     parser.add_argument("--wait-scale", type=float, default=1.0, help="factor on the state machine's waits")
     parser.add_argument("--with-parent", action="store_true", help="end when the parent process ends")

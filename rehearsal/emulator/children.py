@@ -36,7 +36,7 @@ def _start(command: Sequence[str | Path], cwd: Path, output: Any) -> "subprocess
     environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")} | {"PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(  # noqa: S603 — the command is made of our own settings
         command, cwd=cwd, env=environment, stdout=output, stderr=subprocess.STDOUT, text=True, bufsize=1,
-        preexec_fn=_die_with_parent,  # noqa: PLW1509 — one system call, no lock is taken
+        preexec_fn=_die_with_parent,
     )  # fmt: skip
 
 

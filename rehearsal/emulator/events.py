@@ -2,7 +2,6 @@
 
 import contextvars
 import json
-from collections.abc import Callable
 from typing import Any
 
 from ministack.services import eventbridge, s3
@@ -63,5 +62,3 @@ def _publish(kind: str, arn: str, description: dict[str, Any], members: tuple[st
         "Resources": [arn],
     }
     eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
-
-

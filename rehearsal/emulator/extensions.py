@@ -63,7 +63,7 @@ def install(world: World) -> None:
     _add_service("sagemaker", "SageMaker.", SageMakerService(world).handle_request)
     _add_service("servicequotas", "ServiceQuotasV20190624.", account.handle_request)
     _add_service("pricing", "AWSPriceListService.", account.handle_request)
-    functions.install(world.faults)
+    functions.install(world.faults, world.pandas_layer)
     workflow.install()
     events.install(world.faults)
     permissions.install()

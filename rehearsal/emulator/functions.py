@@ -1,6 +1,7 @@
-"""Mends to the emulator's Lambda: errors keep their names, the layer is the one installed here, a function can die."""
+"""Mends to the emulator's Lambda: errors keep their names, layers are the ones installed here, a function can die."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from ministack.core import lambda_runtime
@@ -15,10 +16,11 @@ _NAMED_REPORT = (
 )
 _UNNAMED = "Runtime.HandlerError"
 _DIED = "Worker process died"
+_PANDAS_LAYER = ":layer:AWSSDKPandas-"
 
 
-def install(faults: Faults) -> None:
-    """Mends the registry of executors. Raises `RuntimeError` where the emulator no longer has what is mended."""
+def install(faults: Faults, pandas_layer: Path) -> None:
+    """Mends the executor. Raises `RuntimeError` where the emulator no longer has what is mended."""
     script = lambda_runtime._PYTHON_WORKER_SCRIPT
     if script.count(_REPORT) != 1:
         raise RuntimeError("the emulator's Python worker no longer reports errors as it did in 1.5.33")
@@ -30,7 +32,7 @@ def install(faults: Faults) -> None:
         name = (func.get("config") or func)["FunctionName"]
         if message := faults.take(Fault.FUNCTION_DIES, name):
             return {"body": _exit(request_id, message), "error": True, "log": message}
-        result: dict[str, Any] = execute(func, event, request_id)
+        result: dict[str, Any] = execute(_with_pandas(func, pandas_layer), event, request_id)
         if result.get("error") and result["body"].get("errorType") == _UNNAMED:
             result["body"] = _named(result["body"], request_id)
         return result
@@ -40,6 +42,15 @@ def install(faults: Faults) -> None:
 
 def _no_layer(attachment: Any) -> None:
     """The layer holds arm64 libraries of Python 3.13; the functions run here with the same ones, installed for this machine."""
+
+
+def _with_pandas(func: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The function with `folder` in place of AWS's managed pandas layer, where it has that."""
+    config = func.get("config") or func
+    if not any(_PANDAS_LAYER in str(layer) for layer in config.get("Layers", [])):
+        return func
+    variables = config.get("Environment", {}).get("Variables", {}) | {"_LAMBDA_LAYERS_DIRS": str(folder)}
+    return {**func, "config": {**config, "Environment": {"Variables": variables}}}
 
 
 def _named(body: dict[str, Any], request_id: str) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from ministack.services import stepfunctions
 def install() -> None:
     execute, fail = stepfunctions._execute_task, stepfunctions._fail_execution
 
-    def execute_in_history(state: dict[str, Any], given: Any, execution: dict[str, Any], context: dict[str, Any]) -> Any:
+    def execute_in_history(
+        state: dict[str, Any], given: Any, execution: dict[str, Any], context: dict[str, Any]
+    ) -> Any:
         if "Map" not in context:
             return execute(state, given, execution, context)
         name = context["State"]["Name"]

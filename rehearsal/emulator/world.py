@@ -23,6 +23,7 @@ class World:
     project: Path
     trainer_python: Path
     base_model: Path
+    pandas_layer: Path
     faults: Faults = field(default_factory=Faults)
 
     def client(self, service: str, role_arn: str = "") -> Any:

@@ -8,12 +8,11 @@ import pytest
 from rehearsal import running
 from rehearsal.running import Emulator
 
-if not running.EMULATOR_PYTHON.exists() or not running.TRAINER_PYTHON.exists():
-    pytest.skip("`make rehearsal-environments` has not been run", allow_module_level=True)
-
 
 @pytest.fixture(scope="session")
 def tiny_model() -> Path:
+    if not (running.EMULATOR_PYTHON.exists() and running.TRAINER_PYTHON.exists()):
+        pytest.skip("the rehearsal's environments are not there: run `make setup`")
     return running.base_model("tiny")
 
 

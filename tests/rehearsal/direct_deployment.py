@@ -72,7 +72,9 @@ def _create(emulator: Emulator, name: str, template: str) -> dict[str, str]:
     cloudformation.create_stack(StackName=name, TemplateURL=url, Capabilities=CAPABILITIES)
     if settle(cloudformation, name) != "CREATE_COMPLETE":
         events = cloudformation.describe_stack_events(StackName=name)["StackEvents"]
-        failed = [(e["LogicalResourceId"], e.get("ResourceStatusReason")) for e in events if "FAILED" in e["ResourceStatus"]]
+        failed = [
+            (e["LogicalResourceId"], e.get("ResourceStatusReason")) for e in events if "FAILED" in e["ResourceStatus"]
+        ]
         raise AssertionError(f"{name} was not created: {failed}")
     described = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
     return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}

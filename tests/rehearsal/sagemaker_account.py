@@ -103,7 +103,12 @@ def deploy_model(account: Account, model: dict[str, Any]) -> str:
 
 
 def configure(account: Account, model: str, name: str = "", **changes: Any) -> str:
-    variant = {"VariantName": "AllTraffic", "ModelName": model, "InstanceType": "ml.g5.2xlarge", "InitialInstanceCount": 1}
+    variant = {
+        "VariantName": "AllTraffic",
+        "ModelName": model,
+        "InstanceType": "ml.g5.2xlarge",
+        "InitialInstanceCount": 1,
+    }
     account.api.create_endpoint_config(EndpointConfigName=name or model, ProductionVariants=[variant | changes])
     return name or model
 

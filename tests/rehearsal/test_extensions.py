@@ -81,6 +81,15 @@ def test_the_layer_s_foreign_libraries_are_not_loaded(emulator: Emulator) -> Non
     assert invoke(emulator, any_function(emulator, source, Layers=[layer["LayerVersionArn"]])) == 1
 
 
+def test_aws_s_pandas_layer_brings_pyarrow_to_the_function_that_has_it(emulator: Emulator) -> None:
+    source = (
+        "import importlib.util\ndef handler(event, context):\n    return bool(importlib.util.find_spec('pyarrow'))\n"
+    )
+    layer = "arn:aws:lambda:us-east-1:336392948345:layer:AWSSDKPandas-Python313-Arm64:11"
+    assert invoke(emulator, any_function(emulator, source, Layers=[layer])) is True
+    assert invoke(emulator, any_function(emulator, source)) is False
+
+
 def test_a_function_may_do_what_its_role_allows_and_nothing_else(emulator: Emulator) -> None:
     bucket = any_bucket(emulator)
     source = """
@@ -136,9 +145,7 @@ def test_an_upload_s_event_carries_the_version_and_can_be_lost_or_doubled(emulat
     sqs, s3 = emulator.client("sqs"), emulator.client("s3")
     bucket, queue = any_bucket(emulator), sqs.create_queue(QueueName=any_name("queue"))["QueueUrl"]
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    s3.put_bucket_notification_configuration(
-        Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
-    )
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}})
     pattern = {"source": ["aws.s3"], "detail": {"bucket": {"name": [bucket]}}}
     events, rule = emulator.client("events"), any_name("rule")
     events.put_rule(Name=rule, EventPattern=json.dumps(pattern))
@@ -146,7 +153,9 @@ def test_an_upload_s_event_carries_the_version_and_can_be_lost_or_doubled(emulat
     events.put_targets(Rule=rule, Targets=[{"Id": "queue", "Arn": arn}])
     emulator.inject("event-lost", match="lost")
     emulator.inject("event-duplicated", match="double")
-    versions = {key: s3.put_object(Bucket=bucket, Key=key, Body=b"1")["VersionId"] for key in ("lost", "once", "double")}
+    versions = {
+        key: s3.put_object(Bucket=bucket, Key=key, Body=b"1")["VersionId"] for key in ("lost", "once", "double")
+    }
     heard: list[tuple[str, str]] = []
     for _ in range(20):
         messages = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=0).get("Messages", [])
@@ -178,10 +187,15 @@ def test_a_bucket_with_objects_goes_with_its_stack(emulator: Emulator) -> None:
 
 def test_the_account_has_quotas_and_prices(emulator: Emulator) -> None:
     quotas = emulator.client("service-quotas").list_service_quotas(ServiceCode="sagemaker")["Quotas"]
-    assert {"ml.g5.12xlarge for training job usage", "ml.g5.12xlarge for endpoint usage"} <= {q["QuotaName"] for q in quotas}
+    assert {"ml.g5.12xlarge for training job usage", "ml.g5.12xlarge for endpoint usage"} <= {
+        q["QuotaName"] for q in quotas
+    }
     filters = [{"Type": "TERM_MATCH", "Field": "instanceName", "Value": "ml.g5.12xlarge"}]
     products = emulator.client("pricing").get_products(ServiceCode="AmazonSageMaker", Filters=filters)["PriceList"]
-    assert {json.loads(product)["product"]["attributes"]["component"] for product in products} == {"Training", "Hosting"}
+    assert {json.loads(product)["product"]["attributes"]["component"] for product in products} == {
+        "Training",
+        "Hosting",
+    }
 
 
 def test_an_unknown_fault_is_refused(emulator: Emulator) -> None:
@@ -201,7 +215,9 @@ def test_it_listens_on_the_loopback_address_only(emulator: Emulator) -> None:
 
 def test_nothing_is_left_when_it_stops(tmp_path: Path, tiny_model: Path) -> None:
     emulator = running.start(tmp_path, tiny_model)
-    worker = invoke(emulator, any_function(emulator, "import os\ndef handler(event, context):\n    return os.getpid()\n"))
+    worker = invoke(
+        emulator, any_function(emulator, "import os\ndef handler(event, context):\n    return os.getpid()\n")
+    )
     os.kill(worker, 0)
     emulator.stop()
     time.sleep(0.2)

@@ -9,7 +9,29 @@ from rehearsal.emulator.sagemaker.errors import Refused, invalid
 from rehearsal.emulator.world import World
 
 _NVME_FAMILIES = frozenset(
-    "c5d g4dn g5 g6 g6e i3en m5d m6id m7gd p3dn p4d p4de p5 p5e p5en p6-b200 r5d r7gd trn1 trn1n trn2".split()
+    [
+        "c5d",
+        "g4dn",
+        "g5",
+        "g6",
+        "g6e",
+        "i3en",
+        "m5d",
+        "m6id",
+        "m7gd",
+        "p3dn",
+        "p4d",
+        "p4de",
+        "p5",
+        "p5e",
+        "p5en",
+        "p6-b200",
+        "r5d",
+        "r7gd",
+        "trn1",
+        "trn1n",
+        "trn2",
+    ]
 )
 """Instance families with local NVMe storage, which is encrypted by the hardware and refuses a key."""
 

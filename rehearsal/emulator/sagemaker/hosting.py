@@ -181,7 +181,7 @@ class Hosting:
             raise Refused("ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
         self._count_invocation(name)
         headers = {"Content-Type": content_type}
-        invocation = urllib.request.Request(f"http://127.0.0.1:{endpoint.server.port}/invocations", body, headers)  # noqa: S310
+        invocation = urllib.request.Request(f"http://127.0.0.1:{endpoint.server.port}/invocations", body, headers)
         try:
             with urllib.request.urlopen(invocation, timeout=_ANSWER_SECONDS) as answer:  # noqa: S310 — our own server
                 return answer.read(), answer.headers["Content-Type"]

@@ -66,8 +66,17 @@ class SageMakerService:
             operation = headers.get("x-amz-target", "").removeprefix("SageMaker.")
             return 200, {"Content-Type": "application/x-amz-json-1.1"}, _encode(self._call(operation, json.loads(body)))
         except Refused as refusal:
-            content = {"__type": refusal.code, "message": refusal.message, "Message": refusal.message, **refusal.details}
-            return refusal.status, {"Content-Type": "application/json", "x-amzn-ErrorType": refusal.code}, _encode(content)
+            content = {
+                "__type": refusal.code,
+                "message": refusal.message,
+                "Message": refusal.message,
+                **refusal.details,
+            }
+            return (
+                refusal.status,
+                {"Content-Type": "application/json", "x-amzn-ErrorType": refusal.code},
+                _encode(content),
+            )
 
     def _call(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
         if operation not in self._operations:

@@ -76,7 +76,11 @@ class _Job:
         """Keeps the last value of each metric whose expression matches the line, as SageMaker does."""
         for definition in self.request["AlgorithmSpecification"].get("MetricDefinitions", []):
             if found := re.search(definition["Regex"], line):
-                latest = {"MetricName": definition["Name"], "Value": float(found.group(1)), "Timestamp": datetime.now(UTC)}
+                latest = {
+                    "MetricName": definition["Name"],
+                    "Value": float(found.group(1)),
+                    "Timestamp": datetime.now(UTC),
+                }
                 others = [m for m in self.description["FinalMetricDataList"] if m["MetricName"] != definition["Name"]]
                 self.description["FinalMetricDataList"] = [*others, latest]
 
@@ -113,7 +117,14 @@ class TrainingJobs:
         return {}
 
     def summaries(self) -> list[dict[str, Any]]:
-        members = ("TrainingJobName", "TrainingJobArn", "CreationTime", "TrainingEndTime", "LastModifiedTime", "TrainingJobStatus")
+        members = (
+            "TrainingJobName",
+            "TrainingJobArn",
+            "CreationTime",
+            "TrainingEndTime",
+            "LastModifiedTime",
+            "TrainingJobStatus",
+        )
         return [{m: j.description[m] for m in members if m in j.description} for j in self._jobs.values()]
 
     def _job(self, request: dict[str, Any]) -> _Job:
@@ -161,7 +172,9 @@ class TrainingJobs:
         try:
             job.enter("Starting", "Launching requested ML instances")
             if message := self._world.faults.take(Fault.CAPACITY, job.name):
-                raise _Ended("Failed", "Failed", f"CapacityError: Unable to provision requested ML compute capacity: {message}")
+                raise _Ended(
+                    "Failed", "Failed", f"CapacityError: Unable to provision requested ML compute capacity: {message}"
+                )
             self._require_weights(job)
             job.enter("Downloading", "Downloading input data")
             self._download(job)
@@ -179,7 +192,11 @@ class TrainingJobs:
     def _require_weights(self, job: _Job) -> None:
         channels = {channel["ChannelName"] for channel in job.request["InputDataConfig"]}
         if "SageMakerGatedModelS3Uri" not in job.request.get("Environment", {}) and "model" not in channels:
-            raise _Ended("Failed", "Failed", "AlgorithmError: no model weights: neither SageMakerGatedModelS3Uri nor a model channel")
+            raise _Ended(
+                "Failed",
+                "Failed",
+                "AlgorithmError: no model weights: neither SageMakerGatedModelS3Uri nor a model channel",
+            )
 
     def _download(self, job: _Job) -> None:
         """Fills input/ as the container finds it; the base model's weights stay where they are."""
@@ -248,7 +265,9 @@ class TrainingJobs:
             raise _Ended("Failed", "Failed", "InternalServerError: the stand-in only uploads uncompressed artefacts")
         artefact = f"{output['S3OutputPath'].rstrip('/')}/{job.name}/output/model/"
         bucket, prefix = checks.split_uri(artefact)
-        encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": output["KmsKeyId"]} if "KmsKeyId" in output else {}
+        encryption = (
+            {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": output["KmsKeyId"]} if "KmsKeyId" in output else {}
+        )
         s3 = self._world.client("s3", job.request["RoleArn"])
         model = job.folder / "model"
         for file in sorted(path for path in model.rglob("*") if path.is_file()):
