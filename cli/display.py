@@ -1,6 +1,5 @@
 """How runs look in a terminal. Whatever came from data or a model is shown as plain text, never as markup."""
 
-import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -14,6 +13,7 @@ from rich.text import Text
 from cli.deployment import EndpointSummary
 from finetuning.evaluation.loss_curve import loss_curve as loss_series
 from finetuning.evaluation.report import Answer, EvaluationReport, Scores
+from finetuning.report.text import shortened, visible
 from finetuning.runs.status import Event, Metric, RunState, RunStatus
 
 MAX_SHOWN = 700
@@ -26,16 +26,15 @@ STATE_STYLES = {
     RunState.FAILED: "red",
     RunState.ABORTED: "yellow",
 }
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def plain(text: str, style: str = "") -> Text:
     """Text as it is: no markup, and no control characters, which could drive the terminal or reverse the line."""
-    return Text(_CONTROL.sub("\ufffd", text.replace("\r\n", "\n")), style=style)
+    return Text(visible(text), style=style)
 
 
-def shortened(text: str) -> Text:
-    return plain(text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + " …")
+def short(text: str) -> Text:
+    return plain(shortened(text, MAX_SHOWN))
 
 
 def elapsed(duration: timedelta) -> str:
@@ -54,7 +53,7 @@ def progress(status: RunStatus, now: datetime) -> RenderableType:
             _mark(status, is_last=number == len(grouped)),
             Text(elapsed(events[0].time - status.started_at), style="dim"),
             Text(step, style="bold"),
-            shortened(events[-1].message),
+            short(events[-1].message),
         )
     headline = Text.assemble((status.run_id, "bold"), "  ", _state(status), "  ")
     headline.append(elapsed((status.updated_at if status.state.is_final else now) - status.started_at), style="dim")
@@ -114,14 +113,14 @@ def answers_table(evaluation: EvaluationReport) -> Table:
     table.add_column("truth", ratio=3)
     for row in evaluation.rows:
         answers = [_answer(row.base)] if has_base else []
-        table.add_row(shortened(row.prompt), *answers, _answer(row.tuned), shortened(row.reference or "—"))
+        table.add_row(short(row.prompt), *answers, _answer(row.tuned), short(row.reference or "—"))
     return table
 
 
 def _answer(answer: Answer | None) -> Text:
     if answer is None:
         return Text("—")
-    shown = shortened(answer.text)
+    shown = short(answer.text)
     if answer.problem:
         shown = Text.assemble((f"[{answer.problem}] ", "bold red"), shown)
     return Text.assemble(shown, (f"\n{answer.latency_ms / 1000:.1f} s {_scores(answer.scores)}", "dim"))

@@ -31,8 +31,6 @@ from finetuning.errors import Code, FineTuningError
 from finetuning.evaluation.prompts import as_inputs
 from finetuning.runs.status import RunState, RunStatus
 
-__all__ = ["answers_table", "follow", "loss_curve", "show_result"]
-
 START_WITHIN_SECONDS = 180
 """From upload to the first status.json: EventBridge delivers within seconds, a cold start takes a few more."""
 
