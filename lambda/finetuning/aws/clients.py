@@ -1,6 +1,5 @@
 """boto3 clients of this process: one each, with the SDK's own retries."""
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -14,7 +13,6 @@ RETRIES = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_
 def client(service: str) -> Any:
     """The client of a service ("s3", "sagemaker" …), created at first use and kept for warm starts.
 
-    Untyped: boto3 makes its clients at run time, and its stubs know only literal service names.
+    Untyped: boto3 makes its clients at run time.
     """
-    create: Callable[..., Any] = boto3.client
-    return create(service, config=RETRIES)
+    return boto3.client(service, config=RETRIES)
