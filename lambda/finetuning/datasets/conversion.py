@@ -1,0 +1,203 @@
+"""One row in, one training row out: every row is recognised by itself, whatever the rows before it were."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from finetuning.datasets.dialogs import Dialogs, is_media, kind, names, shown, text_of
+from finetuning.datasets.faults import Fault, RowFault
+from finetuning.datasets.prompts import Template, fill, template_columns
+from finetuning.datasets.shapes import BARE, Keys, Kind, Reading, Text, as_columns, as_dialog, kind_of, shape_of
+
+
+class Task(StrEnum):
+    """JumpStart's three ways to train, and the form of rows each takes."""
+
+    CHAT = "chat"
+    INSTRUCTION = "instruction"
+    DOMAIN_ADAPTATION = "domain_adaptation"
+
+
+KIND_OF = {Task.CHAT: Kind.DIALOG, Task.INSTRUCTION: Kind.COLUMNS, Task.DOMAIN_ADAPTATION: Kind.TEXT}
+LABELS = ("label", "kto_tag")
+NESTING = ("instances", "data", "rows", "train", "examples")
+MAX_ROUTES = 4096
+"""Sets of keys remembered; a file whose every row has other keys must not fill the memory."""
+
+
+@dataclass
+class _Route:
+    """How rows with one set of keys are read."""
+
+    shape: str
+    read: Callable[[Any, Dialogs], Reading]
+    media: tuple[str, ...]
+    labels: tuple[str, ...]
+    ignored: tuple[str, ...]
+    rows: int = 0
+
+
+@dataclass
+class Converter:
+    """Makes training rows for one task.
+
+    `convertible`: instruction rows may become chat, and conversations of one question instruction rows: when the task
+    was asked for by name. `template`: the user's own, whose columns are then all that counts. `text_column`: where the
+    text is, in a table that has no `text`.
+    """
+
+    task: Task
+    convertible: bool = False
+    template: Template | None = None
+    text_column: str = ""
+    repair: bool = True
+    dialogs: Dialogs = field(init=False)
+    numbers_as_text: int = field(default=0, init=False)
+    _routes: dict[Keys, _Route] = field(default_factory=dict, init=False)
+    _retired: list[_Route] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        self.dialogs = Dialogs(self.repair)
+        self._columns = template_columns(self.template) if self.template else []
+
+    def convert(self, row: Any) -> dict[str, Any]:
+        """`{"dialog": […]}`, instruction columns or `{"text": …}`. Raises `RowFault`."""
+        keys = tuple(row) if row.__class__ is dict else BARE
+        route = self._routes.get(keys) or self._route(keys, row)
+        if route.media or route.labels:
+            _guard(row, route)
+        try:
+            reading = route.read(row, self.dialogs)
+        except RowFault:
+            # Tables fill absent columns with null: without them the row may be of another shape.
+            if row.__class__ is not dict or None not in row.values():
+                raise
+            return self.convert({key: value for key, value in row.items() if value is not None})
+        route.rows += 1
+        if reading.__class__ is list and self.task is Task.CHAT:
+            return {"dialog": reading}
+        return self._as_task(reading, route)
+
+    def shapes(self) -> Counter[str]:
+        """Rows read so far, by shape."""
+        counts: Counter[str] = Counter()
+        for route in [*self._routes.values(), *self._retired]:
+            if route.rows:
+                counts[route.shape] += route.rows
+        return counts
+
+    def ignored(self) -> Counter[str]:
+        """Columns nobody looked at, with the number of rows (or turns) that had them."""
+        counts = Counter(self.dialogs.ignored)
+        for route in [*self._routes.values(), *self._retired]:
+            if route.rows:
+                counts.update(dict.fromkeys(route.ignored, route.rows))
+        return counts
+
+    def _route(self, keys: Keys, row: Any) -> _Route:
+        if not isinstance(row, list | dict):
+            raise RowFault(Fault.SHAPE_UNKNOWN, f"The row is {kind(row)}, not an object or a list of turns.")
+        if len(self._routes) >= MAX_ROUTES:
+            self._retired += (route for route in self._routes.values() if route.rows)
+            self._routes.clear()
+        self._routes[keys] = route = self._new_route(keys, row)
+        return route
+
+    def _new_route(self, keys: Keys, row: Any) -> _Route:
+        media = tuple(key for key in keys if is_media(key))
+        if self.template:
+            columns = set(self._columns)
+            return _Route("template columns", self._template_row, media, (), tuple(set(keys) - columns))
+        if self.text_column:
+            column = self.text_column
+            ignored = tuple(key for key in keys if key != column)
+            return _Route(f"text column {column}", lambda row, _: _text_column(row, column), media, (), ignored)
+        if self.task is Task.DOMAIN_ADAPTATION and self.convertible and "text" in keys:
+            ignored = tuple(key for key in keys if key != "text")
+            return _Route(Text.name, lambda row, _: _text_column(row, "text"), media, (), ignored)
+        shape = shape_of(keys, row)
+        if shape is None:
+            return _Route("unknown", _unknown, (), (), ())
+        ignored = tuple(set(keys) - shape.columns(keys))
+        labels = () if isinstance(shape, Text) else tuple(key for key in LABELS if key in keys)
+        return _Route(shape.label(keys, KIND_OF[self.task]), shape.read, media, labels, ignored)
+
+    def _as_task(self, reading: Reading, route: _Route) -> dict[str, Any]:
+        kind = kind_of(reading)
+        if kind is KIND_OF[self.task]:
+            if isinstance(reading, dict):
+                return _with_system(reading) if self.template is None else reading
+            return {"text": reading}
+        if self.convertible and isinstance(reading, dict) and self.task is Task.CHAT:
+            return {"dialog": as_dialog(reading)}
+        if self.convertible and isinstance(reading, list) and self.task is Task.INSTRUCTION:
+            return _with_system(as_columns(reading))
+        raise RowFault(
+            Fault.SHAPE_OTHER_TASK,
+            f"The row is {A_KIND[kind]} ({route.shape}); this run trains on {KINDS[KIND_OF[self.task]]}.",
+        )
+
+    def _template_row(self, row: Any, _: Dialogs) -> dict[str, str]:
+        """The template's columns, each a text; numbers are written out. The completion must not be empty."""
+        assert self.template is not None
+        if not isinstance(row, dict):
+            raise RowFault(Fault.SHAPE_UNKNOWN, f"The row is {kind(row)}, not an object with columns.")
+        columns = {column: self._template_value(row, column) for column in self._columns}
+        if not fill(self.template["completion"], columns).strip():
+            raise RowFault(Fault.CONTENT_EMPTY, "The completion is empty.", template_columns(self.template)[-1])
+        return columns
+
+    def _template_value(self, row: Mapping[str, Any], column: str) -> str:
+        if column not in row:
+            raise RowFault(Fault.COLUMN_MISSING, f"{column} is missing; the row has {names(row)}.", column)
+        value = row[column]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            self.numbers_as_text += 1
+            return str(value)
+        if value in (None, ""):
+            return ""
+        return text_of(value, column) if isinstance(value, str) and not value.isspace() else _refused(value, column)
+
+
+A_KIND = {Kind.DIALOG: "a conversation", Kind.COLUMNS: "an instruction with its answer", Kind.TEXT: "plain text"}
+KINDS = {Kind.DIALOG: "conversations", Kind.COLUMNS: "instructions with answers", Kind.TEXT: "plain text"}
+
+
+def _guard(row: Any, route: _Route) -> None:
+    """Raises `RowFault` for a row that comes with pictures or sound, or with an answer marked as rejected."""
+    for key in route.media:
+        if row[key] not in (None, "", [], {}, "[]"):
+            raise RowFault(Fault.MEDIA, f"The row comes with {key}: {shown(row[key])}", key)
+    for key in route.labels:
+        if row[key] is False or (isinstance(row[key], str) and row[key].lower() == "false"):
+            raise RowFault(Fault.REJECTED_ANSWER, f"{key} is false: the answer was rejected.", key)
+
+
+def _unknown(row: Any, _: Dialogs) -> Reading:
+    nested = next((key for key in NESTING if isinstance(row.get(key), list)), "")
+    if nested:
+        raise RowFault(Fault.SHAPE_UNKNOWN, f"The rows are nested under {nested}: write one row a line.", nested)
+    raise RowFault(Fault.SHAPE_UNKNOWN, f"No known layout has the columns {names(row)}.")
+
+
+def _text_column(row: Any, column: str) -> str:
+    if not isinstance(row, dict) or column not in row:
+        raise RowFault(Fault.COLUMN_MISSING, f"{column} is missing.", column)
+    value = row[column]
+    return text_of(value, column) if isinstance(value, str) else _refused(value, column)
+
+
+def _refused(value: Any, path: str) -> str:
+    if isinstance(value, str):
+        raise RowFault(Fault.CONTENT_EMPTY, "The content is empty.", path)
+    raise RowFault(Fault.CONTENT_NOT_TEXT, f"The content is {kind(value)}.", path)
+
+
+def _with_system(columns: dict[str, str]) -> dict[str, str]:
+    """Instruction columns as JumpStart's default template takes them; a system text goes before the instruction."""
+    system = columns.pop("system", "")
+    if system:
+        columns["instruction"] = f"{system}\n\n{columns['instruction']}"
+    return columns

@@ -1,0 +1,239 @@
+"""From bytes to records: lines of JSONL or text, values of a JSON document, rows of CSV.
+
+A record is `(line, content)`: the line it starts on, counted from 1 within what was read, and its bytes, its columns
+(CSV), or the `RowFault` that stands for it. No fault ends the reading, and no record is left out.
+"""
+
+import csv
+import io
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO, cast
+
+from finetuning.datasets.faults import Fault, RowFault
+
+MAX_LINE = 16 << 20
+"""Bytes of one record."""
+
+CHUNK = 1 << 20
+BOM = b"\xef\xbb\xbf"
+
+Record = tuple[int, bytes | dict[str, str] | RowFault]
+
+
+def lines(reader: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[tuple[int, bytes | RowFault]]:
+    """The lines that start in `[start, end)` of a file, line ends included; `reader` stands at `max(start - 1, 0)`.
+
+    So every line belongs to exactly one of the ranges a file is cut into, and nothing has to be read to cut it.
+    """
+    position = start - 1 + _rest_of_line(reader) if start else 0
+    readline, number = reader.readline, 0
+    while end is None or position < end:
+        line = readline(MAX_LINE + 1)
+        if not line:
+            return
+        length = len(line)
+        if length > MAX_LINE:
+            position += length if line.endswith(b"\n") else length + _rest_of_line(reader)
+            number += 1
+            yield number, RowFault(Fault.LINE_TOO_LONG, f"The line is longer than {MAX_LINE >> 20} MiB.")
+            continue
+        if position == 0 and line.startswith(BOM):
+            line = line[len(BOM) :]
+            if not line:
+                return
+        position += length
+        number += 1
+        yield number, line
+
+
+def _rest_of_line(reader: BinaryIO) -> int:
+    """Reads up to the line's end; the number of bytes read."""
+    read = 0
+    while part := reader.readline(CHUNK):
+        read += len(part)
+        if part.endswith(b"\n"):
+            break
+    return read
+
+
+_TOKEN = re.compile(rb'"(?:[^"\\]+|\\.)*("?)|[\[\]{},]', re.DOTALL)
+"""All that decides where a JSON value ends: strings, brackets and commas."""
+
+_OPENER = {b"]": b"[", b"}": b"{"}
+_BRACKETS_SEARCHED = 64
+"""How far back a closing bracket looks for its partner past unclosed ones."""
+
+
+def json_values(reader: BinaryIO, depth: int) -> Iterator[tuple[int, bytes | RowFault]]:
+    """The values of a JSON document at a depth: 1 for the elements of an array, 0 for values one after the other.
+
+    They are cut out by their brackets, not parsed: a value that is no JSON costs itself, and the next one is read.
+    Only a document that breaks off is lost from there: JSON_TRUNCATED, which refuses the file.
+    """
+    buffer, line, scanned, skipping = b"", 1, 0, False
+    open_brackets = bytearray()
+    while True:
+        chunk = _read(reader)
+        buffer += chunk
+        start = 0
+        for token in _TOKEN.finditer(buffer, scanned):
+            text, scanned = token[0], token.end()
+            if text[0] == 0x22:
+                if not token[1] and chunk and len(buffer) - scanned < 2:
+                    scanned = token.start()  # the buffer ends within the string
+                    break
+                continue
+            before = len(open_brackets)
+            if text in _OPENER:
+                partner = open_brackets.rfind(_OPENER[text], max(0, before - _BRACKETS_SEARCHED))
+                if partner >= 0:
+                    del open_brackets[partner:]
+                ends = before > 0 == len(open_brackets)
+            elif text == b",":
+                ends = depth == 1 == before
+            else:
+                open_brackets += text
+                ends = depth == 1 > before
+            if not ends:
+                continue
+            if not skipping:
+                value = buffer[start : scanned - depth]
+                yield from _value(value, line, stray=depth > before)
+            skipping = False
+            line += buffer.count(b"\n", start, scanned)
+            start = scanned
+        else:
+            if not chunk:
+                break
+        buffer, scanned = buffer[start:], max(scanned - start, 0)
+        if len(buffer) > MAX_LINE:
+            if not skipping:
+                yield line, RowFault(Fault.LINE_TOO_LONG, f"The value is longer than {MAX_LINE >> 20} MiB.")
+            skipping = True
+            line += buffer.count(b"\n", 0, scanned)
+            buffer, scanned = buffer[scanned:], 0
+    rest = buffer[start:]
+    if open_brackets and not skipping:
+        yield line, RowFault(Fault.JSON_TRUNCATED, "The file ends within a JSON value.")
+    else:
+        yield from _value(rest, line, stray=True)
+
+
+def _read(reader: BinaryIO) -> bytes:
+    """What comes next, as far as it could be read: an error thereafter must not cost it."""
+    return cast(io.BufferedReader, reader).read1(CHUNK)
+
+
+def _value(text: bytes, line: int, stray: bool) -> Iterator[tuple[int, bytes | RowFault]]:
+    value = text.lstrip()
+    if not value or value == BOM:
+        return
+    line += text.count(b"\n", 0, len(text) - len(value))
+    if stray:
+        yield line, RowFault(Fault.JSON_INVALID, "This stands outside the array of rows.")
+    else:
+        yield line, value.removeprefix(BOM)
+
+
+def csv_rows(reader: BinaryIO, delimiter: str, columns: Sequence[str], has_header: bool) -> Iterator[Record]:
+    """The rows of a CSV file as columns; a blank line is b"". The header, where there is one, is no row.
+
+    Quotes are taken strictly: one that is not closed would otherwise swallow the rows that follow.
+    """
+    csv.field_size_limit(MAX_LINE)
+    faults: list[RowFault] = []
+    rows = csv.reader(_decoded(reader, faults), delimiter=delimiter, strict=True)
+    skip = has_header
+    while True:
+        line = rows.line_num + 1
+        try:
+            fields = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            skip = False
+            faults.clear()
+            yield line, RowFault(Fault.CSV_INVALID, f"The row cannot be read: {error}.")
+            continue
+        if faults:
+            fault = faults[0]
+            faults.clear()
+            yield line, fault
+        elif not fields:
+            yield line, b""
+        elif skip:
+            skip = False
+        elif len(fields) != len(columns):
+            yield (
+                line,
+                RowFault(Fault.CSV_COLUMNS, f"The row has {len(fields)} fields, the file {len(columns)} columns."),
+            )
+        else:
+            yield line, dict(zip(columns, fields, strict=True))
+
+
+def _decoded(reader: BinaryIO, faults: list[RowFault]) -> Iterator[str]:
+    """Lines as text. What cannot be one is told in `faults`, and a line stands in for it."""
+    for _, line in lines(reader):
+        if isinstance(line, RowFault):
+            faults.append(line)
+            yield "\n"
+            continue
+        try:
+            yield line.decode()
+        except UnicodeDecodeError as error:
+            faults.append(undecodable(line, error))
+            yield line.decode(errors="replace")
+
+
+def undecodable(line: bytes, error: UnicodeDecodeError) -> RowFault:
+    """The fault of a line that is not UTF-8, with what it looks like."""
+    if b"\0" in line:
+        likely = "it looks like UTF-16 or UTF-32"
+    elif line.decode("latin-1").isprintable() or line[error.start] >= 0xA0:
+        likely = "it looks like Latin-1 (Windows-1252)"
+    else:
+        likely = "it may be binary"
+    return RowFault(Fault.ENCODING, f"Byte {error.start + 1}, 0x{line[error.start]:02X}, is not UTF-8; {likely}.")
+
+
+class Gunzip(io.RawIOBase):
+    """A gzip stream, read; several members in a row are one stream.
+
+    All that can be read comes before the `EOFError` or `zlib.error` of a file that is cut off or damaged.
+    """
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
+        self._member: Any = None
+        self._input = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, into: Any) -> int:
+        while True:
+            if not self._input:
+                self._input = self._source.read(CHUNK >> 2)
+                if not self._input:
+                    if self._member:
+                        raise EOFError("the gzip stream is cut off")
+                    return 0
+            if not self._member:
+                self._input = self._input.lstrip(b"\0")  # padding between members
+                if not self._input:
+                    continue
+                self._member = zlib.decompressobj(wbits=31)
+            data = self._member.decompress(self._input, len(into))
+            self._input = self._member.unconsumed_tail or self._member.unused_data
+            if self._member.eof:
+                self._member = None
+            if data:
+                into[: len(data)] = data
+                return len(data)
+
+
+def gunzip(source: BinaryIO) -> BinaryIO:
+    return io.BufferedReader(Gunzip(source), CHUNK)

@@ -1,0 +1,582 @@
+"""The layouts of rows that are understood: one class each, with the rows it is tried on.
+
+A shape says by a row's keys whether the row is its own, and reads it: as a dialog, instruction columns, or a text.
+To add one, write its class with `cases` and put it into `SHAPES`, where the first that claims a row has it.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, ClassVar, NamedTuple
+
+import orjson
+
+from finetuning.datasets.dialogs import (
+    ASSISTANT,
+    ROLE_KEYS,
+    SYSTEM,
+    USER,
+    Dialogs,
+    kind,
+    names,
+    plain_dialog,
+    text_of,
+)
+from finetuning.datasets.faults import Fault, RowFault
+from finetuning.datasets.prompts import Message
+
+Reading = list[Message] | dict[str, str] | str
+"""A row read: a dialog; columns `instruction`, `context`, `response` (and `system`, `category` where given); a text."""
+
+
+class Kind(StrEnum):
+    """What a row is by itself."""
+
+    DIALOG = "dialog"
+    COLUMNS = "columns"
+    TEXT = "text"
+
+
+def kind_of(reading: Reading) -> Kind:
+    if isinstance(reading, list):
+        return Kind.DIALOG
+    return Kind.COLUMNS if isinstance(reading, dict) else Kind.TEXT
+
+
+Keys = tuple[str, ...]
+
+CONVERSATION = ("messages", "dialog", "conversations", "conversation")
+INSTRUCTION, CONTEXT, INPUT = "instruction", "context", "input"
+PROMPT = ("prompt", "query", "question")
+COMPLETION = ("completion", "response", "answer", "output", "target", "chosen")
+SYSTEM_KEYS = ("system", "system_prompt")
+HISTORY = "history"
+
+
+class Case(NamedTuple):
+    """A row and what it becomes: a reading, or the fault it is refused with."""
+
+    row: Any
+    becomes: Reading | Fault
+
+
+def _turn(role: str, content: str) -> Message:
+    return {"role": role, "content": content}
+
+
+_HELLO = [_turn(USER, "Hello"), _turn(ASSISTANT, "Good day")]
+_POLITE = [_turn(SYSTEM, "Be polite"), *_HELLO]
+_COLUMNS = {"instruction": "Add", "context": "3 + 4", "response": "7"}
+
+
+class Shape:
+    """A layout of rows. `reads` lists the columns it looks at; the others are ignored, and counted."""
+
+    name: ClassVar[str]
+    kind: ClassVar[Kind] = Kind.DIALOG
+    """What its rows mostly are: that is what a row with a fault counts as."""
+    cases: ClassVar[Sequence[Case]] = ()
+
+    def claims(self, keys: Keys) -> bool:
+        """Whether a row with these keys is of this shape."""
+        raise NotImplementedError
+
+    def label(self, keys: Keys, kind: Kind) -> str:
+        """The name its users know it by."""
+        return self.name
+
+    def columns(self, keys: Keys) -> set[str]:
+        """Those of the keys that `read` takes into account."""
+        raise NotImplementedError
+
+    def read(self, row: Any, dialogs: Dialogs) -> Reading:
+        """The row's content. Raises `RowFault`."""
+        raise NotImplementedError
+
+
+class BareArray(Shape):
+    name = "bare array of messages"
+    cases = (
+        Case([{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day"}], _HELLO),
+        Case([["Hello", "Good day"]], Fault.SHAPE_UNKNOWN),
+    )
+
+    def claims(self, keys: Keys) -> bool:
+        return keys == BARE
+
+    def columns(self, keys: Keys) -> set[str]:
+        return set(keys)
+
+    def read(self, row: Any, dialogs: Dialogs) -> Reading:
+        return plain_dialog(row, "role", "content") or dialogs.dialog(row, "")
+
+
+BARE: Keys = ("[]",)
+"""The keys of a row that is an array."""
+
+
+class Conversation(Shape):
+    """A list of turns under one of the names in use: JumpStart's, OpenAI's, ShareGPT's, and lists of pairs.
+
+    The list may be a JSON text, as CSV and Parquet columns hold it. A `system` column stands before the turns; an
+    answer in a column of its own (`chosen`, `completion` …) after them, where they end with the user's.
+    """
+
+    name = "conversation"
+    cases = (
+        Case({"dialog": _HELLO}, _HELLO),
+        Case(
+            {
+                "messages": [
+                    {"content": "Hello", "role": "user"},
+                    {"content": "Good day", "role": "assistant", "weight": 1},
+                ]
+            },
+            _HELLO,
+        ),
+        Case({"messages": '[{"role":"user","content":"Hello"},{"role":"assistant","content":"Good day"}]'}, _HELLO),
+        Case({"messages": "[{'role': 'user', 'content': 'Hello'}]"}, Fault.PYTHON_LITERAL),
+        Case({"conversations": [{"from": "human", "value": "Hello"}, {"from": "gpt", "value": "Good day"}]}, _HELLO),
+        Case({"conversation": [{"human": "Hello", "assistant": "Good day"}]}, _HELLO),
+        Case({"conversation": [{"system": "Be polite", "input": "Hello", "output": "Good day"}]}, _POLITE),
+        Case(
+            {
+                "system": [{"text": "Be polite"}],
+                "messages": [
+                    {"role": "user", "content": [{"text": "Hello"}]},
+                    {"role": "assistant", "content": [{"type": "text", "text": "Good day"}]},
+                ],
+            },
+            _POLITE,
+        ),
+        Case(
+            {
+                "conversations": [{"from": "human", "value": "Hello"}],
+                "chosen": {"from": "gpt", "value": "Good day"},
+                "rejected": {"from": "gpt", "value": "What?"},
+            },
+            _HELLO,
+        ),
+        Case({"messages": [*_HELLO, _turn(USER, "Anyone?")]}, _HELLO),
+        Case({"messages": [_turn(USER, "Hello")]}, Fault.NO_ASSISTANT),
+        Case({"messages": [_turn(ASSISTANT, "Hello"), _turn(USER, "Hello")]}, Fault.ROLE_ORDER),
+        Case({"messages": [_turn(USER, "Hello"), {"role": "assistant", "content": ""}]}, Fault.CONTENT_EMPTY),
+        Case(
+            {"messages": [_turn(USER, "Hello"), {"role": "assistant", "content": None, "tool_calls": [{}]}]},
+            Fault.ROLE_TOOL,
+        ),
+        Case({"messages": [_turn(USER, "Hello"), {"role": "tool", "content": "42"}, *_HELLO[1:]]}, Fault.ROLE_TOOL),
+        Case({"messages": [{"role": "user", "content": [{"type": "image_url"}]}, *_HELLO[1:]]}, Fault.CONTENT_NOT_TEXT),
+    )
+
+    def claims(self, keys: Keys) -> bool:
+        return any(key in keys for key in CONVERSATION)
+
+    def label(self, keys: Keys, kind: Kind) -> str:
+        known_as = {"messages": "OpenAI chat", "dialog": "JumpStart chat", "conversations": "ShareGPT"}
+        return next((known_as[key] for key in known_as if key in keys), "ShareGPT")
+
+    def columns(self, keys: Keys) -> set[str]:
+        return set(CONVERSATION + SYSTEM_KEYS + COMPLETION) & set(keys)
+
+    def read(self, row: Any, dialogs: Dialogs) -> Reading:
+        path = next(iter(row)) if len(row) == 1 else _only(row, CONVERSATION)
+        turns = decoded(row[path], path)
+        plain = plain_dialog(turns, "role", "content") or plain_dialog(turns, "from", "value")
+        if plain and not any(row.get(key) for key in SYSTEM_KEYS):
+            return plain
+        answer = _only(row, COMPLETION, needed=False)
+        return dialogs.dialog(turns, path, _system(row), _answer(row, answer, dialogs) if answer else None)
+
+
+class Tree(Shape):
+    """OASST's trees: from the prompt down, at every branch the reply of the best rank (0 is best)."""
+
+    name = "OASST tree"
+    cases = (
+        Case(
+            {
+                "prompt": {
+                    "role": "prompter",
+                    "text": "Hello",
+                    "replies": [
+                        {"role": "assistant", "text": "What?", "rank": 1, "replies": []},
+                        {"role": "assistant", "text": "Good day", "rank": 0, "replies": []},
+                    ],
+                }
+            },
+            _HELLO,
+        ),
+        Case({"role": "prompter", "text": "Hello", "replies": [{"role": "assistant", "text": "Good day"}]}, _HELLO),
+        Case({"message_id": "b", "parent_id": "a", "role": "assistant", "text": "Good day"}, Fault.SHAPE_UNKNOWN),
+    )
+
+    def claims(self, keys: Keys) -> bool:
+        return "replies" in keys or "parent_id" in keys or "message_tree_id" in keys
+
+    def columns(self, keys: Keys) -> set[str]:
+        return {"prompt", "role", "text", "replies"} & set(keys)
+
+    def read(self, row: Any, dialogs: Dialogs) -> Reading:
+        root = row.get("prompt", row)
+        if not isinstance(root, dict) or "replies" not in root:
+            raise RowFault(
+                Fault.SHAPE_UNKNOWN,
+                "Messages of a tree, each in a row of its own: use the export that nests the replies.",
+            )
+        return dialogs.dialog(list(_best_path(root)), "prompt" if "prompt" in row else "")
+
+
+def _best_path(node: Any) -> Iterable[dict[str, Any]]:
+    """The turns from a message down; of the replies the one with the lowest rank, unranked ones last."""
+    while node is not None:
+        if not isinstance(node, dict):
+            raise RowFault(Fault.SHAPE_UNKNOWN, f"A reply is {kind(node)}, not a message.", "replies")
+        yield {key: node[key] for key in ("role", "text") if key in node}
+        replies = node.get("replies") or []
+        if not isinstance(replies, list):
+            raise RowFault(Fault.SHAPE_UNKNOWN, f"The replies are {kind(replies)}, not a list.", "replies")
+        node = min(replies, key=_rank) if replies else None
+
+
+def _rank(reply: Any) -> float:
+    rank = reply.get("rank") if isinstance(reply, dict) else None
+    return rank if isinstance(rank, int | float) else float("inf")
+
+
+class QuestionAndAnswer(Shape):
+    """A question and an answer under any of their names, with what may stand around them.
+
+    Texts become instruction columns. Earlier turns (`history`), lists of turns, and parallel lists make it a dialog.
+    """
+
+    name = "prompt and completion"
+    kind = Kind.COLUMNS
+    cases: ClassVar[Sequence[Case]] = (
+        Case({"prompt": "Add", "completion": "7"}, {"instruction": "Add", "context": "", "response": "7"}),
+        Case({"question": "Add", "answer": "7", "id": 3}, {"instruction": "Add", "context": "", "response": "7"}),
+        Case({"input": "Add", "target": "7"}, {"instruction": "Add", "context": "", "response": "7"}),
+        Case({"prompt": "Add", "response": "7", "output": "7"}, {"instruction": "Add", "context": "", "response": "7"}),
+        Case({"prompt": "Add", "response": "7", "output": "8"}, Fault.COLUMNS_CONFLICT),
+        Case({"prompt": "Add", "completion": ""}, Fault.CONTENT_EMPTY),
+        Case({"prompt": "Add", "completion": 7}, Fault.CONTENT_NOT_TEXT),
+        Case({"prompt": [_turn(USER, "Hello")], "completion": [_turn(ASSISTANT, "Good day")]}, _HELLO),
+        Case({"query": "Bye", "response": "So long", "history": [["Hello", "Good day"]], "system": "Be polite"},
+             [*_POLITE, _turn(USER, "Bye"), _turn(ASSISTANT, "So long")]),
+        Case({"input": ["Hello", "Bye"], "output": ["Good day", "So long"]},
+             [*_HELLO, _turn(USER, "Bye"), _turn(ASSISTANT, "So long")]),
+        Case({"prompt": "Add", "completion": "8", "label": False}, Fault.REJECTED_ANSWER),
+        Case({"prompt": "What is it?", "completion": "A cat", "images": ["cat.png"]}, Fault.MEDIA),
+    )  # fmt: skip
+
+    def claims(self, keys: Keys) -> bool:
+        return bool(_asked(keys)) and any(key in keys for key in COMPLETION)
+
+    def columns(self, keys: Keys) -> set[str]:
+        return {*_asked(keys), *_given(keys), HISTORY, *SYSTEM_KEYS, *COMPLETION} & set(keys)
+
+    def read(self, row: Any, dialogs: Dialogs) -> Reading:
+        asked, answered = _only(row, _asked(row), needed=False), _only(row, COMPLETION, needed=False)
+        given = _only(row, _given(row), needed=False)
+        if not asked and given:
+            asked, given = given, ""
+        if not asked or not answered:
+            side = "answer" if asked else "question"
+            keys = COMPLETION if asked else (INSTRUCTION, *PROMPT, INPUT)
+            raise RowFault(Fault.CONTENT_EMPTY, f"The {side} is empty.", next(key for key in keys if key in row))
+        question, answer = _unwrapped(row[asked]), _unwrapped(row[answered])
+        if isinstance(question, list) or isinstance(answer, list | dict):
+            return self._dialog(row, asked, answered, dialogs)
+        columns = {
+            "instruction": text_of(question, asked),
+            "context": text_of(row[given], given) if given else "",
+            "response": text_of(answer, answered),
+        }
+        system, history = _system(row), row.get(HISTORY)
+        if history:
+            return self._with_history(columns, decoded(history, HISTORY), system, dialogs)
+        return {**columns, "system": system} if system else columns
+
+    def _with_history(self, columns: dict[str, str], history: Any, system: str, dialogs: Dialogs) -> Reading:
+        turns = dialogs.messages(_turns_of_history(history), HISTORY)
+        return dialogs.dialog([*turns, *as_dialog(columns)], HISTORY, system)
+
+    def _dialog(self, row: Mapping[str, Any], asked: str, answered: str, dialogs: Dialogs) -> Reading:
+        question, answer = _unwrapped(row[asked]), _unwrapped(row[answered])
+        if _texts(question) and _texts(answer):
+            if len(question) != len(answer):
+                raise RowFault(
+                    Fault.ROLE_ORDER, f"{asked} has {len(question)} texts, {answered} has {len(answer)}.", answered
+                )
+            pairs = [{"user": user, "assistant": assistant} for user, assistant in zip(question, answer, strict=True)]
+            return dialogs.dialog(pairs, asked, _system(row))
+        before = question if isinstance(question, list) else [{"role": USER, "content": question}]
+        turns = dialogs.messages(before, asked)
+        if isinstance(answer, list):
+            after = dialogs.messages(answer, answered)
+            if any(message["role"] == USER for message in after):
+                return self._whole(turns, after, row, answered, dialogs)
+            return dialogs.dialog([*turns, *after], answered, _system(row))
+        return dialogs.dialog([*turns, _answer(row, answered, dialogs)], answered, _system(row))
+
+    def _whole(
+        self, asked: list[Message], dialog: list[Message], row: Mapping[str, Any], path: str, dialogs: Dialogs
+    ) -> Reading:
+        """An answer that is the whole conversation: what was asked has to be in it."""
+        missing = [message for message in asked if message["role"] == USER and message not in dialog]
+        if missing:
+            raise RowFault(
+                Fault.COLUMNS_CONFLICT, f"{path} is a conversation about something else than was asked.", path
+            )
+        return dialogs.dialog(dialog, path, _system(row))
+
+
+class Preference(QuestionAndAnswer):
+    """Pairs of a chosen and a rejected answer: trained on the chosen one alone."""
+
+    name = "preference pair"
+    cases = (
+        Case({"prompt": "Add", "chosen": "7", "rejected": "8"}, {"instruction": "Add", "context": "", "response": "7"}),
+        Case({"chosen": _HELLO, "rejected": [_HELLO[0], _turn(ASSISTANT, "What?")]}, _HELLO),
+        Case({"prompt": "Hello", "chosen": _HELLO, "rejected": _HELLO}, _HELLO),
+        Case({"prompt": [_turn(USER, "Hello")], "chosen": _turn(ASSISTANT, "Good day"), "rejected": {}}, _HELLO),
+        Case({"prompt": "Bye", "chosen": _HELLO, "rejected": _HELLO}, Fault.COLUMNS_CONFLICT),
+    )
+
+    def claims(self, keys: Keys) -> bool:
+        return "chosen" in keys
+
+    def columns(self, keys: Keys) -> set[str]:
+        return super().columns(keys) | ({"rejected"} & set(keys))
+
+    def read(self, row: Any, dialogs: Dialogs) -> Reading:
+        if _only(row, _asked(row), needed=False):
+            return super().read(row, dialogs)
+        chosen = _unwrapped(row["chosen"])
+        if isinstance(chosen, list):
+            return dialogs.dialog(chosen, "chosen", _system(row))
+        raise RowFault(Fault.SHAPE_UNKNOWN, f"There is a chosen answer and no question: {names(row)}.", "chosen")
+
+
+class Alpaca(QuestionAndAnswer):
+    name = "Alpaca"
+    cases = (
+        Case({"instruction": "Add", "input": "3 + 4", "output": "7"}, _COLUMNS),
+        Case({"instruction": "Add", "input": None, "output": "7", "text": "…"}, {**_COLUMNS, "context": ""}),
+        Case(
+            {"instruction": "Add", "input": "3 + 4", "output": "7", "system": "Be brief"},
+            {**_COLUMNS, "system": "Be brief"},
+        ),
+        Case(
+            {"instruction": "Add", "input": "3 + 4", "output": "7", "history": [["Hello", "Good day"]]},
+            [*_HELLO, _turn(USER, "Add\n3 + 4"), _turn(ASSISTANT, "7")],
+        ),
+        Case({"instruction": "Add", "input": "", "output": ""}, Fault.CONTENT_EMPTY),
+    )
+
+    def claims(self, keys: Keys) -> bool:
+        return INSTRUCTION in keys and "output" in keys
+
+
+class Dolly(QuestionAndAnswer):
+    name = "Dolly"
+    cases = (
+        Case({**_COLUMNS, "category": "maths"}, {**_COLUMNS, "category": "maths"}),
+        Case({**_COLUMNS, "context": ""}, {**_COLUMNS, "context": ""}),
+    )
+
+    def claims(self, keys: Keys) -> bool:
+        return INSTRUCTION in keys and CONTEXT in keys and "response" in keys
+
+    def columns(self, keys: Keys) -> set[str]:
+        return super().columns(keys) | ({"category"} & set(keys))
+
+    def read(self, row: Any, dialogs: Dialogs) -> Reading:
+        reading = super().read(row, dialogs)
+        if isinstance(reading, dict) and isinstance(row.get("category"), str):
+            reading["category"] = row["category"]
+        return reading
+
+
+class Text(Shape):
+    """One text a row; where it is written in turns of `<|im_start|>role`, a dialog."""
+
+    name = "text"
+    kind = Kind.TEXT
+    cases = (
+        Case({"text": "Once upon a time"}, "Once upon a time"),
+        Case({"text": "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\nGood day<|im_end|>\n"}, _HELLO),
+        Case({"text": "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\nGood day"}, _HELLO),
+        Case(
+            {"text": "<|im_start|>user\nIs user\n\nassistant one?<|im_end|>\n<|im_start|>assistant\nuser is."},
+            [_turn(USER, "Is user\n\nassistant one?"), _turn(ASSISTANT, "user is.")],
+        ),
+        Case({"text": "<|im_start|>user\nHello<|im_end|>\n"}, Fault.NO_ASSISTANT),
+        Case({"text": ""}, Fault.CONTENT_EMPTY),
+        Case({"text": 7}, Fault.CONTENT_NOT_TEXT),
+    )
+
+    def claims(self, keys: Keys) -> bool:
+        return "text" in keys
+
+    def label(self, keys: Keys, kind: Kind) -> str:
+        return "OASST text" if kind is Kind.DIALOG else self.name
+
+    def columns(self, keys: Keys) -> set[str]:
+        return {"text", *SYSTEM_KEYS} & set(keys)
+
+    def read(self, row: Any, dialogs: Dialogs) -> Reading:
+        text = row["text"]
+        if not isinstance(text, str):
+            raise RowFault(Fault.CONTENT_NOT_TEXT, f"The text is {kind(text)}.", "text")
+        text_of(text, "text")
+        if text.lstrip().startswith(_IM_START):
+            return dialogs.dialog(_marked_turns(text), "text", _system(row))
+        return text
+
+
+_IM_START, _IM_END = "<|im_start|>", "<|im_end|>"
+_MARKED_TURN = re.compile(r"(\w+)\n(.*?)(?:<\|im_end\|>\s*)?", re.DOTALL)
+
+
+def _marked_turns(text: str) -> list[dict[str, str]]:
+    """The turns of `<|im_start|>role⏎content<|im_end|>⏎…`, content to the letter; the last end mark may be missing."""
+    turns = []
+    for number, part in enumerate(text.split(_IM_START)[1:]):
+        turn = _MARKED_TURN.fullmatch(part)
+        if not turn or _IM_END in turn[2]:
+            raise RowFault(
+                Fault.SHAPE_UNKNOWN, f"Turn {number} is not marked as <|im_start|>role … <|im_end|>.", "text"
+            )
+        turns.append({"role": turn[1], "content": turn[2]})
+    return turns
+
+
+_TREE = Tree()
+SHAPES: Sequence[Shape] = (
+    BareArray(),
+    Conversation(),
+    Alpaca(),
+    Dolly(),
+    Preference(),
+    QuestionAndAnswer(),
+    _TREE,
+    Text(),
+)
+"""In order of precedence: a row with `messages` and `prompt` is a conversation."""
+
+
+def shape_of(keys: Keys, row: Any) -> Shape | None:
+    """The shape that claims a row, or None. A tree without marks beside it shows in its `prompt` alone."""
+    for shape in SHAPES:
+        if shape.claims(keys):
+            return shape
+    if isinstance(row, dict) and isinstance(row.get("prompt"), dict):
+        return _TREE
+    return None
+
+
+def as_dialog(columns: Mapping[str, str]) -> list[Message]:
+    """Instruction columns as question and answer: the instruction, and in a line after it the context if there is one."""
+    question = columns["instruction"]
+    if columns["context"]:
+        question += "\n" + columns["context"]
+    turns = [_turn(USER, question), _turn(ASSISTANT, columns["response"])]
+    return [_turn(SYSTEM, columns["system"]), *turns] if columns.get("system") else turns
+
+
+def as_columns(dialog: Sequence[Message]) -> dict[str, str]:
+    """A dialog of one question and one answer as instruction columns. Raises `RowFault` for a longer one."""
+    system = dialog[0]["content"] if dialog[0]["role"] == SYSTEM else ""
+    turns = dialog[1:] if system else dialog
+    if len(turns) != 2:
+        raise RowFault(Fault.MANY_TURNS, f"The conversation has {len(turns) // 2} answers.")
+    return {"instruction": turns[0]["content"], "context": "", "response": turns[1]["content"], "system": system}
+
+
+def decoded(value: Any, path: str) -> Any:
+    """A list that may be written as a JSON text in a column, read. Raises `RowFault` where the text is no JSON."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        if re.match(r"\s*[\[{]\s*[\[{]?\s*'", value):
+            raise RowFault(Fault.PYTHON_LITERAL, f"{path} holds a Python literal, not JSON.", path) from error
+        raise RowFault(Fault.JSON_INVALID, f"{path} holds a text that is not JSON: {error}.", path) from error
+
+
+def _only(row: Mapping[str, Any], keys: Iterable[str], needed: bool = True) -> str:
+    """The one of `keys` that has something in it; "" where none has. Two that differ are a fault."""
+    found = [key for key in keys if row.get(key)]
+    if not found:
+        if needed:
+            path = next(key for key in keys if key in row)
+            raise RowFault(Fault.CONTENT_EMPTY, f"{path} is empty.", path)
+        # 0 and false are something, though not a text: they are told as such.
+        return next((key for key in keys if row.get(key) not in (None, "", [], {})), "")
+    for other in found[1:]:
+        if row[other] != row[found[0]]:
+            raise RowFault(Fault.COLUMNS_CONFLICT, f"{found[0]} and {other} say different things.", other)
+    return found[0]
+
+
+def _asked(keys: Iterable[str]) -> tuple[str, ...]:
+    """Columns that hold the question. `input` is one unless an instruction stands beside it: then it is its context."""
+    if INSTRUCTION in keys:
+        return tuple(key for key in (INSTRUCTION, *PROMPT) if key in keys)
+    return tuple(key for key in (*PROMPT, INPUT) if key in keys)
+
+
+def _given(keys: Iterable[str]) -> tuple[str, ...]:
+    """Columns that hold what the question is about."""
+    return tuple(key for key in ((INPUT, CONTEXT) if INSTRUCTION in keys else (CONTEXT,)) if key in keys)
+
+
+def _system(row: Mapping[str, Any]) -> str:
+    key = _only(row, SYSTEM_KEYS, needed=False) if isinstance(row, dict) else ""
+    return text_of(row[key], key) if key else ""
+
+
+def _answer(row: Mapping[str, Any], key: str, dialogs: Dialogs) -> Message:
+    """An answer in a column of its own: a text, a turn, or a list of one turn."""
+    answer = _unwrapped(row[key])
+    if isinstance(answer, dict) and any(role in answer for role in ROLE_KEYS):
+        answer = [answer]
+    if isinstance(answer, list) and len(answer) == 1:
+        message = dialogs.messages(answer, key)[0]
+        if message["role"] != ASSISTANT:
+            raise RowFault(Fault.ROLE_ORDER, f"The answer is the {message['role']}'s turn.", key)
+        return message
+    return _turn(ASSISTANT, text_of(answer, key))
+
+
+def _unwrapped(value: Any) -> Any:
+    """A list of turns out of the JSON text a CSV column holds; any other value as it is."""
+    if isinstance(value, str) and value.startswith("[{") and value.endswith("}]"):
+        try:
+            return orjson.loads(value)
+        except orjson.JSONDecodeError:
+            return value
+    return value
+
+
+def _turns_of_history(history: Any) -> list[Any]:
+    """Earlier turns: pairs `[question, answer]`, or turns of any form `Dialogs.messages` reads."""
+    if not isinstance(history, list):
+        raise RowFault(Fault.CONTENT_NOT_TEXT, f"The history is {kind(history)}, not a list.", HISTORY)
+    turns: list[Any] = []
+    for number, pair in enumerate(history):
+        if isinstance(pair, list):
+            if len(pair) != 2:
+                raise RowFault(
+                    Fault.ROLE_ORDER, f"An earlier turn has {len(pair)} texts, not two.", f"{HISTORY}[{number}]"
+                )
+            turns.append({"user": pair[0], "assistant": pair[1]})
+        else:
+            turns.append(pair)
+    return turns
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(text, str) for text in value)
