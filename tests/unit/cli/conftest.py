@@ -1,0 +1,44 @@
+"""A deployed stage in an emulated account: its stack's outputs, and its two buckets."""
+
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from cli.deployment import Deployment
+from finetuning.aws.clients import client
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.status import RunStatus
+
+UPLOAD, ARTIFACTS = "the-upload-bucket", "the-artifacts-bucket"
+
+
+@pytest.fixture
+def deployment(aws: None, monkeypatch: pytest.MonkeyPatch) -> Deployment:
+    """The stage dev, deployed. Its stack is a canned description: moto's stacks need libraries we need for nothing else."""
+    machine = "arn:aws:states:us-east-1:123456789012:stateMachine:fine-tuning"
+    values = {"UploadBucketName": UPLOAD, "ArtifactsBucketName": ARTIFACTS, "StateMachineArn": machine}
+    outputs = [{"OutputKey": key, "OutputValue": value} for key, value in values.items()]
+
+    def describe_stacks(StackName: str) -> dict[str, Any]:  # noqa: N803 - boto3's own name
+        if StackName != "finetune-dev-workflow":
+            message = f"Stack with id {StackName} does not exist"
+            raise ClientError({"Error": {"Code": "ValidationError", "Message": message}}, "DescribeStacks")
+        return {"Stacks": [{"StackName": StackName, "Outputs": outputs}]}
+
+    monkeypatch.setattr(client("cloudformation"), "describe_stacks", describe_stacks)
+    s3 = boto3.client("s3", region_name="us-east-1")
+    for bucket in (UPLOAD, ARTIFACTS):
+        s3.create_bucket(Bucket=bucket)
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    return Deployment.find("dev")
+
+
+def write(key: str, body: str) -> None:
+    """What a function of the workflow would have left in the artifacts bucket."""
+    boto3.client("s3", region_name="us-east-1").put_object(Bucket=ARTIFACTS, Key=key, Body=body.encode())
+
+
+def write_status(status: RunStatus) -> None:
+    write(RunLayout(status.run_id).status, status.model_dump_json())

@@ -1,0 +1,179 @@
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.exceptions import NoCredentialsError
+
+from cli.deployment import Deployment, files_to_submit
+from finetuning.aws.clients import client
+from finetuning.errors import Code, FineTuningError
+from finetuning.runs.identity import Upload
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.names import Names
+from finetuning.runs.status import RunState
+from tests.runs import RUN_ID, any_failed_status, any_plan, any_status, at
+from tests.unit.cli.conftest import ARTIFACTS, UPLOAD, write, write_status
+
+ROLE = "arn:aws:iam::123456789012:role/SageMakerExecution"
+
+
+def any_endpoint_of(run_id: str, name: str | None = None) -> None:
+    """An endpoint with its configuration and model, as a run leaves them."""
+    sagemaker = boto3.client("sagemaker", region_name="us-east-1")
+    names = Names("finetune-dev", run_id)
+    tags = [
+        {"Key": key, "Value": value} for key, value in {"finetune:run-id": run_id, "finetune:ttl-hours": "8"}.items()
+    ]
+    image = {"Image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/djl:1"}
+    sagemaker.create_model(ModelName=names.model, ExecutionRoleArn=ROLE, PrimaryContainer=image)
+    sagemaker.create_endpoint_config(
+        EndpointConfigName=names.endpoint_config,
+        ProductionVariants=[
+            {
+                "VariantName": "AllTraffic",
+                "ModelName": names.model,
+                "InstanceType": "ml.g4dn.12xlarge",
+                "InitialInstanceCount": 1,
+            }
+        ],
+    )
+    sagemaker.create_endpoint(EndpointName=name or names.endpoint, EndpointConfigName=names.endpoint_config, Tags=tags)
+
+
+def test_a_deployment_is_found_by_its_stacks_outputs(deployment: Deployment) -> None:
+    assert (deployment.prefix, deployment.upload_bucket, deployment.artifacts_bucket) == (
+        "finetune-dev",
+        UPLOAD,
+        ARTIFACTS,
+    )
+
+
+def test_a_stage_that_is_not_deployed_is_told_with_the_command_that_deploys_it(deployment: Deployment) -> None:
+    with pytest.raises(FineTuningError) as caught:
+        Deployment.find("prod")
+    assert caught.value.code == Code.DEPLOYMENT_NOT_FOUND
+    assert "npx cdk deploy --all -c stage=prod" in caught.value.fix
+
+
+def test_missing_credentials_are_told_as_such(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: object) -> None:
+        raise NoCredentialsError()
+
+    monkeypatch.setattr(client("cloudformation"), "describe_stacks", refuse)
+    with pytest.raises(FineTuningError) as caught:
+        Deployment.find("dev")
+    assert caught.value.code == Code.AWS_NOT_CONFIGURED
+
+
+def test_a_folder_gives_its_data_and_template_and_keeps_everything_else(tmp_path: Path) -> None:
+    for name in ("b.jsonl", "a.csv.gz", "template.json", "run.json", "README.md", ".hidden.jsonl"):
+        (tmp_path / name).write_text("x")
+    assert [path.name for path in files_to_submit(tmp_path)] == ["a.csv.gz", "b.jsonl", "template.json"]
+
+
+def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(FineTuningError) as caught:
+        files_to_submit(tmp_path)
+    assert caught.value.code == Code.UPLOAD_WITHOUT_DATA
+
+
+def test_run_json_arrives_last_and_its_version_names_the_run(deployment: Deployment, tmp_path: Path) -> None:
+    data = tmp_path / "chat.jsonl"
+    data.write_text("{}\n")
+    sent: list[int] = []
+    upload = deployment.submit_folder([data], b'{"accept_eula": true}', "pirate", lambda path: sent.append)
+    s3 = boto3.client("s3", region_name="us-east-1")
+    stored = {each["Key"]: each for each in s3.list_objects_v2(Bucket=UPLOAD)["Contents"]}
+    assert stored.keys() == {"runs/pirate/chat.jsonl", "runs/pirate/run.json"}
+    assert stored["runs/pirate/chat.jsonl"]["LastModified"] <= stored["runs/pirate/run.json"]["LastModified"]
+    version = s3.head_object(Bucket=UPLOAD, Key="runs/pirate/run.json")["VersionId"]
+    assert upload == Upload(UPLOAD, "runs/pirate/run.json", version)
+    assert sum(sent) == 3
+
+
+def test_a_single_file_goes_into_the_inbox(deployment: Deployment, tmp_path: Path) -> None:
+    data = tmp_path / "faq.jsonl"
+    data.write_text("{}\n")
+    upload = deployment.submit_file(data, lambda sent: None)
+    version = boto3.client("s3", region_name="us-east-1").head_object(Bucket=UPLOAD, Key="inbox/faq.jsonl")["VersionId"]
+    assert upload.run_id == Upload(UPLOAD, "inbox/faq.jsonl", version).run_id
+
+
+def test_a_run_is_found_by_its_id_or_its_latest_upload_of_that_name(deployment: Deployment) -> None:
+    write_status(any_status(run_id="pirate-00000001", started_at=at(0)))
+    write_status(any_status(run_id="pirate-00000002", started_at=at(60)))
+    write_status(any_status(run_id="pirate-ship-00000003", started_at=at(90)))
+    assert deployment.resolve("pirate-00000001") == "pirate-00000001"
+    assert deployment.resolve("pirate") == "pirate-00000002"
+    assert [status.run_id[-1] for status in deployment.runs()] == ["3", "2", "1"]
+
+
+def test_an_unknown_run_is_an_error_that_says_where_to_look(deployment: Deployment) -> None:
+    with pytest.raises(FineTuningError) as caught:
+        deployment.resolve("nobody")
+    assert caught.value.code == Code.RUN_NOT_FOUND
+
+
+def test_endpoints_are_ours_by_prefix_and_tag_and_know_their_price(deployment: Deployment) -> None:
+    any_endpoint_of(RUN_ID)
+    write(RunLayout(RUN_ID).plan, any_plan().model_dump_json())
+    sagemaker = boto3.client("sagemaker", region_name="us-east-1")
+    for name in ("somebody-elses", "finetune-dev-by-hand"):
+        sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=f"finetune-dev-{RUN_ID}")
+    (endpoint,) = deployment.endpoints()
+    assert (endpoint.name, endpoint.run_id) == (f"finetune-dev-{RUN_ID}", RUN_ID)
+    assert (endpoint.ttl_hours, endpoint.idle_minutes, endpoint.usd_per_hour) == (8.0, None, 37.69)
+
+
+def test_an_endpoint_is_found_with_and_without_the_stages_prefix(deployment: Deployment) -> None:
+    any_endpoint_of(RUN_ID)
+    write(RunLayout(RUN_ID).plan, any_plan().model_dump_json())
+    for name in (RUN_ID, f"finetune-dev-{RUN_ID}"):
+        found, plan = deployment.endpoint(name)
+        assert found == f"finetune-dev-{RUN_ID}"
+        assert plan == any_plan()
+    with pytest.raises(FineTuningError) as caught:
+        deployment.endpoint("other")
+    assert caught.value.code == Code.ENDPOINT_NOT_FOUND
+
+
+def test_removing_a_run_deletes_endpoint_configuration_and_model_and_keeps_its_files(deployment: Deployment) -> None:
+    any_endpoint_of(RUN_ID)
+    write_status(any_status())
+    assert deployment.remains(RUN_ID) == [f"endpoint finetune-dev-{RUN_ID}"]
+    assert deployment.remove(RUN_ID) == [f"Deleted the endpoint finetune-dev-{RUN_ID} and its configuration"]
+    sagemaker = boto3.client("sagemaker", region_name="us-east-1")
+    assert not sagemaker.list_endpoints()["Endpoints"]
+    assert not sagemaker.list_endpoint_configs()["EndpointConfigs"]
+    assert not sagemaker.list_models()["Models"]
+    assert deployment.status(RUN_ID) == any_status()
+    assert deployment.remains(RUN_ID) == deployment.remove(RUN_ID) == []
+
+
+def test_an_endpoint_that_serves_a_later_run_under_the_users_name_stays(deployment: Deployment) -> None:
+    earlier, later = "pirate-00000001", "pirate-00000002"
+    any_endpoint_of(later, name="finetune-dev-parrot")
+    plan = any_plan(run_id=earlier, endpoint=any_plan().endpoint.model_dump() | {"name": "parrot"})
+    write(RunLayout(earlier).plan, plan.model_dump_json())
+    write_status(any_status(run_id=earlier))
+    assert deployment.remove(earlier) == []
+    assert boto3.client("sagemaker", region_name="us-east-1").list_endpoints()["Endpoints"]
+
+
+def test_removing_a_run_that_goes_on_stops_its_execution(deployment: Deployment) -> None:
+    states = boto3.client("stepfunctions", region_name="us-east-1")
+    definition = '{"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 999, "End": true}}}'
+    machine = states.create_state_machine(
+        name="m", definition=definition, roleArn="arn:aws:iam::123456789012:role/machine"
+    )["stateMachineArn"]
+    execution = states.start_execution(stateMachineArn=machine)["executionArn"]
+    write_status(any_status(state=RunState.RUNNING, execution_arn=execution))
+    assert deployment.remains(RUN_ID) == [f"execution of {RUN_ID}"]
+    assert f"Stopped the execution of {RUN_ID}" in deployment.remove(RUN_ID)
+    assert deployment.execution_status(execution) == "ABORTED"
+
+
+def test_a_finished_run_has_no_execution_to_stop(deployment: Deployment) -> None:
+    write_status(any_failed_status())
+    assert deployment.remains(RUN_ID) == []

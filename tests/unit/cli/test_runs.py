@@ -1,0 +1,257 @@
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+import typer
+from rich.console import Console
+from typer.testing import CliRunner
+
+from cli import runs
+from cli.deployment import Deployment
+from finetuning.errors import Code, FineTuningError
+from finetuning.evaluation.comparison import Ask, Reply
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.status import RunState, RunStatus
+from tests.runs import RUN_ID, any_evaluation, any_failed_status, any_plan, any_status
+from tests.unit.cli.conftest import UPLOAD, write, write_status
+from tests.unit.cli.test_deployment import any_endpoint_of
+
+
+@pytest.fixture
+def finetune() -> Iterator["Command"]:
+    yield Command()
+
+
+class Command:
+    """`finetune` with the commands of this module, as a user types them."""
+
+    def __init__(self) -> None:
+        self._app = typer.Typer()
+        for name, function in {
+            "submit": runs.submit,
+            "watch": runs.watch,
+            "ask": runs.ask,
+            "runs": runs.runs,
+            "endpoints": runs.endpoints,
+            "clean-up": runs.clean_up,
+        }.items():
+            self._app.command(name)(function)
+
+    def __call__(self, *words: str, stdin: str = "") -> tuple[int, str]:
+        result = CliRunner().invoke(self._app, list(words), input=stdin, env={"COLUMNS": "200"})
+        if isinstance(result.exception, FineTuningError):
+            raise result.exception
+        return result.exit_code, result.stdout
+
+
+def any_console() -> Console:
+    return Console(record=True, force_terminal=False, width=200)
+
+
+def test_following_prints_every_event_and_metric_once_and_ends_with_the_run(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = any_status()
+    begun = done.model_copy(update={"state": RunState.RUNNING, "events": done.events[:2], "metrics": []})
+    training = done.model_copy(
+        update={"state": RunState.RUNNING, "events": done.events[:4], "metrics": done.metrics[:2]}
+    )
+    answers: list[RunStatus | None] = [None, begun, begun, training, done]
+    monkeypatch.setattr(Deployment, "status", lambda self, run_id: answers.pop(0))
+    console = any_console()
+    assert runs.follow(deployment, RUN_ID, console, poll_seconds=0) == done
+    lines = console.export_text().splitlines()
+    assert len([line for line in lines if "metric" not in line]) == len(done.events)
+    assert len([line for line in lines if " metric " in line]) == len(done.metrics)
+    assert "09:00:04 PlanRun" in lines[0]
+
+
+def test_a_run_that_never_begins_is_told_after_a_while(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "START_WITHIN_SECONDS", 0)
+    with pytest.raises(FineTuningError) as caught:
+        runs.follow(deployment, RUN_ID, any_console(), poll_seconds=0)
+    assert caught.value.code == Code.RUN_NOT_STARTED
+
+
+def test_a_run_whose_execution_died_without_a_word_is_not_waited_for(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_status(any_status(state=RunState.RUNNING))
+    monkeypatch.setattr(runs, "SILENT_SECONDS", 0)
+    monkeypatch.setattr(Deployment, "execution_status", lambda self, arn: "TIMED_OUT")
+    with pytest.raises(FineTuningError) as caught:
+        runs.follow(deployment, RUN_ID, any_console(), poll_seconds=0)
+    assert caught.value.code == Code.RUN_ABORTED
+    assert "TIMED_OUT" in caught.value.message
+
+
+def test_the_live_view_ends_with_every_step(deployment: Deployment) -> None:
+    write_status(any_status())
+    console = Console(record=True, force_terminal=True, width=120)
+    runs.follow(deployment, RUN_ID, console, poll_seconds=0)
+    text = console.export_text()
+    for step in ("PlanRun", "FinishDataset", "StartTraining", "DescribeTraining", "EvaluateEndpoint", "ReportSuccess"):
+        assert step in text
+
+
+def test_watching_a_success_ends_with_the_answers_beside_the_base_models(
+    deployment: Deployment, finetune: Command
+) -> None:
+    write_status(any_status())
+    write(RunLayout(RUN_ID).evaluation, any_evaluation().model_dump_json())
+    code, output = finetune("watch", "pirate")
+    assert code == 0
+    for expected in (
+        "base",
+        "tuned",
+        "truth",
+        "Arr, rivers bring the salt",
+        "4.05 → 0.73",
+        "finetune ask",
+        "report.html",
+    ):
+        assert expected in output
+
+
+def test_watching_a_failure_ends_with_the_error_its_fix_and_exit_code_1(
+    deployment: Deployment, finetune: Command
+) -> None:
+    write_status(any_failed_status())
+    code, output = finetune("watch", RUN_ID)
+    assert code == 1
+    assert "line 7 of chat.jsonl is not JSON" in output
+    assert "→ Mend line 7." in output
+
+
+def test_all_findings_of_a_refused_run_are_shown(deployment: Deployment, finetune: Command) -> None:
+    findings = [{"code": "X", "field": f"field.{n}", "message": f"wrong {n}", "fix": f"fix {n}"} for n in range(5)]
+    error = {"code": "RUN_REFUSED", "message": "wrong 0 (and 4 more)", "fix": "fix 0", "findings": findings}
+    write_status(any_failed_status(error=error))
+    _, output = finetune("watch", RUN_ID)
+    for n in range(5):
+        assert f"✗ field.{n}: wrong {n}" in output
+        assert f"→ fix {n}" in output
+
+
+def test_watching_for_machines_prints_one_document(deployment: Deployment, finetune: Command) -> None:
+    write_status(any_failed_status())
+    code, output = finetune("watch", RUN_ID, "--json")
+    assert code == 1
+    document = json.loads(output)
+    assert document["status"]["error"]["code"] == "DATASET_REFUSED"
+    assert document["evaluation"] is None
+
+
+def test_ctrl_c_stops_watching_and_says_that_the_run_goes_on(
+    deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> RunStatus:
+        raise KeyboardInterrupt
+
+    write_status(any_status(state=RunState.RUNNING))
+    monkeypatch.setattr(runs, "follow", interrupted)
+    code, output = finetune("watch", RUN_ID)
+    assert code == 130
+    assert "the run goes on" in output
+
+
+def test_submitting_a_folder_prints_the_id_of_the_run_it_starts(
+    deployment: Deployment, finetune: Command, tmp_path: Path
+) -> None:
+    folder = tmp_path / "Pirate Talk"
+    folder.mkdir()
+    (folder / "chat.jsonl").write_text('{"dialog": []}\n')
+    code, output = finetune("submit", str(folder), "--json")
+    assert code == 0
+    assert json.loads(output)["run_id"].startswith("pirate-talk-")
+    stored = boto3.client("s3", region_name="us-east-1").get_object(Bucket=UPLOAD, Key="runs/Pirate Talk/run.json")
+    assert stored["Body"].read() == b"{}"
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, reply: Reply) -> list[str]:
+    """Endpoints that give that reply; returns the list of what they are sent."""
+    sent: list[str] = []
+
+    def asker(endpoint: str) -> Ask:
+        def ask(inputs: str) -> Reply:
+            sent.append(inputs)
+            return reply
+
+        return ask
+
+    monkeypatch.setattr(runs, "asker", asker)
+    return sent
+
+
+def test_a_question_takes_the_form_the_run_was_trained_on(
+    deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    any_endpoint_of(RUN_ID)
+    template = {"prompt": "Q: {question}", "completion": "{answer}"}
+    write(RunLayout(RUN_ID).plan, any_plan(task="instruction", template=template).model_dump_json())
+    sent = answering(monkeypatch, Reply("Arr.", 900))
+    assert finetune("ask", RUN_ID, "Why?") == (0, "Arr.\n")
+    finetune("ask", RUN_ID, "Why?", "--raw")
+    finetune("ask", RUN_ID, "Why?", "--system", "Speak Latin.")
+    assert sent[:2] == ["Q: Why?\n\n### Response:\n", "Why?"]
+    assert "Speak Latin.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nWhy?<|eot_id|>" in sent[2]
+
+
+def test_an_endpoint_that_fails_to_answer_is_an_error(
+    deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    any_endpoint_of(RUN_ID)
+    answering(monkeypatch, Reply("", 5, error="ModelError: out of memory"))
+    with pytest.raises(FineTuningError, match="out of memory"):
+        finetune("ask", RUN_ID, "Why?")
+
+
+def test_an_answer_cannot_drive_the_terminal(
+    deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    any_endpoint_of(RUN_ID)
+    answering(monkeypatch, Reply("\x1b[2J[bold]gone[/bold]", 5))
+    assert finetune("ask", RUN_ID, "Why?") == (0, "␛[2J[bold]gone[/bold]\n")
+
+
+def test_runs_are_listed_with_state_and_cost(deployment: Deployment, finetune: Command) -> None:
+    write_status(any_status())
+    _, output = finetune("runs")
+    assert RUN_ID in output
+    assert "38.75 USD" in output
+    (listed,) = json.loads(finetune("runs", "--json")[1])
+    assert listed["state"] == "succeeded"
+
+
+def test_endpoints_are_listed_with_what_they_cost(deployment: Deployment, finetune: Command) -> None:
+    assert "nothing costs money" in finetune("endpoints")[1]
+    any_endpoint_of(RUN_ID)
+    write(RunLayout(RUN_ID).plan, any_plan().model_dump_json())
+    assert "37.69 USD/h" in finetune("endpoints")[1]
+    assert json.loads(finetune("endpoints", "--json")[1])[0]["ttl_hours"] == 8
+
+
+def test_nothing_is_deleted_without_a_yes(deployment: Deployment, finetune: Command) -> None:
+    any_endpoint_of(RUN_ID)
+    write_status(any_status())
+    code, output = finetune("clean-up", RUN_ID, stdin="n\n")
+    assert code == 1
+    assert f"endpoint finetune-dev-{RUN_ID}" in output
+    assert list(deployment.endpoints())
+
+
+def test_cleaning_up_everything_deletes_every_runs_endpoint(deployment: Deployment, finetune: Command) -> None:
+    for run_id in ("pirate-00000001", "pirate-00000002"):
+        any_endpoint_of(run_id)
+        write_status(any_status(run_id=run_id))
+    code, output = finetune("clean-up", "--all", "--yes", "--json")
+    assert code == 0
+    assert len(json.loads(output)["done"]) == 2
+    assert not list(deployment.endpoints())
+
+
+@pytest.mark.parametrize("words", [["clean-up"], ["clean-up", RUN_ID, "--all"]])
+def test_cleaning_up_wants_one_run_or_all_of_them(words: list[str], finetune: Command) -> None:
+    assert finetune(*words)[0] == 2
