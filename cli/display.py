@@ -7,7 +7,7 @@ from itertools import groupby
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.spinner import Spinner
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from cli.deployment import EndpointSummary
@@ -123,7 +123,8 @@ def _answer(answer: Answer | None) -> Text:
     shown = short(answer.text)
     if answer.problem:
         shown = Text.assemble((f"[{answer.problem}] ", "bold red"), shown)
-    return Text.assemble(shown, (f"\n{answer.latency_ms / 1000:.1f} s {_scores(answer.scores)}", "dim"))
+    facts = [f"{answer.latency_ms / 1000:.1f} s", _scores(answer.scores)]
+    return Text.assemble(shown, ("\n" + " · ".join(filter(None, facts)), "dim"))
 
 
 def _scores(scores: Scores | None) -> str:
@@ -150,8 +151,13 @@ def _error_lines(error: dict[str, object]) -> Iterator[Text]:
         yield Text.assemble(("→ ", "green"), plain(str(error["fix"])))
 
 
+def _table(*titles: str) -> Table:
+    """Columns that break a long name over two lines rather than cut it: names are there to be copied."""
+    return Table(*(Column(title, overflow="fold") for title in titles))
+
+
 def runs_table(statuses: Sequence[RunStatus], now: datetime) -> Table:
-    table = Table("run", "state", "step", "started (UTC)", "took", "cost", "endpoint")
+    table = _table("run", "state", "step", "started (UTC)", "took", "cost", "endpoint")
     for status in statuses:
         cost = status.cost
         usd = f"{cost.actual_usd:.2f} USD" if cost.actual_usd is not None else ""
@@ -171,7 +177,7 @@ def runs_table(statuses: Sequence[RunStatus], now: datetime) -> Table:
 
 
 def endpoints_table(endpoints: Sequence[EndpointSummary], now: datetime) -> Table:
-    table = Table("endpoint", "status", "run", "instance", "up for", "deleted after", "cost", "so far")
+    table = _table("endpoint", "status", "run", "instance", "up for", "deleted after", "cost", "so far")
     for each in endpoints:
         up = now - each.created_at
         hourly = each.usd_per_hour

@@ -16,7 +16,7 @@ UPLOAD, ARTIFACTS = "the-upload-bucket", "the-artifacts-bucket"
 
 @pytest.fixture
 def deployment(aws: None, monkeypatch: pytest.MonkeyPatch) -> Deployment:
-    """The stage dev, deployed. Its stack is a canned description: moto's stacks need libraries we need for nothing else."""
+    """The stage dev, deployed. Only its stack's description is canned: moto's stacks need libraries of their own."""
     machine = "arn:aws:states:us-east-1:123456789012:stateMachine:fine-tuning"
     values = {"UploadBucketName": UPLOAD, "ArtifactsBucketName": ARTIFACTS, "StateMachineArn": machine}
     outputs = [{"OutputKey": key, "OutputValue": value} for key, value in values.items()]

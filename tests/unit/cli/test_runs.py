@@ -1,5 +1,4 @@
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
@@ -20,8 +19,8 @@ from tests.unit.cli.test_deployment import any_endpoint_of
 
 
 @pytest.fixture
-def finetune() -> Iterator["Command"]:
-    yield Command()
+def finetune() -> "Command":
+    return Command()
 
 
 class Command:
@@ -29,15 +28,12 @@ class Command:
 
     def __init__(self) -> None:
         self._app = typer.Typer()
-        for name, function in {
-            "submit": runs.submit,
-            "watch": runs.watch,
-            "ask": runs.ask,
-            "runs": runs.runs,
-            "endpoints": runs.endpoints,
-            "clean-up": runs.clean_up,
-        }.items():
-            self._app.command(name)(function)
+        self._app.command("submit")(runs.submit)
+        self._app.command("watch")(runs.watch)
+        self._app.command("ask")(runs.ask)
+        self._app.command("runs")(runs.runs)
+        self._app.command("endpoints")(runs.endpoints)
+        self._app.command("clean-up")(runs.clean_up)
 
     def __call__(self, *words: str, stdin: str = "") -> tuple[int, str]:
         result = CliRunner().invoke(self._app, list(words), input=stdin, env={"COLUMNS": "200"})
