@@ -200,7 +200,9 @@ class Deployment:
                     ttl_hours=_number(tags.get(TTL_TAG)),
                     idle_minutes=_number(tags.get(IDLE_TAG)),
                     instance_type=plan.endpoint.instance_type if plan else "",
-                    usd_per_hour=plan.endpoint.usd_per_hour if plan else None,
+                    usd_per_hour=plan.endpoint.usd_per_hour * plan.endpoint.instance_count
+                    if plan and plan.endpoint.usd_per_hour is not None
+                    else None,
                 )
 
     def endpoint(self, name: str) -> tuple[str, RunPlan | None]:
