@@ -1,8 +1,10 @@
 """The real CDK CLI, unchanged, against the emulated AWS."""
 
+import os
 import signal
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 from rehearsal.running import PROJECT, REGION, Emulator
 
@@ -29,15 +31,18 @@ def destroy(emulator: Emulator, context: Sequence[str] = ()) -> None:
     _cdk(emulator, "destroy", "--all", "--force", "--output", str(emulator.state / "cdk.out"), *overrides)
 
 
-def synthesise(emulator: Emulator, context: Sequence[str] = ()) -> None:
-    """`cdk synth --all` into the emulator's `cdk.out`, without a word where it succeeds."""
-    overrides = [word for setting in context for word in ("--context", setting)]
-    _cdk(emulator, "synth", "--all", "--quiet", "--output", str(emulator.state / "cdk.out"), *overrides)
+def synthesise(folder: Path) -> None:
+    """`cdk synth` of every stack into the folder; needs no AWS of any kind."""
+    _run(dict(os.environ), "synth", "--quiet", "--output", str(folder))
 
 
 def _cdk(emulator: Emulator, *arguments: str) -> None:
+    _run(emulator.environment(), *arguments)
+
+
+def _run(environment: dict[str, str], *arguments: str) -> None:
     command = ["npx", "--no-install", "cdk", *arguments, "--no-notices"]
-    process = subprocess.Popen(command, cwd=PROJECT, env=emulator.environment())  # noqa: S603 — our own words
+    process = subprocess.Popen(command, cwd=PROJECT, env=environment)  # noqa: S603 — our own words
     try:
         status = process.wait()
     except KeyboardInterrupt:

@@ -80,10 +80,15 @@ class Emulator:
     def inject(self, fault: str, match: str = "", times: int = 1, message: str = "") -> None:
         """Makes something go wrong (rehearsal/emulator/faults.py has the list)."""
         wish = {"fault": fault, "match": match, "times": times, "message": message}
-        self._control("POST", json.dumps(wish).encode())
+        self._control("POST", "faults", json.dumps(wish).encode())
 
     def clear_faults(self) -> None:
-        self._control("DELETE", b"")
+        self._control("DELETE", "faults")
+
+    def denials(self) -> list[dict[str, str]]:
+        """The calls that a role's policies refused, each once: `caller` (an ARN), `action`, `resource`."""
+        refused = json.loads(self._control("GET", "denials"))
+        return [dict(call) for call in sorted({tuple(sorted(each.items())) for each in refused})]
 
     def stop(self) -> None:
         """Ends the emulator and everything in its process group: functions, jobs, endpoints."""
@@ -95,9 +100,11 @@ class Emulator:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
-    def _control(self, method: str, body: bytes) -> None:
-        request = urllib.request.Request(f"{self.url}/_rehearsal/faults", body, method=method)  # noqa: S310
-        urllib.request.urlopen(request, timeout=10).close()  # noqa: S310 — the emulator's own address
+    def _control(self, method: str, what: str, body: bytes | None = None) -> bytes:
+        request = urllib.request.Request(f"{self.url}/_rehearsal/{what}", body, method=method)  # noqa: S310
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 — the emulator's own address
+            said: bytes = answer.read()
+        return said
 
 
 def start(state: Path, base_model: Path, *, port: int = 0, wait_scale: float = 1.0, keep: bool = False) -> Emulator:

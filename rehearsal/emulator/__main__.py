@@ -97,20 +97,29 @@ async def _serve(application: Any, port: int, parent: int | None) -> None:
 
 
 def _with_controls(application: Callable[..., Awaitable[None]], world: Any) -> Callable[..., Awaitable[None]]:
-    """Adds the rehearsal's own address: POST and DELETE /_rehearsal/faults."""
+    """Adds the rehearsal's own addresses: POST and DELETE /_rehearsal/faults, GET /_rehearsal/denials."""
+    from rehearsal.emulator.permissions import denials
+
+    def control(method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        match method, path:
+            case "GET", "/_rehearsal/denials":
+                return 200, json.dumps(denials).encode()
+            case "DELETE", "/_rehearsal/faults":
+                world.faults.clear()
+                return 204, b""
+            case "POST", "/_rehearsal/faults":
+                try:
+                    world.faults.inject(json.loads(body))
+                except (KeyError, ValueError) as error:
+                    return 400, str(error).encode()
+                return 204, b""
+        return 404, b""
 
     async def answer(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        if scope["type"] != "http" or scope["path"] != "/_rehearsal/faults":
+        if scope["type"] != "http" or not scope["path"].startswith("/_rehearsal/"):
             await application(scope, receive, send)
             return
-        status, said = 204, b""
-        if scope["method"] == "DELETE":
-            world.faults.clear()
-        else:
-            try:
-                world.faults.inject(json.loads((await receive())["body"]))
-            except (KeyError, ValueError) as error:
-                status, said = 400, str(error).encode()
+        status, said = control(scope["method"], scope["path"], (await receive())["body"])
         await send({"type": "http.response.start", "status": status, "headers": []})
         await send({"type": "http.response.body", "body": said})
 

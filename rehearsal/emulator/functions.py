@@ -14,8 +14,8 @@ _NAMED_REPORT = (
     '{"status": "error", "error": json.dumps({"errorType": type(e).__name__, "errorMessage": str(e), '
     '"stackTrace": traceback.format_tb(e.__traceback__)}), "trace": traceback.format_exc()}'
 )
-_UNNAMED = "Runtime.HandlerError"
 _DIED = "Worker process died"
+_NOT_IMPORTED = "Worker init failed: "
 _PANDAS_LAYER = ":layer:AWSSDKPandas-"
 
 
@@ -33,7 +33,7 @@ def install(faults: Faults, pandas_layer: Path) -> None:
         if message := faults.take(Fault.FUNCTION_DIES, name):
             return {"body": _exit(request_id, message), "error": True, "log": message}
         result: dict[str, Any] = execute(_with_pandas(func, pandas_layer), event, request_id)
-        if result.get("error") and result["body"].get("errorType") == _UNNAMED:
+        if result.get("error"):
             result["body"] = _named(result["body"], request_id)
         return result
 
@@ -56,12 +56,13 @@ def _with_pandas(func: dict[str, Any], folder: Path) -> dict[str, Any]:
 def _named(body: dict[str, Any], request_id: str) -> dict[str, Any]:
     """The error as Lambda reports it: the exception's own class name, which Catch and Retry compare with."""
     message = str(body["errorMessage"])
+    if message.startswith(_NOT_IMPORTED):
+        return {"errorType": "Runtime.ImportModuleError", "errorMessage": message.removeprefix(_NOT_IMPORTED)}
+    if body["errorType"] != "Runtime.HandlerError":
+        return body
     if message == _DIED:
         return _exit(request_id, "exit status 1")
-    try:
-        named: dict[str, Any] = json.loads(message)
-    except json.JSONDecodeError:
-        return body
+    named: dict[str, Any] = json.loads(message)
     return named
 
 

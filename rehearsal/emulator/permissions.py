@@ -15,11 +15,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ministack import app as ministack
-from ministack.core import lambda_runtime
+from ministack.core import iam_actions, lambda_runtime
 from ministack.services import sts
 
 _enforced = contextvars.ContextVar("enforced", default=False)
 _role_keys: set[str] = set()
+denials: list[dict[str, str]] = []
+"""Every refused call of a role: `caller`, `action` and `resource`."""
 _ACCESS_KEY = re.compile(rb"Credential=(\w+)/")
 
 
@@ -36,6 +38,15 @@ def install() -> None:
         raise RuntimeError("the emulator's AUTH switch is no longer a module-wide flag")
     ministack.AUTH = _PerRequest()
     lambda_runtime.execution_credentials = _function_credentials
+    iam_actions.access_denied_response = _recording(iam_actions.access_denied_response)
+
+
+def _recording(refuse: Callable[..., Any]) -> Callable[..., Any]:
+    def refuse_and_record(service: str, action: str, caller: str, *rest: Any, **details: Any) -> Any:
+        denials.append({"caller": caller, "action": action, "resource": str(details.get("resource_arn", ""))})
+        return refuse(service, action, caller, *rest, **details)
+
+    return refuse_and_record
 
 
 def checked(application: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:

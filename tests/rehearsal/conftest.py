@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal import running
+from rehearsal import cdk, jumpstart_cache, running
 from rehearsal.running import Emulator
+from tests.rehearsal import direct_deployment
+from tests.rehearsal.product import Product
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +30,20 @@ def _no_faults_left(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if "emulator" in request.fixturenames:
         request.getfixturevalue("emulator").clear_faults()
+
+
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stage `dev`, synthesised once."""
+    folder = tmp_path_factory.mktemp("synth") / "cdk.out"
+    cdk.synthesise(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def product(emulator: Emulator, templates: Path) -> Product:
+    jumpstart_cache.fill(emulator)
+    outputs = direct_deployment.deploy(emulator, templates)
+    return Product(
+        emulator, outputs["UploadBucketName"], outputs["ArtifactsBucketName"], outputs["StateMachineArn"]
+    )

@@ -19,7 +19,7 @@ def deploy(emulator: Emulator, cdk_out: Path) -> dict[str, str]:
     """Deploys every stack of the assembly in its order; returns all outputs by name."""
     _bootstrap(emulator)
     outputs: dict[str, str] = {}
-    for assembly in sorted(cdk_out.glob("assembly-*")):
+    for assembly in (cdk_out, *sorted(cdk_out.glob("assembly-*"))):
         for assets in sorted(assembly.glob("*.assets.json")):
             _publish(emulator, assembly, json.loads(assets.read_text())["files"].values())
         for name, template in _stacks(assembly):

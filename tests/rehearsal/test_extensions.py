@@ -62,6 +62,11 @@ def test_a_function_that_dies_fails_its_task_with_a_runtime_error(emulator: Emul
     assert invoke(emulator, exiting)["errorType"] == "Runtime.ExitError"
 
 
+def test_a_function_whose_module_does_not_import_says_so(emulator: Emulator) -> None:
+    report = invoke(emulator, any_function(emulator, "import nowhere\ndef handler(event, context):\n    pass\n"))
+    assert report == {"errorType": "Runtime.ImportModuleError", "errorMessage": "No module named 'nowhere'"}
+
+
 def test_a_function_imports_what_the_layer_holds_and_not_the_checkout(emulator: Emulator) -> None:
     source = """
 import importlib.util
@@ -105,6 +110,8 @@ def handler(event, context):
     keys = [item["Key"] for item in emulator.client("s3").list_objects_v2(Bucket=bucket)["Contents"]]
     assert keys == ["allowed/x"]
     assert "AccessDenied" in report["errorMessage"]
+    refused = {(call["action"], call["resource"]) for call in emulator.denials()}
+    assert ("s3:PutObject", f"arn:aws:s3:::{bucket}/forbidden/x") in refused
 
 
 def test_a_map_s_steps_are_in_the_history(emulator: Emulator) -> None:

@@ -1,0 +1,110 @@
+"""The deployed product as its users meet it: uploads by a plain boto3 client, then status.json and the execution."""
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from finetuning.runs.identity import Upload
+from finetuning.runs.layout import RunLayout
+from rehearsal.running import Emulator
+from tests.rehearsal.stacks import any_name
+
+SETTINGS: dict[str, Any] = {
+    "model": "meta-textgeneration-llama-3-1-8b-instruct",
+    "accept_eula": True,
+    "task": "chat",
+    "hyperparameters": {
+        "epoch": 2, "learning_rate": 0.003, "lora_r": 4, "per_device_train_batch_size": 4, "max_input_length": 128,
+    },
+    "validation_fraction": 0.25,
+    "endpoint": {"deploy": False},
+    "evaluation": {"prompts": 2, "compare_with_base": False},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Product:
+    """The stacks' outputs, and the emulator they are deployed to."""
+
+    emulator: Emulator
+    uploads: str
+    artifacts: str
+    state_machine: str
+
+    def put(self, key: str, body: bytes) -> Upload:
+        version = self.emulator.client("s3").put_object(Bucket=self.uploads, Key=key, Body=body)["VersionId"]
+        return Upload(self.uploads, key, version)
+
+    def submit(self, data: bytes, **changes: Any) -> str:
+        """Uploads a folder of chats with a run.json, SETTINGS with the changes; returns the run's id."""
+        name = any_name("run")
+        self.put(f"runs/{name}/chats.jsonl", data)
+        return self.put(f"runs/{name}/run.json", json.dumps(SETTINGS | changes).encode()).run_id
+
+    def status(self, run_id: str) -> dict[str, Any]:
+        """status.json as it is now; empty before there is one."""
+        s3 = self.emulator.client("s3")
+        try:
+            answer = s3.get_object(Bucket=self.artifacts, Key=RunLayout(run_id).status)
+        except s3.exceptions.NoSuchKey:
+            return {}
+        status: dict[str, Any] = json.loads(answer["Body"].read())
+        return status
+
+    def ended(self, run_id: str, seconds: float = 120) -> dict[str, Any]:
+        """status.json once the run has ended."""
+        return self.until(run_id, lambda status: status.get("state", "running") != "running", seconds)
+
+    def until(self, run_id: str, reached: Any, seconds: float = 60) -> dict[str, Any]:
+        """status.json once `reached(status)`."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            status = self.status(run_id)
+            if reached(status):
+                return status
+            time.sleep(0.1)
+        raise AssertionError(f"{run_id} did not get there: {json.dumps(status, indent=1)[-3000:]}")
+
+    def executions_of(self, run_id: str) -> list[dict[str, Any]]:
+        """The executions whose input is the upload of the run, with their status."""
+        states = self.emulator.client("stepfunctions")
+        listed = states.list_executions(stateMachineArn=self.state_machine)["executions"]
+        described = [states.describe_execution(executionArn=execution["executionArn"]) for execution in listed]
+        return [
+            execution
+            for execution in described
+            if Upload(**json.loads(execution["input"])).run_id == run_id and "input" in execution
+        ]
+
+    def states_of(self, run_id: str) -> list[str]:
+        """The states that the run's execution entered, in their order."""
+        (execution,) = self.executions_of(run_id)
+        pages = self.emulator.client("stepfunctions").get_paginator("get_execution_history")
+        return [
+            event["stateEnteredEventDetails"]["name"]
+            for page in pages.paginate(executionArn=execution["executionArn"])
+            for event in page["events"]
+            if "stateEnteredEventDetails" in event
+        ]
+
+    def jobs_of(self, run_id: str) -> dict[str, str]:
+        """The training jobs of a run and their status."""
+        jobs = self.emulator.client("sagemaker").list_training_jobs(NameContains=run_id)["TrainingJobSummaries"]
+        return {job["TrainingJobName"]: job["TrainingJobStatus"] for job in jobs}
+
+
+def any_chats(count: int = 12) -> list[bytes]:
+    """Lines of short chats, all answered in one style."""
+    return [
+        json.dumps(
+            {
+                "messages": [
+                    {"role": "user", "content": f"What is {number} and {number}?"},
+                    {"role": "assistant", "content": f"Aye, that be {2 * number}, matey."},
+                ]
+            }
+        ).encode()
+        + b"\n"
+        for number in range(count)
+    ]
