@@ -1,0 +1,67 @@
+"""The state machine's picture in docs/architecture.md: `python -m infra.state_machine.diagram` writes it anew."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+DEFINITION = Path(__file__).with_name("fine_tuning.asl.json")
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "architecture.md"
+BEGIN, END = "<!-- states: generated -->", "<!-- states: end -->"
+
+State = dict[str, Any]
+
+
+def mermaid(definition: dict[str, Any]) -> str:
+    """The definition as a Mermaid flowchart. Every step's way to ReportFailure is left out but for one dotted arrow."""
+    states: dict[str, State] = definition["States"]
+    lines = ["```mermaid", "flowchart TD"]
+    lines += [f"  {_shape(name, state)}" for name, state in states.items()]
+    lines += [f"  {name} -->{f'|{label}|' if label else ''} {to}" for name, label, to in _ways(states)]
+    lines += ["  anyStep([any step that fails]) -.-> ReportFailure", "```"]
+    return "\n".join(lines)
+
+
+def _shape(name: str, state: State) -> str:
+    match state["Type"]:
+        case "Choice":
+            return f"{name}{{{name}}}"
+        case "Succeed" | "Fail":
+            return f"{name}([{name}])"
+        case "Wait":
+            return f"{name}[/{name}/]"
+        case "Map":
+            inner = ", ".join(state["ItemProcessor"]["States"])
+            return f"{name}[[{name}: {inner} for each shard]]"
+    return f"{name}[{name}]"
+
+
+def _ways(states: dict[str, State]) -> Iterator[tuple[str, str, str]]:
+    """(from, label, to) in the definition's order."""
+    for name, state in states.items():
+        for rule in state.get("Choices", ()):
+            yield name, _condition(rule["Condition"]), rule["Next"]
+        if "Default" in state:
+            yield name, "else", state["Default"]
+        if "Next" in state:
+            yield name, "", state["Next"]
+        for catch in state.get("Catch", ()):
+            if catch["Next"] not in ("ReportFailure", state.get("Next")):
+                yield name, "fails", catch["Next"]
+
+
+def _condition(jsonata: str) -> str:
+    """`{% $states.input.outcome = 'completed' and $deploy %}` → `completed, deploy`."""
+    words = re.sub(r"\$states\.input\.(outcome = )?|[{}%$']", "", jsonata).strip()
+    return words.replace(" and ", ", ")
+
+
+def with_diagram(document: str) -> str:
+    """The document with the picture of the definition as it is now between its marks."""
+    before, rest = document.split(BEGIN)
+    return f"{before}{BEGIN}\n{mermaid(json.loads(DEFINITION.read_text()))}\n{END}{rest.split(END)[1]}"
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(with_diagram(DOCUMENT.read_text()))

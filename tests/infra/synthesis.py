@@ -1,0 +1,57 @@
+"""Synthesising a stage for tests: the app's own context, without installing the layer."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aws_cdk import App, Stack
+from aws_cdk.assertions import Template
+
+from infra.config import StageConfig
+from infra.stage import FineTuningStage
+
+ROOT = Path(__file__).resolve().parents[2]
+STACKS = ("storage", "network", "workflow", "monitoring")
+
+
+def context_of(stage: str) -> dict[str, Any]:
+    context: dict[str, Any] = json.loads((ROOT / "cdk.json").read_text())["context"]
+    return {**context, "stage": stage, "aws:cdk:bundling-stacks": []}
+
+
+@dataclass(frozen=True)
+class Synthesised:
+    """A stage, its assembly's folder, and its templates by the stack's short name."""
+
+    stage: FineTuningStage
+    folder: Path
+    templates: dict[str, Template]
+
+    def resources(self, type: str) -> dict[str, dict[str, Any]]:
+        """Resources of a type in all stacks, by logical id."""
+        return {
+            id: dict(resource)
+            for template in self.templates.values()
+            for id, resource in template.find_resources(type).items()
+        }
+
+    def policy(self, function: str) -> list[dict[str, Any]]:
+        """The statements of a function's policy."""
+        policies = self.templates["workflow"].find_resources("AWS::IAM::ManagedPolicy")
+        (policy,) = [p for id, p in policies.items() if id.startswith(f"Functions{function}Permissions")]
+        statements: list[dict[str, Any]] = policy["Properties"]["PolicyDocument"]["Statement"]
+        return statements
+
+
+def synthesise(stage: str, folder: Path) -> Synthesised:
+    app = App(context=context_of(stage), outdir=str(folder))
+    built = FineTuningStage(app, config=StageConfig.from_context(context_of(stage)))
+    templates = {name: Template.from_stack(_stack(built, name)) for name in STACKS}
+    return Synthesised(built, folder, templates)
+
+
+def _stack(stage: FineTuningStage, name: str) -> Stack:
+    stack = getattr(stage, name)
+    assert isinstance(stack, Stack)
+    return stack

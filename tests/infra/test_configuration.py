@@ -1,0 +1,75 @@
+import pytest
+
+from finetuning.settings import Settings
+from infra.config import STAGES, ConfigurationError, StageConfig
+from infra.constructs.settings_environment import settings_environment
+
+DEPLOYED = {
+    "upload_bucket": "uploads",
+    "artifacts_bucket": "artifacts",
+    "kms_key_arn": "arn:aws:kms:eu-west-1:123456789012:key/k",
+    "execution_role_arn": "arn:aws:iam::123456789012:role/r",
+    "subnet_ids": ["subnet-1", "subnet-2"],
+    "security_group_ids": ["sg-1"],
+    "topic_arn": "arn:aws:sns:eu-west-1:123456789012:t",
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_is_complete(stage: str) -> None:
+    assert StageConfig.of(stage, {}).prefix == f"finetune-{stage}"
+
+
+def test_an_unknown_stage_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ConfigurationError, match=r"no stage 'staging'; use one of dev, prod"):
+        StageConfig.of("staging", {})
+
+
+def test_no_stage_at_all_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="stage"):
+        StageConfig.from_context({"@aws-cdk/some:flag": True})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("max_runtime_hours", 101),
+        ("max_cost_usd", "cheap"),
+        ("endpoint_idle_minutes", 5),
+        ("log_retention_days", 7),
+        ("gated_weights", "both"),
+        ("vpc_cidr", "10.0.0.0/8"),
+        ("notification_email", "nobody"),
+        ("max_runtime", 3),
+    ],
+)
+def test_a_wrong_override_is_refused_by_its_name(field: str, value: object) -> None:
+    with pytest.raises(ConfigurationError, match=field):
+        StageConfig.from_context({"stage": "dev", field: value})
+
+
+def test_the_command_lines_overrides_are_text_and_understood() -> None:
+    config = StageConfig.from_context(
+        {"stage": "dev", "max_cost_usd": "50", "accept_eula": "true", "training_instance_types": "ml.g5.*,ml.p5.*"}
+    )
+    assert (config.max_cost_usd, config.accept_eula) == (50, True)
+    assert config.training_instance_types == ("ml.g5.*", "ml.p5.*")
+
+
+def test_the_environment_is_read_back_as_the_settings() -> None:
+    config = StageConfig.of("dev", {"max_cost_usd": 12.5, "accept_eula": True})
+    environment = settings_environment(config, DEPLOYED)
+    settings = Settings.from_environment({**environment, "AWS_REGION": "eu-west-1"})
+    assert settings.subnet_ids == ("subnet-1", "subnet-2")
+    assert (settings.prefix, settings.max_cost_usd, settings.accept_eula) == ("finetune-dev", 12.5, True)
+    assert settings.endpoint_ttl_hours == config.endpoint_ttl_hours
+
+
+def test_a_setting_that_is_not_known_is_left_out_rather_than_written_as_none() -> None:
+    assert "MAX_COST_USD" not in settings_environment(StageConfig.of("dev", {}), DEPLOYED)
+
+
+def test_a_setting_the_infrastructure_forgets_fails_by_its_name() -> None:
+    forgetful = {name: value for name, value in DEPLOYED.items() if name != "topic_arn"}
+    with pytest.raises(KeyError, match="topic_arn"):
+        settings_environment(StageConfig.of("dev", {}), forgetful)

@@ -1,0 +1,67 @@
+from aws_cdk.assertions import Match
+
+from tests.infra.synthesis import Synthesised
+
+STATEFUL_IDS = {"AccessLogs8B620ECA", "Artifacts82DD59A1", "Key961B73FD", "Uploads4F6EB0FD"}
+"""An id that changes makes CloudFormation replace the resource: with it, the team's data."""
+
+
+def test_what_holds_data_keeps_its_logical_ids(stage: Synthesised) -> None:
+    assert {*stage.resources("AWS::S3::Bucket"), *stage.resources("AWS::KMS::Key")} == STATEFUL_IDS
+
+
+def test_nothing_that_holds_data_has_a_physical_name(stage: Synthesised) -> None:
+    for bucket in stage.resources("AWS::S3::Bucket").values():
+        assert "BucketName" not in bucket["Properties"]
+
+
+def test_only_uploads_send_events(stage: Synthesised) -> None:
+    senders = [
+        id for id, b in stage.resources("AWS::S3::Bucket").items() if "NotificationConfiguration" in b["Properties"]
+    ]
+    assert senders == ["Uploads4F6EB0FD"]
+
+
+def test_data_buckets_use_the_stages_key_and_log_their_accesses(stage: Synthesised) -> None:
+    template = stage.templates["storage"]
+    template.resource_properties_count_is(
+        "AWS::S3::Bucket",
+        {
+            "BucketEncryption": {
+                "ServerSideEncryptionConfiguration": [
+                    Match.object_like(
+                        {
+                            "ServerSideEncryptionByDefault": {
+                                "SSEAlgorithm": "aws:kms",
+                                "KMSMasterKeyID": {"Fn::GetAtt": ["Key961B73FD", "Arn"]},
+                            }
+                        }
+                    )
+                ]
+            },
+            "LoggingConfiguration": {"DestinationBucketName": {"Ref": "AccessLogs8B620ECA"}},
+        },
+        2,
+    )
+
+
+def test_dev_goes_with_its_stacks(dev: Synthesised) -> None:
+    for type in ("AWS::S3::Bucket", "AWS::KMS::Key", "AWS::Logs::LogGroup"):
+        assert {resource["DeletionPolicy"] for resource in dev.resources(type).values()} == {"Delete"}
+
+
+def test_prod_keeps_its_data(prod: Synthesised) -> None:
+    for type in ("AWS::S3::Bucket", "AWS::KMS::Key", "AWS::Logs::LogGroup"):
+        assert {resource["DeletionPolicy"] for resource in prod.resources(type).values()} == {"Retain"}
+
+
+def test_only_prod_is_protected_from_being_destroyed(dev: Synthesised, prod: Synthesised) -> None:
+    def protected(stage: Synthesised) -> list[bool]:
+        built = stage.stage
+        return [
+            bool(stack.termination_protection)
+            for stack in (built.storage, built.network, built.workflow, built.monitoring)
+        ]
+
+    assert protected(dev) == [False] * 4
+    assert protected(prod) == [True] * 4

@@ -1,0 +1,177 @@
+import json
+from typing import Any
+
+import pytest
+
+from finetuning.settings import Settings
+from tests.infra.synthesis import Synthesised
+
+DATA_FUNCTIONS = {"ReframeParquet", "PlanShards", "PrepareShard", "FinishDataset"}
+
+
+def functions(stage: Synthesised) -> dict[str, dict[str, Any]]:
+    """Properties by handler."""
+    return {f["Properties"]["Handler"]: f["Properties"] for f in stage.resources("AWS::Lambda::Function").values()}
+
+
+def name_of(handler: str) -> str:
+    return handler.split(".")[2].title().replace("_", "")
+
+
+def statements_allowing(stage: Synthesised, action: str) -> dict[str, dict[str, Any]]:
+    """The statement that allows the action, by the logical id of its policy."""
+    return {
+        id: statement
+        for id, policy in stage.resources("AWS::IAM::ManagedPolicy").items()
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        if action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+    }
+
+
+def test_every_function_is_told_every_setting(stage: Synthesised) -> None:
+    optional = {name.upper() for name, field in Settings.model_fields.items() if not field.is_required()}
+    expected = {name.upper() for name in Settings.model_fields} - {"AWS_REGION"}
+    for properties in functions(stage).values():
+        told = set(properties["Environment"]["Variables"])
+        assert expected - optional <= told <= expected
+
+
+def test_functions_share_one_asset(stage: Synthesised) -> None:
+    assert len({json.dumps(properties["Code"]) for properties in functions(stage).values()}) == 1
+
+
+def test_the_asset_holds_the_package_and_nothing_else(stage: Synthesised) -> None:
+    (asset,) = [path for path in stage.folder.glob("asset.*") if (path / "finetuning").is_dir()]
+    assert [path.name for path in asset.iterdir()] == ["finetuning"]
+    assert not list(asset.rglob("__pycache__"))
+
+
+def test_in_dev_only_functions_that_touch_data_run_in_the_network(dev: Synthesised) -> None:
+    inside = {name_of(handler) for handler, properties in functions(dev).items() if "VpcConfig" in properties}
+    assert inside == DATA_FUNCTIONS
+
+
+def test_in_prod_every_function_runs_in_the_network(prod: Synthesised) -> None:
+    assert all("VpcConfig" in properties for properties in functions(prod).values())
+
+
+@pytest.mark.parametrize("name", sorted(DATA_FUNCTIONS))
+def test_functions_that_touch_data_call_nothing_but_s3(stage: Synthesised, name: str) -> None:
+    """In dev there is no way to anything else; logs, traces and interfaces are Lambda's own doing."""
+    services = {
+        action.split(":")[0]
+        for statement in stage.policy(name)
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+    }
+    assert services <= {"s3", "kms", "logs", "xray", "ec2"}
+
+
+def test_only_the_parquet_function_carries_pandas(stage: Synthesised) -> None:
+    carriers = [h for h, properties in functions(stage).items() if "AWSSDKPandas" in json.dumps(properties["Layers"])]
+    assert carriers == ["finetuning.handlers.reframe_parquet.handler"]
+
+
+def test_training_jobs_are_held_to_network_key_types_and_time(stage: Synthesised) -> None:
+    (statement,) = statements_allowing(stage, "sagemaker:CreateTrainingJob").values()
+    condition = statement["Condition"]
+    assert condition["Null"] == dict.fromkeys(
+        ("sagemaker:VpcSubnets", "sagemaker:VpcSecurityGroupIds", "sagemaker:InstanceTypes"), "false"
+    )
+    assert condition["NumericLessThanEquals"] == {"sagemaker:MaxRuntimeInSeconds": 24 * 3600}
+    assert condition["Bool"]["sagemaker:NetworkIsolation"] == "true"
+    assert "sagemaker:OutputKmsKeyArn" in condition["ArnEquals"]
+
+
+@pytest.mark.parametrize("action", ["CreateTrainingJob", "CreateModel", "CreateEndpoint", "DeleteEndpoint"])
+def test_what_is_made_and_deleted_in_sagemaker_bears_the_stages_prefix(stage: Synthesised, action: str) -> None:
+    for statement in statements_allowing(stage, f"sagemaker:{action}").values():
+        resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+        for resource in resources:
+            assert f"/finetune-{stage.stage.node.id.split('-')[1]}-*" in json.dumps(resource)
+
+
+def test_only_two_functions_may_pass_the_execution_role(stage: Synthesised) -> None:
+    allowed = statements_allowing(stage, "iam:PassRole")
+    assert {id.removeprefix("Functions").split("Permissions")[0] for id in allowed} == {
+        "StartTraining",
+        "DeployEndpoint",
+    }
+    for statement in allowed.values():
+        assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
+
+
+def test_jobs_write_training_output_and_nothing_else(stage: Synthesised) -> None:
+    policies = stage.templates["workflow"].find_resources("AWS::IAM::ManagedPolicy")
+    (policy,) = [p for id, p in policies.items() if id.startswith("ExecutionRolePermissions")]
+    written = [
+        statement["Resource"]
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        if "s3:PutObject" in statement["Action"]
+    ]
+    assert [json.dumps(resource).endswith('/runs/*/training/*"]]}') for resource in written] == [True]
+
+
+def test_uploads_start_runs_and_what_runs_write_does_not(stage: Synthesised) -> None:
+    (pattern,) = [
+        rule["Properties"]["EventPattern"]
+        for rule in stage.resources("AWS::Events::Rule").values()
+        if rule["Properties"]["EventPattern"]["source"] == ["aws.s3"]
+    ]
+    assert "Uploads" in json.dumps(pattern["detail"]["bucket"]["name"])
+    assert pattern["detail"]["object"]["key"] == [{"wildcard": "inbox/*.*"}, {"wildcard": "runs/*/run.json"}]
+
+
+def test_an_execution_that_ends_early_is_cleaned_up_after(stage: Synthesised) -> None:
+    (rule,) = [
+        rule["Properties"]
+        for rule in stage.resources("AWS::Events::Rule").values()
+        if rule["Properties"]["EventPattern"]["source"] == ["aws.states"]
+    ]
+    assert rule["EventPattern"]["detail"]["status"] == ["ABORTED", "FAILED", "TIMED_OUT"]
+    assert "CleanUpRun" in json.dumps(rule["Targets"])
+
+
+def test_every_event_that_is_not_delivered_is_kept(stage: Synthesised) -> None:
+    targets = [t for rule in stage.resources("AWS::Events::Rule").values() for t in rule["Properties"]["Targets"]]
+    (schedule,) = stage.resources("AWS::Scheduler::Schedule").values()
+    assert all("DeadLetterConfig" in target for target in [*targets, schedule["Properties"]["Target"]])
+
+
+def test_endpoints_are_swept_every_quarter_of_an_hour(stage: Synthesised) -> None:
+    stage.templates["workflow"].has_resource_properties(
+        "AWS::Scheduler::Schedule", {"ScheduleExpression": "rate(15 minutes)", "State": "ENABLED"}
+    )
+
+
+def test_runs_are_removed_before_anything_they_need_and_after_the_trigger(stage: Synthesised) -> None:
+    ((removal, resource),) = stage.resources("Custom::RunRemoval").items()
+    assert "RemoveRuns" in json.dumps(resource["Properties"]["ServiceToken"])
+    rules = stage.resources("AWS::Events::Rule")
+    (trigger,) = [rule for id, rule in rules.items() if id.startswith("Trigger")]
+    assert removal in trigger["DependsOn"]
+
+
+def test_only_dev_is_emptied_when_it_is_destroyed(dev: Synthesised, prod: Synthesised) -> None:
+    def emptied(stage: Synthesised) -> int:
+        (removal,) = stage.resources("Custom::RunRemoval").values()
+        return len(removal["Properties"]["EmptyBuckets"])
+
+    assert (emptied(dev), emptied(prod)) == (3, 0)
+    assert not list(statements_allowing(prod, "s3:DeleteObjectVersion"))
+
+
+def test_users_find_what_they_need_in_the_outputs(stage: Synthesised) -> None:
+    outputs = {
+        name
+        for stack in ("workflow", "monitoring")
+        for name in stage.templates[stack].to_json()["Outputs"]
+        if not name.startswith("Exports")
+    }
+    assert outputs == {
+        "UploadBucketName",
+        "ArtifactsBucketName",
+        "StateMachineArn",
+        "TopicArn",
+        "DashboardName",
+        "DashboardUrl",
+    }
