@@ -3,6 +3,17 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from finetuning.datasets.conversion import Task
+from finetuning.datasets.report import (
+    Bucket,
+    DatasetReport,
+    FileReport,
+    LineError,
+    LongRow,
+    Refusal,
+    Rows,
+    Statistics,
+)
 from finetuning.evaluation.report import Answer, EvaluationReport, Row, Scores, SmokeCheck, Summary
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import Check, Cost, Event, Metric, RunState, RunStatus
@@ -148,3 +159,61 @@ def any_plan(**changes: Any) -> RunPlan:
             **changes,
         }
     )
+
+
+def any_dataset(**changes: Any) -> DatasetReport:
+    """The report of a file of 50 lines with four bad ones."""
+    errors = [
+        LineError(
+            file="chat.jsonl",
+            line=line,
+            path="messages[1].role",
+            code=code,
+            message="two turns of user in a row" if code == "ROLE_ORDER" else "the line ends inside a string",
+            fix="Let user and assistant alternate." if code == "ROLE_ORDER" else "Export it again.",
+            snippet='{"messages": [{"role": "user", "content": "Ahoy"',
+        )
+        for line, code in ((7, "ROLE_ORDER"), (12, "JSON_TRUNCATED"), (19, "ROLE_ORDER"), (31, "ROLE_ORDER"))
+    ]
+    return DatasetReport(
+        files=[
+            FileReport(
+                path="chat.jsonl",
+                format="jsonl",
+                compressed=False,
+                shape="OpenAI messages",
+                why="every one of the first 50 rows has a list `messages` of objects with role and content",
+                lines=50,
+                size=9000,
+            )
+        ],
+        task=Task.CHAT,
+        task_reason="The rows are conversations.",
+        rows=Rows(lines=50, kept=40, train=38, validation=2, duplicates=5, errors=4, blank=1),
+        errors=errors,
+        error_counts={"JSON_TRUNCATED": 1, "ROLE_ORDER": 3},
+        ignored_columns={"id": 40},
+        repaired=2,
+        statistics=Statistics(
+            turns=95,
+            characters=12_000,
+            tokens=3_000,
+            train_tokens=2_850,
+            validation_tokens=150,
+            longest=[LongRow(file="chat.jsonl", line=3, tokens=2_100)],
+            histogram=[
+                Bucket(at_least=1 << n, below=2 << n, rows=rows)
+                for n, rows in enumerate((1, 0, 3, 9, 14, 8, 3, 1, 1), start=3)
+            ],
+            scripts={"Latin": 39, "Arabic": 1},
+            max_input_length=1024,
+            truncated=1,
+        ),
+        samples=["<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nAhoy?<|eot_id|>"],
+        max_error_fraction=0.1,
+        validation_fraction=0.05,
+    ).model_copy(update=changes)
+
+
+def any_refusal() -> Refusal:
+    return Refusal(code="TOO_MANY_ERRORS", message="4 of 50 lines are errors: 8 % of them.", fix="Mend those lines.")

@@ -7,7 +7,7 @@ import pytest
 
 from finetuning.report.page import render
 from tests.browser.chromium import PROGRAM, Tab, chromium
-from tests.runs import any_evaluation, any_plan, any_status
+from tests.runs import any_dataset, any_evaluation, any_plan, any_status
 from tests.unit.report.test_page import hostile_page
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium on this machine")
@@ -52,7 +52,7 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
 @pytest.fixture
 def report(tmp_path: Path) -> Path:
     page = tmp_path / "report.html"
-    page.write_text(render(any_status(), any_plan(), evaluation=any_evaluation()), encoding="utf-8")
+    page.write_text(render(any_status(), any_plan(), any_evaluation(), any_dataset()), encoding="utf-8")
     return page
 
 

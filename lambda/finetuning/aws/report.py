@@ -1,4 +1,4 @@
-"""report.html, from whatever documents a run has got so far."""
+"""The run's report page, written from the documents that the run has left so far."""
 
 from typing import TypeVar
 
@@ -16,17 +16,17 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def write_report(store: RunStore, run_id: str) -> None:
-    """Renders the page; a run that failed early has fewer sections."""
-
-    def document(key: str, model: type[M]) -> M | None:
-        body = store.read(key)
-        return None if body is None else model.model_validate_json(body)
-
+    """Writes report.html; what a failed run never came to make is left out of it."""
     layout = RunLayout(run_id)
     page = render(
         read_status(store, run_id),
-        document(layout.plan, RunPlan),
-        document(layout.dataset_report, DatasetReport),
-        document(layout.evaluation, EvaluationReport),
+        plan=_document(store, layout.plan, RunPlan),
+        evaluation=_document(store, layout.evaluation, EvaluationReport),
+        dataset=_document(store, layout.dataset_report, DatasetReport),
     )
-    store.write(layout.report_page, page.encode(), "text/html; charset=utf-8")
+    store.write(layout.report_page, page.encode(), content_type="text/html; charset=utf-8")
+
+
+def _document(store: RunStore, key: str, model: type[M]) -> M | None:
+    body = store.read(key)
+    return None if body is None else model.model_validate_json(body)

@@ -14,6 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from finetuning.datasets.report import Bucket, DatasetReport, LineError
 from finetuning.evaluation.loss_curve import loss_curve
 from finetuning.evaluation.report import EvaluationReport
 from finetuning.report import charts
@@ -30,6 +31,7 @@ def render(
     status: RunStatus,
     plan: RunPlan | None = None,
     evaluation: EvaluationReport | None = None,
+    dataset: DatasetReport | None = None,
 ) -> str:
     """The page, with a section for each document the run has got so far."""
     style = (HERE / "page.css").read_text(encoding="utf-8")
@@ -45,6 +47,11 @@ def render(
             facts=list(_facts(status, plan)),
             error=status.error,
             plan=plan,
+            dataset=dataset,
+            faults=_by_reason(dataset) if dataset else [],
+            lengths=charts.bar_chart([(_range(each), each.rows) for each in dataset.statistics.histogram])
+            if dataset
+            else None,
             evaluation=evaluation,
             has_base=evaluation is not None and any(row.base for row in evaluation.rows),
             losses=charts.line_chart(loss_curve(status.metrics)),
@@ -85,6 +92,19 @@ def _facts(status: RunStatus, plan: RunPlan | None) -> Iterator[tuple[str, str]]
         yield "Training, billed", _usd(status.cost.actual_usd)
 
 
+def _by_reason(dataset: DatasetReport) -> list[tuple[str, int, list[LineError]]]:
+    """(code, how many there are, those that are listed), the commonest first."""
+    counts = sorted(dataset.error_counts.items(), key=lambda item: (-item[1], item[0]))
+    return [(code, count, [each for each in dataset.errors if each.code == code]) for code, count in counts]
+
+
+def _range(bucket: Bucket) -> str:
+    """`64–127`, and from a thousand on `1k–2k`: what a bar's width has room for."""
+    if bucket.at_least >= 1 << 10:
+        return f"{bucket.at_least >> 10}k–{bucket.below >> 10}k"
+    return f"{bucket.at_least}–{bucket.below - 1}"
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -94,7 +114,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(visible=_visible, usd=_usd, duration=_duration, clock=_clock)
+    environment.filters.update(visible=_visible, usd=_usd, duration=_duration, clock=_clock, count=_count)
     environment.globals.update(
         width=charts.WIDTH,
         height=charts.HEIGHT,
@@ -105,6 +125,10 @@ def _environment() -> Environment:
 
 def _visible(text: Any) -> str:
     return visible(shortened(str(text), MAX_SHOWN))
+
+
+def _count(number: int) -> str:
+    return f"{number:,}"
 
 
 def _usd(amount: float | None) -> str:

@@ -5,9 +5,10 @@ from html.parser import HTMLParser
 
 import pytest
 
+from finetuning.datasets.report import FileReport, LineError, Refusal
 from finetuning.report.page import render
 from finetuning.runs.status import Check, Event, RunState
-from tests.runs import START, any_evaluation, any_failed_status, any_plan, any_status
+from tests.runs import START, any_dataset, any_evaluation, any_failed_status, any_plan, any_refusal, any_status
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"' onload=alert(1) {{ 7*7 }} \x1b[2J\u202egnp\x00"
 
@@ -43,7 +44,19 @@ def hostile_page() -> str:
     answer = row.tuned.model_copy(update={"text": HOSTILE})
     hostile_row = row.model_copy(update={"prompt": HOSTILE, "reference": HOSTILE, "tuned": answer, "base": answer})
     evaluation = evaluation.model_copy(update={"rows": [hostile_row], "notes": [HOSTILE]})
-    return render(status, any_plan(task=None), evaluation=evaluation)
+    dataset = any_dataset(
+        files=[FileReport(path=HOSTILE, format=None, compressed=False, shape=HOSTILE, why=HOSTILE)],
+        task_reason=HOSTILE,
+        errors=[
+            LineError(file=HOSTILE, line=1, path=HOSTILE, code=HOSTILE, message=HOSTILE, fix=HOSTILE, snippet=HOSTILE)
+        ],
+        error_counts={HOSTILE: 1},
+        ignored_columns={HOSTILE: 1},
+        notes=[HOSTILE],
+        samples=[HOSTILE],
+        refusal=Refusal(code=HOSTILE, message=HOSTILE, fix=HOSTILE),
+    )
+    return render(status, any_plan(task=None), evaluation, dataset)
 
 
 def test_whatever_data_and_models_say_stays_text() -> None:
@@ -67,7 +80,7 @@ def test_only_https_links_are_links() -> None:
 
 
 def test_the_page_fetches_nothing_and_its_policy_lets_nothing_be_fetched() -> None:
-    html = render(any_status(), any_plan(), evaluation=any_evaluation())
+    html = render(any_status(), any_plan(), any_evaluation(), any_dataset())
     page = Page(html)
     assert not [name for name, _ in page.attributes if name in ("src", "srcset", "style", "action")]
     assert "@import" not in html
@@ -79,7 +92,7 @@ def test_the_page_fetches_nothing_and_its_policy_lets_nothing_be_fetched() -> No
 
 
 def test_a_success_says_where_the_model_answers_what_it_cost_and_what_it_said() -> None:
-    text = Page(render(any_status(), any_plan(), evaluation=any_evaluation())).text
+    text = Page(render(any_status(), any_plan(), any_evaluation())).text
     for expected in (
         "The tuned model answers at finetune-dev-pirate-0a1b2c3d",
         "38.75 USD",
@@ -112,13 +125,40 @@ def test_every_finding_of_the_preflight_is_listed_with_its_fix() -> None:
         assert f"field.{n}" in text
 
 
+def test_every_line_of_the_data_is_accounted_for() -> None:
+    text = Page(render(any_status(), dataset=any_dataset())).text
+    assert "50 lines = 40 kept + 5 duplicates + 4 errors + 1 blank" in text
+    assert "38 rows to train on, 2 held out" in text
+
+
+def test_errors_stand_under_their_reason_the_commonest_first_with_place_snippet_and_fix() -> None:
+    text = Page(render(any_failed_status(), dataset=any_dataset(refusal=any_refusal()))).text
+    assert text.index("ROLE_ORDER: 3 lines") < text.index("JSON_TRUNCATED: 1 line")
+    for expected in (
+        "chat.jsonl, line 31",
+        "messages[1].role",
+        '{"role": "user", "content": "Ahoy"',
+        "Let user and assistant alternate.",
+        "4 of 50 lines are errors",
+    ):
+        assert expected in text
+
+
+def test_lengths_truncation_and_samples_are_shown() -> None:
+    html = render(any_status(), dataset=any_dataset())
+    assert "128–255: 14. 256–511: 8." in html
+    text = Page(html).text
+    assert "1 row: the end is cut off in training" in text
+    assert "<|start_header_id|>user<|end_header_id|>" in text
+
+
 @pytest.mark.parametrize("state", list(RunState))
 def test_every_state_has_a_headline(state: RunState) -> None:
     assert "<h1>The " in render(any_status(state=state))
 
 
 def test_every_table_names_its_columns_and_every_chart_says_what_it_shows() -> None:
-    html = render(any_status(), any_plan(), evaluation=any_evaluation())
+    html = render(any_status(), any_plan(), any_evaluation(), any_dataset())
     assert html.count("<table") == html.count("<thead>")
     assert 'role="img" aria-label="training loss 4.05 → 0.73.' in html
     assert '<html lang="en">' in html
