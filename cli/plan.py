@@ -22,23 +22,16 @@ from finetuning.aws.jumpstart_bucket import JumpStartBucket
 from finetuning.aws.preflight import price_list
 from finetuning.aws.quotas import Quotas
 from finetuning.aws.upload_bucket import RUN_FILE, TEMPLATE_FILE, is_data
+from finetuning.datasets.detection import HEAD_BYTES, Detection, detect
 from finetuning.errors import FineTuningError
 from finetuning.jumpstart.assumptions import fallback_price
 from finetuning.jumpstart.catalogue import CATALOGUE, ModelSupport
 from finetuning.jumpstart.requests import Request, Target
 from finetuning.jumpstart.spec import ModelSpec
+from finetuning.runs.checklist import Checklist
 from finetuning.runs.identity import Upload
-from finetuning.runs.plan import (
-    Checklist,
-    DataFile,
-    LookUp,
-    RunPlan,
-    StageDefaults,
-    Submission,
-    look_up_prices,
-    make_plan,
-    settle_model,
-)
+from finetuning.runs.plan import DataFile, RunPlan
+from finetuning.runs.planning import LookUp, StageDefaults, Submission, look_up_prices, make_plan, settle_model
 from finetuning.runs.request import RunRequest, read_request
 from finetuning.runs.requests import OPERATIONS, check_requests, run_requests
 
@@ -195,17 +188,23 @@ def _submission(run_json: Path, request: RunRequest) -> Submission:
     prefix = f"runs/{folder.name}/"
     beside = sorted(path for path in folder.iterdir() if path.is_file()) if run_json.name == RUN_FILE else []
     template = [path for path in beside if path.name == TEMPLATE_FILE]
+    data = [path for path in beside if is_data(path.name)]
     return Submission(
         upload=Upload("finetune-dev-upload-placeholder", prefix + RUN_FILE, "placeholder"),
         request=request,
         planned_at=datetime.now(UTC),
         files=tuple(
             DataFile(key=prefix + path.name, version_id="placeholder", size=path.stat().st_size, etag="placeholder")
-            for path in beside
-            if is_data(path.name)
+            for path in data
         ),
+        detections=tuple(_detection(path) for path in data),
         template_file=template[0].read_bytes() if template else None,
     )
+
+
+def _detection(path: Path) -> Detection:
+    with path.open("rb") as file:
+        return detect(file.read(HEAD_BYTES), path.name, path.stat().st_size)
 
 
 def _ask_account(

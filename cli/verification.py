@@ -1,4 +1,4 @@
-"""`finetune verify-aws`: the facts that were taken on trust, held against a real account. Reads only; starts nothing."""
+"""`finetune verify-aws`: the facts taken on trust, held against a real account. Reads only; starts nothing."""
 
 import json
 from collections.abc import Iterator

@@ -1,10 +1,12 @@
-"""Writes facts/jumpstart: documents laid out as the public JumpStart bucket, for the rehearsal and for offline planning.
+"""Writes facts/jumpstart: documents laid out as the public JumpStart bucket, for the rehearsal and for offline
+planning.
 
     python -m facts.generate [SPEC.json]
 
-`SPEC.json` is a published specification of Llama 3.1 70B; what of it is needed here is kept, without the regions nobody asked
-for. Without it the kept document is taken as it is. The other five models are made from it and from `hosting_facts.json`
-(published) and `training_facts.json` (assumed): nobody without an AWS account can read their specifications.
+`SPEC.json` is a published specification of Llama 3.1 70B; what of it is needed here is kept, without the regions
+nobody asked for. Without it the kept document is taken as it is. The other five models are made from it and from
+`hosting_facts.json` (published) and `training_facts.json` (assumed): nobody without an AWS account can read their
+specifications.
 """
 
 import json
@@ -77,7 +79,9 @@ def kept_base() -> Document:
 
 def _assumed(base: Document, model_id: str, hosting: Document, training: Document) -> Document:
     """The base model's document with what is known of another model, and what is assumed of it."""
-    spec: Document = json.loads(_text(base).replace(BASE_MODEL + '"', model_id + '"').replace(BASE_MODEL + ".", model_id + "."))
+    spec: Document = json.loads(
+        _text(base).replace(BASE_MODEL + '"', model_id + '"').replace(BASE_MODEL + ".", model_id + ".")
+    )
     families = sorted({name.split(".")[1] for name in training["supported_training_instance_types"]})
     component = spec["inference_config_components"]["lmi"]
     key = hosting["prepackedArtifactKey"]
@@ -109,17 +113,21 @@ def _assumed(base: Document, model_id: str, hosting: Document, training: Documen
     defaults = training["hyperparameter_defaults"]
     for parameter in spec["hyperparameters"]:
         parameter["default"] = defaults.get(parameter["name"], parameter["default"])
-    return spec | hosted | {
-        "provenance": "assumed",
-        "model_id": model_id,
-        "resource_name_base": model_id,
-        "version": hosting["version"],
-        "huggingface_id": training["huggingface_id"],
-        "model_size": training["model_size"],
-        "training_artifact_key": f"meta-training/train-{model_id}.tar.gz",
-        "default_training_instance_type": training["default_training_instance_type"],
-        "supported_training_instance_types": training["supported_training_instance_types"],
-    }
+    return (
+        spec
+        | hosted
+        | {
+            "provenance": "assumed",
+            "model_id": model_id,
+            "resource_name_base": model_id,
+            "version": hosting["version"],
+            "huggingface_id": training["huggingface_id"],
+            "model_size": training["model_size"],
+            "training_artifact_key": f"meta-training/train-{model_id}.tar.gz",
+            "default_training_instance_type": training["default_training_instance_type"],
+            "supported_training_instance_types": training["supported_training_instance_types"],
+        }
+    )
 
 
 def _without(value: Any) -> Any:
@@ -129,9 +137,11 @@ def _without(value: Any) -> Any:
             kept["regional_aliases"] = {r: a for r, a in kept["regional_aliases"].items() if r in REGIONS}
         return {key: _without(item) for key, item in kept.items()}
     if isinstance(value, list):
-        return [_without(item) for item in value if item not in LEFT_OUT] if all(isinstance(i, str) for i in value) else [
-            _without(item) for item in value
-        ]
+        return (
+            [_without(item) for item in value if item not in LEFT_OUT]
+            if all(isinstance(i, str) for i in value)
+            else [_without(item) for item in value]
+        )
     return value
 
 

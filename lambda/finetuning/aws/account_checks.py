@@ -15,7 +15,8 @@ from finetuning.aws.quotas import Quotas
 from finetuning.errors import Code, Finding, FineTuningError
 from finetuning.jumpstart.requests import Target
 from finetuning.jumpstart.spec import ModelSpec
-from finetuning.runs.plan import Checklist, RunPlan
+from finetuning.runs.checklist import Checklist
+from finetuning.runs.plan import RunPlan
 
 
 class AccountChecks:

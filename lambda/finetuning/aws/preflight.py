@@ -9,19 +9,14 @@ from finetuning.aws.jumpstart_bucket import JumpStartBucket, jumpstart_bucket
 from finetuning.aws.pricing import PRICE_LIST_REGIONS, PriceList
 from finetuning.aws.quotas import Quotas
 from finetuning.aws.upload_bucket import UploadBucket, upload_bucket
+from finetuning.datasets.detection import HEAD_BYTES, detect
 from finetuning.errors import Code, Finding
 from finetuning.jumpstart.requests import Target
 from finetuning.jumpstart.spec import ModelSpec
+from finetuning.runs.checklist import Checklist
 from finetuning.runs.identity import Upload
-from finetuning.runs.plan import (
-    Checklist,
-    RunPlan,
-    StageDefaults,
-    Submission,
-    look_up_prices,
-    make_plan,
-    settle_model,
-)
+from finetuning.runs.plan import RunPlan
+from finetuning.runs.planning import StageDefaults, Submission, look_up_prices, make_plan, settle_model
 from finetuning.runs.request import RunRequest, read_request
 from finetuning.runs.requests import check_requests, run_requests
 from finetuning.settings import Settings, settings
@@ -88,6 +83,7 @@ def read_submission(files: UploadBucket, upload: Upload, request: RunRequest, ch
         request=request,
         planned_at=datetime.now(UTC),
         files=data,
+        detections=tuple(detect(files.head(file, HEAD_BYTES), file.key, file.size) for file in data),
         template_file=files.template_json(),
     )
 

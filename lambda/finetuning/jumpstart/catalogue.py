@@ -38,8 +38,8 @@ class ModelSupport:
     def tasks(self) -> tuple[Task, ...]:
         return tuple(task for task in Task if task not in self.planned)
 
-    def require(self, task: Task) -> None:
-        """Raises `FineTuningError` for a task the model cannot be tuned for."""
+    def require(self, task: Task) -> Task:
+        """The task; raises `FineTuningError` for one the model cannot be tuned for."""
         if task in self.planned:
             raise FineTuningError(
                 Code.TASK_UNSUPPORTED,
@@ -47,6 +47,7 @@ class ModelSupport:
                 f"Set task to one of {', '.join(self.tasks)}, or choose a smaller model.",
                 field="task",
             )
+        return task
 
 
 _NO_INSTRUCTION = frozenset({Task.INSTRUCTION})

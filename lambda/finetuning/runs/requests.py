@@ -4,6 +4,7 @@ For the endpoint: `jumpstart.requests.endpoint_config(spec, tuned(plan, target),
 `jumpstart.requests.endpoint(spec, tuned(plan, target))`; with `base(…)` those of the comparison.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,9 +13,10 @@ from finetuning.jumpstart import requests
 from finetuning.jumpstart.constraints import violations
 from finetuning.jumpstart.requests import Hosting, Request, Target, TrainingJob
 from finetuning.jumpstart.spec import ModelSpec
+from finetuning.runs.checklist import Checklist
 from finetuning.runs.expiry import lifetime_tags
 from finetuning.runs.layout import RunLayout
-from finetuning.runs.plan import Checklist, RunPlan
+from finetuning.runs.plan import RunPlan
 
 BASE_TTL_HOURS = 3
 """The run deletes the comparison's endpoint itself; should it fail to, the sweeper does after this time."""
@@ -119,7 +121,7 @@ def run_tags(plan: RunPlan, target: Target) -> dict[str, str]:
     }
     if plan.accepted:
         ours |= {
-            "finetune:eula-accepted-by": plan.accepted.by[:256],
+            "finetune:eula-accepted-by": re.sub(r"[^\w\s.:/=+\-@]", "_", plan.accepted.by)[:256],
             "finetune:eula-accepted-at": plan.accepted.at.isoformat(timespec="seconds"),
             "finetune:eula": plan.accepted.licence_key,
         }

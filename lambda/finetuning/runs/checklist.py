@@ -1,0 +1,50 @@
+"""The preflight's table, and the findings in it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from finetuning.errors import Code, Finding, FineTuningError
+from finetuning.runs.status import Check
+
+T = TypeVar("T")
+
+
+@dataclass
+class Checklist:
+    """The preflight's table, filled line by line. A field once refused is not refused again for a follow-up."""
+
+    checks: list[Check] = field(default_factory=list)
+
+    @property
+    def findings(self) -> list[Finding]:
+        return [Finding(c.code, c.field, c.message, c.fix) for c in self.checks if c.ok is False]
+
+    def passed(self, check: str, message: str) -> None:
+        self.checks.append(Check(check=check, ok=True, message=message))
+
+    def unknown(self, check: str, why: str) -> None:
+        self.checks.append(Check(check=check, ok=None, message=why))
+
+    def found(self, check: str, *findings: Finding) -> None:
+        refused = {c.field for c in self.checks if c.ok is False and c.code == Code.RUN_JSON_INVALID}
+        for finding in findings:
+            if not finding.field or finding.field not in refused:
+                self.checks.append(
+                    Check(
+                        check=check,
+                        ok=False,
+                        message=finding.message,
+                        code=finding.code,
+                        field=finding.field,
+                        fix=finding.fix,
+                    )
+                )
+
+    def attempt(self, check: str, judge: Callable[[], T]) -> T | None:
+        """The result, or None and a finding where `judge` raises a typed error."""
+        try:
+            return judge()
+        except FineTuningError as error:
+            self.found(check, Finding(error.code, error.field, error.message, error.fix))
+            return None

@@ -1,0 +1,117 @@
+"""Every model × task × instance type: requests that boto3's service model takes, or the documented refusal."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from finetuning.errors import FineTuningError
+from finetuning.jumpstart import requests as jumpstart_requests
+from finetuning.jumpstart.catalogue import CATALOGUE, Task
+from finetuning.jumpstart.constraints import violations
+from finetuning.runs import requests
+from finetuning.runs.checklist import Checklist
+from tests.jumpstart import LLAMA, TARGET, any_spec, planned, sagemaker_model
+
+INSTANCE_TYPES = sorted(
+    {instance_type for model_id in CATALOGUE for instance_type in any_spec(model_id).supported_training_instance_types}
+)
+
+
+@pytest.mark.parametrize("instance_type", INSTANCE_TYPES)
+@pytest.mark.parametrize("task", Task)
+@pytest.mark.parametrize("model_id", CATALOGUE)
+def test_a_run_is_a_valid_request_or_a_documented_refusal(model_id: str, task: Task, instance_type: str) -> None:
+    plan, findings = planned(
+        {
+            "model": model_id,
+            "accept_eula": True,
+            "task": task,
+            "training": {"instance_type": instance_type, "max_runtime_hours": 24},
+        }
+    )
+    expected = []
+    if task in CATALOGUE[model_id].planned:
+        expected.append(("TASK_UNSUPPORTED", "task"))
+    if instance_type not in any_spec(model_id).supported_training_instance_types:
+        expected.append(("INSTANCE_TYPE_UNSUPPORTED", "training.instance_type"))
+    assert sorted((finding.code, finding.field) for finding in findings) == sorted(expected)
+    if not expected:
+        checklist, spec = Checklist(), any_spec(model_id)
+        built = requests.run_requests(spec, plan, TARGET)
+        built["create_model"] = requests.base_model(spec, plan, TARGET) if task is Task.CHAT else built["create_model"]
+        requests.check_requests(built, sagemaker_model(), checklist)
+        assert checklist.findings == []
+        assert built["create_training_job"]["ResourceConfig"]["InstanceType"] == instance_type
+
+
+@pytest.mark.parametrize("model_id", CATALOGUE)
+def test_every_endpoint_type_of_every_model_gets_a_valid_configuration(model_id: str) -> None:
+    spec = any_spec(model_id)
+    shape = sagemaker_model().operation_model("CreateEndpointConfig").input_shape
+    for instance_type in spec.supported_inference_instance_types:
+        hosting = jumpstart_requests.Hosting("a-model", "a-config", "an-endpoint", instance_type)
+        assert list(violations(shape, jumpstart_requests.endpoint_config(spec, hosting, TARGET))) == []
+
+
+def test_a_planned_task_is_refused_in_so_many_words() -> None:
+    _, findings = planned({"model": LLAMA + "405b-fp8", "accept_eula": True, "task": "instruction"})
+    assert "planned" in findings[0].message
+    assert "not available yet" in findings[0].message
+    assert "chat" in findings[0].fix
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    max_leaves=5,
+)
+run_json_fields = (
+    "model", "model_version", "accept_eula", "task", "template", "hyperparameters", "validation_fraction",
+    "max_error_fraction", "training", "endpoint", "evaluation", "approval", "tags",
+)  # fmt: skip
+likely_parts = st.fixed_dictionaries(
+    {"accept_eula": st.just(True)},
+    optional={
+        "model": st.sampled_from(sorted(CATALOGUE)) | st.text(max_size=40),
+        "task": st.sampled_from(["auto", *Task]),
+        "hyperparameters": st.dictionaries(
+            st.sampled_from([p.name for p in any_spec().hyperparameters]) | st.text(max_size=12),
+            st.integers() | st.floats(allow_nan=False) | st.text(max_size=12) | st.sampled_from(["True", "False"]),
+            max_size=6,
+        ),
+        "template": st.fixed_dictionaries({"prompt": st.text(max_size=30), "completion": st.text(max_size=30)}),
+        "training": st.fixed_dictionaries(
+            {},
+            optional={
+                "instance_type": st.sampled_from(INSTANCE_TYPES),
+                "fallback_instance_types": st.lists(st.sampled_from(INSTANCE_TYPES), max_size=3),
+                "max_runtime_hours": st.floats(0.001, 100),
+                "max_cost_usd": st.floats(0.001, 1e6),
+            },
+        ),
+        "endpoint": st.fixed_dictionaries({}, optional={"name": st.text(max_size=60), "deploy": st.booleans()}),
+        "tags": st.dictionaries(st.text(max_size=140), st.text(max_size=280), max_size=4),
+    },
+)
+any_run_json = st.one_of(
+    likely_parts,
+    st.dictionaries(st.sampled_from(run_json_fields) | st.text(max_size=12), json_values, max_size=6),
+    st.binary(max_size=40),
+)
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(run_json=any_run_json, size=st.integers(0, 10**13))
+def test_whatever_a_run_json_holds_ends_in_findings_or_in_requests_sagemaker_takes(run_json: object, size: int) -> None:
+    plan, findings = planned(run_json, size=size)  # type: ignore[arg-type]  # the point of the test
+    spec = any_spec(plan.model_id)
+    if findings:
+        assert all(finding.code and finding.message and finding.fix for finding in findings)
+        return
+    try:
+        built = requests.run_requests(spec, plan, TARGET)
+    except FineTuningError as error:
+        raise AssertionError(f"a plan without findings has no requests: {error}") from error
+    checklist = Checklist()
+    requests.check_requests(built, sagemaker_model(), checklist)
+    assert checklist.findings == []
