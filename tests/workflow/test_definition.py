@@ -1,0 +1,141 @@
+"""The state machine's definition: what must hold of every state, judged from the file that is deployed."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetuning.runs.outcomes import wait_seconds
+from infra.config import LONGEST_RUNTIME_HOURS
+from infra.constructs.fine_tuning_workflow import DEFINITION, steps_of
+from infra.state_machine.diagram import DOCUMENT, with_diagram
+
+ROOT = Path(__file__).resolve().parents[2]
+HANDLERS = ROOT / "lambda" / "finetuning" / "handlers"
+VALIDATOR = ROOT / "node_modules" / ".bin" / "asl-validator"
+MACHINE: dict[str, Any] = json.loads(DEFINITION.read_text())
+State = dict[str, Any]
+
+OUTSIDE_THE_WORKFLOW = {"clean_up_run", "sweep_endpoints", "remove_runs"}
+NOT_A_HANDLER = {"__init__", "step"}
+
+
+def states(definition: dict[str, Any]) -> Iterator[tuple[str, State]]:
+    """Every state, those inside Maps too."""
+    for name, state in definition["States"].items():
+        yield name, state
+        if "ItemProcessor" in state:
+            yield from states(state["ItemProcessor"])
+
+
+STATES = dict(states(MACHINE))
+TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task"}
+
+
+def successors(state: State) -> set[str]:
+    ways = [state, *state.get("Choices", ()), *state.get("Catch", ())]
+    return {way["Next"] for way in ways if "Next" in way} | ({state["Default"]} if "Default" in state else set())
+
+
+@pytest.mark.skipif(not VALIDATOR.exists(), reason="npm ci has not installed the validator")
+def test_the_validator_of_the_states_language_accepts_it(tmp_path: Path) -> None:
+    substituted = tmp_path / "definition.asl.json"
+    function = "arn:aws:lambda:eu-west-1:123456789012:function:f"
+    substituted.write_text(re.sub(r"\$\{\w+\}", function, DEFINITION.read_text()))
+    verdict = subprocess.run([VALIDATOR, "--json-path", substituted], capture_output=True, text=True)
+    assert verdict.returncode == 0, verdict.stdout
+
+
+@pytest.mark.skipif(not VALIDATOR.exists(), reason="npm ci has not installed the validator")
+def test_the_validator_refuses_a_way_to_nowhere(tmp_path: Path) -> None:
+    broken = json.loads(DEFINITION.read_text())
+    broken["States"]["PlanShards"]["Next"] = "Nowhere"
+    (tmp_path / "broken.json").write_text(json.dumps(broken))
+    verdict = subprocess.run([VALIDATOR, "--json-path", tmp_path / "broken.json"], capture_output=True)
+    assert verdict.returncode != 0
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_every_state_says_what_it_is_for(name: str) -> None:
+    assert len(STATES[name]["Comment"]) > 20
+
+
+@pytest.mark.parametrize("name", set(MACHINE["States"]) & {*TASKS, "PrepareShards"})
+def test_every_step_is_caught_whatever_it_raises(name: str) -> None:
+    (catch,) = MACHINE["States"][name]["Catch"]
+    assert catch["ErrorEquals"] == ["States.ALL"]
+    expected = {"ReportFailure": "Failed", "DeployBaseEndpoint": "EvaluateEndpoint"}
+    expected["DescribeBaseEndpoint"] = "EvaluateEndpoint"
+    assert catch["Next"] == expected.get(name, "ReportFailure")
+
+
+def test_a_failure_is_reported_under_the_step_that_failed() -> None:
+    for name, state in MACHINE["States"].items():
+        for catch in state.get("Catch", ()):
+            if catch["Next"] == "ReportFailure":
+                assert catch["Assign"] == {
+                    "failed_state": "PrepareShard" if name == "PrepareShards" else name,
+                    "failure": "{% $states.errorOutput %}",
+                }
+
+
+def test_what_fails_ends_as_failed() -> None:
+    assert successors(STATES["ReportFailure"]) == {"Failed"}
+    assert STATES["Failed"]["Type"] == "Fail"
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_only_what_may_succeed_the_next_time_is_tried_again(name: str) -> None:
+    (retry,) = TASKS[name]["Retry"]
+    assert retry["ErrorEquals"] == [
+        "TransientAwsError",
+        "Lambda.ServiceException",
+        "Lambda.AWSLambdaException",
+        "Lambda.SdkClientException",
+        "Lambda.TooManyRequestsException",
+    ]
+    assert retry["JitterStrategy"] == "FULL"
+
+
+def test_a_step_calls_the_function_of_its_name() -> None:
+    shared = {"DeployBaseEndpoint": "DeployEndpoint", "DescribeBaseEndpoint": "DescribeEndpoint"}
+    for name, state in TASKS.items():
+        assert state["Arguments"]["FunctionName"] == f"${{{shared.get(name, name)}}}"
+
+
+def test_every_handler_is_a_step_and_every_step_has_a_handler() -> None:
+    handlers = {path.stem for path in HANDLERS.glob("*.py")} - NOT_A_HANDLER
+    steps = {re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower() for name in steps_of(DEFINITION)}
+    assert handlers - OUTSIDE_THE_WORKFLOW == steps
+
+
+def test_every_state_can_be_reached() -> None:
+    reached, ahead = set(), {MACHINE["StartAt"]}
+    while ahead:
+        reached |= ahead
+        ahead = {to for name in ahead for to in successors(MACHINE["States"][name])} - reached
+    assert reached == set(MACHINE["States"])
+
+
+def test_only_inline_maps_are_used() -> None:
+    for state in STATES.values():
+        if state["Type"] == "Map":
+            assert state["ItemProcessor"]["ProcessorConfig"] == {"Mode": "INLINE"}
+
+
+def test_the_longest_job_fits_the_history_and_the_time_of_an_execution() -> None:
+    """An execution holds 25,000 events; a poll takes nine: two of the wait, five of the task, two of the choice."""
+    seconds, polls = 0.0, 0
+    while seconds < LONGEST_RUNTIME_HOURS * 3600:
+        seconds += wait_seconds(seconds)
+        polls += 1
+    assert polls * 9 < 24_000
+    assert seconds < MACHINE["TimeoutSeconds"] - 4 * 3600, "deployment and evaluation need a few hours more"
+
+
+def test_the_picture_in_the_documentation_is_the_definitions() -> None:
+    assert DOCUMENT.read_text() == with_diagram(DOCUMENT.read_text()), "python -m infra.state_machine.diagram"
