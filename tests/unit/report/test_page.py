@@ -112,13 +112,19 @@ def test_a_failure_says_what_to_do_and_shows_no_section_it_has_nothing_for() -> 
     assert "Cost of the training" not in text
 
 
-def test_every_finding_of_the_preflight_is_listed_with_its_fix() -> None:
-    checks = [
-        Check(check=f"check {n}", ok=False, message=f"wrong {n}", code="CODE", field=f"field.{n}", fix=f"fix {n}")
-        for n in range(5)
-    ]
-    error = {"code": "RUN_REFUSED", "message": "wrong 0 (and 4 more)", "fix": "fix 0", "findings": [{}] * 5}
-    text = Page(render(any_failed_status(checks=checks, error=error))).text
+def test_a_check_that_refused_says_which_field_and_what_to_do() -> None:
+    check = Check(
+        check="licence", ok=False, message="not accepted", code="EULA_NOT_ACCEPTED", field="accept_eula", fix="Set it."
+    )
+    text = Page(render(any_failed_status(checks=[check]))).text
+    for expected in ("✗ refused", "licence", "accept_eula", "not accepted", "Set it.", "EULA_NOT_ACCEPTED"):
+        assert expected in text
+
+
+def test_every_finding_of_a_refused_run_is_listed_with_its_fix() -> None:
+    findings = [{"code": "CODE", "field": f"field.{n}", "message": f"wrong {n}", "fix": f"fix {n}"} for n in range(5)]
+    error = {"code": "RUN_REFUSED", "message": "wrong 0 (and 4 more)", "fix": "fix 0", "findings": findings}
+    text = Page(render(any_failed_status(error=error))).text
     for n in range(5):
         assert f"wrong {n}" in text
         assert f"fix {n}" in text
