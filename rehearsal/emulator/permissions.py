@@ -15,8 +15,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ministack import app as ministack
-from ministack.core import iam_actions, lambda_runtime
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime, router
 from ministack.services import sts
+
+from rehearsal.emulator.sagemaker import authorisation
 
 _enforced = contextvars.ContextVar("enforced", default=False)
 _role_keys: set[str] = set()
@@ -39,6 +41,41 @@ def install() -> None:
     ministack.AUTH = _PerRequest()
     lambda_runtime.execution_credentials = _function_credentials
     iam_actions.access_denied_response = _recording(iam_actions.access_denied_response)
+    iam_actions.extract_resource_arn = _knowing_sagemaker(iam_actions.extract_resource_arn)
+    iam_actions.request_tag_context = _with_sagemaker_keys(iam_actions.request_tag_context)
+
+
+def require(headers: dict[str, str], action: str, resource: str, region: str, keys: dict[str, Any]) -> str | None:
+    """Why the caller of the current request may not do this besides; None where it may, or is not checked."""
+    if not _enforced.get():
+        return None
+    caller = router.extract_access_key_id(headers)
+    refusal = iam_evaluator.enforce(caller, action, action.split(":")[0], region, resource, keys)
+    if refusal is None:
+        return None
+    principal = getattr(refusal, "principal_arn", caller)
+    denials.append({"caller": principal, "action": action, "resource": resource})
+    return f"User: {principal} is not authorized to perform: {action} on resource: {resource}"
+
+
+def _knowing_sagemaker(extract: Callable[..., str]) -> Callable[..., str]:
+    """The emulator knows no SageMaker: without this every statement on a named resource would be passed over."""
+
+    def resource_of(service: str, method: str, path: str, headers: dict[str, str], body: bytes, *rest: Any) -> str:
+        if service != "sagemaker":
+            return extract(service, method, path, headers, body, *rest)
+        operation = headers.get("x-amz-target", "").rpartition(".")[2]
+        return authorisation.resource(operation, path, body, router.extract_region(headers))
+
+    return resource_of
+
+
+def _with_sagemaker_keys(context_of: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    def keys_of(service: str, action: str, body: bytes, parameters: dict[str, Any]) -> dict[str, Any]:
+        keys = context_of(service, action, body, parameters)
+        return keys | authorisation.conditions(action.rpartition(":")[2], body) if service == "sagemaker" else keys
+
+    return keys_of
 
 
 def _recording(refuse: Callable[..., Any]) -> Callable[..., Any]:

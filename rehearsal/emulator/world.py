@@ -8,9 +8,8 @@ import boto3
 from botocore.config import Config
 
 from rehearsal.emulator.faults import Faults
+from rehearsal.emulator.identity import ACCOUNT
 from rehearsal.emulator.permissions import role_session
-
-ACCOUNT = "000000000000"
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from tests.rehearsal.sagemaker_account import (
     deploy_model,
     until,
 )
-from tests.rehearsal.stacks import any_role
+from tests.rehearsal.stacks import allow, any_function, any_role, invoke
 
 
 @pytest.fixture(scope="module")
@@ -274,6 +274,49 @@ def test_an_endpoint_can_fail(account: Account) -> None:
     assert failed["EndpointStatus"] == "Failed"
     assert "ping health check" in failed["FailureReason"]
     account.api.delete_endpoint(EndpointName=name)
+
+
+CALLER = """
+import boto3
+
+def handler(event, context):
+    boto3.client("sagemaker").create_model(**event)
+"""
+PASS_ROLE = {
+    **allow("iam:PassRole"),
+    "Condition": {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
+}
+CREATE_ISOLATED = {
+    **allow("sagemaker:CreateModel", "arn:aws:sagemaker:us-east-1:*:model/canary-*"),
+    "Condition": {"Bool": {"sagemaker:NetworkIsolation": "true"}},
+}
+
+
+def test_a_function_may_call_sagemaker_as_its_role_allows(account: Account) -> None:
+    assert called(account, any_base_model(account), CREATE_ISOLATED, PASS_ROLE) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "statements", "refused"),
+    [
+        ({"ModelName": "other"}, [CREATE_ISOLATED, PASS_ROLE], "sagemaker:CreateModel"),
+        ({"EnableNetworkIsolation": False}, [CREATE_ISOLATED, PASS_ROLE], "sagemaker:CreateModel"),
+        ({}, [CREATE_ISOLATED], "iam:PassRole"),
+        ({"Tags": [{"Key": "a", "Value": "b"}]}, [CREATE_ISOLATED, PASS_ROLE], "sagemaker:AddTags"),
+    ],
+)
+def test_a_function_is_refused_for(
+    account: Account, changes: dict[str, Any], statements: list[dict[str, Any]], refused: str
+) -> None:
+    report = called(account, any_base_model(account) | changes, *statements)
+    assert "AccessDenied" in report["errorMessage"]
+    assert refused in report["errorMessage"]
+
+
+def called(account: Account, model: dict[str, Any], *statements: dict[str, Any]) -> Any:
+    """What a function reports that makes the model with these permissions."""
+    role = any_role(account.emulator, "lambda.amazonaws.com", *statements)
+    return invoke(account.emulator, any_function(account.emulator, CALLER, role=role), model)
 
 
 def any_base_model(account: Account) -> dict[str, Any]:

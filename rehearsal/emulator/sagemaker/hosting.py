@@ -20,7 +20,8 @@ from rehearsal.emulator import children, events
 from rehearsal.emulator.faults import Fault
 from rehearsal.emulator.sagemaker import checks
 from rehearsal.emulator.sagemaker.errors import Refused, invalid
-from rehearsal.emulator.world import ACCOUNT, World
+from rehearsal.emulator.identity import ACCOUNT
+from rehearsal.emulator.world import World
 
 _READY_SECONDS = 180
 _ANSWER_SECONDS = 60

@@ -9,8 +9,10 @@ from typing import Any
 
 import botocore.session
 
+from rehearsal.emulator import permissions
 from rehearsal.emulator.faults import Fault
 from rehearsal.emulator.request_check import constraint_violations
+from rehearsal.emulator.sagemaker import authorisation
 from rehearsal.emulator.sagemaker.errors import Refused, invalid
 from rehearsal.emulator.sagemaker.hosting import Hosting
 from rehearsal.emulator.sagemaker.training import TrainingJobs
@@ -63,8 +65,9 @@ class SageMakerService:
             if invocation := _INVOCATION.fullmatch(path):
                 answer, kind = self._hosting.invoke(invocation[1], body, headers.get("content-type", ""))
                 return 200, {"Content-Type": kind, "x-Amzn-Invoked-Production-Variant": "AllTraffic"}, answer
-            operation = headers.get("x-amz-target", "").removeprefix("SageMaker.")
-            return 200, {"Content-Type": "application/x-amz-json-1.1"}, _encode(self._call(operation, json.loads(body)))
+            operation, request = headers.get("x-amz-target", "").removeprefix("SageMaker."), json.loads(body)
+            self._authorise(operation, request, headers)
+            return 200, {"Content-Type": "application/x-amz-json-1.1"}, _encode(self._call(operation, request))
         except Refused as refusal:
             content = {
                 "__type": refusal.code,
@@ -77,6 +80,11 @@ class SageMakerService:
                 {"Content-Type": "application/json", "x-amzn-ErrorType": refusal.code},
                 _encode(content),
             )
+
+    def _authorise(self, operation: str, request: dict[str, Any], headers: dict[str, str]) -> None:
+        for action, resource, keys in authorisation.further(operation, request, self._world.region):
+            if refusal := permissions.require(headers, action, resource, self._world.region, keys):
+                raise Refused("AccessDeniedException", refusal)
 
     def _call(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
         if operation not in self._operations:

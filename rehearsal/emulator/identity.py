@@ -1,0 +1,3 @@
+"""The one account of the emulated AWS."""
+
+ACCOUNT = "000000000000"
