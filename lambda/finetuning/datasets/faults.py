@@ -19,7 +19,7 @@ class Fault(StrEnum):
     FORMAT_UNKNOWN = "FORMAT_UNKNOWN"
     FILES_MIXED = "FILES_MIXED"
     COLUMNS_UNKNOWN = "COLUMNS_UNKNOWN"
-    TASK_UNDECIDED = "TASK_UNDECIDED"
+    PARQUET_DAMAGED = "PARQUET_DAMAGED"
     TASK_IMPOSSIBLE = "TASK_IMPOSSIBLE"
     # The bytes of a line
     ENCODING = "ENCODING"
@@ -66,7 +66,7 @@ FIXES: dict[Fault, str] = {
     Fault.FILES_MIXED: "Upload plain text and rows of data as separate runs.",
     Fault.COLUMNS_UNKNOWN: "Rename the columns to those docs/datasets.md lists, `text` for plain text, "
     "or bring a template.json that names them.",
-    Fault.TASK_UNDECIDED: "Set `task` in run.json, or rename the columns to those docs/datasets.md lists.",
+    Fault.PARQUET_DAMAGED: "Write the file again, and check the copy: its footer at the end may be missing.",
     Fault.TASK_IMPOSSIBLE: "Choose the task the data is for, or `auto`.",
     Fault.ENCODING: "Save the file as UTF-8.",
     Fault.COMPRESSION: "Compress the file again, or upload it uncompressed.",

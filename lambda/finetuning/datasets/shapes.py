@@ -477,7 +477,7 @@ def shape_of(keys: Keys, row: Any) -> Shape | None:
 
 
 def as_dialog(columns: Mapping[str, str]) -> list[Message]:
-    """Instruction columns as question and answer: the instruction, and in a line after it the context if there is one."""
+    """Instruction columns as one question and its answer; a context follows the instruction in a line of its own."""
     question = columns["instruction"]
     if columns["context"]:
         question += "\n" + columns["context"]

@@ -1,0 +1,87 @@
+"""Why a line is not JSON, or not as good as it looks: asked only of lines known to be wrong, so it may take time."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import orjson
+
+from finetuning.datasets.faults import Fault, RowFault
+from finetuning.datasets.framing import undecodable
+
+MAX_DEPTH = 1024
+"""orjson's limit."""
+
+_DEEPEST_LOOK = 1 << 16
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_PYTHON = re.compile(r"""[\[{(]\s*[\[{(]?\s*'|[:,\[]\s*(None|True|False)\s*[,}\]]""")
+
+
+def json_fault(raw: bytes, error: orjson.JSONDecodeError) -> RowFault:
+    """The fault of a line that orjson refuses, by what is most likely wrong with it."""
+    if b"\0" in raw:
+        return RowFault(Fault.NUL, f"Byte {raw.index(0) + 1} is NUL.")
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as undecoded:
+        return undecodable(raw, undecoded)
+    if "ecursion" in error.msg or _depth(raw) > MAX_DEPTH:
+        return RowFault(Fault.JSON_TOO_DEEP, f"The value is nested more than {MAX_DEPTH} deep.")
+    if "surrogate" in error.msg:
+        return RowFault(Fault.JSON_SURROGATE, f"Column {error.colno}: half of a character (a lone surrogate).")
+    try:
+        json.loads(text, parse_constant=_constant)
+    except RowFault as fault:
+        return fault
+    except (ValueError, RecursionError):
+        pass
+    if _PYTHON.match(text.lstrip()) or _PYTHON.search(text[:_DEEPEST_LOOK]):
+        return RowFault(Fault.PYTHON_LITERAL, "This is a Python literal, not JSON.")
+    what = "ends too early" if error.pos >= len(text.rstrip()) else f"is wrong at column {error.colno}"
+    return RowFault(Fault.JSON_INVALID, f"The JSON {what}: {error.msg.split(':')[0]}.")
+
+
+def _constant(name: str) -> NoReturn:
+    raise RowFault(Fault.JSON_CONSTANT, f"{name} is not a JSON value.")
+
+
+def _depth(raw: bytes) -> int:
+    """How deep a line's brackets nest, strings left out."""
+    deepest = depth = 0
+    for char in _STRING.sub(b"", raw):
+        if char in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif char in b"]}":
+            depth -= 1
+    return deepest
+
+
+def duplicate_key(raw: bytes, row: Any) -> str:
+    """A key that an object of the line has twice with different values, "" where there is none.
+
+    `row` is the line parsed: it holds one of the two, and a parser does not tell.
+    """
+    if raw.count(b'":') == _keys(row):
+        return ""
+    found: list[str] = []
+
+    def look(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        seen: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in seen and seen[key] != value:
+                found.append(key)
+            seen[key] = value
+        return seen
+
+    json.loads(raw, object_pairs_hook=look)
+    return found[0] if found else ""
+
+
+def _keys(value: Any) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(_keys(each) for each in value.values() if isinstance(each, dict | list))
+    if isinstance(value, Sequence):
+        return sum(_keys(each) for each in value if isinstance(each, dict | list))
+    return 0

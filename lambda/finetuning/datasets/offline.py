@@ -1,0 +1,138 @@
+"""The whole preparation over files on this machine: the same steps, and the same bytes, as the workflow's over S3."""
+
+import io
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from sys import maxsize
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO
+
+from finetuning.datasets.conversion import Task
+from finetuning.datasets.detection import HEAD_BYTES, Detection, Framing, detect
+from finetuning.datasets.faults import Fault
+from finetuning.datasets.finish import finish, write_shard
+from finetuning.datasets.parquet import reframe
+from finetuning.datasets.preparation import (
+    DEFAULT_MAX_ERROR_FRACTION,
+    DEFAULT_VALIDATION_FRACTION,
+    Preparation,
+    Shard,
+    SourceFile,
+    prepare,
+)
+from finetuning.datasets.report import DatasetReport
+from finetuning.datasets.workspace import BUFFER, Folder
+
+Progress = Callable[[int], None]
+"""Told how many bytes were read since it was last called."""
+
+
+def prepare_files(
+    paths: Sequence[Path],
+    out: Path | None = None,
+    *,
+    task: str = "auto",
+    template: Mapping[str, str] | None = None,
+    supported: Collection[str] = tuple(Task),
+    max_input_length: int | None = None,
+    validation_fraction: float = DEFAULT_VALIDATION_FRACTION,
+    max_error_fraction: float = DEFAULT_MAX_ERROR_FRACTION,
+    repair: bool = True,
+    shard_bytes: int = maxsize,
+    progress: Progress = lambda count: None,
+) -> DatasetReport:
+    """Checks the files, and writes `train/` and `validation/` into `out` where it is given.
+
+    Intermediate files lie in a temporary folder, beside `out` where there is one, and are removed.
+    """
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".finetune-", dir=out) as scratch:
+        work = Folder(Path(scratch))
+        preparation = prepare(
+            [_source_file(path, work, number) for number, path in enumerate(paths)],
+            task=task,
+            template=template,
+            supported=supported,
+            shard_bytes=shard_bytes,
+            validation_fraction=validation_fraction,
+            max_error_fraction=max_error_fraction,
+            max_input_length=max_input_length,
+            repair=repair,
+        )
+        for shard in preparation.shards:
+            with _opened(preparation, shard, progress) as source:
+                write_shard(preparation, shard, source, work, "shards/")
+        report = finish(preparation, work, "shards/", "dataset/")
+        if out and report.ok:
+            for channel in ("train", "validation"):
+                _replace(work.root / "dataset" / channel, out / channel)
+    return report
+
+
+def _source_file(path: Path, work: Folder, number: int) -> SourceFile:
+    """The file, detected; a Parquet file as the JSON Lines it is written out to."""
+    with path.open("rb") as file:
+        detection = detect(file.read(HEAD_BYTES), path.name, path.stat().st_size)
+    key, size = path, path.stat().st_size
+    if detection.framing is Framing.PARQUET:
+        key, detection = _written_out(path, work, number)
+        size = key.stat().st_size if not detection.refusal else size
+    return SourceFile(name=path.name, key=str(key), size=size, detection=detection)
+
+
+def _written_out(path: Path, work: Folder, number: int) -> tuple[Path, Detection]:
+    import pyarrow.lib
+
+    key = f"reframed/{number}.jsonl"
+    try:
+        with path.open("rb") as source, work.create(key) as into:
+            reframe(source, into)
+    except (pyarrow.lib.ArrowException, OSError) as error:
+        return path, Detection(refusal=Fault.PARQUET_DAMAGED, message=f"The Parquet file cannot be read: {error}")
+    written = work.root / key
+    with written.open("rb") as file:
+        return written, detect_reframed(file.read(HEAD_BYTES), path.name, written.stat().st_size)
+
+
+def detect_reframed(head: bytes, name: str, size: int) -> Detection:
+    """What a Parquet file holds, by the head of the JSON Lines it was written out to."""
+    detection = detect(head, f"{name}.jsonl", size, is_table=True)
+    return detection.model_copy(update={"format": "parquet", "why": f"it starts with PAR1; {detection.why}"})
+
+
+def _opened(preparation: Preparation, shard: Shard, progress: Progress) -> BinaryIO:
+    source = Path(preparation.files[shard.file].key).open("rb", buffering=0)  # noqa: SIM115 - the caller closes it
+    source.seek(max(shard.start - 1, 0))
+    return io.BufferedReader(_Watched(source, progress), BUFFER)
+
+
+class _Watched(io.RawIOBase):
+    """A file that tells how much of it was read."""
+
+    def __init__(self, source: io.RawIOBase | io.FileIO, progress: Progress) -> None:
+        self._source, self._progress = source, progress
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, into: Any) -> int:
+        read = self._source.readinto(into) or 0
+        self._progress(read)
+        return read
+
+    def close(self) -> None:
+        self._source.close()
+        super().close()
+
+
+def _replace(prepared: Path, target: Path) -> None:
+    """Puts a channel in the place of an earlier one; a channel without rows leaves none."""
+    for old in target.glob("*"):
+        old.unlink()
+    if prepared.is_dir():
+        target.mkdir(exist_ok=True)
+        for file in prepared.iterdir():
+            file.replace(target / file.name)
+    elif target.is_dir():
+        target.rmdir()

@@ -1,0 +1,139 @@
+"""What is to be prepared, settled before any of it is read: the files, the task, the shards."""
+
+from collections.abc import Collection, Mapping, Sequence
+from sys import maxsize
+
+from pydantic import BaseModel, ConfigDict
+
+from finetuning.datasets.conversion import Task
+from finetuning.datasets.detection import Detection, Framing, Resolution, resolve
+from finetuning.datasets.prompts import DEFAULT_TEMPLATE, Template
+
+DEFAULT_VALIDATION_FRACTION = 0.05
+DEFAULT_MAX_ERROR_FRACTION = 0.01
+
+
+class SourceFile(BaseModel):
+    """A file to read: `key` is where it lies, `name` what the user calls it, `size` in bytes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    key: str
+    size: int
+    bucket: str = ""
+    version_id: str | None = None
+    etag: str | None = None
+    detection: Detection
+    text_column: str = ""
+
+
+class Shard(BaseModel):
+    """The records of a file that start in `[start, end)` bytes; `end` None: up to the file's end."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    file: int
+    start: int = 0
+    end: int | None = None
+
+    @property
+    def key(self) -> str:
+        """Prefix of what the shard writes."""
+        return f"{self.number:05d}/"
+
+
+class Preparation(BaseModel):
+    """Everything a shard needs to know, and the finish after it. `resolution.refusal` set: nothing is to be read."""
+
+    model_config = ConfigDict(frozen=True)
+
+    files: tuple[SourceFile, ...]
+    shards: tuple[Shard, ...]
+    resolution: Resolution
+    user_template: Template | None = None
+    repair: bool = True
+    validation_fraction: float = DEFAULT_VALIDATION_FRACTION
+    max_error_fraction: float = DEFAULT_MAX_ERROR_FRACTION
+    max_input_length: int | None = None
+    """Tokens of a row the model reads in training."""
+
+    @property
+    def task(self) -> Task:
+        return self.resolution.task
+
+    @property
+    def convertible(self) -> bool:
+        return self.resolution.convertible
+
+    @property
+    def template(self) -> Template | None:
+        """The template of an instruction dataset: the user's or JumpStart's."""
+        return (self.user_template or DEFAULT_TEMPLATE) if self.task is Task.INSTRUCTION else None
+
+    @property
+    def row_limit(self) -> int:
+        """Tokens after which a row is cut off. Text is cut into blocks of the right length instead."""
+        return self.max_input_length or maxsize if self.task is not Task.DOMAIN_ADAPTATION else maxsize
+
+    @property
+    def validation_threshold(self) -> int:
+        """Rows whose digest, as a number of 128 bits, is below it are held out."""
+        return int(self.validation_fraction * (1 << 128))
+
+    @property
+    def is_text(self) -> bool:
+        return any(file.detection.framing is Framing.TEXT for file in self.files)
+
+    @property
+    def data_file(self) -> str:
+        """Name of the data file in a channel. JumpStart takes JSON Lines as `.jsonl` for chat and instruction, and for
+        domain adaptation exactly one `.txt`, `.csv` or `.json` file.
+        """
+        if self.task is not Task.DOMAIN_ADAPTATION:
+            return "data.jsonl"
+        return "data.txt" if self.is_text else "data.json"
+
+
+def prepare(
+    files: Sequence[SourceFile],
+    *,
+    task: str = "auto",
+    template: Mapping[str, str] | None = None,
+    supported: Collection[str] = tuple(Task),
+    shard_bytes: int = maxsize,
+    validation_fraction: float = DEFAULT_VALIDATION_FRACTION,
+    max_error_fraction: float = DEFAULT_MAX_ERROR_FRACTION,
+    max_input_length: int | None = None,
+    repair: bool = True,
+) -> Preparation:
+    """Settles the task of the files together, and cuts those that can be cut into shards of about `shard_bytes`."""
+    resolution = resolve(
+        [(file.name, file.detection) for file in files], task, has_template=bool(template), supported=supported
+    )
+    columns = resolution.text_columns or ("",) * len(files)
+    placed = [file.model_copy(update={"text_column": column}) for file, column in zip(files, columns, strict=True)]
+    return Preparation(
+        files=tuple(placed),
+        shards=tuple(_shards(placed, shard_bytes)) if not resolution.refusal else (),
+        resolution=resolution,
+        user_template=Template(prompt=template["prompt"], completion=template["completion"]) if template else None,
+        repair=repair,
+        validation_fraction=validation_fraction,
+        max_error_fraction=max_error_fraction,
+        max_input_length=max_input_length,
+    )
+
+
+def _shards(files: Sequence[SourceFile], shard_bytes: int) -> list[Shard]:
+    """Byte ranges of about equal length. Arrays, CSV, text and compressed files are one shard each: where their rows
+    start is not known before they are read, and one invocation reads several gigabytes.
+    """
+    shards: list[Shard] = []
+    for number, file in enumerate(files):
+        pieces = -(-file.size // shard_bytes) if file.detection.splittable else 1
+        cuts = [file.size * piece // pieces for piece in range(pieces)]
+        for start, end in zip(cuts, [*cuts[1:], None], strict=True):
+            shards.append(Shard(number=len(shards), file=number, start=start, end=end))
+    return shards
