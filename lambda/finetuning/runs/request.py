@@ -131,7 +131,7 @@ def read_request(body: bytes) -> tuple[RunRequest, list[Finding]]:
 
 
 def run_schema() -> dict[str, Any]:
-    """The JSON Schema of run.json, for editors and for docs/run.schema.json."""
+    """The JSON Schema of run.json. `python -m finetuning.runs.request > docs/run.schema.json` publishes it."""
 
     class Draft202012(GenerateJsonSchema):
         """Pydantic's schema with the dialect named, which editors want."""
@@ -193,3 +193,7 @@ def _remove(document: Any, path: Path) -> None:
 
 def _finding(field: str, message: str, fix: str) -> Finding:
     return Finding(Code.RUN_JSON_INVALID, field, message, fix)
+
+
+if __name__ == "__main__":
+    print(orjson.dumps(run_schema(), option=orjson.OPT_INDENT_2).decode())

@@ -1,0 +1,49 @@
+"""Which models and tasks are offered."""
+
+import pytest
+
+from finetuning.errors import FineTuningError
+from finetuning.jumpstart.assumptions import assumptions, fallback_price, has_only_local_storage
+from finetuning.jumpstart.catalogue import CATALOGUE, Task, nearest, support
+from tests.jumpstart import LLAMA, any_spec
+
+
+def test_there_are_six_models_and_only_the_largest_have_no_instruction_tuning() -> None:
+    assert len(CATALOGUE) == 6
+    without = {model_id for model_id, model in CATALOGUE.items() if Task.INSTRUCTION not in model.tasks}
+    assert without == {LLAMA + "405b-fp8", LLAMA + "405b-instruct-fp8"}
+    assert all({Task.CHAT, Task.DOMAIN_ADAPTATION} <= set(model.tasks) for model in CATALOGUE.values())
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("meta-textgeneration-llama-3.1-8b-instruct", LLAMA + "8b-instruct"),
+        ("meta-textgeneration-llama-3-1-405b", LLAMA + "405b-instruct-fp8"),
+        ("meta-textgeneration-llama-3-1-70b-instuct", LLAMA + "70b-instruct"),
+    ],
+)
+def test_a_mistyped_model_gets_the_nearest(written: str, meant: str) -> None:
+    with pytest.raises(FineTuningError) as refused:
+        support(written)
+    assert refused.value.fix == f"Did you mean {meant}?"
+
+
+def test_a_model_like_no_other_gets_the_list() -> None:
+    with pytest.raises(FineTuningError) as refused:
+        support("gpt-2")
+    assert all(model_id in refused.value.fix for model_id in CATALOGUE)
+    assert nearest("", CATALOGUE) is None
+
+
+def test_what_is_assumed_is_dated_and_covers_every_supported_training() -> None:
+    assert assumptions().as_of == "2026-11-23"
+    for model_id in CATALOGUE:
+        for instance_type in any_spec(model_id).supported_training_instance_types:
+            assert assumptions().training_tokens_per_second[model_id][instance_type] > 0
+            price = fallback_price(instance_type, "training")
+            assert price is not None
+            assert "assumed" in price.source
+            assert has_only_local_storage(instance_type)
+        for instance_type in any_spec(model_id).supported_inference_instance_types:
+            assert fallback_price(instance_type, "hosting")

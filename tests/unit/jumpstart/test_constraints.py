@@ -1,0 +1,82 @@
+"""Patterns, lengths and enumerations that boto3 itself lets pass."""
+
+from typing import Any
+
+import pytest
+
+from finetuning.jumpstart.constraints import violations
+from tests.jumpstart import sagemaker_model
+
+
+def problems(request: dict[str, Any], operation: str = "CreateEndpoint") -> list[str]:
+    return list(violations(sagemaker_model().operation_model(operation).input_shape, request))
+
+
+def any_request(**changes: Any) -> dict[str, Any]:
+    return {"EndpointName": "an-endpoint", "EndpointConfigName": "a-config", "Tags": []} | changes
+
+
+def test_a_good_request_has_no_violation() -> None:
+    assert problems(any_request(Tags=[{"Key": "a:b_c", "Value": "ü /=+-@ 1"}])) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "reason"),
+    [
+        ({"EndpointName": "no_underscore"}, "EndpointName", "does not match"),
+        ({"EndpointName": "ends-"}, "EndpointName", "does not match"),
+        ({"EndpointName": "x" * 64}, "EndpointName", "at most 63"),
+        ({"EndpointName": 5}, "EndpointName", "must be text"),
+        ({"EndpointConfigName": None}, "EndpointConfigName", "is required"),
+        ({"Colour": "red"}, "Colour", "is not known"),
+        ({"Tags": {}}, "Tags", "must be a list"),
+        ({"Tags": [{"Key": "k", "Value": "no #"}]}, "Tags[0].Value", "does not match"),
+        ({"Tags": [{"Key": "k", "Value": "v"}] * 51}, "Tags", "at most 50"),
+        ({"Tags": ["k"]}, "Tags[0]", "must be a structure"),
+    ],
+)
+def test_each_violation_says_where_and_why(changes: dict[str, Any], path: str, reason: str) -> None:
+    found = problems(any_request(**changes))
+    assert any(problem.startswith(f"{path}:") and reason in problem for problem in found), found
+
+
+def test_enumerations_numbers_and_maps_are_checked_too() -> None:
+    request = {
+        "TrainingJobName": "j",
+        "RoleArn": "arn:aws:iam::111122223333:role/r",
+        "OutputDataConfig": {"S3OutputPath": "s3://b/o", "CompressionType": "ZIP"},
+        "ResourceConfig": {"InstanceType": "ml.nope.1xlarge", "InstanceCount": True, "VolumeSizeInGB": -1},
+        "HyperParameters": {"a": "x" * 2501, "b": 1},
+        "EnableNetworkIsolation": "yes",
+    }
+    text = "\n".join(problems(request, "CreateTrainingJob"))
+    for part in (
+        "CompressionType: 'ZIP' is not one of",
+        "InstanceType: 'ml.nope.1xlarge' is not one of",
+        "InstanceCount: must be a number",
+        "VolumeSizeInGB: is -1",
+        "HyperParameters.a: has 2501 characters",
+        "HyperParameters.b: must be text",
+        "EnableNetworkIsolation: must be true or false",
+    ):
+        assert part in text
+
+
+def test_every_pattern_of_the_four_requests_can_be_read() -> None:
+    def strings(shape: Any, seen: frozenset[str] = frozenset()) -> Any:
+        if shape.name in seen:
+            return
+        below = seen | {shape.name}
+        children = {
+            "structure": lambda: shape.members.values(),
+            "list": lambda: [shape.member],
+            "map": lambda: [shape.key, shape.value],
+        }.get(shape.type_name, list)
+        for child in children():
+            yield from strings(child, below)
+        if shape.type_name == "string":
+            yield shape
+
+    for operation in ("CreateTrainingJob", "CreateModel", "CreateEndpointConfig", "CreateEndpoint"):
+        for shape in strings(sagemaker_model().operation_model(operation).input_shape):
+            list(violations(shape, "a"))

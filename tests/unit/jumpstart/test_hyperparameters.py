@@ -1,0 +1,122 @@
+"""Which hyperparameters a job gets, and what is said of those it cannot have."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finetuning.jumpstart.catalogue import CATALOGUE, Task
+from finetuning.jumpstart.hyperparameters import MAX_VALUE_LENGTH, merge
+from tests.jumpstart import BASE_70B, LLAMA, any_spec
+
+P4D = "ml.p4d.24xlarge"
+
+
+def findings_of(given: dict[str, Any], task: Task | None = None, model_id: str = BASE_70B) -> list[tuple[str, str]]:
+    spec = any_spec(model_id)
+    _, findings = merge(spec, spec.default_training_instance_type, task, given)
+    return [(finding.code, finding.field) for finding in findings]
+
+
+def test_the_users_value_wins_over_the_default() -> None:
+    merged, findings = merge(any_spec(), P4D, None, {"epoch": 3, "learning_rate": "0.001"})
+    assert (merged["epoch"], merged["learning_rate"], merged["lora_r"]) == ("3", "0.001", "8")
+    assert findings == []
+
+
+@pytest.mark.parametrize(
+    ("task", "chat", "instruction"),
+    [(Task.CHAT, "True", "False"), (Task.INSTRUCTION, "False", "True"), (Task.DOMAIN_ADAPTATION, "False", "False")],
+)
+def test_the_task_sets_its_flags(task: Task, chat: str, instruction: str) -> None:
+    merged, _ = merge(any_spec(), P4D, task, {})
+    assert (merged["chat_dataset"], merged["instruction_tuned"]) == (chat, instruction)
+
+
+def test_a_flag_that_contradicts_the_task_is_a_conflict_and_one_that_agrees_is_none() -> None:
+    assert findings_of({"chat_dataset": "False"}, Task.CHAT) == [
+        ("HYPERPARAMETERS_CONFLICT", "hyperparameters.chat_dataset")
+    ]
+    assert findings_of({"chat_dataset": "True"}, Task.CHAT) == []
+    assert findings_of({"chat_dataset": True}, Task.CHAT) == []
+
+
+def test_a_mistyped_name_gets_the_nearest() -> None:
+    _, findings = merge(any_spec(), P4D, None, {"learning_rates": 1})
+    assert findings[0].fix == "Did you mean learning_rate?"
+
+
+def test_what_belongs_to_the_container_is_not_the_users_to_set() -> None:
+    assert findings_of({"sagemaker_program": "mine.py"}) == [
+        ("HYPERPARAMETER_INVALID", "hyperparameters.sagemaker_program")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epoch", 0),
+        ("epoch", 1001),
+        ("epoch", 2.5),
+        ("epoch", True),
+        ("epoch", "1_0"),
+        ("epoch", " 1"),
+        ("epoch", "٣"),
+        ("epoch", 10**400),
+        ("learning_rate", "nan"),
+        ("learning_rate", float("inf")),
+        ("learning_rate", 0),
+        ("chat_dataset", "maybe"),
+        ("target_modules", 5),
+        ("target_modules", "x" * MAX_VALUE_LENGTH),
+    ],
+)
+def test_a_value_out_of_type_range_or_options_is_refused_by_name(name: str, value: Any) -> None:
+    assert findings_of({name: value}) == [("HYPERPARAMETER_INVALID", f"hyperparameters.{name}")]
+
+
+def test_every_offender_is_named_not_only_the_first() -> None:
+    assert len(findings_of({"epoch": 0, "seed": "x", "lora_r": -1, "nonsense": 1})) == 4
+
+
+@pytest.mark.parametrize("value", ["True", "False"])
+def test_int8_and_fsdp_are_never_both_nor_neither(value: str) -> None:
+    asked = {"int8_quantization": value, "enable_fsdp": value}
+    assert ("HYPERPARAMETERS_CONFLICT", "hyperparameters.int8_quantization") in findings_of(
+        asked, model_id=LLAMA + "8b"
+    )
+
+
+def test_70b_cannot_be_sharded() -> None:
+    asked = {"int8_quantization": "False", "enable_fsdp": "True"}
+    for model_id in (LLAMA + "70b", LLAMA + "70b-instruct"):
+        assert findings_of(asked, model_id=model_id) == [("HYPERPARAMETERS_CONFLICT", "hyperparameters.enable_fsdp")]
+
+
+def test_chat_and_instruction_at_once_are_a_conflict_where_the_task_is_not_known() -> None:
+    asked = {"chat_dataset": "True", "instruction_tuned": "True"}
+    assert findings_of(asked) == [("HYPERPARAMETERS_CONFLICT", "hyperparameters.chat_dataset")]
+
+
+names = st.sampled_from([p.name for p in any_spec().hyperparameters]) | st.text(max_size=15)
+values = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.lists(st.integers())
+
+
+@given(
+    model_id=st.sampled_from(sorted(CATALOGUE)),
+    task=st.sampled_from([None, *Task]),
+    asked=st.dictionaries(names, values, max_size=6),
+)
+def test_any_mapping_gives_valid_values_and_a_finding_for_each_offender(
+    model_id: str, task: Task | None, asked: dict[str, Any]
+) -> None:
+    spec = any_spec(model_id)
+    instance_type = spec.default_training_instance_type
+    merged, findings = merge(spec, instance_type, task, asked)
+    named = {finding.field.removeprefix("hyperparameters.") for finding in findings}
+    for name, value in asked.items():
+        assert merged.get(name) == str(value) or name[:60] in named
+    again, left = merge(spec, instance_type, task, {name: merged[name] for name in asked if name in merged})
+    assert [finding for finding in left if finding.code == "HYPERPARAMETER_INVALID"] == []
+    assert again.keys() == merged.keys()

@@ -1,0 +1,147 @@
+"""The requests follow the documents, field by field, and refuse what cannot work."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from finetuning.errors import FineTuningError
+from finetuning.jumpstart.requests import (
+    Hosting,
+    Request,
+    TrainingJob,
+    base_model,
+    endpoint_config,
+    training_job,
+    tuned_model,
+)
+from finetuning.jumpstart.spec import ModelSpec
+from tests.jumpstart import TARGET, any_spec
+
+P4D = "ml.p4d.24xlarge"
+HOSTING = Hosting("a-model", "a-config", "an-endpoint", P4D)
+
+
+def any_job(**changes: Any) -> TrainingJob:
+    job: dict[str, Any] = {
+        "name": "a-job",
+        "instance_type": P4D,
+        "hyperparameters": {"epoch": "1"},
+        "accept_eula": True,
+        "max_runtime_seconds": 3600,
+        "train": "s3://b/train/",
+        "validation": "s3://b/validation/",
+        "output": "s3://b/out",
+    }
+    return TrainingJob(**job | changes)
+
+
+def channels(request: Request) -> dict[str, Request]:
+    return {c["ChannelName"]: c["DataSource"]["S3DataSource"] for c in request["InputDataConfig"]}
+
+
+def set_in(spec: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split("/")
+    for parent in parents:
+        spec = spec[parent]
+    spec[last] = value
+
+
+TRAINING = "training_instance_type_variants"
+COMPONENT = "inference_config_components/lmi"
+
+
+def all_requests(spec: ModelSpec) -> list[Request]:
+    return [
+        training_job(spec, any_job(), TARGET),
+        base_model(spec, HOSTING, TARGET, accept_eula=True),
+        endpoint_config(spec, HOSTING, TARGET),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (f"{TRAINING}/regional_aliases/us-east-1/gpu_ecr_uri_1", "another/training-image:1"),
+        (f"{TRAINING}/variants/p4d/properties/gated_model_key_env_var_value", "another/weights.tar.gz"),
+        ("training_prepacked_script_key", "another/script.tar.gz"),
+        ("metrics", [{"Name": "another", "Regex": "loss=(.*)"}]),
+        ("estimator_kwargs/max_run", 1234),
+        ("estimator_kwargs/disable_output_compression", False),
+        ("estimator_kwargs/encrypt_inter_container_traffic", False),
+        ("training_enable_network_isolation", False),
+        (f"{COMPONENT}/hosting_instance_type_variants/regional_aliases/us-east-1/alias_ecr_uri_1", "another/image:2"),
+        (f"{COMPONENT}/hosting_prepacked_artifact_key", "another/base/"),
+        (f"{COMPONENT}/inference_environment_variables", []),
+        (f"{COMPONENT}/deploy_kwargs/model_data_download_timeout", 77),
+        (f"{COMPONENT}/deploy_kwargs/container_startup_health_check_timeout", 77),
+        ("version", "9.9.9"),
+    ],
+)
+def test_a_changed_fact_changes_the_request(path: str, value: Any) -> None:
+    assert all_requests(any_spec(change=lambda spec: set_in(spec, path, value))) != all_requests(any_spec())
+
+
+def test_without_the_licence_there_is_no_request() -> None:
+    with pytest.raises(FineTuningError, match="licence"):
+        training_job(any_spec(), any_job(accept_eula=False), TARGET)
+    with pytest.raises(FineTuningError, match="licence"):
+        base_model(any_spec(), HOSTING, TARGET, accept_eula=False)
+
+
+def test_gated_weights_come_by_environment_or_by_channel_never_by_both() -> None:
+    weights = "s3://jumpstart-private-cache-prod-us-east-1/meta-training/p4d/"
+    by_env = training_job(any_spec(), any_job(), TARGET)
+    assert by_env["Environment"]["SageMakerGatedModelS3Uri"].startswith(weights)
+    assert "model" not in channels(by_env)
+    by_channel = training_job(any_spec(), any_job(), replace(TARGET, gated_weights="channel"))
+    assert by_channel["Environment"] == {}
+    assert channels(by_channel)["model"]["S3Uri"].startswith(weights)
+    assert channels(by_channel)["model"]["ModelAccessConfig"] == {"AcceptEula": True}
+
+
+def test_no_validation_channel_where_nothing_is_held_out() -> None:
+    assert set(channels(training_job(any_spec(), any_job(validation=None), TARGET))) == {"training", "code"}
+
+
+def test_the_job_never_runs_longer_than_the_model_allows() -> None:
+    request = training_job(any_spec(), any_job(max_runtime_seconds=10**6), TARGET)
+    assert request["StoppingCondition"] == {"MaxRuntimeInSeconds": 360_000}
+
+
+def test_debugger_and_profiler_are_left_out() -> None:
+    assert not {"DebugHookConfig", "ProfilerConfig"} & training_job(any_spec(), any_job(), TARGET).keys()
+
+
+def test_a_volume_key_goes_only_where_volumes_take_one() -> None:
+    def on_p3(spec: dict[str, Any]) -> None:
+        spec["supported_training_instance_types"].append("ml.p3.16xlarge")
+        spec["inference_config_components"]["lmi"]["supported_inference_instance_types"].append("ml.p3.16xlarge")
+        spec[TRAINING]["variants"]["p3"]["properties"] = {"gated_model_key_env_var_value": "weights.tar.gz"}
+
+    spec, hosting = any_spec(change=on_p3), replace(HOSTING, instance_type="ml.p3.16xlarge")
+    attached = training_job(spec, any_job(instance_type="ml.p3.16xlarge"), TARGET)["ResourceConfig"]
+    assert (attached["VolumeSizeInGB"], attached["VolumeKmsKeyId"]) == (256, TARGET.kms_key_arn)
+    assert endpoint_config(spec, hosting, TARGET)["KmsKeyId"] == TARGET.kms_key_arn
+    assert endpoint_config(spec, hosting, TARGET)["ProductionVariants"][0]["VolumeSizeInGB"] == 256
+    local = training_job(spec, any_job(), TARGET)["ResourceConfig"]
+    assert "VolumeKmsKeyId" not in local
+    assert "KmsKeyId" not in endpoint_config(spec, HOSTING, TARGET)
+
+
+def test_the_customers_own_weights_need_no_licence_and_jumpstarts_do() -> None:
+    tuned = tuned_model(any_spec(), HOSTING, TARGET, "s3://b/run/output/model/")
+    assert tuned["PrimaryContainer"]["ModelDataSource"]["S3DataSource"] == {
+        "S3Uri": "s3://b/run/output/model/",
+        "S3DataType": "S3Prefix",
+        "CompressionType": "None",
+    }
+    base = base_model(any_spec(), HOSTING, TARGET, accept_eula=True)
+    source = base["PrimaryContainer"]["ModelDataSource"]["S3DataSource"]
+    assert source["ModelAccessConfig"] == {"AcceptEula": True}
+    assert source["S3Uri"].startswith("s3://jumpstart-private-cache-prod-us-east-1/")
+
+
+def test_a_models_prefix_without_its_slash_is_a_defect() -> None:
+    with pytest.raises(ValueError, match="slash"):
+        tuned_model(any_spec(), HOSTING, TARGET, "s3://b/run/output/model")

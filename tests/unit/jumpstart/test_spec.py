@@ -1,0 +1,133 @@
+"""JumpStart's documents, read tolerantly, and said clearly where they cannot be."""
+
+import json
+from typing import Any
+
+import pytest
+
+from finetuning.errors import FineTuningError
+from finetuning.jumpstart.spec import instance_family, newest, read_manifest, read_spec
+from tests.jumpstart import BASE_70B, TARGET, any_spec, document
+
+
+def test_a_version_is_newer_by_its_numbers_not_by_its_letters() -> None:
+    entries = [{"model_id": "m", "version": v, "spec_key": f"{v}.json"} for v in ("2.9.0", "2.16.2", "2.2.10")]
+    manifest = read_manifest(json.dumps(entries).encode())
+    assert newest(manifest, "m") == manifest[1]
+    assert newest(manifest, "another") is None
+
+
+def test_entries_of_another_form_are_passed_over() -> None:
+    entries: list[Any] = [{"model_id": "m"}, "text", {"model_id": "m", "version": "1.0", "spec_key": "k", "extra": 1}]
+    assert [entry.spec_key for entry in read_manifest(json.dumps(entries).encode())] == ["k"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"<html>"])
+def test_a_manifest_that_is_none_is_a_typed_error(body: bytes) -> None:
+    with pytest.raises(FineTuningError, match="models_manifest"):
+        read_manifest(body)
+
+
+def test_keys_nobody_knows_are_ignored() -> None:
+    assert any_spec(change=lambda spec: spec.update(new_thing={"of": "tomorrow"})) == any_spec()
+
+
+@pytest.mark.parametrize(
+    "key", ["hyperparameters", "training_script_key", "supported_training_instance_types", "version"]
+)
+def test_a_missing_key_is_named_with_the_model(key: str) -> None:
+    with pytest.raises(FineTuningError) as refused:
+        any_spec(change=lambda spec: spec.pop(key))
+    assert key in refused.value.message
+    assert BASE_70B in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b'{"inference_config_rankings": []}',
+        b'{"inference_config_rankings": {"overall": {"rankings": ["lost"]}}}',
+    ],
+)
+def test_a_document_of_any_other_form_is_a_typed_error(broken: bytes) -> None:
+    with pytest.raises(FineTuningError, match=BASE_70B):
+        read_spec(broken, BASE_70B)
+
+
+def test_the_first_ranked_configuration_lies_over_the_top_level() -> None:
+    def rank_first(spec: dict[str, Any]) -> None:
+        spec["inference_config_rankings"]["overall"]["rankings"] = ["better", "lmi"]
+        spec["inference_configs"]["better"] = {"component_names": ["base-part", "lmi"]}
+        spec["inference_config_components"]["base-part"] = {
+            "default_inference_instance_type": "ml.p4d.24xlarge",
+            "deploy_kwargs": {"model_data_download_timeout": 7},
+        }
+        spec["inference_config_components"]["lmi"].pop("deploy_kwargs")
+
+    spec = any_spec(change=rank_first)
+    assert spec.inference_config_name == "better"
+    assert spec.deploy_kwargs.model_data_download_timeout == 7
+
+
+def test_the_exact_type_wins_over_its_family_and_the_family_over_the_model() -> None:
+    def vary(spec: dict[str, Any]) -> None:
+        variants = spec["training_instance_type_variants"]["variants"]
+        epoch = {"name": "epoch", "type": "int", "scope": "algorithm"}
+        variants["p4d"]["properties"]["hyperparameters"] = [
+            {**epoch, "default": 2},
+            {**epoch, "name": "seed", "default": 3},
+        ]
+        variants["ml.p4d.24xlarge"] = {
+            "regional_properties": {"image_uri": "$own"},
+            "properties": {"hyperparameters": [{**epoch, "default": 4}], "gated_model_key_env_var_value": "own.tar.gz"},
+        }
+        spec["training_instance_type_variants"]["regional_aliases"]["us-east-1"]["own"] = "own-image"
+
+    spec = any_spec(change=vary)
+    merged = spec.hyperparameters_on("ml.p4d.24xlarge")
+    assert (merged["epoch"].default, merged["seed"].default, merged["lora_r"].default) == (4, 3, 8)
+    assert spec.training_image("ml.p4d.24xlarge", "us-east-1") == "own-image"
+    assert spec.gated_key("ml.p4d.24xlarge") == "own.tar.gz"
+    assert spec.hyperparameters_on("ml.g5.48xlarge")["epoch"].default == 5
+
+
+def test_an_image_is_that_of_the_region_and_an_unknown_region_is_refused_with_the_known_ones() -> None:
+    spec = any_spec()
+    assert "eu-west-1" in spec.training_image("ml.g5.48xlarge", "eu-west-1")
+    with pytest.raises(FineTuningError, match="xx-nowhere-1") as refused:
+        spec.training_image("ml.g5.48xlarge", "xx-nowhere-1")
+    assert "us-east-1" in refused.value.fix
+
+
+def test_a_type_without_gated_weights_is_refused_before_it_starts_without_a_model() -> None:
+    def offer(spec: dict[str, Any]) -> None:
+        spec["supported_training_instance_types"].append("ml.p5.48xlarge")
+
+    spec = any_spec(change=offer)
+    assert spec.training_image("ml.p5.48xlarge", TARGET.region)
+    with pytest.raises(FineTuningError, match="no weights") as refused:
+        spec.gated_key("ml.p5.48xlarge")
+    assert refused.value.code == "GATED_WEIGHTS_MISSING"
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "family"),
+    [
+        ("ml.g5.12xlarge", "g5"),
+        ("ml.p4d.24xlarge", "p4d"),
+        ("ml.p6-b200.48xlarge", "p6-b200"),
+        ("g5.12xlarge", ""),
+        ("ml.g5", ""),
+        ("", ""),
+    ],
+)
+def test_the_family_of_an_instance_type(instance_type: str, family: str) -> None:
+    assert instance_family(instance_type) == family
+
+
+def test_every_document_says_where_its_facts_come_from() -> None:
+    assert document(BASE_70B)["provenance"].startswith("published")
+    assert any_spec("meta-textgeneration-llama-3-1-8b").provenance == "assumed"
