@@ -211,6 +211,10 @@ class StepPermissions(Permissions):
             because=OURS,
         )
 
+    def take_back_runs(self) -> Self:
+        """Stops a run's jobs, deletes its temporary and unfinished endpoints; leaves to the sweeper what resists."""
+        return self.find("training-job").stop_training().delete_endpoints().delete_models()._tag("endpoint")
+
     def delete_models(self) -> Self:
         return self.allow("sagemaker:DeleteModel", on=self._named("model"), because=OURS)
 
@@ -256,7 +260,28 @@ class StepPermissions(Permissions):
 
     # Everything else
 
-    def look_up_limits_and_prices(self) -> Self:
+    def check_plans(self) -> Self:
+        """Whether the account would let a plan happen: free names, instances in use, key, role, quotas, prices."""
+        stack, role = Stack.of(self), self._stage.execution_role
+        return (
+            self._look_up_limits_and_prices()
+            .find("training-job", "endpoint")
+            .describe("training-job", "endpoint")
+            .allow(
+                "sagemaker:DescribeTrainingJob",
+                "sagemaker:DescribeEndpoint",
+                "sagemaker:DescribeEndpointConfig",
+                on=[
+                    stack.format_arn(service="sagemaker", resource=kind, resource_name="*")
+                    for kind in ("training-job", "endpoint", "endpoint-config")
+                ],
+                because="Quotas are the account's: whosever jobs and endpoints run, their instances count",
+            )
+            .allow("kms:DescribeKey", on=[self._stage.key.key_arn], because="The key must be enabled")
+            .allow("iam:GetRole", on=[role.role_arn], because="SageMaker must be let to assume the role")
+        )
+
+    def _look_up_limits_and_prices(self) -> Self:
         return self.allow_in_this_region(
             "servicequotas:ListServiceQuotas",
             "servicequotas:GetServiceQuota",

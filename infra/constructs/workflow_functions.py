@@ -37,11 +37,9 @@ _STEPS = (
     _Step(
         handler="plan_run",
         may=lambda may: (
-            may.read_uploads()
-            .write_runs(ANY_RUN.claim, ANY_RUN.request, ANY_RUN.plan)
-            .read_jumpstart()
-            .look_up_limits_and_prices()
+            may.read_uploads().write_runs(ANY_RUN.claim, ANY_RUN.request, ANY_RUN.plan).read_jumpstart().check_plans()
         ),
+        timeout=300,
         memory=1024,
     ),
     _Step(
@@ -94,12 +92,12 @@ _STEPS = (
     _Step(handler="report_success", may=lambda may: may.write_runs(ANY_RUN.report_page).notify()),
     _Step(
         handler="report_failure",
-        may=lambda may: may.write_runs(ANY_RUN.report_page).stop_training().delete_endpoints().delete_models().notify(),
+        may=lambda may: may.write_runs(ANY_RUN.report_page).take_back_runs().notify(),
     ),
     _Step(
         handler="clean_up_run",
         unattended=True,
-        may=lambda may: may.write_runs(ANY_RUN.report_page).stop_training().delete_endpoints().delete_models().notify(),
+        may=lambda may: may.write_runs(ANY_RUN.report_page).take_back_runs().notify(),
     ),
     _Step(
         handler="sweep_endpoints",
