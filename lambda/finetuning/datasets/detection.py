@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from finetuning.datasets.conversion import KIND_OF, KINDS, Task
 from finetuning.datasets.dialogs import ROLE_KEYS, Dialogs
-from finetuning.datasets.faults import FIXES, Fault, Problem, RowFault
+from finetuning.datasets.faults import FIXES, Fault, RowFault
 from finetuning.datasets.framing import BOM, MAX_LINE, json_values, lines
 from finetuning.datasets.shapes import (
     BARE,
@@ -84,10 +84,6 @@ class Detection(BaseModel):
     message: str = ""
 
     @property
-    def problem(self) -> Problem | None:
-        return Problem(self.refusal, self.message) if self.refusal else None
-
-    @property
     def fix(self) -> str:
         return FIXES[self.refusal] if self.refusal else ""
 
@@ -137,6 +133,12 @@ def detect(head: bytes, name: str, size: int, *, is_table: bool = False) -> Dete
         return Detection(refusal=refused.code, message=refused.message)
     is_table = is_table or detection.framing is Framing.CSV
     return detection.model_copy(update={"compressed": compressed, "is_table": is_table})
+
+
+def detect_reframed(head: bytes, size: int) -> Detection:
+    """What a Parquet file holds, by the head of the JSON Lines it was written out to."""
+    detection = detect(head, ".jsonl", size, is_table=True)
+    return detection.model_copy(update={"format": Format.PARQUET, "why": f"it starts with PAR1; {detection.why}"})
 
 
 class _Refused(Exception):
@@ -343,7 +345,10 @@ def _is_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
 
 
 class Resolution(BaseModel):
-    """What an upload is trained for. `convertible`: see `Converter`. `text_columns`: by file, "" where not needed."""
+    """What an upload is trained for. `convertible`: see `Converter`. `text_columns`: by file, "" where not needed.
+
+    With a `refusal`, a code of `Fault`, nothing of it can be used.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -353,6 +358,10 @@ class Resolution(BaseModel):
     why: str = ""
     refusal: Fault | None = None
     message: str = ""
+
+    @property
+    def fix(self) -> str:
+        return FIXES[self.refusal] if self.refusal else ""
 
 
 def resolve(

@@ -4,7 +4,6 @@ The message beside a code says what was found in the very row; the fix is the sa
 Each code has an entry in docs/datasets.md.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -98,18 +97,6 @@ FIXES: dict[Fault, str] = {
     Fault.NOTHING_USABLE: "Mend the errors listed, or compare the file with the layouts in docs/datasets.md.",
     Fault.TOO_MANY_ERRORS: "Mend or remove the lines listed in the report, or raise max_error_fraction in run.json.",
 }
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Why a file, or the upload, cannot be used."""
-
-    code: Fault
-    message: str
-
-    @property
-    def fix(self) -> str:
-        return FIXES[self.code]
 
 
 class RowFault(Exception):

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 from finetuning.datasets.conversion import Task
-from finetuning.datasets.detection import HEAD_BYTES, Detection, Framing, detect
+from finetuning.datasets.detection import HEAD_BYTES, Detection, Framing, detect, detect_reframed
 from finetuning.datasets.faults import Fault
 from finetuning.datasets.finish import finish, write_shard
 from finetuning.datasets.parquet import reframe
@@ -92,13 +92,7 @@ def _written_out(path: Path, work: Folder, number: int) -> tuple[Path, Detection
         return path, Detection(refusal=Fault.PARQUET_DAMAGED, message=f"The Parquet file cannot be read: {error}")
     written = work.root / key
     with written.open("rb") as file:
-        return written, detect_reframed(file.read(HEAD_BYTES), path.name, written.stat().st_size)
-
-
-def detect_reframed(head: bytes, name: str, size: int) -> Detection:
-    """What a Parquet file holds, by the head of the JSON Lines it was written out to."""
-    detection = detect(head, f"{name}.jsonl", size, is_table=True)
-    return detection.model_copy(update={"format": "parquet", "why": f"it starts with PAR1; {detection.why}"})
+        return written, detect_reframed(file.read(HEAD_BYTES), written.stat().st_size)
 
 
 def _opened(preparation: Preparation, shard: Shard, progress: Progress) -> BinaryIO:

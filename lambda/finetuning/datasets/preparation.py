@@ -9,7 +9,7 @@ from finetuning.datasets.conversion import Task
 from finetuning.datasets.detection import Detection, Framing, Resolution, resolve
 from finetuning.datasets.prompts import DEFAULT_TEMPLATE, Template
 
-DEFAULT_VALIDATION_FRACTION = 0.05
+DEFAULT_VALIDATION_FRACTION = 0.1
 DEFAULT_MAX_ERROR_FRACTION = 0.01
 
 

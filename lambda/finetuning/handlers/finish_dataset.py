@@ -1,0 +1,53 @@
+"""FinishDataset: joins the shards to the training channels, reports, and judges the plan anew."""
+
+import orjson
+
+from finetuning.aws.dataset_store import DATASET, PREPARATION, SHARDS, workspace
+from finetuning.aws.jumpstart_bucket import read_model_spec
+from finetuning.aws.status_board import record
+from finetuning.aws.store import run_store
+from finetuning.datasets.finish import finish, held_out_prompts
+from finetuning.datasets.preparation import Preparation
+from finetuning.errors import DatasetRefused
+from finetuning.handlers.step import Payload, step
+from finetuning.jumpstart.catalogue import Task
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.plan import DatasetSummary, RunPlan
+from finetuning.runs.planning import complete
+
+STATE = "FinishDataset"
+
+
+@step
+def handler(event: Payload) -> Payload:
+    """`{run_id}` → `{task, train_rows, validation_rows}`. Raises `DatasetRefused` where the rows are not good enough,
+    `RunRefused` where the plan does not hold with so many; dataset.json is written either way.
+    """
+    run_id, store = event["run_id"], run_store()
+    layout, run = RunLayout(run_id), workspace(run_id)
+    plan = store.load(layout.plan, RunPlan)
+    preparation = store.load(layout.root + PREPARATION, Preparation)
+    report = finish(preparation, run, SHARDS, DATASET)
+    store.save(layout.dataset_report, report)
+    if report.refusal:
+        raise DatasetRefused(report.refusal.message, report.refusal.fix)
+    rows = report.rows
+    prompts = held_out_prompts(preparation, run, DATASET) if rows.validation else ()
+    store.write(layout.prompts, b"".join(orjson.dumps(prompt) + b"\n" for prompt in prompts), "application/jsonl")
+    summary = DatasetSummary(
+        train_rows=rows.train, validation_rows=rows.validation, train_tokens=report.statistics.train_tokens
+    )
+    task = Task(preparation.task)
+    spec = read_model_spec(plan.model_id, plan.model_version)
+    completed = complete(plan, spec, task, summary)
+    if preparation.template:
+        completed = completed.model_copy(update={"template": dict(preparation.template)})
+    store.save(layout.plan, completed)
+    record(
+        store,
+        run_id,
+        STATE,
+        f"{rows.lines:,} lines: {rows.train:,} rows to train on, {rows.validation:,} held out, "
+        f"{rows.duplicates:,} duplicates, {rows.errors:,} errors",
+    )
+    return {"task": str(task), "train_rows": rows.train, "validation_rows": rows.validation}

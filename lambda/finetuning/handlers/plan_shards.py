@@ -1,0 +1,83 @@
+"""PlanShards: looks at the head of every data file, settles what they are trained for, and cuts them into shards."""
+
+from pathlib import PurePosixPath
+
+from finetuning.aws.clients import client
+from finetuning.aws.dataset_store import PREPARATION, is_parquet, reframed, workspace
+from finetuning.aws.s3_streams import s3_reader
+from finetuning.aws.status_board import record
+from finetuning.aws.store import RunStore, run_store
+from finetuning.datasets.detection import HEAD_BYTES, detect, detect_reframed
+from finetuning.datasets.finish import refused
+from finetuning.datasets.preparation import Preparation, SourceFile, prepare
+from finetuning.errors import DatasetRefused
+from finetuning.handlers.step import Payload, step
+from finetuning.jumpstart.catalogue import support
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.plan import RunPlan
+from finetuning.runs.request import read_request
+from finetuning.settings import settings
+
+STATE = "PlanShards"
+
+
+@step
+def handler(event: Payload) -> Payload:
+    """`{run_id}` → `{shards: [0, 1, …]}`. Raises `DatasetRefused`, with dataset.json written, where the heads show that
+    nothing can be trained.
+    """
+    run_id, store = event["run_id"], run_store()
+    layout = RunLayout(run_id)
+    preparation = _preparation(store, store.load(layout.plan, RunPlan))
+    resolution = preparation.resolution
+    if resolution.refusal:
+        report = refused(preparation, resolution.refusal, resolution.message)
+        store.save(layout.dataset_report, report)
+        raise DatasetRefused(resolution.message, resolution.fix)
+    store.save(layout.root + PREPARATION, preparation)
+    record(store, run_id, STATE, f"Preparing the data for {preparation.task}: {resolution.why}")
+    return {"shards": [shard.number for shard in preparation.shards]}
+
+
+def _preparation(store: RunStore, plan: RunPlan) -> Preparation:
+    request, _ = read_request(store.read(RunLayout(plan.run_id).request) or b"{}")
+    return prepare(
+        [_source_file(plan, number) for number in range(len(plan.data_files))],
+        task=request.task,
+        template=plan.template,
+        supported=support(plan.model_id).tasks,
+        shard_bytes=settings().shard_bytes,
+        validation_fraction=plan.validation_fraction,
+        max_error_fraction=plan.max_error_fraction,
+        max_input_length=_input_length(plan),
+    )
+
+
+def _source_file(plan: RunPlan, number: int) -> SourceFile:
+    """A data file with what its head shows; a Parquet file is read from the JSON Lines it was written out to."""
+    file, s3 = plan.data_files[number], client("s3")
+    name = PurePosixPath(file.key).name
+    if is_parquet(file.key):
+        run, key = workspace(plan.run_id), reframed(number)
+        size = run.size(key)
+        with run.open(key) as source:
+            detection = detect_reframed(source.read(HEAD_BYTES), size)
+        bucket, key = settings().artifacts_bucket, RunLayout(plan.run_id).root + key
+        return SourceFile(name=name, bucket=bucket, key=key, size=size, detection=detection)
+    with s3_reader(s3, plan.upload.bucket, file.key, version_id=file.version_id, etag=file.etag) as source:
+        detection = detect(source.read(HEAD_BYTES), name, file.size)
+    return SourceFile(
+        name=name,
+        bucket=plan.upload.bucket,
+        key=file.key,
+        size=file.size,
+        version_id=file.version_id,
+        etag=file.etag,
+        detection=detection,
+    )
+
+
+def _input_length(plan: RunPlan) -> int | None:
+    """Tokens of a row that training reads. A value of zero or less leaves it to the script: then the model's."""
+    asked = plan.hyperparameters.get("max_input_length", "")
+    return int(asked) if asked.isdigit() and int(asked) else support(plan.model_id).input_length

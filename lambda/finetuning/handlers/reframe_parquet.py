@@ -1,0 +1,41 @@
+"""ReframeParquet: writes Parquet files out as JSON Lines. The one function with pyarrow."""
+
+from gzip import BadGzipFile
+
+import pyarrow.lib
+
+from finetuning.aws.clients import client
+from finetuning.aws.dataset_store import is_parquet, reframed, workspace
+from finetuning.aws.s3_streams import s3_reader
+from finetuning.aws.status_board import record
+from finetuning.aws.store import run_store
+from finetuning.datasets.faults import FIXES, Fault
+from finetuning.datasets.parquet import reframe
+from finetuning.errors import DatasetRefused
+from finetuning.handlers.step import Payload, step
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.plan import RunPlan
+
+STATE = "ReframeParquet"
+
+
+@step
+def handler(event: Payload) -> Payload:
+    """`{run_id}` → `{}`. Raises `DatasetRefused` for a file pyarrow cannot read."""
+    run_id, store = event["run_id"], run_store()
+    plan = store.load(RunLayout(run_id).plan, RunPlan)
+    target = workspace(run_id)
+    rows = 0
+    for number, file in enumerate(plan.data_files):
+        if not is_parquet(file.key):
+            continue
+        source = s3_reader(client("s3"), plan.upload.bucket, file.key, version_id=file.version_id, etag=file.etag)
+        try:
+            with source, target.create(reframed(number)) as into:
+                rows += reframe(source, into)
+        except (pyarrow.lib.ArrowException, EOFError, BadGzipFile) as error:
+            raise DatasetRefused(
+                f"{file.key}: the Parquet file cannot be read: {error}", FIXES[Fault.PARQUET_DAMAGED]
+            ) from error
+    record(store, run_id, STATE, f"{rows:,} rows of Parquet written out as JSON Lines")
+    return {}
