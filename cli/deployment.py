@@ -1,6 +1,6 @@
 """A deployed stage as its operator's command sees it: where to upload, what runs there are, what they left behind."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +14,7 @@ from finetuning.aws.clients import client
 from finetuning.aws.faults import explained
 from finetuning.aws.sagemaker import RUN_TAG, SageMaker, sagemaker
 from finetuning.aws.store import RunStore
+from finetuning.aws.upload_bucket import RUN_FILE, TEMPLATE_FILE, is_data
 from finetuning.errors import Code, FineTuningError
 from finetuning.evaluation.report import EvaluationReport
 from finetuning.runs.expiry import IDLE_TAG, TTL_TAG
@@ -23,7 +24,6 @@ from finetuning.runs.names import Names
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import RunState, RunStatus
 
-RUN_JSON, TEMPLATE_JSON = "run.json", "template.json"
 OUTPUTS = ("UploadBucketName", "ArtifactsBucketName", "StateMachineArn")
 
 Advance = Callable[[int], None]
@@ -48,20 +48,15 @@ def files_to_submit(folder: Path) -> list[Path]:
 
     Raises `FineTuningError` (UPLOAD_WITHOUT_DATA) where there is no data file.
     """
-    data = [path for path in sorted(folder.iterdir()) if path.is_file() and _is_data(path)]
+    visible = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
+    data = [path for path in visible if is_data(path.name)]
     if not data:
         raise FineTuningError(
             Code.UPLOAD_WITHOUT_DATA,
             f"{folder} holds no data file.",
             f"Put a file there whose name ends in {', '.join(DATA_SUFFIXES)} (or one of these with .gz).",
         )
-    template = folder / TEMPLATE_JSON
-    return [*data, template] if template.is_file() else data
-
-
-def _is_data(path: Path) -> bool:
-    name = path.name.lower().removesuffix(".gz")
-    return name.endswith(DATA_SUFFIXES) and path.name not in (RUN_JSON, TEMPLATE_JSON) and not name.startswith(".")
+    return data + [path for path in visible if path.name == TEMPLATE_FILE]
 
 
 @dataclass(frozen=True)
@@ -112,15 +107,32 @@ class Deployment:
     def submit_folder(
         self, files: Sequence[Path], run_json: bytes, name: str, advance: Callable[[Path], Advance]
     ) -> Upload:
-        """Uploads the files, and then run.json, whose arrival starts the run."""
+        """Uploads the files, and then run.json, whose arrival starts the run.
+
+        Raises `FineTuningError` (UPLOAD_FOLDER_TAKEN) where data of another upload lies there: it would be trained on.
+        """
+        self._require_no_other_data(f"runs/{name}/", {path.name for path in files})
         for path in files:
             self._upload(path, f"runs/{name}/{path.name}", advance(path))
-        key = f"runs/{name}/{RUN_JSON}"
+        key = f"runs/{name}/{RUN_FILE}"
         with explained(f"upload {key}"):
             put = client("s3").put_object(
                 Bucket=self.upload_bucket, Key=key, Body=run_json, ContentType="application/json"
             )
         return Upload(self.upload_bucket, key, put["VersionId"])
+
+    def _require_no_other_data(self, folder: str, ours: Set[str]) -> None:
+        with explained(f"list {folder}"):
+            pages = client("s3").get_paginator("list_objects_v2").paginate(Bucket=self.upload_bucket, Prefix=folder)
+            names = [each["Key"].removeprefix(folder) for page in pages for each in page.get("Contents", [])]
+        others = [name for name in names if name not in ours and (is_data(name) or name == TEMPLATE_FILE)]
+        if others:
+            raise FineTuningError(
+                Code.UPLOAD_FOLDER_TAKEN,
+                f"s3://{self.upload_bucket}/{folder} holds {', '.join(others)} of an earlier upload; "
+                "that data would be trained on, too.",
+                f"Choose another name with --name, or remove it: aws s3 rm s3://{self.upload_bucket}/{folder}{others[0]}",
+            )
 
     def _upload(self, path: Path, key: str, advance: Advance) -> Upload:
         with explained(f"upload {path}"):

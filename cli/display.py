@@ -1,6 +1,6 @@
 """How runs look in a terminal. Whatever came from data or a model is shown as plain text, never as markup."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 
@@ -131,14 +131,12 @@ def _scores(scores: Scores | None) -> str:
     return f"F1 {scores.token_f1:.2f} · ROUGE-L {scores.rouge_l:.2f}" if scores else ""
 
 
-def error_panel(status: RunStatus) -> Panel:
-    """Why the run failed and what to do, with every finding where the preflight made several."""
-    error = status.error or {}
-    lines = list(_error_lines(error))
-    return Panel(Text("\n").join(lines), title=plain(str(error.get("code", status.state))), border_style="red")
+def error_panel(error: Mapping[str, object]) -> Panel:
+    """What went wrong and what to do (`{code, message, fix}`), with every finding where the preflight made several."""
+    return Panel(Text("\n").join(_error_lines(error)), title=plain(str(error.get("code", ""))), border_style="red")
 
 
-def _error_lines(error: dict[str, object]) -> Iterator[Text]:
+def _error_lines(error: Mapping[str, object]) -> Iterator[Text]:
     findings = error.get("findings")
     if isinstance(findings, list) and findings:
         for finding in findings:

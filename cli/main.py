@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 
 from cli import data, plan, runs
+from cli.display import error_panel
 from finetuning.errors import FineTuningError
 
 app = typer.Typer(
@@ -29,11 +30,9 @@ app.command("clean-up")(runs.clean_up)
 
 
 def main() -> None:
-    """Runs the command; a typed failure is told in three lines and ends with exit code 1."""
+    """Runs the command; a typed failure is told with what to do, and ends with exit code 1."""
     try:
         app()
     except FineTuningError as error:
-        console = Console(stderr=True)
-        console.print(f"[bold red]{error.code}[/] {error.message}", highlight=False)
-        console.print(f"[bold]What to do:[/] {error.fix}", highlight=False)
+        Console(stderr=True).print(error_panel(error.as_dict()))
         sys.exit(1)

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.prompt import Confirm
 
-from cli.deployment import RUN_JSON, Advance, Deployment, files_to_submit
+from cli.deployment import Advance, Deployment, files_to_submit
 from cli.display import (
     answers_table,
     endpoints_table,
@@ -27,8 +27,10 @@ from cli.display import (
     runs_table,
 )
 from finetuning.aws.inference import asker
-from finetuning.errors import Code, FineTuningError
+from finetuning.aws.upload_bucket import RUN_FILE
+from finetuning.errors import Code, FineTuningError, RunRefused
 from finetuning.evaluation.prompts import as_inputs
+from finetuning.runs.request import read_request
 from finetuning.runs.status import RunState, RunStatus
 
 START_WITHIN_SECONDS = 180
@@ -146,11 +148,17 @@ def clean_up(
 
 
 def start_run(deployment: Deployment, path: Path, console: Console, *, name: str = "") -> str:
-    """Uploads a data file, or a folder with its run.json last, and returns the id of the run this starts."""
+    """Uploads a data file, or a folder with its run.json last, and returns the id of the run this starts.
+
+    Raises `RunRefused` where run.json cannot be read, before anything is uploaded.
+    """
     if path.is_dir():
         files = files_to_submit(path)
-        settings = path / RUN_JSON
+        settings = path / RUN_FILE
         run_json = settings.read_bytes() if settings.is_file() else b"{}"
+        _, findings = read_request(run_json)
+        if findings:
+            raise RunRefused(findings)
         with _uploading(console) as started:
             upload = deployment.submit_folder(files, run_json, name or path.resolve().name, started)
     else:
@@ -175,7 +183,7 @@ def follow(deployment: Deployment, run_id: str, console: Console, poll_seconds: 
 def show_result(deployment: Deployment, status: RunStatus, console: Console) -> None:
     """What a finished run leaves its user with: answers and how to ask on, or the error and its fix."""
     if status.state is not RunState.SUCCEEDED:
-        console.print(error_panel(status))
+        console.print(error_panel(status.error or {}))
     evaluation = deployment.evaluation(status.run_id)
     if evaluation:
         console.print(answers_table(evaluation))

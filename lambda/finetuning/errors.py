@@ -17,6 +17,7 @@ class Code(StrEnum):
     # The upload and its run.json
     UPLOAD_NOT_FOUND = "UPLOAD_NOT_FOUND"
     UPLOAD_WITHOUT_DATA = "UPLOAD_WITHOUT_DATA"
+    UPLOAD_FOLDER_TAKEN = "UPLOAD_FOLDER_TAKEN"
     RUN_JSON_INVALID = "RUN_JSON_INVALID"
     RUN_REFUSED = "RUN_REFUSED"
     # The preflight's findings

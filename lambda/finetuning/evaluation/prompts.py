@@ -36,7 +36,7 @@ class HeldOutPrompt(BaseModel):
 
 
 class Question(BaseModel):
-    """A prompt twice: as a person reads it (`shown`) and as the endpoint gets it (`inputs`)."""
+    """A prompt twice: as a person reads it (`shown`: a chat's last question) and as the endpoint gets it (`inputs`)."""
 
     shown: str
     inputs: str

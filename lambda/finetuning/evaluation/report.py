@@ -32,7 +32,7 @@ class Answer(BaseModel):
 
 
 class Row(BaseModel):
-    """One prompt with its answers. `prompt` is what a person would have typed, without the template around it."""
+    """One prompt with its answers. `prompt` is a chat's last question, else the text as the endpoint got it."""
 
     prompt: str
     source: Literal["held-out", "run.json", "default"]

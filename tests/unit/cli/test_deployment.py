@@ -92,6 +92,20 @@ def test_run_json_arrives_last_and_its_version_names_the_run(deployment: Deploym
     assert sum(sent) == 3
 
 
+def test_data_that_an_earlier_upload_left_under_the_name_is_not_trained_on_by_surprise(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    data = tmp_path / "new.jsonl"
+    data.write_text("{}\n")
+    s3 = boto3.client("s3", region_name="us-east-1")
+    for name in ("run.json", "new.jsonl", "old.jsonl"):
+        s3.put_object(Bucket=UPLOAD, Key=f"runs/pirate/{name}", Body=b"earlier")
+    with pytest.raises(FineTuningError, match=r"old\.jsonl") as caught:
+        deployment.submit_folder([data], b"{}", "pirate", lambda path: lambda sent: None)
+    assert caught.value.code == Code.UPLOAD_FOLDER_TAKEN
+    assert s3.get_object(Bucket=UPLOAD, Key="runs/pirate/new.jsonl")["Body"].read() == b"earlier"
+
+
 def test_a_single_file_goes_into_the_inbox(deployment: Deployment, tmp_path: Path) -> None:
     data = tmp_path / "faq.jsonl"
     data.write_text("{}\n")

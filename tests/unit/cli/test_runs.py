@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from cli import runs
 from cli.deployment import Deployment
-from finetuning.errors import Code, FineTuningError
+from finetuning.errors import Code, FineTuningError, RunRefused
 from finetuning.evaluation.comparison import Ask, Reply
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.status import RunState, RunStatus
@@ -164,6 +164,17 @@ def test_submitting_a_folder_prints_the_id_of_the_run_it_starts(
     assert json.loads(output)["run_id"].startswith("pirate-talk-")
     stored = boto3.client("s3", region_name="us-east-1").get_object(Bucket=UPLOAD, Key="runs/Pirate Talk/run.json")
     assert stored["Body"].read() == b"{}"
+
+
+def test_a_run_json_that_cannot_be_read_is_told_before_anything_is_uploaded(
+    deployment: Deployment, finetune: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "chat.jsonl").write_text('{"dialog": []}\n')
+    (tmp_path / "run.json").write_text('{"accept_eula": "yes", "epochs": 3}')
+    with pytest.raises(RunRefused) as caught:
+        finetune("submit", str(tmp_path))
+    assert {finding.field for finding in caught.value.findings} == {"accept_eula", "epochs"}
+    assert boto3.client("s3", region_name="us-east-1").list_objects_v2(Bucket=UPLOAD)["KeyCount"] == 0
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, reply: Reply) -> list[str]:
