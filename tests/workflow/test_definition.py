@@ -64,7 +64,7 @@ def test_every_state_says_what_it_is_for(name: str) -> None:
     assert len(STATES[name]["Comment"]) > 20
 
 
-@pytest.mark.parametrize("name", set(MACHINE["States"]) & {*TASKS, "PrepareShards"})
+@pytest.mark.parametrize("name", sorted({*MACHINE["States"]} & {*TASKS, "PrepareShards"}))
 def test_every_step_is_caught_whatever_it_raises(name: str) -> None:
     (catch,) = MACHINE["States"][name]["Catch"]
     assert catch["ErrorEquals"] == ["States.ALL"]
