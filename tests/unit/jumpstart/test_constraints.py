@@ -1,5 +1,6 @@
 """Patterns, lengths and enumerations that boto3 itself lets pass."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -63,19 +64,20 @@ def test_enumerations_numbers_and_maps_are_checked_too() -> None:
 
 
 def test_every_pattern_of_the_four_requests_can_be_read() -> None:
-    def strings(shape: Any, seen: frozenset[str] = frozenset()) -> Any:
+    def strings(shape: Any, seen: frozenset[str] = frozenset()) -> Iterator[Any]:
+        children: list[Any] = []
         if shape.name in seen:
             return
-        below = seen | {shape.name}
-        children = {
-            "structure": lambda: shape.members.values(),
-            "list": lambda: [shape.member],
-            "map": lambda: [shape.key, shape.value],
-        }.get(shape.type_name, list)
-        for child in children():
-            yield from strings(child, below)
-        if shape.type_name == "string":
+        if shape.type_name == "structure":
+            children = list(shape.members.values())
+        elif shape.type_name == "list":
+            children = [shape.member]
+        elif shape.type_name == "map":
+            children = [shape.key, shape.value]
+        elif shape.type_name == "string":
             yield shape
+        for child in children:
+            yield from strings(child, seen | {shape.name})
 
     for operation in ("CreateTrainingJob", "CreateModel", "CreateEndpointConfig", "CreateEndpoint"):
         for shape in strings(sagemaker_model().operation_model(operation).input_shape):

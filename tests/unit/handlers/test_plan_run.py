@@ -1,0 +1,222 @@
+"""PlanRun over an emulated account: the whole preflight, from the upload to plan.json."""
+
+import json
+from typing import Any
+
+import boto3
+import pytest
+
+from finetuning.aws import preflight
+from finetuning.aws.advisory import advisory_client
+from finetuning.errors import FineTuningError, RunRefused
+from finetuning.handlers.plan_run import handler
+from finetuning.jumpstart.assumptions import Price, fallback_price
+from finetuning.jumpstart.spec import cache_bucket, private_bucket
+from finetuning.runs.identity import Upload
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.plan import RunPlan
+from finetuning.runs.status import RunStatus
+from tests.jumpstart import FACTS, LLAMA, any_spec
+from tests.unit.handlers.test_step import AnyContext
+
+REGION = "us-east-1"
+UPLOADS, ARTIFACTS = "uploads", "artifacts"
+CHAT = b'{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ahoy"}]}\n' * 20
+EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:m:first"
+
+
+def trust_in(service: str) -> str:
+    statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+class Stage:
+    """A deployed stage: its buckets, key and role, and JumpStart's buckets beside them."""
+
+    def __init__(self) -> None:
+        self.s3 = boto3.client("s3", region_name=REGION)
+        for bucket in (UPLOADS, ARTIFACTS, cache_bucket(REGION), private_bucket(REGION)):
+            self.s3.create_bucket(Bucket=bucket)
+        self.s3.put_bucket_versioning(Bucket=UPLOADS, VersioningConfiguration={"Status": "Enabled"})
+        for path in FACTS.rglob("*.json"):
+            self.s3.put_object(Bucket=cache_bucket(REGION), Key=str(path.relative_to(FACTS)), Body=path.read_bytes())
+        spec = any_spec(LLAMA + "8b-instruct")
+        self.s3.put_object(Bucket=cache_bucket(REGION), Key=spec.code_key, Body=b"script")
+        for instance_type in spec.supported_training_instance_types:
+            self.s3.put_object(Bucket=private_bucket(REGION), Key=spec.gated_key(instance_type), Body=b"weights")
+        self.key = boto3.client("kms", region_name=REGION).create_key()["KeyMetadata"]["Arn"]
+        self.role = "arn:aws:iam::123456789012:role/execution"
+        boto3.client("iam").create_role(
+            RoleName="execution", AssumeRolePolicyDocument=trust_in("sagemaker.amazonaws.com")
+        )
+
+    def upload(self, key: str, body: bytes) -> str:
+        return str(self.s3.put_object(Bucket=UPLOADS, Key=key, Body=body)["VersionId"])
+
+    def upload_run(self, run_json: dict[str, Any], **files: bytes) -> dict[str, str]:
+        """Uploads a folder; returns the event its run.json starts the run with."""
+        for name, body in (files or {"data.jsonl": CHAT}).items():
+            self.upload(f"runs/demo/{name}", body)
+        key = "runs/demo/run.json"
+        return self.event(key, self.upload(key, json.dumps(run_json).encode()))
+
+    def event(self, key: str, version_id: str) -> dict[str, str]:
+        return {"bucket": UPLOADS, "key": key, "version_id": version_id, "execution_arn": EXECUTION}
+
+    def written(self, event: dict[str, str], name: str) -> bytes:
+        layout = RunLayout(Upload(event["bucket"], event["key"], event["version_id"]).run_id)
+        return bytes(self.s3.get_object(Bucket=ARTIFACTS, Key=layout.root + name)["Body"].read())
+
+    def status(self, event: dict[str, str]) -> RunStatus:
+        return RunStatus.model_validate_json(self.written(event, "status.json"))
+
+
+@pytest.fixture
+def stage(aws: None, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    advisory_client.cache_clear()
+    made = Stage()
+    environment = {
+        "STAGE": "dev",
+        "PREFIX": "finetune-dev",
+        "AWS_REGION": REGION,
+        "UPLOAD_BUCKET": UPLOADS,
+        "ARTIFACTS_BUCKET": ARTIFACTS,
+        "KMS_KEY_ARN": made.key,
+        "EXECUTION_ROLE_ARN": made.role,
+        "SUBNET_IDS": "subnet-1,subnet-2",
+        "SECURITY_GROUP_IDS": "sg-1",
+        "TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:topic",
+        "DEFAULT_MODEL": LLAMA + "8b-instruct",
+        "MAX_RUNTIME_HOURS": "24",
+        "ENDPOINT_TTL_HOURS": "8",
+        "ENDPOINT_IDLE_MINUTES": "60",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(preflight, "price_list", lambda region: DatedPrices())
+    monkeypatch.setattr(preflight, "Quotas", SilentQuotas)
+    return made
+
+
+class DatedPrices:
+    """moto has no Price List API; the dated table is what a function without a way to it falls back on."""
+
+    def price(self, instance_type: str, use: Any) -> Price | None:
+        return fallback_price(instance_type, use)
+
+
+class SilentQuotas:
+    """moto has no ListServiceQuotas either; their own test has them from stubbed answers."""
+
+    def __init__(self, *clients: Any) -> None: ...
+
+    def check(self, *asked: Any) -> str:
+        return "Service Quotas did not answer"
+
+
+def run(event: dict[str, str]) -> dict[str, Any]:
+    return handler(event, AnyContext())  # type: ignore[arg-type]  # a stand-in for Lambda's context
+
+
+def test_a_good_upload_is_planned_and_everything_is_green_or_says_why_not(stage: Stage) -> None:
+    event = stage.upload_run({"accept_eula": True, "evaluation": {"compare_with_base": True}})
+    result = run(event)
+    assert result == {
+        "outcome": "planned",
+        "run_id": result["run_id"],
+        "parquet": False,
+        "deploy": True,
+        "compare_with_base": True,
+    }
+    plan = RunPlan.model_validate_json(stage.written(event, "plan.json"))
+    assert (plan.task, plan.model_version) == ("chat", any_spec(LLAMA + "8b-instruct").version)
+    assert [file.key for file in plan.data_files] == ["runs/demo/data.jsonl"]
+    status = stage.status(event)
+    by_check = {check.check: check for check in status.checks}
+    assert not [check for check in status.checks if check.ok is False]
+    assert by_check["artefacts"].ok
+    assert by_check["key"].ok
+    assert by_check["role"].ok
+    assert by_check["requests"].ok
+    assert by_check["quota"].ok is None
+    assert status.cost.estimate_usd == plan.training.estimate.usd
+
+
+def test_a_single_file_in_the_inbox_takes_every_default(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCEPT_EULA", "true")
+    event = stage.event("inbox/talk.jsonl", stage.upload("inbox/talk.jsonl", CHAT))
+    assert run(event)["outcome"] == "planned"
+    assert json.loads(stage.written(event, "run.json")) == {}
+
+
+def test_five_faults_are_refused_together_and_nothing_is_planned(stage: Stage) -> None:
+    event = stage.upload_run(
+        {
+            "modle": "x",
+            "hyperparameters": {"epoch": 0},
+            "training": {"instance_type": "ml.p4d.24xlarge", "max_cost_usd": 0.01},
+        }
+    )
+    with pytest.raises(RunRefused) as refused:
+        run(event)
+    fields = [finding.field for finding in refused.value.findings]
+    assert fields == [
+        "modle",
+        "accept_eula",
+        "training.instance_type",
+        "hyperparameters.epoch",
+        "training.max_cost_usd",
+    ]
+    assert [check.field for check in stage.status(event).checks if check.ok is False] == fields
+    with pytest.raises(stage.s3.exceptions.NoSuchKey):
+        stage.written(event, "plan.json")
+
+
+def test_the_same_upload_is_planned_once_and_again_only_by_the_execution_that_has_it(stage: Stage) -> None:
+    event = stage.upload_run({"accept_eula": True})
+    assert run(event)["outcome"] == "planned"
+    assert run(event)["outcome"] == "planned"
+    assert run({**event, "execution_arn": EXECUTION + "-second"})["outcome"] == "duplicate"
+
+
+def test_a_run_without_data_is_refused(stage: Stage) -> None:
+    key = "runs/empty/run.json"
+    with pytest.raises(RunRefused) as refused:
+        run(stage.event(key, stage.upload(key, b'{"accept_eula": true}')))
+    assert [finding.code for finding in refused.value.findings] == ["UPLOAD_WITHOUT_DATA"]
+
+
+def test_a_missing_script_or_missing_weights_are_found_before_the_job_starts(stage: Stage) -> None:
+    spec = any_spec(LLAMA + "8b-instruct")
+    stage.s3.delete_object(Bucket=cache_bucket(REGION), Key=spec.code_key)
+    stage.s3.delete_object(Bucket=private_bucket(REGION), Key=spec.gated_key("ml.g5.12xlarge"))
+    with pytest.raises(RunRefused) as refused:
+        run(stage.upload_run({"accept_eula": True}))
+    assert [finding.code for finding in refused.value.findings] == ["ARTIFACT_MISSING", "ARTIFACT_MISSING"]
+
+
+def test_a_disabled_key_and_a_role_sagemaker_may_not_assume_are_found(stage: Stage) -> None:
+    boto3.client("kms", region_name=REGION).disable_key(KeyId=stage.key.rpartition("/")[2])
+    boto3.client("iam").update_assume_role_policy(RoleName="execution", PolicyDocument=trust_in("lambda.amazonaws.com"))
+    # With the key disabled S3 would not write the status either; moto does, so that both findings can be seen.
+    with pytest.raises(RunRefused) as refused:
+        run(stage.upload_run({"accept_eula": True}))
+    assert [finding.code for finding in refused.value.findings] == ["KMS_KEY_UNUSABLE", "ROLE_UNUSABLE"]
+
+
+def test_an_endpoint_name_that_somebody_else_has_is_found(stage: Stage) -> None:
+    sagemaker = boto3.client("sagemaker", region_name=REGION)
+    sagemaker.create_model(
+        ModelName="m", ExecutionRoleArn=stage.role, PrimaryContainer={"Image": "i", "ModelDataUrl": "s3://b/m"}
+    )
+    variant = {"VariantName": "v", "ModelName": "m", "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
+    sagemaker.create_endpoint_config(EndpointConfigName="c", ProductionVariants=[variant])
+    sagemaker.create_endpoint(EndpointName="finetune-dev-theirs", EndpointConfigName="c")
+    with pytest.raises(RunRefused) as refused:
+        run(stage.upload_run({"accept_eula": True, "endpoint": {"name": "theirs"}}))
+    assert [(finding.code, finding.field) for finding in refused.value.findings] == [("NAME_TAKEN", "endpoint.name")]
+
+
+def test_a_run_json_that_is_gone_is_said(stage: Stage) -> None:
+    with pytest.raises(FineTuningError, match="removed"):
+        run(stage.event("runs/demo/run.json", "no-such-version"))

@@ -1,0 +1,248 @@
+"""A submission judged whole: all findings at once, and a plan that holds."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from finetuning.errors import RunRefused
+from finetuning.jumpstart.catalogue import Task
+from finetuning.runs.plan import DatasetSummary, RunPlan
+from finetuning.runs.planning import complete
+from finetuning.runs.requests import base, base_model, run_requests, run_tags, training_job, tuned
+from tests.jumpstart import LLAMA, NOW, TARGET, any_spec, any_stage, planned
+
+DOLLY = b'{"instruction": "Add", "context": "3 + 4", "response": "7", "category": "math"}\n'
+PROSE = b"It was a dark and stormy night in the harbour of Tindermoor.\n"
+
+
+def codes(run_json: Any, **how: Any) -> list[tuple[str, str]]:
+    return [(finding.code, finding.field) for finding in planned(run_json, **how)[1]]
+
+
+def accepted(**fields: Any) -> dict[str, Any]:
+    return {"accept_eula": True, **fields}
+
+
+def good(run_json: dict[str, Any], **how: Any) -> RunPlan:
+    plan, findings = planned(run_json, **how)
+    assert findings == []
+    return plan
+
+
+def test_five_faults_are_five_findings() -> None:
+    assert codes(
+        {
+            "task": "chat",
+            "hyperparameters": {"epochs": 3, "learning_rate": 7},
+            "training": {"instance_type": "ml.p4d.24xlarge"},
+            "endpoint": {"instance_type": "ml.t3.large"},
+        }
+    ) == [
+        ("EULA_NOT_ACCEPTED", "accept_eula"),
+        ("INSTANCE_TYPE_UNSUPPORTED", "training.instance_type"),
+        ("HYPERPARAMETER_INVALID", "hyperparameters.epochs"),
+        ("HYPERPARAMETER_INVALID", "hyperparameters.learning_rate"),
+        ("INSTANCE_TYPE_UNSUPPORTED", "endpoint.instance_type"),
+    ]
+
+
+def test_a_plan_survives_being_written_and_read() -> None:
+    plan = good(accepted(training={"fallback_instance_types": ["ml.g5.48xlarge"]}))
+    assert RunPlan.model_validate_json(plan.model_dump_json()) == plan
+
+
+def test_the_faults_of_an_unknown_model_do_not_hide_the_others() -> None:
+    assert codes(accepted(model=LLAMA + "9b", hyperparameters={"epoch": 0})) == [
+        ("MODEL_UNKNOWN", "model"),
+        ("HYPERPARAMETER_INVALID", "hyperparameters.epoch"),
+    ]
+
+
+def test_who_accepted_which_licence_when_is_in_the_plan_and_in_the_tags() -> None:
+    plan = good(accepted())
+    assert plan.accepted is not None
+    assert (plan.accepted.by, plan.accepted.at) == ("s3://upload-bucket/runs/demo/run.json", NOW)
+    tags = run_tags(plan, TARGET)
+    assert tags["finetune:eula-accepted-by"] == plan.accepted.by
+    assert tags["finetune:eula-accepted-at"].startswith("2026-11-23T18:10:26")
+    assert tags["finetune:eula"] == "fmhMetadata/eula/llama3_1Eula.txt"
+
+
+def test_a_stage_may_accept_the_licence_and_then_is_who_did() -> None:
+    plan = good({}, stage=any_stage(accept_eula=True))
+    assert plan.accepted is not None
+    assert plan.accepted.by == "stage dev"
+
+
+@pytest.mark.parametrize(
+    ("model", "head", "name", "task"),
+    [
+        ("8b", DOLLY, "d.jsonl", Task.INSTRUCTION),
+        ("405b-fp8", DOLLY, "d.jsonl", Task.CHAT),
+        ("8b", PROSE, "d.txt", Task.DOMAIN_ADAPTATION),
+        ("8b", b"PAR1" + b"\0" * 40, "d.parquet", None),
+    ],
+)
+def test_the_task_is_what_the_data_shows(model: str, head: bytes, name: str, task: Task | None) -> None:
+    plan = good(accepted(model=LLAMA + model), head=head, name=name)
+    assert plan.task == task
+    assert plan.parquet == name.endswith(".parquet")
+
+
+def test_data_that_is_none_is_refused_with_the_rest() -> None:
+    assert ("DATASET_REFUSED", "") in codes({}, head=b"<!DOCTYPE html><html>", name="d.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        (b"{}", "prompt"),
+        (b"not json", "template.json"),
+        (b'{"prompt": "{instruction", "completion": "{response}"}', "braces"),
+        (b'{"prompt": "{question}", "completion": "{response}"}', "question"),
+        (b'{"prompt": "{}", "completion": "{response}"}', "without a column"),
+        (b'{"prompt": "always", "completion": "the same"}', "names no column"),
+    ],
+)
+def test_a_template_that_does_not_fit_its_rows_is_refused(template: bytes, message: str) -> None:
+    _, findings = planned(accepted(), head=DOLLY, template_file=template)
+    assert [finding.code for finding in findings] == ["TEMPLATE_INVALID"]
+    assert message in findings[0].message
+
+
+def test_a_fitting_template_is_kept_and_makes_the_task_instruction() -> None:
+    template = b'{"prompt": "{instruction} {{as is}}", "completion": "{response}"}'
+    plan = good(accepted(), head=DOLLY, template_file=template)
+    assert plan.task is Task.INSTRUCTION
+    assert plan.template == {"prompt": "{instruction} {{as is}}", "completion": "{response}"}
+
+
+def test_over_budget_is_refused_with_the_numbers() -> None:
+    _, findings = planned(accepted(training={"max_cost_usd": 5}), size=400_000_000)
+    assert [(finding.code, finding.field) for finding in findings] == [
+        ("OVER_BUDGET", "training.max_cost_usd"),
+        ("OUT_OF_TIME", "training.max_runtime_hours"),
+    ]
+    for number in ("5.00 USD", "1500 tokens/s", "100,000,000 tokens", "7.09 USD an hour"):
+        assert number in findings[0].message
+
+
+def test_a_budget_that_suffices_limits_the_jobs_time() -> None:
+    plan = good(accepted(training={"max_cost_usd": 7.09}))
+    assert plan.training.max_runtime_seconds == 3600
+    assert plan.training.estimate.usd is not None
+    assert plan.training.estimate.usd < 7.09
+
+
+def test_a_job_that_would_be_cut_before_it_ends_is_a_finding() -> None:
+    assert codes(accepted(training={"max_runtime_hours": 0.2})) == [("OUT_OF_TIME", "training.max_runtime_hours")]
+
+
+def test_more_than_the_stage_allows_is_refused_not_clipped() -> None:
+    limits = any_stage(max_runtime_hours=10, max_cost_usd=50)
+    assert codes(accepted(training={"max_runtime_hours": 11, "max_cost_usd": 51}), stage=limits) == [
+        ("OUT_OF_TIME", "training.max_runtime_hours"),
+        ("OVER_BUDGET", "training.max_cost_usd"),
+    ]
+
+
+def test_every_fallback_has_its_own_price_and_time() -> None:
+    plan = good(accepted(training={"fallback_instance_types": ["ml.g5.48xlarge"], "max_cost_usd": 20.36}))
+    first, second = plan.training.options
+    assert plan.training.instance_types == ["ml.g5.12xlarge", "ml.g5.48xlarge"]
+    assert (first.estimate.usd_per_hour, second.estimate.usd_per_hour) == (7.09, 20.36)
+    assert second.max_runtime_seconds == 3600 < first.max_runtime_seconds
+    job = training_job(any_spec(plan.model_id), plan, TARGET, attempt=1)
+    assert job["TrainingJobName"].endswith("-1")
+    assert job["ResourceConfig"]["InstanceType"] == "ml.g5.48xlarge"
+    assert job["StoppingCondition"]["MaxRuntimeInSeconds"] == 3600
+
+
+def test_a_fallback_that_cannot_be_used_is_named() -> None:
+    asked = {"fallback_instance_types": ["ml.p4d.24xlarge"]}
+    assert codes(accepted(training=asked)) == [("INSTANCE_TYPE_UNSUPPORTED", "training.fallback_instance_types")]
+
+
+def test_a_region_jumpstart_does_not_serve_is_a_finding() -> None:
+    found = codes(accepted(), stage=any_stage(region="xx-nowhere-1"))
+    assert {code for code, _ in found} == {"REGION_UNSUPPORTED"}
+
+
+def test_approval_is_refused_in_so_many_words() -> None:
+    _, findings = planned(accepted(approval=True))
+    assert [finding.code for finding in findings] == ["APPROVAL_UNAVAILABLE"]
+    assert "not available yet" in findings[0].message
+
+
+def test_a_name_too_long_for_sagemaker_is_refused() -> None:
+    stage = replace(any_stage(), prefix="finetune-" + "x" * 30)
+    assert codes(accepted(endpoint={"name": "e" * 40}), stage=stage)[0][0] == "RUN_JSON_INVALID"
+
+
+def test_tags_that_are_ours_or_awss_are_refused() -> None:
+    assert codes(accepted(tags={"aws:x": "1", "finetune:run-id": "2", "team": "3"})) == [
+        ("RUN_JSON_INVALID", "tags.aws:x"),
+        ("RUN_JSON_INVALID", "tags.finetune:run-id"),
+    ]
+
+
+def test_the_specification_wins_over_the_article_and_the_plan_says_where_they_differ() -> None:
+    plan = good(accepted(model=LLAMA + "70b"))
+    note = next(check.message for check in plan.checks if check.check == "model")
+    assert "per_device_train_batch_size is 1 by default, not 8" in note
+    assert plan.hyperparameters["per_device_train_batch_size"] == "1"
+
+
+def test_own_prompts_are_asked_beside_held_out_ones() -> None:
+    assert good(accepted(evaluation={"prompts": 3})).evaluation.held_out == 3
+    own = good(accepted(evaluation={"prompts": ["Ahoy?"]})).evaluation
+    assert (own.held_out, own.prompts) == (5, ["Ahoy?"])
+
+
+def test_nothing_is_deployed_where_no_endpoint_is_wanted() -> None:
+    plan = good(accepted(endpoint={"deploy": False}, evaluation={"compare_with_base": True}))
+    assert plan.evaluation.compare_with_base is False
+    assert set(run_requests(any_spec(plan.model_id), plan, TARGET)) == {"create_training_job"}
+
+
+def test_the_base_model_gets_names_of_its_own_and_one_instance() -> None:
+    plan = good(accepted(endpoint={"instance_count": 2}))
+    assert base(plan, TARGET).endpoint == tuned(plan, TARGET).endpoint + "-base"
+    assert (base(plan, TARGET).instance_count, tuned(plan, TARGET).instance_count) == (1, 2)
+    assert base_model(any_spec(plan.model_id), plan, TARGET)["ModelName"].endswith("-base")
+
+
+def summary(**changes: int) -> DatasetSummary:
+    return DatasetSummary(**{"train_rows": 90, "validation_rows": 10, "train_tokens": 9000} | changes)
+
+
+def test_a_completed_plan_has_the_tasks_flags_and_the_datasets_tokens() -> None:
+    plan = good(accepted(), head=b"PAR1" + b"\0" * 40, name="d.parquet")
+    completed = complete(plan, any_spec(plan.model_id), "instruction", summary())
+    assert completed.task is Task.INSTRUCTION
+    assert completed.hyperparameters["instruction_tuned"] == "True"
+    assert completed.training.estimate.tokens == 9000
+    assert completed.checks == plan.checks
+
+
+def test_without_held_out_rows_there_is_no_channel_and_the_script_splits_nothing_off() -> None:
+    plan = good(accepted())
+    spec = any_spec(plan.model_id)
+    completed = complete(plan, spec, "chat", summary(validation_rows=0))
+    assert completed.hyperparameters["validation_split_ratio"] == "0"
+    channels = [c["ChannelName"] for c in training_job(spec, completed, TARGET)["InputDataConfig"]]
+    assert channels == ["training", "code"]
+
+
+def test_a_dataset_larger_than_the_plan_allows_is_refused_before_training() -> None:
+    plan = good(accepted(training={"max_cost_usd": 5}))
+    with pytest.raises(RunRefused) as refused:
+        complete(plan, any_spec(plan.model_id), "chat", summary(train_tokens=10**9))
+    assert [finding.code for finding in refused.value.findings] == ["OVER_BUDGET", "OUT_OF_TIME"]
+
+
+def test_rows_that_turn_out_to_be_instructions_are_refused_on_a_model_without_that_mode() -> None:
+    plan = good(accepted(model=LLAMA + "405b-fp8"), head=b"PAR1" + b"\0" * 40, name="d.parquet")
+    with pytest.raises(RunRefused, match="planned"):
+        complete(plan, any_spec(plan.model_id), "instruction", summary())
