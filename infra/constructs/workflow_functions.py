@@ -52,7 +52,7 @@ _STEPS = (
     ),
     _Step(
         handler="plan_shards",
-        may=lambda may: may.read_uploads().write_runs(ANY_RUN.plan, ANY_RUN.shards + "*"),
+        may=lambda may: may.read_uploads().write_runs(ANY_RUN.dataset_report, ANY_RUN.shards + "*"),
         touches_data=True,
         timeout=300,
         memory=1024,
@@ -67,12 +67,16 @@ _STEPS = (
     ),
     _Step(
         handler="finish_dataset",
-        may=lambda may: may.write_runs(
-            ANY_RUN.plan,
-            ANY_RUN.dataset_report,
-            ANY_RUN.prompts,
-            *(prefix + "*" for prefix in (ANY_RUN.train, ANY_RUN.validation, ANY_RUN.shards)),
-        ).delete_from_runs(*(prefix + "*" for prefix in (ANY_RUN.train, ANY_RUN.validation, ANY_RUN.shards))),
+        may=lambda may: (
+            may.write_runs(
+                ANY_RUN.plan,
+                ANY_RUN.dataset_report,
+                ANY_RUN.prompts,
+                *(prefix + "*" for prefix in (ANY_RUN.train, ANY_RUN.validation, ANY_RUN.shards)),
+            )
+            .read_jumpstart()
+            .delete_from_runs(*(prefix + "*" for prefix in (ANY_RUN.train, ANY_RUN.validation, ANY_RUN.shards)))
+        ),
         touches_data=True,
         timeout=900,
         memory=2048,
