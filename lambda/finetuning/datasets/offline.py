@@ -78,7 +78,7 @@ def _source_file(path: Path, work: Folder, number: int) -> SourceFile:
     if detection.framing is Framing.PARQUET:
         key, detection = _written_out(path, work, number)
         size = key.stat().st_size if not detection.refusal else size
-    return SourceFile(name=path.name, key=str(key), size=size, detection=detection)
+    return SourceFile(name=str(path), key=str(key), size=size, detection=detection)
 
 
 def _written_out(path: Path, work: Folder, number: int) -> tuple[Path, Detection]:

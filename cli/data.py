@@ -1,0 +1,188 @@
+"""`finetune check` and `finetune prepare`: what training would make of data files, before they are uploaded."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
+from rich.text import Text
+
+from cli.display import plain, short
+from finetuning.aws.upload_bucket import TEMPLATE_FILE, is_data
+from finetuning.datasets.offline import prepare_files
+from finetuning.datasets.report import DatasetReport
+from finetuning.errors import Code, FineTuningError
+from finetuning.jumpstart.catalogue import CATALOGUE, Task, support
+
+SHOWN_ERRORS = 10
+BAR_WIDTH = 40
+
+Files = Annotated[list[Path], typer.Argument(exists=True, help="Data files, or folders of them.")]
+Model = Annotated[str | None, typer.Option(help="A JumpStart model id: its tasks and input length are checked too.")]
+TaskName = Annotated[str, typer.Option(help="auto, chat, instruction or domain_adaptation.")]
+TemplateFile = Annotated[
+    Path | None,
+    typer.Option(exists=True, dir_okay=False, help="A template.json. Default: the one in the folder, if there is one."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]
+
+
+def check(
+    files: Files,
+    as_json: AsJson = False,
+    model: Model = None,
+    task: TaskName = "auto",
+    template: TemplateFile = None,
+) -> None:
+    """Tell what data files are, what training would use of them, and what is wrong, line by line."""
+    report = _prepared(files, None, model, task, template)
+    if as_json:
+        typer.echo(json.dumps({**report.model_dump(mode="json"), "ok": report.ok}, ensure_ascii=False, indent=2))
+    else:
+        Console().print(_shown(report))
+    raise typer.Exit(0 if report.ok else 1)
+
+
+def prepare(
+    files: Files,
+    out: Annotated[Path, typer.Option(file_okay=False, help="Where to write train/, validation/ and report.json.")],
+    model: Model = None,
+    task: TaskName = "auto",
+    template: TemplateFile = None,
+) -> None:
+    """Write what training would get: the very bytes the workflow would put into the channels."""
+    report = _prepared(files, out, model, task, template)
+    (out / "report.json").write_text(report.model_dump_json(indent=2), encoding="utf-8")
+    console = Console()
+    console.print(_shown(report))
+    if report.ok:
+        console.print(f"Written to {out}/train and {out}/validation", highlight=False)
+    raise typer.Exit(0 if report.ok else 1)
+
+
+def _prepared(
+    given: list[Path], out: Path | None, model: str | None, task: str, template: Path | None
+) -> DatasetReport:
+    if task not in ("auto", *Task):
+        raise typer.BadParameter(f"{task!r} is none of auto, {', '.join(Task)}.", param_hint="--task")
+    files = [file for path in given for file in _data_files(path)]
+    if not files:
+        raise typer.BadParameter("There is no data file in the folder.", param_hint="FILES")
+    templates = [path / TEMPLATE_FILE for path in given if (path / TEMPLATE_FILE).is_file()]
+    template = template or next(iter(templates), None)
+    limits = support(model) if model else None
+    with _progress() as bar:
+        reading = bar.add_task("Reading", total=sum(file.stat().st_size for file in files))
+        return prepare_files(
+            files,
+            out,
+            task=task,
+            template=_template(template) if template else None,
+            supported=limits.tasks if limits else tuple(Task),
+            max_input_length=limits.input_length if limits else min(each.input_length for each in CATALOGUE.values()),
+            progress=lambda count: bar.advance(reading, count),
+        )
+
+
+def _data_files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.iterdir() if file.is_file() and is_data(file.name))
+
+
+def _template(path: Path) -> dict[str, str]:
+    """The template in a file. Raises `FineTuningError` where it is not `{prompt, completion}`."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        content = error
+    if not isinstance(content, dict) or set(content) != {"prompt", "completion"}:
+        raise FineTuningError(
+            Code.TEMPLATE_INVALID,
+            f"{path} is not a template.",
+            'Write {"prompt": "… {column} …", "completion": "{column}"}.',
+        )
+    return {"prompt": content["prompt"], "completion": content["completion"]}
+
+
+def _progress() -> Progress:
+    """A bar on standard error, gone when it is full; nothing where that is no terminal."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _shown(report: DatasetReport) -> RenderableType:
+    return Group(*_parts(report))
+
+
+def _parts(report: DatasetReport) -> Iterator[RenderableType]:
+    """The report for a person: files, counts, errors, lengths, samples, and at last the verdict."""
+    yield _files(report)
+    yield _counts(report)
+    if report.error_counts:
+        yield _errors(report)
+    if report.statistics.histogram:
+        yield _lengths(report)
+    for sample in report.samples[:1]:
+        yield Panel(short(sample), title="As the model sees it", title_align="left")
+    for note in report.notes:
+        yield plain(f"· {note}")
+    if report.refusal:
+        yield Text.assemble((f"{report.refusal.code} ", "bold red"), plain(report.refusal.message))
+        yield Text.assemble(("What to do: ", "bold"), plain(report.refusal.fix))
+    else:
+        yield Text.assemble(
+            ("Good to train: ", "bold green"), f"{report.rows.train:,} rows, {report.rows.validation:,} held out"
+        )
+
+
+def _files(report: DatasetReport) -> Table:
+    table = Table("File", "Format", "Shape", "Lines", "Why", title_justify="left")
+    for file in report.files:
+        format_ = (file.format or "?") + (".gz" if file.compressed else "")
+        table.add_row(plain(file.path), format_, plain(file.shape), f"{file.lines:,}", plain(file.why))
+    return table
+
+
+def _counts(report: DatasetReport) -> Table:
+    rows, statistics = report.rows, report.statistics
+    table = Table("Task", "Lines", "Kept", "Train", "Validation", "Duplicates", "Errors", "Blank", "Tokens (estimated)")
+    counts = (rows.lines, rows.kept, rows.train, rows.validation, rows.duplicates, rows.errors, rows.blank)
+    table.add_row(str(report.task or "?"), *(f"{count:,}" for count in counts), f"{statistics.tokens:,}")
+    return table
+
+
+def _errors(report: DatasetReport) -> Table:
+    table = Table("Code", "Where", "What", "What to do", title="Errors", title_justify="left")
+    for error in report.errors[:SHOWN_ERRORS]:
+        where = f"{error.file} line {error.line}" + (f" {error.path}" if error.path else "")
+        table.add_row(error.code, plain(where), plain(error.message), plain(error.fix))
+    listed = ", ".join(f"{code} {count:,}" for code, count in report.error_counts.items())
+    table.caption = f"All of them: {listed}"
+    return table
+
+
+def _lengths(report: DatasetReport) -> Table:
+    statistics = report.statistics
+    most = max(bucket.rows for bucket in statistics.histogram) or 1
+    table = Table("Tokens", "Rows", "", title="Lengths", title_justify="left")
+    for bucket in statistics.histogram:
+        bar = "█" * round(BAR_WIDTH * bucket.rows / most)
+        table.add_row(f"{bucket.at_least:,}–{bucket.below - 1:,}", f"{bucket.rows:,}", bar)
+    if statistics.truncated:
+        table.caption = (
+            f"{statistics.truncated:,} rows are longer than {statistics.max_input_length:,} tokens and are cut off."
+        )
+    return table
