@@ -177,6 +177,7 @@ def follow(deployment: Deployment, run_id: str, console: Console, poll_seconds: 
     with views(console) as show:
         for status in _changes(deployment, run_id, poll_seconds):
             show(status)
+    _wait_for_report(deployment, status, poll_seconds)
     return status
 
 
@@ -235,6 +236,17 @@ def _changes(deployment: Deployment, run_id: str, poll_seconds: float) -> Iterat
         elif last is not None and silent > SILENT_SECONDS:
             _require_life(deployment, last)
             heard = time.monotonic()
+        time.sleep(poll_seconds)
+
+
+def _wait_for_report(deployment: Deployment, status: RunStatus, poll_seconds: float) -> None:
+    """The last step writes the final status first, then the report page, and then the execution ends."""
+    deadline = time.monotonic() + SILENT_SECONDS
+    while (
+        status.execution_arn
+        and deployment.execution_status(status.execution_arn) == "RUNNING"
+        and time.monotonic() < deadline
+    ):
         time.sleep(poll_seconds)
 
 

@@ -18,6 +18,11 @@ from tests.unit.cli.conftest import UPLOAD, write, write_status
 from tests.unit.cli.test_deployment import any_endpoint_of
 
 
+@pytest.fixture(autouse=True)
+def execution_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Deployment, "execution_status", lambda self, arn: "SUCCEEDED")
+
+
 @pytest.fixture
 def finetune() -> "Command":
     return Command()
@@ -81,6 +86,16 @@ def test_a_run_whose_execution_died_without_a_word_is_not_waited_for(
         runs.follow(deployment, RUN_ID, any_console(), poll_seconds=0)
     assert caught.value.code == Code.RUN_ABORTED
     assert "TIMED_OUT" in caught.value.message
+
+
+def test_a_run_is_over_when_its_execution_has_ended_and_the_report_is_written(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_status(any_status())
+    executions = ["RUNNING", "RUNNING", "SUCCEEDED"]
+    monkeypatch.setattr(Deployment, "execution_status", lambda self, arn: executions.pop(0))
+    runs.follow(deployment, RUN_ID, any_console(), poll_seconds=0)
+    assert executions == []
 
 
 def test_the_live_view_ends_with_every_step(deployment: Deployment) -> None:

@@ -1,0 +1,46 @@
+"""report.html: written from whatever the run has left, early or late."""
+
+import boto3
+import pytest
+
+from finetuning.aws.report import write_report
+from finetuning.aws.store import RunStore
+from finetuning.runs.layout import RunLayout
+from tests.runs import RUN_ID, any_dataset, any_evaluation, any_failed_status, any_plan, any_status
+
+BUCKET = "artifacts"
+LAYOUT = RunLayout(RUN_ID)
+
+
+@pytest.fixture
+def store(aws: None) -> RunStore:
+    s3 = boto3.client("s3", region_name="us-east-1")
+    s3.create_bucket(Bucket=BUCKET)
+    return RunStore(s3, BUCKET, "arn:aws:kms:us-east-1:123456789012:key/k")
+
+
+def page_of(store: RunStore) -> str:
+    write_report(store, RUN_ID)
+    return (store.read(LAYOUT.report_page) or b"").decode()
+
+
+def test_a_run_that_failed_at_once_has_a_page_with_its_error(store: RunStore) -> None:
+    store.save(LAYOUT.status, any_failed_status())
+    assert "Mend line 7." in page_of(store)
+
+
+def test_a_finished_run_has_its_data_training_and_answers_on_the_page(store: RunStore) -> None:
+    store.save(LAYOUT.status, any_status())
+    store.save(LAYOUT.plan, any_plan())
+    store.save(LAYOUT.dataset_report, any_dataset())
+    store.save(LAYOUT.evaluation, any_evaluation())
+    page = page_of(store)
+    for section in ("answers", "preflight", "dataset", "training", "timeline", "links"):
+        assert f'id="{section}"' in page
+
+
+def test_a_browser_is_told_that_it_is_a_page(store: RunStore) -> None:
+    store.save(LAYOUT.status, any_status())
+    write_report(store, RUN_ID)
+    head = boto3.client("s3", region_name="us-east-1").head_object(Bucket=BUCKET, Key=LAYOUT.report_page)
+    assert head["ContentType"] == "text/html; charset=utf-8"
