@@ -1,7 +1,7 @@
 """`python -m rehearsal`: the whole product on this machine.
 
-`run` goes the whole way and is what `make rehearse` calls; `up` and `deploy` are its first steps alone, `down` ends what
-`run --keep` or `up` left running.
+`run` goes the whole way and is what `make rehearse` calls; `up` and `deploy` are its first steps alone, `down` ends
+what `run --keep` or `up` left running.
 """
 
 import json
@@ -34,6 +34,13 @@ REPORTS = HOME / "reports"
 KEPT_PORT = 4566
 INTERRUPTED = 130
 
+TALK = """\
+import boto3, json
+body = {{"inputs": "Hello", "parameters": {{"max_new_tokens": 64, "do_sample": True, "temperature": 0.2}}}}
+runtime = boto3.client("sagemaker-runtime")
+answer = runtime.invoke_endpoint(EndpointName="{endpoint}", ContentType="application/json", Body=json.dumps(body))
+print(json.load(answer["Body"])["generated_text"])
+"""
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 console = Console()
 Model = Annotated[
@@ -58,9 +65,10 @@ def run(
         _title(f"Following the run {upload.run_id}")
         status = follow(deployment, upload.run_id, console)
         _show(emulator, deployment, status)
+        refused = _say_what_was_refused(emulator)
         if keep:
             _say_how_to_talk(emulator, status)
-    if status.state is not RunState.SUCCEEDED:
+    if refused or status.state is not RunState.SUCCEEDED:
         raise typer.Exit(1)
 
 
@@ -172,18 +180,23 @@ def _show(emulator: Emulator, deployment: Deployment, status: RunStatus) -> None
 def _say_how_to_talk(emulator: Emulator, status: RunStatus | None = None) -> None:
     _title("Still up. Talk to it from another shell")
     ours = {name: value for name, value in emulator.environment().items() if name.startswith("AWS_")}
-    exports = "\n".join(f"export {name}={value}" for name, value in sorted(ours.items()))
-    console.print(plain(exports))
+    lines = [f"export {name}={value}" for name, value in sorted(ours.items())]
     if status and status.endpoint:
-        body = '{"inputs": "Hello", "parameters": {"max_new_tokens": 64, "do_sample": true}}'
-        console.print(
-            plain(
-                f'\n.venv/bin/python -m cli ask {status.endpoint} "How is the weather?"\n\n'
-                f'.venv/bin/python -c \'import boto3; print(boto3.client("sagemaker-runtime").invoke_endpoint('
-                f'EndpointName="{status.endpoint}", ContentType="application/json", Body=b"""{body}""")["Body"].read().decode())\''
-            )
-        )
+        lines += ["", f'.venv/bin/python -m cli ask {status.endpoint} "How is the weather?"', "", "# or from Python:"]
+        lines += TALK.format(endpoint=status.endpoint).splitlines()
+    console.print(plain("\n".join(lines)), soft_wrap=True)
     console.print("\nEnd it with: make down")
+
+
+def _say_what_was_refused(emulator: Emulator) -> bool:
+    """Whether a role was refused a call. Steps may go on without one, and yet on AWS something would be amiss."""
+    refused = emulator.denials()
+    if refused:
+        _title("Permissions are missing: these calls were refused")
+    for call in refused:
+        role = call["caller"].split("/")[1] if "/" in call["caller"] else call["caller"]
+        console.print(plain(f"{role}: {call['action']} on {call['resource'] or '*'}", "red"), soft_wrap=True)
+    return bool(refused)
 
 
 def _title(text: str) -> None:

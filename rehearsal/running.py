@@ -118,13 +118,19 @@ def start(state: Path, base_model: Path, *, port: int = 0, wait_scale: float = 1
     command = [
         str(EMULATOR_PYTHON), "-m", "rehearsal.emulator",
         "--port", str(port), "--state", str(state), "--region", REGION, "--wait-scale", str(wait_scale),
-        "--trainer-python", str(TRAINER_PYTHON), "--base-model", str(base_model), "--pandas-layer", str(_pandas_layer(state)),
+        "--trainer-python", str(TRAINER_PYTHON), "--base-model", str(base_model),
+        "--pandas-layer", str(_pandas_layer(state)),
         *([] if keep else ["--with-parent"]),
     ]  # fmt: skip
     with log.open("w") as output:
         process = subprocess.Popen(  # noqa: S603 — our own command
-            command, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )  # fmt: skip
+            command,
+            cwd=PROJECT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     emulator = Emulator(process.pid, port, state)
     deadline = time.monotonic() + _READY_SECONDS
     while process.poll() is None and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
 """The emulated AWS: ministack, what it lacks (`extensions` lists it all), and a stand-in for SageMaker.
 
-Runs in `.rehearsal/emulator` (requirements-rehearsal.txt and lambda/requirements.txt), started by `python -m rehearsal`.
+Runs in `.rehearsal/emulator` (requirements-rehearsal.txt and lambda/requirements.txt), started by `rehearsal.running`.
 """

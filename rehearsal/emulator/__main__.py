@@ -1,7 +1,7 @@
 """Runs the emulated AWS until it is told to stop: `python -m rehearsal.emulator --port 4566 --state DIR …`.
 
-It listens on 127.0.0.1 only. SIGTERM, SIGINT and, with `--with-parent`, the end of the process that started it, end it and
-everything it started.
+It listens on 127.0.0.1 only. SIGTERM, SIGINT and, with `--with-parent`, the end of the process that started it, end it
+and everything it started.
 """
 
 import argparse

@@ -17,8 +17,9 @@ QUOTAS = {
 """Instances of each type this account may run, for each of the uses."""
 
 USD_PER_HOUR = {
-    "ml.g5.2xlarge": 1.52, "ml.g5.4xlarge": 2.03, "ml.g5.12xlarge": 7.09, "ml.g5.24xlarge": 10.18, "ml.g5.48xlarge": 20.36,
-    "ml.g6.12xlarge": 5.75, "ml.g6.48xlarge": 16.69, "ml.g4dn.12xlarge": 4.89, "ml.p3dn.24xlarge": 35.89,
+    "ml.g5.2xlarge": 1.52, "ml.g5.4xlarge": 2.03, "ml.g5.12xlarge": 7.09, "ml.g5.24xlarge": 10.18,
+    "ml.g5.48xlarge": 20.36, "ml.g6.12xlarge": 5.75, "ml.g6.48xlarge": 16.69,
+    "ml.g4dn.12xlarge": 4.89, "ml.p3dn.24xlarge": 35.89,
     "ml.p4d.24xlarge": 37.69, "ml.p5.48xlarge": 113.07,
 }  # fmt: skip
 """Plausible prices."""

@@ -1,4 +1,4 @@
-"""What reaches EventBridge: S3's events as AWS sends them, with faults; SageMaker's, which the emulator knows nothing of."""
+"""What reaches EventBridge: S3's events as AWS sends them, with faults, and SageMaker's, which the emulator lacks."""
 
 import contextvars
 import json

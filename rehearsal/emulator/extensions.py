@@ -1,8 +1,8 @@
 """Everything added to the emulator, in one place, each with what is thereby not rehearsed.
 
-Additions go through the emulator's registries; mends replace a function of its modules and are each in a module of their
-own (`functions`, `workflow`, `events`, `permissions`). tests/rehearsal has a canary for every one of them, so that the
-emulator's next version cannot break them silently.
+Additions go through the emulator's registries; mends replace a function of its modules and are each in a module of
+their own (`functions`, `workflow`, `events`, `permissions`). tests/rehearsal has a canary for every one of them, so
+that the emulator's next version cannot break them silently.
 """
 
 from dataclasses import dataclass

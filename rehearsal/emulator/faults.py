@@ -1,8 +1,8 @@
 """What can be made to go wrong on purpose, to see the product meet it.
 
 Faults wait in a list; the place where one can happen takes it when it comes by. They are set over HTTP:
-`POST /_rehearsal/faults` with `{"fault": "capacity", "match": "", "times": 1, "message": ""}`, where `match` is a part of
-the name of the job, endpoint, operation, function or key it is meant for.
+`POST /_rehearsal/faults` with `{"fault": "capacity", "match": "", "times": 1, "message": ""}`, where `match` is a part
+of the name of the job, endpoint, operation, function or key it is meant for.
 """
 
 import threading

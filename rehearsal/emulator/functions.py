@@ -41,7 +41,7 @@ def install(faults: Faults, pandas_layer: Path) -> None:
 
 
 def _no_layer(attachment: Any) -> None:
-    """The layer holds arm64 libraries of Python 3.13; the functions run here with the same ones, installed for this machine."""
+    """The layer holds arm64 libraries of Python 3.13; here functions run with the same ones, made for this machine."""
 
 
 def _with_pandas(func: dict[str, Any], folder: Path) -> dict[str, Any]:

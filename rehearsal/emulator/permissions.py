@@ -1,11 +1,11 @@
 """IAM, for the calls made by functions and by SageMaker's jobs: a missing permission fails the rehearsal.
 
-The emulator evaluates policies only when it is started with AUTH=true, and then for every caller; the CDK's own calls do
-not survive that. Here the switch is one per request: on for the sessions made below for a function's or a job's role, off
-for everyone else.
+The emulator evaluates policies only when it is started with AUTH=true, and then for every caller; the CDK's own calls
+do not survive that. Here the switch is one per request: on for the sessions made below for a function's or a job's
+role, off for everyone else.
 
-What is thereby not rehearsed: the CDK's deployment roles, and the roles of EventBridge, Scheduler and Step Functions,
-whose deliveries happen inside the emulator. Endpoint, key and bucket policies are evaluated as far as the emulator does.
+Not rehearsed: the CDK's deployment roles, the roles of EventBridge, Scheduler and Step Functions, whose deliveries
+happen inside the emulator, and the policies of keys and VPC endpoints. Bucket policies are evaluated.
 """
 
 import contextvars

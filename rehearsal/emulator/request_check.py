@@ -1,8 +1,8 @@
 """What the service would refuse about a request's form, from botocore's own service model.
 
-botocore checks required members, types and minimum lengths before it sends; patterns, maximum lengths and enums lie in the
-same model and are left to the service. This is written apart from the product's own check on purpose: two readers of the
-model must agree.
+botocore checks required members, types and minimum lengths before it sends; patterns, maximum lengths and enums lie in
+the same model and are left to the service. This is written apart from the product's own check on purpose: two readers
+of the model must agree.
 """
 
 import re
@@ -29,9 +29,8 @@ _JAVA_CLASSES = {r"\p{L}\p{Z}\p{N}": r"\w\s", r"\p{Alnum}": "A-Za-z0-9"}
 
 
 def constraint_violations(shape: Shape, value: Any, path: str = "") -> Iterator[str]:
-    """Each violation in the words SageMaker uses, e.g. `Value 'x' at 'trainingJobName' failed to satisfy constraint: …`."""
-    expected = _PYTHON_TYPES.get(shape.type_name, (object,))
-    if not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected and object not in expected):
+    """Each violation in SageMaker's words: `Value 'x' at 'trainingJobName' failed to satisfy constraint: …`."""
+    if not _is_of_type(shape, value):
         yield _violation(value, path, f"Member must be of type {shape.type_name}")
         return
     yield from _bounds(shape, value, path)
@@ -46,6 +45,13 @@ def constraint_violations(shape: Shape, value: Any, path: str = "") -> Iterator[
             yield from constraint_violations(shape.value, item, f"{path}.{key}.member")
     elif isinstance(shape, StringShape):
         yield from _text(shape, value, path)
+
+
+def _is_of_type(shape: Shape, value: Any) -> bool:
+    """JSON's true is no number; types of which nothing is said here (blobs, timestamps) pass."""
+    if isinstance(value, bool) and shape.type_name in _PYTHON_TYPES:
+        return bool(shape.type_name == "boolean")
+    return isinstance(value, _PYTHON_TYPES.get(shape.type_name, (object,)))
 
 
 def _members(shape: StructureShape, value: dict[str, Any], path: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""One emulated AWS a session, with the state machine's waits shortened, and one of the tiny model as Llama's stand-in."""
+"""One emulated AWS a session, with the state machine's waits shortened and the tiny model as Llama's stand-in."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +44,4 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def product(emulator: Emulator, templates: Path) -> Product:
     jumpstart_cache.fill(emulator)
     outputs = direct_deployment.deploy(emulator, templates)
-    return Product(
-        emulator, outputs["UploadBucketName"], outputs["ArtifactsBucketName"], outputs["StateMachineArn"]
-    )
+    return Product(emulator, outputs["UploadBucketName"], outputs["ArtifactsBucketName"], outputs["StateMachineArn"])

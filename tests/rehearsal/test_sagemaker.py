@@ -112,7 +112,7 @@ def test_a_training_job_is_refused_for_a_role_that_sagemaker_may_not_assume(acco
 def test_a_training_job_is_refused_beyond_the_quota(account: Account) -> None:
     resources = {"InstanceType": "ml.p5.48xlarge", "InstanceCount": 2, "VolumeSizeInGB": 30}
     with pytest.raises(
-        ClientError, match="ResourceLimitExceeded.*'ml.p5.48xlarge for training job usage' is 1 Instances"
+        ClientError, match=r"ResourceLimitExceeded.*'ml.p5.48xlarge for training job usage' is 1 Instances"
     ):
         account.api.create_training_job(**any_training_job(account, ResourceConfig=resources))
 

@@ -1,1 +1,1 @@
-"""A stand-in for SageMaker: refuses what SageMaker refuses, trains in a process with the /opt/ml contract, serves over HTTP."""
+"""A stand-in for SageMaker: refuses what it refuses, trains in a process with the /opt/ml contract, serves by HTTP."""

@@ -1,6 +1,6 @@
 """What IAM is asked about a SageMaker call: resource, condition keys, and the further actions that it takes.
 
-Source: the Service Authorization Reference of SageMaker; the keys of encryption are `OutputKmsKeyArn` and `VolumeKmsKeyArn`.
+Source: the Service Authorization Reference of SageMaker, whose keys of encryption are named `…KmsKeyArn`.
 Not rehearsed: the permissions that a job's role needs for network interfaces, images and logs, which no one uses here.
 """
 
@@ -39,7 +39,10 @@ def conditions(operation: str, body: bytes) -> dict[str, Any]:
     request = _parsed(body)
     variants = request.get("ProductionVariants", [])
     resources, vpc, output = (request.get(name, {}) for name in ("ResourceConfig", "VpcConfig", "OutputDataConfig"))
-    types = [*([resources["InstanceType"]] if "InstanceType" in resources else []), *(v["InstanceType"] for v in variants)]
+    types = [
+        *([resources["InstanceType"]] if "InstanceType" in resources else []),
+        *(v["InstanceType"] for v in variants),
+    ]
     values = {
         "sagemaker:InstanceTypes": types if operation in {"CreateTrainingJob", "CreateEndpointConfig"} else None,
         "sagemaker:VpcSubnets": vpc.get("Subnets"),

@@ -91,7 +91,7 @@ def volume_key_fits(instance_type: str, key: str | None, member: str) -> None:
 
 
 def is_gated(uri: str) -> bool:
-    """Whether the object lies in JumpStart's private bucket: open to whoever accepted the licence, whatever a role may do."""
+    """Whether it lies in JumpStart's private bucket: open to whoever accepted the licence, whatever a role may do."""
     return split_uri(uri)[0].startswith("jumpstart-private-cache-prod-")
 
 
@@ -99,8 +99,8 @@ def gated_object_opens(world: World, uri: str, accepted: bool, where: str) -> No
     """`where` names the request's member that accepts the licence."""
     if not accepted:
         raise invalid(
-            f"The model at {uri} requires the end-user license agreement (EULA) to be accepted. Set {where} to true after "
-            "reading its terms."
+            f"The model at {uri} requires the end-user license agreement (EULA) to be accepted. Set {where} to true "
+            "after reading its terms."
         )
     if reason := has_objects(world.client("s3"), uri):
         raise invalid(f"Could not access model data at {uri}: {reason}")
@@ -115,7 +115,7 @@ def quota_allows(world: World, instance_type: str, use: str, wanted: int, runnin
         raise Refused(
             "ResourceLimitExceeded",
             f"The account-level service limit '{name}' is {quota:g} Instances, with current utilization of {running} "
-            f"Instances and a request delta of {wanted} Instances. Please use AWS Service Quotas to request an increase "
-            "for this quota. If AWS Service Quotas is not available, contact AWS support to request an increase for "
-            "this quota.",
+            f"Instances and a request delta of {wanted} Instances. Please use AWS Service Quotas to request an "
+            "increase for this quota. If AWS Service Quotas is not available, contact AWS support to request an "
+            "increase for this quota.",
         )

@@ -18,12 +18,13 @@ from typing import Any
 
 from rehearsal.emulator import children, events
 from rehearsal.emulator.faults import Fault
+from rehearsal.emulator.identity import ACCOUNT
 from rehearsal.emulator.sagemaker import checks
 from rehearsal.emulator.sagemaker.errors import Refused, invalid
-from rehearsal.emulator.identity import ACCOUNT
 from rehearsal.emulator.world import World
 
 _READY_SECONDS = 180
+_UNHEALTHY = "did not pass the ping health check"
 _ANSWER_SECONDS = 60
 """SageMaker gives a container 60 seconds to answer an invocation."""
 
@@ -223,7 +224,7 @@ class Hosting:
                 endpoint.enter("RollingBack")
                 endpoint.enter("InService", FailureReason=f"The update was rolled back: {error}")
             else:
-                reason = f"The primary container for production variant AllTraffic did not pass the ping health check: {error}"
+                reason = f"The primary container for production variant AllTraffic {_UNHEALTHY}: {error}"
                 endpoint.enter("Failed", FailureReason=reason[:1024])
             return
         endpoint.server = server

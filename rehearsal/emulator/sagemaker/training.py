@@ -1,6 +1,6 @@
 """Training jobs: the container's contract under a folder in place of /opt/ml, run by the stand-in trainer.
 
-Not rehearsed: instances (only their names and the account's quota are checked), the training image, JumpStart's own script.
+Not rehearsed: instances (their names and the account's quota are checked), the training image, JumpStart's own script.
 """
 
 import contextlib
@@ -152,10 +152,10 @@ class TrainingJobs:
                 checks.gated_object_opens(world, source["S3Uri"], accepted, "ModelAccessConfig.AcceptEula")
             elif reason := checks.has_objects(as_role, source["S3Uri"]):
                 raise invalid(
-                    f'No S3 objects found under S3 URL "{source["S3Uri"]}" given in input data source. Please ensure that '
-                    f"the bucket exists in the selected region ({world.region}), that objects exist under that S3 prefix, "
-                    f'and that the role "{request["RoleArn"]}" has "s3:ListBucket" permissions on the bucket. Error '
-                    f"message from S3: {reason}"
+                    f'No S3 objects found under S3 URL "{source["S3Uri"]}" given in input data source. Please ensure '
+                    f"that the bucket exists in the selected region ({world.region}), that objects exist under that "
+                    f'S3 prefix, and that the role "{request["RoleArn"]}" has "s3:ListBucket" permissions on the '
+                    f"bucket. Error message from S3: {reason}"
                 )
         environment = request.get("Environment", {})
         if gated := environment.get("SageMakerGatedModelS3Uri"):
