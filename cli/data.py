@@ -44,7 +44,7 @@ def check(
     if as_json:
         typer.echo(json.dumps({**report.model_dump(mode="json"), "ok": report.ok}, ensure_ascii=False, indent=2))
     else:
-        Console().print(_shown(report))
+        Console().print(shown(report))
     raise typer.Exit(0 if report.ok else 1)
 
 
@@ -59,7 +59,7 @@ def prepare(
     report = _prepared(files, out, model, task, template)
     (out / "report.json").write_text(report.model_dump_json(indent=2), encoding="utf-8")
     console = Console()
-    console.print(_shown(report))
+    console.print(shown(report))
     if report.ok:
         console.print(f"Written to {out}/train and {out}/validation", highlight=False)
     raise typer.Exit(0 if report.ok else 1)
@@ -76,13 +76,13 @@ def _prepared(
     templates = [path / TEMPLATE_FILE for path in given if (path / TEMPLATE_FILE).is_file()]
     template = template or next(iter(templates), None)
     limits = support(model) if model else None
-    with _progress() as bar:
+    with reading_progress() as bar:
         reading = bar.add_task("Reading", total=sum(file.stat().st_size for file in files))
         return prepare_files(
             files,
             out,
             task=task,
-            template=_template(template) if template else None,
+            template=read_template(template) if template else None,
             supported=limits.tasks if limits else tuple(Task),
             max_input_length=limits.input_length if limits else min(each.input_length for each in CATALOGUE.values()),
             progress=lambda count: bar.advance(reading, count),
@@ -95,7 +95,7 @@ def _data_files(path: Path) -> list[Path]:
     return sorted(file for file in path.iterdir() if file.is_file() and is_data(file.name))
 
 
-def _template(path: Path) -> dict[str, str]:
+def read_template(path: Path) -> dict[str, str]:
     """The template in a file. Raises `FineTuningError` where it is not `{prompt, completion}`."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -110,7 +110,7 @@ def _template(path: Path) -> dict[str, str]:
     return {"prompt": content["prompt"], "completion": content["completion"]}
 
 
-def _progress() -> Progress:
+def reading_progress() -> Progress:
     """A bar on standard error, gone when it is full; nothing where that is no terminal."""
     console = Console(stderr=True)
     columns = (
@@ -123,7 +123,7 @@ def _progress() -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def _shown(report: DatasetReport) -> RenderableType:
+def shown(report: DatasetReport) -> RenderableType:
     return Group(*_parts(report))
 
 
