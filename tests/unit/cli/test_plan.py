@@ -1,0 +1,178 @@
+"""`finetune plan`, `finetune models` and `finetune verify-aws`, offline and against an emulated account."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from cli import plan, verification
+from finetuning.aws.advisory import advisory_client
+from finetuning.jumpstart.assumptions import Price, fallback_price
+from finetuning.jumpstart.catalogue import CATALOGUE
+from finetuning.jumpstart.spec import cache_bucket, private_bucket
+from tests.jumpstart import BASE_70B, FACTS, LLAMA, any_spec, document
+
+REGION = "us-east-1"
+REQUESTS = ["create_training_job", "create_model", "create_endpoint_config", "create_endpoint"]
+
+app = typer.Typer()
+app.command("plan")(plan.plan)
+app.command("models")(plan.models)
+app.command("verify-aws")(plan.verify_aws)
+
+
+def finetune(*arguments: str | Path) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"AWS_REGION": REGION})
+    assert not result.exception or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
+
+
+def run_file(folder: Path, document: dict[str, Any], name: str = "run.json") -> Path:
+    path = folder / name
+    path.write_text(json.dumps(document))
+    return path
+
+
+def planned(*arguments: str | Path) -> dict[str, Any]:
+    _, output = finetune("plan", *arguments, "--json")
+    printed: dict[str, Any] = json.loads(output)
+    assert list(printed) == ["ok", "findings", "plan", "requests"]
+    assert list(printed["requests"]) == REQUESTS
+    return printed
+
+
+def test_a_405b_chat_plan_has_its_exact_requests(tmp_path: Path) -> None:
+    model_id = LLAMA + "405b-instruct-fp8"
+    printed = planned(run_file(tmp_path, {"model": model_id, "accept_eula": True, "task": "chat"}))
+    assert (printed["ok"], printed["findings"]) == (True, [])
+    job = printed["requests"]["create_training_job"]
+    assert job["ResourceConfig"]["InstanceType"] == "ml.p5.48xlarge"
+    assert job["HyperParameters"]["chat_dataset"] == '"True"'
+    assert job["HyperParameters"]["max_input_length"] == '"8000"'
+    assert job["Environment"]["SageMakerGatedModelS3Uri"].endswith(f"/p5/v1.0.0/train-{model_id}.tar.gz")
+    assert printed["requests"]["create_model"]["ModelName"] == printed["requests"]["create_endpoint"]["EndpointName"]
+    assert printed["plan"]["model_id"] == model_id
+
+
+def test_five_faults_are_five_findings_with_no_plan_and_no_requests(tmp_path: Path) -> None:
+    faulty = {
+        "modle": "x",
+        "task": "instruction",
+        "model": LLAMA + "405b-fp8",
+        "hyperparameters": {"epoch": 0},
+        "training": {"instance_type": "ml.g5.12xlarge"},
+    }
+    path = run_file(tmp_path, faulty)
+    assert finetune("plan", path, "--json")[0] == 1
+    printed = planned(path)
+    assert [finding["field"] for finding in printed["findings"]] == [
+        "modle",
+        "accept_eula",
+        "task",
+        "training.instance_type",
+        "hyperparameters.epoch",
+    ]
+    assert all(list(finding) == ["code", "field", "message", "fix"] for finding in printed["findings"])
+    assert printed["plan"] is None
+    assert set(printed["requests"].values()) == {None}
+
+
+def test_the_documents_of_another_folder_are_read_instead(tmp_path: Path) -> None:
+    shutil.copytree(FACTS, tmp_path / "specs")
+    spec = document(BASE_70B) | {"training_prepacked_script_key": "another/script.tar.gz", "version": "2.16.10"}
+    key = f"community_models/{BASE_70B}/specs_v2.16.10.json"
+    (tmp_path / "specs" / key).write_text(json.dumps(spec))
+    manifest = [{"model_id": BASE_70B, "version": "2.16.10", "min_version": "1", "spec_key": key}]
+    (tmp_path / "specs" / "models_manifest.json").write_text(json.dumps(manifest))
+    asked = run_file(tmp_path, {"model": BASE_70B, "accept_eula": True, "task": "chat"})
+    printed = planned(asked, "--specs", tmp_path / "specs", "--region", "eu-west-1")
+    assert printed["plan"]["model_version"] == "2.16.10"
+    channels = printed["requests"]["create_training_job"]["InputDataConfig"]
+    uri = channels[-1]["DataSource"]["S3DataSource"]["S3Uri"]
+    assert uri == "s3://jumpstart-cache-prod-eu-west-1/another/script.tar.gz"
+
+
+def test_a_model_without_a_document_fails_with_the_models_name(tmp_path: Path) -> None:
+    (tmp_path / "specs").mkdir()
+    asked = run_file(tmp_path, {"model": BASE_70B, "accept_eula": True})
+    printed = planned(asked, "--specs", tmp_path / "specs")
+    assert [finding["code"] for finding in printed["findings"]] == ["MODEL_SPEC_UNUSABLE"]
+    assert BASE_70B in printed["findings"][0]["message"]
+
+
+def test_data_beside_a_run_json_is_counted_in_and_beside_another_name_is_not(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"instruction": "Add", "context": "", "response": "7"}\n')
+    asked = {"accept_eula": True}
+    beside = planned(run_file(tmp_path, asked))["plan"]
+    assert (beside["task"], [file["key"].rpartition("/")[2] for file in beside["data_files"]]) == (
+        "instruction",
+        ["rows.jsonl"],
+    )
+    alone = planned(run_file(tmp_path, asked, "another.json"))["plan"]
+    assert (alone["task"], alone["data_files"]) == (None, [])
+
+
+def test_a_person_gets_a_table_and_a_verdict(tmp_path: Path) -> None:
+    code, output = finetune("plan", run_file(tmp_path, {"accept_eula": True, "task": "chat"}))
+    assert code == 0
+    assert "This run can start" in output
+    code, output = finetune("plan", run_file(tmp_path, {}))
+    assert code == 1
+    assert '"accept_eula": true' in " ".join(output.split())
+
+
+def test_every_model_is_listed_with_tasks_types_prices_and_provenance() -> None:
+    rows = {row["model"]: row for row in json.loads(finetune("models", "--json")[1])}
+    assert list(rows) == list(CATALOGUE)
+    assert rows[LLAMA + "405b-fp8"]["planned_tasks"] == ["instruction"]
+    assert next(iter(rows[LLAMA + "8b"]["training_instance_types"])) == "ml.g5.12xlarge"
+    assert all(usd for row in rows.values() for usd in row["training_instance_types"].values())
+    assert rows[LLAMA + "8b"]["provenance"] == "assumed"
+    assert "planned" in finetune("models")[1]
+
+
+class AssumedPrices:
+    """moto has no Price List API."""
+
+    def price(self, instance_type: str, use: Any) -> Price | None:
+        return fallback_price(instance_type, use)
+
+
+class SilentQuotas:
+    """Nor ListServiceQuotas."""
+
+    def __init__(self, *clients: Any) -> None: ...
+
+    def check(self, *asked: Any) -> str:
+        return "did not answer"
+
+
+def test_verify_aws_says_which_facts_a_live_account_confirms_and_which_not(
+    aws: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advisory_client.cache_clear()
+    monkeypatch.setattr(verification, "price_list", lambda region: AssumedPrices())
+    monkeypatch.setattr(verification, "Quotas", SilentQuotas)
+    s3 = boto3.client("s3", region_name=REGION)
+    for bucket in (cache_bucket(REGION), private_bucket(REGION)):
+        s3.create_bucket(Bucket=bucket)
+    live = document(BASE_70B) | {"default_training_instance_type": "ml.p4d.24xlarge"}
+    key = f"community_models/{BASE_70B}/specs_v2.16.2.json"
+    manifest = [{"model_id": BASE_70B, "version": "2.16.2", "min_version": "1", "spec_key": key}]
+    s3.put_object(Bucket=cache_bucket(REGION), Key="models_manifest.json", Body=json.dumps(manifest))
+    s3.put_object(Bucket=cache_bucket(REGION), Key=key, Body=json.dumps(live))
+    s3.put_object(Bucket=cache_bucket(REGION), Key=any_spec().code_key, Body=b"script")
+    code, output = finetune("verify-aws", "--json")
+    checks = json.loads(output)
+    assert code == 1
+    by_model = {check["check"]: check for check in checks}
+    assert "default training instance is ml.p4d.24xlarge, not ml.g5.48xlarge" in by_model[BASE_70B]["message"]
+    assert by_model[LLAMA + "8b"]["code"] == "MODEL_UNKNOWN"
+    verdicts = {check["check"]: check["ok"] for check in checks}
+    assert verdicts["training script"] is True
+    assert verdicts["weights for ml.p4d.24xlarge"] is False
