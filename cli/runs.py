@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.prompt import Confirm
 
+from cli.data import read_template, reading_progress, shown
 from cli.deployment import Advance, Deployment, files_to_submit
 from cli.display import (
     answers_table,
@@ -27,10 +28,12 @@ from cli.display import (
     runs_table,
 )
 from finetuning.aws.inference import asker
-from finetuning.aws.upload_bucket import RUN_FILE
-from finetuning.errors import Code, FineTuningError, RunRefused
+from finetuning.aws.upload_bucket import RUN_FILE, TEMPLATE_FILE, is_data
+from finetuning.datasets.offline import prepare_files
+from finetuning.errors import Code, DatasetRefused, FineTuningError, RunRefused
 from finetuning.evaluation.prompts import as_inputs
-from finetuning.runs.request import read_request
+from finetuning.jumpstart.catalogue import Task, support
+from finetuning.runs.request import RunRequest, read_request
 from finetuning.runs.status import RunState, RunStatus
 
 START_WITHIN_SECONDS = 180
@@ -47,13 +50,14 @@ def submit(
     path: Annotated[Path, typer.Argument(exists=True, help="A data file, or a folder with data and a run.json.")],
     stage: Stage = "dev",
     name: Annotated[str, typer.Option(help="The run's name; default: the folder's.")] = "",
+    check: Annotated[bool, typer.Option(help="Check the data here before anything is uploaded.")] = True,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the run to its end.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Upload data, which starts a run."""
     console = Console(stderr=as_json)
     deployment = Deployment.find(stage)
-    run_id = start_run(deployment, path, console, name=name)
+    run_id = start_run(deployment, path, console, name=name, check=check)
     if watch:
         _watch(deployment, run_id, console, as_json)
     elif as_json:
@@ -147,24 +151,26 @@ def clean_up(
         console.print(plain("\n".join(done) or "Nothing was left to stop or delete."))
 
 
-def start_run(deployment: Deployment, path: Path, console: Console, *, name: str = "") -> str:
+def start_run(deployment: Deployment, path: Path, console: Console, *, name: str = "", check: bool = True) -> str:
     """Uploads a data file, or a folder with its run.json last, and returns the id of the run this starts.
 
-    Raises `RunRefused` where run.json cannot be read, before anything is uploaded.
+    Raises `RunRefused` where run.json cannot be read and `DatasetRefused` where the data cannot be trained on, both
+    before anything is uploaded.
     """
+    files = files_to_submit(path) if path.is_dir() else [path]
+    run_json = _run_json(path)
+    request, findings = read_request(run_json)
+    if findings:
+        raise RunRefused(findings)
+    if check:
+        _require_usable(files, request, console)
     if path.is_dir():
-        files = files_to_submit(path)
-        settings = path / RUN_FILE
-        run_json = settings.read_bytes() if settings.is_file() else b"{}"
-        _, findings = read_request(run_json)
-        if findings:
-            raise RunRefused(findings)
         with _uploading(console) as started:
             upload = deployment.submit_folder(files, run_json, name or path.resolve().name, started)
     else:
         with _uploading(console) as started:
             upload = deployment.submit_file(path, started(path))
-    console.print(f"Uploaded s3://{upload.bucket}/{upload.key}, which starts the run [bold]{upload.run_id}[/]")
+    console.print(plain(f"Uploaded s3://{upload.bucket}/{upload.key}, which starts the run {upload.run_id}"))
     return upload.run_id
 
 
@@ -193,6 +199,34 @@ def show_result(deployment: Deployment, status: RunStatus, console: Console) -> 
     if status.state is RunState.SUCCEEDED and status.endpoint:
         console.print(plain(f'Ask it:  finetune ask {status.endpoint} "…"'))
     console.print(plain(f"Report:  {deployment.report_page(status.run_id)}"))
+
+
+def _run_json(path: Path) -> bytes:
+    settings = path / RUN_FILE
+    return settings.read_bytes() if settings.is_file() else b"{}"
+
+
+def _require_usable(files: Sequence[Path], request: RunRequest, console: Console) -> None:
+    """The check that the workflow makes, made here first; a refusal shows the whole report of the data."""
+    data = [file for file in files if is_data(file.name)]
+    beside = [read_template(file) for file in files if file.name == TEMPLATE_FILE]
+    limits = support(request.model) if request.model else None
+    with reading_progress() as bar:
+        reading = bar.add_task("Checking", total=sum(file.stat().st_size for file in data))
+        report = prepare_files(
+            data,
+            task=request.task,
+            template=request.template.model_dump() if request.template else next(iter(beside), None),
+            supported=limits.tasks if limits else tuple(Task),
+            max_input_length=limits.input_length if limits else None,
+            validation_fraction=request.validation_fraction,
+            max_error_fraction=request.max_error_fraction,
+            progress=lambda count: bar.advance(reading, count),
+        )
+    if report.refusal:
+        console.print(shown(report))
+        raise DatasetRefused(report.refusal.message, report.refusal.fix)
+    console.print(f"Checked: {report.rows.train:,} rows to train on, {report.rows.validation:,} held out")
 
 
 def _watch(deployment: Deployment, run_id: str, console: Console, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from cli import runs
 from cli.deployment import Deployment
-from finetuning.errors import Code, FineTuningError, RunRefused
+from finetuning.errors import Code, DatasetRefused, FineTuningError, RunRefused
 from finetuning.evaluation.comparison import Ask, Reply
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.status import RunState, RunStatus
@@ -45,6 +45,11 @@ class Command:
         if isinstance(result.exception, FineTuningError):
             raise result.exception
         return result.exit_code, result.stdout
+
+
+def any_conversation(number: int = 0) -> str:
+    turns = [{"role": "user", "content": f"Ahoy {number}?"}, {"role": "assistant", "content": "Arr."}]
+    return json.dumps({"dialog": turns})
 
 
 def any_console() -> Console:
@@ -173,7 +178,7 @@ def test_submitting_a_folder_prints_the_id_of_the_run_it_starts(
 ) -> None:
     folder = tmp_path / "Pirate Talk"
     folder.mkdir()
-    (folder / "chat.jsonl").write_text('{"dialog": []}\n')
+    (folder / "chat.jsonl").write_text(any_conversation())
     code, output = finetune("submit", str(folder), "--json")
     assert code == 0
     assert json.loads(output)["run_id"].startswith("pirate-talk-")
@@ -181,10 +186,22 @@ def test_submitting_a_folder_prints_the_id_of_the_run_it_starts(
     assert stored["Body"].read() == b"{}"
 
 
+def test_data_that_would_be_refused_is_refused_before_it_is_uploaded(
+    deployment: Deployment, finetune: Command, tmp_path: Path
+) -> None:
+    rows = [any_conversation(number) for number in range(9)]
+    data = tmp_path / "chat.jsonl"
+    data.write_text("\n".join([*rows[:6], "{broken", *rows[6:]]))
+    with pytest.raises(DatasetRefused):
+        finetune("submit", str(data))
+    assert boto3.client("s3", region_name="us-east-1").list_objects_v2(Bucket=UPLOAD)["KeyCount"] == 0
+    assert finetune("submit", str(data), "--no-check")[0] == 0
+
+
 def test_a_run_json_that_cannot_be_read_is_told_before_anything_is_uploaded(
     deployment: Deployment, finetune: Command, tmp_path: Path
 ) -> None:
-    (tmp_path / "chat.jsonl").write_text('{"dialog": []}\n')
+    (tmp_path / "chat.jsonl").write_text(any_conversation())
     (tmp_path / "run.json").write_text('{"accept_eula": "yes", "epochs": 3}')
     with pytest.raises(RunRefused) as caught:
         finetune("submit", str(tmp_path))
