@@ -25,10 +25,11 @@ help: ## List the targets
 
 ## --- set-up: each environment is made once, and again when its list of packages changes -------------------------------
 
-.venv/.deploy: requirements.txt lambda/requirements.txt
+.venv/.deploy: requirements.txt lambda/requirements.txt pyproject.toml
 	@echo "Setting up the project's environment …"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python $(PIP) -r requirements.txt
+	@$(BIN)/python $(PIP) --no-deps --editable .
 	@touch $@
 
 .venv/.dev: .venv/.deploy requirements-dev.txt
@@ -84,7 +85,7 @@ lint: setup-tests
 types: setup-tests
 	@$(BIN)/mypy
 imports: setup-tests
-	@PYTHONPATH=lambda:. $(BIN)/lint-imports
+	@$(BIN)/lint-imports
 format: setup-tests ## Format the code
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 synth: setup-tests ## Write the templates of both stages to cdk.out, checked by cdk-nag
@@ -99,9 +100,9 @@ check: ## Everything CI runs
 bench-data: setup ## Speed and memory of the data preparation, as a ratio to orjson
 	@$(BIN)/python -m benchmarks.bench_data
 fuzz: setup-tests ## Random and broken data for SECONDS=600
-	@PYTHONPATH=lambda:. $(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 verify-aws: .venv/.deploy ## With credentials: check every unverified fact that reading can check; starts nothing
-	@$(BIN)/python -m cli verify-aws
+	@$(BIN)/finetune verify-aws
 down: ## Stop a rehearsal left up with KEEP=1
 	@$(BIN)/python -m rehearsal down
 clean: ## Remove what was built, environments included
