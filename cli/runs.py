@@ -1,6 +1,7 @@
 """`finetune submit`, `watch`, `ask`, `runs`, `endpoints` and `clean-up`: a deployed stage's runs from the terminal."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -42,6 +43,8 @@ START_WITHIN_SECONDS = 180
 SILENT_SECONDS = 30
 """A status that has not changed for so long is compared with the execution's own state."""
 
+RUN_ID = re.compile(r"[a-z0-9-]+-[0-9a-f]{8}")
+
 Stage = Annotated[str, typer.Option(envvar="FINETUNE_STAGE", help="The deployed stage.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]
 
@@ -55,6 +58,8 @@ def submit(
     as_json: AsJson = False,
 ) -> None:
     """Upload data, which starts a run."""
+    if "/" in name:
+        raise typer.BadParameter("A run's name is one word of its upload's key, without a slash.", param_hint="--name")
     console = Console(stderr=as_json)
     deployment = Deployment.find(stage)
     run_id = start_run(deployment, path, console, name=name, check=check)
@@ -73,7 +78,8 @@ def watch(
 ) -> None:
     """Follow a run to its end; exit code 1 where it fails."""
     deployment = Deployment.find(stage)
-    _watch(deployment, deployment.resolve(run), Console(stderr=as_json), as_json)
+    run_id = run if RUN_ID.fullmatch(run) else deployment.resolve(run)  # an id may be watched before its run begins
+    _watch(deployment, run_id, Console(stderr=as_json), as_json)
 
 
 def ask(
@@ -137,9 +143,11 @@ def clean_up(
     if bool(run) == every:
         raise typer.BadParameter("Name one run, or say --all.")
     deployment = Deployment.find(stage)
-    run_ids = deployment.run_ids() if every else [deployment.resolve(run)]
     console = Console(stderr=as_json)
-    remains = [line for run_id in run_ids for line in deployment.remains(run_id)]
+    with console.status("Looking for what is left"):
+        served = [each.run_id for each in deployment.endpoints()] if every else []
+        run_ids = sorted({*deployment.run_ids(), *served}) if every else [deployment.resolve(run)]
+        remains = [line for run_id in run_ids for line in deployment.remains(run_id)]
     for line in remains:
         console.print(plain(f"• {line}"))
     if remains and not yes and not Confirm.ask("Stop and delete these?", console=console, default=False):
