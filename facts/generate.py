@@ -9,6 +9,7 @@ nobody asked for. Without it the kept document is taken as it is. The other five
 specifications.
 """
 
+import copy
 import json
 import sys
 from pathlib import Path
@@ -32,14 +33,21 @@ REGIONS = (
     "us-east-2",
     "us-west-2",
 )
-LEFT_OUT = {"lmi-optimized", "default_payloads", "benchmark_metrics", "training_dependencies"}
+LEFT_OUT = {
+    "lmi-optimized",  # its draft model has a licence of its own
+    "default_payloads",
+    "benchmark_metrics",
+    "training_dependencies",
+    "hosting_neuron_model_id",
+    "hosting_neuron_model_version",
+}
 
 Document = dict[str, Any]
 
 
 def documents(base: Document) -> dict[str, Document]:
     """Every model's specification by model id, from that of the base model."""
-    hosting = json.loads((FACTS / "hosting_facts.json").read_text())
+    hosting = json.loads((FACTS / "hosting_facts.json").read_text())["models"]
     training = json.loads((FACTS / "training_facts.json").read_text())["models"]
     return {BASE_MODEL: base} | {
         model_id: _assumed(base, model_id, hosting[model_id], facts) for model_id, facts in training.items()
@@ -79,21 +87,23 @@ def kept_base() -> Document:
 
 def _assumed(base: Document, model_id: str, hosting: Document, training: Document) -> Document:
     """The base model's document with what is known of another model, and what is assumed of it."""
-    spec: Document = json.loads(
-        _text(base).replace(BASE_MODEL + '"', model_id + '"').replace(BASE_MODEL + ".", model_id + ".")
-    )
+    spec = copy.deepcopy(base)
     families = sorted({name.split(".")[1] for name in training["supported_training_instance_types"]})
     component = spec["inference_config_components"]["lmi"]
-    key = hosting["prepackedArtifactKey"]
     kept = {v["name"]: v for v in component["inference_environment_variables"]}
-    environment = [{**kept.get(name, {"name": name, "scope": "container", "type": "text"}), "default": value,
-                    "required_for_model_class": name != "SAGEMAKER_CONTAINER_LOG_LEVEL"}
-                   for name, value in hosting["environment"].items()]  # fmt: skip
+    environment = [
+        {
+            **kept.get(name, {"name": name, "scope": "container", "type": "text"}),
+            "default": value,
+            "required_for_model_class": name != "SAGEMAKER_CONTAINER_LOG_LEVEL",
+        }
+        for name, value in hosting["environment"].items()
+    ]
     hosted = {
-        "default_inference_instance_type": hosting["defaultInstanceType"],
-        "supported_inference_instance_types": hosting["instanceTypes"],
-        "hosting_prepacked_artifact_key": key,
-        "hosting_artifact_key": hosting["artifactKey"],
+        "default_inference_instance_type": hosting["default_inference_instance_type"],
+        "supported_inference_instance_types": hosting["supported_inference_instance_types"],
+        "hosting_prepacked_artifact_key": hosting["hosting_prepacked_artifact_key"],
+        "hosting_artifact_key": hosting["hosting_artifact_key"],
         "inference_environment_variables": environment,
         "deploy_kwargs": training["deploy_kwargs"],
     }
@@ -113,21 +123,18 @@ def _assumed(base: Document, model_id: str, hosting: Document, training: Documen
     defaults = training["hyperparameter_defaults"]
     for parameter in spec["hyperparameters"]:
         parameter["default"] = defaults.get(parameter["name"], parameter["default"])
-    return (
-        spec
-        | hosted
-        | {
-            "provenance": "assumed",
-            "model_id": model_id,
-            "resource_name_base": model_id,
-            "version": hosting["version"],
-            "huggingface_id": training["huggingface_id"],
-            "model_size": training["model_size"],
-            "training_artifact_key": f"meta-training/train-{model_id}.tar.gz",
-            "default_training_instance_type": training["default_training_instance_type"],
-            "supported_training_instance_types": training["supported_training_instance_types"],
-        }
-    )
+    named = {
+        "provenance": "assumed",
+        "model_id": model_id,
+        "resource_name_base": model_id,
+        "version": hosting["version"],
+        "huggingface_id": training["huggingface_id"],
+        "model_size": training["model_size"],
+        "training_artifact_key": f"meta-training/train-{model_id}.tar.gz",
+        "default_training_instance_type": training["default_training_instance_type"],
+        "supported_training_instance_types": training["supported_training_instance_types"],
+    }
+    return spec | hosted | named
 
 
 def _without(value: Any) -> Any:
