@@ -144,11 +144,7 @@ def _without(value: Any) -> Any:
             kept["regional_aliases"] = {r: a for r, a in kept["regional_aliases"].items() if r in REGIONS}
         return {key: _without(item) for key, item in kept.items()}
     if isinstance(value, list):
-        return (
-            [_without(item) for item in value if item not in LEFT_OUT]
-            if all(isinstance(i, str) for i in value)
-            else [_without(item) for item in value]
-        )
+        return [_without(item) for item in value if not (isinstance(item, str) and item in LEFT_OUT)]
     return value
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NoReturn
 
 from botocore.exceptions import ClientError
 
@@ -82,7 +82,7 @@ def is_data(key: str) -> bool:
     return name not in (RUN_FILE, TEMPLATE_FILE) and name.lower().removesuffix(".gz").endswith(DATA_SUFFIXES)
 
 
-def _gone(key: str) -> Any:
+def _gone(key: str) -> NoReturn:
     raise FineTuningError(
         Code.UPLOAD_NOT_FOUND,
         f"{key} was removed from the upload bucket before the run could read it.",

@@ -6,6 +6,7 @@ across several of them are the training script's own and stand in no specificati
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -22,6 +23,10 @@ TASK_FLAGS: dict[Task, dict[str, str]] = {
     Task.DOMAIN_ADAPTATION: {"chat_dataset": "False", "instruction_tuned": "False"},
 }
 """How the training script is told its task."""
+
+
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+_DECIMAL = re.compile(r"[+-]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 
 
 def merge(
@@ -84,14 +89,9 @@ def _number(value: Any, *, whole: bool) -> float | None:
     """The finite number that an int, a float or their text is; None for all else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    try:
-        number = int(value) if whole and not isinstance(value, float) else float(value)
-    except ValueError:
+    if not (_WHOLE if whole else _DECIMAL).fullmatch(str(value)):
         return None
-    if len(str(value)) > 40 or str(value) != str(value).strip() or "_" in str(value) or not str(value).isascii():
-        return None
-    if whole and isinstance(value, float):
-        return None
+    number = float(value)
     return number if math.isfinite(number) else None
 
 

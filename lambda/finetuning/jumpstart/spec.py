@@ -9,7 +9,7 @@ nothing.
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -230,7 +230,7 @@ class ModelSpec(_Fact):
                 field=f"{use}.instance_type",
             )
 
-    def _no_image(self, instance_type: str, region: str, use: str) -> str:
+    def _no_image(self, instance_type: str, region: str, use: str) -> NoReturn:
         variants = self.training_instance_type_variants if use == "training" else self.hosting_instance_type_variants
         regions = sorted(variants.regional_aliases)
         where = f"in {region}" if region not in regions else f"for {instance_type} in {region}"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from finetuning.errors import Code, Finding, FineTuningError
+from finetuning.errors import Code, Finding, FineTuningError, TransientAwsError
 from finetuning.runs.status import Check
 
 T = TypeVar("T")
@@ -42,9 +42,11 @@ class Checklist:
                 )
 
     def attempt(self, check: str, judge: Callable[[], T]) -> T | None:
-        """The result, or None and a finding where `judge` raises a typed error."""
+        """The result, or None and a finding where `judge` raises a typed error; AWS's passing troubles are no finding."""
         try:
             return judge()
+        except TransientAwsError:
+            raise
         except FineTuningError as error:
             self.found(check, Finding(error.code, error.field, error.message, error.fix))
             return None

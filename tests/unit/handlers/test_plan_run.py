@@ -8,7 +8,8 @@ import pytest
 
 from finetuning.aws import preflight
 from finetuning.aws.advisory import advisory_client
-from finetuning.errors import FineTuningError, RunRefused
+from finetuning.aws.jumpstart_bucket import JumpStartBucket
+from finetuning.errors import Code, FineTuningError, RunRefused, TransientAwsError
 from finetuning.handlers.plan_run import handler
 from finetuning.jumpstart.assumptions import Price, fallback_price
 from finetuning.jumpstart.spec import cache_bucket, private_bucket
@@ -215,6 +216,17 @@ def test_an_endpoint_name_that_somebody_else_has_is_found(stage: Stage) -> None:
     with pytest.raises(RunRefused) as refused:
         run(stage.upload_run({"accept_eula": True, "endpoint": {"name": "theirs"}}))
     assert [(finding.code, finding.field) for finding in refused.value.findings] == [("NAME_TAKEN", "endpoint.name")]
+
+
+def test_a_passing_trouble_of_aws_is_retried_not_held_against_the_run(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*asked: Any) -> Any:
+        raise TransientAwsError(Code.AWS_UNAVAILABLE, "S3 is busy", "Nothing to do.")
+
+    monkeypatch.setattr(JumpStartBucket, "manifest", busy)
+    with pytest.raises(TransientAwsError):
+        run(stage.upload_run({"accept_eula": True}))
 
 
 def test_a_run_json_that_is_gone_is_said(stage: Stage) -> None:
