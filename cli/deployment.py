@@ -90,7 +90,8 @@ class Deployment:
         outputs = {each["OutputKey"]: each["OutputValue"] for each in described.get("Outputs", [])}
         missing = [name for name in OUTPUTS if name not in outputs]
         if missing:
-            raise _not_found(f"The stack {stack} has no output {', '.join(missing)}.", stage)
+            state = described["StackStatus"]
+            raise _not_found(f"The stack {stack} is {state} and has no output {', '.join(missing)}.", stage)
         return cls(prefix, *(outputs[name] for name in OUTPUTS))
 
     @property

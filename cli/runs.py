@@ -260,12 +260,12 @@ def _watch(deployment: Deployment, run_id: str, console: Console, as_json: bool)
 def _changes(deployment: Deployment, run_id: str, poll_seconds: float) -> Iterator[RunStatus]:
     """The run's status each time it has changed, until it is final."""
     last: RunStatus | None = None
-    heard = time.monotonic()
+    heard, ended = time.monotonic(), False
     while True:
         status = deployment.status(run_id)
         silent = time.monotonic() - heard
         if status is not None and status != last:
-            last, heard = status, time.monotonic()
+            last, heard, ended = status, time.monotonic(), False
             yield status
             if status.state.is_final:
                 return
@@ -275,8 +275,15 @@ def _changes(deployment: Deployment, run_id: str, poll_seconds: float) -> Iterat
                 f"No run {run_id} began within {START_WITHIN_SECONDS} s of its upload.",
                 "Look at the trigger's dead-letter queue and the state machine's executions in the AWS console.",
             )
-        elif last is not None and silent > SILENT_SECONDS:
-            _require_life(deployment, last)
+        elif last is not None and last.execution_arn and silent > SILENT_SECONDS:
+            if ended:
+                raise FineTuningError(
+                    Code.RUN_ABORTED,
+                    f"The execution of {run_id} ended after {last.step} without saying why.",
+                    f"Open the execution in the AWS console: {last.execution_arn}",
+                )
+            # Clean-up after an execution that was aborted takes a moment to say so: it is given one more silence.
+            ended = deployment.execution_status(last.execution_arn) != "RUNNING"
             heard = time.monotonic()
         time.sleep(poll_seconds)
 
@@ -290,20 +297,6 @@ def _wait_for_report(deployment: Deployment, status: RunStatus, poll_seconds: fl
         and time.monotonic() < deadline
     ):
         time.sleep(poll_seconds)
-
-
-def _require_life(deployment: Deployment, status: RunStatus) -> None:
-    """A run whose execution has ended, and whose status still says that it goes on, will never say more."""
-    if not status.execution_arn:
-        return
-    execution = deployment.execution_status(status.execution_arn)
-    latest = deployment.status(status.run_id)
-    if execution != "RUNNING" and latest == status:
-        raise FineTuningError(
-            Code.RUN_ABORTED,
-            f"The execution of {status.run_id} ended ({execution}) after {status.step} without saying why.",
-            f"Open the execution in the AWS console: {status.execution_arn}",
-        )
 
 
 @contextmanager

@@ -90,7 +90,17 @@ def test_a_run_whose_execution_died_without_a_word_is_not_waited_for(
     with pytest.raises(FineTuningError) as caught:
         runs.follow(deployment, RUN_ID, any_console(), poll_seconds=0)
     assert caught.value.code == Code.RUN_ABORTED
-    assert "TIMED_OUT" in caught.value.message
+    assert "ReportSuccess" in caught.value.message
+
+
+def test_an_aborted_run_is_given_the_time_to_say_so(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = any_status(state=RunState.RUNNING)
+    aborted = running.model_copy(update={"state": RunState.ABORTED})
+    answers = [running, running, aborted]
+    monkeypatch.setattr(runs, "SILENT_SECONDS", 0)
+    monkeypatch.setattr(Deployment, "status", lambda self, run_id: answers.pop(0))
+    monkeypatch.setattr(Deployment, "execution_status", lambda self, arn: "ABORTED")
+    assert runs.follow(deployment, RUN_ID, any_console(), poll_seconds=0) == aborted
 
 
 def test_a_run_is_over_when_its_execution_has_ended_and_the_report_is_written(
