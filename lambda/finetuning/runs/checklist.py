@@ -42,7 +42,7 @@ class Checklist:
                 )
 
     def attempt(self, check: str, judge: Callable[[], T]) -> T | None:
-        """The result, or None and a finding where `judge` raises a typed error; AWS's passing troubles are no finding."""
+        """The result, or None and a finding where `judge` raises a typed error; AWS's passing troubles are none."""
         try:
             return judge()
         except TransientAwsError:
