@@ -6,6 +6,7 @@ what `run --keep` or `up` left running.
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -111,7 +112,7 @@ def _emulated_aws(model: str, keep: bool) -> Iterator[Emulator]:
     with console.status(f"Loading {model}"):
         base_model = running.base_model(model)
     with console.status("Starting"):
-        emulator = running.start(STATE, base_model, port=KEPT_PORT if keep else 0, keep=keep)
+        emulator = running.start(_fresh_state(), base_model, port=KEPT_PORT if keep else 0, keep=keep)
     os.environ.update(emulator.environment())  # the product's own code runs here, too
     try:
         console.print(f"It answers at {emulator.url}; {model} stands in for Llama.")
@@ -122,7 +123,7 @@ def _emulated_aws(model: str, keep: bool) -> Iterator[Emulator]:
         raise
     finally:
         if keep:
-            RUNNING.write_text(json.dumps({"pid": emulator.pid, "port": emulator.port}))
+            RUNNING.write_text(json.dumps({"pid": emulator.pid, "port": emulator.port, "state": str(emulator.state)}))
         else:
             emulator.stop()
 
@@ -130,8 +131,17 @@ def _emulated_aws(model: str, keep: bool) -> Iterator[Emulator]:
 def _left_running() -> Emulator | None:
     if not RUNNING.exists():
         return None
-    emulator = Emulator(**json.loads(RUNNING.read_text()), state=STATE)
+    left = json.loads(RUNNING.read_text())
+    emulator = Emulator(left["pid"], left["port"], Path(left["state"]))
     return emulator if emulator.answers() else None
+
+
+def _fresh_state() -> Path:
+    """A folder of this process's own; those of processes that have ended go, with their logs, which nobody reads now."""
+    for folder in STATE.glob("[0-9]*"):
+        if not running.is_running(int(folder.name)):
+            shutil.rmtree(folder, ignore_errors=True)
+    return STATE / str(os.getpid())
 
 
 def _deploy(emulator: Emulator, context: list[str] | tuple[str, ...]) -> None:
@@ -161,7 +171,7 @@ def _put(emulator: Emulator, deployment: Deployment, path: Path, key: str) -> Up
 def _show(emulator: Emulator, deployment: Deployment, status: RunStatus) -> None:
     _title(f"The run {status.state}")
     show_result(deployment, status, console)
-    if status.metrics:
+    if status.metrics and console.is_terminal:  # elsewhere the result has it
         console.print(loss_curve(status))
     layout, folder = RunLayout(status.run_id), REPORTS / status.run_id
     folder.mkdir(parents=True, exist_ok=True)
@@ -174,7 +184,7 @@ def _show(emulator: Emulator, deployment: Deployment, status: RunStatus) -> None
         layout.status,
     }:
         s3.download_file(deployment.artifacts_bucket, key, str(folder / Path(key).name))
-    console.print(plain(f"Report on this machine:  {(folder / Path(layout.report_page).name)}"))
+    console.print(plain(f"Report on this machine:  {folder / Path(layout.report_page).name}"), soft_wrap=True)
 
 
 def _say_how_to_talk(emulator: Emulator, status: RunStatus | None = None) -> None:

@@ -57,6 +57,7 @@ class Emulator:
             "CDK_HOME": str(self.state / "cdk"),
             "CDK_DISABLE_CLI_TELEMETRY": "true",
             "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "true",
+            "NODE_NO_WARNINGS": "1",
         }
 
     def client(self, service: str) -> Any:
@@ -95,7 +96,7 @@ class Emulator:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGTERM)
         deadline = time.monotonic() + _STOP_SECONDS
-        while _runs(self.pid) and time.monotonic() < deadline:
+        while is_running(self.pid) and time.monotonic() < deadline:
             time.sleep(0.05)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
@@ -164,7 +165,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _runs(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     """Whether the process is still there; one of our own that has ended is collected."""
     with contextlib.suppress(ChildProcessError):
         if os.waitpid(pid, os.WNOHANG)[0] == pid:

@@ -1,14 +1,17 @@
 """The deployed product as its users meet it: uploads by a plain boto3 client, then status.json and the execution."""
 
+import io
 import json
 import time
+import urllib.request
+import zipfile
 from dataclasses import dataclass
 from typing import Any
 
 from finetuning.runs.identity import Upload
 from finetuning.runs.layout import RunLayout
 from rehearsal.running import Emulator
-from tests.rehearsal.stacks import any_name
+from tests.rehearsal.stacks import any_name, finished
 
 SETTINGS: dict[str, Any] = {
     "model": "meta-textgeneration-llama-3-1-8b-instruct",
@@ -21,6 +24,15 @@ SETTINGS: dict[str, Any] = {
     "endpoint": {"deploy": False},
     "evaluation": {"prompts": 2, "compare_with_base": False},
 }  # fmt: skip
+
+PROBE = """
+import importlib
+import os
+
+def handler(event, context):
+    files = {name: importlib.import_module(name).__file__ for name in event["modules"]}
+    return {"task_root": os.environ["LAMBDA_TASK_ROOT"], "files": files}
+"""
 
 
 @dataclass(frozen=True)
@@ -76,6 +88,31 @@ class Product:
             for execution in described
             if Upload(**json.loads(execution["input"])).run_id == run_id and "input" in execution
         ]
+
+    def execution_ended(self, execution: dict[str, Any]) -> dict[str, Any]:
+        return finished(self.emulator, execution["executionArn"])
+
+    def probe(self, function: dict[str, Any]) -> str:
+        """A function of the same zip and settings, and one module more: it tells where modules come from."""
+        api = self.emulator.client("lambda")
+        with urllib.request.urlopen(
+            api.get_function(FunctionName=function["FunctionName"])["Code"]["Location"]
+        ) as code:
+            archive = io.BytesIO(code.read())
+        with zipfile.ZipFile(archive, "a") as file:
+            file.writestr("probe.py", PROBE)
+        name = any_name("probe")
+        api.create_function(
+            FunctionName=name,
+            Runtime=function["Runtime"],
+            Role=function["Role"],
+            Handler="probe.handler",
+            Code={"ZipFile": archive.getvalue()},
+            Environment=function["Environment"],
+            Layers=[layer["Arn"] for layer in function["Layers"]],
+            Timeout=60,
+        )
+        return name
 
     def states_of(self, run_id: str) -> list[str]:
         """The states that the run's execution entered, in their order."""

@@ -1,0 +1,159 @@
+"""The deployed product, from an upload to its end, on the emulated AWS with the tiny model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetuning.runs.layout import RunLayout
+from rehearsal import running
+from tests.rehearsal.product import Product, any_chats
+from tests.rehearsal.stacks import any_name, invoke
+
+DEPLOYED = {"endpoint": {"deploy": True}, "evaluation": {"prompts": 2, "compare_with_base": True}}
+CHATS = b"".join(any_chats())
+
+
+@pytest.fixture(scope="module")
+def answered(product: Product) -> dict[str, Any]:
+    """status.json of a run that went the whole way."""
+    return product.ended(product.submit(CHATS, **DEPLOYED))
+
+
+def test_an_upload_ends_in_an_endpoint_by_way_of_every_state(product: Product, answered: dict[str, Any]) -> None:
+    assert answered["state"] == "succeeded", answered
+    passed = product.states_of(answered["run_id"])
+    definition = json.loads((running.PROJECT / "infra/state_machine/fine_tuning.asl.json").read_text())
+    aside = {"ReframeParquet", "AlreadyRunning", "ReportFailure", "Failed"}
+    assert set(definition["States"]) - set(passed) <= aside
+    assert "PrepareShard" in passed
+
+
+def test_the_held_out_loss_falls(answered: dict[str, Any]) -> None:
+    losses = [metric["value"] for metric in answered["metrics"] if metric["name"].endswith("eval-loss")]
+    assert losses[-1] < losses[0]
+
+
+def test_the_endpoint_answers_a_plain_boto3_client(product: Product, answered: dict[str, Any]) -> None:
+    runtime = product.emulator.client("sagemaker-runtime")
+    body = json.dumps({"inputs": "What is 3 and 3?", "parameters": {"max_new_tokens": 8}})
+    said = runtime.invoke_endpoint(EndpointName=answered["endpoint"], ContentType="application/json", Body=body)
+    assert "generated_text" in json.loads(said["Body"].read())
+
+
+def test_the_base_model_s_endpoint_is_gone_after_the_comparison(product: Product, answered: dict[str, Any]) -> None:
+    found = product.emulator.client("sagemaker").list_endpoints(NameContains=answered["run_id"])["Endpoints"]
+    assert [endpoint["EndpointName"] for endpoint in found] == [answered["endpoint"]]
+
+
+def test_the_run_leaves_its_report(product: Product, answered: dict[str, Any]) -> None:
+    layout = RunLayout(answered["run_id"])
+    listed = product.emulator.client("s3").list_objects_v2(Bucket=product.artifacts, Prefix=layout.root)["Contents"]
+    keys = {item["Key"] for item in listed}
+    assert {layout.plan, layout.dataset_report, layout.evaluation, layout.report_page, layout.status} <= keys
+
+
+def test_a_broken_line_ends_the_run_before_training_and_is_named(product: Product) -> None:
+    lines = any_chats()
+    lines[6] = b'{"messages": [{"role": "user"\n'
+    run_id = product.submit(b"".join(lines))
+    status = product.ended(run_id)
+    assert status["state"] == "failed"
+    assert "line 7" in json.dumps(status["error"])
+    assert product.jobs_of(run_id) == {}
+    (execution,) = product.executions_of(run_id)
+    assert execution["status"] == "FAILED"
+
+
+def test_without_the_licence_accepted_nothing_starts_and_the_message_says_what_to_set(product: Product) -> None:
+    run_id = product.submit(CHATS, accept_eula=False)
+    status = product.ended(run_id)
+    assert status["state"] == "failed"
+    assert "accept_eula" in json.dumps(status["error"])
+    assert product.jobs_of(run_id) == {}
+
+
+def test_the_same_upload_delivered_twice_is_one_run(product: Product) -> None:
+    product.emulator.inject("event-duplicated", match="run.json")
+    run_id = product.submit(CHATS, accept_eula=False)
+    product.ended(run_id)
+    ends = [product.execution_ended(execution)["status"] for execution in product.executions_of(run_id)]
+    assert sorted(ends) == ["FAILED", "SUCCEEDED"]  # one owned the run and was refused, the other had nothing to do
+
+
+def test_an_execution_aborted_while_training_stops_the_job(product: Product) -> None:
+    run_id = product.submit(CHATS, hyperparameters={"epoch": 900, "max_input_length": 128})
+    product.until(run_id, lambda status: "InProgress" in product.jobs_of(run_id).values())
+    (execution,) = product.executions_of(run_id)
+    product.emulator.client("stepfunctions").stop_execution(executionArn=execution["executionArn"])
+    status = product.ended(run_id)
+    assert status["state"] == "aborted"
+    product.until(run_id, lambda _: set(product.jobs_of(run_id).values()) == {"Stopped"})
+
+
+def test_a_job_without_capacity_is_tried_on_the_next_instance_type(product: Product) -> None:
+    product.emulator.inject("capacity")
+    settings = {"instance_type": "ml.g5.12xlarge", "fallback_instance_types": ["ml.g5.24xlarge"]}
+    run_id = product.submit(CHATS, training=settings)
+    status = product.ended(run_id)
+    assert status["state"] == "succeeded", status["error"]
+    assert sorted(product.jobs_of(run_id).values()) == ["Completed", "Failed"]
+
+
+def test_a_failed_job_is_explained(product: Product) -> None:
+    product.emulator.inject("capacity", message="nothing left")
+    run_id = product.submit(CHATS, training={"instance_type": "ml.g5.12xlarge", "fallback_instance_types": []})
+    status = product.ended(run_id)
+    assert status["state"] == "failed"
+    assert status["error"]["fix"]
+    assert "nothing left" in json.dumps(status)
+
+
+def test_throttled_calls_are_tried_again(product: Product) -> None:
+    product.emulator.inject("throttling", match="CreateTrainingJob", times=2)
+    product.emulator.inject("capacity")  # the job need not be trained
+    run_id = product.submit(CHATS, training={"instance_type": "ml.g5.12xlarge", "fallback_instance_types": []})
+    product.ended(run_id)
+    assert list(product.jobs_of(run_id).values()) == ["Failed"]
+
+
+def test_a_run_whose_function_dies_is_reported_as_failed(product: Product) -> None:
+    product.emulator.inject("function-dies", match="FinishDataset")
+    status = product.ended(product.submit(CHATS))
+    assert status["state"] == "failed"
+
+
+def test_parquet_takes_its_own_step(product: Product, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [json.loads(line) for line in any_chats()]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "chats.parquet")
+    product.emulator.inject("capacity")  # the job need not be trained
+    name = any_name("parquet")
+    product.put(f"runs/{name}/chats.parquet", (tmp_path / "chats.parquet").read_bytes())
+    settings = {"accept_eula": True, "training": {"fallback_instance_types": []}}
+    run_id = product.put(f"runs/{name}/run.json", json.dumps(settings).encode()).run_id
+    product.ended(run_id)
+    assert {"ReframeParquet", "StartTraining"} <= set(product.states_of(run_id))
+
+
+def test_every_handler_imports_from_the_deployed_zip_with_nothing_but_the_layer(product: Product) -> None:
+    functions = product.emulator.client("lambda").get_paginator("list_functions")
+    deployed = [
+        f for page in functions.paginate() for f in page["Functions"] if f["FunctionName"].startswith("finetune-")
+    ]
+    modules = sorted(f["Handler"].removesuffix(".handler") for f in deployed)
+    handlers = running.PROJECT / "lambda" / "finetuning" / "handlers"
+    written = {f"finetuning.handlers.{path.stem}" for path in handlers.glob("*.py")}
+    assert set(modules) == written - {"finetuning.handlers.__init__", "finetuning.handlers.step"}
+    found = invoke(product.emulator, product.probe(deployed[0]), {"modules": modules})
+    assert all(path.startswith(found["task_root"]) for path in found["files"].values()), found
+    assert not found["task_root"].startswith(str(running.PROJECT))
+
+
+def test_no_role_of_the_product_was_refused_anything(product: Product, answered: dict[str, Any]) -> None:
+    """Last in the file: it judges all the runs before it."""
+    refused = [call for call in product.emulator.denials() if "/finetune-" in call["caller"]]
+    assert refused == []
