@@ -38,6 +38,10 @@ class StageConfig(BaseModel):
     """Whether functions that only call AWS's APIs run in the VPC too. They need the interface endpoints there."""
     interface_endpoints: bool
     """Private addresses of the AWS APIs in the VPC; about 8 USD a month each in every zone."""
+    reserve_concurrency: bool
+    """Whether every function has a share of the account's Lambda concurrency, 400 in all: neither can it starve other
+    software there, nor be starved. A new account has too little to share.
+    """
     log_retention_days: int
 
     # What a run gets when its run.json says nothing.
@@ -122,6 +126,7 @@ STAGES: Mapping[str, Mapping[str, Any]] = {
         "termination_protection": False,
         "control_functions_in_vpc": False,
         "interface_endpoints": False,
+        "reserve_concurrency": False,
         "log_retention_days": 14,
     },
     "prod": {
@@ -129,6 +134,7 @@ STAGES: Mapping[str, Mapping[str, Any]] = {
         "termination_protection": True,
         "control_functions_in_vpc": True,
         "interface_endpoints": True,
+        "reserve_concurrency": True,
         "log_retention_days": 365,
     },
 }

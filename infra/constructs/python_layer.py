@@ -24,7 +24,6 @@ class PythonLayer(lambda_.LayerVersion):
     """
 
     def __init__(self, scope: Construct, id: str) -> None:
-        digest = hashlib.sha256(REQUIREMENTS.read_bytes() + " ".join(TARGET).encode()).hexdigest()
         super().__init__(
             scope,
             id,
@@ -33,14 +32,23 @@ class PythonLayer(lambda_.LayerVersion):
             compatible_runtimes=[lambda_.Runtime.PYTHON_3_13],
             code=lambda_.Code.from_asset(
                 str(REQUIREMENTS.parent),
-                asset_hash=digest,
+                asset_hash=_digest(),
                 asset_hash_type=AssetHashType.CUSTOM,
                 bundling=BundlingOptions(
                     image=DockerImage.from_registry("unused: the local bundling never gives up"),
-                    local=_PipInstall(ROOT / "build" / f"layer-{digest[:16]}"),
+                    local=_PipInstall(installed_layer()),
                 ),
             ),
         )
+
+
+def installed_layer() -> Path:
+    """Where the layer lies once it has been installed."""
+    return ROOT / "build" / f"layer-{_digest()[:16]}"
+
+
+def _digest() -> str:
+    return hashlib.sha256(REQUIREMENTS.read_bytes() + " ".join(TARGET).encode()).hexdigest()
 
 
 @jsii.implements(ILocalBundling)

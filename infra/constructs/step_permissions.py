@@ -79,10 +79,6 @@ class StepPermissions(Permissions):
             because=EACH_RUN,
         )
 
-    def delete_from_runs(self, *keys: str) -> Self:
-        on = [self._stage.artifacts.arn_for_objects(key) for key in keys]
-        return self.allow("s3:DeleteObject", on=on, because=EACH_RUN)
-
     def empty(self, *buckets: s3.IBucket) -> Self:
         """Deletes every object in every version: a stage that keeps no data takes it along when it goes."""
         for bucket in buckets:
@@ -137,7 +133,7 @@ class StepPermissions(Permissions):
                     {
                         "ArnEquals": {"sagemaker:OutputKmsKeyArn": key.key_arn},
                         "NumericLessThanEquals": {
-                            "sagemaker:MaxRuntimeInSeconds": int(config.max_runtime_hours * 3600)
+                            "sagemaker:MaxRuntimeInSeconds": str(int(config.max_runtime_hours * 3600))
                         },
                         "Bool": {
                             "sagemaker:NetworkIsolation": "true",

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from aws_cdk import Duration, Size, Stack
+from aws_cdk import ArnFormat, Duration, Size, Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
@@ -16,15 +17,6 @@ from infra.constructs.acknowledgements import acknowledge
 from infra.constructs.encrypted_log_group import EncryptedLogGroup
 from infra.constructs.isolated_network import IsolatedNetwork
 from infra.constructs.permissions import Permissions, depend_on_role_alone
-
-NETWORK_INTERFACES = (
-    "ec2:CreateNetworkInterface",
-    "ec2:DescribeNetworkInterfaces",
-    "ec2:DescribeSubnets",
-    "ec2:DeleteNetworkInterface",
-    "ec2:AssignPrivateIpAddresses",
-    "ec2:UnassignPrivateIpAddresses",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +29,17 @@ class FunctionPlatform:
     code: lambda_.Code
     layer: lambda_.ILayerVersion
     environment: Mapping[str, str]
+    dead_letters: sqs.IQueue
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionSize:
+    """What one function may take: seconds, MiB of memory and of disk, calls at the same time."""
+
+    timeout: int = 120
+    memory: int = 512
+    disk: int = 512
+    concurrency: int = 20
 
 
 class WorkflowFunction(lambda_.Function):
@@ -51,27 +54,13 @@ class WorkflowFunction(lambda_.Function):
         platform: FunctionPlatform,
         permissions: Permissions,
         in_vpc: bool,
-        timeout: Duration,
-        memory_size: int,
+        size: FunctionSize,
         more_layers: Sequence[lambda_.ILayerVersion] = (),
-        ephemeral_storage: Size | None = None,
-        dead_letters: sqs.IQueue | None = None,
     ) -> None:
         log_group = EncryptedLogGroup(scope, f"{id}Logs", config=platform.config, key=platform.key)
-        permissions.allow(
-            "logs:CreateLogStream",
-            "logs:PutLogEvents",
-            on=[log_group.log_group_arn],
-            because="Streams of the function's own log group",
-        ).allow_to_trace()
+        _allow_what_lambda_does(permissions, platform, log_group)
         if in_vpc:
-            permissions.allow(
-                *NETWORK_INTERFACES,
-                on=["*"],
-                because="Lambda makes the function's network interfaces; EC2 names none before",
-            )
-        if dead_letters:
-            permissions.allow("sqs:SendMessage", on=[dead_letters.queue_arn], because="Keeps calls that failed")
+            _allow_network_interfaces(permissions)
         role = iam.Role(
             scope,
             f"{id}Role",
@@ -87,14 +76,17 @@ class WorkflowFunction(lambda_.Function):
             handler=f"finetuning.handlers.{handler}.handler",
             layers=[platform.layer, *more_layers],
             environment=dict(platform.environment),
+            environment_encryption=platform.key,
             # The permissions are complete: nothing that CDK would add belongs beside them.
             role=role.without_policy_updates(),
             log_group=log_group,
             tracing=lambda_.Tracing.ACTIVE,
-            timeout=timeout,
-            memory_size=memory_size,
-            ephemeral_storage_size=ephemeral_storage,
-            dead_letter_queue=dead_letters,
+            timeout=Duration.seconds(size.timeout),
+            memory_size=size.memory,
+            ephemeral_storage_size=Size.mebibytes(size.disk),
+            reserved_concurrent_executions=size.concurrency if platform.config.reserve_concurrency else None,
+            # Asynchronous calls only: what EventBridge, the schedule or CloudFormation asked for and was not done.
+            dead_letter_queue=platform.dead_letters,
             vpc=platform.network.vpc if in_vpc else None,
             vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED) if in_vpc else None,
             security_groups=[platform.network.functions] if in_vpc else None,
@@ -106,21 +98,55 @@ class WorkflowFunction(lambda_.Function):
             "Serverless-LambdaLatestVersion",
             because="The package is tested on Python 3.11 to 3.13, and its layer is built for the last of them",
         )
-        acknowledge(
-            self,
-            "LambdaConcurrency",
-            because="The Map state limits how many run; reserving would take capacity from other functions",
-        )
+        if not platform.config.reserve_concurrency:
+            acknowledge(
+                self,
+                "LambdaConcurrency",
+                because="A new account has no concurrency to share out; the Map state limits how many run",
+            )
         if not in_vpc:
             acknowledge(
                 self,
                 "LambdaInsideVPC",
                 because="It calls AWS's APIs and touches no data; the stage has no interface endpoints to pay for",
             )
-        if not dead_letters:
-            acknowledge(
-                self, "LambdaDLQ", because="The state machine waits for it and catches its errors: no call gets lost"
-            )
+
+
+def _allow_what_lambda_does(permissions: Permissions, platform: FunctionPlatform, log_group: logs.ILogGroup) -> None:
+    """What Lambda does in the function's name: logs, traces, the environment, calls that failed."""
+    function = Stack.of(permissions).format_arn(
+        service="lambda",
+        resource="function",
+        resource_name=f"{platform.config.prefix}-*",
+        arn_format=ArnFormat.COLON_RESOURCE_NAME,
+    )
+    permissions.allow(
+        "logs:CreateLogStream",
+        "logs:PutLogEvents",
+        on=[log_group.log_group_arn],
+        because="Streams of the function's own log group",
+    ).allow_to_trace().allow(
+        "kms:Decrypt",
+        on=[platform.key.key_arn],
+        because="The environment is encrypted with the stage's key",
+        when={"StringLike": {"kms:EncryptionContext:aws:lambda:FunctionArn": function}},
+    ).allow("sqs:SendMessage", on=[platform.dead_letters.queue_arn], because="Keeps calls that failed")
+
+
+def _allow_network_interfaces(permissions: Permissions) -> None:
+    stack = Stack.of(permissions)
+    # Lambda tries the role on `*/*` when it makes a function, EC2 asks for the three kinds.
+    kinds = ("*", "network-interface", "security-group", "subnet")
+    permissions.allow(
+        "ec2:CreateNetworkInterface",
+        "ec2:DeleteNetworkInterface",
+        "ec2:AssignPrivateIpAddresses",
+        "ec2:UnassignPrivateIpAddresses",
+        on=[f"arn:aws:ec2:{stack.region}:{stack.account}:{kind}/*" for kind in kinds],
+        because="Lambda makes the function's network interfaces, and takes no permission on fewer resources",
+    ).allow(
+        "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", on=["*"], because="EC2's descriptions know no resources"
+    )
 
 
 def pandas_layer(scope: Construct, id: str) -> lambda_.ILayerVersion:

@@ -1,31 +1,25 @@
 """Every function of the stage: what it may do, where it runs, how large it is."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from aws_cdk import Duration, Size
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
-from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.constructs.step_permissions import ANY_RUN, StageResources, StepPermissions
-from infra.constructs.workflow_function import FunctionPlatform, WorkflowFunction, pandas_layer
+from infra.constructs.workflow_function import FunctionPlatform, FunctionSize, WorkflowFunction, pandas_layer
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Step:
-    """One function. `handler` is its module; times in seconds, memory and disk in MiB."""
+    """One function. `handler` is its module."""
 
     handler: str
     may: Callable[[StepPermissions], StepPermissions]
     touches_data: bool = False
     """Runs in the VPC in every stage and calls nothing but S3; else only where control functions do, too."""
-    unattended: bool = False
-    """Called asynchronously, by an event, a schedule or CloudFormation: a call that fails goes to the dead letters."""
-    timeout: int = 120
-    memory: int = 512
-    disk: int = 512
+    size: FunctionSize = field(default_factory=FunctionSize)
 
     @property
     def id(self) -> str:
@@ -39,48 +33,38 @@ _STEPS = (
         may=lambda may: (
             may.read_uploads().write_runs(ANY_RUN.claim, ANY_RUN.request, ANY_RUN.plan).read_jumpstart().check_plans()
         ),
-        timeout=300,
-        memory=1024,
+        size=FunctionSize(timeout=300, memory=1024),
     ),
     _Step(
         handler="reframe_parquet",
         may=lambda may: may.read_uploads().write_runs(ANY_RUN.shards + "*"),
         touches_data=True,
-        timeout=900,
-        memory=4096,
-        disk=10240,
+        size=FunctionSize(timeout=900, memory=4096, disk=10240),
     ),
     _Step(
         handler="plan_shards",
         may=lambda may: may.read_uploads().write_runs(ANY_RUN.dataset_report, ANY_RUN.shards + "*"),
         touches_data=True,
-        timeout=300,
-        memory=1024,
+        size=FunctionSize(timeout=300, memory=1024),
     ),
     _Step(
         handler="prepare_shard",
         may=lambda may: may.read_uploads().write_runs(ANY_RUN.shards + "*"),
         touches_data=True,
-        timeout=900,
-        memory=2048,
-        disk=2048,
+        size=FunctionSize(timeout=900, memory=2048, disk=2048, concurrency=100),
     ),
     _Step(
         handler="finish_dataset",
-        may=lambda may: (
-            may.write_runs(
-                ANY_RUN.plan,
-                ANY_RUN.dataset_report,
-                ANY_RUN.prompts,
-                *(prefix + "*" for prefix in (ANY_RUN.train, ANY_RUN.validation, ANY_RUN.shards)),
-            )
-            .read_jumpstart()
-            .delete_from_runs(*(prefix + "*" for prefix in (ANY_RUN.train, ANY_RUN.validation, ANY_RUN.shards)))
-        ),
+        may=lambda may: may.write_runs(
+            ANY_RUN.plan,
+            ANY_RUN.dataset_report,
+            ANY_RUN.prompts,
+            ANY_RUN.train + "*",
+            ANY_RUN.validation + "*",
+            ANY_RUN.shards + "*",
+        ).read_jumpstart(),
         touches_data=True,
-        timeout=900,
-        memory=2048,
-        disk=2048,
+        size=FunctionSize(timeout=900, memory=2048, disk=2048),
     ),
     _Step(handler="start_training", may=lambda may: may.write_runs().read_jumpstart().start_training()),
     _Step(handler="describe_training", may=lambda may: may.write_runs().describe("training-job")),
@@ -89,8 +73,7 @@ _STEPS = (
     _Step(
         handler="evaluate_endpoint",
         may=lambda may: may.write_runs(ANY_RUN.evaluation).invoke_endpoints(),
-        timeout=900,
-        memory=1024,
+        size=FunctionSize(timeout=900, memory=1024),
     ),
     _Step(handler="delete_base_endpoint", may=lambda may: may.write_runs().delete_endpoints().delete_models()),
     _Step(handler="report_success", may=lambda may: may.write_runs(ANY_RUN.report_page).notify()),
@@ -100,14 +83,12 @@ _STEPS = (
     ),
     _Step(
         handler="clean_up_run",
-        unattended=True,
-        may=lambda may: may.write_runs(ANY_RUN.report_page).take_back_runs().notify(),
+        may=lambda may: may.write_runs().take_back_runs().notify(),
     ),
     _Step(
         handler="sweep_endpoints",
-        unattended=True,
         may=lambda may: may.find("endpoint").delete_endpoints().measure_endpoints().notify(),
-        timeout=300,
+        size=FunctionSize(timeout=300),
     ),
 )
 
@@ -125,7 +106,6 @@ class WorkflowFunctions(Construct):
         *,
         platform: FunctionPlatform,
         resources: StageResources,
-        dead_letters: sqs.IQueue,
         emptied: Sequence[s3.IBucket],
     ) -> None:
         super().__init__(scope, id)
@@ -138,8 +118,7 @@ class WorkflowFunctions(Construct):
                 .delete_models()
                 .empty(*emptied)
             ),
-            unattended=True,
-            timeout=900,
+            size=FunctionSize(timeout=900),
         )
         pandas = pandas_layer(self, "Pandas")
         self._functions = {
@@ -150,11 +129,8 @@ class WorkflowFunctions(Construct):
                 platform=platform,
                 permissions=step.may(StepPermissions(self, f"{step.id}Permissions", resources=resources)),
                 in_vpc=step.touches_data or platform.config.control_functions_in_vpc,
-                timeout=Duration.seconds(step.timeout),
-                memory_size=step.memory,
+                size=step.size,
                 more_layers=[pandas] if step.handler == "reframe_parquet" else [],
-                ephemeral_storage=Size.mebibytes(step.disk),
-                dead_letters=dead_letters if step.unattended else None,
             )
             for step in (*_STEPS, remove_runs)
         }

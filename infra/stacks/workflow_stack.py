@@ -50,6 +50,7 @@ class WorkflowStack(Stack):
             "Functions",
             platform=FunctionPlatform(
                 config=config,
+                dead_letters=self.dead_letters,
                 key=storage.key,
                 network=network,
                 code=lambda_.Code.from_asset(str(LAMBDA), exclude=["requirements.txt", "**/__pycache__"]),
@@ -76,7 +77,6 @@ class WorkflowStack(Stack):
                 topic=self.topic,
                 execution_role=role,
             ),
-            dead_letters=self.dead_letters,
             emptied=emptied,
         )
         self.state_machine = FineTuningWorkflow(

@@ -57,13 +57,22 @@ def test_in_prod_every_function_runs_in_the_network(prod: Synthesised) -> None:
 
 @pytest.mark.parametrize("name", sorted(DATA_FUNCTIONS))
 def test_functions_that_touch_data_call_nothing_but_s3(stage: Synthesised, name: str) -> None:
-    """In dev there is no way to anything else; logs, traces and interfaces are Lambda's own doing."""
+    """In dev there is no way to anything else. The others of these services are called by Lambda itself."""
     services = {
         action.split(":")[0]
         for statement in stage.policy(name)
         for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
     }
-    assert services <= {"s3", "kms", "logs", "xray", "ec2"}
+    assert services <= {"s3", "kms", "logs", "xray", "ec2", "sqs"}
+
+
+def test_in_prod_the_functions_share_400_concurrent_calls_and_no_more(prod: Synthesised) -> None:
+    assert sum(properties["ReservedConcurrentExecutions"] for properties in functions(prod).values()) == 400
+
+
+def test_a_call_that_nobody_waits_for_is_kept_when_it_fails(stage: Synthesised) -> None:
+    for properties in functions(stage).values():
+        assert "DeadLetters" in json.dumps(properties["DeadLetterConfig"])
 
 
 def test_only_the_parquet_function_carries_pandas(stage: Synthesised) -> None:
