@@ -3,7 +3,7 @@
 Run from the repository's root with the interpreter of `.rehearsal/trainer` (requirements-trainer.txt):
 
     python -m rehearsal.trainer.weights smollm2|tiny [--cache DIR]         prints the base model's folder
-    python -m rehearsal.trainer.train --root DIR --base-model FOLDER       one training job, DIR in place of /opt/ml
+    python -m rehearsal.trainer.train --root DIR --base-model FOLDER       one training job in DIR, not /opt/ml
     python -m rehearsal.trainer.serve --model-dir FOLDER --port PORT       one endpoint: /ping and /invocations
 
 `serve` takes a job's `DIR/model` as well as a base model's folder. Nothing here imports the product: a job

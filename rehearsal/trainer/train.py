@@ -1,13 +1,14 @@
 """One training job: a LoRA fine-tune on the CPU, with the contract, the data and the log lines of JumpStart's script.
 
-    python -m rehearsal.trainer.train --root DIR --base-model FOLDER
+    python -m rehearsal.trainer.train --root DIR --base-model FOLDER [--max-tokens N]
 
 Reads `DIR/input`, writes `DIR/model` (the merged model, ready to serve, and the adapter in `adapter/`), or
 `DIR/output/failure` and exit code 1. SIGTERM, SageMaker's way to stop a job, ends it with code 143 and no model.
 
 The metric lines match the regular expressions of the model's spec. Unlike JumpStart's script this one also
 evaluates before the first step (epoch 0), so that the curve shows where the training began. One process stands for the
-instance: the batch is `per_device_train_batch_size`, not multiplied by a number of GPUs.
+instance: the batch is `per_device_train_batch_size`, not multiplied by a number of GPUs. And it trains on no more data
+than a CPU gets through while someone waits (`--max-tokens`), and says so: a rehearsal shows the way, not the model.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,10 +28,13 @@ from rehearsal.trainer.opt_ml import WITHOUT_EFFECT, Hyperparameters, JobError, 
 from rehearsal.trainer.samples import IGNORED, Sample, read_samples, split
 
 MICRO_BATCH_TOKENS = 512  # 4 × 1024 tokens at once took 12 GB
+COMPUTE = 1.2e12  # weights × training tokens: two cores take about two minutes
+LEAST_WEIGHTS = 5_000_000  # a smaller model is no faster
 STOPPED = 128 + signal.SIGTERM
 
 
-def run(job: OptMl, base_model: Path) -> None:
+def run(job: OptMl, base_model: Path, max_tokens: int | None = None) -> None:
+    """The whole job. `max_tokens`: training tokens over all epochs; None for what `COMPUTE` allows this model."""
     settings = job.hyperparameters()
     log(f"task {settings.task}, hyperparameters {settings.model_dump_json()}")
     if ignored := sorted(WITHOUT_EFFECT & job.raw_hyperparameters().keys()):
@@ -57,6 +62,9 @@ def run(job: OptMl, base_model: Path) -> None:
     if not train:
         raise JobError("nothing is left to train on: lower validation_split_ratio")
     log(f"{len(train)} training samples, {len(validation)} validation samples")
+    if max_tokens is None:
+        max_tokens = int(COMPUTE / max(model.num_parameters(), LEAST_WEIGHTS))
+    train, validation = within(max_tokens, train, validation, settings.epoch)
 
     tuned = fine_tune(with_adapter(model, settings), train, validation, settings, tokenizer.pad_token_id)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # two seconds from the end: a whole model beats half of one
@@ -205,6 +213,25 @@ def perplexity(loss: float) -> float:
     return math.exp(min(loss, 100.0))
 
 
+def within(
+    max_tokens: int, train: list[Sample], validation: list[Sample], epochs: int
+) -> tuple[list[Sample], list[Sample]]:
+    """As many of the first samples as `max_tokens` allow over all epochs, at least one of each.
+
+    Validation may take as many tokens again: without a backward pass they cost a third.
+    """
+    kept = affordable(train, max_tokens // epochs), affordable(validation, max_tokens // (epochs + 1))
+    for samples, all_samples, purpose in zip(kept, (train, validation), ("training", "validation"), strict=True):
+        if len(samples) < len(all_samples):
+            log(f"{purpose} uses {len(samples)} of {len(all_samples)} samples: all of them would take a CPU too long")
+    return kept
+
+
+def affordable(samples: list[Sample], max_tokens: int) -> list[Sample]:
+    lengths = accumulate(len(sample.ids) for sample in samples)
+    return samples[: max(1, sum(length <= max_tokens for length in lengths))]
+
+
 def first(samples: list[Sample], limit: int) -> list[Sample]:
     return samples if limit < 0 else samples[:limit]
 
@@ -222,11 +249,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="One training job with the contract of a SageMaker container.")
     parser.add_argument("--root", type=Path, required=True, help="the folder in place of /opt/ml")
     parser.add_argument("--base-model", type=Path, required=True, help="a folder that rehearsal.trainer.weights made")
+    parser.add_argument("--max-tokens", type=int, help="training tokens over all epochs; default: some two minutes")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, stop)
     job = OptMl(arguments.root)
     try:
-        run(job, arguments.base_model)
+        run(job, arguments.base_model, arguments.max_tokens)
     except JobError as error:
         job.fail(str(error))
         parser.exit(1, f"{error}\n")

@@ -117,6 +117,17 @@ def test_without_a_validation_channel_the_training_data_is_split(
     assert "7 training samples, 3 validation samples" in capsys.readouterr().out
 
 
+def test_more_data_than_a_cpu_gets_through_is_left_out_and_said(
+    tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = OptMl(any_job(tmp_path, epoch=2))
+    train.run(job, tiny, max_tokens=1000)
+    log = capsys.readouterr().out
+    assert "training uses 2 of 12 samples" in log
+    assert "validation uses 1 of 3 samples" in log
+    assert "step 1/1 " in log
+
+
 def test_one_row_trains_and_nothing_is_evaluated(
     tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
