@@ -86,7 +86,7 @@ def test_training_jobs_are_held_to_network_key_types_and_time(stage: Synthesised
     assert condition["Null"] == dict.fromkeys(
         ("sagemaker:VpcSubnets", "sagemaker:VpcSecurityGroupIds", "sagemaker:InstanceTypes"), "false"
     )
-    assert condition["NumericLessThanEquals"] == {"sagemaker:MaxRuntimeInSeconds": 24 * 3600}
+    assert condition["NumericLessThanEquals"] == {"sagemaker:MaxRuntimeInSeconds": str(24 * 3600)}
     assert condition["Bool"]["sagemaker:NetworkIsolation"] == "true"
     assert "sagemaker:OutputKmsKeyArn" in condition["ArnEquals"]
 
