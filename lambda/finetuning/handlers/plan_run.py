@@ -1,5 +1,7 @@
 """PlanRun: judges an upload whole, and settles what the run will do before it costs anything."""
 
+import orjson
+
 from finetuning.aws.preflight import preflight
 from finetuning.aws.status_board import record
 from finetuning.aws.store import RunStore, run_store
@@ -53,5 +55,5 @@ def handler(event: Payload) -> Payload:
 
 def _claim(store: RunStore, layout: RunLayout, execution_arn: str) -> bool:
     """Whether this execution owns the run: it was the first to claim it, or this step is being repeated."""
-    claim = execution_arn.encode()
+    claim = orjson.dumps({"execution_arn": execution_arn})
     return store.claim(layout.claim, claim) == claim
