@@ -117,15 +117,23 @@ def test_without_a_validation_channel_the_training_data_is_split(
     assert "7 training samples, 3 validation samples" in capsys.readouterr().out
 
 
-def test_more_data_than_a_cpu_gets_through_is_left_out_and_said(
-    tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    job = OptMl(any_job(tmp_path, epoch=2))
-    train.run(job, tiny, max_tokens=1000)
+def test_more_data_than_a_cpu_gets_through_is_left_out_and_said(capsys: pytest.CaptureFixture[str]) -> None:
+    samples = [Sample(tuple(range(100)), (True,) * 100)] * 12
+    train_kept, validation_kept = train.within(1000, samples, samples[:3], epochs=3)
+    assert (len(train_kept), len(validation_kept)) == (3, 2)
     log = capsys.readouterr().out
-    assert "training uses 2 of 12 samples" in log
-    assert "validation uses 1 of 3 samples" in log
-    assert "step 1/1 " in log
+    assert "training uses 3 of 12 samples" in log
+    assert "validation uses 2 of 3 samples" in log
+
+
+def test_one_sample_is_always_affordable_and_none_stays_none() -> None:
+    sample = Sample(tuple(range(100)), (True,) * 100)
+    assert train.within(1, [sample, sample], [], epochs=1) == ([sample], [])
+
+
+def test_a_job_obeys_the_limit_it_is_given(tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train.run(OptMl(any_job(tmp_path, epoch=1)), tiny, max_tokens=1)
+    assert "step 1/1 " in capsys.readouterr().out
 
 
 def test_one_row_trains_and_nothing_is_evaluated(
