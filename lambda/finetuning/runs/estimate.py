@@ -8,7 +8,8 @@ from finetuning.jumpstart.assumptions import Price, assumptions
 
 
 class Estimate(BaseModel):
-    """A prediction for one instance type. `seconds` and `usd` are None where a figure they need is not known.
+    """A prediction for one instance type, a lower bound while `tokens` is None. `seconds` and `usd` are None where a
+    figure they need is not known.
 
     `assumptions` says in words what it rests on.
     """
@@ -41,7 +42,7 @@ def estimate(
     known = assumptions()
     speed = known.training_tokens_per_second.get(model_id, {}).get(instance_type)
     start = known.training_start_seconds.get(model_id, 0)
-    seconds = None if tokens is None or speed is None else round(start + tokens * epochs / speed)
+    seconds = None if speed is None else round(start + (tokens or 0) * epochs / speed)
     return Estimate(
         tokens=tokens,
         epochs=epochs,
@@ -50,7 +51,9 @@ def estimate(
         usd_per_hour=price.usd_per_hour if price else None,
         usd=None if seconds is None or price is None else round(seconds / 3600 * price.usd_per_hour, 2),
         assumptions=[
-            f"{tokens:,} tokens an epoch: {tokens_from}" if tokens is not None else "the data's size is not known yet",
+            f"{tokens:,} tokens an epoch: {tokens_from}"
+            if tokens is not None
+            else "start-up alone, for the data's size is not known yet",
             f"{speed:g} tokens/s on {instance_type} after {start:g} s of start-up (assumed {known.as_of}, not measured)"
             if speed is not None
             else f"no throughput of {model_id} on {instance_type} is known",

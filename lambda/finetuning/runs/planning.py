@@ -403,7 +403,8 @@ def _options(
     found: set[Finding] = set()
     for position, instance_type in enumerate(instance_types):
         hyperparameters, findings = merge(spec, instance_type, work.task, work.hyperparameters)
-        epochs = int(hyperparameters.get("epoch", "1"))
+        asked = hyperparameters.get("epoch", "")
+        epochs = int(asked) if asked.isdecimal() else 1  # a model may have no such number
         price = prices.get(instance_type)
         predicted = estimate(spec.model_id, instance_type, work.tokens, work.tokens_from, epochs, price)
         seconds = min(int(limits.hours * 3600), spec.estimator_kwargs.max_run)
@@ -465,8 +466,9 @@ def _misfits(
 
 
 def _in_words(predicted: Estimate) -> str:
-    hours = "unknown time" if predicted.seconds is None else f"about {predicted.seconds / 3600:.1f} h"
-    usd = "unknown cost" if predicted.usd is None else f"about {predicted.usd:.2f} USD"
+    about = "about" if predicted.tokens is not None else "at least"
+    hours = "unknown time" if predicted.seconds is None else f"{about} {predicted.seconds / 3600:.1f} h"
+    usd = "unknown cost" if predicted.usd is None else f"{about} {predicted.usd:.2f} USD"
     return f"{hours}, {usd}, assuming {'; '.join(predicted.assumptions)}"
 
 

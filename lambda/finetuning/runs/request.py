@@ -63,7 +63,7 @@ class EndpointRequest(_Part):
 class EvaluationRequest(_Part):
     """What the tuned model is asked when it is up."""
 
-    prompts: int | list[str] = Field(default=5)
+    prompts: Annotated[int, Field(ge=0, le=100)] | Annotated[list[str], Field(max_length=50)] = 5
     """How many held-out prompts to ask, or prompts of your own to ask beside five held-out ones."""
     compare_with_base: bool = False
     """Also ask the untuned model, on an endpoint of its own that is deleted afterwards. It costs that endpoint's

@@ -117,6 +117,13 @@ def test_data_beside_a_run_json_is_counted_in_and_beside_another_name_is_not(tmp
     assert (alone["task"], alone["data_files"]) == (None, [])
 
 
+def test_a_budget_that_does_not_even_pay_the_start_is_refused_before_the_data_is_known(tmp_path: Path) -> None:
+    asked = {"model": LLAMA + "405b-fp8", "accept_eula": True, "task": "chat", "training": {"max_cost_usd": 1}}
+    findings = planned(run_file(tmp_path, asked))["findings"]
+    assert [finding["code"] for finding in findings] == ["OVER_BUDGET"]
+    assert "at least 147.48 USD" in findings[0]["message"]
+
+
 def test_a_person_gets_a_table_and_a_verdict(tmp_path: Path) -> None:
     code, output = finetune("plan", run_file(tmp_path, {"accept_eula": True, "task": "chat"}))
     assert code == 0
