@@ -53,7 +53,9 @@ def main() -> None:
     extensions.install(world)
     application = _with_controls(permissions.checked(ministack.app), world)
     try:
-        asyncio.run(_serve(application, arguments.port, os.getppid() if arguments.with_parent else None))
+        # Not asyncio.run, which would wait for requests that never end, such as a custom resource that nobody answers.
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(_serve(application, arguments.port, os.getppid() if arguments.with_parent else None))
     finally:
         children.end_all()
         lambda_runtime.reset()
