@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 
+from rich import box
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.spinner import Spinner
@@ -14,7 +15,7 @@ from cli.deployment import EndpointSummary
 from finetuning.evaluation.loss_curve import loss_curve as loss_series
 from finetuning.evaluation.report import Answer, EvaluationReport, Scores
 from finetuning.report.text import shortened, visible
-from finetuning.runs.status import Event, Metric, RunState, RunStatus
+from finetuning.runs.status import Cost, Event, Metric, RunState, RunStatus
 
 MAX_SHOWN = 700
 """Characters of a prompt or answer shown in a table; evaluation.json has the whole text."""
@@ -149,46 +150,42 @@ def _error_lines(error: Mapping[str, object]) -> Iterator[Text]:
         yield Text.assemble(("→ ", "green"), plain(str(error["fix"])))
 
 
-def _table(*titles: str) -> Table:
-    """Columns that break a long name over two lines rather than cut it: names are there to be copied."""
-    return Table(*(Column(title, overflow="fold") for title in titles))
+def _table(name: str, *titles: str) -> Table:
+    """The first column holds names, which are there to be copied: the others break first."""
+    others = (Column(title, overflow="fold") for title in titles)
+    return Table(Column(name, no_wrap=True, overflow="fold"), *others, box=box.SIMPLE_HEAD, padding=(0, 1))
 
 
 def runs_table(statuses: Sequence[RunStatus], now: datetime) -> Table:
-    table = _table("run", "state", "step", "started (UTC)", "took", "cost", "endpoint")
+    table = _table("run", "state", "began (UTC)", "took", "training cost")
     for status in statuses:
-        cost = status.cost
-        usd = f"{cost.actual_usd:.2f} USD" if cost.actual_usd is not None else ""
-        if not usd and cost.estimate_usd is not None:
-            usd = f"about {cost.estimate_usd:.2f} USD"
         state, style = _state(status)
+        at_step = "" if status.state is RunState.SUCCEEDED else f" at {status.step}"
         table.add_row(
             status.run_id,
-            Text(state, style=style),
-            status.step,
+            Text.assemble((state, style), at_step),
             f"{status.started_at:%Y-%m-%d %H:%M}",
             elapsed((status.updated_at if status.state.is_final else now) - status.started_at),
-            usd,
-            status.endpoint,
+            _cost(status.cost),
         )
     return table
 
 
+def _cost(cost: Cost) -> str:
+    if cost.actual_usd is not None:
+        return f"{cost.actual_usd:.2f} USD"
+    return f"about {cost.estimate_usd:.2f} USD" if cost.estimate_usd is not None else ""
+
+
 def endpoints_table(endpoints: Sequence[EndpointSummary], now: datetime) -> Table:
-    table = _table("endpoint", "status", "run", "instance", "up for", "deleted after", "cost", "so far")
+    table = _table("endpoint", "status", "instance", "up for", "goes after", "cost")
     for each in endpoints:
         up = now - each.created_at
-        hourly = each.usd_per_hour
         limits = [f"{each.ttl_hours:g} h"] if each.ttl_hours is not None else []
         limits += [f"{each.idle_minutes:g} min idle"] if each.idle_minutes is not None else []
-        table.add_row(
-            each.name,
-            each.status,
-            each.run_id,
-            each.instance_type,
-            elapsed(up),
-            " or ".join(limits) or "not known",
-            f"{hourly:.2f} USD/h" if hourly is not None else "not known",
-            f"{hourly * up.total_seconds() / 3600:.2f} USD" if hourly is not None else "",
-        )
+        cost = "not known"
+        if each.usd_per_hour is not None:
+            spent = each.usd_per_hour * up.total_seconds() / 3600
+            cost = f"{each.usd_per_hour:.2f} USD/h, {spent:.2f} USD so far"
+        table.add_row(each.name, each.status, each.instance_type, elapsed(up), " or ".join(limits) or "not known", cost)
     return table
