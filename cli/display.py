@@ -107,11 +107,11 @@ def answers_table(evaluation: EvaluationReport) -> Table:
     summary = evaluation.summary
     title = "Answers to prompts the model was not trained on"
     table = Table(title=title, show_lines=True, show_footer=True, expand=True)
-    table.add_column("prompt", ratio=2, footer=f"mean of {summary.answers} answers")
+    table.add_column("prompt", ratio=2, overflow="fold", footer=f"mean of {summary.answers} answers")
     if has_base:
-        table.add_column("base", ratio=3, footer=_scores(summary.base))
-    table.add_column("tuned", ratio=3, footer=_scores(summary.tuned))
-    table.add_column("truth", ratio=3)
+        table.add_column("base", ratio=3, overflow="fold", footer=_scores(summary.base))
+    table.add_column("tuned", ratio=3, overflow="fold", footer=_scores(summary.tuned))
+    table.add_column("truth", ratio=3, overflow="fold")
     for row in evaluation.rows:
         answers = [_answer(row.base)] if has_base else []
         table.add_row(short(row.prompt), *answers, _answer(row.tuned), short(row.reference or "—"))
@@ -164,7 +164,7 @@ def runs_table(statuses: Sequence[RunStatus], now: datetime) -> Table:
         table.add_row(
             status.run_id,
             Text.assemble((state, style), at_step),
-            f"{status.started_at:%Y-%m-%d %H:%M}",
+            f"{status.started_at:%d %b %H:%M}",
             elapsed((status.updated_at if status.state.is_final else now) - status.started_at),
             _cost(status.cost),
         )
@@ -178,7 +178,7 @@ def _cost(cost: Cost) -> str:
 
 
 def endpoints_table(endpoints: Sequence[EndpointSummary], now: datetime) -> Table:
-    table = _table("endpoint", "status", "instance", "up for", "goes after", "cost")
+    table = _table("endpoint", "up for", "goes after", "cost")
     for each in endpoints:
         up = now - each.created_at
         limits = [f"{each.ttl_hours:g} h"] if each.ttl_hours is not None else []
@@ -186,6 +186,9 @@ def endpoints_table(endpoints: Sequence[EndpointSummary], now: datetime) -> Tabl
         cost = "not known"
         if each.usd_per_hour is not None:
             spent = each.usd_per_hour * up.total_seconds() / 3600
-            cost = f"{each.usd_per_hour:.2f} USD/h, {spent:.2f} USD so far"
-        table.add_row(each.name, each.status, each.instance_type, elapsed(up), " or ".join(limits) or "not known", cost)
+            cost = f"{each.usd_per_hour:.2f} USD/h\n{spent:.2f} USD so far"
+        serving = f"\n{each.status} on {each.instance_type or 'an instance not known'}"
+        table.add_row(
+            Text.assemble(each.name, (serving, "dim")), elapsed(up), "\nor ".join(limits) or "not known", cost
+        )
     return table

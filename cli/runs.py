@@ -205,8 +205,8 @@ def show_result(deployment: Deployment, status: RunStatus, console: Console) -> 
     if status.metrics and not console.is_terminal:
         console.print(loss_curve(status))
     if status.state is RunState.SUCCEEDED and status.endpoint:
-        console.print(plain(f'Ask it:  finetune ask {status.endpoint} "…"'))
-    console.print(plain(f"Report:  {deployment.report_page(status.run_id)}"))
+        console.print(plain(f'Ask it:  finetune ask {status.endpoint} "…"'), soft_wrap=True)
+    console.print(plain(f"Report:  {deployment.report_page(status.run_id)}"), soft_wrap=True)
 
 
 def _run_json(path: Path) -> bytes:
