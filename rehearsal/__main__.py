@@ -137,7 +137,7 @@ def _left_running() -> Emulator | None:
 
 
 def _fresh_state() -> Path:
-    """A folder of this process's own; those of processes that have ended go, with their logs, which nobody reads now."""
+    """A folder of this process's own; those of processes that have ended go, and with them their logs."""
     for folder in STATE.glob("[0-9]*"):
         if not running.is_running(int(folder.name)):
             shutil.rmtree(folder, ignore_errors=True)

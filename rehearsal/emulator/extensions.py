@@ -1,8 +1,8 @@
 """Everything added to the emulator, in one place, each with what is thereby not rehearsed.
 
 Additions go through the emulator's registries; mends replace a function of its modules and are each in a module of
-their own (`functions`, `workflow`, `events`, `permissions`). tests/rehearsal has a canary for every one of them, so
-that the emulator's next version cannot break them silently.
+their own (`functions`, `workflow`, `storage`, `events`, `permissions`). tests/rehearsal has a canary for every one of
+them, so that the emulator's next version cannot break them silently.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from ministack import app as ministack
 from ministack.core import iam_actions, router
 from ministack.services.cloudformation import provisioners
 
-from rehearsal.emulator import account, events, functions, permissions, workflow
+from rehearsal.emulator import account, events, functions, permissions, storage, workflow
 from rehearsal.emulator.sagemaker.service import SageMakerService
 from rehearsal.emulator.world import World
 
@@ -65,6 +65,7 @@ def install(world: World) -> None:
     _add_service("pricing", "AWSPriceListService.", account.handle_request)
     functions.install(world.faults, world.pandas_layer)
     workflow.install()
+    storage.install()
     events.install(world.faults)
     permissions.install()
 

@@ -20,7 +20,7 @@ def tiny_model() -> Path:
 
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[Emulator]:
-    running_one = running.start(tmp_path_factory.mktemp("emulator"), tiny_model, wait_scale=0.05)
+    running_one = running.start(tmp_path_factory.mktemp("emulator"), tiny_model, wait_scale=0.4)
     yield running_one
     running_one.stop()
 

@@ -64,11 +64,11 @@ class Product:
         status: dict[str, Any] = json.loads(answer["Body"].read())
         return status
 
-    def ended(self, run_id: str, seconds: float = 120) -> dict[str, Any]:
+    def ended(self, run_id: str, seconds: float = 300) -> dict[str, Any]:
         """status.json once the run has ended."""
         return self.until(run_id, lambda status: status.get("state", "running") != "running", seconds)
 
-    def until(self, run_id: str, reached: Any, seconds: float = 60) -> dict[str, Any]:
+    def until(self, run_id: str, reached: Any, seconds: float = 120) -> dict[str, Any]:
         """status.json once `reached(status)`."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -93,7 +93,7 @@ class Product:
         return finished(self.emulator, execution["executionArn"])
 
     def probe(self, function: dict[str, Any]) -> str:
-        """A function of the same zip and settings, and one module more: it tells where modules come from."""
+        """A function of the same zip, layers and settings, and one module more: it tells where modules come from."""
         api = self.emulator.client("lambda")
         with urllib.request.urlopen(
             api.get_function(FunctionName=function["FunctionName"])["Code"]["Location"]

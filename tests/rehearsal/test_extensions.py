@@ -175,6 +175,16 @@ def test_an_upload_s_event_carries_the_version_and_can_be_lost_or_doubled(emulat
     assert sorted(heard) == expected
 
 
+def test_a_range_of_a_version_is_that_range(emulator: Emulator) -> None:
+    s3, bucket = emulator.client("s3"), any_bucket(emulator)
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    version = s3.put_object(Bucket=bucket, Key="x", Body=b"0123456789")["VersionId"]
+    part = s3.get_object(Bucket=bucket, Key="x", VersionId=version, Range="bytes=3-5")
+    assert (part["Body"].read(), part["ContentRange"]) == (b"345", "bytes 3-5/10")
+    with pytest.raises(ClientError, match="InvalidRange"):
+        s3.get_object(Bucket=bucket, Key="x", VersionId=version, Range="bytes=10-")
+
+
 def test_a_bucket_with_objects_goes_with_its_stack(emulator: Emulator) -> None:
     cloudformation, s3 = emulator.client("cloudformation"), emulator.client("s3")
     bucket = any_name("bucket")
