@@ -22,13 +22,14 @@ def handler(event: Payload) -> Payload:
     layout = RunLayout(run_id)
     plan = store.load(layout.plan, RunPlan)
     names = plan.names(settings().prefix)
-    asked = questions(store.read(layout.prompts), plan.evaluation.prompts, str(plan.task), plan.template)
+    wanted = plan.evaluation
+    asked = questions(store.read(layout.prompts), wanted.prompts, str(plan.task), plan.template, wanted.held_out)
     record(store, run_id, STATE, f"Asking {len(asked)} prompts")
     report = evaluate(
         asked,
         asker(names.endpoint),
         asker(names.base) if with_base else None,
-        notes=[NO_BASE] if plan.evaluation.compare_with_base and not with_base else [],
+        notes=[NO_BASE] if wanted.compare_with_base and not with_base else [],
     )
     store.save(layout.evaluation, report)
     record(store, run_id, STATE, f"{report.summary.answers} answers, {report.summary.problems} with problems")
