@@ -18,7 +18,7 @@ STATE = "StartTraining"
 
 @step
 def handler(event: Payload) -> Payload:
-    """`{run_id, attempt}` → `{job_name, wait_seconds}`. Attempt 0 is the preferred instance type, 1 the first fallback."""
+    """`{run_id, attempt}` → `{job_name, wait_seconds}`. Attempt 0 is the preferred instance type, 1 its fallback."""
     run_id, attempt, store = event["run_id"], int(event["attempt"]), run_store()
     plan = store.load(RunLayout(run_id).plan, RunPlan)
     spec = read_model_spec(plan.model_id, plan.model_version)
