@@ -6,6 +6,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from finetuning.jumpstart.spec import cache_bucket, private_bucket
 from infra.constructs.isolated_network import IsolatedNetwork
 from infra.constructs.permissions import Permissions, service_role
 from infra.constructs.step_permissions import ANY_RUN, EACH_RUN
@@ -29,7 +30,7 @@ def execution_role(
 def _data(permissions: Permissions, region: str, artifacts: s3.IBucket, key: kms.IKey) -> None:
     training = artifacts.arn_for_objects(ANY_RUN.training_output + "*")
     datasets = [artifacts.arn_for_objects(prefix + "*") for prefix in (ANY_RUN.train, ANY_RUN.validation)]
-    jumpstart = [f"arn:aws:s3:::jumpstart-{kind}prod-{region}" for kind in ("cache-", "private-cache-")]
+    jumpstart = [f"arn:aws:s3:::{bucket}" for bucket in (cache_bucket(region), private_bucket(region))]
     permissions.allow("s3:GetObject", on=[*datasets, training], because=EACH_RUN)
     permissions.allow("s3:PutObject", "s3:AbortMultipartUpload", on=[training], because=EACH_RUN)
     permissions.allow(

@@ -8,9 +8,10 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from finetuning.jumpstart.spec import cache_bucket, private_bucket
 from infra.constructs.isolated_network import HTTPS, IsolatedNetwork
 
-AnyPrincipal = iam.AnyPrincipal()
+ANYONE = iam.AnyPrincipal()
 
 INTERFACE_ENDPOINTS = {
     "SageMakerApi": ec2.InterfaceVpcEndpointAwsService.SAGEMAKER_API,
@@ -38,7 +39,7 @@ class S3Endpoint(Construct):
         for statement in (
             iam.PolicyStatement(
                 sid="BucketsOfThisStage",
-                principals=[AnyPrincipal],
+                principals=[ANYONE],
                 actions=[
                     "s3:GetObject*",
                     "s3:PutObject*",
@@ -52,13 +53,13 @@ class S3Endpoint(Construct):
             ),
             iam.PolicyStatement(
                 sid="ModelsAndImagesOfAws",
-                principals=[AnyPrincipal],
+                principals=[ANYONE],
                 actions=["s3:GetObject", "s3:ListBucket"],
                 resources=[
                     arn
                     for name in (
-                        f"jumpstart-cache-prod-{region}",
-                        f"jumpstart-private-cache-prod-{region}",
+                        cache_bucket(region),
+                        private_bucket(region),
                         f"prod-{region}-starport-layer-bucket",
                     )
                     for arn in (f"arn:aws:s3:::{name}", f"arn:aws:s3:::{name}/*")
@@ -67,7 +68,7 @@ class S3Endpoint(Construct):
             # A custom resource answers CloudFormation by writing to a URL in this bucket of AWS.
             iam.PolicyStatement(
                 sid="AnswersToCloudFormation",
-                principals=[AnyPrincipal],
+                principals=[ANYONE],
                 actions=["s3:PutObject"],
                 resources=[f"arn:aws:s3:::cloudformation-custom-resource-response-{region}/*"],
             ),
@@ -92,7 +93,7 @@ class InterfaceEndpoints(Construct):
             )
             endpoint.add_to_policy(
                 iam.PolicyStatement(
-                    principals=[AnyPrincipal],
+                    principals=[ANYONE],
                     actions=["*"],
                     resources=["*"],
                     conditions={"StringEquals": {"aws:PrincipalAccount": Stack.of(self).account}},

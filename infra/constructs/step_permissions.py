@@ -10,6 +10,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
+from finetuning.jumpstart.spec import cache_bucket, private_bucket
 from finetuning.runs.layout import RunLayout
 from infra.config import StageConfig
 from infra.constructs.isolated_network import IsolatedNetwork
@@ -92,7 +93,7 @@ class StepPermissions(Permissions):
 
     def read_jumpstart(self) -> Self:
         region = Stack.of(self).region
-        names = [f"arn:aws:s3:::jumpstart-{kind}prod-{region}" for kind in ("cache-", "private-cache-")]
+        names = [f"arn:aws:s3:::{bucket}" for bucket in (cache_bucket(region), private_bucket(region))]
         return self.allow(
             "s3:GetObject",
             on=[f"{name}/*" for name in names],
