@@ -48,10 +48,10 @@ class Product:
         version = self.emulator.client("s3").put_object(Bucket=self.uploads, Key=key, Body=body)["VersionId"]
         return Upload(self.uploads, key, version)
 
-    def submit(self, data: bytes, **changes: Any) -> str:
-        """Uploads a folder of chats with a run.json, SETTINGS with the changes; returns the run's id."""
+    def submit(self, data: bytes, file: str = "chats.jsonl", **changes: Any) -> str:
+        """Uploads a folder of one data file with a run.json, SETTINGS with the changes; returns the run's id."""
         name = any_name("run")
-        self.put(f"runs/{name}/chats.jsonl", data)
+        self.put(f"runs/{name}/{file}", data)
         return self.put(f"runs/{name}/run.json", json.dumps(SETTINGS | changes).encode()).run_id
 
     def status(self, run_id: str) -> dict[str, Any]:
@@ -115,8 +115,9 @@ class Product:
         return name
 
     def states_of(self, run_id: str) -> list[str]:
-        """The states that the run's execution entered, in their order."""
+        """The states that the run's execution entered until it ended, in their order."""
         (execution,) = self.executions_of(run_id)
+        self.execution_ended(execution)
         pages = self.emulator.client("stepfunctions").get_paginator("get_execution_history")
         return [
             event["stateEnteredEventDetails"]["name"]
@@ -124,6 +125,13 @@ class Product:
             for event in page["events"]
             if "stateEnteredEventDetails" in event
         ]
+
+    def training_log(self, job: str) -> list[str]:
+        """The lines that the training job wrote."""
+        logs, group = self.emulator.client("logs"), "/aws/sagemaker/TrainingJobs"
+        streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{job}/")["logStreams"]
+        events = logs.get_log_events(logGroupName=group, logStreamName=streams[0]["logStreamName"])["events"]
+        return [event["message"] for event in events]
 
     def jobs_of(self, run_id: str) -> dict[str, str]:
         """The training jobs of a run and their status."""

@@ -1,6 +1,7 @@
 """The deployed product, from an upload to its end, on the emulated AWS with the tiny model."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,13 @@ def test_an_upload_ends_in_an_endpoint_by_way_of_every_state(product: Product, a
     assert "PrepareShard" in passed
 
 
-def test_the_held_out_loss_falls(answered: dict[str, Any]) -> None:
-    losses = [metric["value"] for metric in answered["metrics"] if metric["name"].endswith("eval-loss")]
+def test_the_held_out_loss_falls_and_its_last_value_is_in_the_status(
+    product: Product, answered: dict[str, Any]
+) -> None:
+    log = "\n".join(product.training_log(answered["training_job"]))
+    losses = [float(loss) for loss in re.findall(r"eval_epoch_loss=tensor\(([\d.]+)", log)]
     assert losses[-1] < losses[0]
+    assert losses[-1] in [metric["value"] for metric in answered["metrics"] if metric["name"].endswith("eval-loss")]
 
 
 def test_the_endpoint_answers_a_plain_boto3_client(product: Product, answered: dict[str, Any]) -> None:
