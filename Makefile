@@ -74,8 +74,8 @@ test: setup-tests ## The fast suites: pure logic, requests, templates, workflow
 ## --- the rest ---------------------------------------------------------------------------------------------------------
 
 .PHONY: test-rehearsal test-trainer
-test-rehearsal: setup setup-tests ## The end-to-end suite on the emulated AWS
-	@$(BIN)/pytest tests/rehearsal
+test-rehearsal: setup setup-tests ## The end-to-end suite on the emulated AWS; the report page in Chromium, where there is one
+	@$(BIN)/pytest tests/rehearsal tests/browser
 test-trainer: $(TRAINER)/.ready ## The stand-in trainer and server, with the tiny model
 	@$(TRAINER)/bin/python -m pytest tests/trainer
 

@@ -24,7 +24,7 @@ def handler(event: Payload) -> Payload:
     names = plan.names(settings().prefix)
     wanted = plan.evaluation
     asked = questions(store.read(layout.prompts), wanted.prompts, str(plan.task), plan.template, wanted.held_out)
-    record(store, run_id, STATE, f"Asking {len(asked)} prompts")
+    record(store, run_id, STATE, f"Asking {len(asked)} prompt{'s' if len(asked) > 1 else ''}")
     report = evaluate(
         asked,
         asker(names.endpoint),
