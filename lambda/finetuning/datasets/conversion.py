@@ -27,7 +27,7 @@ MAX_ROUTES = 4096
 """Sets of keys remembered; a file whose every row has other keys must not fill the memory."""
 
 
-@dataclass
+@dataclass(slots=True)
 class _Route:
     """How rows with one set of keys are read."""
 
@@ -37,6 +37,10 @@ class _Route:
     labels: tuple[str, ...]
     ignored: tuple[str, ...]
     rows: int = 0
+    guarded: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.guarded = bool(self.media or self.labels)
 
 
 @dataclass
@@ -60,13 +64,14 @@ class Converter:
 
     def __post_init__(self) -> None:
         self.dialogs = Dialogs(self.repair)
+        self._chat = self.task is Task.CHAT
         self._columns = template_columns(self.template) if self.template else []
 
     def convert(self, row: Any) -> dict[str, Any]:
         """`{"dialog": […]}`, instruction columns or `{"text": …}`. Raises `RowFault`."""
         keys = tuple(row) if row.__class__ is dict else BARE
         route = self._routes.get(keys) or self._route(keys, row)
-        if route.media or route.labels:
+        if route.guarded:
             _guard(row, route)
         try:
             reading = route.read(row, self.dialogs)
@@ -76,7 +81,7 @@ class Converter:
                 raise
             return self.convert({key: value for key, value in row.items() if value is not None})
         route.rows += 1
-        if reading.__class__ is list and self.task is Task.CHAT:
+        if self._chat and reading.__class__ is list:
             return {"dialog": reading}
         return self._as_task(reading, route)
 
@@ -122,7 +127,7 @@ class Converter:
             return _Route("unknown", _unknown, (), (), ())
         ignored = tuple(set(keys) - shape.columns(keys))
         labels = () if isinstance(shape, Text) else tuple(key for key in LABELS if key in keys)
-        return _Route(shape.label(keys, KIND_OF[self.task]), shape.read, media, labels, ignored)
+        return _Route(shape.label(keys, KIND_OF[self.task]), shape.reader(keys), media, labels, ignored)
 
     def _as_task(self, reading: Reading, route: _Route) -> dict[str, Any]:
         kind = kind_of(reading)

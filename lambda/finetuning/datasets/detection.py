@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from finetuning.datasets.conversion import KIND_OF, KINDS, Task
 from finetuning.datasets.dialogs import ROLE_KEYS, Dialogs
 from finetuning.datasets.faults import FIXES, Fault, RowFault
-from finetuning.datasets.framing import BOM, MAX_LINE, json_values, lines
+from finetuning.datasets.framing import BOM, MAX_LINE, Record, json_values, lines
 from finetuning.datasets.shapes import (
     BARE,
     COMPLETION,
@@ -220,8 +220,11 @@ def _left_open(line: bytes) -> bool:
 def _values(head: bytes, framing: Framing) -> Iterator[bytes]:
     """The first records of the head that can be cut out of it."""
     reader = io.BufferedReader(io.BytesIO(head))
-    records = lines(reader) if framing is Framing.LINES else json_values(reader, 1 if framing is Framing.ARRAY else 0)
-    return (value for _, value in islice(records, HEAD_ROWS) if isinstance(value, bytes))
+    if framing is Framing.LINES:
+        records: Iterator[Record] = (record for batch in lines(reader) for record in batch.records)
+    else:
+        records = (record for _, record in json_values(reader, 1 if framing is Framing.ARRAY else 0))
+    return (value for value in islice(records, HEAD_ROWS) if isinstance(value, bytes))
 
 
 def _loads(value: bytes) -> Any:

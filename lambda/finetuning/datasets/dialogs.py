@@ -29,22 +29,44 @@ PAIR_USER = ("human", "user", "prompt", "query", "question", "instruction", "inp
 PAIR_ASSISTANT = ("assistant", "bot", "gpt", "completion", "response", "answer", "output")
 
 
-def plain_dialog(turns: Any, role_key: str, content_key: str) -> list[Message] | None:
-    """The dialog of turns that need no second look, and None of any other: `dialog` then finds out why.
+def plain_dialog(turns: Any) -> list[Message] | None:
+    """The dialog of turns that need no second look, None of any other: `Dialogs` then finds out what to make of it.
 
-    Nine rows of ten come this way; it is the inner loop of the whole preparation.
+    Most rows are like that, so this is the heart of the inner loop. Turns that are as they should be, `{role, content}`
+    in this order, are not copied.
     """
+    expected = USER
+    try:
+        for turn in turns:
+            role, content = turn.values()
+            if not content or content.isspace():
+                return None
+            if turn["role"] is not role or "content" not in turn:
+                return _renamed(turns, "role", "content")
+            if role == expected:
+                expected = ASSISTANT if expected is USER else USER
+            elif role != SYSTEM or turn is not turns[0]:
+                return _renamed(turns, "role", "content")
+        plain: list[Message] = turns
+        return plain if expected is USER and len(turns) > 1 else None
+    except KeyError:
+        return _renamed(turns, "from", "value")
+    except (TypeError, AttributeError, ValueError):
+        return None
+
+
+def _renamed(turns: Any, role_key: str, content_key: str) -> list[Message] | None:
+    """The same for turns with other names of keys and roles, or in another order."""
     messages: list[Message] = []
     expected = USER
     try:
         for turn in turns:
-            role = ROLES[turn[role_key]]
-            content = turn[content_key]
+            role, content = ROLES[turn[role_key]], turn[content_key]
+            if not content or content.isspace() or len(turn) != 2:
+                return None
             if role is expected:
                 expected = ASSISTANT if role is USER else USER
             elif role is not SYSTEM or messages:
-                return None
-            if content.isspace() or not content or "\0" in content or len(turn) != 2:
                 return None
             messages.append({"role": role, "content": content})
     except (KeyError, TypeError, AttributeError):

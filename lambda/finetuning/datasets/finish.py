@@ -19,6 +19,8 @@ from finetuning.datasets.prompts import Message, Template, chat_text, fill, inst
 from finetuning.datasets.report import (
     LONGEST,
     MAX_ERRORS,
+    TRAIN,
+    VALIDATION,
     DatasetReport,
     FileReport,
     LineError,
@@ -41,7 +43,6 @@ from finetuning.datasets.shard import (
 )
 from finetuning.datasets.workspace import Piece, Workspace
 
-TRAIN, VALIDATION = "train", "validation"
 DIGESTS_AT_ONCE = 1 << 20
 """Digests compared in one pass: about 90 MB. More rows take more passes, not more memory."""
 

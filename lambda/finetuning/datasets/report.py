@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from finetuning.datasets.conversion import Task
 from finetuning.datasets.prompts import Template
 
+TRAIN, VALIDATION = "train", "validation"
+
 MAX_ERRORS = 100
 """Errors listed one by one; all are counted."""
 
