@@ -48,9 +48,10 @@ def lines(reader: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[
     number = 1
     while left > 0:
         whole = buffered.peek().rfind(b"\n") + 1
-        # All whole lines of the buffer at once; a line across its end by itself, so that its length can be limited.
-        found: list[Record] = list(buffered.readlines(whole)) if whole else [buffered.readline(MAX_LINE + 1)]
-        read = whole or len(cast(bytes, found[0]))
+        # All whole lines of the buffer at once: `readlines` stops when it has more than it is asked for. A line across
+        # the buffer's end is read by itself, so that its length can be limited.
+        found: list[Record] = list(buffered.readlines(whole - 1)) if whole > 1 else [buffered.readline(MAX_LINE + 1)]
+        read = whole if whole > 1 else len(cast(bytes, found[0]))
         if not read:
             return
         if read > MAX_LINE:

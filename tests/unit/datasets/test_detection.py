@@ -1,0 +1,161 @@
+"""What files are taken for, and what a set of them is trained for."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetuning.datasets.conversion import Task
+from finetuning.datasets.detection import Detection, Format, Framing, detect, resolve
+from finetuning.datasets.faults import Fault
+from tests.unit.datasets.builders import any_chat_rows, any_dialog, as_lines
+
+CHAT = as_lines(any_chat_rows(5))
+ALPACA = as_lines([{"instruction": "Add", "input": "", "output": str(number)} for number in range(5)])
+HISTORY = as_lines([{"instruction": "Add", "input": "", "output": "7", "history": [["a", "b"]]}])
+
+
+def found(data: bytes, name: str = "data.jsonl") -> Detection:
+    return detect(data, name, len(data))
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "framing"),
+    [
+        (CHAT, "data.jsonl", Framing.LINES),
+        (CHAT, "data.json", Framing.LINES),
+        (CHAT, "data.ndjson", Framing.LINES),
+        (CHAT.replace(b"\n", b"\r\n"), "data.jsonl", Framing.LINES),
+        (b"\xef\xbb\xbf" + CHAT, "data.jsonl", Framing.LINES),
+        (b"\n\n" + CHAT, "data.jsonl", Framing.LINES),
+        (json.dumps(any_chat_rows(3)).encode(), "data.json", Framing.ARRAY),
+        (json.dumps(any_chat_rows(3), indent=2).encode(), "data.json", Framing.ARRAY),
+        (json.dumps(any_chat_rows(3)).encode(), "data.jsonl", Framing.ARRAY),
+        (json.dumps([any_dialog(), any_dialog()]).encode(), "data.json", Framing.ARRAY),
+        (json.dumps(any_chat_rows(1)[0], indent=2).encode(), "data.json", Framing.DOCUMENT),
+        (json.dumps(any_dialog(), indent=2).encode(), "data.json", Framing.DOCUMENT),
+        (as_lines([any_dialog(), any_dialog()]), "data.jsonl", Framing.LINES),
+        (as_lines([any_dialog()]), "data.jsonl", Framing.LINES),
+        (CHAT[:20] + b"\n" + CHAT, "data.jsonl", Framing.LINES),
+        (b"{'messages': []}\n" * 3, "data.jsonl", Framing.LINES),
+        (b"Once upon a time", "data.txt", Framing.TEXT),
+        (CHAT[:30], "data.txt", Framing.TEXT),
+        (b"PAR1....", "data.parquet", Framing.PARQUET),
+        (b"PAR1....", "data", Framing.PARQUET),
+    ],
+)
+def test_how_records_lie_in_a_file(data: bytes, name: str, framing: Framing) -> None:
+    assert found(data, name).framing is framing
+    assert found(data, name).refusal is None
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "fault"),
+    [
+        (b"", "data.jsonl", Fault.FILE_EMPTY),
+        (b"\xef\xbb\xbf \r\n", "data.jsonl", Fault.FILE_EMPTY),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:2d\nsize 3\n", "data.jsonl", Fault.GIT_LFS_POINTER),
+        (b"<!DOCTYPE html><html>", "data.json", Fault.WEB_PAGE),
+        (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "data.csv", Fault.WEB_PAGE),
+        (CHAT.decode().encode("utf-16"), "data.jsonl", Fault.ENCODING),
+        (CHAT.decode().encode("utf-16-le"), "data.jsonl", Fault.ENCODING),
+        (CHAT.decode().encode("utf-32"), "data.jsonl", Fault.ENCODING),
+        (b"PK\x03\x04....", "data.jsonl", Fault.ARCHIVE),
+        (b"\x1f\x8b but no gzip", "data.jsonl.gz", Fault.COMPRESSION),
+        (b"no Parquet", "data.parquet", Fault.FORMAT_UNKNOWN),
+        (b"what is this", "data.bin", Fault.FORMAT_UNKNOWN),
+        (b"Yes it is,that is,why not so\nOne more,two words,three of them\n", "data.csv", Fault.COLUMNS_UNKNOWN),
+    ],
+)  # fmt: skip
+def test_what_is_no_data_is_refused_by_name(data: bytes, name: str, fault: Fault) -> None:
+    detection = found(data, name)
+    assert detection.refusal is fault
+    assert detection.message
+    assert detection.fix
+
+
+def test_utf_16_and_utf_32_are_told_apart() -> None:
+    assert "UTF-16" in found("hello".encode("utf-16")).message
+    assert "UTF-32" in found("hello".encode("utf-32")).message
+
+
+def test_a_compressed_file_is_looked_into() -> None:
+    detection = found(gzip.compress(CHAT), "data.jsonl.gz")
+    assert detection.compressed
+    assert detection.shape == "OpenAI chat"
+    assert not detection.splittable
+
+
+@pytest.mark.parametrize(
+    ("text", "delimiter", "columns", "has_header"),
+    [
+        ("question,answer\nWhat is it?,A cat\n", ",", ("question", "answer"), True),
+        ("Prompt;Completion\nHi;Hello\n", ";", ("prompt", "completion"), True),
+        ("prompt\tcompletion\nHi\tHello, you\n", "\t", ("prompt", "completion"), True),
+        ('What is it?,"A cat, I think"\nAnd this?,"A dog\nor two"\n', ",", ("question", "answer"), False),
+        ("text\nOnce upon a time, there was a king\n", ",", ("text",), True),
+        ("title,body\nA,It was a dark and stormy night at sea\n", ",", ("title", "body"), True),
+    ],
+)
+def test_the_delimiter_and_the_header_of_a_table(
+    text: str, delimiter: str, columns: tuple[str, ...], has_header: bool
+) -> None:
+    detection = found(text.encode(), "data.csv")
+    assert (detection.delimiter, detection.columns, detection.has_header) == (delimiter, columns, has_header)
+
+
+@pytest.mark.parametrize(
+    ("data", "asked", "supported", "task", "convertible"),
+    [
+        (CHAT, "auto", list(Task), Task.CHAT, False),
+        (ALPACA, "auto", list(Task), Task.INSTRUCTION, False),
+        (ALPACA, "auto", [Task.CHAT, Task.DOMAIN_ADAPTATION], Task.CHAT, True),
+        (ALPACA, "chat", list(Task), Task.CHAT, True),
+        (ALPACA + HISTORY, "auto", list(Task), Task.CHAT, True),
+        (as_lines([{"text": "Once upon a time"}]), "auto", list(Task), Task.DOMAIN_ADAPTATION, False),
+        (CHAT, "instruction", list(Task), Task.INSTRUCTION, True),
+    ],
+)
+def test_the_task(data: bytes, asked: str, supported: list[str], task: Task, convertible: bool) -> None:
+    resolution = resolve([("data.jsonl", found(data))], asked, supported=supported)
+    assert (resolution.task, resolution.convertible, resolution.refusal) == (task, convertible, None)
+    assert resolution.why
+
+
+def resolved_table(text: str, task: str = "auto") -> Any:
+    return resolve([("data.csv", found(text.encode(), "data.csv"))], task)
+
+
+def test_the_only_column_with_text_is_taken_and_named() -> None:
+    resolution = resolved_table("nr,body\n1,It was a dark and stormy night at sea\n2,And then came the day after it\n")
+    assert resolution.task is Task.DOMAIN_ADAPTATION
+    assert resolution.text_columns == ("body",)
+    assert "body" in resolution.why
+
+
+def test_several_columns_with_text_are_refused_and_listed() -> None:
+    resolution = resolved_table("nr,body,note\n1,It was a dark and stormy night,Somebody wrote this down at sea\n")
+    assert resolution.refusal is Fault.COLUMNS_UNKNOWN
+    assert "nr, body, note" in resolution.message
+
+
+def test_text_and_rows_in_one_upload_are_refused() -> None:
+    files = [("a.txt", found(b"Once upon", "a.txt")), ("b.jsonl", found(CHAT))]
+    assert resolve(files).refusal is Fault.FILES_MIXED
+
+
+def test_a_template_settles_the_task() -> None:
+    assert resolve([("a.jsonl", found(CHAT))], has_template=True).task is Task.INSTRUCTION
+    assert resolve([("a.jsonl", found(CHAT))], "chat", has_template=True).refusal is Fault.TASK_IMPOSSIBLE
+
+
+def test_a_file_that_is_refused_refuses_the_upload_by_name() -> None:
+    resolution = resolve([("good.jsonl", found(CHAT)), ("bad.jsonl", found(b""))])
+    assert resolution.refusal is Fault.FILE_EMPTY
+    assert "bad.jsonl" in resolution.message
+
+
+def test_parquet_is_named_by_its_first_bytes(tmp_path: Path) -> None:
+    assert found(b"PAR1....", "data.parquet").format is Format.PARQUET

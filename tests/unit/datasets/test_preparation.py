@@ -1,0 +1,335 @@
+"""From files to channels and a report: every line accounted for, the same bytes whatever the shards."""
+
+import gzip
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from finetuning.datasets import framing
+from finetuning.datasets.conversion import Task
+from finetuning.datasets.faults import Fault
+from finetuning.datasets.finish import held_out_prompts
+from finetuning.datasets.offline import prepare_files
+from finetuning.datasets.preparation import Preparation
+from finetuning.datasets.report import DatasetReport
+from finetuning.datasets.workspace import Folder
+from tests.shared import SHARED, needs_shared
+from tests.unit.datasets.builders import (
+    any_chat_rows,
+    any_dialog,
+    any_file,
+    any_turn,
+    as_lines,
+    channel,
+    report_of,
+    rows_of,
+)
+
+LENIENT = 1.0
+
+
+def adds_up(report: DatasetReport) -> bool:
+    rows = report.rows
+    return (
+        rows.kept + rows.duplicates + rows.errors + rows.blank == rows.lines
+        and rows.train + rows.validation == rows.kept
+        and sum(report.error_counts.values()) == rows.errors
+        and sum(file.lines for file in report.files) == rows.lines
+    )
+
+
+BAD_LINES: dict[bytes, Fault] = {
+    b'{"messages": [': Fault.JSON_INVALID,
+    b'{"messages": NaN}': Fault.JSON_CONSTANT,
+    b'{"messages": [{"role": "user", "content": "\\ud83d"}]}': Fault.JSON_SURROGATE,
+    b'{"messages": [{"role": "user", "content": "a\0b"}]}': Fault.NUL,
+    b'{"messages": [{"role": "user", "content": "a\\u0000b"}, {"role": "assistant", "content": "c"}]}': Fault.NUL,
+    b'{"messages": [{"role": "user", "content": "caf\xe9"}]}': Fault.ENCODING,
+    b"{'messages': [{'role': 'user', 'content': 'Hello'}]}": Fault.PYTHON_LITERAL,
+    b"[" * 100_000 + b"]" * 100_000: Fault.JSON_TOO_DEEP,
+    b'{"messages": [], "messages": [1]}': Fault.SHAPE_UNKNOWN,
+    b'{"messages":[{"role":"user","content":"a","content":"b"},{"role":"assistant","content":"c"}]}': (
+        Fault.JSON_DUPLICATE_KEY
+    ),
+    b'{"messages": [{"role": "user", "content": "Hello"}]}': Fault.NO_ASSISTANT,
+    b'"a string"': Fault.SHAPE_UNKNOWN,
+    b"garbage": Fault.JSON_INVALID,
+}
+
+
+@pytest.mark.parametrize(("line", "fault"), BAD_LINES.items(), ids=list(map(str, BAD_LINES.values())))
+def test_a_bad_line_is_told_with_its_number_and_its_own_reason(tmp_path: Path, line: bytes, fault: Fault) -> None:
+    rows: list[Any] = any_chat_rows(9)
+    report = report_of(tmp_path, [*rows[:6], line, *rows[6:]], max_error_fraction=LENIENT)
+    assert [(error.line, error.code) for error in report.errors] == [(7, fault)]
+    assert report.errors[0].fix
+    assert report.rows.kept == 9
+    assert adds_up(report)
+
+
+def test_more_errors_than_allowed_refuse_the_data_and_the_message_names_the_line(tmp_path: Path) -> None:
+    rows: list[Any] = any_chat_rows(39)
+    report = report_of(tmp_path, [*rows[:6], b'{"messages": [', *rows[6:]])
+    assert report.refusal is not None
+    assert report.refusal.code == Fault.TOO_MANY_ERRORS
+    assert "line 7" in report.refusal.message
+    assert channel(tmp_path) == b""
+
+
+def test_as_many_errors_as_allowed_do_not(tmp_path: Path) -> None:
+    report = report_of(tmp_path, [*any_chat_rows(99), b"garbage"])
+    assert report.ok
+    assert report.rows.errors == 1
+
+
+def test_nothing_usable_is_refused(tmp_path: Path) -> None:
+    report = report_of(tmp_path, [b"garbage", b"more"], max_error_fraction=LENIENT)
+    assert report.refusal is not None
+    assert report.refusal.code == Fault.NOTHING_USABLE
+
+
+def test_escaped_and_raw_text_order_of_keys_and_line_ends_make_no_difference(tmp_path: Path) -> None:
+    raw = '{"messages":[{"role":"user","content":"Café?"},{"role":"assistant","content":"Oui"}]}'
+    escaped = json.dumps(json.loads(raw)) + "\r"
+    turned = json.dumps({"messages": [dict(reversed(turn.items())) for turn in json.loads(raw)["messages"]]})
+    report = report_of(tmp_path, [line.encode() for line in (raw, escaped, turned)])
+    assert (report.rows.kept, report.rows.duplicates) == (1, 2)
+    assert json.loads(channel(tmp_path))["dialog"][0] == any_turn("user", "Café?")
+
+
+def test_a_key_written_twice_with_one_value_is_no_fault(tmp_path: Path) -> None:
+    line = b'{"messages":[{"role":"user","content":"a","content":"a"},{"role":"assistant","content":"c"}]}'
+    assert report_of(tmp_path, [line]).ok
+
+
+def test_ninety_nine_of_a_hundred_rows_alike_leave_two(tmp_path: Path) -> None:
+    report = report_of(tmp_path, [*any_chat_rows(1) * 99, *any_chat_rows(2)[1:]])
+    assert (report.rows.kept, report.rows.duplicates) == (2, 98)
+    assert (report.rows.train, report.rows.validation) == (1, 1)
+
+
+def test_one_row_is_trained_on_and_the_report_says_that_nothing_is_held_out(tmp_path: Path) -> None:
+    report = report_of(tmp_path, any_chat_rows(1))
+    assert (report.rows.train, report.rows.validation) == (1, 0)
+    assert any("held out" in note for note in report.notes)
+    assert not (tmp_path / "out" / "validation").exists()
+
+
+def test_a_row_lands_on_the_same_side_whatever_the_order(tmp_path: Path) -> None:
+    rows = any_chat_rows(200)
+    report_of(tmp_path, rows)
+    before = set(channel(tmp_path, "validation").splitlines())
+    random.Random(1).shuffle(rows)
+    report_of(tmp_path, rows[:150])
+    after = set(channel(tmp_path, "validation").splitlines())
+    assert after < before
+
+
+def test_bad_rows_of_an_array_cost_themselves_alone(tmp_path: Path) -> None:
+    good = [json.dumps(row) for row in any_chat_rows(4)]
+    text = "[\n" + ",\n".join([*good[:2], '{"messages": NaN}', '{"messages": [{]}', *good[2:]]) + "\n]"
+    report = report_of(tmp_path, text.encode(), "data.json", max_error_fraction=LENIENT)
+    assert [(error.line, error.code) for error in report.errors] == [(4, Fault.JSON_CONSTANT), (5, Fault.JSON_INVALID)]
+    assert report.rows.kept == 4
+    assert adds_up(report)
+
+
+@pytest.mark.parametrize("name", ["data.json", "data.jsonl.gz"])
+def test_a_file_that_breaks_off_is_refused_however_few_errors(tmp_path: Path, name: str) -> None:
+    rows = any_chat_rows(1000)
+    whole = json.dumps(rows).encode() if name == "data.json" else gzip.compress(as_lines(rows))
+    path = tmp_path / name
+    path.write_bytes(whole[: len(whole) * 3 // 4])
+    report = prepare_files([path], max_error_fraction=LENIENT)
+    assert report.refusal is not None
+    assert report.refusal.code in (Fault.JSON_TRUNCATED, Fault.COMPRESSION)
+    assert report.rows.kept > 100
+    assert adds_up(report)
+
+
+def test_a_line_over_the_limit_is_an_error_and_the_next_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(framing, "MAX_LINE", 2000)
+    long = json.dumps({"messages": [any_turn("user", "x" * 3_000_000), any_turn("assistant")]}).encode()
+    report = report_of(tmp_path, [*any_chat_rows(2), long, *any_chat_rows(4)[2:]], max_error_fraction=LENIENT)
+    assert [(error.line, error.code) for error in report.errors] == [(3, Fault.LINE_TOO_LONG)]
+    assert report.rows.kept == 4
+
+
+def test_quoted_line_ends_and_a_mark_in_front_of_a_table(tmp_path: Path) -> None:
+    text = '\ufeffWhat is it?,"A cat,\r\nI think"\r\nAnd ""this""?,A dog\r\n'.replace('""this""', "that")
+    report_of(tmp_path, text.encode(), "data.csv", task="chat")
+    dialogs = sorted(row["dialog"][1]["content"] for row in rows_of(tmp_path))
+    assert dialogs == ["A cat,\r\nI think", "A dog"]
+
+
+def test_rows_of_a_table_that_are_too_wide_or_badly_quoted_are_errors(tmp_path: Path) -> None:
+    text = 'prompt,completion\na,b\nc,d,e\n"f"g,h\ni,j\n'
+    report = report_of(tmp_path, text.encode(), "data.csv", max_error_fraction=LENIENT)
+    assert [(error.line, error.code) for error in report.errors] == [(3, Fault.CSV_COLUMNS), (4, Fault.CSV_INVALID)]
+    assert report.rows.kept == 2
+    assert adds_up(report)
+
+
+def test_a_table_in_latin_1_is_named_so(tmp_path: Path) -> None:
+    text = "prompt,completion\nUn café?,Oui\n".encode("latin-1")
+    report = report_of(tmp_path, text, "data.csv", max_error_fraction=LENIENT)
+    assert "Latin-1" in report.errors[0].message
+
+
+def test_text_is_kept_as_it_is_and_its_tail_held_out(tmp_path: Path) -> None:
+    text = "".join(f"Line {number}, once more.\n\n" for number in range(100)).encode() + b"The end"
+    report = report_of(tmp_path, text, "book.txt")
+    assert channel(tmp_path) + channel(tmp_path, "validation") == text
+    assert (report.rows.lines, report.rows.kept, report.rows.blank) == (201, 101, 100)
+    assert report.rows.validation == len([line for line in channel(tmp_path, "validation").split(b"\n") if line])
+    assert 5 < report.rows.validation < 20
+    assert adds_up(report)
+
+
+@pytest.mark.parametrize(("lines", "held_out"), [(1, 0), (2, 1), (3, 1)])
+def test_of_two_lines_of_text_one_is_held_out(tmp_path: Path, lines: int, held_out: int) -> None:
+    report = report_of(tmp_path, b"A line of text.\n" * lines, "book.txt")
+    assert (report.rows.train, report.rows.validation) == (lines - held_out, held_out)
+
+
+def test_several_texts_become_one_file(tmp_path: Path) -> None:
+    paths = [any_file(tmp_path, b"One", "1.txt"), any_file(tmp_path, b"Two\n", "2.txt")]
+    prepare_files(paths, tmp_path / "out")
+    assert channel(tmp_path) + channel(tmp_path, "validation") == b"One\nTwo\n"
+
+
+def test_parquet_is_read_with_its_lists_and_its_nulls(tmp_path: Path) -> None:
+    rows = [{"messages": any_dialog(number), "score": None} for number in range(20)]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "data.parquet")
+    report = prepare_files([tmp_path / "data.parquet"], tmp_path / "out")
+    assert (report.task, report.rows.kept, report.files[0].format) == (Task.CHAT, 20, "parquet")
+
+
+def test_a_damaged_parquet_file_is_refused(tmp_path: Path) -> None:
+    report = report_of(tmp_path, b"PAR1 and no more", "data.parquet")
+    assert report.refusal is not None
+    assert report.refusal.code == Fault.PARQUET_DAMAGED
+
+
+def test_instruction_channels_bring_their_template(tmp_path: Path) -> None:
+    report = report_of(tmp_path, [{"instruction": "Add", "input": str(number), "output": "7"} for number in range(50)])
+    assert report.task is Task.INSTRUCTION
+    for name in ("train", "validation"):
+        template = json.loads((tmp_path / "out" / name / "template.json").read_bytes())
+        assert set(template) == {"prompt", "completion"}
+        assert sorted(path.name for path in (tmp_path / "out" / name).iterdir()) == ["data.jsonl", "template.json"]
+    assert "### Response:\n7" in report.samples[0]
+
+
+def test_the_report_counts_what_training_would_cut_off(tmp_path: Path) -> None:
+    rows = [{"messages": [any_turn("user", "word " * length), any_turn("assistant", "Yes")]} for length in (10, 4000)]
+    report = report_of(tmp_path, rows, max_input_length=1000)
+    statistics = report.statistics
+    assert statistics.truncated == 1
+    assert statistics.longest[0].line == 2
+    assert sum(bucket.rows for bucket in statistics.histogram) == 2
+    assert statistics.scripts == {"Latin": 2}
+    assert statistics.turns == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "script"), [("你好吗，我很好", "Han"), ("Привет, как дела", "Cyrillic"), ("こんにちは世界", "Japanese")]
+)
+def test_the_script_of_a_row(tmp_path: Path, text: str, script: str) -> None:
+    report = report_of(tmp_path, [{"messages": [any_turn("user", text * 9), any_turn("assistant", text * 9)]}])
+    assert report.statistics.scripts == {script: 1}
+
+
+def test_held_out_rows_become_prompts_with_their_references(tmp_path: Path) -> None:
+    report_of(tmp_path, any_chat_rows(100))
+    preparation = _preparation_of(Task.CHAT)
+    prompts = list(held_out_prompts(preparation, Folder(tmp_path / "out"), ""))
+    assert 0 < len(prompts) <= 20
+    first = prompts[0]
+    assert first["prompt"].endswith("<|start_header_id|>assistant<|end_header_id|>\n\n")
+    assert first["messages"][-1]["role"] == "user"
+    assert first["reference"].startswith("A lot of")
+
+
+def _preparation_of(task: Task) -> Preparation:
+    return Preparation.model_validate({"files": [], "shards": [], "resolution": {"task": task}})
+
+
+# -- whatever comes --------------------------------------------------------------------------------------------------
+
+LINES = st.one_of(
+    st.sampled_from([json.dumps(row).encode() for row in any_chat_rows(12)]),
+    st.sampled_from([line for line in BAD_LINES if len(line) < 1000]),
+    st.sampled_from([b"", b"  ", b"\r"]),
+    st.binary(max_size=30).map(lambda data: data.replace(b"\n", b"")),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(found=st.lists(LINES, min_size=1, max_size=60), open_end=st.booleans())
+def test_every_line_is_accounted_for_and_shards_make_no_difference(
+    tmp_path: Path, found: list[bytes], open_end: bool
+) -> None:
+    data = b'{"messages": []}\n' + b"\n".join(found) + (b"" if open_end and found[-1] else b"\n")
+    path = any_file(tmp_path, data)
+    outcomes = []
+    for shards in (1, 2, 8):
+        size = -(-len(data) // shards)
+        report = prepare_files([path], tmp_path / "out", shard_bytes=size, max_error_fraction=LENIENT)
+        assert adds_up(report)
+        assert report.rows.lines == len(found) + 1
+        outcomes.append((channel(tmp_path), channel(tmp_path, "validation"), report.model_dump_json()))
+    assert outcomes[0] == outcomes[1] == outcomes[2]
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(kept=st.lists(st.integers(0, 400), min_size=2, max_size=300), shards=st.sampled_from([2, 3, 8]))
+def test_rows_repeated_across_shards_are_dropped_as_if_one_had_read_them(
+    tmp_path: Path, kept: list[int], shards: int
+) -> None:
+    data = as_lines([{"messages": any_dialog(number)} for number in kept])
+    path = any_file(tmp_path, data)
+    alone = prepare_files([path], tmp_path / "out")
+    expected = channel(tmp_path), channel(tmp_path, "validation")
+    together = prepare_files([path], tmp_path / "out", shard_bytes=-(-len(data) // shards))
+    assert (channel(tmp_path), channel(tmp_path, "validation")) == expected
+    assert together.model_dump() == alone.model_dump()
+    assert together.rows.validation >= 1 or together.rows.kept == 1
+
+
+# -- the samples -----------------------------------------------------------------------------------------------------
+
+SAMPLES: dict[str, tuple[Task | None, int, dict[str, int]]] = {
+    "alpaca_en_demo.json": (Task.INSTRUCTION, 999, {}),
+    "bare_arrays.jsonl": (Task.CHAT, 128, {}),
+    "code_alpaca_2k.json": (Task.INSTRUCTION, 2017, {"CONTENT_EMPTY": 2}),
+    "content_blocks.jsonl": (Task.CHAT, 500, {}),
+    "git_lfs_pointer.jsonl": (None, 0, {"GIT_LFS_POINTER": 1}),
+    "headerless_bom.csv": (Task.INSTRUCTION, 155, {"CONTENT_EMPTY": 1}),
+    "oasst_top1_text.jsonl": (Task.CHAT, 100, {}),
+    "openai_chat_crlf.jsonl": (Task.CHAT, 128, {}),
+    "prompt_completion.jsonl": (Task.INSTRUCTION, 1000, {}),
+    "sharegpt_array.json": (Task.CHAT, 500, {}),
+    "sharegpt_toolcalls.json": (Task.CHAT, 300, {"ROLE_TOOL": 153}),
+    "text.parquet": (Task.DOMAIN_ADAPTATION, 6, {}),
+    "wiki.txt": (Task.DOMAIN_ADAPTATION, 30, {}),
+}
+
+
+@needs_shared
+@pytest.mark.parametrize("name", SAMPLES)
+def test_real_files(tmp_path: Path, name: str) -> None:
+    task, lines, errors = SAMPLES[name]
+    report = prepare_files([SHARED / "data" / "samples" / name], tmp_path / "out")
+    assert (report.task, report.rows.lines, report.error_counts) == (task, lines, errors)
+    assert report.ok == (name not in ("git_lfs_pointer.jsonl", "sharegpt_toolcalls.json"))
+    assert adds_up(report) or not lines

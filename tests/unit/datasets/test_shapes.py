@@ -1,0 +1,170 @@
+"""Every shape on the rows it brings along, and the settled cases."""
+
+import json
+from typing import Any
+
+import pytest
+
+from finetuning.datasets.conversion import Converter, Task
+from finetuning.datasets.faults import Fault, RowFault
+from finetuning.datasets.shapes import SHAPES, Case, Kind, Shape, kind_of, shape_of
+from tests.shared import SHARED, needs_shared
+from tests.unit.datasets.builders import any_dialog, any_turn
+
+TASKS = {Kind.DIALOG: Task.CHAT, Kind.COLUMNS: Task.INSTRUCTION, Kind.TEXT: Task.DOMAIN_ADAPTATION}
+CASES = [(shape, case) for shape in SHAPES for case in shape.cases]
+
+
+def converted(row: Any, task: Task = Task.CHAT, **how: Any) -> Any:
+    """What a row becomes, or the code of its fault."""
+    try:
+        return Converter(task, convertible=True, **how).convert(row)
+    except RowFault as fault:
+        return fault.code
+
+
+@pytest.mark.parametrize(
+    ("shape", "case"), CASES, ids=[f"{shape.name}-{number}" for number, (shape, _) in enumerate(CASES)]
+)
+def test_a_shape_reads_its_own_cases_as_it_says(shape: Shape, case: Case) -> None:
+    row, becomes = case
+    if isinstance(becomes, Fault):
+        assert converted(row) is becomes
+        return
+    task = TASKS[kind_of(becomes)]
+    keys = tuple(row) if isinstance(row, dict) else ("[]",)
+    claimed = shape_of(keys, row)
+    assert claimed is not None
+    if task is Task.CHAT:
+        assert converted(row) == {"dialog": becomes}
+    elif task is Task.DOMAIN_ADAPTATION:
+        assert converted(row, task) == {"text": becomes}
+    else:
+        expected = dict(becomes)  # type: ignore[arg-type]  # columns
+        system = expected.pop("system", "")
+        expected["instruction"] = f"{system}\n\n{expected['instruction']}" if system else expected["instruction"]
+        assert converted(row, task) == expected
+
+
+def test_every_shape_brings_cases() -> None:
+    assert all(shape.cases for shape in SHAPES)
+
+
+def conversion_cases() -> list[dict[str, Any]]:
+    path = SHARED / "data" / "cases" / "conversion.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@needs_shared
+@pytest.mark.parametrize("case", conversion_cases(), ids=lambda case: case["id"])
+def test_rows_of_public_datasets_become_what_their_own_tools_make_of_them(case: dict[str, Any]) -> None:
+    found = converted(case["input"])
+    if case["jumpstart_valid"]:
+        assert found == {"dialog": case["expected_messages"]}
+    elif isinstance(found, dict):
+        # Dropped by others for its last user turn: ours drops that turn alone.
+        assert case["expect"] == "drop"
+        assert found["dialog"][-1]["role"] == "assistant"
+
+
+SEVEN = [any_turn("user", "Add"), any_turn("assistant", "7")]
+TAG = [any_turn("user", "<image> is a tag"), any_turn("assistant", "Yes")]
+
+
+@pytest.mark.parametrize(
+    ("row", "becomes"),
+    [
+        ({"instruction": "Add", "input": "3 + 4", "output": "7"}, [any_turn("user", "Add\n3 + 4"), SEVEN[1]]),
+        ({"instruction": "Add", "output": "7", "system": "Be brief"}, [any_turn("system", "Be brief"), *SEVEN]),
+        ({"messages": any_dialog(), "label": True}, any_dialog()),
+        ({"messages": any_dialog(), "label": 0}, any_dialog()),
+        ({"messages": any_dialog(), "images": []}, any_dialog()),
+        ({"messages": None, "prompt": "Add", "completion": "7"}, SEVEN),
+        ({"messages": any_dialog(), "tools": [{"name": "f"}]}, any_dialog()),
+        ({"messages": TAG}, TAG),
+    ],
+)
+def test_what_is_kept_as_chat(row: Any, becomes: Any) -> None:
+    assert converted(row) == {"dialog": becomes}
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        ({"messages": any_dialog(), "label": False}, Fault.REJECTED_ANSWER),
+        ({"messages": any_dialog(), "images": ["a.png"]}, Fault.MEDIA),
+        ({"messages": any_dialog(), "conversations": any_dialog("coffee")}, Fault.COLUMNS_CONFLICT),
+        ({"messages": [any_turn("system"), any_turn("system"), *any_dialog()]}, Fault.ROLE_ORDER),
+        ({"messages": [any_turn("user"), any_turn("user"), any_turn("assistant")]}, Fault.ROLE_ORDER),
+        ({"messages": [any_turn("narrator"), any_turn("assistant")]}, Fault.ROLE_UNKNOWN),
+        ({"messages": [any_turn("user"), any_turn("assistant", " \n")]}, Fault.CONTENT_EMPTY),
+        ({"messages": [any_turn("user"), {"role": "assistant", "content": 3}]}, Fault.CONTENT_NOT_TEXT),
+        ({"messages": [any_turn("user"), {"role": "assistant"}]}, Fault.CONTENT_NOT_TEXT),
+        ({"messages": "no list"}, Fault.JSON_INVALID),
+        ({"messages": {"role": "user"}}, Fault.CONTENT_NOT_TEXT),
+        ({"messages": []}, Fault.CONTENT_EMPTY),
+        ({"messages": [1, 2]}, Fault.SHAPE_UNKNOWN),
+        ({"text": "just words"}, Fault.SHAPE_OTHER_TASK),
+        ({"columns": "nobody knows"}, Fault.SHAPE_UNKNOWN),
+        ({"instances": [{"messages": any_dialog()}]}, Fault.SHAPE_UNKNOWN),
+        ({}, Fault.SHAPE_UNKNOWN),
+        (7, Fault.SHAPE_UNKNOWN),
+        ([["user", "Hello"]], Fault.SHAPE_UNKNOWN),
+    ],
+)  # fmt: skip
+def test_what_is_refused_and_as_what(row: Any, fault: Fault) -> None:
+    assert converted(row) is fault
+
+
+def test_a_fault_names_the_place_in_the_row() -> None:
+    with pytest.raises(RowFault) as caught:
+        Converter(Task.CHAT).convert({"messages": [any_turn("user"), any_turn("assistant", "")]})
+    assert caught.value.path == "messages[1].content"
+
+
+def test_a_last_user_turn_is_dropped_and_counted_unless_repairs_are_off() -> None:
+    row = {"messages": [*any_dialog(), any_turn("user", "And then?")]}
+    converter = Converter(Task.CHAT)
+    assert converter.convert(row) == {"dialog": any_dialog()}
+    assert converter.dialogs.repaired == 1
+    assert converted(row, repair=False) is Fault.TRAILING_USER
+
+
+def test_in_a_chat_found_by_itself_an_instruction_row_is_of_another_task() -> None:
+    with pytest.raises(RowFault) as caught:
+        Converter(Task.CHAT).convert({"instruction": "Add", "output": "7"})
+    assert caught.value.code is Fault.SHAPE_OTHER_TASK
+
+
+def test_a_conversation_of_one_question_can_be_asked_for_as_an_instruction() -> None:
+    assert converted({"messages": any_dialog()}, Task.INSTRUCTION) == {
+        "instruction": any_dialog()[0]["content"],
+        "context": "",
+        "response": any_dialog()[1]["content"],
+    }
+    assert converted({"messages": any_dialog() * 2}, Task.INSTRUCTION) is Fault.MANY_TURNS
+
+
+def test_with_a_template_its_columns_are_all_that_counts() -> None:
+    template = {"prompt": "Is {drink} nice?", "completion": "{answer}"}
+    how = {"template": template}
+    row = {"drink": "tea", "answer": 3, "more": None}
+    assert converted(row, Task.INSTRUCTION, **how) == {"drink": "tea", "answer": "3"}
+    assert converted({"drink": "tea"}, Task.INSTRUCTION, **how) is Fault.COLUMN_MISSING
+    assert converted({"drink": "tea", "answer": ""}, Task.INSTRUCTION, **how) is Fault.CONTENT_EMPTY
+    assert converted({"drink": ["tea"], "answer": "3"}, Task.INSTRUCTION, **how) is Fault.CONTENT_NOT_TEXT
+
+
+def test_columns_nobody_looks_at_are_counted() -> None:
+    converter = Converter(Task.CHAT)
+    for _ in range(3):
+        converter.convert({"messages": any_dialog(), "id": 1, "source": "web"})
+    assert converter.ignored() == {"id": 3, "source": 3}
+
+
+def test_rows_with_ever_new_keys_do_not_fill_the_memory() -> None:
+    converter = Converter(Task.CHAT)
+    for number in range(10_000):
+        converter.convert({"messages": any_dialog(), f"key{number}": 1})
+    assert converter.shapes() == {"OpenAI chat": 10_000}
+    assert len(converter._routes) <= 4096
