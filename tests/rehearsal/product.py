@@ -18,7 +18,7 @@ SETTINGS: dict[str, Any] = {
     "accept_eula": True,
     "task": "chat",
     "hyperparameters": {
-        "epoch": 2, "learning_rate": 0.003, "lora_r": 4, "per_device_train_batch_size": 4, "max_input_length": 128,
+        "epoch": 2, "learning_rate": 0.003, "lora_r": 4, "per_device_train_batch_size": 4, "max_input_length": 512,
     },
     "validation_fraction": 0.25,
     "endpoint": {"deploy": False},
