@@ -9,7 +9,18 @@ from typing import Any
 from finetuning.datasets.dialogs import Dialogs, is_media, kind, names, shown, text_of
 from finetuning.datasets.faults import Fault, RowFault
 from finetuning.datasets.prompts import Template, fill, template_columns
-from finetuning.datasets.shapes import BARE, Keys, Kind, Reading, Text, as_columns, as_dialog, kind_of, shape_of
+from finetuning.datasets.shapes import (
+    BARE,
+    Keys,
+    Kind,
+    Reading,
+    Text,
+    as_columns,
+    as_dialog,
+    is_either,
+    kind_of,
+    shape_of,
+)
 
 
 class Task(StrEnum):
@@ -36,6 +47,7 @@ class _Route:
     media: tuple[str, ...]
     labels: tuple[str, ...]
     ignored: tuple[str, ...]
+    either: bool = False
     rows: int = 0
     guarded: bool = field(init=False)
 
@@ -48,8 +60,9 @@ class Converter:
     """Makes training rows for one task.
 
     `convertible`: instruction rows may become chat, and conversations of one question instruction rows: when the task
-    was asked for by name. `template`: the user's own, whose columns are then all that counts. `text_column`: where the
-    text is, in a table that has no `text`.
+    was asked for by name. A question and its answer in columns not named instruction are either at all times.
+    `template`: the user's own, whose columns are then all that counts. `text_column`: where the text is, in a table that
+    has no `text`.
     """
 
     task: Task
@@ -127,7 +140,8 @@ class Converter:
             return _Route("unknown", _unknown, (), (), ())
         ignored = tuple(set(keys) - shape.columns(keys))
         labels = () if isinstance(shape, Text) else tuple(key for key in LABELS if key in keys)
-        return _Route(shape.label(keys, KIND_OF[self.task]), shape.reader(keys), media, labels, ignored)
+        label, either = shape.label(keys, KIND_OF[self.task]), is_either(shape.kind, keys)
+        return _Route(label, shape.reader(keys), media, labels, ignored, either)
 
     def _as_task(self, reading: Reading, route: _Route) -> dict[str, Any]:
         kind = kind_of(reading)
@@ -135,7 +149,7 @@ class Converter:
             if isinstance(reading, dict):
                 return _with_system(reading) if self.template is None else reading
             return {"text": reading}
-        if self.convertible and isinstance(reading, dict) and self.task is Task.CHAT:
+        if isinstance(reading, dict) and self.task is Task.CHAT and (self.convertible or route.either):
             return {"dialog": as_dialog(reading)}
         if self.convertible and isinstance(reading, list) and self.task is Task.INSTRUCTION:
             return _with_system(as_columns(reading))

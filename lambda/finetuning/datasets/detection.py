@@ -30,6 +30,7 @@ from finetuning.datasets.shapes import (
     SYSTEM_KEYS,
     Kind,
     QuestionAndAnswer,
+    is_either,
     kind_of,
     shape_of,
 )
@@ -249,9 +250,9 @@ def _shaped(rows: Sequence[Any], **known: Any) -> Detection:
             kind = kind_of(shape.read(row, dialogs))
         except RowFault:
             kind = shape.kind
-        shapes[shape.label(keys, kind)] += 1
-        kinds[kind] += 1
         history = history or (isinstance(shape, QuestionAndAnswer) and kind is Kind.DIALOG and bool(row.get(HISTORY)))
+        shapes[shape.label(keys, kind)] += 1
+        kinds[Kind.DIALOG if is_either(kind, keys) else kind] += 1
     tables = [row for row in rows if isinstance(row, dict)]
     known.setdefault("columns", tuple(tables[0]) if tables else ())
     texts = tuple(column for column in known["columns"] if _holds_text([row.get(column) for row in tables]))

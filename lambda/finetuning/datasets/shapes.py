@@ -258,7 +258,8 @@ def _rank(reply: Any) -> float:
 class QuestionAndAnswer(Shape):
     """A question and an answer under any of their names, with what may stand around them.
 
-    Texts become instruction columns. Earlier turns (`history`), lists of turns, and parallel lists make it a dialog.
+    Texts become instruction columns, which are a dialog of one question just as well. Earlier turns (`history`), lists
+    of turns, and parallel lists are a dialog only.
     """
 
     name = "prompt and completion"
@@ -475,6 +476,11 @@ SHAPES: Sequence[Shape] = (
     Text(),
 )
 """In order of precedence: a row with `messages` and `prompt` is a conversation."""
+
+
+def is_either(kind: Kind, keys: Keys) -> bool:
+    """Whether a question with its answer is as much a conversation as an instruction row: nothing says instruction."""
+    return kind is Kind.COLUMNS and INSTRUCTION not in keys
 
 
 def shape_of(keys: Keys, row: Any) -> Shape | None:

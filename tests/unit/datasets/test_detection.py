@@ -116,6 +116,7 @@ def test_the_delimiter_and_the_header_of_a_table(
         (ALPACA + HISTORY, "auto", list(Task), Task.CHAT, True),
         (as_lines([{"text": "Once upon a time"}]), "auto", list(Task), Task.DOMAIN_ADAPTATION, False),
         (CHAT, "instruction", list(Task), Task.INSTRUCTION, True),
+        (as_lines([{"question": "Who?", "answer": "Me"}]), "auto", list(Task), Task.CHAT, False),
     ],
 )
 def test_the_task(data: bytes, asked: str, supported: list[str], task: Task, convertible: bool) -> None:

@@ -136,6 +136,10 @@ def test_in_a_chat_found_by_itself_an_instruction_row_is_of_another_task() -> No
     assert caught.value.code is Fault.SHAPE_OTHER_TASK
 
 
+def test_a_question_and_an_answer_are_a_conversation_without_being_asked_for() -> None:
+    assert Converter(Task.CHAT).convert({"question": "Add", "answer": "7"}) == {"dialog": SEVEN}
+
+
 def test_a_conversation_of_one_question_can_be_asked_for_as_an_instruction() -> None:
     assert converted({"messages": any_dialog()}, Task.INSTRUCTION) == {
         "instruction": any_dialog()[0]["content"],
