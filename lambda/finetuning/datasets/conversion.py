@@ -61,7 +61,7 @@ class Converter:
 
     `convertible`: instruction rows may become chat, and conversations of one question instruction rows: when the task
     was asked for by name. A question and its answer in columns not named instruction are either at all times.
-    `template`: the user's own, whose columns are then all that counts. `text_column`: where the text is, in a table that
+    `template`: the user's own, whose columns are then all that counts. `text_column`: where the text is in a table that
     has no `text`.
     """
 

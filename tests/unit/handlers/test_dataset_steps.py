@@ -1,0 +1,113 @@
+"""PlanShards, PrepareShard and FinishDataset over an emulated account: the same bytes as on this machine."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from finetuning.datasets.offline import prepare_files
+from finetuning.datasets.report import DatasetReport
+from finetuning.errors import DatasetRefused
+from finetuning.handlers import finish_dataset, plan_run, plan_shards, prepare_shard, reframe_parquet
+from finetuning.runs.identity import Upload
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.plan import RunPlan
+from finetuning.settings import settings
+from tests.unit.datasets.builders import any_chat_rows, as_lines
+from tests.unit.handlers.test_plan_run import (
+    ARTIFACTS,
+    Stage,
+    stage,  # noqa: F401 - the fixture
+)
+from tests.unit.handlers.test_step import AnyContext
+
+CHAT = as_lines(any_chat_rows(300))
+
+
+def run_steps(made: Stage, **files: bytes) -> tuple[RunLayout, dict[str, Any]]:
+    """From PlanRun to FinishDataset as the state machine does; the run's layout and the last result."""
+    event = made.upload_run({"accept_eula": True}, **files)
+    planned = plan_run.handler(event, AnyContext())
+    run_id = planned["run_id"]
+    if planned["parquet"]:
+        reframe_parquet.handler({"run_id": run_id}, AnyContext())
+    shards = plan_shards.handler({"run_id": run_id}, AnyContext())["shards"]
+    for shard in shards:
+        prepare_shard.handler({"run_id": run_id, "shard": shard}, AnyContext())
+    return RunLayout(run_id), finish_dataset.handler({"run_id": run_id}, AnyContext())
+
+
+def objects(made: Stage, prefix: str) -> dict[str, bytes]:
+    found = made.s3.list_objects_v2(Bucket=ARTIFACTS, Prefix=prefix).get("Contents", [])
+    return {
+        item["Key"].removeprefix(prefix): made.s3.get_object(Bucket=ARTIFACTS, Key=item["Key"])["Body"].read()
+        for item in found
+    }
+
+
+@pytest.mark.parametrize("shard_bytes", [1 << 30, 9000])
+def test_the_channels_hold_what_prepare_writes_here_and_nothing_else(
+    stage: Stage,  # noqa: F811 - the fixture
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    shard_bytes: int,
+) -> None:
+    monkeypatch.setenv("SHARD_BYTES", str(shard_bytes))
+    settings.cache_clear()
+    layout, result = run_steps(stage, **{"data.jsonl": CHAT})
+    (tmp_path / "data.jsonl").write_bytes(CHAT)
+    report = prepare_files([tmp_path / "data.jsonl"], tmp_path / "out")
+    assert objects(stage, layout.train) == {"data.jsonl": (tmp_path / "out/train/data.jsonl").read_bytes()}
+    assert objects(stage, layout.validation) == {"data.jsonl": (tmp_path / "out/validation/data.jsonl").read_bytes()}
+    assert result == {"task": "chat", "train_rows": report.rows.train, "validation_rows": report.rows.validation}
+
+
+def test_the_plan_is_completed_and_prompts_are_kept_for_the_evaluation(stage: Stage) -> None:  # noqa: F811
+    layout, result = run_steps(stage, **{"data.jsonl": CHAT})
+    plan = RunPlan.model_validate_json(objects(stage, layout.plan)[""])
+    assert plan.dataset is not None
+    assert plan.dataset.train_rows == result["train_rows"]
+    prompts = [json.loads(line) for line in objects(stage, layout.prompts)[""].splitlines()]
+    assert 0 < len(prompts) <= 20
+    assert set(prompts[0]) == {"prompt", "messages", "reference", "source"}
+
+
+def test_a_broken_line_7_stops_the_run_with_its_number_and_the_report_is_there(stage: Stage) -> None:  # noqa: F811
+    lines = as_lines(any_chat_rows(40)).splitlines(keepends=True)
+    lines[6] = b'{"messages": [\n'
+    with pytest.raises(DatasetRefused, match="line 7"):
+        run_steps(stage, **{"data.jsonl": b"".join(lines)})
+    (key,) = [name for name in objects(stage, "runs/") if name.endswith("dataset.json")]
+    report = DatasetReport.model_validate_json(objects(stage, f"runs/{key}")[""])
+    assert report.errors[0].line == 7
+    assert not [name for name in objects(stage, "runs/") if "/dataset/" in name]
+
+
+def test_parquet_goes_the_same_way(stage: Stage) -> None:  # noqa: F811
+    table = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(any_chat_rows(50)), table)
+    layout, result = run_steps(stage, **{"data.parquet": table.getvalue()})
+    assert result["task"] == "chat"
+    assert result["train_rows"] + result["validation_rows"] == 50
+    assert list(objects(stage, layout.train)) == ["data.jsonl"]
+
+
+def test_a_pointer_in_place_of_the_data_is_refused_before_anything_is_read(stage: Stage) -> None:  # noqa: F811
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:2d\nsize 3\n"
+    upload = stage.upload_run({"accept_eula": True}, **{"data.jsonl": CHAT})
+    layout = RunLayout(Upload(upload["bucket"], upload["key"], upload["version_id"]).run_id)
+    plan_run.handler(upload, AnyContext())
+    plan = RunPlan.model_validate_json(objects(stage, layout.plan)[""])
+    version = stage.upload("runs/demo/data.jsonl", pointer)
+    etag = stage.s3.head_object(Bucket=upload["bucket"], Key="runs/demo/data.jsonl")["ETag"].strip('"')
+    file = plan.data_files[0].model_copy(update={"version_id": version, "size": len(pointer), "etag": etag})
+    changed = plan.model_copy(update={"data_files": [file]})
+    stage.s3.put_object(Bucket=ARTIFACTS, Key=layout.plan, Body=changed.model_dump_json().encode())
+    with pytest.raises(DatasetRefused, match="git-LFS pointer"):
+        plan_shards.handler({"run_id": layout.run_id}, AnyContext())
+    report = DatasetReport.model_validate_json(objects(stage, layout.dataset_report)[""])
+    assert report.error_counts == {"GIT_LFS_POINTER": 1}
