@@ -58,24 +58,32 @@ def question_and_answer_csv() -> bytes:
     return text.getvalue().encode()
 
 
-@pytest.mark.parametrize(
-    ("file", "data", "task"),
-    [
-        ("oasst.jsonl", oasst_top_1(), "chat"),
-        ("dolly.jsonl", dolly(), "instruction"),
-        ("10-k.txt", annual_report(), "domain_adaptation"),
-        ("sharegpt.json", sharegpt_array(), "chat"),
-        ("faq.csv", question_and_answer_csv(), "chat"),
-    ],
-    ids=["oasst", "dolly", "10-k", "sharegpt", "csv"],
-)
-def test_a_file_as_people_have_it_ends_in_a_trained_model(product: Product, file: str, data: bytes, task: str) -> None:
-    run_id = product.submit(data, file, task="auto")
+FILES = {
+    "oasst.jsonl": (oasst_top_1(), "chat"),
+    "dolly.jsonl": (dolly(), "instruction"),
+    "10-k.txt": (annual_report(), "domain_adaptation"),
+    "sharegpt.json": (sharegpt_array(), "chat"),
+    "faq.csv": (question_and_answer_csv(), "chat"),
+}
+"""File → its content, and the task it asks for by its looks."""
+
+
+@pytest.fixture(scope="module")
+def submitted(product: Product) -> dict[str, str]:
+    """All files uploaded at once, for their runs go on side by side: file → run id."""
+    return {file: product.submit(data, file, task="auto") for file, (data, _) in FILES.items()}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_file_as_people_have_it_ends_in_a_trained_model(
+    product: Product, submitted: dict[str, str], file: str
+) -> None:
+    run_id = submitted[file]
     status = product.ended(run_id)
-    assert status["state"] == "succeeded", status["error"]
+    assert status["state"] == "succeeded", status["error"]["message"]
     s3, layout = product.emulator.client("s3"), RunLayout(run_id)
     plan = json.loads(s3.get_object(Bucket=product.artifacts, Key=layout.plan)["Body"].read())
-    assert plan["task"] == task
+    assert plan["task"] == FILES[file][1]
     artifact = layout.model_artifact(status["training_job"])
     assert s3.list_objects_v2(Bucket=product.artifacts, Prefix=artifact)["KeyCount"] > 0
 
