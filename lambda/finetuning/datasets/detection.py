@@ -385,6 +385,10 @@ def resolve(
     framings = {detection.framing for _, detection in files}
     if Framing.TEXT in framings and len(framings) > 1:
         return Resolution(refusal=Fault.FILES_MIXED, message="The upload has plain text (.txt) beside rows of data.")
+    asked = Task.INSTRUCTION if has_template else task
+    if Framing.TEXT in framings and asked not in ("auto", Task.DOMAIN_ADAPTATION):
+        message = f"Plain text (.txt) is for domain_adaptation, not for {asked}."
+        return Resolution(refusal=Fault.TASK_IMPOSSIBLE, message=message)
     if has_template:
         if task not in ("auto", Task.INSTRUCTION):
             return Resolution(

@@ -11,7 +11,7 @@ from finetuning.datasets.conversion import Task
 from finetuning.datasets.detection import HEAD_BYTES, Detection, Framing, detect, detect_reframed
 from finetuning.datasets.faults import Fault
 from finetuning.datasets.finish import finish, write_shard
-from finetuning.datasets.parquet import reframe
+from finetuning.datasets.parquet import ParquetDamaged, reframe
 from finetuning.datasets.preparation import (
     DEFAULT_MAX_ERROR_FRACTION,
     DEFAULT_VALIDATION_FRACTION,
@@ -82,13 +82,11 @@ def _source_file(path: Path, work: Folder, number: int) -> SourceFile:
 
 
 def _written_out(path: Path, work: Folder, number: int) -> tuple[Path, Detection]:
-    import pyarrow.lib
-
     key = f"reframed/{number}.jsonl"
     try:
         with path.open("rb") as source, work.create(key) as into:
             reframe(source, into)
-    except (pyarrow.lib.ArrowException, OSError) as error:
+    except ParquetDamaged as error:
         return path, Detection(refusal=Fault.PARQUET_DAMAGED, message=f"The Parquet file cannot be read: {error}")
     written = work.root / key
     with written.open("rb") as file:

@@ -2,6 +2,7 @@
 
 import gzip
 import shutil
+import zlib
 from datetime import date, datetime, time
 from decimal import Decimal
 from tempfile import TemporaryFile
@@ -13,21 +14,33 @@ BATCH_ROWS = 1000
 GZIP = b"\x1f\x8b"
 
 
+class ParquetDamaged(Exception):
+    """The file is no Parquet, or not all of it is there."""
+
+
 def reframe(source: BinaryIO, into: BinaryIO) -> int:
     """Writes every row of a Parquet file as a line of JSON; the number of rows.
 
-    `source` must be seekable. Raises `pyarrow.lib.ArrowException`, or an `OSError` of gzip's, for a damaged file.
+    `source` must be seekable. Raises `ParquetDamaged` where it cannot be read.
     """
-    import pyarrow.parquet  # here: only the Parquet function has it
+    import pyarrow.lib  # here: only the Parquet function has it
+    import pyarrow.parquet
 
+    try:
+        return _reframe(pyarrow.parquet.ParquetFile, source, into)
+    except (pyarrow.lib.ArrowException, OSError, EOFError, zlib.error) as error:  # pyarrow raises OSError as well
+        raise ParquetDamaged(str(error)) from error
+
+
+def _reframe(parquet_file: Any, source: BinaryIO, into: BinaryIO) -> int:
     source.seek(0)
     if source.read(len(GZIP)) == GZIP:
         source.seek(0)
         with TemporaryFile() as unpacked:
             shutil.copyfileobj(gzip.GzipFile(fileobj=source), unpacked)
-            return reframe(cast(BinaryIO, unpacked), into)
+            return _reframe(parquet_file, cast(BinaryIO, unpacked), into)
     rows = 0
-    for batch in pyarrow.parquet.ParquetFile(source).iter_batches(batch_size=BATCH_ROWS):
+    for batch in parquet_file(source).iter_batches(batch_size=BATCH_ROWS):
         for row in batch.to_pylist():
             into.write(orjson.dumps(row, default=_as_text, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS))
             rows += 1

@@ -1,16 +1,12 @@
 """ReframeParquet: writes Parquet files out as JSON Lines. The one function with pyarrow."""
 
-from gzip import BadGzipFile
-
-import pyarrow.lib
-
 from finetuning.aws.clients import client
 from finetuning.aws.dataset_store import is_parquet, reframed, workspace
 from finetuning.aws.s3_streams import s3_reader
 from finetuning.aws.status_board import record
 from finetuning.aws.store import run_store
 from finetuning.datasets.faults import FIXES, Fault
-from finetuning.datasets.parquet import reframe
+from finetuning.datasets.parquet import ParquetDamaged, reframe
 from finetuning.errors import DatasetRefused
 from finetuning.handlers.step import Payload, step
 from finetuning.runs.layout import RunLayout
@@ -33,7 +29,7 @@ def handler(event: Payload) -> Payload:
         try:
             with source, target.create(reframed(number)) as into:
                 rows += reframe(source, into)
-        except (pyarrow.lib.ArrowException, EOFError, BadGzipFile) as error:
+        except ParquetDamaged as error:
             raise DatasetRefused(
                 f"{file.key}: the Parquet file cannot be read: {error}", FIXES[Fault.PARQUET_DAMAGED]
             ) from error

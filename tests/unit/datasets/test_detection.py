@@ -147,6 +147,10 @@ def test_text_and_rows_in_one_upload_are_refused() -> None:
     assert resolve(files).refusal is Fault.FILES_MIXED
 
 
+def test_plain_text_cannot_be_made_a_chat() -> None:
+    assert resolve([("a.txt", found(b"Once upon", "a.txt"))], "chat").refusal is Fault.TASK_IMPOSSIBLE
+
+
 def test_a_template_settles_the_task() -> None:
     assert resolve([("a.jsonl", found(CHAT))], has_template=True).task is Task.INSTRUCTION
     assert resolve([("a.jsonl", found(CHAT))], "chat", has_template=True).refusal is Fault.TASK_IMPOSSIBLE

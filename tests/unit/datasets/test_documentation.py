@@ -1,0 +1,21 @@
+"""docs/datasets.md says what the code does."""
+
+import re
+from pathlib import Path
+
+from finetuning.datasets.faults import FIXES, Fault
+from finetuning.datasets.shapes import COMPLETION, CONVERSATION, PROMPT
+
+DOCUMENT = (Path(__file__).resolve().parents[3] / "docs" / "datasets.md").read_text(encoding="utf-8")
+
+
+def test_every_code_has_an_entry_and_every_entry_is_a_code() -> None:
+    assert set(re.findall(r"^\| `([A-Z_]+)` \|", DOCUMENT, re.MULTILINE)) == set(map(str, Fault))
+
+
+def test_every_code_has_a_fix() -> None:
+    assert set(FIXES) == set(Fault)
+
+
+def test_every_column_that_is_read_is_named() -> None:
+    assert [key for key in (*CONVERSATION, *PROMPT, *COMPLETION) if f"`{key}`" not in DOCUMENT] == []

@@ -1,0 +1,14 @@
+"""A short, seeded run of the fuzzing that `make fuzz` does for as long as one likes."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz.broken_files import try_file
+
+FILES = 150
+
+
+@pytest.mark.parametrize("seed", [1000, 2000])
+def test_broken_files_are_explained_never_crashed_on(tmp_path: Path, seed: int) -> None:
+    assert sum(try_file(seed + number, tmp_path) for number in range(FILES)) > FILES
