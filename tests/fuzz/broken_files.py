@@ -18,7 +18,7 @@ from tests.shared import SHARED
 NAMES = ("data.jsonl", "data.json", "data.csv", "data.txt", "data.jsonl.gz", "data.csv.gz", "data.parquet", "data")
 SAMPLE_BYTES = 20_000
 ODD = (
-    b"NaN", b"-Infinity", b'"\\ud800"', b"\0", b"\\u0000", b"\xff\xfe", b"\xef\xbb\xbf", b"\xe9", b"[" * 3000, b'"',
+    b"NaN", b"-Infinity", b'"\\ud800"', b"\0", b"\\u0000", b"\xff\xfe", b"\xef\xbb\xbf", b"\xe9", b"[" * 3000, b',"x":' + b"[" * 900 + b"]" * 900, b'"',
     b"\\", b"\r", b"\n", b"{}", b"[]", b"null", b"<|im_start|>", b",", b"1e999", b"true", b"None", b"'",
 )  # fmt: skip
 
@@ -123,9 +123,10 @@ def _swap_value(data: bytes, chance: random.Random) -> bytes:
     at = chance.randrange(len(found))
     try:
         row = json.loads(found[at])
-    except ValueError:
+        places = list(_places(row))
+    except (ValueError, RecursionError):
         return data
-    holder, key = chance.choice(list(_places(row)) or [(None, None)])
+    holder, key = chance.choice(places or [(None, None)])
     if holder is not None:
         holder[key] = chance.choice(("", " ", None, 7, -1.5, True, [], {}, ["x"], {"a": "b"}, "text", "user", "tool"))
     found[at] = json.dumps(row, ensure_ascii=chance.random() < 0.5).encode(errors="replace")

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import orjson
@@ -75,13 +74,21 @@ def duplicate_key(raw: bytes, row: Any) -> str:
             seen[key] = value
         return seen
 
-    json.loads(raw, object_pairs_hook=look)
+    try:
+        json.loads(raw, object_pairs_hook=look)
+    except RecursionError as error:
+        raise RowFault(Fault.JSON_TOO_DEEP, "The value is nested too deep to be looked through.") from error
     return found[0] if found else ""
 
 
 def _keys(value: Any) -> int:
-    if isinstance(value, dict):
-        return len(value) + sum(_keys(each) for each in value.values() if isinstance(each, dict | list))
-    if isinstance(value, Sequence):
-        return sum(_keys(each) for each in value if isinstance(each, dict | list))
-    return 0
+    """How many keys all objects within a value have."""
+    keys, left = 0, [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, dict):
+            keys += len(each)
+            left += each.values()
+        elif isinstance(each, list):
+            left += each
+    return keys

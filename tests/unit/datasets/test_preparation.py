@@ -74,6 +74,13 @@ def test_a_bad_line_is_told_with_its_number_and_its_own_reason(tmp_path: Path, l
     assert adds_up(report)
 
 
+def test_a_deep_value_beside_a_good_dialog_does_no_harm(tmp_path: Path) -> None:
+    deep = b"[" * 900 + b"]" * 900
+    line = b'{"messages": [{"role":"user","content":"a"},{"role":"assistant","content":"b"}], "x" : ' + deep + b"}"
+    report = report_of(tmp_path, [*any_chat_rows(3), line], max_error_fraction=LENIENT)
+    assert report.rows.kept + report.rows.errors == 4
+
+
 def test_more_errors_than_allowed_refuse_the_data_and_the_message_names_the_line(tmp_path: Path) -> None:
     rows: list[Any] = any_chat_rows(39)
     report = report_of(tmp_path, [*rows[:6], b'{"messages": [', *rows[6:]])

@@ -1,0 +1,1 @@
+"""Measurements that are compared with a bar, each run by a target of the Makefile."""
