@@ -118,6 +118,10 @@ def _emulated_aws(model: str, keep: bool) -> Iterator[Emulator]:
         console.print(f"It answers at {emulator.url}; {model} stands in for Llama.")
         jumpstart_cache.fill(emulator)
         yield emulator
+    except KeyboardInterrupt:
+        keep = False
+        console.print("\nInterrupted: ending the emulated AWS, and all it runs.")
+        raise typer.Exit(INTERRUPTED) from None
     except BaseException:
         keep = False
         raise
@@ -216,18 +220,12 @@ def _title(text: str) -> None:
 def main() -> None:
     """Runs the command; what went wrong is said in a few lines."""
     try:
-        app(standalone_mode=False)
-    except typer.Exit as left:
-        sys.exit(left.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        console.print("\nInterrupted: the emulated AWS is down, and all it ran.")
-        sys.exit(INTERRUPTED)
+        sys.exit(app(standalone_mode=False))  # which returns the code of a typer.Exit
     except (EmulatorFailed, DeploymentFailed) as error:
         console.print(plain(str(error), "red"))
-        sys.exit(1)
     except FineTuningError as error:
         console.print(plain(f"{error.code}: {error.message}\n{error.fix}", "red"))
-        sys.exit(1)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -133,13 +133,16 @@ def start(state: Path, base_model: Path, *, port: int = 0, wait_scale: float = 1
             start_new_session=True,
         )
     emulator = Emulator(process.pid, port, state)
-    deadline = time.monotonic() + _READY_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        if emulator.answers():
-            return emulator
-        time.sleep(0.05)
-    emulator.stop()
-    raise EmulatorFailed(f"The emulated AWS did not start; its log, {log}, ends:\n{log.read_text()[-2000:]}")
+    try:
+        deadline = time.monotonic() + _READY_SECONDS
+        while process.poll() is None and time.monotonic() < deadline:
+            if emulator.answers():
+                return emulator
+            time.sleep(0.05)
+        raise EmulatorFailed(f"The emulated AWS did not start; its log, {log}, ends:\n{log.read_text()[-2000:]}")
+    except BaseException:  # an interruption, too, must leave nothing behind
+        emulator.stop()
+        raise
 
 
 def base_model(name: str) -> Path:

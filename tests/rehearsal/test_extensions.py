@@ -185,23 +185,6 @@ def test_a_range_of_a_version_is_that_range(emulator: Emulator) -> None:
         s3.get_object(Bucket=bucket, Key="x", VersionId=version, Range="bytes=10-")
 
 
-def test_a_bucket_with_objects_goes_with_its_stack(emulator: Emulator) -> None:
-    cloudformation, s3 = emulator.client("cloudformation"), emulator.client("s3")
-    bucket = any_name("bucket")
-    stack = deploy(
-        emulator,
-        {
-            "Bucket": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": bucket}},
-            "Empty": {"Type": "Custom::S3AutoDeleteObjects", "Properties": {"BucketName": {"Ref": "Bucket"}}},
-        },
-    )
-    s3.put_object(Bucket=bucket, Key="x", Body=b"1")
-    cloudformation.delete_stack(StackName=stack)
-    assert settle(cloudformation, stack) == "DELETE_COMPLETE"
-    with pytest.raises(ClientError, match="404"):
-        s3.head_bucket(Bucket=bucket)
-
-
 def test_the_account_has_quotas_and_prices(emulator: Emulator) -> None:
     quotas = emulator.client("service-quotas").list_service_quotas(ServiceCode="sagemaker")["Quotas"]
     assert {"ml.g5.12xlarge for training job usage", "ml.g5.12xlarge for endpoint usage"} <= {
