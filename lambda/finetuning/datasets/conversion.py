@@ -83,7 +83,7 @@ class Converter:
     def convert(self, row: Any) -> dict[str, Any]:
         """`{"dialog": […]}`, instruction columns or `{"text": …}`. Raises `RowFault`."""
         keys = tuple(row) if row.__class__ is dict else BARE
-        route = self._routes.get(keys) or self._route(keys, row)
+        route = self._routes.get(keys) or self._route(keys)
         if route.guarded:
             _guard(row, route)
         try:
@@ -114,16 +114,14 @@ class Converter:
                 counts.update(dict.fromkeys(route.ignored, route.rows))
         return counts
 
-    def _route(self, keys: Keys, row: Any) -> _Route:
-        if not isinstance(row, list | dict):
-            raise RowFault(Fault.SHAPE_UNKNOWN, f"The row is {kind(row)}, not an object or a list of turns.")
+    def _route(self, keys: Keys) -> _Route:
         if len(self._routes) >= MAX_ROUTES:
             self._retired += (route for route in self._routes.values() if route.rows)
             self._routes.clear()
-        self._routes[keys] = route = self._new_route(keys, row)
+        self._routes[keys] = route = self._new_route(keys)
         return route
 
-    def _new_route(self, keys: Keys, row: Any) -> _Route:
+    def _new_route(self, keys: Keys) -> _Route:
         media = tuple(key for key in keys if is_media(key))
         if self.template:
             columns = set(self._columns)
@@ -135,7 +133,7 @@ class Converter:
         if self.task is Task.DOMAIN_ADAPTATION and self.convertible and "text" in keys:
             ignored = tuple(key for key in keys if key != "text")
             return _Route(Text.name, lambda row, _: _text_column(row, "text"), media, (), ignored)
-        shape = shape_of(keys, row)
+        shape = shape_of(keys)
         if shape is None:
             return _Route("unknown", _unknown, (), (), ())
         ignored = tuple(set(keys) - shape.columns(keys))

@@ -243,7 +243,7 @@ def _shaped(rows: Sequence[Any], **known: Any) -> Detection:
     dialogs = Dialogs()
     for row in rows:
         keys = tuple(row) if isinstance(row, dict) else BARE
-        shape = shape_of(keys, row)
+        shape = shape_of(keys)
         if shape is None:
             continue
         try:

@@ -103,6 +103,7 @@ class BareArray(Shape):
     cases = (
         Case([{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day"}], _HELLO),
         Case([["Hello", "Good day"]], Fault.SHAPE_UNKNOWN),
+        Case("Hello", Fault.SHAPE_UNKNOWN),
     )
 
     def claims(self, keys: Keys) -> bool:
@@ -112,11 +113,13 @@ class BareArray(Shape):
         return set(keys)
 
     def read(self, row: Any, dialogs: Dialogs) -> Reading:
+        if not isinstance(row, list):
+            raise RowFault(Fault.SHAPE_UNKNOWN, f"The row is {kind(row)}, not an object or a list of turns.")
         return plain_dialog(row) or dialogs.dialog(row, "")
 
 
 BARE: Keys = ("[]",)
-"""The keys of a row that is an array."""
+"""Stands for the keys of a row that is no object."""
 
 
 class Conversation(Shape):
@@ -223,13 +226,18 @@ class Tree(Shape):
     )
 
     def claims(self, keys: Keys) -> bool:
-        return "replies" in keys or "parent_id" in keys or "message_tree_id" in keys
+        marked = any(key in keys for key in ("replies", "parent_id", "message_tree_id"))
+        return marked or ("prompt" in keys and "text" not in keys)
 
     def columns(self, keys: Keys) -> set[str]:
         return {"prompt", "role", "text", "replies"} & set(keys)
 
     def read(self, row: Any, dialogs: Dialogs) -> Reading:
         root = row.get("prompt", row)
+        if isinstance(root, str):
+            raise RowFault(
+                Fault.SHAPE_UNKNOWN, f"There is a prompt and nothing that answers it: {names(row)}.", "prompt"
+            )
         if not isinstance(root, dict) or "replies" not in root:
             raise RowFault(
                 Fault.SHAPE_UNKNOWN,
@@ -464,7 +472,6 @@ def _marked_turns(text: str) -> list[dict[str, str]]:
     return turns
 
 
-_TREE = Tree()
 SHAPES: Sequence[Shape] = (
     BareArray(),
     Conversation(),
@@ -472,7 +479,7 @@ SHAPES: Sequence[Shape] = (
     Dolly(),
     Preference(),
     QuestionAndAnswer(),
-    _TREE,
+    Tree(),
     Text(),
 )
 """In order of precedence: a row with `messages` and `prompt` is a conversation."""
@@ -483,14 +490,9 @@ def is_either(kind: Kind, keys: Keys) -> bool:
     return kind is Kind.COLUMNS and INSTRUCTION not in keys
 
 
-def shape_of(keys: Keys, row: Any) -> Shape | None:
-    """The shape that claims a row, or None. A tree without marks beside it shows in its `prompt` alone."""
-    for shape in SHAPES:
-        if shape.claims(keys):
-            return shape
-    if isinstance(row, dict) and isinstance(row.get("prompt"), dict):
-        return _TREE
-    return None
+def shape_of(keys: Keys) -> Shape | None:
+    """The shape that claims rows with these keys, or None. By keys alone, for one route serves all rows with them."""
+    return next((shape for shape in SHAPES if shape.claims(keys)), None)
 
 
 def as_dialog(columns: Mapping[str, str]) -> list[Message]:
