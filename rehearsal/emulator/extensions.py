@@ -3,6 +3,9 @@
 Additions go through the emulator's registries; mends replace a function of its modules and are each in a module of
 their own (`functions`, `workflow`, `storage`, `events`, `permissions`). tests/rehearsal has a canary for every one of
 them, so that the emulator's next version cannot break them silently.
+
+Not rehearsed by anything here: who may use a key, what VPC endpoints let through and whether a subnet is isolated, a
+function's memory, alarms, X-Ray, and events that arrive late. Each stand-in says for itself what it leaves out.
 """
 
 from dataclasses import dataclass
