@@ -39,7 +39,7 @@ def plain_dialog(turns: Any) -> list[Message] | None:
     try:
         for turn in turns:
             role, content = turn.values()
-            if not content or content.isspace():
+            if not content or content.isspace() or "\0" in content:
                 return None
             if turn["role"] is not role or "content" not in turn:
                 return _renamed(turns, "role", "content")
@@ -62,7 +62,7 @@ def _renamed(turns: Any, role_key: str, content_key: str) -> list[Message] | Non
     try:
         for turn in turns:
             role, content = ROLES[turn[role_key]], turn[content_key]
-            if not content or content.isspace() or len(turn) != 2:
+            if not content or content.isspace() or "\0" in content or len(turn) != 2:
                 return None
             if role is expected:
                 expected = ASSISTANT if role is USER else USER

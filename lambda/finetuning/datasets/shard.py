@@ -6,7 +6,6 @@ from bisect import bisect
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from heapq import heappush, heapreplace
-from operator import itemgetter
 from typing import Any, BinaryIO, NamedTuple, cast
 
 import orjson
@@ -96,7 +95,7 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
     limit, threshold = preparation.row_limit, preparation.validation_threshold
     rounding = template_bytes(preparation.template) + 3
     convert, loads, dumps, append_newline = converter.convert, orjson.loads, orjson.dumps, orjson.OPT_APPEND_NEWLINE
-    as_int, content = int.from_bytes, itemgetter("content")
+    as_int = int.from_bytes
     seen: set[int] = set()
     layouts: set[int] = set()
     histogram = [0] * 64
@@ -116,14 +115,10 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
                     raise raw
                 row = loads(raw) if isinstance(raw, bytes) else raw
                 converted = convert(row)
-                dialog = converted["dialog"] if chat else ()
-                text = "".join(map(content, dialog) if chat else converted.values())
-                if "\0" in text:
-                    raise RowFault(Fault.NUL, "The text has a NUL character.")
                 out = dumps(converted, None, append_newline)
                 if isinstance(raw, bytes):
                     # Rows of one layout lose the same bytes when converted: one that loses others is looked into.
-                    layout = (len(raw) - len(out)) * MAX_TURNS + len(dialog)
+                    layout = (len(raw) - len(out)) * MAX_TURNS + (len(converted["dialog"]) if chat else 0)
                     if layout not in layouts:
                         if duplicate := duplicate_key(raw, row):
                             raise RowFault(Fault.JSON_DUPLICATE_KEY, f"The key {duplicate} is there twice.", duplicate)
@@ -158,8 +153,14 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
                 train_rows.append(out)
                 train_digests.append(digest)
                 train_tokens += tokens
-            turns += len(dialog)
-            characters += len(text)
+            if chat:
+                dialog = converted["dialog"]
+                turns += len(dialog)
+                for message in dialog:
+                    characters += len(message["content"])
+            else:
+                for text in converted.values():
+                    characters += len(text)
             histogram[tokens.bit_length()] += 1
             if tokens > limit:
                 truncated += 1
