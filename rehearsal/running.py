@@ -14,6 +14,7 @@ from typing import Any
 
 import boto3
 import pyarrow
+from botocore.config import Config
 
 PROJECT = Path(__file__).resolve().parents[1]
 HOME = PROJECT / ".rehearsal"
@@ -60,14 +61,15 @@ class Emulator:
             "NODE_NO_WARNINGS": "1",
         }
 
-    def client(self, service: str) -> Any:
-        """A plain boto3 client of this emulator."""
+    def client(self, service: str, **settings: Any) -> Any:
+        """A plain boto3 client of this emulator; `settings` as `botocore.config.Config` takes them."""
         return boto3.client(
             service,
             endpoint_url=self.url,
             region_name=REGION,
             aws_access_key_id="000000000000",
             aws_secret_access_key="rehearsal",  # noqa: S106 — any word will do
+            config=Config(**settings),
         )
 
     def answers(self) -> bool:

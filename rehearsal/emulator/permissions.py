@@ -5,7 +5,8 @@ do not survive that. Here the switch is one per request: on for the sessions mad
 role, off for everyone else.
 
 Not rehearsed: the CDK's deployment roles, the roles of EventBridge, Scheduler and Step Functions, whose deliveries
-happen inside the emulator, and the policies of keys and VPC endpoints. Bucket policies are evaluated.
+happen inside the emulator, and the policies of keys and VPC endpoints. Bucket policies are evaluated, and so is the use
+of a bucket's key.
 """
 
 import contextvars
@@ -16,7 +17,7 @@ from typing import Any
 
 from ministack import app as ministack
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime, router
-from ministack.services import sts
+from ministack.services import s3, sts
 
 from rehearsal.emulator.sagemaker import authorisation
 
@@ -24,6 +25,9 @@ _enforced = contextvars.ContextVar("enforced", default=False)
 _role_keys: set[str] = set()
 denials: list[dict[str, str]] = []
 """Every refused call of a role: `caller`, `action` and `resource`."""
+_MASTER_KEY = re.compile(r"<KMSMasterKeyID>(.+?)</KMSMasterKeyID>")
+_WHOLE_OBJECT = {"versionId", "x-id", "partNumber", "uploadId"}
+"""Query parameters of reading or writing an object itself; any other names a subresource."""
 _ACCESS_KEY = re.compile(rb"Credential=(\w+)/")
 
 
@@ -43,6 +47,8 @@ def install() -> None:
     iam_actions.access_denied_response = _recording(iam_actions.access_denied_response)
     iam_actions.extract_resource_arn = _knowing_sagemaker(iam_actions.extract_resource_arn)
     iam_actions.request_tag_context = _with_sagemaker_keys(iam_actions.request_tag_context)
+    iam_actions.s3_additional_checks = _asking_for_the_key(iam_actions.s3_additional_checks)
+    iam_actions.s3_access_point_resources = _by_way_of_s3(iam_actions.s3_access_point_resources)
 
 
 def require(headers: dict[str, str], action: str, resource: str, region: str, keys: dict[str, Any]) -> str | None:
@@ -84,6 +90,30 @@ def _recording(refuse: Callable[..., Any]) -> Callable[..., Any]:
         return refuse(service, action, caller, *rest, **details)
 
     return refuse_and_record
+
+
+def _asking_for_the_key(checks_of: Callable[..., list[tuple[str, str]]]) -> Callable[..., list[tuple[str, str]]]:
+    """Whoever reads or writes an object of an encrypted bucket must be allowed to use the bucket's key, too."""
+
+    def checks(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Any:
+        asked = checks_of(method, path, headers, body, query)
+        bucket, _, key = path.strip("/").partition("/")
+        encryption_key = _MASTER_KEY.search(str(s3._bucket_encryption.get(bucket)))
+        use = {"GET": "kms:Decrypt", "PUT": "kms:GenerateDataKey"}.get(method)
+        if key and use and encryption_key and query.keys() <= _WHOLE_OBJECT:
+            return [*asked, (use, encryption_key.group(1))]
+        return asked
+
+    return checks
+
+
+def _by_way_of_s3(resources_of: Callable[[str], Any]) -> Callable[[str], Any]:
+    def resources(arn: str) -> Any:
+        if arn.startswith("arn:aws:kms:"):
+            return [(arn, {"kms:ViaService": f"s3.{arn.split(':')[3]}.amazonaws.com"})]
+        return resources_of(arn)
+
+    return resources
 
 
 def checked(application: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:

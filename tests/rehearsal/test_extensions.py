@@ -114,6 +114,27 @@ def handler(event, context):
     assert ("s3:PutObject", f"arn:aws:s3:::{bucket}/forbidden/x") in refused
 
 
+def test_a_function_needs_the_key_of_an_encrypted_bucket(emulator: Emulator) -> None:
+    s3, bucket = emulator.client("s3"), any_bucket(emulator)
+    key = emulator.client("kms").create_key()["KeyMetadata"]["Arn"]
+    by_default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
+    rules = [{"ApplyServerSideEncryptionByDefault": by_default}]
+    s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": rules})
+    source = """
+import boto3
+
+def handler(event, context):
+    boto3.client("s3").put_object(Bucket=event["bucket"], Key="x", Body=b"1")
+"""
+    put = allow("s3:PutObject", f"arn:aws:s3:::{bucket}/*")
+    via_s3 = {"StringEquals": {"kms:ViaService": "s3.us-east-1.amazonaws.com"}}
+    use_key = {**allow("kms:GenerateDataKey", key), "Condition": via_s3}
+    without = any_function(emulator, source, role=any_role(emulator, "lambda.amazonaws.com", put))
+    assert "kms:GenerateDataKey" in invoke(emulator, without, {"bucket": bucket})["errorMessage"]
+    using = any_function(emulator, source, role=any_role(emulator, "lambda.amazonaws.com", put, use_key))
+    assert invoke(emulator, using, {"bucket": bucket}) is None
+
+
 def test_a_map_s_steps_are_in_the_history(emulator: Emulator) -> None:
     function = any_function(emulator, "def handler(event, context):\n    return event\n")
     step = {**task(function)["States"]["Work"], "End": True}
