@@ -18,7 +18,10 @@ from finetuning.report.text import shortened, visible
 from finetuning.runs.status import Cost, Event, Metric, RunState, RunStatus
 
 MAX_SHOWN = 700
-"""Characters of a prompt or answer shown in a table; evaluation.json has the whole text."""
+"""Characters of a message shown in a table."""
+
+MAX_ANSWER = 300
+"""Characters of a prompt or answer: enough to hear its style; the report page has the whole text."""
 
 BARS = "▁▂▃▄▅▆▇█"
 STATE_STYLES = {
@@ -34,8 +37,8 @@ def plain(text: str, style: str = "") -> Text:
     return Text(visible(text), style=style)
 
 
-def short(text: str) -> Text:
-    return plain(shortened(text, MAX_SHOWN))
+def short(text: str, most: int = MAX_SHOWN) -> Text:
+    return plain(shortened(text, most))
 
 
 def elapsed(duration: timedelta) -> str:
@@ -114,14 +117,15 @@ def answers_table(evaluation: EvaluationReport) -> Table:
     table.add_column("truth", ratio=3, overflow="fold")
     for row in evaluation.rows:
         answers = [_answer(row.base)] if has_base else []
-        table.add_row(short(row.prompt), *answers, _answer(row.tuned), short(row.reference or "—"))
+        prompt, reference = short(row.prompt, MAX_ANSWER), short(row.reference or "—", MAX_ANSWER)
+        table.add_row(prompt, *answers, _answer(row.tuned), reference)
     return table
 
 
 def _answer(answer: Answer | None) -> Text:
     if answer is None:
         return Text("—")
-    shown = short(answer.text)
+    shown = short(answer.text, MAX_ANSWER)
     if answer.problem:
         shown = Text.assemble((f"[{answer.problem}] ", "bold red"), shown)
     facts = [f"{answer.latency_ms / 1000:.1f} s", _scores(answer.scores)]
