@@ -43,9 +43,9 @@ def test_a_value_that_is_no_string_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_sdks_own_entries_are_no_hyperparameters(tmp_path: Path) -> None:
-    OptMl(
-        any_job(tmp_path, sagemaker_program='"transfer_learning.py"', sagemaker_job_name="finetune-1")
-    ).hyperparameters()
+    plain = OptMl(any_job(tmp_path / "plain")).hyperparameters()
+    job = any_job(tmp_path / "sdk", sagemaker_program='"transfer_learning.py"', sagemaker_job_name="finetune-1")
+    assert OptMl(job).hyperparameters() == plain
 
 
 def test_an_undeclared_channel_is_none_and_an_empty_one_is_an_error(tmp_path: Path) -> None:
