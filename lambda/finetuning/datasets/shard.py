@@ -99,15 +99,18 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
     seen: set[int] = set()
     layouts: set[int] = set()
     histogram = [0] * 64
+    samples: list[Sample] = result.samples
+    scripts: Counter[str] = tally.scripts
     longest: list[tuple[int, int, bytes]] = []
     floor = count = blank = duplicates = turns = characters = truncated = latin = 0
     train = validation = train_tokens = validation_tokens = 0
 
     for numbers, records in found:
-        train_rows: list[bytes] = []
-        validation_rows: list[bytes] = []
-        train_digests: list[bytes] = []
-        validation_digests: list[bytes] = []
+        # Copied together at once: a list of rows, each kept alive, takes three microseconds more for every row.
+        train_rows = bytearray()
+        validation_rows = bytearray()
+        train_digests = bytearray()
+        validation_digests = bytearray()
         for number, raw in zip(numbers, records, strict=True):
             count += 1
             try:
@@ -117,8 +120,9 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
                 converted = convert(row)
                 out = dumps(converted, None, append_newline)
                 if isinstance(raw, bytes):
+                    dialog = converted["dialog"] if chat else ()
                     # Rows of one layout lose the same bytes when converted: one that loses others is looked into.
-                    layout = (len(raw) - len(out)) * MAX_TURNS + (len(converted["dialog"]) if chat else 0)
+                    layout = (len(raw) - len(out)) * MAX_TURNS + len(dialog)
                     if layout not in layouts:
                         if duplicate := duplicate_key(raw, row):
                             raise RowFault(Fault.JSON_DUPLICATE_KEY, f"The key {duplicate} is there twice.", duplicate)
@@ -146,15 +150,16 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
             seen.add(key)
             tokens = (len(out) + rounding) >> 2
             if key < threshold:
-                validation_rows.append(out)
-                validation_digests.append(digest)
+                validation_rows += out
+                validation_digests += digest
+                validation += 1
                 validation_tokens += tokens
             else:
-                train_rows.append(out)
-                train_digests.append(digest)
+                train_rows += out
+                train_digests += digest
+                train += 1
                 train_tokens += tokens
             if chat:
-                dialog = converted["dialog"]
                 turns += len(dialog)
                 for message in dialog:
                     characters += len(message["content"])
@@ -167,21 +172,19 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
             if out.isascii():
                 latin += 1
             else:
-                tally.scripts[script_of(out)] += 1
+                scripts[script_of(out)] += 1
             if tokens > floor:
                 (heapreplace if len(longest) == LONGEST_KEPT else heappush)(longest, (tokens, -number, digest))
                 floor = longest[0][0] if len(longest) == LONGEST_KEPT else 0
-            if len(result.samples) < SAMPLES:
-                result.samples.append(Sample(digest=digest.hex(), row=converted))
-        train += len(train_rows)
-        validation += len(validation_rows)
-        sinks.train.writelines(train_rows)
-        sinks.train_digests.writelines(train_digests)
-        sinks.validation.writelines(validation_rows)
-        sinks.validation_digests.writelines(validation_digests)
+            if len(samples) < SAMPLES:
+                samples.append(Sample(digest=digest.hex(), row=converted))
+        sinks.train.write(train_rows)
+        sinks.train_digests.write(train_digests)
+        sinks.validation.write(validation_rows)
+        sinks.validation_digests.write(validation_digests)
 
     if latin:
-        tally.scripts[LATIN] += latin
+        scripts[LATIN] += latin
     tally.histogram = Counter({digits: rows for digits, rows in enumerate(histogram) if rows})
     tally.lines, tally.blank, tally.duplicates = count, blank, duplicates
     tally.train, tally.validation, tally.turns, tally.characters = train, validation, turns, characters
@@ -313,7 +316,7 @@ _BLOCKS = (
     (0xFB00, "other"), (0xFE70, "Arabic"), (0xFF00, "Kana"), (0x10000, "other"), (0x20000, "Han"),
 )  # fmt: skip
 _STARTS = [start for start, _ in _BLOCKS]
-SCRIPT_SAMPLE = 512
+SCRIPT_SAMPLE = 256
 """Bytes of a row looked at for its script."""
 
 _ASCII = bytes(range(128))
