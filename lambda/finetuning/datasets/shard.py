@@ -119,8 +119,8 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
                 row = loads(raw) if isinstance(raw, bytes) else raw
                 converted = convert(row)
                 out = dumps(converted, None, append_newline)
+                dialog = converted["dialog"] if chat else ()
                 if isinstance(raw, bytes):
-                    dialog = converted["dialog"] if chat else ()
                     # Rows of one layout lose the same bytes when converted: one that loses others is looked into.
                     layout = (len(raw) - len(out)) * MAX_TURNS + len(dialog)
                     if layout not in layouts:
