@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -158,9 +159,10 @@ def _files(report: DatasetReport) -> Table:
 
 def _counts(report: DatasetReport) -> Table:
     rows, statistics = report.rows, report.statistics
-    table = Table("Task", "Lines", "Kept", "Train", "Validation", "Duplicates", "Errors", "Blank", "Tokens (estimated)")
+    table = Table("Task", "Lines", "Kept", "Train", "Held out", "Duplicate", "Errors", "Blank", box=box.SIMPLE_HEAD)
     counts = (rows.lines, rows.kept, rows.train, rows.validation, rows.duplicates, rows.errors, rows.blank)
-    table.add_row(str(report.task or "?"), *(f"{count:,}" for count in counts), f"{statistics.tokens:,}")
+    table.add_row(str(report.task or "?"), *(f"{count:,}" for count in counts))
+    table.caption = f"About {statistics.tokens:,} tokens"
     return table
 
 

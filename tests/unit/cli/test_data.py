@@ -1,0 +1,63 @@
+"""`finetune check` and `finetune prepare`, as a person and as a machine use them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cli.main import app
+from tests.unit.datasets.builders import any_chat_rows, any_file
+
+RUN = CliRunner()
+
+
+def test_check_as_json_is_one_object_that_adds_up(tmp_path: Path) -> None:
+    path = any_file(tmp_path, [*any_chat_rows(150), b"garbage"])
+    result = RUN.invoke(app, ["check", str(path), "--json"])
+    report = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert report["ok"]
+    assert report["task"] == "chat"
+    assert {"path": str(path), "format": "jsonl", "shape": "OpenAI chat"}.items() <= report["files"][0].items()
+    rows = report["rows"]
+    assert rows["kept"] + rows["duplicates"] + rows["errors"] + rows["blank"] == rows["lines"] == 151
+    assert {"file", "line", "path", "code", "message", "fix"} <= report["errors"][0].keys()
+    assert report["error_counts"] == {"JSON_INVALID": 1}
+
+
+def test_check_exits_with_1_on_a_refusal_and_names_the_line(tmp_path: Path) -> None:
+    path = any_file(tmp_path, [*any_chat_rows(6), b"garbage", *any_chat_rows(9)[6:]])
+    result = RUN.invoke(app, ["check", str(path)])
+    assert result.exit_code == 1
+    assert "line 7" in " ".join(result.stdout.split())
+
+
+def test_prepare_writes_the_channels_and_the_report(tmp_path: Path) -> None:
+    path, out = any_file(tmp_path, any_chat_rows(50)), tmp_path / "out"
+    result = RUN.invoke(app, ["prepare", str(path), "--out", str(out)])
+    assert result.exit_code == 0
+    assert sorted(str(file.relative_to(out)) for file in out.rglob("*.json*")) == [
+        "report.json",
+        "train/data.jsonl",
+        "validation/data.jsonl",
+    ]
+
+
+def test_a_folder_brings_its_template(tmp_path: Path) -> None:
+    any_file(tmp_path, [{"drink": str(number), "verdict": "Fine"} for number in range(9)])
+    (tmp_path / "template.json").write_text('{"prompt": "Is {drink} nice?", "completion": "{verdict}"}')
+    report = json.loads(RUN.invoke(app, ["check", str(tmp_path), "--json"]).stdout)
+    assert report["task"] == "instruction"
+    assert report["samples"][0].startswith("Is 0 nice?")
+
+
+@pytest.mark.parametrize(("model", "task"), [("405b-fp8", "chat"), ("8b", "instruction")])
+def test_a_model_without_instruction_mode_gets_instructions_as_chat(tmp_path: Path, model: str, task: str) -> None:
+    path = any_file(tmp_path, [{"instruction": "Add", "input": str(n), "output": "7"} for n in range(9)])
+    how = ["--json", "--model", f"meta-textgeneration-llama-3-1-{model}"]
+    assert json.loads(RUN.invoke(app, ["check", str(path), *how]).stdout)["task"] == task
+
+
+def test_a_task_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    assert RUN.invoke(app, ["check", str(any_file(tmp_path, any_chat_rows(2))), "--task", "poetry"]).exit_code == 2
