@@ -12,7 +12,7 @@ from finetuning.datasets.finish import refused
 from finetuning.datasets.preparation import Preparation, SourceFile, prepare
 from finetuning.errors import DatasetRefused
 from finetuning.handlers.step import Payload, step
-from finetuning.jumpstart.catalogue import support
+from finetuning.jumpstart.catalogue import Task, support
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.request import read_request
@@ -44,7 +44,7 @@ def _preparation(store: RunStore, plan: RunPlan) -> Preparation:
     return prepare(
         [_source_file(plan, number) for number in range(len(plan.data_files))],
         task=request.task,
-        template=plan.template,
+        template=plan.template if request.task in ("auto", Task.INSTRUCTION) else None,
         supported=support(plan.model_id).tasks,
         shard_bytes=settings().shard_bytes,
         validation_fraction=plan.validation_fraction,
