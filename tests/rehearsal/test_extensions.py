@@ -74,7 +74,7 @@ import importlib.util
 def handler(event, context):
     return {name: bool(importlib.util.find_spec(name)) for name in event["names"]}
 """
-    names = ["pydantic", "orjson", "ijson", "aws_lambda_powertools", "boto3", "rehearsal", "finetuning", "pytest"]
+    names = ["pydantic", "orjson", "xxhash", "aws_lambda_powertools", "boto3", "rehearsal", "finetuning", "pytest"]
     found = invoke(emulator, any_function(emulator, source), {"names": names})
     assert [name for name in names if found[name]] == names[:5]
 
