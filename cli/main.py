@@ -5,7 +5,7 @@ import sys
 import typer
 from rich.console import Console
 
-from cli import data, plan, runs
+from cli import data, endpoints, plan, runs
 from cli.display import error_panel
 from finetuning.errors import FineTuningError
 
@@ -23,10 +23,10 @@ app.command("plan")(plan.plan)
 app.command("verify-aws")(plan.verify_aws)
 app.command("submit")(runs.submit)
 app.command("watch")(runs.watch)
-app.command("ask")(runs.ask)
+app.command("ask")(endpoints.ask)
 app.command("runs")(runs.runs)
-app.command("endpoints")(runs.endpoints)
-app.command("clean-up")(runs.clean_up)
+app.command("endpoints")(endpoints.endpoints)
+app.command("clean-up")(endpoints.clean_up)
 
 
 def main() -> None:

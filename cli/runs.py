@@ -1,25 +1,21 @@
-"""`finetune submit`, `watch`, `ask`, `runs`, `endpoints` and `clean-up`: a deployed stage's runs from the terminal."""
+"""`finetune submit`, `watch` and `runs`: a deployed stage's runs from the terminal."""
 
-import json
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from rich.prompt import Confirm
 
 from cli.data import read_template, reading_progress, shown
 from cli.deployment import Advance, Deployment, files_to_submit
 from cli.display import (
     answers_table,
-    endpoints_table,
     error_panel,
     event_line,
     loss_curve,
@@ -28,11 +24,10 @@ from cli.display import (
     progress,
     runs_table,
 )
-from finetuning.aws.inference import asker
+from cli.options import AsJson, Stage, now, print_json
 from finetuning.aws.upload_bucket import RUN_FILE, TEMPLATE_FILE, is_data
 from finetuning.datasets.offline import prepare_files
 from finetuning.errors import Code, DatasetRefused, FineTuningError, RunRefused
-from finetuning.evaluation.prompts import as_inputs
 from finetuning.jumpstart.catalogue import Task, support
 from finetuning.runs.request import RunRequest, read_request
 from finetuning.runs.status import RunState, RunStatus
@@ -44,9 +39,6 @@ SILENT_SECONDS = 30
 """A status that has not changed for so long is compared with the execution's own state."""
 
 RUN_ID = re.compile(r"[a-z0-9-]+-[0-9a-f]{8}")
-
-Stage = Annotated[str, typer.Option(envvar="FINETUNE_STAGE", help="The deployed stage.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]
 
 
 def submit(
@@ -66,7 +58,7 @@ def submit(
     if watch:
         _watch(deployment, run_id, console, as_json)
     elif as_json:
-        _print_json({"run_id": run_id})
+        print_json({"run_id": run_id})
     else:
         console.print(f"Follow it with: finetune watch {run_id} --stage {stage}")
 
@@ -82,81 +74,15 @@ def watch(
     _watch(deployment, run_id, Console(stderr=as_json), as_json)
 
 
-def ask(
-    endpoint: Annotated[str, typer.Argument(help="The endpoint's name, with or without the stage's prefix.")],
-    prompt: Annotated[str, typer.Argument(help="What to ask.")],
-    stage: Stage = "dev",
-    system: Annotated[str, typer.Option(help="The system turn of a chat.")] = "",
-    raw: Annotated[bool, typer.Option("--raw", help="Send the text as it is.")] = False,
-    instruction: Annotated[bool, typer.Option("--instruction", help="Send it as an instruction.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Ask an endpoint, in the form its run was trained on unless told otherwise."""
-    full_name, plan = Deployment.find(stage).endpoint(endpoint)
-    task = str(plan.task) if plan and plan.task else "chat"
-    task = "domain_adaptation" if raw else "instruction" if instruction else "chat" if system else task
-    inputs = as_inputs(prompt, task, plan.template if plan else None, system)
-    with Console(stderr=True).status("Waiting for the answer"):
-        reply = asker(full_name)(inputs)
-    if reply.error is not None:
-        raise FineTuningError(
-            Code.ENDPOINT_FAILED,
-            f"The endpoint {full_name} did not answer: {reply.error}",
-            "Look at its status with `finetune endpoints`, and at its log in CloudWatch.",
-        )
-    if as_json:
-        _print_json({"endpoint": full_name, "inputs": inputs, "answer": reply.text, "latency_ms": reply.latency_ms})
-    else:
-        Console().print(plain(reply.text.strip()))
-
-
 def runs(stage: Stage = "dev", as_json: AsJson = False) -> None:
     """List the runs, the latest first."""
     found = Deployment.find(stage).runs()
     if as_json:
-        _print_json([status.model_dump(mode="json", exclude={"events", "metrics"}) for status in found])
+        print_json([status.model_dump(mode="json", exclude={"events", "metrics"}) for status in found])
     elif found:
-        Console().print(runs_table(found, _now()))
+        Console().print(runs_table(found, now()))
     else:
         Console().print("No runs yet. Start one with: finetune submit DIR")
-
-
-def endpoints(stage: Stage = "dev", as_json: AsJson = False) -> None:
-    """List the endpoints that runs made: their age, when they go, and what they cost."""
-    found = list(Deployment.find(stage).endpoints())
-    if as_json:
-        _print_json([each.model_dump(mode="json") for each in found])
-    elif found:
-        Console().print(endpoints_table(found, _now()))
-    else:
-        Console().print("No endpoints: nothing costs money by the hour.")
-
-
-def clean_up(
-    run: Annotated[str, typer.Argument(help="A run's id, or an upload's name for its latest run.")] = "",
-    every: Annotated[bool, typer.Option("--all", help="Every run of the stage.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    stage: Stage = "dev",
-    as_json: AsJson = False,
-) -> None:
-    """Stop a run and delete its endpoint, configuration and model entry; its files in S3 stay."""
-    if bool(run) == every:
-        raise typer.BadParameter("Name one run, or say --all.")
-    deployment = Deployment.find(stage)
-    console = Console(stderr=as_json)
-    with console.status("Looking for what is left"):
-        served = [each.run_id for each in deployment.endpoints()] if every else []
-        run_ids = sorted({*deployment.run_ids(), *served}) if every else [deployment.resolve(run)]
-        remains = [line for run_id in run_ids for line in deployment.remains(run_id)]
-    for line in remains:
-        console.print(plain(f"• {line}"))
-    if remains and not yes and not Confirm.ask("Stop and delete these?", console=console, default=False):
-        raise typer.Exit(1)
-    done = [line for run_id in run_ids for line in deployment.remove(run_id)]
-    if as_json:
-        _print_json({"runs": run_ids, "done": done})
-    else:
-        console.print(plain("\n".join(done) or "Nothing was left to stop or delete."))
 
 
 def start_run(deployment: Deployment, path: Path, console: Console, *, name: str = "", check: bool = True) -> str:
@@ -245,7 +171,7 @@ def _watch(deployment: Deployment, run_id: str, console: Console, as_json: bool)
         raise typer.Exit(130) from None
     if as_json:
         evaluation = deployment.evaluation(run_id)
-        _print_json(
+        print_json(
             {
                 "status": status.model_dump(mode="json"),
                 "evaluation": evaluation.model_dump(mode="json") if evaluation else None,
@@ -304,7 +230,7 @@ def _live(console: Console) -> Iterator[Callable[[RunStatus], None]]:
     """A view that is redrawn in place, with clocks that go on between two changes."""
     latest: list[RunStatus] = []
     with Live(
-        get_renderable=lambda: progress(latest[-1], _now()) if latest else "Waiting for the run to begin …",
+        get_renderable=lambda: progress(latest[-1], now()) if latest else "Waiting for the run to begin …",
         console=console,
         refresh_per_second=4,
     ) as live:
@@ -342,11 +268,3 @@ def _uploading(console: Console) -> Iterator[Callable[[Path], Advance]]:
             return lambda sent: bars.update(task, advance=sent)
 
         yield started
-
-
-def _print_json(document: Any) -> None:
-    typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -5,9 +5,12 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from typer.testing import CliRunner
 
 from cli.deployment import Deployment
+from cli.main import app
 from finetuning.aws.clients import client
+from finetuning.errors import FineTuningError
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.status import RunStatus
 
@@ -42,3 +45,18 @@ def write(key: str, body: str) -> None:
 
 def write_status(status: RunStatus) -> None:
     write(RunLayout(status.run_id).status, status.model_dump_json())
+
+
+@pytest.fixture
+def finetune() -> "Command":
+    return Command()
+
+
+class Command:
+    """`finetune`, as a user types it."""
+
+    def __call__(self, *words: str, stdin: str = "") -> tuple[int, str]:
+        result = CliRunner().invoke(app, list(words), input=stdin, env={"COLUMNS": "200"})
+        if isinstance(result.exception, FineTuningError):
+            raise result.exception
+        return result.exit_code, result.stdout

@@ -1,0 +1,80 @@
+"""`finetune ask`, `endpoints` and `clean-up`: what runs put up, from the terminal."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.prompt import Confirm
+
+from cli.deployment import Deployment
+from cli.display import endpoints_table, plain
+from cli.options import AsJson, Stage, now, print_json
+from finetuning.aws.inference import asker
+from finetuning.errors import Code, FineTuningError
+from finetuning.evaluation.prompts import as_inputs
+
+
+def ask(
+    endpoint: Annotated[str, typer.Argument(help="The endpoint's name, with or without the stage's prefix.")],
+    prompt: Annotated[str, typer.Argument(help="What to ask.")],
+    stage: Stage = "dev",
+    system: Annotated[str, typer.Option(help="The system turn of a chat.")] = "",
+    raw: Annotated[bool, typer.Option("--raw", help="Send the text as it is.")] = False,
+    instruction: Annotated[bool, typer.Option("--instruction", help="Send it as an instruction.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask an endpoint, in the form its run was trained on unless told otherwise."""
+    full_name, plan = Deployment.find(stage).endpoint(endpoint)
+    task = str(plan.task) if plan and plan.task else "chat"
+    task = "domain_adaptation" if raw else "instruction" if instruction else "chat" if system else task
+    inputs = as_inputs(prompt, task, plan.template if plan else None, system)
+    with Console(stderr=True).status("Waiting for the answer"):
+        reply = asker(full_name)(inputs)
+    if reply.error is not None:
+        raise FineTuningError(
+            Code.ENDPOINT_FAILED,
+            f"The endpoint {full_name} did not answer: {reply.error}",
+            "Look at its status with `finetune endpoints`, and at its log in CloudWatch.",
+        )
+    if as_json:
+        print_json({"endpoint": full_name, "inputs": inputs, "answer": reply.text, "latency_ms": reply.latency_ms})
+    else:
+        Console().print(plain(reply.text.strip()))
+
+
+def endpoints(stage: Stage = "dev", as_json: AsJson = False) -> None:
+    """List the endpoints that runs made: their age, when they go, and what they cost."""
+    found = list(Deployment.find(stage).endpoints())
+    if as_json:
+        print_json([each.model_dump(mode="json") for each in found])
+    elif found:
+        Console().print(endpoints_table(found, now()))
+    else:
+        Console().print("No endpoints: nothing costs money by the hour.")
+
+
+def clean_up(
+    run: Annotated[str, typer.Argument(help="A run's id, or an upload's name for its latest run.")] = "",
+    every: Annotated[bool, typer.Option("--all", help="Every run of the stage.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    stage: Stage = "dev",
+    as_json: AsJson = False,
+) -> None:
+    """Stop a run and delete its endpoint, configuration and model entry; its files in S3 stay."""
+    if bool(run) == every:
+        raise typer.BadParameter("Name one run, or say --all.")
+    deployment = Deployment.find(stage)
+    console = Console(stderr=as_json)
+    with console.status("Looking for what is left"):
+        served = [each.run_id for each in deployment.endpoints()] if every else []
+        run_ids = sorted({*deployment.run_ids(), *served}) if every else [deployment.resolve(run)]
+        remains = [line for run_id in run_ids for line in deployment.remains(run_id)]
+    for line in remains:
+        console.print(plain(f"• {line}"))
+    if remains and not yes and not Confirm.ask("Stop and delete these?", console=console, default=False):
+        raise typer.Exit(1)
+    done = [line for run_id in run_ids for line in deployment.remove(run_id)]
+    if as_json:
+        print_json({"runs": run_ids, "done": done})
+    else:
+        console.print(plain("\n".join(done) or "Nothing was left to stop or delete."))

@@ -1,0 +1,90 @@
+import json
+
+import pytest
+
+from cli import endpoints
+from cli.deployment import Deployment
+from finetuning.errors import FineTuningError
+from finetuning.evaluation.comparison import Ask, Reply
+from finetuning.runs.layout import RunLayout
+from tests.runs import RUN_ID, any_plan, any_status
+from tests.unit.cli.conftest import Command, write, write_status
+from tests.unit.cli.test_deployment import any_endpoint_of
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, reply: Reply) -> list[str]:
+    """Endpoints that give that reply; returns the list of what they are sent."""
+    sent: list[str] = []
+
+    def asker(endpoint: str) -> Ask:
+        def ask(inputs: str) -> Reply:
+            sent.append(inputs)
+            return reply
+
+        return ask
+
+    monkeypatch.setattr(endpoints, "asker", asker)
+    return sent
+
+
+def test_a_question_takes_the_form_the_run_was_trained_on(
+    deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    any_endpoint_of(RUN_ID)
+    template = {"prompt": "Q: {question}", "completion": "{answer}"}
+    write(RunLayout(RUN_ID).plan, any_plan(task="instruction", template=template).model_dump_json())
+    sent = answering(monkeypatch, Reply("Arr.", 900))
+    assert finetune("ask", RUN_ID, "Why?") == (0, "Arr.\n")
+    finetune("ask", RUN_ID, "Why?", "--raw")
+    finetune("ask", RUN_ID, "Why?", "--system", "Speak Latin.")
+    assert sent[:2] == ["Q: Why?\n\n### Response:\n", "Why?"]
+    assert "Speak Latin.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nWhy?<|eot_id|>" in sent[2]
+
+
+def test_an_endpoint_that_fails_to_answer_is_an_error(
+    deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    any_endpoint_of(RUN_ID)
+    answering(monkeypatch, Reply("", 5, error="ModelError: out of memory"))
+    with pytest.raises(FineTuningError, match="out of memory"):
+        finetune("ask", RUN_ID, "Why?")
+
+
+def test_an_answer_cannot_drive_the_terminal(
+    deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    any_endpoint_of(RUN_ID)
+    answering(monkeypatch, Reply("\x1b[2J[bold]gone[/bold]", 5))
+    assert finetune("ask", RUN_ID, "Why?") == (0, "␛[2J[bold]gone[/bold]\n")
+
+
+def test_endpoints_are_listed_with_what_they_cost(deployment: Deployment, finetune: Command) -> None:
+    assert "nothing costs money" in finetune("endpoints")[1]
+    any_endpoint_of(RUN_ID)
+    write(RunLayout(RUN_ID).plan, any_plan().model_dump_json())
+    assert "37.69 USD/h" in finetune("endpoints")[1]
+    assert json.loads(finetune("endpoints", "--json")[1])[0]["ttl_hours"] == 8
+
+
+def test_nothing_is_deleted_without_a_yes(deployment: Deployment, finetune: Command) -> None:
+    any_endpoint_of(RUN_ID)
+    write_status(any_status())
+    code, output = finetune("clean-up", RUN_ID, stdin="n\n")
+    assert code == 1
+    assert f"endpoint finetune-dev-{RUN_ID}" in output
+    assert list(deployment.endpoints())
+
+
+def test_cleaning_up_everything_deletes_every_runs_endpoint(deployment: Deployment, finetune: Command) -> None:
+    for run_id in ("pirate-00000001", "pirate-00000002"):
+        any_endpoint_of(run_id)
+    write_status(any_status(run_id="pirate-00000001"))  # the other's files are gone from the bucket
+    code, output = finetune("clean-up", "--all", "--yes", "--json")
+    assert code == 0
+    assert len(json.loads(output)["done"]) == 2
+    assert not list(deployment.endpoints())
+
+
+@pytest.mark.parametrize("words", [["clean-up"], ["clean-up", RUN_ID, "--all"]])
+def test_cleaning_up_wants_one_run_or_all_of_them(words: list[str], finetune: Command) -> None:
+    assert finetune(*words)[0] == 2
