@@ -83,7 +83,7 @@ _STEPS = (
     ),
     _Step(
         handler="clean_up_run",
-        may=lambda may: may.write_runs().take_back_runs().notify(),
+        may=lambda may: may.write_runs(ANY_RUN.report_page).take_back_runs().notify(),
     ),
     _Step(
         handler="sweep_endpoints",

@@ -8,6 +8,10 @@ from botocore.config import Config
 
 RETRIES = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=60)
 
+S3 = RETRIES.merge(Config(signature_version="s3v4", s3={"addressing_style": "virtual"}))
+"""What S3 takes anyway, but not what botocore signs links with: in us-east-1 that is Signature Version 2, which S3
+refuses for objects encrypted with KMS, and elsewhere the global host, which may redirect and so break the signature."""
+
 
 @cache
 def client(service: str) -> Any:
@@ -15,4 +19,4 @@ def client(service: str) -> Any:
 
     Untyped: boto3 makes its clients at run time.
     """
-    return boto3.client(service, config=RETRIES)
+    return boto3.client(service, config=S3 if service == "s3" else RETRIES)

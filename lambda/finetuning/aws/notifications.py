@@ -1,13 +1,11 @@
-"""What the team hears: one message a run, on the stage's SNS topic."""
+"""What the team hears: a message on the stage's SNS topic."""
 
 from finetuning.aws.clients import client
 from finetuning.aws.faults import explained
-
-MAX_SUBJECT = 100
-"""SNS's limit on an e-mail's subject, in characters."""
+from finetuning.report.messages import Message
 
 
-def notify(topic_arn: str, subject: str, message: str) -> None:
-    """Publishes; a subject longer than SNS takes is cut."""
+def notify(topic_arn: str, message: Message) -> None:
+    """Publishes on the stage's topic."""
     with explained("publish the notification"):
-        client("sns").publish(TopicArn=topic_arn, Subject=subject[:MAX_SUBJECT], Message=message)
+        client("sns").publish(TopicArn=topic_arn, Subject=message.subject, Message=message.body)

@@ -1,32 +1,28 @@
-"""The run's report page, written from the documents that the run has left so far."""
-
-from typing import TypeVar
-
-from pydantic import BaseModel
+"""The run's report page, from the documents that the run has left so far."""
 
 from finetuning.aws.status_board import read_status
 from finetuning.aws.store import RunStore
 from finetuning.datasets.report import DatasetReport
 from finetuning.evaluation.report import EvaluationReport
+from finetuning.report.messages import LINK_HOURS
 from finetuning.report.page import render
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
 
-M = TypeVar("M", bound=BaseModel)
 
-
-def write_report(store: RunStore, run_id: str) -> None:
-    """Writes report.html; what a failed run never came to make is left out of it."""
+def report_of(store: RunStore, run_id: str) -> str:
+    """The page as HTML; what the run has not come to make is left out of it."""
     layout = RunLayout(run_id)
-    page = render(
+    return render(
         read_status(store, run_id),
-        plan=_document(store, layout.plan, RunPlan),
-        evaluation=_document(store, layout.evaluation, EvaluationReport),
-        dataset=_document(store, layout.dataset_report, DatasetReport),
+        plan=store.find(layout.plan, RunPlan),
+        evaluation=store.find(layout.evaluation, EvaluationReport),
+        dataset=store.find(layout.dataset_report, DatasetReport),
     )
-    store.write(layout.report_page, page.encode(), content_type="text/html; charset=utf-8")
 
 
-def _document(store: RunStore, key: str, model: type[M]) -> M | None:
-    body = store.read(key)
-    return None if body is None else model.model_validate_json(body)
+def write_report(store: RunStore, run_id: str) -> str:
+    """Writes report.html; returns a link that opens it for up to `LINK_HOURS`."""
+    key = RunLayout(run_id).report_page
+    store.write(key, report_of(store, run_id).encode(), content_type="text/html; charset=utf-8")
+    return store.link(key, LINK_HOURS)

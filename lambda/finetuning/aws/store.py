@@ -39,6 +39,14 @@ class RunStore:
         with explained(f"write s3://{self.bucket}/{key}"):
             self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type, **self._encryption)
 
+    def link(self, key: str, hours: float) -> str:
+        """A URL that anybody can GET the document at for so long, or until the credentials of this process expire.
+
+        It gives what these may do: read the object, and decrypt with its key.
+        """
+        named = {"Bucket": self.bucket, "Key": key}
+        return str(self._s3.generate_presigned_url("get_object", Params=named, ExpiresIn=round(hours * 3600)))
+
     def load(self, key: str, model: type[M]) -> M:
         """The document as `model`; an absent one is an error, for an earlier step should have written it."""
         body = self.read(key)
@@ -49,6 +57,11 @@ class RunStore:
                 "Something removed the run's files while it went on. Upload the data again.",
             )
         return model.model_validate_json(body)
+
+    def find(self, key: str, model: type[M]) -> M | None:
+        """The document as `model`, or None where there is none."""
+        body = self.read(key)
+        return None if body is None else model.model_validate_json(body)
 
     def save(self, key: str, model: BaseModel) -> None:
         self.write(key, model.model_dump_json(indent=2).encode())

@@ -4,11 +4,13 @@ import json
 
 from finetuning.aws.clean_up import planned_names, remove_half_made
 from finetuning.aws.notifications import notify
+from finetuning.aws.report import write_report
 from finetuning.aws.sagemaker import sagemaker
 from finetuning.aws.status_board import read_status, record
 from finetuning.aws.store import RunStore, run_store
 from finetuning.errors import Code, FineTuningError
 from finetuning.handlers.step import Payload, logger, step
+from finetuning.report import messages
 from finetuning.runs.identity import Upload
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.status import RunState
@@ -48,5 +50,6 @@ def _tell(store: RunStore, run_id: str, execution_status: str) -> None:
         "Upload the data again to start over.",
     ).as_dict()
     state = RunState.ABORTED if aborted else RunState.FAILED
-    record(store, run_id, STATE, str(error["message"]), state=state, error=error)
-    notify(settings().topic_arn, f"Run {run_id}: {state}", f"{error['message']} {error['fix']}")
+    status = record(store, run_id, STATE, str(error["message"]), state=state, error=error)
+    page = write_report(store, run_id)
+    notify(settings().topic_arn, messages.run_aborted(status, error, stage=settings().stage, report=page))

@@ -7,9 +7,9 @@ from finetuning.aws.sagemaker import sagemaker
 from finetuning.aws.status_board import record
 from finetuning.aws.store import run_store
 from finetuning.handlers.step import Payload, logger, step
+from finetuning.report import messages
 from finetuning.runs.failures import read_failure
 from finetuning.runs.identity import Upload
-from finetuning.runs.layout import RunLayout
 from finetuning.runs.status import RunState
 from finetuning.settings import settings
 
@@ -22,7 +22,7 @@ def handler(event: Payload) -> Payload:
     logger.append_keys(run_id=run_id)
     for line in remove_half_made(sagemaker(), planned_names(store, run_id)):
         record(store, run_id, "ReportFailure", line)
-    record(
+    status = record(
         store,
         run_id,
         event["state"],
@@ -31,10 +31,6 @@ def handler(event: Payload) -> Payload:
         error=failure,
         execution_arn=event["execution_arn"],
     )
-    write_report(store, run_id)
-    notify(
-        settings().topic_arn,
-        f"Run {run_id} failed: {failure['code']}",
-        f"{failure['message']}\n\nWhat to do: {failure['fix']}\n\ns3://{store.bucket}/{RunLayout(run_id).report_page}",
-    )
+    page = write_report(store, run_id)
+    notify(settings().topic_arn, messages.run_failed(status, failure, stage=settings().stage, report=page))
     return {"code": failure["code"], "message": failure["message"]}

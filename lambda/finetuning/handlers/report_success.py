@@ -4,7 +4,9 @@ from finetuning.aws.notifications import notify
 from finetuning.aws.report import write_report
 from finetuning.aws.status_board import record
 from finetuning.aws.store import run_store
+from finetuning.evaluation.report import EvaluationReport
 from finetuning.handlers.step import Payload, step
+from finetuning.report import messages
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import RunState
@@ -20,11 +22,8 @@ def handler(event: Payload) -> Payload:
     plan = store.load(RunLayout(run_id).plan, RunPlan)
     endpoint = plan.names(settings().prefix).endpoint
     message = f"The endpoint {endpoint} answers" if plan.endpoint.deploy else "The tuned model is ready"
-    record(store, run_id, STATE, message, state=RunState.SUCCEEDED)
-    write_report(store, run_id)
-    notify(
-        settings().topic_arn,
-        f"Run {run_id} succeeded",
-        f"{message}.\n\nReport: s3://{store.bucket}/{RunLayout(run_id).report_page}",
-    )
+    status = record(store, run_id, STATE, message, state=RunState.SUCCEEDED)
+    evaluation = store.find(RunLayout(run_id).evaluation, EvaluationReport)
+    page = write_report(store, run_id)
+    notify(settings().topic_arn, messages.run_succeeded(status, plan, evaluation, stage=settings().stage, report=page))
     return {}

@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 from finetuning.aws.notifications import notify
 from finetuning.aws.sagemaker import OWNER_TAG, invocations, sagemaker
 from finetuning.handlers.step import Payload, logger, step
+from finetuning.report import messages
 from finetuning.runs.expiry import reason_to_delete
+from finetuning.runs.links import endpoints_link
 from finetuning.settings import settings
 
 DELETABLE = ("InService", "Failed", "UpdateRollbackFailed", "OutOfService")
@@ -31,9 +33,6 @@ def handler(event: Payload) -> Payload:
         if reason and sagemaker().delete_endpoint(name):
             logger.info("Deleted an endpoint", extra={"endpoint": name, "reason": reason})
             deleted.append(name)
-            notify(
-                stage.topic_arn,
-                f"Endpoint {name} deleted",
-                f"The endpoint {name} was deleted: {reason}. Its model is kept; upload again to deploy it again.",
-            )
+            console = endpoints_link(stage.aws_region)
+            notify(stage.topic_arn, messages.endpoint_deleted(name, reason, stage=stage.stage, console=console))
     return {"deleted": deleted}

@@ -19,6 +19,10 @@ def endpoint_link(region: str, name: str) -> str:
     return _console(region, f"sagemaker/home?region={region}#/endpoints/{name}")
 
 
+def endpoints_link(region: str) -> str:
+    return _console(region, f"sagemaker/home?region={region}#/endpoints")
+
+
 def training_log_link(region: str, name: str) -> str:
     """The job's log streams; the console wants the group's name escaped twice, with `$` for `%`."""
     group = quote(quote("/aws/sagemaker/TrainingJobs", safe=""), safe="").replace("%", "$")

@@ -1,8 +1,11 @@
 """report.html: written from whatever the run has left, early or late."""
 
+from urllib.parse import parse_qs, urlsplit
+
 import boto3
 import pytest
 
+from finetuning.aws.clients import client
 from finetuning.aws.report import write_report
 from finetuning.aws.store import RunStore
 from finetuning.runs.layout import RunLayout
@@ -44,3 +47,18 @@ def test_a_browser_is_told_that_it_is_a_page(store: RunStore) -> None:
     write_report(store, RUN_ID)
     head = boto3.client("s3", region_name="us-east-1").head_object(Bucket=BUCKET, Key=LAYOUT.report_page)
     assert head["ContentType"] == "text/html; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [("us-east-1", "artifacts.s3.amazonaws.com"), ("eu-central-1", "artifacts.s3.eu-central-1.amazonaws.com")],
+)
+def test_a_link_is_signed_as_kms_needs_it_for_the_buckets_own_host(
+    aws: None, monkeypatch: pytest.MonkeyPatch, region: str, host: str
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+    link = urlsplit(RunStore(client("s3"), BUCKET, "").link(LAYOUT.report_page, 12))
+    query = parse_qs(link.query)
+    assert (link.scheme, link.netloc, link.path) == ("https", host, "/" + LAYOUT.report_page)
+    assert query["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
+    assert query["X-Amz-Expires"] == ["43200"]

@@ -1,0 +1,133 @@
+"""What the team hears by SNS, to be read on a phone: what, result, cost, one link, one command.
+
+Each function makes one whole message of data alone. Text that came from an upload is in some of them, so what cannot
+be seen is made visible, and a long text is cut: the report page has all of it.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from finetuning.evaluation.report import EvaluationReport
+from finetuning.evaluation.verdict import verdict
+from finetuning.report.text import shortened, visible
+from finetuning.runs.plan import RunPlan
+from finetuning.runs.status import RunStatus
+
+MAX_SUBJECT = 99
+"""Characters of an e-mail's subject: SNS takes fewer than 100, without line breaks and control characters (its API
+reference, Publish). Beyond ASCII phones and mail gateways differ, so none of it is sent."""
+
+MAX_TEXT = 600
+"""Characters of an explanation: a phone's screen."""
+
+LINK_HOURS = 12
+"""For how long the link to a report is signed. S3 refuses it earlier where the credentials it was signed with have
+expired, and AWS does not say how long those of a Lambda function live: so people are told "up to"."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """As SNS takes it."""
+
+    subject: str
+    body: str
+
+
+def run_succeeded(
+    status: RunStatus, plan: RunPlan, evaluation: EvaluationReport | None, *, stage: str, report: str
+) -> Message:
+    """`report` is a signed link to the page, here and below."""
+    if plan.endpoint.deploy:
+        what = f"{status.endpoint} answers."
+        command = f'finetune ask {status.endpoint} "..." --stage {stage}'
+    else:
+        what = "The tuned model is ready; no endpoint was asked for."
+        command = f"finetune watch {status.run_id} --stage {stage}"
+    return _message(
+        f"Run {status.run_id} succeeded",
+        what,
+        *([verdict(evaluation)] if evaluation else []),
+        f"Cost: {_training_cost(status)}{_endpoint_cost(plan) if plan.endpoint.deploy else ''}.",
+        _report(report),
+        _command("Ask it" if plan.endpoint.deploy else "See it", command),
+    )
+
+
+def run_failed(status: RunStatus, error: dict[str, Any], *, stage: str, report: str) -> Message:
+    """`error` is `{code, message, fix}`."""
+    return _message(
+        f"Run {status.run_id} failed: {error['code']}",
+        _text(error["message"]),
+        f"What to do: {_text(error['fix'])}",
+        f"Cost: {_training_cost(status)}.",
+        _report(report),
+        _command("All of it", f"finetune watch {status.run_id} --stage {stage}"),
+    )
+
+
+def run_aborted(status: RunStatus, error: dict[str, Any], *, stage: str, report: str) -> Message:
+    """For a run that was aborted or ran out of time: nobody but clean-up is left to tell."""
+    return _message(
+        f"Run {status.run_id} {status.state}",
+        _text(error["message"]),
+        f"What to do: {_text(error['fix'])}",
+        f"Cost: {_training_cost(status)}.",
+        _report(report),
+        _command("What is left", f"finetune clean-up {status.run_id} --stage {stage}"),
+    )
+
+
+def endpoint_deleted(name: str, reason: str, *, stage: str, console: str) -> Message:
+    """`console` is the address of SageMaker's endpoints."""
+    return _message(
+        f"Endpoint {name} deleted",
+        f"{name} was deleted: {reason}.",
+        "Its model is kept; a new upload deploys again.",
+        "Cost: it costs nothing from now on.",
+        f"Endpoints: {console}",
+        _command("What is left", f"finetune endpoints --stage {stage}"),
+    )
+
+
+def _message(subject: str, *paragraphs: str) -> Message:
+    return Message(_subject(subject), "\n\n".join(paragraphs))
+
+
+def _subject(text: str) -> str:
+    ascii_only = re.sub(r"[^ -~]+", "?", text)
+    return ascii_only if len(ascii_only) <= MAX_SUBJECT else ascii_only[: MAX_SUBJECT - 3] + "..."
+
+
+def _text(text: str) -> str:
+    return visible(shortened(text, MAX_TEXT))
+
+
+def _report(link: str) -> str:
+    return f"Report (opens for up to {LINK_HOURS} hours, for whoever has this link):\n{link}"
+
+
+def _command(title: str, command: str) -> str:
+    return f"{title}:\n{command}"
+
+
+def _training_cost(status: RunStatus) -> str:
+    if status.cost.actual_usd is not None:
+        return f"{status.cost.actual_usd:,.2f} USD for the training"
+    if not status.training_job:
+        return "nothing, for no training began"
+    predicted = "" if status.cost.estimate_usd is None else f"; {status.cost.estimate_usd:,.2f} USD were predicted"
+    return f"what the training took is not known{predicted}"
+
+
+def _endpoint_cost(plan: RunPlan) -> str:
+    endpoint = plan.endpoint
+    price = (
+        "a price not known"
+        if endpoint.usd_per_hour is None
+        else f"{endpoint.usd_per_hour * endpoint.instance_count:,.2f} USD an hour"
+    )
+    return (
+        f"; the endpoint runs for {price}, until {endpoint.ttl_hours:g} h are over "
+        f"or nobody asked for {endpoint.idle_minutes:g} minutes"
+    )
