@@ -80,9 +80,9 @@ class Emulator:
             return False
         return True
 
-    def inject(self, fault: str, match: str = "", times: int = 1, message: str = "") -> None:
-        """Makes something go wrong (rehearsal/emulator/faults.py has the list)."""
-        wish = {"fault": fault, "match": match, "times": times, "message": message}
+    def inject(self, fault: str, match: str = "", *, after: int = 0, times: int = 1, message: str = "") -> None:
+        """Makes something go wrong (rehearsal/emulator/faults.py has the list, and says what the rest means)."""
+        wish = {"fault": fault, "match": match, "after": after, "times": times, "message": message}
         self._control("POST", "faults", json.dumps(wish).encode())
 
     def clear_faults(self) -> None:
@@ -92,6 +92,12 @@ class Emulator:
         """The calls that a role's policies refused, each once: `caller` (an ARN), `action`, `resource`."""
         refused = json.loads(self._control("GET", "denials"))
         return [dict(call) for call in sorted({tuple(sorted(each.items())) for each in refused})]
+
+    def costing(self) -> list[dict[str, Any]]:
+        """What would cost money now: training jobs and endpoints, each `{kind, name, status, instance_type, instances,
+        owner}`, where `owner` is the run it is tagged with."""
+        running: list[dict[str, Any]] = json.loads(self._control("GET", "running"))
+        return running
 
     def stop(self) -> None:
         """Ends the emulator and everything in its process group: functions, jobs, endpoints."""

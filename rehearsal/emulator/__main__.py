@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+Application = Callable[..., Awaitable[None]]
+
 
 def main() -> None:
     arguments = _arguments()
@@ -38,7 +40,7 @@ def main() -> None:
     from ministack import app as ministack
     from ministack.core import lambda_runtime
 
-    from rehearsal.emulator import children, extensions, permissions
+    from rehearsal.emulator import children, extensions, functions, permissions
     from rehearsal.emulator.world import World
 
     world = World(
@@ -50,8 +52,9 @@ def main() -> None:
         base_model=arguments.base_model.absolute(),
         pandas_layer=arguments.pandas_layer.absolute(),
     )
-    extensions.install(world)
-    application = _with_controls(permissions.checked(ministack.app), world)
+    sagemaker = extensions.install(world)
+    application = functions.mortal(permissions.checked(ministack.app), world.faults)
+    application = _with_controls(application, world, sagemaker)
     try:
         # Not asyncio.run, which would wait for requests that never end, such as a custom resource that nobody answers.
         loop = asyncio.new_event_loop()
@@ -98,14 +101,16 @@ async def _serve(application: Any, port: int, parent: int | None) -> None:
     await serve(application, config, shutdown_trigger=until_told)
 
 
-def _with_controls(application: Callable[..., Awaitable[None]], world: Any) -> Callable[..., Awaitable[None]]:
-    """Adds the rehearsal's own addresses: POST and DELETE /_rehearsal/faults, GET /_rehearsal/denials."""
+def _with_controls(application: Application, world: Any, sagemaker: Any) -> Application:
+    """Adds the rehearsal's own addresses: POST and DELETE /_rehearsal/faults, GET /_rehearsal/denials and running."""
     from rehearsal.emulator.permissions import denials
 
     def control(method: str, path: str, body: bytes) -> tuple[int, bytes]:
         match method, path:
             case "GET", "/_rehearsal/denials":
                 return 200, json.dumps(denials).encode()
+            case "GET", "/_rehearsal/running":
+                return 200, json.dumps(sagemaker.costing()).encode()
             case "DELETE", "/_rehearsal/faults":
                 world.faults.clear()
                 return 204, b""

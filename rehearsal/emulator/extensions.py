@@ -50,18 +50,20 @@ def _ignore(*_: Any) -> None:
     """There is nothing to delete."""
 
 
-def install(world: World) -> None:
+def install(world: World) -> SageMakerService:
     """Adds all of it. To be called once, after the emulator was imported and before it serves."""
     for stub in STUBS:
         stub.register()
-    _add_service("sagemaker", "SageMaker.", SageMakerService(world).handle_request)
+    sagemaker = SageMakerService(world)
+    _add_service("sagemaker", "SageMaker.", sagemaker.handle_request)
     _add_service("servicequotas", "ServiceQuotasV20190624.", account.handle_request)
     _add_service("pricing", "AWSPriceListService.", account.handle_request)
+    permissions.install()
     functions.install(world.faults, world.pandas_layer)
     workflow.install()
     storage.install()
     events.install(world.faults)
-    permissions.install()
+    return sagemaker
 
 
 def _add_service(name: str, target_prefix: str, handle: Any) -> None:

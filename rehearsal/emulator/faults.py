@@ -1,8 +1,10 @@
 """What can be made to go wrong on purpose, to see the product meet it.
 
 Faults wait in a list; the place where one can happen takes it when it comes by. They are set over HTTP:
-`POST /_rehearsal/faults` with `{"fault": "capacity", "match": "", "times": 1, "message": ""}`, where `match` is a part
-of the name of the job, endpoint, operation, function or key it is meant for.
+`POST /_rehearsal/faults` with `{"fault": "capacity", "match": "", "after": 0, "times": 1, "message": ""}`. A fault
+happens to whatever has every word of `match` in its description (each says below what that is), lets the first `after`
+of those pass, and happens `times` times. Everything a run makes has the run's id in its description, so that runs with
+faults of their own can go on side by side.
 """
 
 import threading
@@ -15,31 +17,42 @@ class Fault(StrEnum):
     """The faults, by what is seen."""
 
     CAPACITY = "capacity"
-    """The next training job fails with `CapacityError`, as SageMaker reports missing instances."""
+    """A training job fails with `CapacityError`, as SageMaker reports missing instances. Matches the job's name."""
     JOB_FAILS = "job-fails"
-    """The next training job fails with an `AlgorithmError`."""
+    """A training job fails with an `AlgorithmError`. Matches the job's name."""
     JOB_STOPS = "job-stops"
-    """Somebody stops the next training job while it trains."""
+    """Somebody stops a training job while it trains. Matches the job's name."""
     ENDPOINT_FAILS = "endpoint-fails"
-    """The next endpoint does not come up."""
+    """An endpoint does not come up. Matches the endpoint's name."""
     ROLLBACK = "rollback"
-    """The next update of an endpoint rolls back: it ends `InService` on the old configuration."""
+    """An update of an endpoint rolls back to the old configuration. Matches the endpoint's name."""
     THROTTLING = "throttling"
-    """The next calls of the SageMaker operation that matches are refused with `ThrottlingException`."""
+    """A SageMaker call is refused with `ThrottlingException`. Matches the operation and the request."""
     EVENT_LOST = "event-lost"
-    """The next S3 event whose key matches is not delivered."""
+    """An S3 event is not delivered. Matches the object's key."""
     EVENT_DUPLICATED = "event-duplicated"
-    """The next S3 event whose key matches is delivered twice."""
+    """An S3 event is delivered twice. Matches the object's key."""
     FUNCTION_DIES = "function-dies"
-    """The next invocation of the function whose name matches ends without an answer."""
+    """A function ends before it did anything, without an answer. Matches the function's name and the payload."""
+    FUNCTION_KILLED = "function-killed"
+    """A function is killed in the middle: one of its AWS calls is carried out, and it never learns the answer. Matches
+    each call by the function's name and the payload; `after` says how many calls come first."""
 
 
 @dataclass
 class _Waiting:
     fault: Fault
-    match: str
+    words: list[str]
+    after: int
     times: int
     message: str
+
+    def happens_to(self, fault: Fault, description: str) -> bool:
+        """Whether it is meant for this; those it lets pass are counted."""
+        if self.fault is not fault or not all(word in description for word in self.words):
+            return False
+        self.after -= 1
+        return self.after < 0
 
 
 class Faults:
@@ -52,7 +65,11 @@ class Faults:
     def inject(self, wish: dict[str, Any]) -> None:
         """Raises `ValueError` for a fault that does not exist."""
         waiting = _Waiting(
-            Fault(wish["fault"]), wish.get("match", ""), int(wish.get("times", 1)), wish.get("message", "")
+            fault=Fault(wish["fault"]),
+            words=wish.get("match", "").split(),
+            after=int(wish.get("after", 0)),
+            times=int(wish.get("times", 1)),
+            message=wish.get("message", "") or "injected by the rehearsal",
         )
         with self._lock:
             self._waiting.append(waiting)
@@ -61,13 +78,13 @@ class Faults:
         with self._lock:
             self._waiting.clear()
 
-    def take(self, fault: Fault, name: str) -> str | None:
-        """The message of the first fault of this kind that waits for this name, used up by one; None without any."""
+    def take(self, fault: Fault, description: str) -> str | None:
+        """The message of the first fault of this kind that happens to this, used up by one; None without any."""
         with self._lock:
             for waiting in self._waiting:
-                if waiting.fault is fault and waiting.match in name:
+                if waiting.happens_to(fault, description):
                     waiting.times -= 1
                     if waiting.times <= 0:
                         self._waiting.remove(waiting)
-                    return waiting.message or "injected by the rehearsal"
+                    return waiting.message
         return None

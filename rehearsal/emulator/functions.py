@@ -1,6 +1,14 @@
-"""Mends to the emulator's Lambda: errors keep their names, layers are the ones installed here, a function can die."""
+"""Mends to the emulator's Lambda: errors keep their names, layers are the ones installed here, a function can die.
 
+Not rehearsed: Lambda's own concurrency limits. Each function has `PARALLEL` processes at most, and further calls wait.
+"""
+
+import itertools
 import json
+import re
+import threading
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +25,13 @@ _NAMED_REPORT = (
 _DIED = "Worker process died"
 _NOT_IMPORTED = "Worker init failed: "
 _PANDAS_LAYER = ":layer:AWSSDKPandas-"
+PARALLEL = 4
+"""Without a limit, fifty uploads at once would start a process of 80 MB for each of them in every function."""
+
+_ACCESS_KEY = re.compile(rb"Credential=(\w+)/")
+_callers: dict[str, lambda_runtime.Worker] = {}
+"""Which process signs with an access key: each has one of its own."""
+_starting = threading.local()
 
 
 def install(faults: Faults, pandas_layer: Path) -> None:
@@ -27,17 +42,69 @@ def install(faults: Faults, pandas_layer: Path) -> None:
     lambda_runtime._PYTHON_WORKER_SCRIPT = script.replace(_REPORT, _NAMED_REPORT)
     lambda_svc._resolve_layer_zip = _no_layer
     execute = lambda_svc._execute_function_warm
+    turns: dict[str, threading.Semaphore] = defaultdict(lambda: threading.Semaphore(PARALLEL))
 
     def execute_with_names(func: dict[str, Any], event: Any, request_id: str) -> dict[str, Any]:
         name = (func.get("config") or func)["FunctionName"]
-        if message := faults.take(Fault.FUNCTION_DIES, name):
+        if message := faults.take(Fault.FUNCTION_DIES, _described(name, event)):
             return {"body": _exit(request_id, message), "error": True, "log": message}
-        result: dict[str, Any] = execute(_with_pandas(func, pandas_layer), event, request_id)
+        with turns[name]:
+            result: dict[str, Any] = execute(_with_pandas(func, pandas_layer), event, request_id)
         if result.get("error"):
             result["body"] = _named(result["body"], request_id)
         return result
 
     lambda_svc._execute_function_warm = execute_with_names
+    _tell_callers_apart()
+
+
+def _tell_callers_apart() -> None:
+    """Remembers which process has which access key, and what it is busy with."""
+    spawn, invoke = lambda_runtime.Worker._spawn, lambda_runtime.Worker.invoke
+    credentials, serial = lambda_runtime.execution_credentials, itertools.count()
+
+    def spawn_known(worker: lambda_runtime.Worker) -> None:
+        _starting.worker = worker
+        spawn(worker)
+
+    def invoke_known(worker: lambda_runtime.Worker, event: Any, *rest: Any, **settings: Any) -> Any:
+        worker.busy_with = _described(worker.func_name, event)
+        return invoke(worker, event, *rest, **settings)
+
+    def credentials_of_one(config: dict[str, Any]) -> dict[str, str]:
+        issued: dict[str, str] = credentials(config, str(next(serial)))
+        _callers[issued["AWS_ACCESS_KEY_ID"]] = _starting.worker
+        return issued
+
+    lambda_runtime.Worker._spawn, lambda_runtime.Worker.invoke = spawn_known, invoke_known
+    lambda_runtime.execution_credentials = credentials_of_one
+
+
+def mortal(application: Callable[..., Awaitable[None]], faults: Faults) -> Callable[..., Awaitable[None]]:
+    """The ASGI application, where a call can be a function's last: it is carried out, and the caller is killed."""
+
+    async def answer(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        key = _ACCESS_KEY.search(dict(scope.get("headers") or []).get(b"authorization", b""))
+        worker = _callers.get(key.group(1).decode()) if key else None
+        if worker is None or not faults.take(Fault.FUNCTION_KILLED, worker.busy_with):
+            await application(scope, receive, send)
+            return
+        held: list[dict[str, Any]] = []
+
+        async def hold(message: dict[str, Any]) -> None:
+            held.append(message)
+
+        await application(scope, receive, hold)
+        worker._proc.kill()
+        for message in held:  # to nobody: the server wants to see every request answered
+            await send(message)
+
+    return answer
+
+
+def _described(name: str, event: Any) -> str:
+    """What faults are matched with."""
+    return f"{name} {json.dumps(event)}"
 
 
 def _no_layer(attachment: Any) -> None:

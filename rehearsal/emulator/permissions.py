@@ -135,10 +135,10 @@ def checked(application: Callable[..., Awaitable[None]]) -> Callable[..., Awaita
     return answer
 
 
-def role_session(role_arn: str, session_name: str = "SageMaker") -> tuple[str, str, str]:
-    """Access key, secret key and token of a session of the role. The same for the same role and name."""
+def role_session(role_arn: str, session_name: str = "SageMaker", number: str = "") -> tuple[str, str, str]:
+    """Access key, secret key and token of a session of the role. The same for the same role, name and number."""
     account = role_arn.split(":")[4]
-    digest = hashlib.sha256(f"{role_arn}:{session_name}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{role_arn}:{session_name}:{number}".encode()).hexdigest()
     key, secret, token = f"ASIA{digest[:16].upper()}", digest, digest[::-1]
     sts.register_session(
         key,
@@ -153,6 +153,6 @@ def role_session(role_arn: str, session_name: str = "SageMaker") -> tuple[str, s
     return key, secret, token
 
 
-def _function_credentials(config: dict[str, Any]) -> dict[str, str]:
-    key, secret, token = role_session(config["Role"], config["FunctionName"][:64])
+def _function_credentials(config: dict[str, Any], number: str = "") -> dict[str, str]:
+    key, secret, token = role_session(config["Role"], config["FunctionName"][:64], number)
     return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": token}

@@ -7,6 +7,7 @@ import re
 import time
 import urllib.error
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,38 @@ def test_a_state_machine_catches_a_function_s_exception_by_name(emulator: Emulat
 def test_a_function_that_dies_fails_its_task_with_a_runtime_error(emulator: Emulator) -> None:
     exiting = any_function(emulator, "import os\ndef handler(event, context):\n    os._exit(1)\n")
     assert invoke(emulator, exiting)["errorType"] == "Runtime.ExitError"
+
+
+WRITING = """
+import boto3
+
+def handler(event, context):
+    s3 = boto3.client("s3")
+    for key in event["keys"]:
+        s3.put_object(Bucket=event["bucket"], Key=key, Body=b"1")
+    return "done"
+"""
+
+
+def test_a_function_can_be_killed_once_a_call_of_its_was_carried_out(emulator: Emulator) -> None:
+    bucket = any_bucket(emulator)
+    role = any_role(emulator, "lambda.amazonaws.com", allow("s3:PutObject", f"arn:aws:s3:::{bucket}/*"))
+    function = any_function(emulator, WRITING, role=role)
+    emulator.inject("function-killed", match=f"{function} third", after=1)
+    untouched = invoke(emulator, function, {"bucket": bucket, "keys": ["first"]})
+    killed = invoke(emulator, function, {"bucket": bucket, "keys": ["second", "third", "fourth"]})
+    again = invoke(emulator, function, {"bucket": bucket, "keys": ["third"]})
+    keys = [item["Key"] for item in emulator.client("s3").list_objects_v2(Bucket=bucket)["Contents"]]
+    assert (untouched, killed["errorType"], again) == ("done", "Runtime.ExitError", "done")
+    assert keys == ["first", "second", "third"]
+
+
+def test_a_function_has_four_processes_at_most_and_further_calls_wait(emulator: Emulator) -> None:
+    source = "import os, time\ndef handler(event, context):\n    time.sleep(0.3)\n    return os.getpid()\n"
+    function = any_function(emulator, source)
+    with ThreadPoolExecutor(12) as pool:
+        processes = list(pool.map(lambda _: invoke(emulator, function), range(12)))
+    assert len(set(processes)) == 4
 
 
 def test_a_function_whose_module_does_not_import_says_so(emulator: Emulator) -> None:
@@ -222,6 +255,14 @@ def test_the_account_has_quotas_and_prices(emulator: Emulator) -> None:
 def test_an_unknown_fault_is_refused(emulator: Emulator) -> None:
     with pytest.raises(urllib.error.HTTPError, match="400"):
         emulator.inject("earthquake")
+
+
+def test_a_fault_happens_where_all_its_words_are_once_it_let_some_pass(emulator: Emulator) -> None:
+    function = any_function(emulator, "def handler(event, context):\n    return event['n']\n")
+    emulator.inject("function-dies", match=f"{function} odd", after=1, times=2)
+    payloads = [{"n": n, "is": "odd" if n % 2 else "even"} for n in range(1, 8)]
+    answers = [invoke(emulator, function, payload) for payload in payloads]
+    assert [answer if isinstance(answer, int) else None for answer in answers] == [1, 2, None, 4, None, 6, 7]
 
 
 def test_it_listens_on_the_loopback_address_only(emulator: Emulator) -> None:

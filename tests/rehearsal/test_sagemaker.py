@@ -234,6 +234,18 @@ def test_a_configuration_is_refused_without_its_model(account: Account) -> None:
         configure(account, "nobody")
 
 
+def test_what_costs_money_is_listed_with_its_owner_until_it_ends(account: Account, endpoint: str) -> None:
+    request = any_training_job(account)
+    account.api.create_training_job(**request)
+    mine = {thing["name"]: thing for thing in account.emulator.costing()}
+    assert (mine[endpoint]["kind"], mine[endpoint]["owner"]) == ("endpoint", "")
+    job = mine[request["TrainingJobName"]]
+    assert (job["kind"], job["owner"], job["instance_type"]) == ("training job", "canary", "ml.g5.12xlarge")
+    account.api.stop_training_job(TrainingJobName=request["TrainingJobName"])
+    ended(account, request)
+    assert request["TrainingJobName"] not in [thing["name"] for thing in account.emulator.costing()]
+
+
 def test_an_endpoint_answers_with_generated_text(account: Account, endpoint: str) -> None:
     assert answer(account, endpoint)["generated_text"]
 

@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,8 @@ class _Endpoint:
         now = datetime.now(UTC)
         self.name = str(request["EndpointName"])
         self.server: _Server | None = None
+        self.fleet: dict[str, Any] = {}
+        """`instance_type` and `instances` of the configuration that was last asked for."""
         self.description: dict[str, Any] = {
             "EndpointName": self.name,
             "EndpointArn": world.arn("endpoint", self.name),
@@ -146,16 +149,18 @@ class Hosting:
         if request["EndpointName"] in self._endpoints:
             arn = self._world.arn("endpoint", request["EndpointName"])
             raise invalid(f'Cannot create already existing endpoint "{arn}".')
-        self._check_quota(request["EndpointConfigName"])
+        fleet = self._fleet(request["EndpointConfigName"])
+        self._check_quota(fleet)
         endpoint = self._endpoints[request["EndpointName"]] = _Endpoint(self._world, request)
+        endpoint.fleet = fleet
         threading.Thread(target=self._deploy, args=(endpoint, request["EndpointConfigName"]), daemon=True).start()
         return {"EndpointArn": endpoint.description["EndpointArn"]}
 
     def update_endpoint(self, request: dict[str, Any]) -> dict[str, Any]:
-        endpoint = self._endpoint(request)
-        self.configs.get(request)
+        endpoint, fleet = self._endpoint(request), self._fleet(request["EndpointConfigName"])
         if endpoint.description["EndpointStatus"] not in {"InService", "Failed"}:
             raise invalid(f'Cannot update in-progress endpoint "{endpoint.description["EndpointArn"]}".')
+        endpoint.fleet = fleet
         endpoint.enter("Updating")
         threading.Thread(target=self._deploy, args=(endpoint, request["EndpointConfigName"]), daemon=True).start()
         return {"EndpointArn": endpoint.description["EndpointArn"]}
@@ -175,6 +180,13 @@ class Hosting:
     def summaries(self) -> list[dict[str, Any]]:
         members = ("EndpointName", "EndpointArn", "CreationTime", "LastModifiedTime", "EndpointStatus")
         return [{member: e.description[member] for member in members} for e in self._endpoints.values()]
+
+    def costing(self) -> Iterator[dict[str, Any]]:
+        """Every endpoint there is; a failed one too, for that SageMaker bills none for it is nowhere promised."""
+        for endpoint in list(self._endpoints.values()):
+            told = endpoint.description
+            named = {"kind": "endpoint", "name": endpoint.name, "arn": told["EndpointArn"]}
+            yield {**named, "status": told["EndpointStatus"], **endpoint.fleet}
 
     def invoke(self, name: str, body: bytes, content_type: str) -> tuple[bytes, str]:
         """The container's answer and its type; refuses as the runtime does where it has none."""
@@ -198,17 +210,14 @@ class Hosting:
             return endpoint
         raise invalid(f'Could not find endpoint "{self._world.arn("endpoint", request["EndpointName"])}".')
 
-    def _check_quota(self, config_name: str) -> None:
+    def _fleet(self, config_name: str) -> dict[str, Any]:
         variant = self.configs.get({"EndpointConfigName": config_name})["ProductionVariants"][0]
-        instance_type = variant["InstanceType"]
-        running = 0
-        for endpoint in self._endpoints.values():
-            with contextlib.suppress(Refused):  # the configuration of a running endpoint may be gone
-                live = self.configs.get({"EndpointConfigName": endpoint.description["EndpointConfigName"]})
-                if live["ProductionVariants"][0]["InstanceType"] == instance_type:
-                    running += live["ProductionVariants"][0].get("InitialInstanceCount", 1)
-        wanted = variant.get("InitialInstanceCount", 1)
-        checks.quota_allows(self._world, instance_type, "endpoint usage", wanted, running)
+        return {"instance_type": variant["InstanceType"], "instances": variant.get("InitialInstanceCount", 1)}
+
+    def _check_quota(self, fleet: dict[str, Any]) -> None:
+        fleets = [endpoint.fleet for endpoint in self._endpoints.values()]
+        running = sum(each["instances"] for each in fleets if each["instance_type"] == fleet["instance_type"])
+        checks.quota_allows(self._world, fleet["instance_type"], "endpoint usage", fleet["instances"], running)
 
     def _deploy(self, endpoint: _Endpoint, config_name: str) -> None:
         """Brings the configuration's server up beside the old one, then swaps; a failed update keeps the old one."""

@@ -20,6 +20,7 @@ from rehearsal.emulator.world import World
 
 Answer = tuple[int, dict[str, str], bytes]
 Operation = Callable[[dict[str, Any]], dict[str, Any]]
+RUN_TAG = "finetune:run-id"
 _INVOCATION = re.compile(r"/endpoints/([^/]+)/invocations")
 
 
@@ -31,7 +32,7 @@ class SageMakerService:
         self._model = botocore.session.get_session().get_service_model("sagemaker")
         self._tags: dict[str, dict[str, str]] = {}
         self._hosting = hosting = Hosting(world)
-        jobs = TrainingJobs(world)
+        self._jobs = jobs = TrainingJobs(world)
         self._operations: dict[str, Operation] = {
             "CreateTrainingJob": self._tagged("TrainingJobArn", jobs.create),
             "DescribeTrainingJob": jobs.describe,
@@ -59,6 +60,11 @@ class SageMakerService:
     ) -> Answer:
         """The emulator's interface of a service. Answers in a thread: the checks call the emulator itself."""
         return await asyncio.to_thread(self._answer, path, headers, body)
+
+    def costing(self) -> list[dict[str, Any]]:
+        """What would cost money now, each thing with its owner: the run it is tagged with, "" for nobody's."""
+        things = [*self._jobs.costing(), *self._hosting.costing()]
+        return [thing | {"owner": self._tags.get(thing["arn"], {}).get(RUN_TAG, "")} for thing in things]
 
     def _answer(self, path: str, headers: dict[str, str], body: bytes) -> Answer:
         try:
@@ -89,7 +95,7 @@ class SageMakerService:
     def _call(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
         if operation not in self._operations:
             raise Refused("UnknownOperationException", f"The rehearsal's SageMaker has no {operation}.")
-        if message := self._world.faults.take(Fault.THROTTLING, operation):
+        if message := self._world.faults.take(Fault.THROTTLING, f"{operation} {json.dumps(request)}"):
             raise Refused("ThrottlingException", f"Rate exceeded: {message}")
         shape = self._model.operation_model(operation).input_shape
         if shape and (wrong := list(constraint_violations(shape, request))):

@@ -9,6 +9,7 @@ import re
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,20 @@ class TrainingJobs:
             "TrainingJobStatus",
         )
         return [{m: j.description[m] for m in members if m in j.description} for j in self._jobs.values()]
+
+    def costing(self) -> Iterator[dict[str, Any]]:
+        """The jobs that have not ended."""
+        for job in list(self._jobs.values()):
+            told = job.description
+            if told["TrainingJobStatus"] in {"InProgress", "Stopping"}:
+                yield {
+                    "kind": "training job",
+                    "name": job.name,
+                    "arn": told["TrainingJobArn"],
+                    "status": told["TrainingJobStatus"],
+                    "instance_type": told["ResourceConfig"]["InstanceType"],
+                    "instances": told["ResourceConfig"]["InstanceCount"],
+                }
 
     def _job(self, request: dict[str, Any]) -> _Job:
         if job := self._jobs.get(request["TrainingJobName"]):
