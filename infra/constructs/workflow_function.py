@@ -75,7 +75,8 @@ class WorkflowFunction(lambda_.Function):
             code=platform.code,
             handler=f"finetuning.handlers.{handler}.handler",
             layers=[platform.layer, *more_layers],
-            environment=dict(platform.environment),
+            # Powertools' name for it: what tells the stages apart in logs, metrics and traces.
+            environment={**platform.environment, "POWERTOOLS_SERVICE_NAME": platform.config.prefix},
             environment_encryption=platform.key,
             # The permissions are complete: nothing that CDK would add belongs beside them.
             role=role.without_policy_updates(),

@@ -32,8 +32,13 @@ def test_every_function_is_told_every_setting(stage: Synthesised) -> None:
     optional = {name.upper() for name, field in Settings.model_fields.items() if not field.is_required()}
     expected = {name.upper() for name in Settings.model_fields} - {"AWS_REGION"}
     for properties in functions(stage).values():
-        told = set(properties["Environment"]["Variables"])
+        told = set(properties["Environment"]["Variables"]) - {"POWERTOOLS_SERVICE_NAME"}
         assert expected - optional <= told <= expected
+
+
+def test_logs_metrics_and_traces_tell_the_stages_apart(stage: Synthesised) -> None:
+    for properties in functions(stage).values():
+        assert properties["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] == stage.stage.node.id
 
 
 def test_functions_share_one_asset(stage: Synthesised) -> None:

@@ -9,7 +9,7 @@ from finetuning.aws.sagemaker import sagemaker
 from finetuning.aws.status_board import read_status, record
 from finetuning.aws.store import RunStore, run_store
 from finetuning.errors import Code, FineTuningError
-from finetuning.handlers.step import Payload, logger, step
+from finetuning.handlers.step import Payload, logger, measure_failure, step, works_for
 from finetuning.report import messages
 from finetuning.runs.identity import Upload
 from finetuning.runs.layout import RunLayout
@@ -25,7 +25,7 @@ def handler(event: Payload) -> Payload:
     detail = event["detail"]
     upload = Upload(**{name: json.loads(detail["input"])[name] for name in ("bucket", "key", "version_id")})
     run_id, store = upload.run_id, run_store()
-    logger.append_keys(run_id=run_id)
+    works_for(run_id)
     if not _owns(store, run_id, detail["executionArn"]):
         return {"done": []}
     done = remove_half_made(sagemaker(), planned_names(store, run_id))
@@ -49,6 +49,8 @@ def _tell(store: RunStore, run_id: str, execution_status: str) -> None:
         f"The execution was {'aborted' if aborted else 'ended by its time limit'}; its training job was stopped.",
         "Upload the data again to start over.",
     ).as_dict()
+    logger.warning(error["message"], extra={"error": error})
+    measure_failure(str(error["code"]), run_id)
     state = RunState.ABORTED if aborted else RunState.FAILED
     status = record(store, run_id, STATE, str(error["message"]), state=state, error=error)
     page = write_report(store, run_id)

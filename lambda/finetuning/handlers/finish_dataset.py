@@ -8,8 +8,9 @@ from finetuning.aws.status_board import record
 from finetuning.aws.store import run_store
 from finetuning.datasets.finish import finish, held_out_prompts
 from finetuning.datasets.preparation import Preparation
+from finetuning.datasets.report import DatasetReport
 from finetuning.errors import DatasetRefused
-from finetuning.handlers.step import Payload, step
+from finetuning.handlers.step import Payload, logger, measure, step
 from finetuning.jumpstart.catalogue import Task
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import DatasetSummary, RunPlan
@@ -29,6 +30,7 @@ def handler(event: Payload) -> Payload:
     preparation = store.load(layout.root + PREPARATION, Preparation)
     report = finish(preparation, run, SHARDS, DATASET)
     store.save(layout.dataset_report, report)
+    _account_for(report)
     if report.refusal:
         raise DatasetRefused(report.refusal.message, report.refusal.fix)
     rows = report.rows
@@ -51,3 +53,11 @@ def handler(event: Payload) -> Payload:
         f"{rows.duplicates:,} duplicates, {rows.errors:,} errors",
     )
     return {"task": str(task), "train_rows": rows.train, "validation_rows": rows.validation}
+
+
+def _account_for(report: DatasetReport) -> None:
+    """What became of the rows, for the dashboard, and why some were refused, for the log."""
+    rows = report.rows
+    measure(DatasetRowsKept=rows.kept, DatasetRowsDuplicate=rows.duplicates, DatasetRowsRefused=rows.errors)
+    for reason, count in report.error_counts.items():
+        logger.info("Rows refused", extra={"reason": reason, "rows": count})

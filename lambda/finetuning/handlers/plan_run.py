@@ -7,7 +7,7 @@ from finetuning.aws.status_board import record
 from finetuning.aws.store import RunStore, run_store
 from finetuning.aws.upload_bucket import upload_bucket
 from finetuning.errors import RunRefused
-from finetuning.handlers.step import Payload, step
+from finetuning.handlers.step import Payload, step, works_for
 from finetuning.runs.identity import Upload
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.status import Cost
@@ -23,6 +23,7 @@ def handler(event: Payload) -> Payload:
     `RunRefused` with all findings where anything is wrong.
     """
     upload = Upload(event["bucket"], event["key"], event["version_id"])
+    works_for(upload.run_id)
     store, layout, execution_arn = run_store(), RunLayout(upload.run_id), event["execution_arn"]
     result = {"run_id": upload.run_id, "parquet": False, "deploy": False, "compare_with_base": False}
     if not _claim(store, layout, execution_arn):

@@ -6,7 +6,7 @@ from finetuning.aws.report import write_report
 from finetuning.aws.sagemaker import sagemaker
 from finetuning.aws.status_board import record
 from finetuning.aws.store import run_store
-from finetuning.handlers.step import Payload, logger, step
+from finetuning.handlers.step import Payload, logger, measure_failure, step, works_for
 from finetuning.report import messages
 from finetuning.runs.failures import read_failure
 from finetuning.runs.identity import Upload
@@ -19,7 +19,9 @@ def handler(event: Payload) -> Payload:
     """`{bucket, key, version_id, execution_arn, state, error: {Error, Cause}}` → the Fail state's `{code, message}`."""
     upload = Upload(event["bucket"], event["key"], event["version_id"])
     run_id, store, failure = upload.run_id, run_store(), read_failure(event["state"], event["error"])
-    logger.append_keys(run_id=run_id)
+    works_for(run_id)
+    logger.warning(failure["message"], extra={"error": failure})
+    measure_failure(failure["code"], run_id)
     for line in remove_half_made(sagemaker(), planned_names(store, run_id)):
         record(store, run_id, "ReportFailure", line)
     status = record(

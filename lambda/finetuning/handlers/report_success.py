@@ -5,7 +5,7 @@ from finetuning.aws.report import write_report
 from finetuning.aws.status_board import record
 from finetuning.aws.store import run_store
 from finetuning.evaluation.report import EvaluationReport
-from finetuning.handlers.step import Payload, step
+from finetuning.handlers.step import Payload, measure, step
 from finetuning.report import messages
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
@@ -23,6 +23,7 @@ def handler(event: Payload) -> Payload:
     endpoint = plan.names(settings().prefix).endpoint
     message = f"The endpoint {endpoint} answers" if plan.endpoint.deploy else "The tuned model is ready"
     status = record(store, run_id, STATE, message, state=RunState.SUCCEEDED)
+    measure(RunSucceeded=1)
     evaluation = store.find(RunLayout(run_id).evaluation, EvaluationReport)
     page = write_report(store, run_id)
     notify(settings().topic_arn, messages.run_succeeded(status, plan, evaluation, stage=settings().stage, report=page))

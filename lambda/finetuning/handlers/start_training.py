@@ -1,11 +1,13 @@
 """StartTraining: asks SageMaker for the job that plan.json describes."""
 
+from aws_lambda_powertools.metrics import MetricUnit
+
 from finetuning.aws.deployment import target
 from finetuning.aws.jumpstart_bucket import read_model_spec
 from finetuning.aws.sagemaker import sagemaker
 from finetuning.aws.status_board import read_status, record
 from finetuning.aws.store import run_store
-from finetuning.handlers.step import Payload, step
+from finetuning.handlers.step import Payload, measure, step
 from finetuning.runs import requests
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.links import training_job_link, training_log_link
@@ -26,6 +28,8 @@ def handler(event: Payload) -> Payload:
     sagemaker().create_training_job(request)
     name, instance_type = request["TrainingJobName"], request["ResourceConfig"]["InstanceType"]
     region = settings().aws_region
+    estimate = plan.training.options[attempt].estimate
+    measure(MetricUnit.NoUnit, TrainingEstimatedUsd=estimate.usd)
     status = read_status(store, run_id)
     record(
         store,
@@ -33,7 +37,7 @@ def handler(event: Payload) -> Payload:
         STATE,
         f"Training on {instance_type}",
         training_job=name,
-        cost=status.cost.model_copy(update={"estimate_usd": plan.training.options[attempt].estimate.usd}),
+        cost=status.cost.model_copy(update={"estimate_usd": estimate.usd}),
         links=status.links
         | {"Training job": training_job_link(region, name), "Training log": training_log_link(region, name)},
     )

@@ -1,10 +1,15 @@
-"""What every handler has in common: JSON logs with the run's id, metrics, a trace, explained AWS faults."""
+"""What every handler has in common: JSON logs, metrics and a trace that carry the run's id, and explained AWS faults.
 
+Powertools takes the service's name from POWERTOOLS_SERVICE_NAME, which is the stage's prefix: so `service` tells the
+stages apart in logs, metrics and traces.
+"""
+
+import time
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools import Logger, Metrics, Tracer, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -13,9 +18,11 @@ from finetuning.errors import FineTuningError
 
 Payload = dict[str, Any]
 
-logger = Logger(service="finetuning")
-metrics = Metrics(namespace="FineTuning", service="finetuning")
-tracer = Tracer(service="finetuning")
+NAMESPACE = "FineTuning"
+
+logger = Logger()
+metrics = Metrics(namespace=NAMESPACE)
+tracer = Tracer()
 
 
 def step(handle: Callable[[Payload], Payload]) -> Callable[[Payload, LambdaContext], Payload]:
@@ -28,23 +35,51 @@ def step(handle: Callable[[Payload], Payload]) -> Callable[[Payload, LambdaConte
 
     @wraps(handle)
     def run(event: Payload, context: LambdaContext) -> Payload:
-        logger.append_keys(step=name, run_id=event.get("run_id"))
+        logger.append_keys(step=name)
         metrics.add_dimension(name="step", value=name)
+        works_for(event.get("run_id"))
+        begun = time.monotonic()
         try:
             with explained(f"run the step {name}"):
-                result = handle(event)
+                return handle(event)
         except FineTuningError as error:
             logger.warning(error.message, extra={"error": error.as_dict()})
-            metrics.add_metric(name="StepRefused", unit=MetricUnit.Count, value=1)
+            measure(StepRefused=1)
             raise
         except Exception:
             logger.exception("The step failed unexpectedly")
-            metrics.add_metric(name="StepFailed", unit=MetricUnit.Count, value=1)
+            measure(StepFailed=1)
             raise
-        metrics.add_metric(name="StepSucceeded", unit=MetricUnit.Count, value=1)
-        return result
+        finally:
+            measure(MetricUnit.Milliseconds, StepDuration=round((time.monotonic() - begun) * 1000))
 
     handler: Callable[[Payload, LambdaContext], Payload] = logger.inject_lambda_context(clear_state=True)(
         tracer.capture_lambda_handler(metrics.log_metrics(run))
     )
     return handler
+
+
+def works_for(run_id: str | None) -> None:
+    """Says whose run this call works for: on its log lines, its metrics and its trace from here on.
+
+    With the metrics the id is no dimension, of which each run would make new metrics to pay for: it lies beside the
+    values in the log, where a query finds it.
+    """
+    logger.append_keys(run_id=run_id)
+    if run_id:
+        metrics.add_metadata("run_id", run_id)
+        tracer.put_annotation("run_id", run_id)
+
+
+def measure(unit: MetricUnit = MetricUnit.Count, **values: float | None) -> None:
+    """Adds metrics of this step by their names; a value that is not known is left out."""
+    for name, value in values.items():
+        if value is not None:
+            metrics.add_metric(name=name, unit=unit, value=value)
+
+
+def measure_failure(code: str, run_id: str) -> None:
+    """Counts a run that failed, by its error's code."""
+    with single_metric("RunFailed", MetricUnit.Count, 1, namespace=NAMESPACE) as metric:
+        metric.add_dimension("code", code)
+        metric.add_metadata("run_id", run_id)

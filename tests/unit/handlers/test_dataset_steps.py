@@ -13,6 +13,7 @@ from finetuning.datasets.offline import prepare_files
 from finetuning.datasets.report import DatasetReport
 from finetuning.errors import DatasetRefused
 from finetuning.handlers import finish_dataset, plan_run, plan_shards, prepare_shard, reframe_parquet
+from finetuning.handlers.step import logger
 from finetuning.runs.identity import Upload
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
@@ -23,7 +24,7 @@ from tests.unit.handlers.test_plan_run import (
     Stage,
     stage,  # noqa: F401 - the fixture
 )
-from tests.unit.handlers.test_step import AnyContext
+from tests.unit.handlers.test_step import AnyContext, log_lines, metrics_in
 
 CHAT = as_lines(any_chat_rows(300))
 
@@ -85,6 +86,24 @@ def test_a_broken_line_7_stops_the_run_with_its_number_and_the_report_is_there(s
     report = DatasetReport.model_validate_json(objects(stage, f"runs/{key}")[""])
     assert report.errors[0].line == 7
     assert not [name for name in objects(stage, "runs/") if "/dataset/" in name]
+
+
+def test_every_row_is_counted_in_the_metrics_and_each_reason_for_refusing_some_is_in_the_log(
+    stage: Stage,  # noqa: F811 - the fixture
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = io.StringIO()
+    monkeypatch.setattr(logger.registered_handler, "stream", log)
+    rows = [*any_chat_rows(40), any_chat_rows(1)[0], b'{"messages": [', b'{"messages": []}']
+    with pytest.raises(DatasetRefused):
+        run_steps(stage, **{"data.jsonl": as_lines(rows)})
+    counted = next(line for line in metrics_in(capsys.readouterr().out) if "DatasetRowsKept" in line)
+    names = ("DatasetRowsKept", "DatasetRowsDuplicate", "DatasetRowsRefused")
+    assert [counted[name] for name in names] == [[40], [1], [2]]
+    reasons = [line for line in log_lines(log.getvalue()) if line["message"] == "Rows refused"]
+    assert sum(line["rows"] for line in reasons) == 2
+    assert {line["run_id"] for line in reasons} == {counted["run_id"]}
 
 
 def test_parquet_goes_the_same_way(stage: Stage) -> None:  # noqa: F811

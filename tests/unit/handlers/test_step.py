@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from finetuning.errors import DatasetRefused, TransientAwsError
-from finetuning.handlers.step import Payload, logger, step
+from finetuning.handlers.step import NAMESPACE, Payload, logger, measure, measure_failure, step, works_for
 
 
 @dataclass
@@ -23,6 +26,21 @@ class AnyContext:
 
 def log_lines(output: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+
+
+def metrics_in(output: str) -> list[dict[str, Any]]:
+    """The metrics of the output: each line in CloudWatch's embedded metric format, as CloudWatch demands it."""
+    lines = [line for line in log_lines(output) if "_aws" in line]
+    for line in lines:
+        (directive,) = line["_aws"]["CloudWatchMetrics"]
+        assert directive["Namespace"] == NAMESPACE
+        named = [*directive["Dimensions"][0], *(metric["Name"] for metric in directive["Metrics"])]
+        assert set(named) <= line.keys()
+    return lines
+
+
+def dimensions_of(line: dict[str, Any]) -> set[str]:
+    return set(line["_aws"]["CloudWatchMetrics"][0]["Dimensions"][0])
 
 
 def test_a_result_passes_through() -> None:
@@ -56,3 +74,104 @@ def test_throttling_gets_the_name_the_state_machine_retries() -> None:
 
     with pytest.raises(TransientAwsError):
         handler({}, AnyContext())  # type: ignore[arg-type]
+
+
+def test_a_step_writes_its_metrics_as_one_line_with_the_run_beside_them_and_not_as_a_dimension(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @step
+    def handler(event: Payload) -> Payload:
+        measure(DatasetRowsKept=38, DatasetRowsRefused=0)
+        return {}
+
+    handler({"run_id": "faq-0123abcd"}, AnyContext())  # type: ignore[arg-type]
+    (line,) = metrics_in(capsys.readouterr().out)
+    assert (line["run_id"], line["DatasetRowsKept"], line["DatasetRowsRefused"]) == ("faq-0123abcd", [38], [0])
+    assert "StepDuration" in line
+    assert dimensions_of(line) <= {"service", "step"}
+
+
+def test_a_run_is_on_every_line_once_a_step_knows_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @step
+    def handler(event: Payload) -> Payload:
+        works_for("faq-0123abcd")
+        logger.info("The run is known")
+        return {}
+
+    output = io.StringIO()
+    monkeypatch.setattr(logger.registered_handler, "stream", output)
+    handler({"bucket": "uploads"}, AnyContext())  # type: ignore[arg-type]
+    lines = log_lines(output.getvalue()) + metrics_in(capsys.readouterr().out)
+    assert [line["run_id"] for line in lines] == ["faq-0123abcd"] * 2
+
+
+def test_one_call_s_run_is_not_the_next_call_s(capsys: pytest.CaptureFixture[str]) -> None:
+    @step
+    def handler(event: Payload) -> Payload:
+        return {}
+
+    for event in ({"run_id": "faq-0123abcd"}, {}):
+        handler(event, AnyContext())  # type: ignore[arg-type]
+    first, second = metrics_in(capsys.readouterr().out)
+    assert (first.get("run_id"), second.get("run_id")) == ("faq-0123abcd", None)
+
+
+def test_what_is_not_known_is_not_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    @step
+    def handler(event: Payload) -> Payload:
+        measure(TrainingEstimatedUsd=None)
+        return {}
+
+    handler({}, AnyContext())  # type: ignore[arg-type]
+    assert "TrainingEstimatedUsd" not in metrics_in(capsys.readouterr().out)[0]
+
+
+def test_a_refusal_and_a_defect_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    @step
+    def handler(event: Payload) -> Payload:
+        raise event["error"]
+
+    for error in (DatasetRefused("line 7 is not JSON", "Mend it."), KeyError("task")):
+        with pytest.raises(type(error)):
+            handler({"error": error}, AnyContext())  # type: ignore[arg-type]
+    refused, failed = metrics_in(capsys.readouterr().out)
+    assert ("StepRefused" in refused, "StepFailed" in refused) == (True, False)
+    assert ("StepRefused" in failed, "StepFailed" in failed) == (False, True)
+
+
+def test_a_failed_run_is_counted_by_its_code(capsys: pytest.CaptureFixture[str]) -> None:
+    measure_failure("DATASET_REFUSED", "faq-0123abcd")
+    (line,) = metrics_in(capsys.readouterr().out)
+    assert (line["RunFailed"], line["code"], line["run_id"]) == ([1], "DATASET_REFUSED", "faq-0123abcd")
+    assert "code" in dimensions_of(line)
+    assert "run_id" not in dimensions_of(line)
+
+
+TRACED = """
+from aws_xray_sdk.core import xray_recorder
+from finetuning.handlers.step import step
+from tests.unit.handlers.test_step import AnyContext
+
+class Printer:
+    def send_entity(self, entity):
+        print("TRACE", entity.serialize())
+
+xray_recorder.configure(emitter=Printer())
+step(lambda event: {})({"run_id": "faq-0123abcd"}, AnyContext())
+"""
+
+
+def test_a_trace_can_be_found_by_its_run() -> None:
+    """In a process of its own: Powertools traces only where it is started as by Lambda."""
+    as_lambda_does = {
+        "LAMBDA_TASK_ROOT": "/var/task",
+        "_X_AMZN_TRACE_ID": "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1",
+        "POWERTOOLS_SERVICE_NAME": "finetune-dev",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    said = subprocess.run([sys.executable, "-c", TRACED], env=as_lambda_does, capture_output=True, text=True)
+    (trace,) = [json.loads(line.removeprefix("TRACE ")) for line in said.stdout.splitlines() if "TRACE" in line]
+    assert trace["annotations"]["run_id"] == "faq-0123abcd"
+    assert trace["annotations"]["Service"] == "finetune-dev"
