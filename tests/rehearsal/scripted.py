@@ -1,0 +1,131 @@
+"""The deployed state machine with its functions scripted: real engine, real definition, and every edge of it named.
+
+Each way from one state to another is led through a Pass state of its own, so that an execution's history says exactly
+which of two ways to the same state was taken. Every Task calls one stub function, which asks the test what to answer.
+"""
+
+import json
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from infra.constructs.fine_tuning_workflow import DEFINITION
+from rehearsal.running import Emulator
+from tests.rehearsal.stacks import any_function, any_state_machine
+
+State = dict[str, Any]
+Answers = Mapping[str, list[Any]]
+"""State → what its function answers at its first, second … call; a `Raised` is raised. After those, the usual."""
+
+STUB = """
+import json
+import urllib.request
+
+def handler(event, context):
+    with urllib.request.urlopen("{url}", json.dumps(event).encode()) as said:
+        answer = json.loads(said.read())
+    if "error" in answer:
+        raise type(answer["error"], (Exception,), {{}})("scripted")
+    return answer["result"]
+"""
+
+
+@dataclass(frozen=True)
+class Raised:
+    """An error of this name, instead of an answer."""
+
+    error: str
+
+
+def machine() -> State:
+    definition: State = json.loads(DEFINITION.read_text())
+    return definition
+
+
+def ways(name: str, state: State) -> Iterator[tuple[str, State, str]]:
+    """Each way out of a state: its name, and the object and member that say where it leads."""
+    if "Next" in state:
+        yield f"{name} → {state['Next']}", state, "Next"
+    for number, choice in enumerate(state.get("Choices", ()), start=1):
+        yield f"{name} → {choice['Next']} (choice {number})", choice, "Next"
+    if "Default" in state:
+        yield f"{name} → {state['Default']} (otherwise)", state, "Default"
+    for catcher in state.get("Catch", ()):
+        yield f"{name} → {catcher['Next']} (after {', '.join(catcher['ErrorEquals'])})", catcher, "Next"
+
+
+def instrumented(function: str) -> State:
+    """The definition with a Pass state on every way, and every Task calling `function` with its own payload inside."""
+    definition = machine()
+    passes: State = {}
+    for name, state in definition["States"].items():
+        for way, holder, member in list(ways(name, state)):
+            passes[way] = {"Type": "Pass", "Next": holder[member]}
+            holder[member] = way
+        for task, step in {name: state, **state.get("ItemProcessor", {}).get("States", {})}.items():
+            if step["Type"] == "Task":
+                payload = {"state": task, "execution": "{% $states.context.Execution.Name %}"}
+                payload["payload"] = step["Arguments"]["Payload"]
+                step["Arguments"] = {"FunctionName": function, "Payload": payload}
+    definition["States"] |= passes
+    return definition
+
+
+@dataclass
+class Scripted:
+    """The instrumented state machine on the emulator. `usual` is what each state's function answers unless told."""
+
+    emulator: Emulator
+    usual: Mapping[str, Any]
+    scripts: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
+    asked: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
+    """Execution's name → the payloads its functions were given, each with the state's name."""
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        scripted = self
+
+        class Answering(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                body = json.dumps(scripted._answer(asked)).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                """The test's output is no access log."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Answering)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        function = any_function(self.emulator, STUB.format(url=f"http://127.0.0.1:{self._server.server_port}"))
+        self._machine = any_state_machine(self.emulator, instrumented(function))
+
+    def start(self, name: str, answers: Answers, event: Mapping[str, Any]) -> str:
+        """The ARN of an execution that goes by these answers."""
+        self.scripts[name] = deepcopy(dict(answers))
+        started = self.emulator.client("stepfunctions").start_execution(
+            stateMachineArn=self._machine, name=name, input=json.dumps(event)
+        )
+        return str(started["executionArn"])
+
+    def entered(self, execution_arn: str) -> list[str]:
+        """The states, and the ways between them, that the execution entered."""
+        pages = self.emulator.client("stepfunctions").get_paginator("get_execution_history")
+        events = [event for page in pages.paginate(executionArn=execution_arn) for event in page["events"]]
+        return [e["stateEnteredEventDetails"]["name"] for e in events if "stateEnteredEventDetails" in e]
+
+    def close(self) -> None:
+        self._server.shutdown()
+
+    def _answer(self, asked: dict[str, Any]) -> dict[str, Any]:
+        with self._lock:
+            self.asked[asked["execution"]].append(asked)
+            told = self.scripts[asked["execution"]].get(asked["state"])
+            answer = told.pop(0) if told else self.usual[asked["state"]]
+        return {"error": answer.error} if isinstance(answer, Raised) else {"result": answer}

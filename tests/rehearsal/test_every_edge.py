@@ -1,0 +1,126 @@
+"""Every edge of the deployed state machine is walked at least once. The list of edges is made from its definition."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from rehearsal.running import Emulator
+from tests.rehearsal.scripted import Answers, Raised, Scripted, machine, ways
+from tests.rehearsal.stacks import finished
+
+STATES = machine()["States"]
+EDGES = [way for name, state in STATES.items() for way, _, _ in ways(name, state)]
+CATCHES = [(name, catcher) for name, state in STATES.items() for catcher in state.get("Catch", ())]
+TASKS = [name for name, state in STATES.items() if state["Type"] == "Task"]
+RETRIED = sorted({retrier["ErrorEquals"][0] for name in TASKS for retrier in STATES[name]["Retry"]})
+EVENT = {"bucket": "uploads", "key": "runs/walk/run.json", "version_id": "1"}
+
+
+def look(outcome: str) -> dict[str, Any]:
+    """What a look at a job or endpoint tells."""
+    return {"outcome": outcome, "wait_seconds": 1}
+
+
+def planned(**changes: Any) -> dict[str, Any]:
+    answer = {"outcome": "planned", "run_id": "walk-1", "parquet": False, "deploy": True, "compare_with_base": True}
+    return answer | changes
+
+
+USUAL: dict[str, Any] = {
+    "PlanRun": planned(),
+    "ReframeParquet": {},
+    "PlanShards": {"shards": [0, 1]},
+    "PrepareShard": {},
+    "FinishDataset": {"task": "chat", "train_rows": 9, "validation_rows": 3},
+    "StartTraining": {"job_name": "job", "wait_seconds": 1},
+    "DescribeTraining": look("completed"),
+    "DeployEndpoint": {"wait_seconds": 1},
+    "DescribeEndpoint": look("in_service"),
+    "DeployBaseEndpoint": {"wait_seconds": 1},
+    "DescribeBaseEndpoint": look("in_service"),
+    "EvaluateEndpoint": {},
+    "DeleteBaseEndpoint": {},
+    "ReportSuccess": {},
+    "ReportFailure": {"code": "CODE", "message": "why"},
+}
+"""What each state's function answers where a walk does not say otherwise."""
+
+WALKS: dict[str, tuple[str, Answers]] = {
+    "straight": ("SUCCEEDED", {}),
+    "parquet": ("SUCCEEDED", {"PlanRun": [planned(parquet=True)]}),
+    "duplicate": ("SUCCEEDED", {"PlanRun": [planned(outcome="duplicate")]}),
+    "no-endpoint": ("SUCCEEDED", {"PlanRun": [planned(deploy=False)]}),
+    "no-comparison": ("SUCCEEDED", {"PlanRun": [planned(compare_with_base=False)]}),
+    "patience": (
+        "SUCCEEDED",
+        {
+            "DescribeTraining": [look("in_progress"), look("retry_elsewhere"), look("in_progress"), look("completed")],
+            "DescribeEndpoint": [look("in_progress"), look("in_service")],
+            "DescribeBaseEndpoint": [look("in_progress"), look("in_service")],
+        },
+    ),
+    "refused": ("FAILED", {"FinishDataset": [Raised("DatasetRefused")]}),
+}
+"""Walk → how it ends, and what the functions answer. The ways after an error are walked besides: see `failing`."""
+
+
+@pytest.fixture(scope="module")
+def scripted(emulator: Emulator) -> Iterator[Scripted]:
+    machine_of_stubs = Scripted(emulator, USUAL)
+    yield machine_of_stubs
+    machine_of_stubs.close()
+
+
+@pytest.fixture(scope="module")
+def walked(scripted: Scripted) -> dict[str, tuple[str, list[str]]]:
+    """Each of `WALKS`, walked: how it ended, and what it entered."""
+    started = {name: scripted.start(name, answers, EVENT) for name, (_, answers) in WALKS.items()}
+    return {name: ended(scripted, arn) for name, arn in started.items()}
+
+
+@pytest.fixture(scope="module")
+def failing(scripted: Scripted, walked: dict[str, tuple[str, list[str]]]) -> dict[str, tuple[str, list[str]]]:
+    """For every catcher the first walk that comes by it, walked again with the error it is there for."""
+    started = {}
+    for number, (name, catcher) in enumerate(CATCHES):
+        walk = next(walk for walk, (_, entered) in walked.items() if name in entered)
+        error = catcher["ErrorEquals"][0].replace("States.ALL", "Defect")
+        raising = {"Map": "PrepareShard"}.get(STATES[name]["Type"], name)
+        answers = {**WALKS[walk][1], raising: [Raised(error)]}
+        started[f"{name}-{number}"] = scripted.start(f"failing-{name}-{number}", answers, EVENT)
+    return {name: ended(scripted, arn) for name, arn in started.items()}
+
+
+def ended(scripted: Scripted, execution_arn: str) -> tuple[str, list[str]]:
+    status = finished(scripted.emulator, execution_arn, seconds=180)["status"]
+    return str(status), scripted.entered(execution_arn)
+
+
+@pytest.mark.parametrize("walk", WALKS)
+def test_a_walk_ends_as_it_should(walked: dict[str, tuple[str, list[str]]], walk: str) -> None:
+    assert walked[walk][0] == WALKS[walk][0]
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_the_edge_is_walked(
+    walked: dict[str, tuple[str, list[str]]], failing: dict[str, tuple[str, list[str]]], edge: str
+) -> None:
+    assert any(edge in entered for _, entered in (*walked.values(), *failing.values()))
+
+
+def test_whatever_fails_ends_as_failed_unless_it_goes_on_without(failing: dict[str, tuple[str, list[str]]]) -> None:
+    for name, (status, entered) in failing.items():
+        assert (status == "FAILED") == ("ReportFailure" in entered), name
+
+
+@pytest.mark.parametrize("error", RETRIED)
+def test_every_task_is_tried_again_after(scripted: Scripted, error: str) -> None:
+    once = {name: [Raised(error)] for name in (*TASKS, "PrepareShard")}
+    name = f"tried-again-after-{error}"
+    arn = scripted.start(name, {**once, "PlanRun": [Raised(error), planned(parquet=True)]}, EVENT)
+    status, entered = ended(scripted, arn)
+    assert status == "SUCCEEDED"
+    asked = [call["state"] for call in scripted.asked[name]]
+    assert {state for state in asked if asked.count(state) < 2} == set()
+    assert {*asked} == {*TASKS, "PrepareShard"} & {*entered, "PrepareShard"}
