@@ -99,6 +99,11 @@ class Emulator:
         running: list[dict[str, Any]] = json.loads(self._control("GET", "running"))
         return running
 
+    def grants(self) -> list[dict[str, Any]]:
+        """What every role may do: `role`, `action`, `resource`, `condition`, and whether a call `used` it."""
+        granted: list[dict[str, Any]] = json.loads(self._control("GET", "grants"))
+        return granted
+
     def stop(self) -> None:
         """Ends the emulator and everything in its process group: functions, jobs, endpoints."""
         with contextlib.suppress(ProcessLookupError):

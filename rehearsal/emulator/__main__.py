@@ -102,7 +102,8 @@ async def _serve(application: Any, port: int, parent: int | None) -> None:
 
 
 def _with_controls(application: Application, world: Any, sagemaker: Any) -> Application:
-    """Adds the rehearsal's own addresses: POST and DELETE /_rehearsal/faults, GET /_rehearsal/denials and running."""
+    """Adds the rehearsal's own addresses, /_rehearsal/…: POST and DELETE faults, GET denials, grants and running."""
+    from rehearsal.emulator import grants
     from rehearsal.emulator.permissions import denials
 
     def control(method: str, path: str, body: bytes) -> tuple[int, bytes]:
@@ -111,6 +112,8 @@ def _with_controls(application: Application, world: Any, sagemaker: Any) -> Appl
                 return 200, json.dumps(denials).encode()
             case "GET", "/_rehearsal/running":
                 return 200, json.dumps(sagemaker.costing()).encode()
+            case "GET", "/_rehearsal/grants":
+                return 200, json.dumps(grants.listed()).encode()
             case "DELETE", "/_rehearsal/faults":
                 world.faults.clear()
                 return 204, b""

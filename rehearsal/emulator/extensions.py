@@ -1,11 +1,11 @@
 """Everything added to the emulator, in one place, each with what is thereby not rehearsed.
 
 Additions go through the emulator's registries; mends replace a function of its modules and are each in a module of
-their own (`functions`, `workflow`, `storage`, `events`, `permissions`). tests/rehearsal has a canary for every one of
-them, so that the emulator's next version cannot break them silently.
+their own (`functions`, `workflow`, `storage`, `events`, `permissions`, `deliveries`, `grants`). tests/rehearsal has a
+canary for every one of them, so that the emulator's next version cannot break them silently.
 
-Not rehearsed by anything here: who may use a key, what VPC endpoints let through and whether a subnet is isolated, a
-function's memory, alarms, X-Ray, and events that arrive late. Each stand-in says for itself what it leaves out.
+Not rehearsed by anything here: what VPC endpoints let through and whether a subnet is isolated, a function's memory,
+alarms, X-Ray, and events that arrive late. Each stand-in says for itself what it leaves out.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from ministack import app as ministack
 from ministack.core import iam_actions, router
 from ministack.services.cloudformation import provisioners
 
-from rehearsal.emulator import account, events, functions, permissions, storage, workflow
+from rehearsal.emulator import account, deliveries, events, functions, grants, permissions, storage, workflow
 from rehearsal.emulator.sagemaker.service import SageMakerService
 from rehearsal.emulator.world import World
 
@@ -63,6 +63,8 @@ def install(world: World) -> SageMakerService:
     workflow.install()
     storage.install()
     events.install(world.faults)
+    deliveries.install()
+    grants.install()
     return sagemaker
 
 

@@ -4,9 +4,8 @@ The emulator evaluates policies only when it is started with AUTH=true, and then
 do not survive that. Here the switch is one per request: on for the sessions made below for a function's or a job's
 role, off for everyone else.
 
-Not rehearsed: the CDK's deployment roles, the roles of EventBridge, Scheduler and Step Functions, whose deliveries
-happen inside the emulator, and the policies of keys and VPC endpoints. Bucket policies are evaluated, and so is the use
-of a bucket's key.
+Not rehearsed: the CDK's deployment roles and the policies of VPC endpoints. Bucket policies are evaluated, and so are
+the use of a bucket's key and what the key's policy denies. What services do among themselves is in `deliveries`.
 """
 
 import contextvars
@@ -49,6 +48,7 @@ def install() -> None:
     iam_actions.request_tag_context = _with_sagemaker_keys(iam_actions.request_tag_context)
     iam_actions.s3_additional_checks = _asking_for_the_key(iam_actions.s3_additional_checks)
     iam_actions.s3_access_point_resources = _by_way_of_s3(iam_actions.s3_access_point_resources)
+    iam_evaluator._resource_policy = _of_the_resource(iam_evaluator._resource_policy)
 
 
 def require(headers: dict[str, str], action: str, resource: str, region: str, keys: dict[str, Any]) -> str | None:
@@ -114,6 +114,15 @@ def _by_way_of_s3(resources_of: Callable[[str], Any]) -> Callable[[str], Any]:
         return resources_of(arn)
 
     return resources
+
+
+def _of_the_resource(policy_of: Callable[..., Any]) -> Callable[..., Any]:
+    """The policy of what is asked for: of the key, too, which a call to S3 uses."""
+
+    def policy(service: str, resource: str) -> Any:
+        return policy_of(resource.split(":")[2] if resource.startswith("arn:") else service, resource)
+
+    return policy
 
 
 def checked(application: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:

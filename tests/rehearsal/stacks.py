@@ -78,11 +78,11 @@ def invoke(emulator: Emulator, function: str, payload: Any = None) -> Any:
     return json.loads(answer["Payload"].read())
 
 
-def any_state_machine(emulator: Emulator, definition: dict[str, Any]) -> str:
+def any_state_machine(emulator: Emulator, definition: dict[str, Any], *, role: str = "") -> str:
     machine = emulator.client("stepfunctions").create_state_machine(
         name=any_name("machine"),
         definition=json.dumps(definition),
-        roleArn=any_role(emulator, "states.amazonaws.com"),
+        roleArn=role or any_role(emulator, "states.amazonaws.com", allow("lambda:InvokeFunction")),
     )
     return str(machine["stateMachineArn"])
 

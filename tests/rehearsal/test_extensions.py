@@ -168,6 +168,92 @@ def handler(event, context):
     assert invoke(emulator, using, {"bucket": bucket}) is None
 
 
+def test_a_key_s_own_policy_can_forbid_its_use(emulator: Emulator) -> None:
+    s3, bucket = emulator.client("s3"), any_bucket(emulator)
+    everyone = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::000000000000:root"}, "Action": "kms:*"}
+    no_one = {"Effect": "Deny", "Principal": {"AWS": "*"}, "Action": "kms:Decrypt"}
+    policy = {"Version": "2012-10-17", "Statement": [{**each, "Resource": "*"} for each in (everyone, no_one)]}
+    key = emulator.client("kms").create_key(Policy=json.dumps(policy))["KeyMetadata"]["Arn"]
+    by_default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
+    encryption = {"Rules": [{"ApplyServerSideEncryptionByDefault": by_default}]}
+    s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=encryption)
+    source = """
+import boto3
+
+def handler(event, context):
+    s3 = boto3.client("s3")
+    s3.put_object(Bucket=event["bucket"], Key="x", Body=b"1")
+    s3.get_object(Bucket=event["bucket"], Key="x")
+"""
+    everything = allow(["s3:PutObject", "s3:GetObject", "kms:GenerateDataKey", "kms:Decrypt"])
+    function = any_function(emulator, source, role=any_role(emulator, "lambda.amazonaws.com", everything))
+    invoke(emulator, function, {"bucket": bucket})
+    refused = {call["action"] for call in emulator.denials() if function in call["caller"]}
+    assert refused == {"kms:Decrypt"}
+
+
+def test_a_workflow_calls_only_functions_that_its_role_may_call(emulator: Emulator) -> None:
+    called, other = (any_function(emulator, "def handler(event, context):\n    return 1\n") for _ in range(2))
+    elsewhere = allow("lambda:InvokeFunction", f"arn:aws:lambda:us-east-1:000000000000:function:{other}")
+    role = any_role(emulator, "states.amazonaws.com", elsewhere)
+    states = emulator.client("stepfunctions")
+    for function, end in ((called, "FAILED"), (other, "SUCCEEDED")):
+        machine = any_state_machine(emulator, task(function), role=role)
+        assert finished(emulator, states.start_execution(stateMachineArn=machine)["executionArn"])["status"] == end
+
+
+@pytest.mark.parametrize(("trusted", "started"), [("events.amazonaws.com", 1), ("scheduler.amazonaws.com", 0)])
+def test_an_event_starts_a_workflow_by_a_role_that_trusts_eventbridge(
+    emulator: Emulator, trusted: str, started: int
+) -> None:
+    machine = any_state_machine(emulator, {"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}})
+    events, rule = emulator.client("events"), any_name("rule")
+    events.put_rule(Name=rule, EventPattern=json.dumps({"source": [rule]}))
+    role = any_role(emulator, trusted, allow("states:StartExecution", machine))
+    events.put_targets(Rule=rule, Targets=[{"Id": "machine", "Arn": machine, "RoleArn": role}])
+    events.put_events(Entries=[{"Source": rule, "DetailType": "Happened", "Detail": "{}"}])
+    states = emulator.client("stepfunctions")
+    assert len(states.list_executions(stateMachineArn=machine)["executions"]) == started
+
+
+@pytest.mark.parametrize("permitted", [True, False])
+def test_an_event_calls_a_function_whose_own_policy_names_the_rule(emulator: Emulator, permitted: bool) -> None:
+    function = any_function(emulator, "def handler(event, context):\n    return 1\n")
+    events, rule = emulator.client("events"), any_name("rule")
+    source = events.put_rule(Name=rule, EventPattern=json.dumps({"source": [rule]}))["RuleArn"]
+    arn = emulator.client("lambda").get_function(FunctionName=function)["Configuration"]["FunctionArn"]
+    emulator.client("lambda").add_permission(
+        FunctionName=function,
+        StatementId="rule",
+        Action="lambda:InvokeFunction",
+        Principal="events.amazonaws.com",
+        SourceArn=source if permitted else source + "-other",
+    )
+    events.put_targets(Rule=rule, Targets=[{"Id": "function", "Arn": arn}])
+    events.put_events(Entries=[{"Source": rule, "DetailType": "Happened", "Detail": "{}"}])
+    refused = [call for call in emulator.denials() if call["resource"] == arn]
+    assert [call["caller"] for call in refused] == ([] if permitted else ["events.amazonaws.com"])
+
+
+def test_a_grant_counts_as_used_once_a_call_needed_it_under_its_condition(emulator: Emulator) -> None:
+    bucket = any_bucket(emulator)
+    source = """
+import boto3
+
+def handler(event, context):
+    boto3.client("s3").put_object(Bucket=event["bucket"], Key="x", Body=b"1")
+"""
+    put = allow("s3:PutObject", f"arn:aws:s3:::{bucket}/x")
+    elsewhere = {**put, "Condition": {"StringEquals": {"aws:RequestedRegion": "eu-west-1"}}}
+    role = any_role(emulator, "lambda.amazonaws.com", put, elsewhere, allow("s3:GetObject", f"arn:aws:s3:::{bucket}/x"))
+    invoke(emulator, any_function(emulator, source, role=role), {"bucket": bucket})
+    granted = [grant for grant in emulator.grants() if grant["role"] == role.rpartition("/")[2]]
+    assert [(grant["action"], grant["condition"] == "{}") for grant in granted if grant["used"]] == [
+        ("s3:PutObject", True)
+    ]
+    assert len(granted) == 3
+
+
 def test_a_map_s_steps_are_in_the_history(emulator: Emulator) -> None:
     function = any_function(emulator, "def handler(event, context):\n    return event\n")
     step = {**task(function)["States"]["Work"], "End": True}
