@@ -52,7 +52,10 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
 @pytest.fixture
 def report(tmp_path: Path) -> Path:
     page = tmp_path / "report.html"
-    page.write_text(render(any_status(), any_plan(), any_evaluation(), any_dataset()), encoding="utf-8")
+    page.write_text(
+        render(any_status(), stage="dev", plan=any_plan(), evaluation=any_evaluation(), dataset=any_dataset()),
+        encoding="utf-8",
+    )
     return page
 
 

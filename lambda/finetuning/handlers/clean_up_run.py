@@ -53,5 +53,5 @@ def _tell(store: RunStore, run_id: str, execution_status: str) -> None:
     measure_failure(str(error["code"]), run_id)
     state = RunState.ABORTED if aborted else RunState.FAILED
     status = record(store, run_id, STATE, str(error["message"]), state=state, error=error)
-    page = write_report(store, run_id)
+    page = write_report(store, run_id, settings().stage)
     notify(settings().topic_arn, messages.run_aborted(status, error, stage=settings().stage, report=page))

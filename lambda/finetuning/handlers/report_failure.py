@@ -33,6 +33,6 @@ def handler(event: Payload) -> Payload:
         error=failure,
         execution_arn=event["execution_arn"],
     )
-    page = write_report(store, run_id)
+    page = write_report(store, run_id, settings().stage)
     notify(settings().topic_arn, messages.run_failed(status, failure, stage=settings().stage, report=page))
     return {"code": failure["code"], "message": failure["message"]}

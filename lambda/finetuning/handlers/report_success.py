@@ -25,6 +25,6 @@ def handler(event: Payload) -> Payload:
     status = record(store, run_id, STATE, message, state=RunState.SUCCEEDED)
     measure(RunSucceeded=1)
     evaluation = store.find(RunLayout(run_id).evaluation, EvaluationReport)
-    page = write_report(store, run_id)
+    page = write_report(store, run_id, settings().stage)
     notify(settings().topic_arn, messages.run_succeeded(status, plan, evaluation, stage=settings().stage, report=page))
     return {}

@@ -1,13 +1,18 @@
-"""Geometry of the report's two charts: numbers in, SVG coordinates out. The template draws them."""
+"""Geometry of the report's charts: numbers in, SVG coordinates out. The template draws them."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from finetuning.evaluation.loss_curve import Series
+from finetuning.runs.timeline import Stretch
 
 WIDTH, HEIGHT = 640, 240
 LEFT, RIGHT, TOP, BOTTOM = 52, 16, 16, 36
+TRACK = 1_000
+"""Width of the timeline, which its cell stretches to its own."""
+FEWEST_SLOTS = 6
+"""So that the bars of a short histogram are bars."""
 PLOT_WIDTH, PLOT_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
 
@@ -61,6 +66,29 @@ class BarChart:
     y_ticks: tuple[Tick, ...]
 
 
+@dataclass(frozen=True)
+class Track:
+    """A phase on the timeline, from `x` over `width`; too short a one is drawn wide enough to be seen."""
+
+    title: str
+    seconds: float
+    x: float
+    width: float
+
+
+def tracks(stretches: Sequence[Stretch]) -> tuple[Track, ...]:
+    """Each phase where it lay between the run's begin and its end."""
+    if not stretches:
+        return ()
+    begin, whole = stretches[0].begin, (stretches[-1].end - stretches[0].begin).total_seconds() or 1
+    found = []
+    for each in stretches:
+        width = max(TRACK * each.duration.total_seconds() / whole, TRACK / 200)
+        x = min(TRACK * (each.begin - begin).total_seconds() / whole, TRACK - width)
+        found.append(Track(each.title, each.duration.total_seconds(), round(x, 1), round(width, 1)))
+    return tuple(found)
+
+
 def line_chart(series: Sequence[Series]) -> LineChart | None:
     """Losses over their readings, from zero up; None where nothing was reported."""
     values = [value for each in series for value in each.values if math.isfinite(value)]
@@ -94,7 +122,7 @@ def bar_chart(counts: Sequence[tuple[str, int]]) -> BarChart | None:
     if not any(count for _, count in counts):
         return None
     steps = nice_steps(max(count for _, count in counts))
-    slot = PLOT_WIDTH / len(counts)
+    slot = PLOT_WIDTH / max(len(counts), FEWEST_SLOTS)
     bars = tuple(
         Bar(
             x=round(LEFT + slot * index + slot * 0.1, 1),

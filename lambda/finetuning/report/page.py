@@ -17,10 +17,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from finetuning.datasets.report import Bucket, DatasetReport, LineError
 from finetuning.evaluation.loss_curve import loss_curve
 from finetuning.evaluation.report import EvaluationReport
-from finetuning.report import charts
+from finetuning.evaluation.verdict import verdict
+from finetuning.report import charts, commands
 from finetuning.report.text import shortened, visible
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import RunState, RunStatus
+from finetuning.runs.timeline import phases
 
 HERE = Path(__file__).parent
 MAX_SHOWN = 4_000
@@ -29,12 +31,18 @@ MAX_SHOWN = 4_000
 
 def render(
     status: RunStatus,
+    *,
+    stage: str,
     plan: RunPlan | None = None,
     evaluation: EvaluationReport | None = None,
     dataset: DatasetReport | None = None,
 ) -> str:
-    """The page, with a section for each document the run has got so far."""
+    """The page, with a section for each document the run has got so far.
+
+    A section's id is the name of its template. `stage` is for the commands it tells.
+    """
     style = (HERE / "page.css").read_text(encoding="utf-8")
+    answers = status.state is RunState.SUCCEEDED and status.endpoint
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return (
         _environment()
@@ -53,8 +61,13 @@ def render(
             if dataset
             else None,
             evaluation=evaluation,
+            verdict=verdict(evaluation) if evaluation else "",
             has_base=evaluation is not None and any(row.base for row in evaluation.rows),
+            phases=charts.tracks(phases(status, status.updated_at)),
+            python_call=commands.python_call(status.endpoint, plan) if answers and plan else None,
+            next_steps=commands.next_steps(status, plan, stage),
             losses=charts.line_chart(loss_curve(status.metrics)),
+            contents=list(_sections(status, plan, evaluation, dataset)),
             links=[(title, url) for title, url in status.links.items() if url.startswith("https://")],
         )
     )
@@ -92,6 +105,27 @@ def _facts(status: RunStatus, plan: RunPlan | None) -> Iterator[tuple[str, str]]
         yield "Training, billed", _usd(status.cost.actual_usd)
 
 
+def _sections(
+    status: RunStatus, plan: RunPlan | None, evaluation: EvaluationReport | None, dataset: DatasetReport | None
+) -> Iterator[tuple[str, str]]:
+    """(template, title) of each section there is something for. Refused data is what its reader came for."""
+    refused = dataset is not None and dataset.refusal is not None
+    if evaluation:
+        yield "answers", "Answers"
+    if status.state.is_final:
+        yield "next", "What now"
+    if refused:
+        yield "dataset", "Data"
+    if status.events:
+        yield "timeline", "Where the time went"
+    if plan or status.metrics:
+        yield "training", "Training"
+    if dataset and not refused:
+        yield "dataset", "Data"
+    if status.checks:
+        yield "preflight", "Checks"
+
+
 def _by_reason(dataset: DatasetReport) -> list[tuple[str, int, list[LineError]]]:
     """(code, how many there are, those that are listed), the commonest first."""
     counts = sorted(dataset.error_counts.items(), key=lambda item: (-item[1], item[0]))
@@ -117,6 +151,7 @@ def _environment() -> Environment:
     environment.filters.update(visible=_visible, usd=_usd, duration=_duration, clock=_clock, count=_count)
     environment.globals.update(
         width=charts.WIDTH,
+        track=charts.TRACK,
         height=charts.HEIGHT,
         plot={"left": charts.LEFT, "right": charts.WIDTH - charts.RIGHT},
     )

@@ -23,7 +23,7 @@ def store(aws: None) -> RunStore:
 
 
 def page_of(store: RunStore) -> str:
-    write_report(store, RUN_ID)
+    write_report(store, RUN_ID, "dev")
     return (store.read(LAYOUT.report_page) or b"").decode()
 
 
@@ -38,13 +38,13 @@ def test_a_finished_run_has_its_data_training_and_answers_on_the_page(store: Run
     store.save(LAYOUT.dataset_report, any_dataset())
     store.save(LAYOUT.evaluation, any_evaluation())
     page = page_of(store)
-    for section in ("answers", "preflight", "dataset", "training", "timeline", "links"):
+    for section in ("answers", "next", "preflight", "dataset", "training", "timeline", "links"):
         assert f'id="{section}"' in page
 
 
 def test_a_browser_is_told_that_it_is_a_page(store: RunStore) -> None:
     store.save(LAYOUT.status, any_status())
-    write_report(store, RUN_ID)
+    write_report(store, RUN_ID, "dev")
     head = boto3.client("s3", region_name="us-east-1").head_object(Bucket=BUCKET, Key=LAYOUT.report_page)
     assert head["ContentType"] == "text/html; charset=utf-8"
 
