@@ -54,6 +54,8 @@ def _stretches(status: RunStatus, now: datetime, title_of: Callable[[str], str |
             groups[-1][1].append(event)
         else:
             groups.append((title, [event]))
+    if not groups:
+        return []
     begins = [status.started_at, *(events[0].time for _, events in groups[1:])]
     ends = [*begins[1:], status.updated_at if status.state.is_final else now]
     return [

@@ -6,6 +6,9 @@ from hypothesis import strategies as st
 
 from finetuning.evaluation.loss_curve import Series
 from finetuning.report import charts
+from finetuning.runs.status import Event
+from finetuning.runs.timeline import phases
+from tests.runs import START, any_status, at
 
 
 def test_a_loss_falls_from_the_top_left_to_the_bottom_right() -> None:
@@ -51,3 +54,21 @@ def test_an_axis_reaches_its_top_in_at_most_six_steps(top: float) -> None:
     steps = charts.nice_steps(top)
     assert steps[-1] >= top * (1 - 1e-6)
     assert 2 <= len(steps) <= 6
+
+
+def test_a_phase_lies_on_the_timeline_where_it_lay_in_time() -> None:
+    preflight, data, training, _ = charts.tracks(phases(any_status(), START))
+    assert preflight.x == 0
+    assert training.x == pytest.approx(charts.TRACK * 25 / 5400, abs=0.1)
+    assert training.width == pytest.approx(charts.TRACK * (5390 - 25) / 5400, abs=0.1)
+    assert data.x < training.x
+
+
+def test_a_phase_of_no_time_can_be_seen_and_stays_on_the_timeline() -> None:
+    events = [
+        Event(time=at(seconds), step=step, message="x") for seconds, step in ((0, "PlanRun"), (0, "FinishDataset"))
+    ]
+    for track in charts.tracks(phases(any_status(events=events, updated_at=START), START)):
+        assert track.width >= 1
+        assert track.x + track.width <= charts.TRACK
+    assert charts.tracks([]) == ()

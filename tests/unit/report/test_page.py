@@ -1,16 +1,19 @@
 import base64
 import hashlib
+import io
+import json
 import re
 from html.parser import HTMLParser
 
 import pytest
 
 from finetuning.datasets.report import DatasetReport, FileReport, LineError, Refusal
+from finetuning.evaluation.prompts import as_inputs, invocation
 from finetuning.evaluation.report import EvaluationReport
-from finetuning.report import page
+from finetuning.report import commands, page
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import Check, Event, RunState, RunStatus
-from tests.runs import START, any_dataset, any_evaluation, any_failed_status, any_plan, any_refusal, any_status
+from tests.runs import RUN_ID, START, any_dataset, any_evaluation, any_failed_status, any_plan, any_refusal, any_status
 
 
 def render(
@@ -185,3 +188,60 @@ def test_every_table_names_its_columns_and_every_chart_says_what_it_shows() -> N
 
 def test_the_same_run_renders_to_the_same_bytes() -> None:
     assert render(any_status(), any_plan()) == render(any_status(), any_plan())
+
+
+def test_the_time_of_each_phase_is_told_in_words_beside_its_bar() -> None:
+    html = render(any_status())
+    text = Page(html).text
+    assert "Training" in text
+    assert "1 h 29 min" in text
+    assert html.count('<rect class="bar"') == 4
+
+
+def test_what_to_do_now_follows_from_how_the_run_ended() -> None:
+    good = Page(render(any_status(), any_plan())).text
+    for expected in (
+        'finetune ask finetune-dev-pirate-0a1b2c3d "What can you help me with?" --stage dev',
+        f"finetune clean-up {RUN_ID} --stage dev",
+        "37.69 USD an hour. It is deleted after 8 h",
+    ):
+        assert expected in good
+    refused = Page(render(any_failed_status(), any_plan(), dataset=any_dataset(refusal=any_refusal()))).text
+    assert "finetune check chat.jsonl" in refused
+    assert "finetune ask" not in refused
+    assert "What now" not in Page(render(any_status(state=RunState.RUNNING))).text
+
+
+def test_refused_data_comes_before_everything_else() -> None:
+    html = render(any_failed_status(), any_plan(), dataset=any_dataset(refusal=any_refusal()))
+    assert html.index('id="dataset"') < html.index('id="timeline"')
+    good = render(any_status(), any_plan(), dataset=any_dataset())
+    assert good.index('id="timeline"') < good.index('id="dataset"')
+
+
+def test_every_entry_of_the_contents_leads_to_a_section() -> None:
+    shown = Page(hostile_page())
+    ids = {value for name, value in shown.attributes if name == "id"}
+    targets = [value for name, value in shown.attributes if name == "href" and value and value.startswith("#")]
+    assert targets
+    assert {target.removeprefix("#") for target in targets} <= ids
+
+
+@pytest.mark.parametrize("task", ["chat", "instruction", "domain_adaptation"])
+def test_the_program_on_the_page_asks_in_the_form_the_model_was_trained_on(
+    monkeypatch: pytest.MonkeyPatch, task: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    template = {"prompt": 'Q: {q} "quoted" \U0001f600\n', "completion": "{a}"} if task == "instruction" else None
+    program = commands.python_call("finetune-dev-parrot", any_plan(task=task, template=template))
+    asked: dict[str, str] = {}
+
+    class Runtime:
+        def invoke_endpoint(self, **request: str) -> dict[str, io.BytesIO]:
+            asked.update(request)
+            return {"Body": io.BytesIO(b'{"generated_text": "Arr."}')}
+
+    monkeypatch.setattr("boto3.client", lambda service: Runtime())
+    exec(compile(program, "program", "exec"), {})
+    assert json.loads(asked["Body"]) == invocation(as_inputs(commands.QUESTION, task, template))
+    assert asked["EndpointName"] == "finetune-dev-parrot"
+    assert capsys.readouterr().out == "Arr.\n"

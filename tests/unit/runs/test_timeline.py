@@ -1,0 +1,48 @@
+import re
+from datetime import timedelta
+from pathlib import Path
+
+from finetuning.runs.status import Event, RunState
+from finetuning.runs.timeline import PHASES, phases, steps
+from tests.runs import any_status, at
+
+
+def test_phases_follow_each_other_without_a_gap_from_begin_to_end() -> None:
+    status = any_status()
+    found = phases(status, at(9_999))
+    assert [each.title for each in found] == ["Preflight", "Data", "Training", "Evaluation"]
+    assert (found[0].begin, found[-1].end) == (status.started_at, status.updated_at)
+    assert [each.end for each in found[:-1]] == [each.begin for each in found[1:]]
+    assert sum((each.duration for each in found), timedelta()) == status.updated_at - status.started_at
+
+
+def test_the_last_phase_of_a_run_that_goes_on_lasts_until_now() -> None:
+    going_on = any_status(state=RunState.RUNNING)
+    assert phases(going_on, at(9_999))[-1].end == at(9_999)
+    assert steps(going_on, at(9_999))[-1].title == "ReportSuccess"
+
+
+def test_what_reports_or_cleans_up_belongs_to_the_phase_it_ends() -> None:
+    events = [
+        Event(time=at(n), step=step, message="x") for n, step in enumerate(("PlanRun", "StartTraining", "CleanUp"))
+    ]
+    assert [each.title for each in phases(any_status(events=events), at(3))] == ["Preflight", "Training"]
+
+
+def test_a_second_attempt_is_a_stretch_of_its_own_step() -> None:
+    order = ("StartTraining", "DescribeTraining", "StartTraining", "DescribeTraining")
+    events = [Event(time=at(n), step=step, message=str(n)) for n, step in enumerate(order)]
+    assert [each.title for each in steps(any_status(events=events), at(9))] == list(order)
+    assert len(phases(any_status(events=events), at(9))) == 1
+
+
+def test_every_state_that_tells_of_itself_has_a_phase() -> None:
+    handlers = Path(__file__).resolve().parents[3] / "lambda" / "finetuning" / "handlers"
+    states = {
+        name for path in handlers.glob("*.py") for name in re.findall(r'^STATE = "(\w+)"', path.read_text(), re.M)
+    }
+    assert states - PHASES.keys() == {"ReportSuccess", "CleanUp"}
+
+
+def test_a_run_without_events_has_no_phases() -> None:
+    assert phases(any_status(events=[]), at(1)) == []
