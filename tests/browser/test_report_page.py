@@ -1,4 +1,4 @@
-"""The report page as a browser shows it. Skipped where there is no Chromium."""
+"""The report page in a browser, of documents made for the purpose; tests/rehearsal looks at those of real runs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,41 +6,10 @@ from pathlib import Path
 import pytest
 
 from finetuning.report.page import render
-from tests.browser.chromium import PROGRAM, Tab, chromium
-from tests.runs import any_dataset, any_evaluation, any_plan, any_status
+from tests.browser.audit import DESKTOP, PHONE, complaints
+from tests.browser.chromium import Tab, chromium
+from tests.runs import any_dataset, any_evaluation, any_failed_status, any_plan, any_refusal, any_status
 from tests.unit.report.test_page import hostile_page
-
-pytestmark = pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium on this machine")
-
-PHONE = 360
-
-FAINT_TEXTS = """
-(() => {
-  const channel = value => (value /= 255) <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
-  const luminance = colour => {
-    const [red, green, blue] = colour.match(/[\\d.]+/g).map(Number).map(channel);
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
-  };
-  const behind = element => {
-    for (let each = element; each; each = each.parentElement) {
-      const colour = getComputedStyle(each).backgroundColor;
-      if (colour !== 'rgba(0, 0, 0, 0)') return colour;
-    }
-    return 'rgb(255, 255, 255)';
-  };
-  const faint = [];
-  for (const element of document.querySelectorAll('body *')) {
-    const own = [...element.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
-    if (!own) continue;
-    const style = getComputedStyle(element);
-    const ink = element instanceof SVGElement ? style.fill : style.color;
-    const [light, dark] = [luminance(ink), luminance(behind(element))].sort((a, b) => b - a);
-    if ((light + 0.05) / (dark + 0.05) < 4.5) faint.push(`${element.tagName}.${element.getAttribute('class')}: ${ink}`);
-  }
-  return faint;
-})()
-"""
-"""Elements whose text stands out from its background by less than WCAG's 4.5 to 1."""
 
 
 @pytest.fixture(scope="module")
@@ -49,39 +18,56 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
         yield tab
 
 
-@pytest.fixture
-def report(tmp_path: Path) -> Path:
-    page = tmp_path / "report.html"
-    page.write_text(
-        render(any_status(), stage="dev", plan=any_plan(), evaluation=any_evaluation(), dataset=any_dataset()),
-        encoding="utf-8",
-    )
-    return page
-
-
-def test_the_page_fits_a_phone(tab: Tab, report: Path) -> None:
-    tab.open(report, width=PHONE)
-    assert tab.evaluate("document.documentElement.scrollWidth") <= PHONE
+def any_pages() -> dict[str, str]:
+    plan, dataset = any_plan(), any_dataset()
+    return {
+        "full": render(any_status(), stage="dev", plan=plan, evaluation=any_evaluation(), dataset=dataset),
+        "refused": render(any_failed_status(), stage="dev", plan=plan, dataset=any_dataset(refusal=any_refusal())),
+        "bare": render(any_failed_status(events=[], checks=[], links={}), stage="dev"),
+        "hostile": hostile_page(),
+    }
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_can_be_read_in_light_and_in_dark(tab: Tab, report: Path, scheme: str) -> None:
-    tab.open(report, width=1100, scheme=scheme)
-    assert tab.evaluate(f"matchMedia('(prefers-color-scheme: {scheme})').matches")
-    assert tab.evaluate(FAINT_TEXTS) == []
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+@pytest.mark.parametrize("page", ["full", "refused", "bare", "hostile"])
+def test_nothing_is_wrong_with_the_page(tab: Tab, tmp_path: Path, page: str, width: int, scheme: str) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(any_pages()[page], encoding="utf-8")
+    assert complaints(tab, file.as_uri(), width=width, scheme=scheme, keep_as=page) == []
 
 
-def test_the_style_is_let_through_by_the_pages_own_policy(tab: Tab, report: Path) -> None:
-    tab.open(report, width=1100)
+def test_the_style_is_let_through_by_the_pages_own_policy(tab: Tab, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(any_pages()["full"], encoding="utf-8")
+    tab.open(file.as_uri(), width=DESKTOP)
     assert tab.evaluate("getComputedStyle(document.querySelector('.headline')).borderLeftStyle") == "solid"
-    assert tab.happened("Log.entryAdded") == []
 
 
-def test_hostile_data_runs_nothing_and_fetches_nothing(tab: Tab, tmp_path: Path) -> None:
-    page = tmp_path / "hostile.html"
-    page.write_text(hostile_page(), encoding="utf-8")
-    tab.open(page, width=PHONE)
-    assert [request["request"]["url"] for request in tab.happened("Network.requestWillBeSent")] == [page.as_uri()]
-    assert tab.happened("Page.javascriptDialogOpening") == []
-    assert tab.evaluate("document.documentElement.scrollWidth") <= PHONE
+def test_hostile_data_makes_no_script(tab: Tab, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(hostile_page(), encoding="utf-8")
+    tab.open(file.as_uri(), width=PHONE)
     assert tab.evaluate("document.scripts.length") == 0
+
+
+FAULTS = {
+    "console": "<script>console.error('x')</script>",
+    "fetches": "<img alt='' src='http://127.0.0.1:9/x.png'>",
+    "pixels wide": "<div style='width:2000px'>x</div>",
+    "hard to see": "<p style='color:#ddd;background:#fff'>x</p>",
+    "image-alt": "<img src='data:image/gif;base64,R0lGODlhAQABAAAAACw='>",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_audit_sees_what_is_wrong(tab: Tab, tmp_path: Path, fault: str) -> None:
+    file = tmp_path / "bad.html"
+    file.write_text(f"<!doctype html><html lang=en><title>x</title><main><h1>x</h1>{FAULTS[fault]}</main>")
+    assert any(fault in each for each in complaints(tab, file.as_uri(), width=PHONE, scheme="light"))
+
+
+def test_the_audit_sees_a_blank_page(tab: Tab, tmp_path: Path) -> None:
+    file = tmp_path / "blank.html"
+    file.write_text("<!doctype html><html lang=en><title>x</title><main></main>")
+    assert any("blank" in each for each in complaints(tab, file.as_uri(), width=PHONE, scheme="light", keep_as="blank"))
