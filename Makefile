@@ -42,6 +42,11 @@ node_modules/.ready: package.json
 	@npm install --no-audit --no-fund --loglevel=error
 	@touch $@
 
+tests/browser/node_modules/.ready: tests/browser/package.json
+	@echo "Setting up the browser that looks at the report page …"
+	@cd tests/browser && npm install --no-audit --no-fund --loglevel=error
+	@touch $@
+
 $(EMULATOR)/.ready: requirements-rehearsal.txt lambda/requirements.txt
 	@echo "Setting up the emulated AWS …"
 	@test -x $(EMULATOR)/bin/python || $(PYTHON) -m venv $(EMULATOR)
@@ -58,8 +63,8 @@ $(TRAINER)/.ready: requirements-trainer.txt
 .PHONY: setup setup-tests
 setup: ## Make everything a rehearsal needs
 	@$(MAKE) --no-print-directory -j2 .venv/.deploy node_modules/.ready $(EMULATOR)/.ready $(TRAINER)/.ready
-setup-tests: ## Make what the fast suites need
-	@$(MAKE) --no-print-directory -j2 .venv/.dev node_modules/.ready
+setup-tests: ## Make what the test suites need
+	@$(MAKE) --no-print-directory -j2 .venv/.dev node_modules/.ready tests/browser/node_modules/.ready
 
 ## --- the two commands -------------------------------------------------------------------------------------------------
 
@@ -74,7 +79,7 @@ test: setup-tests ## The fast suites: pure logic, requests, templates, workflow
 ## --- the rest ---------------------------------------------------------------------------------------------------------
 
 .PHONY: test-rehearsal test-trainer
-test-rehearsal: setup setup-tests ## The end-to-end suite on the emulated AWS; the report page in Chromium, where there is one
+test-rehearsal: setup setup-tests ## The end-to-end suite on the emulated AWS; the report page in Chromium
 	@$(BIN)/pytest tests/rehearsal tests/browser
 test-trainer: $(TRAINER)/.ready ## The stand-in trainer and server, with the tiny model
 	@$(TRAINER)/bin/python -m pytest tests/trainer
@@ -106,4 +111,4 @@ verify-aws: .venv/.deploy ## With credentials: check every unverified fact that 
 down: ## Stop a rehearsal left up with KEEP=1
 	@$(BIN)/python -m rehearsal down
 clean: ## Remove what was built, environments included
-	rm -rf .venv .rehearsal node_modules cdk.out build
+	rm -rf .venv .rehearsal node_modules tests/browser/node_modules cdk.out build
