@@ -1,7 +1,9 @@
 """A deployed stage as its operator's command sees it: where to upload, what runs there are, what they left behind."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,18 +13,23 @@ from pydantic import BaseModel
 
 from finetuning.aws.clean_up import remove_half_made
 from finetuning.aws.clients import client
-from finetuning.aws.faults import explained
+from finetuning.aws.faults import error_code, explained
 from finetuning.aws.sagemaker import RUN_TAG, SageMaker, sagemaker
 from finetuning.aws.store import RunStore
 from finetuning.aws.upload_bucket import RUN_FILE, TEMPLATE_FILE, is_data
 from finetuning.errors import Code, FineTuningError
 from finetuning.evaluation.report import EvaluationReport
+from finetuning.runs.approval import Approval
 from finetuning.runs.expiry import IDLE_TAG, TTL_TAG
 from finetuning.runs.identity import DATA_SUFFIXES, Upload
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.names import Names
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import RunState, RunStatus
+
+APPROVAL_STEP = "ApproveDeployment"
+MAX_CAUSE = 32_000
+"""Step Functions takes 32,768 characters of a cause."""
 
 OUTPUTS = ("UploadBucketName", "ArtifactsBucketName", "StateMachineArn")
 
@@ -160,6 +167,43 @@ class Deployment:
         """The S3 URI of the run's report."""
         return f"s3://{self.artifacts_bucket}/{RunLayout(run_id).report_page}"
 
+    def approve(self, run_id: str) -> str:
+        """Answers yes to a run that waits for approval; returns whose answer it is.
+
+        Raises `FineTuningError` (NOT_WAITING_FOR_APPROVAL).
+        """
+        token, who = self._asked(run_id), _caller()
+        with _answering(run_id):
+            client("stepfunctions").send_task_success(taskToken=token, output=json.dumps({"approved_by": who}))
+        return who
+
+    def reject(self, run_id: str, reason: str) -> str:
+        """Answers no, which ends the run; else as `approve`."""
+        token, who = self._asked(run_id), _caller()
+        rejection = FineTuningError(
+            Code.APPROVAL_REJECTED,
+            f"{who} rejected the deployment{f': {reason}' if reason else '.'}",
+            f"The tuned model is kept: {self._tuned_model(run_id)}. Change the data or run.json and upload again.",
+        )
+        with _answering(run_id):
+            client("stepfunctions").send_task_failure(
+                taskToken=token, error=Code.APPROVAL_REJECTED, cause=str(rejection)[:MAX_CAUSE]
+            )
+        return who
+
+    def _asked(self, run_id: str) -> str:
+        """The token the run waits for."""
+        body, status = self.store.read(RunLayout(run_id).approval), self.status(run_id)
+        if body is None or status is None or status.step != APPROVAL_STEP or status.state.is_final:
+            at = f"is {status.state} at {status.step}" if status else "has not begun"
+            raise _not_waiting(f"The run {run_id} {at}: it does not wait for approval.")
+        return Approval.model_validate_json(body).task_token
+
+    def _tuned_model(self, run_id: str) -> str:
+        status = self.status(run_id)
+        artifact = RunLayout(run_id).model_artifact(status.training_job) if status else RunLayout(run_id).root
+        return f"s3://{self.artifacts_bucket}/{artifact}"
+
     def execution_status(self, execution_arn: str) -> str:
         """RUNNING, SUCCEEDED, FAILED, TIMED_OUT or ABORTED."""
         with explained("look up the execution"):
@@ -282,6 +326,32 @@ def _not_found(message: str, stage: str) -> FineTuningError:
         f"Deploy the stage first (`npx cdk deploy --all -c stage={stage}`), or name another with --stage; "
         "check the region and AWS_ENDPOINT_URL.",
     )
+
+
+def _not_waiting(message: str) -> FineTuningError:
+    return FineTuningError(
+        Code.NOT_WAITING_FOR_APPROVAL,
+        message,
+        'See where it is with `finetune watch`. Only a run with "approval": true in its run.json asks, after training.',
+    )
+
+
+@contextmanager
+def _answering(run_id: str) -> Iterator[None]:
+    """Tells an answer that comes too late from one that could not be sent."""
+    with explained(f"answer the run {run_id}"):
+        try:
+            yield
+        except ClientError as error:
+            if error_code(error) not in ("TaskTimedOut", "TaskDoesNotExist", "InvalidToken"):
+                raise
+            raise _not_waiting(f"The run {run_id} does not wait any more: it was answered, or it ended.") from error
+
+
+def _caller() -> str:
+    """The name of whoever runs the command, as AWS knows it."""
+    with explained("ask who you are"):
+        return str(client("sts").get_caller_identity()["Arn"])
 
 
 def _is_running(status: RunStatus | None) -> bool:

@@ -5,7 +5,7 @@ import sys
 import typer
 from rich.console import Console
 
-from cli import data, endpoints, plan, report, runs
+from cli import data, decisions, endpoints, plan, report, runs
 from cli.display import error_panel
 from finetuning.errors import FineTuningError
 
@@ -24,6 +24,8 @@ app.command("verify-aws")(plan.verify_aws)
 app.command("submit")(runs.submit)
 app.command("watch")(runs.watch)
 app.command("report")(report.report)
+app.command("approve")(decisions.approve)
+app.command("reject")(decisions.reject)
 app.command("ask")(endpoints.ask)
 app.command("runs")(runs.runs)
 app.command("endpoints")(endpoints.endpoints)

@@ -69,7 +69,7 @@ def plan(
         prices = look_up_prices(request, spec, price_list(region).price if live else fallback_price)
         planned = make_plan(_submission(run_json, request), spec, stage, prices, checklist)
         if isinstance(jumpstart, JumpStartBucket):
-            _ask_account(spec, planned, here, jumpstart, checklist)
+            planned = _ask_account(spec, planned, here, jumpstart, checklist)
     requests = _requests(spec, planned, here, checklist)
     good = not checklist.findings
     if as_json:
@@ -209,10 +209,11 @@ def _detection(path: Path) -> Detection:
 
 def _ask_account(
     spec: ModelSpec, planned: RunPlan, here: Target, jumpstart: JumpStartBucket, checklist: Checklist
-) -> None:
+) -> RunPlan:
     account, sagemaker = AccountChecks(spec, planned, here, checklist), advisory_client("sagemaker", here.region)
     account.artefacts(jumpstart)
     account.quotas(Quotas(advisory_client("service-quotas", here.region), sagemaker, here.region))
+    return account.remaining_plan()
 
 
 def _requests(

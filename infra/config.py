@@ -18,6 +18,10 @@ LONGEST_RUNTIME_HOURS = 100
 """The longest training job whose polls fit the history of one execution (see the state machine's WaitForTraining)."""
 
 
+LONGEST_APPROVAL_HOURS = 72
+"""So that a run that waited for everything else, too, ends before its execution is timed out."""
+
+
 class ConfigurationError(ValueError):
     """The stage or one of its settings is wrong; the message names the field."""
 
@@ -39,10 +43,12 @@ class StageConfig(BaseModel):
     interface_endpoints: bool
     """Private addresses of the AWS APIs in the VPC; about 8 USD a month each in every zone."""
     reserve_concurrency: bool
-    """Whether every function has a share of the account's Lambda concurrency, 400 in all: neither can it starve other
-    software there, nor be starved. A new account has too little to share.
+    """Whether every function has a share of the account's Lambda concurrency, 500 in all at most: neither can it starve
+    other software there, nor be starved. A new account has too little to share.
     """
     log_retention_days: int
+    max_concurrent_runs: int = Field(ge=1, le=100)
+    """How many runs train, deploy or wait for approval at the same time; later ones wait for their turn."""
 
     # What a run gets when its run.json says nothing.
     default_model: str = "meta-textgeneration-llama-3-1-8b-instruct"
@@ -55,6 +61,8 @@ class StageConfig(BaseModel):
     endpoint_ttl_hours: float = Field(default=8, gt=0)
     endpoint_idle_minutes: float = Field(default=60, ge=15)
     """At least the sweeper's own period."""
+    approval_hours: float = Field(default=24, gt=0, le=LONGEST_APPROVAL_HOURS)
+    """How long a run that asks for approval waits for it; then it fails, and the tuned model stays."""
     shard_bytes: int = Field(default=256 << 20, ge=1 << 20)
     """What one function reads at most: its 15 minutes have to do."""
 
@@ -128,6 +136,7 @@ STAGES: Mapping[str, Mapping[str, Any]] = {
         "interface_endpoints": False,
         "reserve_concurrency": False,
         "log_retention_days": 14,
+        "max_concurrent_runs": 5,
     },
     "prod": {
         "keep_data": True,
@@ -136,6 +145,7 @@ STAGES: Mapping[str, Mapping[str, Any]] = {
         "interface_endpoints": True,
         "reserve_concurrency": True,
         "log_retention_days": 365,
+        "max_concurrent_runs": 10,
     },
 }
 

@@ -23,6 +23,7 @@ INTERFACE_ENDPOINTS = {
     "EcrApi": ec2.InterfaceVpcEndpointAwsService.ECR,
     "EcrDocker": ec2.InterfaceVpcEndpointAwsService.ECR_DOCKER,
     "Sns": ec2.InterfaceVpcEndpointAwsService.SNS,
+    "StepFunctions": ec2.InterfaceVpcEndpointAwsService.STEP_FUNCTIONS,
     "ServiceQuotas": ec2.InterfaceVpcEndpointAwsService("servicequotas"),
 }
 """What functions and jobs call. The Price List has endpoints in three regions only and is not among them: PlanRun

@@ -66,8 +66,13 @@ _STEPS = (
         touches_data=True,
         size=FunctionSize(timeout=900, memory=2048, disk=2048),
     ),
+    _Step(handler="take_turn", may=lambda may: may.write_runs()),
     _Step(handler="start_training", may=lambda may: may.write_runs().read_jumpstart().start_training()),
     _Step(handler="describe_training", may=lambda may: may.write_runs().describe("training-job")),
+    _Step(
+        handler="approve_deployment",
+        may=lambda may: may.write_runs(ANY_RUN.approval, ANY_RUN.report_page).notify(),
+    ),
     _Step(handler="deploy_endpoint", may=lambda may: may.write_runs().read_jumpstart().deploy_endpoints()),
     _Step(handler="describe_endpoint", may=lambda may: may.write_runs().describe("endpoint", "endpoint-config")),
     _Step(

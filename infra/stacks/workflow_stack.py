@@ -15,6 +15,7 @@ from infra.constructs.execution_role import execution_role
 from infra.constructs.fine_tuning_workflow import DEFINITION, FineTuningWorkflow, steps_of
 from infra.constructs.isolated_network import IsolatedNetwork
 from infra.constructs.notification_topic import NotificationTopic
+from infra.constructs.permissions import Permissions
 from infra.constructs.python_layer import PythonLayer
 from infra.constructs.run_removal import RunRemoval
 from infra.constructs.settings_environment import settings_environment
@@ -86,6 +87,12 @@ class WorkflowStack(Stack):
             key=storage.key,
             functions={name: self.functions[name] for name in steps_of(DEFINITION)},
         )
+        self._allow_on_executions(
+            "TakeTurn",
+            "states:ListExecutions",
+            on=self.state_machine.state_machine_arn,
+            because="Counts who is before it",
+        )
         self.trigger = UploadTrigger(
             self,
             "Trigger",
@@ -118,3 +125,9 @@ class WorkflowStack(Stack):
                 "reason": "Two outputs hand on the buckets' names, so that all a user needs stands in one place",
             },
         )
+
+    def _allow_on_executions(self, function: str, *actions: str, on: str, because: str) -> None:
+        """In a policy of its own: the state machine needs the function, so its role cannot need the state machine."""
+        role = self.functions[function].role
+        assert role is not None
+        Permissions(self, f"{function}OnExecutions").allow(*actions, on=[on], because=because).attach_to_role(role)

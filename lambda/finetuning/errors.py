@@ -38,14 +38,18 @@ class Code(StrEnum):
     PRICE_UNKNOWN = "PRICE_UNKNOWN"
     OVER_BUDGET = "OVER_BUDGET"
     OUT_OF_TIME = "OUT_OF_TIME"
-    APPROVAL_UNAVAILABLE = "APPROVAL_UNAVAILABLE"
     # The data
     DATASET_REFUSED = "DATASET_REFUSED"
+    # Waiting
+    TURN_TIMED_OUT = "TURN_TIMED_OUT"
     # Training
     TRAINING_FAILED = "TRAINING_FAILED"
     TRAINING_STOPPED = "TRAINING_STOPPED"
     TRAINING_OUT_OF_TIME = "TRAINING_OUT_OF_TIME"
     TRAINING_NO_CAPACITY = "TRAINING_NO_CAPACITY"
+    # The approval
+    APPROVAL_REJECTED = "APPROVAL_REJECTED"
+    APPROVAL_TIMED_OUT = "APPROVAL_TIMED_OUT"
     # The endpoint
     ENDPOINT_FAILED = "ENDPOINT_FAILED"
     ENDPOINT_ROLLED_BACK = "ENDPOINT_ROLLED_BACK"
@@ -62,6 +66,7 @@ class Code(StrEnum):
     RUN_NOT_FOUND = "RUN_NOT_FOUND"
     RUN_NOT_STARTED = "RUN_NOT_STARTED"
     REPORT_NOT_WRITTEN = "REPORT_NOT_WRITTEN"
+    NOT_WAITING_FOR_APPROVAL = "NOT_WAITING_FOR_APPROVAL"
     ENDPOINT_NOT_FOUND = "ENDPOINT_NOT_FOUND"
     # The run as a whole
     RUN_ABORTED = "RUN_ABORTED"
@@ -124,6 +129,17 @@ class DatasetRefused(FineTuningError):
 
 class TrainingFailed(FineTuningError):
     """The training job ended without a model."""
+
+
+class NoCapacity(FineTuningError):
+    """AWS has no instance of the type asked for just now; another type may be free."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            Code.TRAINING_NO_CAPACITY,
+            message,
+            "Try again later, or list other types in training.fallback_instance_types of run.json.",
+        )
 
 
 class EndpointFailed(FineTuningError):

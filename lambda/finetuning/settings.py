@@ -38,6 +38,10 @@ class Settings(BaseModel):
     gated_weights: Literal["env", "channel"] = "env"
     max_runtime_hours: float = Field(gt=0, le=100)
     max_cost_usd: float | None = Field(default=None, gt=0)
+    training_instance_types: CommaSeparated
+    """Patterns: IAM lets jobs have no other."""
+    max_concurrent_runs: int = Field(gt=0)
+    approval_hours: float = Field(gt=0)
     endpoint_ttl_hours: float = Field(gt=0)
     endpoint_idle_minutes: float = Field(gt=0)
     shard_bytes: int = Field(default=1 << 30, gt=0)

@@ -1,17 +1,24 @@
-"""Mends to the emulator's Step Functions: a map's steps are in the history, and an aborted execution stays aborted."""
+"""Mends to the emulator's Step Functions: a map's steps are in the history, an aborted execution stays aborted, and a
+task that waits for its token fails when its function does, and when its own time is over.
+"""
 
+import contextvars
 import json
 from typing import Any
 
 from ministack.services import stepfunctions
 
+_token: contextvars.ContextVar[str | None] = contextvars.ContextVar("token", default=None)
+
 
 def install() -> None:
     execute, fail = stepfunctions._execute_task, stepfunctions._fail_execution
+    call, invoke_with_callback = stepfunctions._call_lambda, stepfunctions._invoke_with_callback
 
     def execute_in_history(
         state: dict[str, Any], given: Any, execution: dict[str, Any], context: dict[str, Any]
     ) -> Any:
+        state = _with_time_limit(state, given, context)
         if "Map" not in context:
             return execute(state, given, execution, context)
         name = context["State"]["Name"]
@@ -26,4 +33,30 @@ def install() -> None:
         if execution["status"] == "RUNNING":
             fail(execution, error, cause)
 
+    def invoke_and_remember(resource: str, given: Any, token: str, state: dict[str, Any]) -> Any:
+        remembered = _token.set(token)
+        try:
+            return invoke_with_callback(resource, given, token, state)
+        finally:
+            _token.reset(remembered)
+
+    def call_and_answer_for_it(function: str, event: Any) -> Any:
+        """As shipped, a function that fails leaves its task waiting for a token that nobody has."""
+        try:
+            return call(function, event)
+        except stepfunctions._ExecutionError as error:
+            if waiting := stepfunctions._task_tokens.get(_token.get() or ""):
+                waiting["error"] = {"Error": error.error, "Cause": error.cause}
+                waiting["event"].set()
+            raise
+
     stepfunctions._execute_task, stepfunctions._fail_execution = execute_in_history, fail_unless_aborted
+    stepfunctions._invoke_with_callback, stepfunctions._call_lambda = invoke_and_remember, call_and_answer_for_it
+
+
+def _with_time_limit(state: dict[str, Any], given: Any, context: dict[str, Any]) -> dict[str, Any]:
+    """The state with its limit as a number: as shipped, an expression is taken for one."""
+    if not isinstance(state.get("TimeoutSeconds"), str):
+        return state
+    seconds = stepfunctions._jsonata_state_field(state, "TimeoutSeconds", "number", given, context)
+    return {**state, "TimeoutSeconds": seconds}

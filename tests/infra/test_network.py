@@ -42,7 +42,17 @@ def test_dev_pays_for_no_interface_endpoints(dev: Synthesised) -> None:
 
 def test_prod_reaches_every_service_its_functions_call_privately(prod: Synthesised) -> None:
     template = prod.templates["network"]
-    for service in ("sagemaker.api", "sagemaker.runtime", "logs", "monitoring", "kms", "sts", "sns", "servicequotas"):
+    for service in (
+        "sagemaker.api",
+        "sagemaker.runtime",
+        "logs",
+        "monitoring",
+        "kms",
+        "sts",
+        "sns",
+        "states",
+        "servicequotas",
+    ):
         template.has_resource_properties(
             "AWS::EC2::VPCEndpoint",
             {

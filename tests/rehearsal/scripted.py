@@ -1,7 +1,8 @@
 """The deployed state machine with its functions scripted: real engine, real definition, and every edge of it named.
 
 Each way from one state to another is led through a Pass state of its own, so that an execution's history says exactly
-which of two ways to the same state was taken. Every Task calls one stub function, which asks the test what to answer.
+which of two ways to the same state was taken. Every Task calls one stub function, which asks the test what to answer; a
+task that waits for its token gets it back with the answer.
 """
 
 import json
@@ -15,7 +16,7 @@ from typing import Any
 
 from infra.constructs.fine_tuning_workflow import DEFINITION
 from rehearsal.running import Emulator
-from tests.rehearsal.stacks import any_function, any_state_machine
+from tests.rehearsal.stacks import allow, any_function, any_role, any_state_machine
 
 State = dict[str, Any]
 Answers = Mapping[str, list[Any]]
@@ -25,11 +26,16 @@ STUB = """
 import json
 import urllib.request
 
+import boto3
+
 def handler(event, context):
     with urllib.request.urlopen("{url}", json.dumps(event).encode()) as said:
         answer = json.loads(said.read())
     if "error" in answer:
         raise type(answer["error"], (Exception,), {{}})("scripted")
+    if "task_token" in event["payload"]:
+        output = json.dumps(answer["result"])
+        boto3.client("stepfunctions").send_task_success(taskToken=event["payload"]["task_token"], output=output)
     return answer["result"]
 """
 
@@ -103,7 +109,9 @@ class Scripted:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Answering)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        function = any_function(self.emulator, STUB.format(url=f"http://127.0.0.1:{self._server.server_port}"))
+        role = any_role(self.emulator, "lambda.amazonaws.com", allow("states:SendTaskSuccess"))
+        source = STUB.format(url=f"http://127.0.0.1:{self._server.server_port}")
+        function = any_function(self.emulator, source, role=role)
         self._machine = any_state_machine(self.emulator, instrumented(function))
 
     def start(self, name: str, answers: Answers, event: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from tests.rehearsal.stacks import any_name, invoke
 
 DEPLOYED = {"endpoint": {"deploy": True}, "evaluation": {"prompts": 2, "compare_with_base": True}}
 CHATS = b"".join(any_chats())
+ONE_TRY = {"instance_type": "ml.g5.12xlarge", "fallback_instance_types": [], "capacity_wait_hours": 0}
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +28,7 @@ def test_an_upload_ends_in_an_endpoint_by_way_of_every_state(product: Product, a
     passed = product.states_of(answered["run_id"])
     definition = json.loads((running.PROJECT / "infra/state_machine/fine_tuning.asl.json").read_text())
     aside = {"ReframeParquet", "AlreadyRunning", "ReportFailure", "Failed"}
+    aside |= {"WaitForTurn", "WaitForCapacity", "ApproveDeployment"}  # tests/rehearsal/test_waiting.py
     assert set(definition["States"]) - set(passed) <= aside
     assert "PrepareShard" in passed
 
@@ -108,7 +110,7 @@ def test_a_job_without_capacity_is_tried_on_the_next_instance_type(product: Prod
 
 def test_a_failed_job_is_explained(product: Product) -> None:
     product.emulator.inject("capacity", message="nothing left")
-    run_id = product.submit(CHATS, training={"instance_type": "ml.g5.12xlarge", "fallback_instance_types": []})
+    run_id = product.submit(CHATS, training=ONE_TRY)
     status = product.ended(run_id)
     assert status["state"] == "failed"
     assert status["error"]["fix"]
@@ -118,13 +120,13 @@ def test_a_failed_job_is_explained(product: Product) -> None:
 def test_throttled_calls_are_tried_again(product: Product) -> None:
     product.emulator.inject("throttling", match="CreateTrainingJob", times=2)
     product.emulator.inject("capacity")  # the job need not be trained
-    run_id = product.submit(CHATS, training={"instance_type": "ml.g5.12xlarge", "fallback_instance_types": []})
+    run_id = product.submit(CHATS, training=ONE_TRY)
     product.ended(run_id)
     assert list(product.jobs_of(run_id).values()) == ["Failed"]
 
 
 def test_a_run_whose_function_dies_is_reported_as_failed(product: Product) -> None:
-    product.emulator.inject("function-dies", match="FinishDataset")
+    product.emulator.inject("function-dies", match="FinishDataset", times=9)
     status = product.ended(product.submit(CHATS))
     assert status["state"] == "failed"
 
@@ -138,7 +140,7 @@ def test_parquet_takes_its_own_step(product: Product, tmp_path: Path) -> None:
     product.emulator.inject("capacity")  # the job need not be trained
     name = any_name("parquet")
     product.put(f"runs/{name}/chats.parquet", (tmp_path / "chats.parquet").read_bytes())
-    settings = {"accept_eula": True, "training": {"fallback_instance_types": []}}
+    settings = {"accept_eula": True, "training": ONE_TRY}
     run_id = product.put(f"runs/{name}/run.json", json.dumps(settings).encode()).run_id
     product.ended(run_id)
     assert {"ReframeParquet", "StartTraining"} <= set(product.states_of(run_id))

@@ -24,7 +24,7 @@ def look(outcome: str) -> dict[str, Any]:
 
 def planned(**changes: Any) -> dict[str, Any]:
     answer = {"outcome": "planned", "run_id": "walk-1", "parquet": False, "deploy": True, "compare_with_base": True}
-    return answer | changes
+    return answer | {"approval": False, "approval_seconds": 60} | changes
 
 
 USUAL: dict[str, Any] = {
@@ -33,8 +33,10 @@ USUAL: dict[str, Any] = {
     "PlanShards": {"shards": [0, 1]},
     "PrepareShard": {},
     "FinishDataset": {"task": "chat", "train_rows": 9, "validation_rows": 3},
-    "StartTraining": {"job_name": "job", "wait_seconds": 1},
+    "TakeTurn": look("go"),
+    "StartTraining": look("in_progress") | {"job_name": "job"},
     "DescribeTraining": look("completed"),
+    "ApproveDeployment": {},
     "DeployEndpoint": {"wait_seconds": 1},
     "DescribeEndpoint": look("in_service"),
     "DeployBaseEndpoint": {"wait_seconds": 1},
@@ -52,9 +54,11 @@ WALKS: dict[str, tuple[str, Answers]] = {
     "duplicate": ("SUCCEEDED", {"PlanRun": [planned(outcome="duplicate")]}),
     "no-endpoint": ("SUCCEEDED", {"PlanRun": [planned(deploy=False)]}),
     "no-comparison": ("SUCCEEDED", {"PlanRun": [planned(compare_with_base=False)]}),
+    "asked": ("SUCCEEDED", {"PlanRun": [planned(approval=True)]}),
     "patience": (
         "SUCCEEDED",
         {
+            "TakeTurn": [look("waiting"), look("go")],
             "DescribeTraining": [look("in_progress"), look("retry_elsewhere"), look("in_progress"), look("completed")],
             "DescribeEndpoint": [look("in_progress"), look("in_service")],
             "DescribeBaseEndpoint": [look("in_progress"), look("in_service")],
@@ -118,7 +122,7 @@ def test_whatever_fails_ends_as_failed_unless_it_goes_on_without(failing: dict[s
 def test_every_task_is_tried_again_after(scripted: Scripted, error: str) -> None:
     once = {name: [Raised(error)] for name in (*TASKS, "PrepareShard")}
     name = f"tried-again-after-{error}"
-    arn = scripted.start(name, {**once, "PlanRun": [Raised(error), planned(parquet=True)]}, EVENT)
+    arn = scripted.start(name, {**once, "PlanRun": [Raised(error), planned(parquet=True, approval=True)]}, EVENT)
     status, entered = ended(scripted, arn)
     assert status == "SUCCEEDED"
     asked = [call["state"] for call in scripted.asked[name]]

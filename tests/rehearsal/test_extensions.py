@@ -288,6 +288,26 @@ def test_an_aborted_execution_stays_aborted_when_its_task_then_fails(emulator: E
     assert states.describe_execution(executionArn=arn)["status"] == "ABORTED"
 
 
+def waiting_for_its_token(function: str, **settings: Any) -> dict[str, Any]:
+    """A state machine that waits for a token, and says "caught" when it gets none."""
+    workflow = task(function)
+    waiting = {"Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken", "Output": "{% $states.result %}"}
+    payload = {"FunctionName": function, "Payload": {"token": "{% $states.context.Task.Token %}"}}
+    workflow["States"]["Work"] |= {**waiting, "Arguments": payload, **settings}
+    return workflow
+
+
+def test_a_task_that_waits_for_its_token_fails_when_its_function_does(emulator: Emulator) -> None:
+    ended = run(emulator, waiting_for_its_token(any_function(emulator, FAILING)))
+    assert json.loads(ended["output"]) == "caught"
+
+
+def test_a_time_limit_may_be_an_expression(emulator: Emulator) -> None:
+    function = any_function(emulator, "def handler(event, context):\n    pass\n")
+    ended = run(emulator, waiting_for_its_token(function, TimeoutSeconds="{% 1 %}"))
+    assert json.loads(ended["output"]) == "caught"
+
+
 def test_an_upload_s_event_carries_the_version_and_can_be_lost_or_doubled(emulator: Emulator) -> None:
     sqs, s3 = emulator.client("sqs"), emulator.client("s3")
     bucket, queue = any_bucket(emulator), sqs.create_queue(QueueName=any_name("queue"))["QueueUrl"]

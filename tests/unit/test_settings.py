@@ -22,6 +22,9 @@ def any_environment(**changes: str) -> dict[str, str]:
         "MAX_RUNTIME_HOURS": "24",
         "ENDPOINT_TTL_HOURS": "8",
         "ENDPOINT_IDLE_MINUTES": "60",
+        "TRAINING_INSTANCE_TYPES": "ml.g5.*,ml.p4d.*",
+        "MAX_CONCURRENT_RUNS": "5",
+        "APPROVAL_HOURS": "24",
         **changes,
     }
 

@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
-from finetuning.runs.outcomes import wait_seconds
-from infra.config import LONGEST_RUNTIME_HOURS
+from finetuning.runs.outcomes import last_attempt, wait_seconds
+from finetuning.runs.planning import DEFAULT_ENDPOINT_TIMEOUT, ENDPOINT_PROVISIONING_SECONDS
+from finetuning.runs.request import MAX_CAPACITY_WAIT_HOURS, MAX_FALLBACKS
+from finetuning.runs.turns import LONGEST_WAIT_HOURS
+from infra.config import LONGEST_APPROVAL_HOURS, LONGEST_RUNTIME_HOURS
 from infra.constructs.fine_tuning_workflow import DEFINITION, steps_of
 from infra.state_machine.diagram import DOCUMENT, with_diagram
 
@@ -21,6 +24,7 @@ MACHINE: dict[str, Any] = json.loads(DEFINITION.read_text())
 State = dict[str, Any]
 
 OUTSIDE_THE_WORKFLOW = {"clean_up_run", "sweep_endpoints", "remove_runs"}
+LONGEST_ENDPOINT_SECONDS = ENDPOINT_PROVISIONING_SECONDS + 2 * DEFAULT_ENDPOINT_TIMEOUT
 NOT_A_HANDLER = {"__init__", "step"}
 
 
@@ -90,15 +94,24 @@ def test_what_fails_ends_as_failed() -> None:
 
 @pytest.mark.parametrize("name", TASKS)
 def test_only_what_may_succeed_the_next_time_is_tried_again(name: str) -> None:
-    (retry,) = TASKS[name]["Retry"]
-    assert retry["ErrorEquals"] == [
+    """Throttling and Lambda's own trouble for some minutes; a function that died a few times, for a step that is
+    repeated finds what it made (`Lambda.Unknown` is how Step Functions reports some of these deaths); one that was too
+    slow once. An approval that was not given in time is not asked for again.
+    """
+    service, died, late = TASKS[name]["Retry"]
+    assert service["ErrorEquals"] == [
         "TransientAwsError",
         "Lambda.ServiceException",
         "Lambda.AWSLambdaException",
         "Lambda.SdkClientException",
+        "Lambda.ClientExecutionTimeoutException",
         "Lambda.TooManyRequestsException",
     ]
-    assert retry["JitterStrategy"] == "FULL"
+    assert died["ErrorEquals"] == ["Runtime.ExitError", "Lambda.Unknown"]
+    slow = ["Sandbox.Timedout"] if name == "ApproveDeployment" else ["Sandbox.Timedout", "States.Timeout"]
+    assert late["ErrorEquals"] == slow
+    assert [retry["MaxAttempts"] for retry in (service, died, late)] == [6, 3, 1]
+    assert {retry["JitterStrategy"] for retry in (service, died, late)} == {"FULL"}
 
 
 def test_a_step_calls_the_function_of_its_name() -> None:
@@ -127,14 +140,45 @@ def test_only_inline_maps_are_used() -> None:
             assert state["ItemProcessor"]["ProcessorConfig"] == {"Mode": "INLINE"}
 
 
-def test_the_longest_job_fits_the_history_and_the_time_of_an_execution() -> None:
-    """An execution holds 25,000 events; a poll takes nine: two of the wait, five of the task, two of the choice."""
-    seconds, polls = 0.0, 0
-    while seconds < LONGEST_RUNTIME_HOURS * 3600:
-        seconds += wait_seconds(seconds)
-        polls += 1
-    assert polls * 9 < 24_000
-    assert seconds < MACHINE["TimeoutSeconds"] - 4 * 3600, "deployment and evaluation need a few hours more"
+EVENTS_PER_POLL = 9
+"""Two of the wait, five of the task, two of the choice."""
+
+
+def polls(seconds: float) -> int:
+    """How often something that takes so long is looked at."""
+    elapsed, count = 0.0, 0
+    while elapsed < seconds:
+        elapsed += wait_seconds(elapsed)
+        count += 1
+    return count
+
+
+def test_all_that_a_run_may_wait_for_fits_the_history_of_an_execution() -> None:
+    """25,000 events: a day for its turn, a day for capacity, the longest job, two endpoints one after the other."""
+    attempts = last_attempt(1 + MAX_FALLBACKS, MAX_CAPACITY_WAIT_HOURS)
+    # A job that finds no capacity is looked at once more than one that was there; then there is a pause.
+    events = {
+        "preparation of 400 shards": 400 * 8,
+        "turn": polls(LONGEST_WAIT_HOURS * 3600) * EVENTS_PER_POLL,
+        "attempts": attempts * (EVENTS_PER_POLL + EVENTS_PER_POLL),
+        "training": polls((MAX_CAPACITY_WAIT_HOURS + LONGEST_RUNTIME_HOURS) * 3600) * EVENTS_PER_POLL,
+        "endpoints": 2 * polls(LONGEST_ENDPOINT_SECONDS) * EVENTS_PER_POLL,
+        "everything else": 20 * EVENTS_PER_POLL,
+    }
+    assert sum(events.values()) < 24_000, events
+
+
+def test_all_that_a_run_may_wait_for_fits_the_time_of_an_execution() -> None:
+    hours = {
+        "preparation": 12,
+        "turn": LONGEST_WAIT_HOURS,
+        "capacity": MAX_CAPACITY_WAIT_HOURS,
+        "training": LONGEST_RUNTIME_HOURS,
+        "approval": LONGEST_APPROVAL_HOURS,
+        "endpoints": 2 * LONGEST_ENDPOINT_SECONDS / 3600,
+        "evaluation": 1,
+    }
+    assert sum(hours.values()) * 3600 < MACHINE["TimeoutSeconds"], hours
 
 
 def test_the_picture_in_the_documentation_is_the_definitions() -> None:

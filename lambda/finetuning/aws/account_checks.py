@@ -17,6 +17,7 @@ from finetuning.jumpstart.requests import Target
 from finetuning.jumpstart.spec import ModelSpec
 from finetuning.runs.checklist import Checklist
 from finetuning.runs.plan import RunPlan
+from finetuning.runs.planning import leave_out
 
 
 class AccountChecks:
@@ -27,6 +28,15 @@ class AccountChecks:
         self._plan = plan
         self._target = target
         self._checklist = checklist
+        types = plan.training.instance_types
+        self._optional = set() if plan.training.fallbacks_chosen else set(types[1:])
+        self._left_out: set[str] = set()
+
+    def remaining_plan(self) -> RunPlan:
+        """The plan without the fallbacks found unfit here that nobody asked for."""
+        training = self._plan.training
+        options = [option for option in training.options if option.instance_type not in self._left_out]
+        return self._plan.model_copy(update={"training": training.model_copy(update={"options": options})})
 
     def artefacts(self, bucket: JumpStartBucket) -> None:
         """The training script, and the gated weights as far as we may look."""
@@ -43,22 +53,22 @@ class AccountChecks:
             elif there:
                 self._checklist.passed("artefacts", f"{what}: s3://{name}/{key}")
             else:
-                self._checklist.found(
-                    "artefacts",
-                    Finding(
-                        Code.ARTIFACT_MISSING,
-                        "model",
-                        f"JumpStart's {what} of {self._spec.model_id} {self._spec.version} is not there: s3://{name}/{key}.",
-                        "Pin another version with model_version, or choose another instance type.",
-                    ),
+                message = (
+                    f"JumpStart's {what} of {self._spec.model_id} {self._spec.version} is not there: s3://{name}/{key}."
                 )
+                fix = "Pin another version with model_version, or choose another instance type."
+                self._missing(key, Finding(Code.ARTIFACT_MISSING, "model", message, fix))
 
     def quotas(self, quotas: Quotas) -> None:
         """One instance per training type, the endpoint's instances, and one more for the base model."""
         plan = self._plan
         for position, instance_type in enumerate(plan.training.instance_types):
             field = "training.fallback_instance_types" if position else "training.instance_type"
-            self._note("quota", instance_type + " for training", quotas.check(instance_type, "training", 1, field))
+            verdict = quotas.check(instance_type, "training", 1, field)
+            if isinstance(verdict, Finding) and instance_type in self._optional:
+                self._leave_out(instance_type, verdict)
+            else:
+                self._note("quota", instance_type + " for training", verdict)
         if plan.endpoint.deploy:
             wanted = plan.endpoint.instance_count + plan.evaluation.compare_with_base
             verdict = quotas.check(plan.endpoint.instance_type, "endpoint", wanted, "endpoint.instance_type")
@@ -127,6 +137,19 @@ class AccountChecks:
             self._checklist.passed("role", f"SageMaker may assume {name}")
         else:
             self._refuse("role", Code.ROLE_UNUSABLE, f"SageMaker may not assume the role {name}.")
+
+    def _missing(self, key: str, finding: Finding) -> None:
+        """Weights that only fallbacks need which nobody asked for are no reason to refuse the run."""
+        types = [t for t in self._plan.training.instance_types if self._spec.gated_key(t) == key]
+        if types and self._optional.issuperset(types):
+            for instance_type in types:
+                self._leave_out(instance_type, finding)
+        else:
+            self._checklist.found("artefacts", finding)
+
+    def _leave_out(self, instance_type: str, finding: Finding) -> None:
+        self._left_out.add(instance_type)
+        leave_out(instance_type, finding.message, self._checklist)
 
     def _note(self, check: str, what: str, verdict: Finding | str | None) -> None:
         if verdict is None:

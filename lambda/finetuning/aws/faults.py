@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from finetuning.errors import Code, FineTuningError, TransientAwsError
+from finetuning.errors import Code, FineTuningError, NoCapacity, TransientAwsError
+from finetuning.runs.outcomes import names_capacity
 
 TRANSIENT = frozenset(
     {
@@ -41,6 +42,8 @@ def explained(action: str) -> Iterator[None]:
         yield
     except ClientError as error:
         code, reason = error_code(error), str(error.response.get("Error", {}).get("Message", error))
+        if names_capacity(f"{code}: {reason}"):
+            raise NoCapacity(f"AWS has no capacity to {action}: {reason}") from error
         if code in TRANSIENT:
             raise TransientAwsError(
                 Code.AWS_UNAVAILABLE,

@@ -38,15 +38,15 @@ def preflight(upload: Upload, run_json: bytes) -> tuple[RunPlan | None, Checklis
         return None, checklist
     prices = look_up_prices(request, spec, price_list(here.region).price)
     plan = make_plan(submission, spec, stage, prices, checklist)
-    check_account(spec, plan, here, jumpstart, checklist)
+    plan = check_account(spec, plan, here, jumpstart, checklist)
     return plan.model_copy(update={"checks": checklist.checks}), checklist
 
 
 def check_account(
     spec: ModelSpec, plan: RunPlan, here: Target, jumpstart: JumpStartBucket, checklist: Checklist
-) -> None:
+) -> RunPlan:
     """Adds what the account says of the plan: artefacts, quotas, names, key, role, and at last the requests
-    themselves.
+    themselves. Returns the plan without the fallbacks that the account rules out and nobody asked for.
     """
     account, sagemaker = AccountChecks(spec, plan, here, checklist), advisory_client("sagemaker", here.region)
     account.artefacts(jumpstart)
@@ -56,6 +56,7 @@ def check_account(
     account.role(advisory_client("iam", here.region))
     if not checklist.findings:
         check_requests(run_requests(spec, plan, here), sagemaker.meta.service_model, checklist)
+    return account.remaining_plan()
 
 
 def price_list(region: str) -> PriceList:
@@ -99,4 +100,5 @@ def stage_defaults(stage: Settings) -> StageDefaults:
         max_cost_usd=stage.max_cost_usd,
         endpoint_ttl_hours=stage.endpoint_ttl_hours,
         endpoint_idle_minutes=stage.endpoint_idle_minutes,
+        training_instance_types=stage.training_instance_types,
     )

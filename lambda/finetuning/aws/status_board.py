@@ -9,7 +9,7 @@ from typing import Any
 
 from finetuning.aws.store import RunStore
 from finetuning.runs.layout import RunLayout
-from finetuning.runs.status import Metric, RunStatus
+from finetuning.runs.status import Metric, Rung, RunStatus
 
 
 def read_status(store: RunStore, run_id: str) -> RunStatus:
@@ -25,10 +25,14 @@ def record(
     message: str,
     *,
     metrics: list[Metric] | None = None,
+    rung: Rung | None = None,
     **changes: Any,
 ) -> RunStatus:
-    """Adds an event (`message` may be empty: none) and makes `changes` to the fields of `RunStatus`."""
+    """Adds an event (`message` may be empty: none), the metrics and the rung of the capacity ladder, and makes
+    `changes` to the fields of `RunStatus`. Returns the status as it is now.
+    """
     now = datetime.now(UTC)
     status = read_status(store, run_id).with_event(step, message, now, **changes).with_metrics(metrics or [])
+    status = status.with_rung(rung) if rung else status
     store.save(RunLayout(run_id).status, status)
     return status

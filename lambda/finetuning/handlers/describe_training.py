@@ -11,20 +11,26 @@ from finetuning.aws.status_board import read_status, record
 from finetuning.aws.store import run_store
 from finetuning.errors import Code, TrainingFailed
 from finetuning.handlers.step import Payload, measure, step
+from finetuning.runs.ladder import elapsed_seconds, next_rung
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.outcomes import Outcome, training_progress, wait_seconds
 from finetuning.runs.plan import RunPlan
+from finetuning.runs.status import Rung
 
 STATE = "DescribeTraining"
 ENDED = ("Completed", "Failed", "Stopped")
+RUNG_OUTCOMES = {Outcome.COMPLETED: "completed", Outcome.RETRY_ELSEWHERE: "no_capacity"}
 
 
 @step
 def handler(event: Payload) -> Payload:
-    """`{run_id, job_name, attempt}` → `{outcome, wait_seconds}`. Raises `TrainingFailed` for a job without a model."""
+    """`{run_id, job_name, attempt}` → `{outcome, wait_seconds}`. Raises `TrainingFailed` for a job without a model, and
+    where AWS has no capacity and no attempt is left.
+    """
     run_id, job_name, attempt = event["run_id"], event["job_name"], int(event["attempt"])
-    store = run_store()
+    store, now = run_store(), datetime.now(UTC)
     plan = store.load(RunLayout(run_id).plan, RunPlan)
+    option = plan.training.option(attempt)
     job = sagemaker().describe_training_job(job_name)
     if job is None:
         raise TrainingFailed(
@@ -32,25 +38,34 @@ def handler(event: Payload) -> Payload:
             f"The training job {job_name} is gone.",
             "Somebody deleted it while it ran. Upload the data again to start over.",
         )
-    usd = _billed_usd(job, plan.training.options[attempt].estimate.usd_per_hour)
+    usd = _billed_usd(job, option.estimate.usd_per_hour)
     if job["TrainingJobStatus"] in ENDED:
         # Before the job is judged: one that failed was paid for as well.
         measure(MetricUnit.NoUnit, TrainingActualUsd=usd)
         measure(MetricUnit.Seconds, TrainingDuration=job.get("TrainingTimeInSeconds"))
-    progress = training_progress(job, datetime.now(UTC))
-    instance_types = plan.training.instance_types
-    if progress.outcome is Outcome.RETRY_ELSEWHERE and attempt + 1 >= len(instance_types):
-        raise TrainingFailed(
-            Code.TRAINING_NO_CAPACITY,
-            f"AWS has no {instance_types[attempt]} free just now, and no other instance type is left to try: "
-            + progress.message,
-            "Upload again later, or list other types in training.fallback_instance_types of run.json.",
-        )
     cost = read_status(store, run_id).cost
-    if progress.billable_seconds is not None:
+    if usd is not None:
         cost.actual_usd = usd
-    record(store, run_id, STATE, progress.message, metrics=progress.metrics, cost=cost)
-    return {"outcome": progress.outcome, "wait_seconds": wait_seconds(progress.elapsed_seconds)}
+    rung = Rung(
+        attempt=attempt,
+        instance_type=option.instance_type,
+        job_name=job_name,
+        time=now,
+        estimate_usd=option.estimate.usd,
+    )
+    try:
+        progress = training_progress(job, now)
+    except TrainingFailed as failure:
+        failed = rung.model_copy(update={"outcome": "failed", "message": failure.message})
+        record(store, run_id, STATE, "", rung=failed, cost=cost)
+        raise
+    rung = rung.model_copy(
+        update={"outcome": RUNG_OUTCOMES.get(progress.outcome, "running"), "message": progress.message}
+    )
+    status = record(store, run_id, STATE, progress.message, rung=rung, metrics=progress.metrics, cost=cost)
+    if progress.outcome is Outcome.RETRY_ELSEWHERE:
+        return {"outcome": progress.outcome, "wait_seconds": next_rung(status, plan.training, rung, now)}
+    return {"outcome": progress.outcome, "wait_seconds": wait_seconds(elapsed_seconds(status, now))}
 
 
 def _billed_usd(job: Mapping[str, Any], usd_per_hour: float | None) -> float | None:

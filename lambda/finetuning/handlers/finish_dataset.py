@@ -51,6 +51,7 @@ def handler(event: Payload) -> Payload:
         STATE,
         f"{rows.lines:,} lines: {rows.train:,} rows to train on, {rows.validation:,} held out, "
         f"{rows.duplicates:,} duplicates, {rows.errors:,} errors",
+        checks=completed.checks,
     )
     return {"task": str(task), "train_rows": rows.train, "validation_rows": rows.validation}
 

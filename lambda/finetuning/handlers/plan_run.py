@@ -11,13 +11,15 @@ from finetuning.handlers.step import Payload, step, works_for
 from finetuning.runs.identity import Upload
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.status import Cost
+from finetuning.settings import settings
 
 STATE = "PlanRun"
 
 
 @step
 def handler(event: Payload) -> Payload:
-    """`{bucket, key, version_id, execution_arn}` → `{outcome, run_id, parquet, deploy, compare_with_base}`.
+    """`{bucket, key, version_id, execution_arn}` → `{outcome, run_id, parquet, deploy, compare_with_base, approval,
+    approval_seconds}`.
 
     The outcome is `duplicate` where another execution has the run already; nothing is written then. Raises
     `RunRefused` with all findings where anything is wrong.
@@ -25,7 +27,14 @@ def handler(event: Payload) -> Payload:
     upload = Upload(event["bucket"], event["key"], event["version_id"])
     works_for(upload.run_id)
     store, layout, execution_arn = run_store(), RunLayout(upload.run_id), event["execution_arn"]
-    result = {"run_id": upload.run_id, "parquet": False, "deploy": False, "compare_with_base": False}
+    result = {
+        "run_id": upload.run_id,
+        "parquet": False,
+        "deploy": False,
+        "compare_with_base": False,
+        "approval": False,
+        "approval_seconds": int(settings().approval_hours * 3600),
+    }
     if not _claim(store, layout, execution_arn):
         return {"outcome": "duplicate", **result}
     record(store, upload.run_id, STATE, f"Planning the run of {upload.key}", execution_arn=execution_arn)
@@ -45,12 +54,12 @@ def handler(event: Payload) -> Payload:
         checks=plan.checks,
         cost=Cost(estimate_usd=estimate.usd, assumptions=estimate.assumptions),
     )
-    return {
+    return result | {
         "outcome": "planned",
-        "run_id": upload.run_id,
         "parquet": plan.parquet,
         "deploy": plan.endpoint.deploy,
         "compare_with_base": plan.evaluation.compare_with_base,
+        "approval": plan.approval,
     }
 
 

@@ -1,4 +1,6 @@
-"""StartTraining: asks SageMaker for the job that plan.json describes."""
+"""StartTraining: asks SageMaker for the job that plan.json describes, on the instance type whose turn it is."""
+
+from datetime import UTC, datetime
 
 from aws_lambda_powertools.metrics import MetricUnit
 
@@ -7,12 +9,15 @@ from finetuning.aws.jumpstart_bucket import read_model_spec
 from finetuning.aws.sagemaker import sagemaker
 from finetuning.aws.status_board import read_status, record
 from finetuning.aws.store import run_store
+from finetuning.errors import NoCapacity
 from finetuning.handlers.step import Payload, measure, step
 from finetuning.runs import requests
+from finetuning.runs.ladder import next_rung
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.links import training_job_link, training_log_link
-from finetuning.runs.outcomes import wait_seconds
+from finetuning.runs.outcomes import Outcome, wait_seconds
 from finetuning.runs.plan import RunPlan
+from finetuning.runs.status import Rung
 from finetuning.settings import settings
 
 STATE = "StartTraining"
@@ -20,25 +25,41 @@ STATE = "StartTraining"
 
 @step
 def handler(event: Payload) -> Payload:
-    """`{run_id, attempt}` → `{job_name, wait_seconds}`. Attempt 0 is the preferred instance type, 1 its fallback."""
+    """`{run_id, attempt}` → `{outcome, job_name, wait_seconds}`. Attempt 0 is the preferred instance type, 1 its first
+    fallback. Raises `TrainingFailed` where AWS has no capacity and no attempt is left.
+    """
     run_id, attempt, store = event["run_id"], int(event["attempt"]), run_store()
     plan = store.load(RunLayout(run_id).plan, RunPlan)
-    spec = read_model_spec(plan.model_id, plan.model_version)
+    spec, option = read_model_spec(plan.model_id, plan.model_version), plan.training.option(attempt)
     request = requests.training_job(spec, plan, target(), attempt)
-    sagemaker().create_training_job(request)
-    name, instance_type = request["TrainingJobName"], request["ResourceConfig"]["InstanceType"]
-    region = settings().aws_region
-    estimate = plan.training.options[attempt].estimate
-    measure(MetricUnit.NoUnit, TrainingEstimatedUsd=estimate.usd)
-    status = read_status(store, run_id)
+    name, now = request["TrainingJobName"], datetime.now(UTC)
+    rung = Rung(
+        attempt=attempt,
+        instance_type=option.instance_type,
+        job_name=name,
+        time=now,
+        estimate_usd=option.estimate.usd,
+    )
+    try:
+        sagemaker().create_training_job(request)
+    except NoCapacity as refusal:
+        rung = rung.model_copy(update={"outcome": "no_capacity", "message": refusal.message})
+        status = record(store, run_id, STATE, refusal.message, rung=rung)
+        pause = next_rung(status, plan.training, rung, now)
+        return {"outcome": Outcome.RETRY_ELSEWHERE, "job_name": name, "wait_seconds": pause}
+    measure(MetricUnit.NoUnit, TrainingEstimatedUsd=option.estimate.usd)
+    region, status = settings().aws_region, read_status(store, run_id)
     record(
         store,
         run_id,
         STATE,
-        f"Training on {instance_type}",
+        f"Training on {option.instance_type}",
+        rung=rung,
         training_job=name,
-        cost=status.cost.model_copy(update={"estimate_usd": estimate.usd}),
+        cost=status.cost.model_copy(
+            update={"estimate_usd": option.estimate.usd, "assumptions": option.estimate.assumptions}
+        ),
         links=status.links
         | {"Training job": training_job_link(region, name), "Training log": training_log_link(region, name)},
     )
-    return {"job_name": name, "wait_seconds": wait_seconds(0)}
+    return {"outcome": Outcome.IN_PROGRESS, "job_name": name, "wait_seconds": wait_seconds(0)}

@@ -6,8 +6,10 @@ be seen is made visible, and a long text is cut: the report page has all of it.
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from finetuning.evaluation.loss_curve import loss_curve
 from finetuning.evaluation.report import EvaluationReport
 from finetuning.evaluation.verdict import verdict
 from finetuning.report.text import shortened, visible
@@ -51,6 +53,31 @@ def run_succeeded(
         f"Cost: {_training_cost(status)}{_endpoint_cost(plan) if plan.endpoint.deploy else ''}.",
         _report(report),
         _command("Ask it" if plan.endpoint.deploy else "See it", command),
+    )
+
+
+def approval_asked(
+    status: RunStatus,
+    plan: RunPlan,
+    evaluation: EvaluationReport | None,
+    *,
+    answer_by: datetime,
+    stage: str,
+    report: str,
+) -> Message:
+    """What whoever decides has to know: what the training came to, and what deploying costs."""
+    endpoint = plan.endpoint
+    losses = ", ".join(f"{series.title} {series.change}" for series in loss_curve(status.metrics))
+    return _message(
+        f"Run {status.run_id} waits for approval",
+        f"{plan.model_id} is tuned and waits to be deployed on {endpoint.instance_count} x {endpoint.instance_type}.",
+        *([f"Over the training: {losses}."] if losses else []),
+        *([verdict(evaluation)] if evaluation else []),
+        f"Cost: {_training_cost(status)}{_endpoint_cost(plan)}.",
+        _report(report),
+        _command("Deploy it", f"finetune approve {status.run_id} --stage {stage}"),
+        _command("Do not", f'finetune reject {status.run_id} --stage {stage} --reason "..."'),
+        f"Without an answer by {answer_by:%d %b %H:%M} UTC it is not deployed. The tuned model is kept either way.",
     )
 
 

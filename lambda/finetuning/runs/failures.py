@@ -19,6 +19,12 @@ def read_failure(state: str, error: Mapping[str, str]) -> dict[str, Any]:
     failure = _as_object(message)
     if {"code", "message", "fix"} <= failure.keys():
         return failure
+    if name == "States.Timeout" and state == "ApproveDeployment":
+        return FineTuningError(
+            Code.APPROVAL_TIMED_OUT,
+            "Nobody approved or rejected the deployment in time; nothing was deployed.",
+            "The tuned model is kept in the run's folder. Upload again to train and ask anew.",
+        ).as_dict()
     if name in ("States.Timeout", "Sandbox.Timedout") or "timed out" in message:
         return FineTuningError(
             Code.RUN_TIMED_OUT,

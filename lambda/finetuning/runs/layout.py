@@ -43,6 +43,11 @@ class RunLayout:
         return self.root + "evaluation.json"
 
     @property
+    def approval(self) -> str:
+        """The task token that `finetune approve` and `finetune reject` send back."""
+        return self.root + "approval.json"
+
+    @property
     def prompts(self) -> str:
         """Held-out prompts with their references, for the evaluation."""
         return self.root + "evaluation/prompts.jsonl"

@@ -10,16 +10,53 @@ from typing import Any
 from finetuning.errors import Code, EndpointFailed, TrainingFailed
 from finetuning.runs.status import Metric
 
-SHORTEST_WAIT, LONGEST_WAIT = 2, 180
+SHORTEST_WAIT, LONGEST_WAIT = 2, 600
+SHORTEST_PAUSE, LONGEST_PAUSE = 5, 600
 
 
 def wait_seconds(elapsed_seconds: float) -> int:
     """Seconds until the next look: a twentieth of the time already waited.
 
-    So a job of a minute is seen to end within seconds, and the longest one (100 h) takes about 2,100 polls: at nine
-    history events each, that stays below the 25,000 that one execution may have.
+    So a job of a minute is seen to end within seconds, and the longest one (100 h) takes about 720 polls: at nine
+    history events each, all that a run may wait for stays below the 25,000 that one execution may have.
     """
     return max(SHORTEST_WAIT, min(LONGEST_WAIT, math.ceil(elapsed_seconds / 20)))
+
+
+def turn_pause(ahead: int, elapsed_seconds: float) -> int:
+    """Seconds until a run with so many before it looks again: a second for each at least, so that a crowd of waiting
+    runs asks no more often than a few.
+    """
+    return max(wait_seconds(elapsed_seconds), min(ahead, LONGEST_WAIT))
+
+
+def capacity_pause(elapsed_seconds: float) -> int:
+    """Seconds until the next instance type is tried: a tenth of the time for which there has been no capacity."""
+    return max(SHORTEST_PAUSE, min(LONGEST_PAUSE, math.ceil(elapsed_seconds / 10)))
+
+
+def goes_on_trying(attempt: int, rungs: int, elapsed_seconds: float, hours: float) -> bool:
+    """Whether another attempt follows: every rung is tried once, and all of them again while the time lasts."""
+    return attempt + 1 < rungs or elapsed_seconds < hours * 3600
+
+
+def last_attempt(rungs: int, hours: float) -> int:
+    """The highest number an attempt can have, where AWS refuses each at once."""
+    attempt, elapsed = 0, 0.0
+    while goes_on_trying(attempt, rungs, elapsed, hours):
+        elapsed += capacity_pause(elapsed)
+        attempt += 1
+    return attempt
+
+
+CAPACITY_WORDS = ("capacityerror", "insufficientcapacity", "insufficientinstancecapacity", "insufficient capacity")
+"""How missing instances are named. `CapacityError` is what failed training jobs say; a refused request has not been
+seen, and is assumed to use one of EC2's words."""
+
+
+def names_capacity(reason: str) -> bool:
+    """Whether an error's code and message say that AWS has too few instances just now; a quota is another matter."""
+    return any(word in reason.lower() for word in CAPACITY_WORDS)
 
 
 class Outcome(StrEnum):
@@ -28,6 +65,8 @@ class Outcome(StrEnum):
     IN_PROGRESS = "in_progress"
     COMPLETED = "completed"
     RETRY_ELSEWHERE = "retry_elsewhere"
+    WAITING = "waiting"
+    GO = "go"
     IN_SERVICE = "in_service"
 
 
@@ -45,7 +84,7 @@ class TrainingProgress:
 def training_progress(job: Mapping[str, Any], now: datetime) -> TrainingProgress:
     """Reads a DescribeTrainingJob response.
 
-    Capacity shows as a failed job whose reason starts with CapacityError: the outcome is then `RETRY_ELSEWHERE`.
+    Capacity shows as a failed job whose reason says so: the outcome is then `RETRY_ELSEWHERE`.
     Raises `TrainingFailed` for a job that ended without a model, `Stopped` included: at its maximum run time a job is
     stopped and leaves none.
     """
@@ -70,7 +109,7 @@ def training_progress(job: Mapping[str, Any], now: datetime) -> TrainingProgress
     match status:
         case "Completed":
             return progress(Outcome.COMPLETED, "The training job completed")
-        case "Failed" if reason.startswith("CapacityError"):
+        case "Failed" if names_capacity(reason):
             return progress(Outcome.RETRY_ELSEWHERE, reason)
         case "Failed":
             raise TrainingFailed(

@@ -60,11 +60,19 @@ class TrainingOption(_Part):
 
 
 class TrainingPlan(_Part):
-    """The first option is preferred; the others are tried in order when AWS has no capacity."""
+    """The first option is preferred; the others are tried in order when AWS has no capacity, and then all of them again
+    until `capacity_wait_hours` are over. `fallbacks_chosen`: run.json names the others.
+    """
 
     options: list[TrainingOption] = Field(min_length=1)
     max_runtime_hours: float
     max_cost_usd: float | None
+    capacity_wait_hours: float = 0
+    fallbacks_chosen: bool = True
+
+    def option(self, attempt: int) -> TrainingOption:
+        """What the attempt is made with: after the last option the first comes again."""
+        return self.options[attempt % len(self.options)]
 
     @computed_field  # type: ignore[prop-decorator]  # pydantic's documented form; mypy has no rule for it
     @property
@@ -125,6 +133,7 @@ class RunPlan(_Part):
     validation_fraction: float
     max_error_fraction: float
     tags: dict[str, str]
+    approval: bool = False
     dataset: DatasetSummary | None = None
     checks: list[Check] = Field(default_factory=list)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -24,7 +25,8 @@ from finetuning.jumpstart.spec import ModelSpec, cache_bucket
 from finetuning.runs.checklist import Checklist
 from finetuning.runs.estimate import Estimate, estimate, tokens_in
 from finetuning.runs.identity import Upload
-from finetuning.runs.names import MAX_NAME_LENGTH, Names
+from finetuning.runs.names import MAX_NAME_LENGTH
+from finetuning.runs.outcomes import last_attempt
 from finetuning.runs.plan import (
     Acceptance,
     DataFile,
@@ -36,7 +38,7 @@ from finetuning.runs.plan import (
     TrainingPlan,
     UploadedObject,
 )
-from finetuning.runs.request import RESERVED_TAGS, PromptTemplate, RunRequest
+from finetuning.runs.request import MAX_FALLBACKS, RESERVED_TAGS, PromptTemplate, RunRequest
 
 LookUp = Callable[[str, Literal["training", "hosting"]], Price | None]
 """Looks up the price of an instance type for a use."""
@@ -52,6 +54,7 @@ DEFAULT_ENDPOINT_TIMEOUT = 3600
 
 DEFAULT_HELD_OUT = 5
 SPLIT_RATIO = "validation_split_ratio"
+FALLBACKS = "fallbacks"
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class StageDefaults:
     max_cost_usd: float | None
     endpoint_ttl_hours: float
     endpoint_idle_minutes: float
+    training_instance_types: tuple[str, ...] = ("*",)
+    """Patterns; permissions allow no other."""
 
 
 @dataclass(frozen=True)
@@ -126,9 +131,10 @@ class _Workload:
 
 
 def training_types(request: RunRequest, spec: ModelSpec) -> list[str]:
-    """The instance types asked for, the preferred one first, each once."""
+    """The instance types to judge, the preferred one first, each once: those asked for, else all of the model's."""
     first = request.training.instance_type or spec.default_training_instance_type
-    return list(dict.fromkeys([first, *request.training.fallback_instance_types]))
+    chosen = request.training.fallback_instance_types
+    return list(dict.fromkeys([first, *(spec.supported_training_instance_types if chosen is None else chosen)]))
 
 
 def endpoint_type(request: RunRequest, spec: ModelSpec) -> str:
@@ -174,13 +180,15 @@ def make_plan(
     accepted = _acceptance(submission, spec, stage, checklist)
     task = _task(submission, spec, checklist)
     limits = _limits(request, stage, checklist)
+    chosen = request.training.fallback_instance_types is not None
     options = _options(
         spec,
-        _trainable(training_types(request, spec), spec, stage.region, checklist),
+        _trainable(training_types(request, spec), spec, stage, checklist, chosen=chosen),
         _Workload(task, request.hyperparameters, submission.tokens, "from the files' size, until they are read"),
         limits,
         prices.training,
         checklist,
+        chosen=chosen,
     )
     own_prompts = request.evaluation.prompts
     plan = RunPlan(
@@ -197,7 +205,13 @@ def make_plan(
         task=task,
         template=_template(submission, task, checklist),
         requested_hyperparameters=dict(request.hyperparameters),
-        training=TrainingPlan(options=options, max_runtime_hours=limits.hours, max_cost_usd=limits.usd),
+        training=TrainingPlan(
+            options=options,
+            max_runtime_hours=limits.hours,
+            max_cost_usd=limits.usd,
+            capacity_wait_hours=request.training.capacity_wait_hours,
+            fallbacks_chosen=chosen,
+        ),
         endpoint=_endpoint(request, spec, stage, prices.hosting, checklist),
         evaluation=EvaluationPlan(
             held_out=own_prompts if isinstance(own_prompts, int) else DEFAULT_HELD_OUT,
@@ -207,10 +221,10 @@ def make_plan(
         validation_fraction=request.validation_fraction,
         max_error_fraction=request.max_error_fraction,
         tags=request.tags,
+        approval=request.approval and request.endpoint.deploy,
     )
-    _check_names(plan.names(stage.prefix), checklist)
+    _check_names(plan, stage.prefix, checklist)
     _check_tags(request, checklist)
-    _check_approval(request, checklist)
     _compare_with_article(spec, options[0], checklist)
     return plan.model_copy(update={"checks": checklist.checks})
 
@@ -233,11 +247,15 @@ def complete(plan: RunPlan, spec: ModelSpec, task_name: str, dataset: DatasetSum
         _Limits(plan.training.max_runtime_hours, plan.training.max_cost_usd),
         {o.instance_type: o.price for o in plan.training.options if o.price},
         checklist,
+        chosen=plan.training.fallbacks_chosen,
     )
     if checklist.findings:
         raise RunRefused(checklist.findings)
     training = plan.training.model_copy(update={"options": options})
-    return plan.model_copy(update={"task": task, "dataset": dataset, "training": training})
+    left_out = [check for check in checklist.checks if check.check == FALLBACKS]
+    return plan.model_copy(
+        update={"task": task, "dataset": dataset, "training": training, "checks": [*plan.checks, *left_out]}
+    )
 
 
 def _acceptance(
@@ -371,23 +389,44 @@ def _limits(request: RunRequest, stage: StageDefaults, checklist: Checklist) -> 
     return _Limits(min(hours or stage.max_runtime_hours, stage.max_runtime_hours), min(budgets, default=None))
 
 
-def _trainable(instance_types: list[str], spec: ModelSpec, region: str, checklist: Checklist) -> list[str]:
-    """Those the model can be trained on in the region, a finding for each other; the model's default where none is
-    left.
+def _trainable(
+    instance_types: list[str], spec: ModelSpec, stage: StageDefaults, checklist: Checklist, *, chosen: bool
+) -> list[str]:
+    """Those the model can be trained on in the stage, a finding for each other that was asked for; the model's default
+    where none is left.
     """
     good = []
     for position, instance_type in enumerate(instance_types):
         try:
-            spec.training_image(instance_type, region)
+            spec.training_image(instance_type, stage.region)
             spec.gated_key(instance_type)
+            _require_allowed(instance_type, stage)
         except FineTuningError as error:
             where = error.field if position == 0 else "training.fallback_instance_types"
-            checklist.found("training instance", Finding(error.code, where, error.message, error.fix))
+            if position and not chosen:
+                leave_out(instance_type, error.message, checklist)
+            else:
+                checklist.found("training instance", Finding(error.code, where, error.message, error.fix))
         else:
             good.append(instance_type)
-    if good:
-        checklist.passed("training instance", ", then ".join(good))
     return good or [spec.default_training_instance_type]
+
+
+def _require_allowed(instance_type: str, stage: StageDefaults) -> None:
+    """Raises `FineTuningError` for a type that the stage's permissions would refuse when the job is to start."""
+    if not any(fnmatchcase(instance_type, pattern) for pattern in stage.training_instance_types):
+        raise FineTuningError(
+            Code.INSTANCE_TYPE_UNSUPPORTED,
+            f"The stage {stage.stage} does not train on {instance_type}: it allows "
+            f"{', '.join(stage.training_instance_types)}.",
+            "Choose another type, or add it to the stage's training_instance_types and deploy it again.",
+            field="training.instance_type",
+        )
+
+
+def leave_out(instance_type: str, why: str, checklist: Checklist) -> None:
+    """Says of a fallback that nobody asked for why it is not one."""
+    checklist.passed(FALLBACKS, f"{instance_type} is left out: {why}")
 
 
 def _options(
@@ -397,8 +436,13 @@ def _options(
     limits: _Limits,
     prices: Mapping[str, Price],
     checklist: Checklist,
+    *,
+    chosen: bool,
 ) -> list[TrainingOption]:
-    """An option per instance type; findings for hyperparameters, and for time and money that do not suffice."""
+    """An option per instance type; findings for hyperparameters, and for time and money that do not suffice.
+
+    Of fallbacks that nobody has chosen those that do not suffice are left out, and the cheapest come first.
+    """
     options = []
     found: set[Finding] = set()
     for position, instance_type in enumerate(instance_types):
@@ -411,6 +455,10 @@ def _options(
         misfits = list(_misfits(predicted, seconds, limits.usd, instance_type, fallback=position > 0))
         if price and limits.usd is not None:
             seconds = min(seconds, math.floor(limits.usd / price.usd_per_hour * 3600))
+        new = [finding for finding in findings if finding not in found]
+        if position and not chosen and (new or misfits):
+            leave_out(instance_type, [*new, *misfits][0].message, checklist)
+            continue
         options.append(
             TrainingOption(
                 instance_type=instance_type,
@@ -420,7 +468,7 @@ def _options(
                 price=price,
             )
         )
-        checklist.found("hyperparameters", *(f for f in findings if f not in found))
+        checklist.found("hyperparameters", *new)
         checklist.found("time and cost", *misfits)
         found |= set(findings)
         if not misfits:
@@ -432,7 +480,19 @@ def _options(
             "hyperparameters",
             f"{len(options[0].hyperparameters)} settled, {len(work.hyperparameters)} of them asked for",
         )
+    if not chosen:
+        options = [options[0], *sorted(options[1:], key=_by_price)[:MAX_FALLBACKS]]
+    checklist.passed("training instance", ", then ".join(option.instance_type for option in options))
     return options
+
+
+def _by_price(option: TrainingOption) -> tuple[float, float]:
+    """What the training is predicted to cost; where that is not known, last, and by the hour."""
+    predicted = option.estimate
+    return (
+        math.inf if predicted.usd is None else predicted.usd,
+        math.inf if predicted.usd_per_hour is None else predicted.usd_per_hour,
+    )
 
 
 def _misfits(
@@ -505,8 +565,10 @@ def _endpoint(
     )
 
 
-def _check_names(names: Names, checklist: Checklist) -> None:
-    every = {names.training_job(9), names.model, names.endpoint, names.base}
+def _check_names(plan: RunPlan, prefix: str, checklist: Checklist) -> None:
+    names, training = plan.names(prefix), plan.training
+    last = last_attempt(len(training.options), training.capacity_wait_hours)
+    every = {names.training_job(last), names.model, names.endpoint, names.base}
     too_long = sorted(name for name in every if len(name) > MAX_NAME_LENGTH)
     if too_long:
         checklist.found(
@@ -528,19 +590,6 @@ def _check_tags(request: RunRequest, checklist: Checklist) -> None:
             reserved = ", ".join(RESERVED_TAGS)
             message = f"The tag {key} cannot be set: names that begin with {reserved} are taken."
             checklist.found("tags", Finding(Code.RUN_JSON_INVALID, f"tags.{key}", message, "Name the tag otherwise."))
-
-
-def _check_approval(request: RunRequest, checklist: Checklist) -> None:
-    if request.approval:
-        checklist.found(
-            "approval",
-            Finding(
-                Code.APPROVAL_UNAVAILABLE,
-                "approval",
-                "Asking a person before the model is deployed is not available yet.",
-                'Leave approval out. With "endpoint": {"deploy": false} nothing is deployed.',
-            ),
-        )
 
 
 def _compare_with_article(spec: ModelSpec, option: TrainingOption, checklist: Checklist) -> None:

@@ -16,6 +16,8 @@ InstanceType = Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9-]+$", exa
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9])*$", max_length=40)]
 """40 and the longest stage's prefix stay within the 63 characters SageMaker allows an endpoint's name."""
 TagText = r"^[\w\s.:/=+\-@]*$"
+MAX_FALLBACKS = 5
+MAX_CAPACITY_WAIT_HOURS = 24
 RESERVED_TAGS = ("aws:", "finetune:", "sagemaker-sdk:", "sagemaker:")
 
 
@@ -37,8 +39,12 @@ class TrainingRequest(_Part):
 
     instance_type: InstanceType | None = None
     """Default: the model's own."""
-    fallback_instance_types: list[InstanceType] = Field(default_factory=list, max_length=5)
-    """Tried in this order when AWS has no capacity for the first."""
+    fallback_instance_types: list[InstanceType] | None = Field(default=None, max_length=MAX_FALLBACKS)
+    """Tried in this order when AWS has no capacity for the first; an empty list: nothing else is. Default: the model's
+    other types that fit the limits and the account, the cheapest first.
+    """
+    capacity_wait_hours: float = Field(default=1, ge=0, le=MAX_CAPACITY_WAIT_HOURS)
+    """How long the types are tried over and over; each is tried once at least."""
     max_runtime_hours: float | None = Field(default=None, gt=0, le=100)
     """Default: the stage's. A run predicted to take longer is refused; a job cut by it leaves no model."""
     max_cost_usd: float | None = Field(default=None, gt=0)
@@ -94,7 +100,7 @@ class RunRequest(_Part):
     endpoint: EndpointRequest = Field(default_factory=EndpointRequest)
     evaluation: EvaluationRequest = Field(default_factory=EvaluationRequest)
     approval: bool = False
-    """Whether a person is asked before the model is deployed. Not available yet: true is refused."""
+    """Whether a person is asked before the model is deployed: `finetune approve`, or `finetune reject`."""
     tags: dict[
         Annotated[str, Field(min_length=1, max_length=128, pattern=TagText)],
         Annotated[str, Field(max_length=256, pattern=TagText)],

@@ -65,7 +65,7 @@ def check_requests(built: Mapping[str, Request], service_model: Any, checklist: 
 
 def training_job(spec: ModelSpec, plan: RunPlan, target: Target, attempt: int = 0) -> Request:
     """CreateTrainingJob of the given attempt: 0 is the preferred instance type, 1 its first fallback, and so on."""
-    option, layout = plan.training.options[attempt], RunLayout(plan.run_id)
+    option, layout = plan.training.option(attempt), RunLayout(plan.run_id)
     held_out = plan.dataset is None or plan.dataset.validation_rows > 0
     job = TrainingJob(
         name=plan.names(target.prefix).training_job(attempt),

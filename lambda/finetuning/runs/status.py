@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -53,6 +53,18 @@ class Cost(BaseModel):
     assumptions: list[str] = Field(default_factory=list)
 
 
+class Rung(BaseModel):
+    """One try to get instances for the training. `estimate_usd`: of the training on that instance type."""
+
+    attempt: int
+    instance_type: str
+    job_name: str
+    time: datetime
+    estimate_usd: float | None = None
+    outcome: Literal["running", "completed", "failed", "no_capacity"] = "running"
+    message: str = ""
+
+
 class RunStatus(BaseModel):
     """status.json. `error` is `{code, message, fix}`, with `findings` where the preflight refused."""
 
@@ -70,7 +82,10 @@ class RunStatus(BaseModel):
     """Title → console URL."""
     cost: Cost = Field(default_factory=Cost)
     progress: str = ""
+    """What the run waits for, while it does."""
     metrics: list[Metric] = Field(default_factory=list)
+    ladder: list[Rung] = Field(default_factory=list)
+    """Every try to get instances, the latest last."""
     training_job: str = ""
     endpoint: str = ""
     error: dict[str, Any] | None = None
@@ -80,11 +95,19 @@ class RunStatus(BaseModel):
         return cls(run_id=run_id, started_at=now, updated_at=now)
 
     def with_event(self, step: str, message: str, now: datetime, **changes: Any) -> Self:
-        """A copy with the event added and `changes` made. A repeated message is not repeated in the list."""
+        """A copy with the event added and `changes` made. A repeated message is not repeated in the list; what was
+        waited for is over unless `changes` say so.
+        """
         last = self.events[-1] if self.events else None
         repeated = last is not None and (last.step, last.message) == (step, message)
         events = self.events if repeated or not message else [*self.events, Event(time=now, step=step, message=message)]
-        return self.model_copy(update={"step": step, "updated_at": now, "events": events, **changes})
+        return self.model_copy(update={"step": step, "updated_at": now, "events": events, "progress": "", **changes})
+
+    def with_rung(self, rung: Rung) -> Self:
+        """A copy that tells of the try as it is now; its time stays that of its beginning."""
+        began = next((known.time for known in self.ladder if known.attempt == rung.attempt), rung.time)
+        others = [known for known in self.ladder if known.attempt != rung.attempt]
+        return self.model_copy(update={"ladder": [*others, rung.model_copy(update={"time": began})]})
 
     def with_metrics(self, seen: list[Metric]) -> Self:
         """A copy that also holds those of `seen` that are new; a job shows only each metric's last value."""

@@ -91,6 +91,9 @@ def stage(aws: None, monkeypatch: pytest.MonkeyPatch) -> Stage:
         "MAX_RUNTIME_HOURS": "24",
         "ENDPOINT_TTL_HOURS": "8",
         "ENDPOINT_IDLE_MINUTES": "60",
+        "TRAINING_INSTANCE_TYPES": "ml.*",
+        "MAX_CONCURRENT_RUNS": "5",
+        "APPROVAL_HOURS": "24",
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -128,6 +131,8 @@ def test_a_good_upload_is_planned_and_everything_is_green_or_says_why_not(stage:
         "parquet": False,
         "deploy": True,
         "compare_with_base": True,
+        "approval": False,
+        "approval_seconds": 86_400,
     }
     plan = RunPlan.model_validate_json(stage.written(event, "plan.json"))
     assert (plan.task, plan.model_version) == ("chat", any_spec(LLAMA + "8b-instruct").version)

@@ -7,7 +7,7 @@ import pytest
 from finetuning.report import messages
 from finetuning.report.messages import LINK_HOURS, MAX_SUBJECT, Message
 from finetuning.runs.status import Cost, RunState
-from tests.runs import any_evaluation, any_failed_status, any_plan, any_status
+from tests.runs import any_evaluation, any_failed_status, any_plan, any_status, at
 
 LINK = "https://artifacts.s3.amazonaws.com/runs/pirate-0a1b2c3d/report.html?X-Amz-Signature=0"
 
@@ -31,6 +31,11 @@ def of_abort(**changes: str) -> Message:
 
 def of_deletion() -> Message:
     return messages.endpoint_deleted("finetune-prod-parrot", "its time is over", stage="prod", console=LINK)
+
+
+def of_approval() -> Message:
+    answer_by, status = at(86_400), any_status(state=RunState.RUNNING, endpoint="")
+    return messages.approval_asked(status, any_plan(), any_evaluation(), answer_by=answer_by, stage="prod", report=LINK)
 
 
 EVERY = [of_success, of_failure, of_abort, of_deletion]
@@ -101,3 +106,17 @@ def test_a_text_of_the_data_is_cut_and_cannot_drive_a_terminal() -> None:
     body = of_failure(message="\x1b[2J" + "x" * 5_000).body
     assert "\x1b" not in body
     assert len(body) < 1_200
+
+
+def test_whoever_approves_is_told_the_losses_the_scores_both_costs_and_both_answers() -> None:
+    body = of_approval().body
+    for told in (
+        "training loss 4.05 → 0.73",
+        "Tuning helped",
+        "38.75 USD for the training; the endpoint runs for 37.69 USD an hour",
+        "\nfinetune approve pirate-0a1b2c3d --stage prod",
+        '\nfinetune reject pirate-0a1b2c3d --stage prod --reason "..."',
+        "05 Mar 09:00 UTC",
+        LINK,
+    ):
+        assert told in body

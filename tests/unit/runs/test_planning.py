@@ -169,10 +169,68 @@ def test_a_region_jumpstart_does_not_serve_is_a_finding() -> None:
     assert {code for code, _ in found} == {"REGION_UNSUPPORTED"}
 
 
-def test_approval_is_refused_in_so_many_words() -> None:
-    _, findings = planned(accepted(approval=True))
-    assert [finding.code for finding in findings] == ["APPROVAL_UNAVAILABLE"]
-    assert "not available yet" in findings[0].message
+def test_approval_is_asked_for_before_a_deployment_only() -> None:
+    assert planned(accepted(approval=True))[0].approval is True
+    assert planned(accepted(approval=True, endpoint={"deploy": False}))[0].approval is False
+
+
+OTHERS_OF_8B = ["ml.g5.24xlarge", "ml.g5.48xlarge", "ml.g4dn.12xlarge", "ml.p3dn.24xlarge"]
+
+
+def test_fallbacks_are_the_models_other_types_unless_run_json_says_which_or_none() -> None:
+    plan, findings = planned(accepted())
+    assert plan.training.instance_types[0] == "ml.g5.12xlarge"
+    assert sorted(plan.training.instance_types[1:]) == sorted(OTHERS_OF_8B)
+    assert findings == []
+    chosen = accepted(training={"fallback_instance_types": ["ml.g5.48xlarge"]})
+    assert planned(chosen)[0].training.instance_types == ["ml.g5.12xlarge", "ml.g5.48xlarge"]
+    assert planned(accepted(training={"fallback_instance_types": []}))[0].training.instance_types == ["ml.g5.12xlarge"]
+
+
+def test_fallbacks_nobody_chose_are_tried_the_cheapest_first() -> None:
+    plan, _ = planned(accepted())
+    costs = [option.estimate.usd for option in plan.training.options[1:]]
+    known = [cost for cost in costs if cost is not None]
+    assert known == sorted(known)
+    assert costs[: len(known)] == known, "those of unknown cost come last"
+
+
+def test_a_fallback_nobody_chose_that_does_not_fit_is_left_out_and_says_why() -> None:
+    first = planned(accepted())[0].training.options
+    dearest = max(option.estimate.usd or 0 for option in first)
+    plan, findings = planned(accepted(training={"max_cost_usd": dearest - 0.01}))
+    left_out = {option.instance_type for option in first} - set(plan.training.instance_types)
+    assert findings == []
+    assert left_out
+    told = [check for check in plan.checks if check.check == "fallbacks"]
+    assert {check.message.split(" is left out")[0] for check in told} == left_out
+    assert all(check.ok for check in told)
+
+
+def test_a_chosen_fallback_that_does_not_fit_is_a_finding() -> None:
+    (option,) = [o for o in planned(accepted())[0].training.options if o.instance_type == "ml.p3dn.24xlarge"]
+    assert option.price is not None
+    assert ("OVER_BUDGET", "training.fallback_instance_types") in codes(
+        accepted(training={"fallback_instance_types": ["ml.p3dn.24xlarge"], "max_cost_usd": 0.5})
+    )
+
+
+def test_a_type_the_stages_permissions_refuse_is_found_before_a_job_is_started() -> None:
+    stage = replace(any_stage(), training_instance_types=("ml.g5.*",))
+    assert planned(accepted(), stage=stage)[0].training.instance_types[1:] == ["ml.g5.24xlarge", "ml.g5.48xlarge"]
+    asked = accepted(training={"instance_type": "ml.p3dn.24xlarge"})
+    assert ("INSTANCE_TYPE_UNSUPPORTED", "training.instance_type") in codes(asked, stage=stage)
+
+
+def test_a_fallback_nobody_chose_that_is_too_slow_for_the_prepared_data_goes_too() -> None:
+    plan, _ = planned(accepted(training={"max_runtime_hours": 3}))
+    spec = any_spec(LLAMA + "8b-instruct")
+    slowest = max(plan.training.options, key=lambda option: option.estimate.seconds or 0)
+    assert slowest.estimate.tokens_per_second
+    tokens = int(slowest.estimate.tokens_per_second * 3 * 3600 / slowest.estimate.epochs)
+    finished = complete(plan, spec, "chat", DatasetSummary(train_rows=9, validation_rows=1, train_tokens=tokens))
+    assert slowest.instance_type not in finished.training.instance_types
+    assert any(slowest.instance_type in check.message for check in finished.checks if check.check == "fallbacks")
 
 
 def test_a_name_too_long_for_sagemaker_is_refused() -> None:

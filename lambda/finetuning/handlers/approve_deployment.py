@@ -1,0 +1,33 @@
+"""ApproveDeployment: asks the team whether the tuned model is to be deployed; the execution itself gets the answer."""
+
+from datetime import UTC, datetime, timedelta
+
+from finetuning.aws.notifications import notify
+from finetuning.aws.report import write_report
+from finetuning.aws.status_board import record
+from finetuning.aws.store import run_store
+from finetuning.evaluation.report import EvaluationReport
+from finetuning.handlers.step import Payload, step
+from finetuning.report.messages import approval_asked
+from finetuning.runs.approval import Approval
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.plan import RunPlan
+from finetuning.settings import settings
+
+STATE = "ApproveDeployment"
+
+
+@step
+def handler(event: Payload) -> Payload:
+    """`{run_id, task_token}` → `{}`, which nobody reads: the state ends when the token comes back, or in time."""
+    run_id, store, stage, now = event["run_id"], run_store(), settings(), datetime.now(UTC)
+    layout = RunLayout(run_id)
+    plan, evaluation = store.load(layout.plan, RunPlan), store.find(layout.evaluation, EvaluationReport)
+    answer_by = now + timedelta(hours=stage.approval_hours)
+    store.save(layout.approval, Approval(task_token=event["task_token"], asked_at=now, answer_by=answer_by))
+    waiting = f"Waiting for approval: finetune approve {run_id} --stage {stage.stage}"
+    status = record(store, run_id, STATE, waiting, progress=waiting)
+    report = write_report(store, run_id)
+    message = approval_asked(status, plan, evaluation, answer_by=answer_by, stage=stage.stage, report=report)
+    notify(stage.topic_arn, message)
+    return {}

@@ -1,0 +1,37 @@
+"""TakeTurn: whether the run may go on, or others are still before it."""
+
+from datetime import UTC, datetime
+
+from finetuning.aws.executions import executions
+from finetuning.aws.status_board import record
+from finetuning.aws.store import run_store
+from finetuning.errors import Code, FineTuningError
+from finetuning.handlers.step import Payload, step
+from finetuning.runs.outcomes import Outcome, turn_pause
+from finetuning.runs.turns import LONGEST_WAIT_HOURS, runs_ahead
+from finetuning.settings import settings
+
+STATE = "TakeTurn"
+
+
+@step
+def handler(event: Payload) -> Payload:
+    """`{run_id, execution_arn, state_machine_arn, started_at}` → `{outcome: "go"|"waiting", wait_seconds}`.
+
+    Raises `FineTuningError` (TURN_TIMED_OUT) for a run that has waited too long.
+    """
+    run_id, limit = event["run_id"], settings().max_concurrent_runs
+    ahead = runs_ahead(executions(event["state_machine_arn"]).running(), event["execution_arn"])
+    if ahead < limit:
+        record(run_store(), run_id, STATE, "")
+        return {"outcome": Outcome.GO, "wait_seconds": 0}
+    elapsed = (datetime.now(UTC) - datetime.fromisoformat(event["started_at"])).total_seconds()
+    if elapsed > LONGEST_WAIT_HOURS * 3600:
+        raise FineTuningError(
+            Code.TURN_TIMED_OUT,
+            f"{ahead} runs were still before this one {LONGEST_WAIT_HOURS} hours after it began.",
+            "Upload again later, or raise the stage's max_concurrent_runs and deploy it again.",
+        )
+    waiting = f"Waiting: {ahead} {'runs are' if ahead > 1 else 'run is'} ahead; {limit} may go at a time"
+    record(run_store(), run_id, STATE, waiting, progress=waiting)
+    return {"outcome": Outcome.WAITING, "wait_seconds": turn_pause(ahead, elapsed)}
