@@ -27,7 +27,7 @@ def handler(event: Payload) -> Payload:
     store.save(layout.approval, Approval(task_token=event["task_token"], asked_at=now, answer_by=answer_by))
     waiting = f"Waiting for approval: finetune approve {run_id} --stage {stage.stage}"
     status = record(store, run_id, STATE, waiting, progress=waiting)
-    report = write_report(store, run_id)
+    report = write_report(store, run_id, stage.stage)
     message = approval_asked(status, plan, evaluation, answer_by=answer_by, stage=stage.stage, report=report)
     notify(stage.topic_arn, message)
     return {}
