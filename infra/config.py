@@ -91,6 +91,10 @@ class StageConfig(BaseModel):
         "ml.p5en.*",
     )
 
+    monthly_budget_usd: float | None = Field(default=None, gt=0)
+    """What the stage may cost in a month before the team is told; None: no budget is kept. It counts by the tag
+    `finetune:stage`, which the account that pays has to activate as a cost allocation tag.
+    """
     notification_email: str | None = Field(default=None, pattern=r"^[^@\s]+@[^@\s]+$")
     vpc_cidr: str = Field(default="10.64.0.0/20", pattern=r"^\d+\.\d+\.\d+\.\d+/(1[6-9]|2[0-4])$")
 
@@ -98,6 +102,10 @@ class StageConfig(BaseModel):
     def prefix(self) -> str:
         """First part of every name in the account, and of every permission on such a name."""
         return f"finetune-{self.stage}"
+
+    @property
+    def has_budget(self) -> bool:
+        return self.monthly_budget_usd is not None
 
     @property
     def log_retention(self) -> RetentionDays:

@@ -6,6 +6,7 @@ from aws_cdk import Tags
 from constructs import Construct
 
 from infra.config import StageConfig
+from infra.constructs.monthly_budget import STAGE_TAG
 from infra.stacks.monitoring_stack import MonitoringStack
 from infra.stacks.network_stack import NetworkStack
 from infra.stacks.storage_stack import StorageStack
@@ -35,6 +36,11 @@ class FineTuningStage(Construct):
             **settings("workflow"),
         )
         self.monitoring = MonitoringStack(
-            self, "monitoring", config=config, workflow=self.workflow, **settings("monitoring")
+            self,
+            "monitoring",
+            config=config,
+            storage=self.storage,
+            workflow=self.workflow,
+            **settings("monitoring"),
         )
-        Tags.of(self).add("finetune:stage", config.stage)
+        Tags.of(self).add(STAGE_TAG, config.stage)

@@ -18,22 +18,24 @@ class DeploymentFailed(Exception):
 def deploy(emulator: Emulator, context: Sequence[str] = ()) -> None:
     """`cdk bootstrap` and `cdk deploy --all`, their output on the screen; `context` as `-c` takes it: `stage=dev`."""
     _cdk(emulator, "bootstrap", f"aws://{ACCOUNT}/{REGION}")
-    overrides = [word for setting in context for word in ("--context", setting)]
     _cdk(
         emulator, "deploy", "--all", "--require-approval", "never", "--concurrency", "2", "--progress", "events",
-        "--output", str(emulator.state / "cdk.out"), *overrides,
+        "--output", str(emulator.state / "cdk.out"), *_as_options(context),
     )  # fmt: skip
 
 
 def destroy(emulator: Emulator, context: Sequence[str] = ()) -> None:
     """`cdk destroy --all`."""
-    overrides = [word for setting in context for word in ("--context", setting)]
-    _cdk(emulator, "destroy", "--all", "--force", "--output", str(emulator.state / "cdk.out"), *overrides)
+    _cdk(emulator, "destroy", "--all", "--force", "--output", str(emulator.state / "cdk.out"), *_as_options(context))
 
 
-def synthesise(folder: Path) -> None:
+def synthesise(folder: Path, context: Sequence[str] = ()) -> None:
     """`cdk synth` of every stack into the folder; needs no AWS of any kind."""
-    _run(dict(os.environ), "synth", "--quiet", "--output", str(folder))
+    _run(dict(os.environ), "synth", "--quiet", "--output", str(folder), *_as_options(context))
+
+
+def _as_options(context: Sequence[str]) -> list[str]:
+    return [word for setting in context for word in ("--context", setting)]
 
 
 def _cdk(emulator: Emulator, *arguments: str) -> None:

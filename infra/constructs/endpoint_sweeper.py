@@ -35,6 +35,6 @@ class EndpointSweeper(Construct):
                 # The next sweep does what a lost one did not.
                 max_event_age=PERIOD,
                 retry_attempts=2,
-                input=scheduler.ScheduleTargetInput.from_object({}),
+                input=scheduler.ScheduleTargetInput.from_object({"period_minutes": PERIOD.to_minutes()}),
             ),
         )

@@ -9,22 +9,30 @@ from constructs import Construct
 
 
 class NotificationTopic(sns.Topic):
-    """Runs and this account's alarms publish to it, encrypted and over TLS only."""
+    """Runs and this account's alarms publish to it, encrypted and over TLS only; its budgets where there is one."""
 
-    def __init__(self, scope: Construct, id: str, *, key: kms.IKey, email: str | None) -> None:
+    def __init__(self, scope: Construct, id: str, *, key: kms.IKey, email: str | None, budget: bool) -> None:
         super().__init__(scope, id, master_key=key, enforce_ssl=True)
         stack = Stack.of(self)
         alarms = stack.format_arn(
             service="cloudwatch", resource="alarm", resource_name="*", arn_format=ArnFormat.COLON_RESOURCE_NAME
         )
-        self.add_to_resource_policy(
-            iam.PolicyStatement(
-                sid="AlarmsOfThisAccount",
-                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
-                actions=["sns:Publish"],
-                resources=[self.topic_arn],
-                conditions={"StringEquals": {"aws:SourceAccount": stack.account}, "ArnLike": {"aws:SourceArn": alarms}},
-            )
-        )
+        self._let_publish("AlarmsOfThisAccount", "cloudwatch.amazonaws.com", alarms)
+        if budget:
+            # Conditions as the user guide of AWS Budgets has them; budgets belong to no region.
+            budgets = f"arn:{stack.partition}:budgets::{stack.account}:*"
+            self._let_publish("BudgetsOfThisAccount", "budgets.amazonaws.com", budgets)
         if email:
             self.add_subscription(subscriptions.EmailSubscription(email))
+
+    def _let_publish(self, sid: str, service: str, source: str) -> None:
+        account = Stack.of(self).account
+        self.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid=sid,
+                principals=[iam.ServicePrincipal(service)],
+                actions=["sns:Publish"],
+                resources=[self.topic_arn],
+                conditions={"StringEquals": {"aws:SourceAccount": account}, "ArnLike": {"aws:SourceArn": source}},
+            )
+        )

@@ -19,7 +19,8 @@ class RunAlarms(Construct):
     """Alarms on the topic.
 
     The functions inside the workflow have none: they refuse bad uploads by raising, and what they raise ends the
-    execution, which has one. `unattended` are the others, whose errors nobody would see.
+    execution, which has one; the state machine tries a throttled one again. `unattended` are the others, whose errors
+    nobody would see. `throttled` are those whose calls can be too many at once.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class RunAlarms(Construct):
         topic: sns.ITopic,
         state_machine: sfn.IStateMachine,
         unattended: Mapping[str, lambda_.IFunction],
+        throttled: Mapping[str, lambda_.IFunction],
         sweep: lambda_.IFunction,
         dead_letters: sqs.IQueue,
     ) -> None:
@@ -42,6 +44,12 @@ class RunAlarms(Construct):
         )
         for name, function in unattended.items():
             self._when_any(f"{name}Errors", function.metric_errors(period=PERIOD), f"{name} failed; see its log")
+        for name, function in throttled.items():
+            self._when_any(
+                f"{name}Throttles",
+                function.metric_throttles(period=PERIOD),
+                f"{name} was called more often than the account or its share of the concurrency lets it be",
+            )
         self._when_any(
             "UndeliveredEvents",
             dead_letters.metric_approximate_number_of_messages_visible(period=PERIOD),

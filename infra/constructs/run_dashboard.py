@@ -1,4 +1,4 @@
-"""What the team looks at."""
+"""What the team looks at: from top to bottom the questions of somebody who waits for a run."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,11 +8,38 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from infra.constructs.log_queries import ROWS_REFUSED, SWEPT, WHY_RUNS_FAILED, LogQuery, log_groups
+
 PERIOD = Duration.minutes(5)
+HOUR = Duration.hours(1)
+WHOLE, HALF, THIRD, QUARTER = 24, 12, 8, 6
+"""Widths of widgets: a dashboard has 24 columns."""
+
+NAMESPACE = "FineTuning"
+"""Where the functions' own metrics are; their dimension `service` is the stage's prefix."""
+
+TRAINING = '"/aws/sagemaker/TrainingJobs"'
+ENDPOINTS = '"/aws/sagemaker/Endpoints"'
+LOSSES = {
+    "Training loss": "huggingface-textgeneration:train-loss",
+    "Validation loss": "huggingface-textgeneration:eval-loss",
+}
+"""As JumpStart's documents name them in `MetricDefinitions`; SageMaker reads them from the job's log."""
+
+GREEN, RED, ORANGE, GREY = (
+    cloudwatch.Color.GREEN,
+    cloudwatch.Color.RED,
+    cloudwatch.Color.ORANGE,
+    cloudwatch.Color.GREY,
+)
 
 
 class RunDashboard(cloudwatch.Dashboard):
-    """Alarms, runs, functions, and every training job and endpoint whose name carries the stage's prefix."""
+    """Is it alive, how far is it, does the loss fall, what went wrong, what does it cost.
+
+    Jobs and endpoints do not exist yet when the dashboard is made: they are searched for by the stage's prefix, which
+    their names begin with. `links` are titles and addresses in the console.
+    """
 
     def __init__(
         self,
@@ -21,48 +48,180 @@ class RunDashboard(cloudwatch.Dashboard):
         *,
         prefix: str,
         state_machine: sfn.IStateMachine,
-        functions: Mapping[str, lambda_.IFunction],
+        functions: Mapping[str, lambda_.Function],
         alarms: Sequence[cloudwatch.IAlarm],
+        links: Mapping[str, str],
     ) -> None:
-        super().__init__(scope, id, period_override=cloudwatch.PeriodOverride.AUTO)
+        super().__init__(scope, id, period_override=cloudwatch.PeriodOverride.AUTO, default_interval=Duration.days(3))
+        self._prefix = prefix
+        self._region = Stack.of(self).region
+        self._functions = functions
+        self.add_widgets(self._guide(links))
+        self.add_widgets(cloudwatch.AlarmStatusWidget(title="Alarms", alarms=list(alarms), width=WHOLE, height=3))
+        self._show_runs(state_machine)
+        self._show_training()
+        self._show_data()
+        self._show_endpoints()
+        self._show_cost()
+        self._show_steps()
+
+    def _guide(self, links: Mapping[str, str]) -> cloudwatch.TextWidget:
+        words = " · ".join(f"[{title}]({address})" for title, address in links.items())
+        return cloudwatch.TextWidget(
+            markdown=f"# {self._prefix}\n{words}\n\n"
+            "One run: its execution shows the step; `finetune watch RUN` follows it; the saved query "
+            f"*{self._prefix}/Everything of one run* has its log, the annotation `run_id` finds its traces. "
+            "What an error's code means and what to do: docs/runbook.md.",
+            width=WHOLE,
+            height=4,
+        )
+
+    def _show_runs(self, state_machine: sfn.IStateMachine) -> None:
+        ends = {
+            "succeeded": (state_machine.metric_succeeded, GREEN),
+            "failed": (state_machine.metric_failed, RED),
+            "timed out": (state_machine.metric_timed_out, ORANGE),
+            "aborted": (state_machine.metric_aborted, GREY),
+        }
         runs = [
-            state_machine.metric_started(period=PERIOD),
-            state_machine.metric_succeeded(period=PERIOD),
-            state_machine.metric_failed(period=PERIOD),
-            state_machine.metric_aborted(period=PERIOD),
-            state_machine.metric_timed_out(period=PERIOD),
+            state_machine.metric_started(label="started", period=PERIOD),
+            *(metric(label=label, color=color, period=PERIOD) for label, (metric, color) in ends.items()),
         ]
-        self.add_widgets(cloudwatch.AlarmStatusWidget(title="Alarms", alarms=list(alarms), width=24, height=3))
+        codes = self._search(f"{NAMESPACE},service,code", "RunFailed", "Sum", of=f'service="{self._prefix}"')
+        self._heading("Is it alive? What went wrong?")
         self.add_widgets(
-            cloudwatch.GraphWidget(title="Runs", left=runs, width=8),
+            cloudwatch.SingleValueWidget(
+                title="Runs in this time", metrics=runs, set_period_to_time_range=True, width=THIRD
+            ),
+            cloudwatch.GraphWidget(title="Runs", left=runs, width=THIRD),
+            cloudwatch.GraphWidget(title="Failed runs by error code", left=[codes], stacked=True, width=THIRD),
+        )
+        self.add_widgets(self._log("Why runs failed, the latest first", WHY_RUNS_FAILED, width=WHOLE))
+
+    def _show_training(self) -> None:
+        jobs, hosts = f"{TRAINING},TrainingJobName", f"{TRAINING},Host"
+        use = {
+            "GPU of jobs (%, 100 for each)": "GPUUtilization",
+            "GPU memory of jobs (%, 100 for each)": "GPUMemoryUtilization",
+            "Memory of jobs (%)": "MemoryUtilization",
+        }
+        self._heading("How far is the training, and does the loss fall?")
+        self.add_widgets(*(self._found(title, jobs, [metric], width=HALF) for title, metric in LOSSES.items()))
+        self.add_widgets(*(self._found(title, hosts, [metric], width=THIRD) for title, metric in use.items()))
+
+    def _show_data(self) -> None:
+        rows = {"DatasetRowsKept": GREEN, "DatasetRowsDuplicate": GREY, "DatasetRowsRefused": RED}
+        self._heading("What became of the data?")
+        self.add_widgets(
             cloudwatch.GraphWidget(
-                title="Errors by step",
-                left=[function.metric_errors(label=name, period=PERIOD) for name, function in functions.items()],
-                width=8,
+                title="Rows",
+                left=[self._own(name, "finish_dataset", color=color) for name, color in rows.items()],
+                stacked=True,
+                width=HALF,
+            ),
+            self._log("Rows refused, by reason", ROWS_REFUSED, width=HALF),
+        )
+
+    def _show_endpoints(self) -> None:
+        endpoints, hosts = "AWS/SageMaker,EndpointName,VariantName", f"{ENDPOINTS},EndpointName,VariantName"
+        errors = ["Invocation4XXErrors", "Invocation5XXErrors"]
+        self._heading("Who asks, how long do answers take, and do they fail?")
+        self.add_widgets(
+            self._found("Questions", endpoints, ["Invocations"], "Sum", width=QUARTER),
+            self._found("Time to answer, 99 of 100 (µs)", endpoints, ["ModelLatency"], "p99", width=QUARTER),
+            self._found("Errors of the caller (4XX), of the model (5XX)", endpoints, errors, "Sum", width=QUARTER),
+            self._found("GPU of endpoints (%, 100 for each)", hosts, ["GPUUtilization"], width=QUARTER),
+        )
+
+    def _show_cost(self) -> None:
+        estimated = self._own("TrainingEstimatedUsd", "start_training", label="training, estimated")
+        billed = self._own("TrainingActualUsd", "describe_training", label="training, billed")
+        hosting = self._own("EndpointUsd", "sweep_endpoints", label="endpoints")
+        hours = self._own("EndpointHours", "sweep_endpoints", label="endpoint instance hours")
+        self._heading("What does it cost?")
+        self.add_widgets(
+            cloudwatch.SingleValueWidget(
+                title="USD in this time: list prices × hours; the bill may differ",
+                metrics=[estimated, billed, hosting, hours],
+                set_period_to_time_range=True,
+                width=HALF,
             ),
             cloudwatch.GraphWidget(
-                title="Longest call by step",
-                left=[
-                    function.metric_duration(label=name, period=PERIOD, statistic="Maximum")
-                    for name, function in functions.items()
-                ],
-                width=8,
+                title="USD an hour", left=[billed, hosting], right=[hours], stacked=True, width=HALF
             ),
         )
+        self.add_widgets(self._log("What the sweeper deleted", SWEPT, width=WHOLE, height=4))
+
+    def _show_steps(self) -> None:
+        each = self._functions.items()
+        self._heading("Which step is slow, fails or is throttled?")
         self.add_widgets(
-            self._search("GPU of training jobs", "/aws/sagemaker/TrainingJobs,Host", "GPUUtilization", prefix),
-            self._search(
-                "Questions to endpoints", "AWS/SageMaker,EndpointName,VariantName", "Invocations", prefix, "Sum"
+            cloudwatch.GraphWidget(
+                title="Longest call (ms)",
+                left=[f.metric_duration(label=name, period=PERIOD, statistic="Maximum") for name, f in each],
+                width=THIRD,
             ),
-            self._search(
-                "Answering time (µs)", "AWS/SageMaker,EndpointName,VariantName", "ModelLatency", prefix, "p90"
+            cloudwatch.GraphWidget(
+                title="Errors, refusals included",
+                left=[f.metric_errors(label=name, period=PERIOD) for name, f in each],
+                width=THIRD,
+            ),
+            cloudwatch.GraphWidget(
+                title="Throttled calls",
+                left=[f.metric_throttles(label=name, period=PERIOD) for name, f in each],
+                width=THIRD,
             ),
         )
 
-    def _search(
-        self, title: str, schema: str, metric: str, prefix: str, statistic: str = "Average"
+    def _heading(self, question: str) -> None:
+        self.add_widgets(
+            cloudwatch.TextWidget(
+                markdown=f"## {question}",
+                background=cloudwatch.TextWidgetBackground.TRANSPARENT,
+                width=WHOLE,
+                height=1,
+            )
+        )
+
+    def _own(self, name: str, step: str, *, label: str = "", color: str | None = None) -> cloudwatch.Metric:
+        """What a step of the functions' own has measured, summed up by the hour."""
+        return cloudwatch.Metric(
+            namespace=NAMESPACE,
+            metric_name=name,
+            dimensions_map={"service": self._prefix, "step": step},
+            statistic="Sum",
+            period=HOUR,
+            label=label or name,
+            color=color,
+        )
+
+    def _found(
+        self, title: str, schema: str, metrics: Sequence[str], statistic: str = "Average", *, width: int
     ) -> cloudwatch.GraphWidget:
-        """A graph of things that do not exist yet when the dashboard is made."""
-        expression = f"SEARCH('{{{schema}}} MetricName=\"{metric}\" {prefix}-', '{statistic}', 300)"
-        found = cloudwatch.MathExpression(expression=expression, label="", search_region=Stack.of(self).region)
-        return cloudwatch.GraphWidget(title=title, left=[found], width=8)
+        """A graph with a line for every job or endpoint that has the metrics."""
+        found = [self._search(schema, metric, statistic) for metric in metrics]
+        return cloudwatch.GraphWidget(title=title, left=found, width=width)
+
+    def _search(
+        self, schema: str, metric: str, statistic: str, *, of: str | None = None
+    ) -> cloudwatch.SearchExpression:
+        """Metrics of things that do not exist yet when the dashboard is made; CloudWatch shows 500 of them at most.
+
+        The schema is a namespace with its dimensions. A term in double quotes is matched exactly; the prefix matches
+        every name that has its words one after another.
+        """
+        terms = f'{{{schema}}} MetricName="{metric}" {of or self._prefix + "-"}'
+        return cloudwatch.SearchExpression(
+            expression=f"SEARCH('{terms}', '{statistic}', {PERIOD.to_seconds():.0f})",
+            label="",
+            search_region=self._region,
+        )
+
+    def _log(self, title: str, query: LogQuery, *, width: int, height: int = 6) -> cloudwatch.LogQueryWidget:
+        return cloudwatch.LogQueryWidget(
+            title=title,
+            log_group_names=log_groups(query, self._functions),
+            query_string=query.text.replace("\n", " "),
+            width=width,
+            height=height,
+        )

@@ -9,11 +9,11 @@ from constructs import Construct
 class StageKey(kms.Key):
     """Encrypts data, logs and messages of one stage. Roles get its use from their own policies.
 
-    Two services need it for themselves: CloudWatch Logs, which writes every log group, and CloudWatch, whose alarms
-    publish to the encrypted topic.
+    Services that need it for themselves: CloudWatch Logs, which writes every log group, and those that publish to the
+    encrypted topic: CloudWatch for its alarms and, where there is a `budget`, AWS Budgets.
     """
 
-    def __init__(self, scope: Construct, id: str, *, prefix: str, removal_policy: RemovalPolicy) -> None:
+    def __init__(self, scope: Construct, id: str, *, prefix: str, removal_policy: RemovalPolicy, budget: bool) -> None:
         super().__init__(
             scope,
             id,
@@ -40,12 +40,19 @@ class StageKey(kms.Key):
                 },
             )
         )
+        self._let_publish("AlarmsOfThisAccount", "cloudwatch.amazonaws.com")
+        if budget:
+            # Assumed: that Budgets names the account to KMS as it does to SNS.
+            self._let_publish("BudgetsOfThisAccount", "budgets.amazonaws.com")
+
+    def _let_publish(self, sid: str, service: str) -> None:
+        """Lets a service encrypt what it publishes to the topic for this account."""
         self.add_to_resource_policy(
             iam.PolicyStatement(
-                sid="AlarmsOfThisAccount",
-                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                sid=sid,
+                principals=[iam.ServicePrincipal(service)],
                 actions=["kms:Decrypt", "kms:GenerateDataKey*"],
                 resources=["*"],
-                conditions={"StringEquals": {"aws:SourceAccount": stack.account}},
+                conditions={"StringEquals": {"aws:SourceAccount": Stack.of(self).account}},
             )
         )

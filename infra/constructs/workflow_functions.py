@@ -92,7 +92,7 @@ _STEPS = (
     ),
     _Step(
         handler="sweep_endpoints",
-        may=lambda may: may.find("endpoint").delete_endpoints().measure_endpoints().notify(),
+        may=lambda may: may.read_runs().find("endpoint").delete_endpoints().measure_endpoints().notify(),
         size=FunctionSize(timeout=300),
     ),
 )

@@ -5,41 +5,73 @@ from typing import Any
 from aws_cdk import CfnOutput, Stack
 from constructs import Construct
 
+from finetuning.runs.links import (
+    alarms_link,
+    dashboard_link,
+    endpoints_link,
+    executions_link,
+    files_link,
+    queries_link,
+    traces_link,
+    training_jobs_link,
+)
 from infra.config import StageConfig
+from infra.constructs.log_queries import LogQueries
+from infra.constructs.monthly_budget import MonthlyBudget
 from infra.constructs.run_alarms import RunAlarms
 from infra.constructs.run_dashboard import RunDashboard
+from infra.stacks.storage_stack import StorageStack
 from infra.stacks.workflow_stack import WorkflowStack
+
+UNATTENDED = ("CleanUpRun", "SweepEndpoints", "RemoveRuns")
+"""Functions outside the workflow."""
 
 
 class MonitoringStack(Stack):
-    """One dashboard, and an alarm for every failure nobody is told of otherwise."""
+    """One dashboard, saved queries, and an alarm for every failure nobody is told of otherwise."""
 
     def __init__(
-        self, scope: Construct, id: str, *, config: StageConfig, workflow: WorkflowStack, **kwargs: Any
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        config: StageConfig,
+        storage: StorageStack,
+        workflow: WorkflowStack,
+        **kwargs: Any,
     ) -> None:
         super().__init__(scope, id, **kwargs)
-        unattended = {name: workflow.functions[name] for name in ("CleanUpRun", "SweepEndpoints", "RemoveRuns")}
+        functions = dict(workflow.functions.items())
         alarms = RunAlarms(
             self,
             "Alarms",
             topic=workflow.topic,
             state_machine=workflow.state_machine,
-            unattended=unattended,
-            sweep=workflow.functions["SweepEndpoints"],
+            unattended={name: functions[name] for name in UNATTENDED},
+            throttled={name: functions[name] for name in (*UNATTENDED, "PrepareShard")},
+            sweep=functions["SweepEndpoints"],
             dead_letters=workflow.dead_letters,
         )
+        LogQueries(self, "Queries", prefix=config.prefix, functions=functions)
+        if config.monthly_budget_usd is not None:
+            MonthlyBudget(self, "Budget", stage=config.stage, usd=config.monthly_budget_usd, topic=workflow.topic)
         dashboard = RunDashboard(
             self,
             "Dashboard",
             prefix=config.prefix,
             state_machine=workflow.state_machine,
-            functions=dict(workflow.functions.items()),
+            functions=functions,
             alarms=alarms.all,
+            links={
+                "Runs": executions_link(self.region, workflow.state_machine.state_machine_arn),
+                "Training jobs": training_jobs_link(self.region),
+                "Endpoints": endpoints_link(self.region),
+                "Uploads": files_link(self.region, storage.uploads.bucket_name, "runs/"),
+                "Reports and files of runs": files_link(self.region, storage.artifacts.bucket_name, "runs/"),
+                "Saved queries": queries_link(self.region),
+                "Traces": traces_link(self.region),
+                "Alarms": alarms_link(self.region),
+            },
         )
         CfnOutput(self, "DashboardName", value=dashboard.dashboard_name)
-        CfnOutput(
-            self,
-            "DashboardUrl",
-            value=f"https://{self.region}.console.aws.amazon.com/cloudwatch/home?region={self.region}"
-            f"#dashboards/dashboard/{dashboard.dashboard_name}",
-        )
+        CfnOutput(self, "DashboardUrl", value=dashboard_link(self.region, dashboard.dashboard_name))

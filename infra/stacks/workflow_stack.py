@@ -42,7 +42,9 @@ class WorkflowStack(Stack):
         **kwargs: Any,
     ) -> None:
         super().__init__(scope, id, **kwargs)
-        self.topic = NotificationTopic(self, "Topic", key=storage.key, email=config.notification_email)
+        self.topic = NotificationTopic(
+            self, "Topic", key=storage.key, email=config.notification_email, budget=config.has_budget
+        )
         role = execution_role(self, "ExecutionRole", artifacts=storage.artifacts, key=storage.key, network=network)
         emptied = [] if config.keep_data else [storage.uploads, storage.artifacts, storage.access_logs]
         self.dead_letters = DeadLetterQueue(self, "DeadLetters")

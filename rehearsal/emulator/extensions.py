@@ -15,7 +15,17 @@ from ministack import app as ministack
 from ministack.core import iam_actions, router
 from ministack.services.cloudformation import provisioners
 
-from rehearsal.emulator import account, deliveries, events, functions, grants, permissions, storage, workflow
+from rehearsal.emulator import (
+    account,
+    deliveries,
+    events,
+    functions,
+    grants,
+    monitoring,
+    permissions,
+    storage,
+    workflow,
+)
 from rehearsal.emulator.sagemaker.service import SageMakerService
 from rehearsal.emulator.world import World
 
@@ -58,6 +68,7 @@ def install(world: World) -> SageMakerService:
     _add_service("sagemaker", "SageMaker.", sagemaker.handle_request)
     _add_service("servicequotas", "ServiceQuotasV20190624.", account.handle_request)
     _add_service("pricing", "AWSPriceListService.", account.handle_request)
+    monitoring.install()
     permissions.install()
     functions.install(world.faults, world.pandas_layer)
     workflow.install()

@@ -44,9 +44,11 @@ class Synthesised:
         return statements
 
 
-def synthesise(stage: str, folder: Path) -> Synthesised:
-    app = App(context=context_of(stage), outdir=str(folder))
-    built = FineTuningStage(app, config=StageConfig.from_context(context_of(stage)))
+def synthesise(stage: str, folder: Path, **settings: Any) -> Synthesised:
+    """The stage with these settings in place of its own."""
+    context = context_of(stage) | settings
+    app = App(context=context, outdir=str(folder))
+    built = FineTuningStage(app, config=StageConfig.from_context(context))
     templates = {name: Template.from_stack(_stack(built, name)) for name in STACKS}
     return Synthesised(built, folder, templates)
 

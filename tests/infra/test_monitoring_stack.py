@@ -1,6 +1,14 @@
 import json
+from itertools import combinations
+from typing import Any
 
-from tests.infra.synthesis import Synthesised
+import pytest
+
+from infra.constructs.log_queries import QUERIES
+from infra.constructs.run_dashboard import LOSSES
+from tests.infra.synthesis import ROOT, Synthesised, synthesise
+
+SPECS = ROOT / "facts" / "jumpstart" / "community_models"
 
 
 def test_every_alarm_tells_the_team(stage: Synthesised) -> None:
@@ -17,6 +25,10 @@ def test_there_is_an_alarm_for_every_failure_nobody_else_reports(stage: Synthesi
         "CleanUpRunErrors",
         "SweepEndpointsErrors",
         "RemoveRunsErrors",
+        "CleanUpRunThrottles",
+        "SweepEndpointsThrottles",
+        "RemoveRunsThrottles",
+        "PrepareShardThrottles",
         "UndeliveredEvents",
         "SweeperSilent",
     }
@@ -29,9 +41,136 @@ def test_a_sweeper_that_does_not_run_is_an_alarm(stage: Synthesised) -> None:
     )
 
 
-def test_the_dashboard_shows_training_and_endpoints_of_this_stage(stage: Synthesised) -> None:
-    (dashboard,) = stage.resources("AWS::CloudWatch::Dashboard").values()
-    body = json.dumps(dashboard["Properties"]["DashboardBody"])
+# The dashboard
+
+
+def dashboard(stage: Synthesised) -> list[dict[str, Any]]:
+    """The widgets; what CloudFormation fills in stands as «name»."""
+    (resource,) = stage.resources("AWS::CloudWatch::Dashboard").values()
+    body = resource["Properties"]["DashboardBody"]["Fn::Join"][1]
+    text = "".join(part if isinstance(part, str) else f"«{next(iter(part.values()))}»" for part in body)
+    widgets: list[dict[str, Any]] = json.loads(text)["widgets"]
+    return widgets
+
+
+def test_the_widgets_lie_in_24_columns_without_overlapping(stage: Synthesised) -> None:
+    def cells(widget: dict[str, Any]) -> set[tuple[int, int]]:
+        columns = range(widget["x"], widget["x"] + widget["width"])
+        return {(x, y) for x in columns for y in range(widget["y"], widget["y"] + widget["height"])}
+
+    covered = [cells(widget) for widget in dashboard(stage)]
+    assert all(x < 24 for each in covered for x, _ in each)
+    assert not [pair for pair in combinations(covered, 2) if pair[0] & pair[1]]
+
+
+def test_the_dashboard_keeps_to_cloudwatch_s_limits(stage: Synthesised) -> None:
+    widgets = dashboard(stage)
+    assert len(widgets) <= 500
+    for widget in widgets:
+        lines = [line[0] for line in widget["properties"].get("metrics", []) if isinstance(line[0], dict)]
+        searches = [line["expression"] for line in lines]
+        assert len(searches) <= 5, "search expressions of one graph"
+        assert all(len(search) <= 1024 for search in searches)
+
+
+def titles(stage: Synthesised) -> set[str]:
+    return {widget["properties"].get("title", "") for widget in dashboard(stage)}
+
+
+def test_it_answers_what_somebody_asks_who_waits_for_a_run(stage: Synthesised) -> None:
+    assert {
+        "Runs",
+        "Failed runs by error code",
+        "Why runs failed, the latest first",
+        "Training loss",
+        "Validation loss",
+        "GPU of jobs (%, 100 for each)",
+        "Memory of jobs (%)",
+        "Rows",
+        "Rows refused, by reason",
+        "Questions",
+        "Time to answer, 99 of 100 (µs)",
+        "USD an hour",
+        "Longest call (ms)",
+        "What the sweeper deleted",
+    } <= titles(stage)
+
+
+def test_jobs_and_endpoints_of_this_stage_alone_are_searched_for(stage: Synthesised) -> None:
+    searches = [
+        line[0]["expression"]
+        for widget in dashboard(stage)
+        for line in widget["properties"].get("metrics", [])
+        if isinstance(line[0], dict)
+    ]
     prefix = stage.stage.node.id
-    assert "/aws/sagemaker/TrainingJobs" in body
-    assert f"{prefix}-" in body
+    assert len(searches) > 5
+    assert all(f' {prefix}-"' in search or f" {prefix}-'" in search or f'"{prefix}"' in search for search in searches)
+
+
+def test_the_losses_are_those_that_jumpstart_s_documents_define() -> None:
+    for document in SPECS.glob("*/*.json"):
+        defined = {metric["Name"] for metric in json.loads(document.read_text())["metrics"]}
+        assert set(LOSSES.values()) <= defined, document
+
+
+def test_the_dashboard_leads_to_where_things_are(stage: Synthesised) -> None:
+    guide = dashboard(stage)[0]["properties"]["markdown"]
+    for place in ("states/home", "s3/buckets", "#/jobs", "#/endpoints", "logs-insights", "docs/runbook.md"):
+        assert place in guide
+
+
+# Saved queries
+
+
+def test_every_query_is_saved_under_the_stage_s_name_with_the_logs_it_reads(stage: Synthesised) -> None:
+    saved = {q["Properties"]["Name"]: q["Properties"] for q in stage.resources("AWS::Logs::QueryDefinition").values()}
+    assert set(saved) == {f"{stage.stage.node.id}/{query.name}" for query in QUERIES}
+    functions = len(stage.resources("AWS::Lambda::Function"))
+    for query in QUERIES:
+        properties = saved[f"{stage.stage.node.id}/{query.name}"]
+        assert properties["QueryString"] == query.text
+        assert len(properties["LogGroupNames"]) == (len(query.of) or functions) <= 50
+
+
+# The budget
+
+
+@pytest.fixture(scope="module")
+def with_budget(tmp_path_factory: pytest.TempPathFactory) -> Synthesised:
+    return synthesise("dev", tmp_path_factory.mktemp("budget"), monthly_budget_usd=200)
+
+
+def test_there_is_no_budget_unless_the_stage_sets_one(stage: Synthesised) -> None:
+    assert not stage.resources("AWS::Budgets::Budget")
+    assert "budgets.amazonaws.com" not in json.dumps([t.to_json() for t in stage.templates.values()])
+
+
+def test_the_budget_counts_what_carries_the_stage_s_tag_and_tells_the_topic(with_budget: Synthesised) -> None:
+    (budget,) = with_budget.resources("AWS::Budgets::Budget").values()
+    assert budget["Properties"]["Budget"] == {
+        "BudgetType": "COST",
+        "TimeUnit": "MONTHLY",
+        "BudgetLimit": {"Amount": 200, "Unit": "USD"},
+        "CostFilters": {"TagKeyValue": ["user:finetune:stage$dev"]},
+    }
+    for notification in budget["Properties"]["NotificationsWithSubscribers"]:
+        (subscriber,) = notification["Subscribers"]
+        assert subscriber["SubscriptionType"] == "SNS"
+        assert "Topic" in json.dumps(subscriber["Address"])
+
+
+def test_budgets_may_publish_to_the_encrypted_topic_for_this_account_alone(with_budget: Synthesised) -> None:
+    policies = [
+        *(p["Properties"]["PolicyDocument"] for p in with_budget.resources("AWS::SNS::TopicPolicy").values()),
+        *(k["Properties"]["KeyPolicy"] for k in with_budget.resources("AWS::KMS::Key").values()),
+    ]
+    allowed = [
+        statement
+        for policy in policies
+        for statement in policy["Statement"]
+        if statement.get("Principal") == {"Service": "budgets.amazonaws.com"}
+    ]
+    assert [statement["Action"] for statement in allowed] == ["sns:Publish", ["kms:Decrypt", "kms:GenerateDataKey*"]]
+    for statement in allowed:
+        assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}

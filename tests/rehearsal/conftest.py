@@ -34,9 +34,9 @@ def _no_faults_left(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The stage `dev`, synthesised once."""
+    """The stage `dev`, with a budget, synthesised once."""
     folder = tmp_path_factory.mktemp("synth") / "cdk.out"
-    cdk.synthesise(folder)
+    cdk.synthesise(folder, ["monthly_budget_usd=200"])
     return folder
 
 

@@ -345,6 +345,37 @@ def test_a_range_of_a_version_is_that_range(emulator: Emulator) -> None:
         s3.get_object(Bucket=bucket, Key="x", VersionId=version, Range="bytes=10-")
 
 
+def test_a_saved_query_is_kept_and_one_the_service_would_refuse_is_not(emulator: Emulator) -> None:
+    query = {"Name": any_name("query"), "QueryString": "fields @message", "LogGroupNames": ["group"]}
+    stack = deploy(emulator, {"Query": {"Type": "AWS::Logs::QueryDefinition", "Properties": query}})
+    logs, cloudformation = emulator.client("logs"), emulator.client("cloudformation")
+    (found,) = logs.describe_query_definitions(queryDefinitionNamePrefix=query["Name"])["queryDefinitions"]
+    assert (found["queryString"], found["logGroupNames"]) == ("fields @message", ["group"])
+    cloudformation.delete_stack(StackName=stack)
+    settle(cloudformation, stack)
+    assert not logs.describe_query_definitions(queryDefinitionNamePrefix=query["Name"])["queryDefinitions"]
+    with pytest.raises(AssertionError, match="queryString"):
+        deploy(emulator, {"Query": {"Type": "AWS::Logs::QueryDefinition", "Properties": {"Name": "no text"}}})
+
+
+def test_a_budget_is_kept_with_whom_it_tells(emulator: Emulator) -> None:
+    limits = {"BudgetType": "COST", "TimeUnit": "MONTHLY", "BudgetLimit": {"Amount": 200, "Unit": "USD"}}
+    notification = {"NotificationType": "ACTUAL", "ComparisonOperator": "GREATER_THAN", "Threshold": 80}
+    told = {"Notification": notification, "Subscribers": [{"SubscriptionType": "SNS", "Address": "arn:topic"}]}
+    properties = {"Budget": limits, "NotificationsWithSubscribers": [told]}
+    stack = deploy(emulator, {"Budget": {"Type": "AWS::Budgets::Budget", "Properties": properties}})
+    budgets, cloudformation = emulator.client("budgets"), emulator.client("cloudformation")
+    name = cloudformation.describe_stack_resources(StackName=stack)["StackResources"][0]["PhysicalResourceId"]
+    found = budgets.describe_budget(AccountId="0" * 12, BudgetName=name)["Budget"]
+    assert found["BudgetLimit"] == {"Amount": "200", "Unit": "USD"}
+    (heard,) = budgets.describe_notifications_for_budget(AccountId="0" * 12, BudgetName=name)["Notifications"]
+    assert heard["Threshold"] == 80
+    cloudformation.delete_stack(StackName=stack)
+    settle(cloudformation, stack)
+    with pytest.raises(ClientError, match="NotFound"):
+        budgets.describe_budget(AccountId="0" * 12, BudgetName=name)
+
+
 def test_the_account_has_quotas_and_prices(emulator: Emulator) -> None:
     quotas = emulator.client("service-quotas").list_service_quotas(ServiceCode="sagemaker")["Quotas"]
     assert {"ml.g5.12xlarge for training job usage", "ml.g5.12xlarge for endpoint usage"} <= {

@@ -1,4 +1,7 @@
-"""Where in the AWS console a person looks at a run."""
+"""Where in the AWS console a person looks at a run.
+
+AWS documents no addresses of its console: these are as a browser shows them, and assumed to stay.
+"""
 
 from urllib.parse import quote
 
@@ -7,8 +10,20 @@ def _console(region: str, path: str) -> str:
     return f"https://{region}.console.aws.amazon.com/{path}"
 
 
+def _cloudwatch(region: str, page: str) -> str:
+    return _console(region, f"cloudwatch/home?region={region}#{page}")
+
+
 def execution_link(region: str, execution_arn: str) -> str:
     return _console(region, f"states/home?region={region}#/v2/executions/details/{execution_arn}")
+
+
+def executions_link(region: str, state_machine_arn: str) -> str:
+    return _console(region, f"states/home?region={region}#/statemachines/view/{state_machine_arn}")
+
+
+def training_jobs_link(region: str) -> str:
+    return _console(region, f"sagemaker/home?region={region}#/jobs")
 
 
 def training_job_link(region: str, name: str) -> str:
@@ -27,8 +42,25 @@ def training_log_link(region: str, name: str) -> str:
     """The job's log streams; the console wants the group's name escaped twice, with `$` for `%`."""
     group = quote(quote("/aws/sagemaker/TrainingJobs", safe=""), safe="").replace("%", "$")
     search = quote(quote(f"?logStreamNameFilter={name}", safe=""), safe="").replace("%", "$")
-    return _console(region, f"cloudwatch/home?region={region}#logsV2:log-groups/log-group/{group}{search}")
+    return _cloudwatch(region, f"logsV2:log-groups/log-group/{group}{search}")
 
 
 def files_link(region: str, bucket: str, prefix: str) -> str:
     return _console(region, f"s3/buckets/{bucket}?region={region}&prefix={quote(prefix)}")
+
+
+def queries_link(region: str) -> str:
+    """CloudWatch Logs Insights; the saved queries are in its menu."""
+    return _cloudwatch(region, "logsV2:logs-insights")
+
+
+def traces_link(region: str) -> str:
+    return _cloudwatch(region, "xray:traces/query")
+
+
+def alarms_link(region: str) -> str:
+    return _cloudwatch(region, "alarmsV2:")
+
+
+def dashboard_link(region: str, name: str) -> str:
+    return _cloudwatch(region, f"dashboards/dashboard/{name}")

@@ -1,0 +1,42 @@
+"""The limit on what a stage may cost in a month."""
+
+from aws_cdk import aws_budgets as budgets
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+STAGE_TAG = "finetune:stage"
+"""On every stack of a stage and on everything its runs make."""
+
+
+class MonthlyBudget(Construct):
+    """Tells the topic when the stage has cost most of the budget, all of it, or is going to.
+
+    A budget counts by a tag only once that is activated as a cost allocation tag, in the billing console of the account
+    that pays; until then it counts nothing. It is told of costs with hours of delay: a warning, no brake.
+    """
+
+    def __init__(self, scope: Construct, id: str, *, stage: str, usd: float, topic: sns.ITopic) -> None:
+        super().__init__(scope, id)
+        subscriber = budgets.CfnBudget.SubscriberProperty(subscription_type="SNS", address=topic.topic_arn)
+        budgets.CfnBudget(
+            self,
+            "Budget",
+            budget=budgets.CfnBudget.BudgetDataProperty(
+                budget_type="COST",
+                time_unit="MONTHLY",
+                budget_limit=budgets.CfnBudget.SpendProperty(amount=usd, unit="USD"),
+                cost_filters={"TagKeyValue": [f"user:{STAGE_TAG}${stage}"]},
+            ),
+            notifications_with_subscribers=[
+                budgets.CfnBudget.NotificationWithSubscribersProperty(
+                    notification=budgets.CfnBudget.NotificationProperty(
+                        notification_type=kind,
+                        comparison_operator="GREATER_THAN",
+                        threshold=percent,
+                        threshold_type="PERCENTAGE",
+                    ),
+                    subscribers=[subscriber],
+                )
+                for kind, percent in (("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100))
+            ],
+        )
