@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.display import plain, short
+from cli.options import AsJson, print_json
 from finetuning.aws.upload_bucket import TEMPLATE_FILE, is_data
 from finetuning.datasets.offline import prepare_files
 from finetuning.datasets.report import DatasetReport
@@ -30,7 +31,6 @@ TemplateFile = Annotated[
     Path | None,
     typer.Option(exists=True, dir_okay=False, help="A template.json. Default: the one in the folder, if there is one."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]
 
 
 def check(
@@ -40,10 +40,19 @@ def check(
     task: TaskName = "auto",
     template: TemplateFile = None,
 ) -> None:
-    """Tell what data files are, what training would use of them, and what is wrong, line by line."""
+    """Tell what data files are, what training would use of them, and what is wrong, line by line.
+
+    \b
+    Examples:
+      finetune check faq.jsonl
+      finetune check data/ --model meta-textgeneration-llama-3-1-8b-instruct --task chat
+      finetune check *.csv --json | jq .error_counts
+
+    Exit code: 0 where the data is good to train, 1 where the workflow would refuse it.
+    """
     report = _prepared(files, None, model, task, template)
     if as_json:
-        typer.echo(json.dumps({**report.model_dump(mode="json"), "ok": report.ok}, ensure_ascii=False, indent=2))
+        print_json({**report.model_dump(mode="json"), "ok": report.ok})
     else:
         Console().print(shown(report))
     raise typer.Exit(0 if report.ok else 1)
@@ -55,14 +64,23 @@ def prepare(
     model: Model = None,
     task: TaskName = "auto",
     template: TemplateFile = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Write what training would get: the very bytes the workflow would put into the channels."""
+    """Write what training would get: the very bytes the workflow would put into the channels.
+
+    \b
+    Example:
+      finetune prepare examples/chat --out prepared
+    """
     report = _prepared(files, out, model, task, template)
     (out / "report.json").write_text(report.model_dump_json(indent=2), encoding="utf-8")
-    console = Console()
-    console.print(shown(report))
-    if report.ok:
-        console.print(f"Written to {out}/train and {out}/validation", highlight=False)
+    if as_json:
+        print_json({**report.model_dump(mode="json"), "ok": report.ok})
+    else:
+        console = Console()
+        console.print(shown(report))
+        if report.ok:
+            console.print(f"Written to {out}/train and {out}/validation", highlight=False)
     raise typer.Exit(0 if report.ok else 1)
 
 

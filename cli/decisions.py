@@ -13,7 +13,12 @@ Run = Annotated[str, typer.Argument(help="A run's id, or an upload's name for it
 
 
 def approve(run: Run, stage: Stage = "dev", as_json: AsJson = False) -> None:
-    """Let a run that waits for approval deploy its model."""
+    """Let a run that waits for approval deploy its model.
+
+    \b
+    Example:
+      finetune approve pirate-0a1b2c3d
+    """
     deployment = Deployment.find(stage)
     run_id = deployment.resolve(run)
     who = deployment.approve(run_id)
@@ -29,7 +34,12 @@ def reject(
     reason: Annotated[str, typer.Option(help="Why; the run's report and the team's message say it.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """End a run that waits for approval without deploying its model, which is kept."""
+    """End a run that waits for approval without deploying its model, which is kept.
+
+    \b
+    Example:
+      finetune reject pirate-0a1b2c3d --reason "The answers are too long."
+    """
     deployment = Deployment.find(stage)
     run_id = deployment.resolve(run)
     who = deployment.reject(run_id, reason)

@@ -27,6 +27,7 @@ from finetuning.runs.names import Names
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import RunState, RunStatus
 
+PREFIX = "finetune-"
 APPROVAL_STEP = "ApproveDeployment"
 MAX_CAUSE = 32_000
 """Step Functions takes 32,768 characters of a cause."""
@@ -81,7 +82,7 @@ class Deployment:
 
         Raises `FineTuningError`: DEPLOYMENT_NOT_FOUND, or AWS_NOT_CONFIGURED without credentials or region.
         """
-        prefix = f"finetune-{stage}"
+        prefix = PREFIX + stage
         stack = f"{prefix}-workflow"
         try:
             described = client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
@@ -100,6 +101,10 @@ class Deployment:
             state = described["StackStatus"]
             raise _not_found(f"The stack {stack} is {state} and has no output {', '.join(missing)}.", stage)
         return cls(prefix, *(outputs[name] for name in OUTPUTS))
+
+    @property
+    def stage(self) -> str:
+        return self.prefix.removeprefix(PREFIX)
 
     @property
     def store(self) -> RunStore:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import groupby
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -15,7 +14,9 @@ from cli.deployment import EndpointSummary
 from finetuning.evaluation.loss_curve import loss_curve as loss_series
 from finetuning.evaluation.report import Answer, EvaluationReport, Scores
 from finetuning.report.text import shortened, visible
+from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import Cost, Event, Metric, RunState, RunStatus
+from finetuning.runs.timeline import steps
 
 MAX_SHOWN = 700
 """Characters of a message shown in a table."""
@@ -48,23 +49,50 @@ def elapsed(duration: timedelta) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def progress(status: RunStatus, now: datetime) -> RenderableType:
-    """The run as far as it has come: a line per step with the last it said, and the metrics of the training."""
-    steps = Table.grid(padding=(0, 2))
-    grouped = [(step, list(events)) for step, events in groupby(status.events, key=lambda event: event.step)]
-    for number, (step, events) in enumerate(grouped, start=1):
-        steps.add_row(
-            _mark(status, is_last=number == len(grouped)),
-            Text(elapsed(events[0].time - status.started_at), style="dim"),
-            Text(step, style="bold"),
-            short(events[-1].message),
+def progress(status: RunStatus, now: datetime, plan: RunPlan | None = None) -> RenderableType:
+    """The run as far as it has come: a line per step with how long it took and the last it said, the losses, the
+    money; of a training that goes on also how long it is expected to."""
+    table = Table.grid(padding=(0, 2))
+    stretches = steps(status, now)
+    for number, stretch in enumerate(stretches, start=1):
+        table.add_row(
+            _mark(status, is_last=number == len(stretches)),
+            Text(stretch.title, style="bold", no_wrap=True),
+            Text(elapsed(stretch.duration), style="dim", justify="right", no_wrap=True),
+            short(stretch.events[-1].message),
         )
     headline = Text.assemble((status.run_id, "bold"), "  ", _state(status), "  ")
     headline.append(elapsed((status.updated_at if status.state.is_final else now) - status.started_at), style="dim")
-    parts: list[RenderableType] = [headline, steps]
+    parts: list[RenderableType] = [headline, table]
     if status.metrics:
         parts.append(loss_curve(status))
+    expected = _expected(status, plan, now) if plan and not status.state.is_final else ""
+    parts += [
+        Text(line, style="dim") for line in (plain(status.progress).plain, expected, cost_line(status.cost)) if line
+    ]
     return Group(*parts)
+
+
+def cost_line(cost: Cost) -> str:
+    """Of the training, billed or predicted; empty where neither is known."""
+    return f"Training: {_cost(cost)}" if _cost(cost) else ""
+
+
+def _expected(status: RunStatus, plan: RunPlan, now: datetime) -> str:
+    """How long the training that goes on is expected to, and its price so far; empty while none does."""
+    rung = status.ladder[-1] if status.ladder else None
+    if rung is None or rung.outcome != "running":
+        return ""
+    taken = now - rung.time
+    option = next(each for each in plan.training.options if each.instance_type == rung.instance_type)
+    parts = []
+    if option.estimate.seconds is not None:
+        whole = timedelta(seconds=option.estimate.seconds)
+        rest = f"about {elapsed(whole - taken)} to go" if whole > taken else "longer than predicted"
+        parts.append(f"Training for {elapsed(taken)} of about {elapsed(whole)}, {rest}")
+    if option.estimate.usd_per_hour is not None:
+        parts.append(f"at most {taken.total_seconds() / 3600 * option.estimate.usd_per_hour:.2f} USD so far")
+    return "; ".join(parts)
 
 
 def _mark(status: RunStatus, is_last: bool) -> RenderableType:
@@ -177,8 +205,8 @@ def runs_table(statuses: Sequence[RunStatus], now: datetime) -> Table:
 
 def _cost(cost: Cost) -> str:
     if cost.actual_usd is not None:
-        return f"{cost.actual_usd:.2f} USD"
-    return f"about {cost.estimate_usd:.2f} USD" if cost.estimate_usd is not None else ""
+        return f"{cost.actual_usd:.2f} USD billed"
+    return f"about {cost.estimate_usd:.2f} USD predicted" if cost.estimate_usd is not None else ""
 
 
 def endpoints_table(endpoints: Sequence[EndpointSummary], now: datetime) -> Table:

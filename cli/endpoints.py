@@ -23,7 +23,13 @@ def ask(
     instruction: Annotated[bool, typer.Option("--instruction", help="Send it as an instruction.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask an endpoint, in the form its run was trained on unless told otherwise."""
+    """Ask an endpoint, in the form its run was trained on unless told otherwise.
+
+    \b
+    Examples:
+      finetune ask finetune-dev-pirate-0a1b2c3d "Why is the sea salty?"
+      finetune ask pirate-0a1b2c3d "Why is the sea salty?" --system "Answer in Latin."
+    """
     full_name, plan = Deployment.find(stage).endpoint(endpoint)
     task = str(plan.task) if plan and plan.task else "chat"
     task = "domain_adaptation" if raw else "instruction" if instruction else "chat" if system else task
@@ -43,7 +49,13 @@ def ask(
 
 
 def endpoints(stage: Stage = "dev", as_json: AsJson = False) -> None:
-    """List the endpoints that runs made: their age, when they go, and what they cost."""
+    """List the endpoints that runs made: their age, when they go, and what they cost.
+
+    \b
+    Examples:
+      finetune endpoints
+      finetune endpoints --json | jq '[.[].usd_per_hour] | add'
+    """
     found = list(Deployment.find(stage).endpoints())
     if as_json:
         print_json([each.model_dump(mode="json") for each in found])
@@ -60,7 +72,15 @@ def clean_up(
     stage: Stage = "dev",
     as_json: AsJson = False,
 ) -> None:
-    """Stop a run and delete its endpoint, configuration and model entry; its files in S3 stay."""
+    """Stop a run and delete its endpoint, configuration and model entry; its files in S3 stay.
+
+    \b
+    Examples:
+      finetune clean-up pirate
+      finetune clean-up --all --yes --stage dev
+
+    Exit code: 1 where the answer was no.
+    """
     if bool(run) == every:
         raise typer.BadParameter("Name one run, or say --all.")
     deployment = Deployment.find(stage)

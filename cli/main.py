@@ -1,41 +1,58 @@
 """`finetune`: the operator's command. Its parts are one file each; this one puts them together."""
 
 import sys
+from collections.abc import Callable
 
 import typer
 from rich.console import Console
 
 from cli import data, decisions, endpoints, plan, report, runs
 from cli.display import error_panel
+from cli.options import print_json
 from finetuning.errors import FineTuningError
 
 app = typer.Typer(
     name="finetune",
     help="Fine-tune Llama on AWS from a data file: check it, plan it, submit it, watch it, ask the result.",
+    epilog="Exit code: 0 done; 1 refused, failed, or answered no; 2 wrong usage; 130 interrupted. "
+    "Colours follow NO_COLOR; AWS_PROFILE, AWS_REGION and AWS_ENDPOINT_URL are respected.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("check")(data.check)
-app.command("prepare")(data.prepare)
-app.command("models")(plan.models)
-app.command("plan")(plan.plan)
-app.command("verify-aws")(plan.verify_aws)
-app.command("submit")(runs.submit)
-app.command("watch")(runs.watch)
-app.command("report")(report.report)
-app.command("approve")(decisions.approve)
-app.command("reject")(decisions.reject)
-app.command("ask")(endpoints.ask)
-app.command("runs")(runs.runs)
-app.command("endpoints")(endpoints.endpoints)
-app.command("clean-up")(endpoints.clean_up)
+COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
+    "Before a run": {
+        "check": data.check,
+        "prepare": data.prepare,
+        "plan": plan.plan,
+        "models": plan.models,
+        "verify-aws": plan.verify_aws,
+    },
+    "Runs": {
+        "submit": runs.submit,
+        "watch": runs.watch,
+        "runs": runs.runs,
+        "report": report.report,
+        "approve": decisions.approve,
+        "reject": decisions.reject,
+    },
+    "What answers, and what costs": {
+        "ask": endpoints.ask,
+        "endpoints": endpoints.endpoints,
+        "clean-up": endpoints.clean_up,
+    },
+}
+for panel, commands in COMMANDS.items():
+    for name, command in commands.items():
+        app.command(name, rich_help_panel=panel)(command)
 
 
 def main() -> None:
-    """Runs the command; a typed failure is told with what to do, and ends with exit code 1."""
+    """Runs the command. A typed failure is told with what to do, to a machine as `{error}`, and ends with code 1."""
     try:
-        app()
+        app(prog_name="finetune")
     except FineTuningError as error:
-        Console(stderr=True).print(error_panel(error.as_dict()))
+        if "--json" in sys.argv:
+            print_json({"error": error.as_dict()})
+        else:
+            Console(stderr=True).print(error_panel(error.as_dict()))
         sys.exit(1)

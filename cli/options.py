@@ -6,8 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-Stage = Annotated[str, typer.Option(envvar="FINETUNE_STAGE", help="The deployed stage.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]
+COMMON = "Common options"
+
+Stage = Annotated[str, typer.Option(envvar="FINETUNE_STAGE", help="The deployed stage.", rich_help_panel=COMMON)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.", rich_help_panel=COMMON)]
 
 
 def print_json(document: Any) -> None:

@@ -1,6 +1,5 @@
 """`finetune plan`, `finetune models`, `finetune verify-aws`: what a run would do and cost, before it does."""
 
-import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.text import Text
 from cli.checks import checks_table
 from cli.display import plain
 from cli.facts import FACTS, SpecFolder
+from cli.options import AsJson, print_json
 from cli.verification import verify_aws
 from finetuning.aws.account_checks import AccountChecks
 from finetuning.aws.advisory import advisory_client
@@ -44,7 +44,6 @@ Specs = Annotated[
         file_okay=False, exists=True, help="A folder laid out as the JumpStart bucket. Default: the project's own."
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]
 Live = Annotated[bool, typer.Option("--live", help="Ask AWS for specifications, prices and quotas. Starts nothing.")]
 
 
@@ -57,7 +56,16 @@ def plan(
     as_json: AsJson = False,
     live: Live = False,
 ) -> None:
-    """Tell what a run would do, cost and ask of SageMaker, and everything that is wrong with it."""
+    """Tell what a run would do, cost and ask of SageMaker, and everything that is wrong with it.
+
+    \b
+    Examples:
+      finetune plan examples/chat/run.json
+      finetune plan run.json --live --region eu-central-1
+      finetune plan run.json --json | jq .requests
+
+    Exit code: 0 where the run can start, 1 where it would be refused.
+    """
     checklist, here = Checklist(), _placeholders(region)
     request, findings = read_request(run_json.read_bytes())
     checklist.found("run.json", *findings)
@@ -81,7 +89,7 @@ def plan(
             else None,
             "requests": {name: requests.get(name) for name in OPERATIONS},
         }
-        print(json.dumps(document, indent=2, ensure_ascii=False))
+        print_json(document)
     else:
         Console().print(checks_table(checklist.checks))
         Console().print(
@@ -92,12 +100,18 @@ def plan(
 
 
 def models(specs: Specs = None, region: Region = "us-east-1", as_json: AsJson = False, live: Live = False) -> None:
-    """List what can be tuned: tasks, instance types, prices, and where the facts are from."""
+    """List what can be tuned: tasks, instance types, prices, and where the facts are from.
+
+    \b
+    Examples:
+      finetune models
+      finetune models --json | jq '.[0].hyperparameters'
+    """
     jumpstart = JumpStartBucket(advisory_client("s3", region), region) if live else SpecFolder(specs or FACTS)
     look_up = price_list(region).price if live else fallback_price
     rows = [_model_row(support, jumpstart, look_up) for support in CATALOGUE.values()]
     if as_json:
-        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        print_json(rows)
         return
     table = Table(title="Models that can be tuned (USD per instance-hour; the default first)", show_lines=True)
     for column in ("model", "tasks", "trained on", "answers on", "facts"):

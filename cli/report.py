@@ -26,8 +26,8 @@ def report(
 ) -> None:
     """Print a link that opens a run's report page, or save the page.
 
-    The link opens without a login, for whoever has it. It is signed with your credentials: it ends after 12 hours, or
-    earlier when your session does.
+    The link opens without a login, for whoever has it. It is signed with
+    your credentials: it ends after 12 hours, or earlier with your session.
 
     \b
     Examples:

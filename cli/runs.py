@@ -11,11 +11,15 @@ import typer
 from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.style import Style
+from rich.text import Text
 
 from cli.data import read_template, reading_progress, shown
 from cli.deployment import Advance, Deployment, files_to_submit
 from cli.display import (
     answers_table,
+    cost_line,
+    elapsed,
     error_panel,
     event_line,
     loss_curve,
@@ -28,7 +32,12 @@ from cli.options import AsJson, Stage, now, print_json
 from finetuning.aws.upload_bucket import RUN_FILE, TEMPLATE_FILE, is_data
 from finetuning.datasets.offline import prepare_files
 from finetuning.errors import Code, DatasetRefused, FineTuningError, RunRefused
+from finetuning.evaluation.verdict import verdict
 from finetuning.jumpstart.catalogue import Task, support
+from finetuning.report import commands
+from finetuning.report.messages import LINK_HOURS
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.plan import RunPlan
 from finetuning.runs.request import RunRequest, read_request
 from finetuning.runs.status import RunState, RunStatus
 
@@ -37,6 +46,9 @@ START_WITHIN_SECONDS = 180
 
 SILENT_SECONDS = 30
 """A status that has not changed for so long is compared with the execution's own state."""
+
+View = Callable[[RunStatus, RunPlan | None], None]
+"""Told of each change of a run."""
 
 RUN_ID = re.compile(r"[a-z0-9-]+-[0-9a-f]{8}")
 
@@ -49,7 +61,19 @@ def submit(
     watch: Annotated[bool, typer.Option("--watch", help="Follow the run to its end.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Upload data, which starts a run."""
+    """Upload data, which starts a run.
+
+    The data is checked here first, by the code that the workflow uses;
+    what it would refuse is not uploaded. Of a folder the data files and
+    template.json go up, and run.json last: its arrival starts the run.
+    A single file runs with the defaults of the stage.
+
+    \b
+    Examples:
+      finetune submit examples/chat --watch
+      finetune submit faq.jsonl
+      finetune submit data --name support-v2 --stage prod
+    """
     if "/" in name:
         raise typer.BadParameter("A run's name is one word of its upload's key, without a slash.", param_hint="--name")
     console = Console(stderr=as_json)
@@ -60,7 +84,7 @@ def submit(
     elif as_json:
         print_json({"run_id": run_id})
     else:
-        console.print(f"Follow it with: finetune watch {run_id} --stage {stage}")
+        console.print(plain(f"Follow it with: {commands.watch(run_id, stage)}"), soft_wrap=True)
 
 
 def watch(
@@ -68,14 +92,30 @@ def watch(
     stage: Stage = "dev",
     as_json: AsJson = False,
 ) -> None:
-    """Follow a run to its end; exit code 1 where it fails."""
+    """Follow a run to its end: a live view in a terminal, else a line for each thing that happens.
+
+    Ctrl-C ends the watching, not the run. As many people as like may watch, from the beginning or later.
+
+    \b
+    Examples:
+      finetune watch pirate                     the latest run of that name
+      finetune watch pirate-0a1b2c3d --json     wait for its end, then print status and answers
+
+    Exit code: 0 where the run succeeded, 1 where it did not, 130 after Ctrl-C.
+    """
     deployment = Deployment.find(stage)
     run_id = run if RUN_ID.fullmatch(run) else deployment.resolve(run)  # an id may be watched before its run begins
     _watch(deployment, run_id, Console(stderr=as_json), as_json)
 
 
 def runs(stage: Stage = "dev", as_json: AsJson = False) -> None:
-    """List the runs, the latest first."""
+    """List the runs, the latest first.
+
+    \b
+    Examples:
+      finetune runs
+      finetune runs --json | jq -r '.[] | select(.state == "failed") | .run_id'
+    """
     found = Deployment.find(stage).runs()
     if as_json:
         print_json([status.model_dump(mode="json", exclude={"events", "metrics"}) for status in found])
@@ -116,7 +156,7 @@ def follow(deployment: Deployment, run_id: str, console: Console, poll_seconds: 
     views = _live if console.is_terminal else _log
     with views(console) as show:
         for status in _changes(deployment, run_id, poll_seconds):
-            show(status)
+            show(status, deployment.plan(run_id) if console.is_terminal else None)
     _wait_for_report(deployment, status, poll_seconds)
     return status
 
@@ -128,11 +168,15 @@ def show_result(deployment: Deployment, status: RunStatus, console: Console) -> 
     evaluation = deployment.evaluation(status.run_id)
     if evaluation:
         console.print(answers_table(evaluation))
+        console.print(plain(verdict(evaluation)))
     if status.metrics and not console.is_terminal:
         console.print(loss_curve(status))
+    console.print(plain(f"Took {elapsed(status.updated_at - status.started_at)}. {cost_line(status.cost)}"))
     if status.state is RunState.SUCCEEDED and status.endpoint:
-        console.print(plain(f'Ask it:  finetune ask {status.endpoint} "…"'), soft_wrap=True)
-    console.print(plain(f"Report:  {deployment.report_page(status.run_id)}"), soft_wrap=True)
+        console.print(plain(f"Ask it:  {commands.ask(status.endpoint, deployment.stage)}"), soft_wrap=True)
+    page = Style(link=deployment.store.link(RunLayout(status.run_id).report_page, LINK_HOURS))
+    console.print(Text.assemble("Report:  ", (deployment.report_page(status.run_id), page)), soft_wrap=True)
+    console.print(plain(f"Open it: {commands.report(status.run_id, deployment.stage)}"), soft_wrap=True)
 
 
 def _run_json(path: Path) -> bytes:
@@ -167,7 +211,7 @@ def _watch(deployment: Deployment, run_id: str, console: Console, as_json: bool)
     try:
         status = follow(deployment, run_id, console)
     except KeyboardInterrupt:
-        console.print(f"Stopped watching; the run goes on. Come back with: finetune watch {run_id}")
+        console.print(f"Stopped watching; the run goes on. Come back with: {commands.watch(run_id, deployment.stage)}")
         raise typer.Exit(130) from None
     if as_json:
         evaluation = deployment.evaluation(run_id)
@@ -226,24 +270,26 @@ def _wait_for_report(deployment: Deployment, status: RunStatus, poll_seconds: fl
 
 
 @contextmanager
-def _live(console: Console) -> Iterator[Callable[[RunStatus], None]]:
+def _live(console: Console) -> Iterator[View]:
     """A view that is redrawn in place, with clocks that go on between two changes."""
-    latest: list[RunStatus] = []
+    latest: list[tuple[RunStatus, RunPlan | None]] = []
     with Live(
-        get_renderable=lambda: progress(latest[-1], now()) if latest else "Waiting for the run to begin …",
+        get_renderable=lambda: (
+            progress(latest[-1][0], now(), latest[-1][1]) if latest else "Waiting for the run to begin …"
+        ),
         console=console,
         refresh_per_second=4,
     ) as live:
-        yield latest.append
+        yield lambda status, plan: latest.append((status, plan))
         live.refresh()
 
 
 @contextmanager
-def _log(console: Console) -> Iterator[Callable[[RunStatus], None]]:
+def _log(console: Console) -> Iterator[View]:
     """A view that prints each event and each metric once."""
     seen = {"events": 0, "metrics": 0}
 
-    def show(status: RunStatus) -> None:
+    def show(status: RunStatus, _: RunPlan | None) -> None:
         for event in status.events[seen["events"] :]:
             console.print(event_line(event), soft_wrap=True)
         for metric in status.metrics[seen["metrics"] :]:

@@ -1,6 +1,5 @@
 """`finetune verify-aws`: the facts taken on trust, held against a real account. Reads only; starts nothing."""
 
-import json
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -9,6 +8,7 @@ from rich.console import Console
 
 from cli.checks import checks_table
 from cli.facts import FACTS, SpecFolder
+from cli.options import AsJson, print_json
 from finetuning.aws.advisory import advisory_client
 from finetuning.aws.jumpstart_bucket import JumpStartBucket
 from finetuning.aws.preflight import price_list
@@ -26,12 +26,17 @@ def verify_aws(
     region: Annotated[
         str, typer.Option(envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], help="The AWS region.")
     ] = "us-east-1",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Hold the facts this project was built on against a real account. Needs credentials; starts nothing."""
+    """Hold the facts this project was built on against a real account. Needs credentials; starts nothing.
+
+    \b
+    Example:
+      finetune verify-aws --region eu-central-1
+    """
     checks = list(_checks(region))
     if as_json:
-        print(json.dumps([check.model_dump(exclude_defaults=True) for check in checks], indent=2, ensure_ascii=False))
+        print_json([check.model_dump(exclude_defaults=True) for check in checks])
     else:
         Console().print(checks_table(checks))
     if any(check.ok is False for check in checks):

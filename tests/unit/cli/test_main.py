@@ -1,12 +1,18 @@
 """The command as a whole: what it is called with elsewhere, it understands."""
 
+import json
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
-from cli.main import app
+from cli import main
+from cli.deployment import Deployment
+from cli.main import COMMANDS, app
+from finetuning.errors import Code
 from finetuning.report import commands
 
 TOLD = {
@@ -17,6 +23,57 @@ TOLD = {
     "check": commands.check("chat.jsonl"),
     "report": commands.report("pirate-0a1b2c3d", "prod"),
 }
+
+EVERY = [name for commands in COMMANDS.values() for name in commands]
+
+
+def help_of(*words: str, columns: int = 80) -> str:
+    return CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": str(columns), "NO_COLOR": "1"}).stdout
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_command_says_how_it_is_used_and_can_talk_to_machines(name: str) -> None:
+    shown = help_of(name)
+    assert "--json" in shown
+    assert "Example" in shown
+    assert f"  finetune {name} " in shown + " "
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("name", ["", *EVERY])
+def test_help_fits_its_terminal(name: str, columns: int) -> None:
+    shown = help_of(*filter(None, [name]), columns=columns)
+    assert max(map(len, shown.splitlines())) <= columns
+    assert "\x1b" not in shown
+
+
+def test_the_overview_groups_the_commands_and_explains_exit_codes() -> None:
+    shown = help_of()
+    assert [shown.index(panel) for panel in COMMANDS] == sorted(shown.index(panel) for panel in COMMANDS)
+    assert "Exit code: 0 done" in shown
+    assert "--install-completion" in shown
+
+
+def test_the_examples_in_the_help_are_commands() -> None:
+    for name in EVERY:
+        lines = [line.strip() for line in help_of(name, columns=120).splitlines() if line.startswith("   finetune ")]
+        for line in lines:
+            assert line.split()[1] == name
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_failure_is_told_to_people_and_to_machines_with_exit_code_1(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["finetune", "report", "nobody", *(["--json"] if as_json else [])])
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == 1
+    out, err = capsys.readouterr()
+    if as_json:
+        assert json.loads(out)["error"]["code"] == Code.RUN_NOT_FOUND
+    else:
+        assert "RUN_NOT_FOUND" in err
 
 
 @pytest.mark.parametrize("name", TOLD)

@@ -1,4 +1,6 @@
+import io
 import json
+import re
 from pathlib import Path
 
 import boto3
@@ -7,10 +9,11 @@ from rich.console import Console
 
 from cli import runs
 from cli.deployment import Deployment
+from cli.display import progress
 from finetuning.errors import Code, DatasetRefused, FineTuningError, RunRefused
 from finetuning.runs.layout import RunLayout
-from finetuning.runs.status import RunState, RunStatus
-from tests.runs import RUN_ID, any_evaluation, any_failed_status, any_status
+from finetuning.runs.status import Cost, RunState, RunStatus
+from tests.runs import RUN_ID, any_evaluation, any_failed_status, any_plan, any_status, at
 from tests.unit.cli.conftest import UPLOAD, Command, write, write_status
 
 
@@ -94,6 +97,53 @@ def test_the_live_view_ends_with_every_step(deployment: Deployment) -> None:
         assert step in text
 
 
+def any_training(instance_type: str = "ml.p4d.24xlarge", **changes: object) -> RunStatus:
+    """A run whose training began at 0:25, as it stands some time later."""
+    done = any_status()
+    return done.model_copy(
+        update={"state": RunState.RUNNING, "step": "DescribeTraining", "events": done.events[:4]} | changes
+    )
+
+
+def shown_live(status: RunStatus, seconds: float, width: int = 120, **environment: str) -> str:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=width, _environ=environment)
+    console.print(progress(status, at(seconds), any_plan()))
+    return screen.getvalue()
+
+
+def test_the_live_view_tells_how_long_the_training_may_still_take_and_what_it_costs() -> None:
+    text = shown_live(any_training(cost=Cost(estimate_usd=41.10)), 25 + 1963)
+    assert "Training for 32:43 of about 1:05:26, about 32:43 to go; at most 20.55 USD so far" in text
+    assert "about 41.10 USD predicted" in text
+    assert "longer than predicted" in shown_live(any_training(), 9_000)
+
+
+def test_the_live_view_reckons_with_the_instance_type_that_the_job_got() -> None:
+    assert "of about 2:30:00" in shown_live(any_training("ml.g5.48xlarge"), 25 + 600)
+
+
+def test_a_run_that_is_not_training_is_not_told_to() -> None:
+    waiting = any_training()
+    waiting = waiting.model_copy(
+        update={
+            "ladder": [waiting.ladder[0].model_copy(update={"outcome": "no_capacity"})],
+            "progress": "Waits for p4d",
+        }
+    )
+    assert "Waits for p4d" in shown_live(waiting, 500)
+    for status in (any_status(), waiting):
+        assert "to go" not in shown_live(status, 500)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_live_view_fits_its_terminal_and_can_do_without_colours(width: int) -> None:
+    lines = shown_live(any_training(), 600, width, NO_COLOR="1").splitlines()
+    assert max(len(re.sub(r"\x1b\[[\d;]*m", "", line)) for line in lines) <= width
+    assert not re.search(r"\x1b\[(?:\d+;)*3\d", "\n".join(lines))
+    assert re.search(r"\x1b\[(?:\d+;)*3\d", shown_live(any_training(), 600, width, TERM="xterm-256color"))
+
+
 def test_watching_a_success_ends_with_the_answers_beside_the_base_models(
     deployment: Deployment, finetune: Command
 ) -> None:
@@ -161,7 +211,7 @@ def test_ctrl_c_stops_watching_and_says_that_the_run_goes_on(
     monkeypatch.setattr(runs, "follow", interrupted)
     code, output = finetune("watch", RUN_ID)
     assert code == 130
-    assert "the run goes on" in output
+    assert f"the run goes on. Come back with: finetune watch {RUN_ID} --stage dev" in output
 
 
 def test_submitting_a_folder_prints_the_id_of_the_run_it_starts(
