@@ -67,9 +67,7 @@ def progress(status: RunStatus, now: datetime, plan: RunPlan | None = None) -> R
     if status.metrics:
         parts.append(loss_curve(status))
     expected = _expected(status, plan, now) if plan and not status.state.is_final else ""
-    parts += [
-        Text(line, style="dim") for line in (plain(status.progress).plain, expected, cost_line(status.cost)) if line
-    ]
+    parts += [plain(line, "dim") for line in (status.progress, expected, cost_line(status.cost)) if line]
     return Group(*parts)
 
 

@@ -12,7 +12,7 @@ from cli.deployment import Deployment
 from cli.display import progress
 from finetuning.errors import Code, DatasetRefused, FineTuningError, RunRefused
 from finetuning.runs.layout import RunLayout
-from finetuning.runs.status import Cost, RunState, RunStatus
+from finetuning.runs.status import Cost, Rung, RunState, RunStatus
 from tests.runs import RUN_ID, any_evaluation, any_failed_status, any_plan, any_status, at
 from tests.unit.cli.conftest import UPLOAD, Command, write, write_status
 
@@ -100,9 +100,9 @@ def test_the_live_view_ends_with_every_step(deployment: Deployment) -> None:
 def any_training(instance_type: str = "ml.p4d.24xlarge", **changes: object) -> RunStatus:
     """A run whose training began at 0:25, as it stands some time later."""
     done = any_status()
-    return done.model_copy(
-        update={"state": RunState.RUNNING, "step": "DescribeTraining", "events": done.events[:4]} | changes
-    )
+    rung = Rung(attempt=0, instance_type=instance_type, job_name="job", time=at(25))
+    going_on = {"state": RunState.RUNNING, "step": "DescribeTraining", "events": done.events[:4], "ladder": [rung]}
+    return done.model_copy(update=going_on | changes)
 
 
 def shown_live(status: RunStatus, seconds: float, width: int = 120, **environment: str) -> str:

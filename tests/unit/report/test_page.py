@@ -12,8 +12,18 @@ from finetuning.evaluation.prompts import as_inputs, invocation
 from finetuning.evaluation.report import EvaluationReport
 from finetuning.report import commands, page
 from finetuning.runs.plan import RunPlan
-from finetuning.runs.status import Check, Event, RunState, RunStatus
-from tests.runs import RUN_ID, START, any_dataset, any_evaluation, any_failed_status, any_plan, any_refusal, any_status
+from finetuning.runs.status import Check, Event, Rung, RunState, RunStatus
+from tests.runs import (
+    RUN_ID,
+    START,
+    any_dataset,
+    any_evaluation,
+    any_failed_status,
+    any_plan,
+    any_refusal,
+    any_status,
+    at,
+)
 
 
 def render(
@@ -245,3 +255,19 @@ def test_the_program_on_the_page_asks_in_the_form_the_model_was_trained_on(
     assert json.loads(asked["Body"]) == invocation(as_inputs(commands.QUESTION, task, template))
     assert asked["EndpointName"] == "finetune-dev-parrot"
     assert capsys.readouterr().out == "Arr.\n"
+
+
+def any_ladder(*outcomes: str) -> list[Rung]:
+    return [
+        Rung.model_validate(
+            {"attempt": n, "instance_type": f"ml.g{n}.xlarge", "job_name": "j", "time": at(60 * n), "outcome": outcome}
+        )
+        for n, outcome in enumerate(outcomes)
+    ]
+
+
+def test_a_ladder_that_was_climbed_is_shown_rung_by_rung() -> None:
+    text = Page(render(any_status(ladder=any_ladder("no_capacity", "completed")), any_plan())).text
+    assert text.index("ml.g0.xlarge") < text.index("none free") < text.index("ml.g1.xlarge")
+    assert "Where there was capacity" not in Page(render(any_status(ladder=any_ladder("completed")), any_plan())).text
+    assert "Where there was capacity" in Page(render(any_status(ladder=any_ladder("no_capacity")), any_plan())).text
