@@ -84,11 +84,11 @@ _STEPS = (
     _Step(handler="report_success", may=lambda may: may.write_runs(ANY_RUN.report_page).notify()),
     _Step(
         handler="report_failure",
-        may=lambda may: may.write_runs(ANY_RUN.report_page).take_back_runs().notify(),
+        may=lambda may: may.write_runs(ANY_RUN.claim, ANY_RUN.report_page).take_back_runs().notify(),
     ),
     _Step(
         handler="clean_up_run",
-        may=lambda may: may.write_runs(ANY_RUN.report_page).take_back_runs().notify(),
+        may=lambda may: may.write_runs(ANY_RUN.claim, ANY_RUN.report_page).take_back_runs().notify(),
     ),
     _Step(
         handler="sweep_endpoints",

@@ -2,12 +2,14 @@
 
 from typing import Any, TypeVar
 
+import orjson
 from botocore.exceptions import ClientError
 from pydantic import BaseModel
 
 from finetuning.aws.clients import client
 from finetuning.aws.faults import error_code, explained
 from finetuning.errors import Code, FineTuningError
+from finetuning.runs.layout import RunLayout
 from finetuning.settings import settings
 
 M = TypeVar("M", bound=BaseModel)
@@ -90,6 +92,15 @@ class RunStore:
             else:
                 return body
         return self.read(key) or body
+
+    def is_owned_by(self, run_id: str, execution_arn: str) -> bool:
+        """Whether the run is this execution's: it was the first to claim it, at an earlier try or now.
+
+        An upload that is delivered twice starts two executions. Whatever becomes of the one that came second, it must
+        not touch the run of the first.
+        """
+        claim = orjson.dumps({"execution_arn": execution_arn})
+        return self.claim(RunLayout(run_id).claim, claim) == claim
 
 
 def run_store() -> RunStore:

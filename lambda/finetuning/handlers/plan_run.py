@@ -1,10 +1,8 @@
 """PlanRun: judges an upload whole, and settles what the run will do before it costs anything."""
 
-import orjson
-
 from finetuning.aws.preflight import preflight
 from finetuning.aws.status_board import record
-from finetuning.aws.store import RunStore, run_store
+from finetuning.aws.store import run_store
 from finetuning.aws.upload_bucket import upload_bucket
 from finetuning.errors import RunRefused
 from finetuning.handlers.step import Payload, step, works_for
@@ -35,7 +33,7 @@ def handler(event: Payload) -> Payload:
         "approval": False,
         "approval_seconds": int(settings().approval_hours * 3600),
     }
-    if not _claim(store, layout, execution_arn):
+    if not store.is_owned_by(upload.run_id, execution_arn):
         return {"outcome": "duplicate", **result}
     record(store, upload.run_id, STATE, f"Planning the run of {upload.key}", execution_arn=execution_arn)
     run_json = upload_bucket(upload).run_json()
@@ -61,9 +59,3 @@ def handler(event: Payload) -> Payload:
         "compare_with_base": plan.evaluation.compare_with_base,
         "approval": plan.approval,
     }
-
-
-def _claim(store: RunStore, layout: RunLayout, execution_arn: str) -> bool:
-    """Whether this execution owns the run: it was the first to claim it, or this step is being repeated."""
-    claim = orjson.dumps({"execution_arn": execution_arn})
-    return store.claim(layout.claim, claim) == claim

@@ -21,6 +21,9 @@ def handler(event: Payload) -> Payload:
     run_id, store, failure = upload.run_id, run_store(), read_failure(event["state"], event["error"])
     works_for(run_id)
     logger.warning(failure["message"], extra={"error": failure})
+    answer = {"code": failure["code"], "message": failure["message"]}
+    if not store.is_owned_by(run_id, event["execution_arn"]):
+        return answer
     measure_failure(failure["code"], run_id)
     for line in remove_half_made(sagemaker(), planned_names(store, run_id)):
         record(store, run_id, "ReportFailure", line)
@@ -35,4 +38,4 @@ def handler(event: Payload) -> Payload:
     )
     page = write_report(store, run_id, settings().stage)
     notify(settings().topic_arn, messages.run_failed(status, failure, stage=settings().stage, report=page))
-    return {"code": failure["code"], "message": failure["message"]}
+    return answer

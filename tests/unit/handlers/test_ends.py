@@ -1,0 +1,88 @@
+"""The two functions that end a run which did not succeed: whose run it is, and what they say of it."""
+
+import json
+from typing import Any
+
+import boto3
+import pytest
+
+from finetuning.aws.store import RunStore, run_store
+from finetuning.errors import Code, TrainingFailed
+from finetuning.handlers import clean_up_run, report_failure
+from finetuning.runs.identity import Upload
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.status import RunState, RunStatus
+from tests.unit.handlers.test_step import AnyContext
+from tests.unit.test_settings import any_environment
+
+UPLOAD = Upload("uploads", "runs/demo/run.json", "1")
+EVENT = {"bucket": UPLOAD.bucket, "key": UPLOAD.key, "version_id": UPLOAD.version_id}
+FIRST, SECOND = (f"arn:aws:states:us-east-1:123456789012:execution:m:{name}" for name in ("first", "second"))
+FAILURE = TrainingFailed(Code.TRAINING_FAILED, "The script failed.", "Read its log.")
+
+
+@pytest.fixture
+def store(aws: None, monkeypatch: pytest.MonkeyPatch) -> RunStore:
+    boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="artifacts")
+    topic = boto3.client("sns", region_name="us-east-1").create_topic(Name="topic")["TopicArn"]
+    for name, value in any_environment(TOPIC_ARN=topic).items():
+        monkeypatch.setenv(name, value)
+    return run_store()
+
+
+def report(execution_arn: str) -> Any:
+    error = {"Error": "TrainingFailed", "Cause": json.dumps({"errorMessage": str(FAILURE)})}
+    event = {**EVENT, "execution_arn": execution_arn, "state": "DescribeTraining", "error": error}
+    return report_failure.handler(event, AnyContext())  # type: ignore[arg-type]  # a stand-in for Lambda's context
+
+
+def clean_up(execution_arn: str, status: str, **detail: str) -> Any:
+    told = {"executionArn": execution_arn, "status": status, "input": json.dumps(EVENT), **detail}
+    return clean_up_run.handler({"detail": told}, AnyContext())  # type: ignore[arg-type]
+
+
+def status_in(store: RunStore) -> RunStatus | None:
+    body = store.read(RunLayout(UPLOAD.run_id).status)
+    return None if body is None else RunStatus.model_validate_json(body)
+
+
+def code_in(store: RunStore) -> Any:
+    status = status_in(store)
+    return status and status.error and status.error["code"]
+
+
+def test_a_failure_is_in_the_status_under_its_code(store: RunStore) -> None:
+    assert report(FIRST) == {"code": "TRAINING_FAILED", "message": "The script failed."}
+    assert code_in(store) == "TRAINING_FAILED"
+
+
+@pytest.mark.parametrize("end", [lambda: report(SECOND), lambda: clean_up(SECOND, "FAILED")])
+def test_an_execution_that_came_second_does_not_touch_the_run_of_the_first(store: RunStore, end: Any) -> None:
+    store.is_owned_by(UPLOAD.run_id, FIRST)
+    end()
+    assert status_in(store) is None
+
+
+def test_an_execution_that_dies_before_it_claimed_its_run_is_told_of_and_keeps_the_run(store: RunStore) -> None:
+    clean_up(FIRST, "ABORTED")
+    assert code_in(store) == "RUN_ABORTED"
+    assert not store.is_owned_by(UPLOAD.run_id, SECOND)
+
+
+def test_a_failure_that_could_not_be_reported_is_told_with_its_cause(store: RunStore) -> None:
+    clean_up(FIRST, "FAILED", cause="StartTraining failed: X. Reporting it failed as well: Y")
+    status = status_in(store)
+    assert status is not None
+    assert (status.state, code_in(store)) == (RunState.FAILED, "INTERNAL_ERROR")
+    assert "StartTraining failed: X" in str(status.error)
+
+
+def test_an_execution_that_ran_out_of_time_is_told_of(store: RunStore) -> None:
+    clean_up(FIRST, "TIMED_OUT")
+    assert code_in(store) == "RUN_TIMED_OUT"
+
+
+def test_what_was_reported_stays_as_it_was_reported(store: RunStore) -> None:
+    report(FIRST)
+    clean_up(FIRST, "FAILED", cause="The script failed.")
+    assert code_in(store) == "TRAINING_FAILED"
