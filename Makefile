@@ -4,6 +4,7 @@ EXAMPLE ?= chat
 MODEL ?= smollm2
 KEEP ?=
 FILE ?=
+FAULT ?=
 SECONDS ?= 600
 
 BIN := .venv/bin
@@ -69,8 +70,8 @@ setup-tests: ## Make what the test suites need
 ## --- the two commands -------------------------------------------------------------------------------------------------
 
 .PHONY: rehearse
-rehearse: setup ## The whole product on this machine: EXAMPLE=chat|instruction|domain_adaptation MODEL=smollm2|tiny FILE=… KEEP=1
-	@$(BIN)/python -m rehearsal run --example $(EXAMPLE) --model $(MODEL) $(if $(FILE),--file $(FILE)) $(if $(KEEP),--keep)
+rehearse: setup ## The whole product on this machine: EXAMPLE=chat|instruction|domain_adaptation MODEL=smollm2|tiny FILE=… FAULT=… KEEP=1
+	@$(BIN)/python -m rehearsal run --example $(EXAMPLE) --model $(MODEL) $(if $(FILE),--file $(FILE)) $(if $(FAULT),--fault $(FAULT)) $(if $(KEEP),--keep)
 
 .PHONY: test
 test: setup-tests ## The fast suites: pure logic, requests, templates, workflow

@@ -8,10 +8,11 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -26,6 +27,8 @@ from finetuning.runs.layout import RunLayout
 from finetuning.runs.status import RunState, RunStatus
 from rehearsal import cdk, jumpstart_cache, running
 from rehearsal.cdk import DeploymentFailed
+from rehearsal.emulator.faults import Fault
+from rehearsal.faults import MISHAPS, Mishap, read_mishap, told
 from rehearsal.running import HOME, PROJECT, Emulator, EmulatorFailed
 
 STAGE = "dev"
@@ -34,6 +37,9 @@ RUNNING = STATE / "emulator.json"
 REPORTS = HOME / "reports"
 KEPT_PORT = 4566
 INTERRUPTED = 130
+SETTLING_SECONDS = 30
+ENDPOINT = "rehearsal"
+"""Name of the endpoint that two runs share."""
 
 TALK = """\
 import boto3, json
@@ -49,27 +55,61 @@ Model = Annotated[
 ]
 
 
-@app.command()
+FAULTS = "Faults, for --fault:\n\n" + "\n\n".join(f"{fault}: {MISHAPS[fault].story}" for fault in MISHAPS)
+
+
+def _mishap(text: str) -> Mishap:
+    try:
+        return read_mishap(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+@app.command(epilog=FAULTS)
 def run(
     example: Annotated[str, typer.Option(help="chat, instruction or domain_adaptation.")] = "chat",
     model: Model = "smollm2",
     file: Annotated[Path | None, typer.Option(exists=True, help="A data file of your own, put into inbox/.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the emulated AWS and the endpoint up.")] = False,
+    fault: Annotated[
+        Mishap | None,
+        typer.Option(
+            parser=_mishap,
+            metavar="FAULT[:PART[:TIMES]]",
+            help="What goes wrong: one of the faults below. PART is part of the name of what it hits.",
+        ),
+    ] = None,
 ) -> None:
-    """Deploy the stacks to an emulated AWS, upload, follow the run, show the answers."""
+    """Deploy the stacks to an emulated AWS, upload, follow the run, show the answers.
+
+    Exit status 0: the run succeeded (or, with a fault, ended as that fault should make it end, and nothing costs money
+    that nobody asked for), and no role was refused a call.
+    """
+    if fault and file:
+        if fault.fault is Fault.ROLLBACK:
+            raise typer.BadParameter("rollback needs two runs with one endpoint: use --example.")
+        fault = fault.of_inbox()
     with _emulated_aws(model, keep) as emulator:
         # A file comes without a run.json to accept the licence in: the stage accepts it, as its operator could.
         _deploy(emulator, ("accept_eula=true",) if file else ())
         deployment = Deployment.find(STAGE)
+        served = _serve_first(emulator, deployment, example) if fault and fault.fault is Fault.ROLLBACK else set()
+        if fault:
+            _title(f"What will go wrong: {fault.story}")
+            emulator.inject(fault.fault, fault.part, times=fault.times)
         _title("Uploading, with a plain boto3 client: nothing else starts the run")
-        upload = _upload_file(emulator, deployment, file) if file else _upload_example(emulator, deployment, example)
+        name = ENDPOINT if served else None
+        upload = (
+            _upload_file(emulator, deployment, file) if file else _upload_example(emulator, deployment, example, name)
+        )
         _title(f"Following the run {upload.run_id}")
         status = follow(deployment, upload.run_id, console)
         _show(emulator, deployment, status)
         refused = _say_what_was_refused(emulator)
+        wrong = _say_how_it_ended(emulator, fault, status, served) if fault else status.state is not RunState.SUCCEEDED
         if keep:
             _say_how_to_talk(emulator, status)
-    if refused or status.state is not RunState.SUCCEEDED:
+    if refused or wrong:
         raise typer.Exit(1)
 
 
@@ -154,20 +194,30 @@ def _deploy(emulator: Emulator, context: list[str] | tuple[str, ...]) -> None:
     cdk.deploy(emulator, context)
 
 
-def _upload_example(emulator: Emulator, deployment: Deployment, example: str) -> Upload:
-    """The example's data, and then its run.json, whose arrival starts the run."""
+def _upload_example(emulator: Emulator, deployment: Deployment, example: str, endpoint: str | None = None) -> Upload:
+    """The example's data, and then its run.json, whose arrival starts the run. `endpoint` names the run's endpoint."""
     folder = PROJECT / "examples" / example
-    data = sorted(path for path in folder.iterdir() if path.name != "run.json")
-    uploads = [_put(emulator, deployment, path, f"runs/{example}/{path.name}") for path in (*data, folder / "run.json")]
-    return uploads[-1]
+    for path in sorted(path for path in folder.iterdir() if path.name != "run.json"):
+        _put(emulator, deployment, path.read_bytes(), f"runs/{example}/{path.name}")
+    run_json = json.loads((folder / "run.json").read_bytes())
+    if endpoint:
+        run_json["endpoint"] = {**run_json.get("endpoint", {}), "name": endpoint}
+    return _put(emulator, deployment, json.dumps(run_json, indent=2).encode(), f"runs/{example}/run.json")
 
 
 def _upload_file(emulator: Emulator, deployment: Deployment, file: Path) -> Upload:
-    return _put(emulator, deployment, file, f"inbox/{file.name}")
+    return _put(emulator, deployment, file.read_bytes(), f"inbox/{file.name}")
 
 
-def _put(emulator: Emulator, deployment: Deployment, path: Path, key: str) -> Upload:
-    answer = emulator.client("s3").put_object(Bucket=deployment.upload_bucket, Key=key, Body=path.read_bytes())
+def _serve_first(emulator: Emulator, deployment: Deployment, example: str) -> set[str]:
+    """The endpoint of a run that went well, by name: only one that serves can be updated."""
+    _title("First a run that goes well, for the next to update its endpoint")
+    first = _upload_example(emulator, deployment, example, ENDPOINT)
+    return {follow(deployment, first.run_id, console).endpoint}
+
+
+def _put(emulator: Emulator, deployment: Deployment, body: bytes, key: str) -> Upload:
+    answer = emulator.client("s3").put_object(Bucket=deployment.upload_bucket, Key=key, Body=body)
     console.print(f"s3://{deployment.upload_bucket}/{key}", highlight=False)
     return Upload(deployment.upload_bucket, key, answer["VersionId"])
 
@@ -213,6 +263,36 @@ def _say_what_was_refused(emulator: Emulator) -> bool:
     return bool(refused)
 
 
+def _say_how_it_ended(emulator: Emulator, mishap: Mishap, status: RunStatus, served: set[str]) -> bool:
+    """What happened, and what still costs money; returns whether anything is not as it should be."""
+    _title("How it ended")
+    happened = sum(each["fault"] == mishap.fault for each in emulator.happened())
+    wanted = served | ({status.endpoint} if status.state is RunState.SUCCEEDED else set())
+    costing = _once_settled(emulator, wanted)
+    code = f" with {status.error['code']}" if status.error else ""
+    console.print(plain(f"{mishap.fault} happened {happened} time{'s' if happened != 1 else ''}. {mishap.story}"))
+    console.print(plain(f"The run {status.run_id} {status.state}{code}."))
+    for thing in costing:
+        note = ", as asked for" if thing["name"] in wanted else ""
+        console.print(plain(f"Still costs money: {told(thing)}{note}."), soft_wrap=True)
+    if not costing:
+        console.print("Nothing costs money any more.")
+    wrong = mishap.judge(status, happened, costing, wanted)
+    for line in wrong:
+        console.print(plain(f"Not as it should be: {line}.", "red"), soft_wrap=True)
+    return bool(wrong)
+
+
+def _once_settled(emulator: Emulator, wanted: set[str]) -> list[dict[str, Any]]:
+    """What costs money once what was stopped has had time to stop."""
+    deadline = time.monotonic() + SETTLING_SECONDS
+    while True:
+        costing = emulator.costing()
+        if {thing["name"] for thing in costing} <= wanted or time.monotonic() > deadline:
+            return costing
+        time.sleep(1)
+
+
 def _title(text: str) -> None:
     console.print(Rule(plain(text), align="left"))
 
@@ -220,7 +300,7 @@ def _title(text: str) -> None:
 def main() -> None:
     """Runs the command; what went wrong is said in a few lines."""
     try:
-        sys.exit(app(standalone_mode=False))  # which returns the code of a typer.Exit
+        app()
     except (EmulatorFailed, DeploymentFailed) as error:
         console.print(plain(str(error), "red"))
     except FineTuningError as error:

@@ -88,6 +88,11 @@ class Emulator:
     def clear_faults(self) -> None:
         self._control("DELETE", "faults")
 
+    def happened(self) -> list[dict[str, str]]:
+        """The faults that happened, `{fault, match}` each time."""
+        faults: list[dict[str, str]] = json.loads(self._control("GET", "faults"))
+        return faults
+
     def denials(self) -> list[dict[str, str]]:
         """The calls that a role's policies refused, each once: `caller` (an ARN), `action`, `resource`."""
         refused = json.loads(self._control("GET", "denials"))

@@ -102,7 +102,7 @@ async def _serve(application: Any, port: int, parent: int | None) -> None:
 
 
 def _with_controls(application: Application, world: Any, sagemaker: Any) -> Application:
-    """Adds the rehearsal's own addresses, /_rehearsal/…: POST and DELETE faults, GET denials, grants and running."""
+    """Adds the rehearsal's own addresses, /_rehearsal/…: faults (GET, POST, DELETE), denials, grants, running."""
     from rehearsal.emulator import grants
     from rehearsal.emulator.permissions import denials
 
@@ -114,6 +114,8 @@ def _with_controls(application: Application, world: Any, sagemaker: Any) -> Appl
                 return 200, json.dumps(sagemaker.costing()).encode()
             case "GET", "/_rehearsal/grants":
                 return 200, json.dumps(grants.listed()).encode()
+            case "GET", "/_rehearsal/faults":
+                return 200, json.dumps(world.faults.happened).encode()
             case "DELETE", "/_rehearsal/faults":
                 world.faults.clear()
                 return 204, b""

@@ -19,7 +19,11 @@ class Fault(StrEnum):
     CAPACITY = "capacity"
     """A training job fails with `CapacityError`, as SageMaker reports missing instances. Matches the job's name."""
     JOB_FAILS = "job-fails"
-    """A training job fails with an `AlgorithmError`. Matches the job's name."""
+    """A training job's script fails at once, with the message in its log. Matches the job's name."""
+    JOB_TIMES_OUT = "job-times-out"
+    """A training job reaches its maximum run time at once, and is stopped. Matches the job's name."""
+    JOB_HANGS = "job-hangs"
+    """A training job does nothing until it is stopped, or its time is over. Matches the job's name."""
     JOB_STOPS = "job-stops"
     """Somebody stops a training job while it trains. Matches the job's name."""
     ENDPOINT_FAILS = "endpoint-fails"
@@ -33,10 +37,11 @@ class Fault(StrEnum):
     EVENT_DUPLICATED = "event-duplicated"
     """An S3 event is delivered twice. Matches the object's key."""
     FUNCTION_DIES = "function-dies"
-    """A function ends before it did anything, without an answer. Matches the function's name and the payload."""
+    """A function ends before it did anything, without an answer. Matches the function's name and its run's id."""
     FUNCTION_KILLED = "function-killed"
-    """A function is killed in the middle: one of its AWS calls is carried out, and it never learns the answer. Matches
-    each call by the function's name and the payload; `after` says how many calls come first."""
+    """A function is killed in the middle: an AWS call that changes something is carried out, and the function never
+    learns the answer. Matches every such call by the function's name and its run's id: `after` says which it is.
+    """
 
 
 @dataclass
@@ -56,9 +61,11 @@ class _Waiting:
 
 
 class Faults:
-    """The faults that wait to happen. Safe to use from any thread."""
+    """The faults that wait to happen, and those that did. Safe to use from any thread."""
 
     def __init__(self) -> None:
+        self.happened: list[dict[str, str]] = []
+        """`fault`, and `match` as it was wished for, each time that one happened."""
         self._waiting: list[_Waiting] = []
         self._lock = threading.Lock()
 
@@ -83,6 +90,7 @@ class Faults:
         with self._lock:
             for waiting in self._waiting:
                 if waiting.happens_to(fault, description):
+                    self.happened.append({"fault": str(fault), "match": " ".join(waiting.words)})
                     waiting.times -= 1
                     if waiting.times <= 0:
                         self._waiting.remove(waiting)

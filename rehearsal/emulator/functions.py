@@ -29,6 +29,7 @@ PARALLEL = 4
 """Without a limit, fifty uploads at once would start a process of 80 MB for each of them in every function."""
 
 _ACCESS_KEY = re.compile(rb"Credential=(\w+)/")
+_READS = re.compile(rb"[\w.]+\.(Describe|Get|List)")
 _callers: dict[str, lambda_runtime.Worker] = {}
 """Which process signs with an access key: each has one of its own."""
 _starting = threading.local()
@@ -81,12 +82,17 @@ def _tell_callers_apart() -> None:
 
 
 def mortal(application: Callable[..., Awaitable[None]], faults: Faults) -> Callable[..., Awaitable[None]]:
-    """The ASGI application, where a call can be a function's last: it is carried out, and the caller is killed."""
+    """The ASGI application, where a call can be a function's last: it is carried out, and the caller is killed.
+
+    Only calls that may change something: a process killed after one that reads leaves no more than before it.
+    """
 
     async def answer(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        key = _ACCESS_KEY.search(dict(scope.get("headers") or []).get(b"authorization", b""))
+        headers = dict(scope.get("headers") or [])
+        key = _ACCESS_KEY.search(headers.get(b"authorization", b""))
         worker = _callers.get(key.group(1).decode()) if key else None
-        if worker is None or not faults.take(Fault.FUNCTION_KILLED, worker.busy_with):
+        reads = scope.get("method") == "GET" or _READS.match(headers.get(b"x-amz-target", b""))
+        if worker is None or reads or not faults.take(Fault.FUNCTION_KILLED, worker.busy_with):
             await application(scope, receive, send)
             return
         held: list[dict[str, Any]] = []
@@ -103,8 +109,10 @@ def mortal(application: Callable[..., Awaitable[None]], faults: Faults) -> Calla
 
 
 def _described(name: str, event: Any) -> str:
-    """What faults are matched with."""
-    return f"{name} {json.dumps(event)}"
+    """What faults are matched with. Of the payload only whose run it is about: the rest may name other steps."""
+    told = event if isinstance(event, dict) else {}
+    owner = [part.get(member, "") for part in (told, told.get("detail", {})) for member in ("run_id", "key", "input")]
+    return f"{name} {' '.join(map(str, owner))}"
 
 
 def _no_layer(attachment: Any) -> None:

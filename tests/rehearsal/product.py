@@ -6,12 +6,17 @@ import time
 import urllib.request
 import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from finetuning.datasets.offline import prepare_files
 from finetuning.runs.identity import Upload
 from finetuning.runs.layout import RunLayout
 from rehearsal.running import Emulator
-from tests.rehearsal.stacks import any_name, finished
+from tests.rehearsal.stacks import any_name, finished, invoke
 
 SETTINGS: dict[str, Any] = {
     "model": "meta-textgeneration-llama-3-1-8b-instruct",
@@ -48,9 +53,9 @@ class Product:
         version = self.emulator.client("s3").put_object(Bucket=self.uploads, Key=key, Body=body)["VersionId"]
         return Upload(self.uploads, key, version)
 
-    def submit(self, data: bytes, file: str = "chats.jsonl", **changes: Any) -> str:
+    def submit(self, data: bytes, file: str = "chats.jsonl", *, name: str = "", **changes: Any) -> str:
         """Uploads a folder of one data file with a run.json, SETTINGS with the changes; returns the run's id."""
-        name = any_name("run")
+        name = name or any_name("run")
         self.put(f"runs/{name}/{file}", data)
         return self.put(f"runs/{name}/run.json", json.dumps(SETTINGS | changes).encode()).run_id
 
@@ -91,6 +96,37 @@ class Product:
 
     def execution_ended(self, execution: dict[str, Any]) -> dict[str, Any]:
         return finished(self.emulator, execution["executionArn"])
+
+    def until_started(self, run_id: str, seconds: float = 60) -> str:
+        """The ARN of the run's execution once there is one."""
+        deadline = time.monotonic() + seconds
+        while not (executions := self.executions_of(run_id)):
+            assert time.monotonic() < deadline, f"{run_id} was not started"
+            time.sleep(0.2)
+        return str(executions[0]["executionArn"])
+
+    def versions(self, name: str) -> list[tuple[str, str]]:
+        """Key and version of every object that was ever in the folder of that upload."""
+        listed = self.emulator.client("s3").list_object_versions(Bucket=self.uploads, Prefix=f"runs/{name}/")
+        return sorted(
+            (item["Key"], item["VersionId"]) for kind in ("Versions", "DeleteMarkers") for item in listed.get(kind, [])
+        )
+
+    def sweep(self) -> dict[str, Any]:
+        """What the schedule does every few minutes."""
+        answer: dict[str, Any] = invoke(self.emulator, self.function("sweep_endpoints"), {})
+        assert "errorType" not in answer, answer
+        return answer
+
+    def function(self, handler: str) -> str:
+        """Name of the deployed function with that handler."""
+        pages = self.emulator.client("lambda").get_paginator("list_functions").paginate()
+        return next(
+            str(f["FunctionName"])
+            for page in pages
+            for f in page["Functions"]
+            if f["Handler"] == f"finetuning.handlers.{handler}.handler"
+        )
 
     def probe(self, function: dict[str, Any]) -> str:
         """A function of the same zip, layers and settings, and one module more: it tells where modules come from."""
@@ -133,10 +169,32 @@ class Product:
         events = logs.get_log_events(logGroupName=group, logStreamName=streams[0]["logStreamName"])["events"]
         return [event["message"] for event in events]
 
+    def channels(self, run_id: str) -> dict[str, bytes]:
+        """What the run would train on, or trained on: `train/<file>` and `validation/<file>`, and its content."""
+        s3, prefix = self.emulator.client("s3"), f"{RunLayout(run_id).root}dataset/"
+        keys = [item["Key"] for item in s3.list_objects_v2(Bucket=self.artifacts, Prefix=prefix).get("Contents", [])]
+        get = lambda key: s3.get_object(Bucket=self.artifacts, Key=key)["Body"].read()  # noqa: E731
+        return {key.removeprefix(prefix): get(key) for key in keys}
+
     def jobs_of(self, run_id: str) -> dict[str, str]:
         """The training jobs of a run and their status."""
         jobs = self.emulator.client("sagemaker").list_training_jobs(NameContains=run_id)["TrainingJobSummaries"]
         return {job["TrainingJobName"]: job["TrainingJobStatus"] for job in jobs}
+
+
+def undisturbed(data: bytes, folder: Path, file: str = "chats.jsonl") -> dict[str, bytes]:
+    """What a run of this file with SETTINGS trains on, prepared on this machine: as `Product.channels`."""
+    (folder / file).write_bytes(data)
+    out, fraction = folder / "out", SETTINGS["validation_fraction"]
+    prepare_files([folder / file], out, task=SETTINGS["task"], validation_fraction=fraction)
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def as_parquet(lines: list[bytes]) -> bytes:
+    """The same rows as a Parquet file."""
+    file = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([json.loads(line) for line in lines]), file)
+    return file.getvalue()
 
 
 def any_chats(count: int = 12) -> list[bytes]:

@@ -13,7 +13,8 @@ _numbers = itertools.count(1)
 
 
 def any_name(kind: str) -> str:
-    return f"canary-{kind}-{next(_numbers)}"
+    """A name that is part of no other."""
+    return f"canary-{kind}-{next(_numbers):04}"
 
 
 def deploy(emulator: Emulator, resources: dict[str, Any]) -> str:

@@ -2,14 +2,13 @@
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from finetuning.runs.layout import RunLayout
 from rehearsal import running
-from tests.rehearsal.product import Product, any_chats
+from tests.rehearsal.product import Product, any_chats, as_parquet
 from tests.rehearsal.stacks import any_name, invoke
 
 DEPLOYED = {"endpoint": {"deploy": True}, "evaluation": {"prompts": 2, "compare_with_base": True}}
@@ -131,15 +130,10 @@ def test_a_run_whose_function_dies_is_reported_as_failed(product: Product) -> No
     assert status["state"] == "failed"
 
 
-def test_parquet_takes_its_own_step(product: Product, tmp_path: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    rows = [json.loads(line) for line in any_chats()]
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "chats.parquet")
+def test_parquet_takes_its_own_step(product: Product) -> None:
     product.emulator.inject("capacity")  # the job need not be trained
     name = any_name("parquet")
-    product.put(f"runs/{name}/chats.parquet", (tmp_path / "chats.parquet").read_bytes())
+    product.put(f"runs/{name}/chats.parquet", as_parquet(any_chats()))
     settings = {"accept_eula": True, "training": ONE_TRY}
     run_id = product.put(f"runs/{name}/run.json", json.dumps(settings).encode()).run_id
     product.ended(run_id)

@@ -78,10 +78,10 @@ def test_a_function_can_be_killed_once_a_call_of_its_was_carried_out(emulator: E
     bucket = any_bucket(emulator)
     role = any_role(emulator, "lambda.amazonaws.com", allow("s3:PutObject", f"arn:aws:s3:::{bucket}/*"))
     function = any_function(emulator, WRITING, role=role)
-    emulator.inject("function-killed", match=f"{function} third", after=1)
-    untouched = invoke(emulator, function, {"bucket": bucket, "keys": ["first"]})
-    killed = invoke(emulator, function, {"bucket": bucket, "keys": ["second", "third", "fourth"]})
-    again = invoke(emulator, function, {"bucket": bucket, "keys": ["third"]})
+    emulator.inject("function-killed", match=f"{function} mine", after=1)
+    untouched = invoke(emulator, function, {"run_id": "another", "bucket": bucket, "keys": ["first"]})
+    killed = invoke(emulator, function, {"run_id": "mine", "bucket": bucket, "keys": ["second", "third", "fourth"]})
+    again = invoke(emulator, function, {"run_id": "mine", "bucket": bucket, "keys": ["third"]})
     keys = [item["Key"] for item in emulator.client("s3").list_objects_v2(Bucket=bucket)["Contents"]]
     assert (untouched, killed["errorType"], again) == ("done", "Runtime.ExitError", "done")
     assert keys == ["first", "second", "third"]
@@ -397,7 +397,7 @@ def test_an_unknown_fault_is_refused(emulator: Emulator) -> None:
 def test_a_fault_happens_where_all_its_words_are_once_it_let_some_pass(emulator: Emulator) -> None:
     function = any_function(emulator, "def handler(event, context):\n    return event['n']\n")
     emulator.inject("function-dies", match=f"{function} odd", after=1, times=2)
-    payloads = [{"n": n, "is": "odd" if n % 2 else "even"} for n in range(1, 8)]
+    payloads = [{"n": n, "run_id": "odd" if n % 2 else "even"} for n in range(1, 8)]
     answers = [invoke(emulator, function, payload) for payload in payloads]
     assert [answer if isinstance(answer, int) else None for answer in answers] == [1, 2, None, 4, None, 6, 7]
 

@@ -9,7 +9,7 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -236,13 +236,21 @@ class TrainingJobs:
                 s3.download_file(bucket, key, str(target))
 
     def _train(self, job: _Job) -> None:
+        if message := self._world.faults.take(Fault.JOB_FAILS, job.name):
+            self._follow(job, [message])
+            raise _Ended("Failed", "Failed", f"AlgorithmError: {message}, exit code: 1")
+        if self._world.faults.take(Fault.JOB_TIMES_OUT, job.name):
+            raise _Ended("Stopped", "MaxRuntimeExceeded")
+        most = job.request["StoppingCondition"].get("MaxRuntimeInSeconds", 86400)
+        if self._world.faults.take(Fault.JOB_HANGS, job.name):
+            raise _Ended("Stopped", "Stopped" if job.stopping.wait(most) else "MaxRuntimeExceeded")
         command = (
             self._world.trainer_python, "-m", "rehearsal.trainer.train",
             "--root", job.folder, "--base-model", self._world.base_model,
         )  # fmt: skip
         process = children.start(command, self._world.project, subprocess.PIPE)
-        deadline = time.monotonic() + job.request["StoppingCondition"].get("MaxRuntimeInSeconds", 86400)
-        reader = threading.Thread(target=self._follow, args=(job, process), daemon=True)
+        deadline = time.monotonic() + most
+        reader = threading.Thread(target=self._follow, args=(job, process.stdout), daemon=True)
         reader.start()
         if self._world.faults.take(Fault.JOB_STOPS, job.name):
             job.stopping.set()
@@ -255,21 +263,19 @@ class TrainingJobs:
                 raise _Ended("Stopped", "MaxRuntimeExceeded")
         children.end(process)
         reader.join()
-        if message := self._world.faults.take(Fault.JOB_FAILS, job.name):
-            raise _Ended("Failed", "Failed", f"AlgorithmError: {message}, exit code: 1")
         if process.returncode:
             failure = job.folder / "output" / "failure"
             reason = failure.read_text() if failure.exists() else "the process left no reason"
             raise _Ended("Failed", "Failed", f"AlgorithmError: {reason}, exit code: {process.returncode}")
 
-    def _follow(self, job: _Job, process: "subprocess.Popen[str]") -> None:
-        """Copies the process's lines to CloudWatch Logs and reads the metrics in them."""
+    def _follow(self, job: _Job, lines: Iterable[str]) -> None:
+        """Copies the container's lines to CloudWatch Logs and reads the metrics in them."""
         logs = self._world.client("logs")
         stream = {"logGroupName": LOG_GROUP, "logStreamName": f"{job.name}/algo-1-{int(time.time())}"}
         with contextlib.suppress(logs.exceptions.ResourceAlreadyExistsException):
             logs.create_log_group(logGroupName=LOG_GROUP)
         logs.create_log_stream(**stream)
-        for line in process.stdout or ():
+        for line in lines:
             job.measure(line)
             entry = {"timestamp": int(time.time() * 1000), "message": line.rstrip() or " "}
             logs.put_log_events(**stream, logEvents=[entry])

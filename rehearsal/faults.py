@@ -1,0 +1,131 @@
+"""The faults that `make rehearse FAULT=…` lets happen to its run, and how the run should then end."""
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+from finetuning.errors import Code
+from finetuning.runs.status import RunState, RunStatus
+from rehearsal.emulator.faults import Fault
+
+RUN_JSON = "run.json"
+
+
+@dataclass(frozen=True)
+class Mishap:
+    """A fault for the run: what it hits (`part`, as the fault matches it) and how often, and the end it should lead to.
+
+    With a part or number of the user's own the end is open: `state` is None then.
+    """
+
+    fault: Fault
+    story: str
+    state: RunState | None
+    code: str = ""
+    part: str = ""
+    times: int = 1
+
+    def of_inbox(self) -> "Mishap":
+        """The same for an upload without a run.json."""
+        return replace(self, part="inbox/") if self.part == RUN_JSON else self
+
+    def judge(self, status: RunStatus, happened: int, costing: list[dict[str, Any]], wanted: set[str]) -> list[str]:
+        """What is not as it should be, a line each. `wanted` names the endpoints that were asked for and answer."""
+        code = str((status.error or {}).get("code", ""))
+        wrong = [] if happened else [f"the fault {self.fault} did not happen: nothing matched {self.part or 'it'}"]
+        if self.state and (status.state, code) != (self.state, self.code):
+            wrong.append(f"the run should have {self.state} {self.code}".rstrip() + f", and it {status.state} {code}")
+        if status.state is not RunState.SUCCEEDED and not (status.error or {}).get("fix"):
+            wrong.append("the error does not say what to do")
+        return wrong + [f"{told(thing)} still costs money" for thing in costing if thing["name"] not in wanted]
+
+
+MISHAPS = {
+    mishap.fault: mishap
+    for mishap in (
+        Mishap(
+            Fault.CAPACITY,
+            "AWS has no instance of the first type: the next one is tried, re-priced.",
+            RunState.SUCCEEDED,
+        ),
+        Mishap(
+            Fault.JOB_FAILS,
+            "The training script fails: the run fails, and says why.",
+            RunState.FAILED,
+            Code.TRAINING_FAILED,
+        ),
+        Mishap(
+            Fault.JOB_STOPS,
+            "Somebody stops the training job: that is no success.",
+            RunState.FAILED,
+            Code.TRAINING_STOPPED,
+        ),
+        Mishap(
+            Fault.JOB_TIMES_OUT,
+            "The training job reaches its maximum run time.",
+            RunState.FAILED,
+            Code.TRAINING_OUT_OF_TIME,
+        ),
+        Mishap(
+            Fault.THROTTLING,
+            "SageMaker refuses CreateTrainingJob more often than the SDK tries: the state machine tries again.",
+            RunState.SUCCEEDED,
+            part="CreateTrainingJob",
+            times=6,
+        ),
+        Mishap(
+            Fault.ENDPOINT_FAILS,
+            "The endpoint does not come up: it is taken away, the model stays.",
+            RunState.FAILED,
+            Code.ENDPOINT_FAILED,
+        ),
+        Mishap(
+            Fault.ROLLBACK,
+            "A second run updates the first one's endpoint, and SageMaker rolls back: the first model still answers.",
+            RunState.FAILED,
+            Code.ENDPOINT_ROLLED_BACK,
+        ),
+        Mishap(
+            Fault.EVENT_LOST,
+            "The event of the upload is lost: the sweeper finds the upload, and starts its run.",
+            RunState.SUCCEEDED,
+            part=RUN_JSON,
+        ),
+        Mishap(
+            Fault.EVENT_DUPLICATED,
+            "The event of the upload comes twice: there is one run.",
+            RunState.SUCCEEDED,
+            part=RUN_JSON,
+        ),
+        Mishap(
+            Fault.FUNCTION_DIES,
+            "A function ends before it did anything: its step is tried again.",
+            RunState.SUCCEEDED,
+            part="FinishDataset",
+        ),
+        Mishap(
+            Fault.FUNCTION_KILLED,
+            "StartTraining is killed once its job is there: the next try finds that job.",
+            RunState.SUCCEEDED,
+            part="StartTraining",
+        ),
+    )
+}
+
+
+def read_mishap(text: str) -> Mishap:
+    """`FAULT`, `FAULT:PART` or `FAULT:PART:TIMES`. Raises `ValueError`, which lists the faults."""
+    found = re.fullmatch(r"([^:]+)(?::([^:]*))?(?::(\d+))?", text)
+    if not found or found[1] not in MISHAPS:
+        raise ValueError(f"There is no fault {text!r}. There are: {', '.join(MISHAPS)}.")
+    usual = MISHAPS[Fault(found[1])]
+    wished = replace(usual, part=found[2] or usual.part, times=int(found[3] or usual.times))
+    return usual if wished == usual else replace(wished, state=None, code="")
+
+
+def told(thing: dict[str, Any]) -> str:
+    """One of `Emulator.costing()` in words."""
+    owner = f" of the run {thing['owner']}" if thing["owner"] else ""
+    return (
+        f"{thing['kind']} {thing['name']}{owner} ({thing['status']}, {thing['instances']} × {thing['instance_type']})"
+    )
