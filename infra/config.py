@@ -4,6 +4,7 @@
 Every field can be overridden for one synthesis: `-c max_cost_usd=50`.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -95,6 +96,10 @@ class StageConfig(BaseModel):
     """What the stage may cost in a month before the team is told; None: no budget is kept. It counts by the tag
     `finetune:stage`, which the account that pays has to activate as a cost allocation tag.
     """
+    data_readers: CommaSeparated = ()
+    """Who may read data besides the stage's own roles: ARNs of roles or users, `*` for any part. The key refuses
+    everyone else; without, IAM alone decides. Whoever uploads large files in parts is among them: S3 decrypts to join.
+    """
     notification_email: str | None = Field(default=None, pattern=r"^[^@\s]+@[^@\s]+$")
     vpc_cidr: str = Field(default="10.64.0.0/20", pattern=r"^\d+\.\d+\.\d+\.\d+/(1[6-9]|2[0-4])$")
 
@@ -110,6 +115,14 @@ class StageConfig(BaseModel):
     @property
     def log_retention(self) -> RetentionDays:
         return RETENTION[self.log_retention_days]
+
+    @field_validator("data_readers")
+    @classmethod
+    def _are_arns_of_principals(cls, readers: tuple[str, ...]) -> tuple[str, ...]:
+        for reader in readers:
+            if not re.fullmatch(r"arn:aws:iam::\d{12}:(role|user)/[\w+=,.@/*-]+", reader):
+                raise ValueError(f"{reader!r} is no ARN of a role or user, like arn:aws:iam::123456789012:role/Team*")
+        return readers
 
     @field_validator("log_retention_days")
     @classmethod

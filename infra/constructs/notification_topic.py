@@ -7,6 +7,8 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
+from infra.constructs.acknowledgements import acknowledge
+
 
 class NotificationTopic(sns.Topic):
     """Runs and this account's alarms publish to it, encrypted and over TLS only; its budgets where there is one."""
@@ -23,7 +25,11 @@ class NotificationTopic(sns.Topic):
             budgets = f"arn:{stack.partition}:budgets::{stack.account}:*"
             self._let_publish("BudgetsOfThisAccount", "budgets.amazonaws.com", budgets)
         if email:
-            self.add_subscription(subscriptions.EmailSubscription(email))
+            acknowledge(
+                self.add_subscription(subscriptions.EmailSubscription(email)),
+                "Serverless-SNSRedrivePolicy",
+                because="A message that cannot be mailed is in the run's status and report as well",
+            )
 
     def _let_publish(self, sid: str, service: str, source: str) -> None:
         account = Stack.of(self).account

@@ -1,9 +1,12 @@
 """The stage's one customer-managed key."""
 
-from aws_cdk import ArnFormat, RemovalPolicy, Stack
+from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from constructs import Construct
+
+from infra.config import StageConfig
+from infra.constructs.removal import removal_policy
 
 
 class StageKey(kms.Key):
@@ -13,13 +16,14 @@ class StageKey(kms.Key):
     encrypted topic: CloudWatch for its alarms and, where there is a `budget`, AWS Budgets.
     """
 
-    def __init__(self, scope: Construct, id: str, *, prefix: str, removal_policy: RemovalPolicy, budget: bool) -> None:
+    def __init__(self, scope: Construct, id: str, *, config: StageConfig) -> None:
+        prefix = config.prefix
         super().__init__(
             scope,
             id,
             description=f"Data, logs and messages of {prefix}",
             enable_key_rotation=True,
-            removal_policy=removal_policy,
+            removal_policy=removal_policy(config),
         )
         stack = Stack.of(self)
         self.add_to_resource_policy(
@@ -41,9 +45,11 @@ class StageKey(kms.Key):
             )
         )
         self._let_publish("AlarmsOfThisAccount", "cloudwatch.amazonaws.com")
-        if budget:
+        if config.has_budget:
             # Assumed: that Budgets names the account to KMS as it does to SNS.
             self._let_publish("BudgetsOfThisAccount", "budgets.amazonaws.com")
+        if config.data_readers:
+            self._let_nobody_read_but(f"arn:aws:iam::{stack.account}:role/{prefix}-*", *config.data_readers)
 
     def _let_publish(self, sid: str, service: str) -> None:
         """Lets a service encrypt what it publishes to the topic for this account."""
@@ -54,5 +60,25 @@ class StageKey(kms.Key):
                 actions=["kms:Decrypt", "kms:GenerateDataKey*"],
                 resources=["*"],
                 conditions={"StringEquals": {"aws:SourceAccount": Stack.of(self).account}},
+            )
+        )
+
+    def _let_nobody_read_but(self, *principals: str) -> None:
+        """Refuses to decrypt objects for anyone else, administrators included. Nobody is locked out for good: whoever
+        may change the key's policy still may.
+        """
+        stack = Stack.of(self)
+        self.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="NobodyElseReadsData",
+                effect=iam.Effect.DENY,
+                principals=[iam.AnyPrincipal()],
+                actions=["kms:Decrypt", "kms:ReEncryptFrom"],
+                resources=["*"],
+                conditions={
+                    "StringEquals": {"kms:ViaService": f"s3.{stack.region}.amazonaws.com"},
+                    "ArnNotLike": {"aws:PrincipalArn": list(principals)},
+                    "Bool": {"aws:PrincipalIsAWSService": "false"},
+                },
             )
         )

@@ -47,19 +47,24 @@ class StepPermissions(Permissions):
     # S3
 
     def read_uploads(self) -> Self:
+        """Reads the versions that an event or a plan names."""
         bucket = self._stage.uploads
         return (
             self.allow(
-                "s3:GetObject",
                 "s3:GetObjectVersion",
                 on=[bucket.arn_for_objects("inbox/*"), bucket.arn_for_objects("runs/*")],
                 because="Users choose the names of what they upload, under these two prefixes",
             )
             .allow(
-                "s3:ListBucket", "s3:ListBucketVersions", on=[bucket.bucket_arn], because="Finds an upload's data files"
+                "s3:ListBucket", on=[bucket.bucket_arn], because="Finds data files; tells an absent one from another's"
             )
             ._use_key_for_s3()
         )
+
+    def find_uploads(self) -> Self:
+        """Reads what is in a folder now, to plan with it."""
+        folders = self._stage.uploads.arn_for_objects("runs/*")
+        return self.read_uploads().allow("s3:GetObject", on=[folders], because="Users choose their folders' names")
 
     def read_runs(self) -> Self:
         bucket = self._stage.artifacts
@@ -72,13 +77,14 @@ class StepPermissions(Permissions):
 
     def write_runs(self, *keys: str) -> Self:
         """Reads every file of a run; writes its status and the given keys (patterns of `ANY_RUN`)."""
+        return self.read_runs().write_files(ANY_RUN.status, *keys)
+
+    def write_files(self, *keys: str) -> Self:
+        """Writes the given keys and no others; large files in parts, which it may break off."""
         bucket = self._stage.artifacts
-        return self.read_runs().allow(
-            "s3:PutObject",
-            "s3:AbortMultipartUpload",
-            on=[bucket.arn_for_objects(key) for key in (ANY_RUN.status, *keys)],
-            because=EACH_RUN,
-        )
+        self.allow("s3:PutObject", on=[bucket.arn_for_objects(key) for key in keys], because=EACH_RUN)
+        in_parts = [bucket.arn_for_objects(key) for key in keys if not key.endswith((".json", ".html"))]
+        return self.allow("s3:AbortMultipartUpload", on=in_parts, because=EACH_RUN) if in_parts else self
 
     def empty(self, *buckets: s3.IBucket) -> Self:
         """Deletes every object in every version: a stage that keeps no data takes it along when it goes."""
@@ -92,13 +98,18 @@ class StepPermissions(Permissions):
         return self
 
     def read_jumpstart(self) -> Self:
-        region = Stack.of(self).region
-        names = [f"arn:aws:s3:::{bucket}" for bucket in (cache_bucket(region), private_bucket(region))]
-        return self.allow(
-            "s3:GetObject",
-            on=[f"{name}/*" for name in names],
-            because="JumpStart's specifications and weights, under keys that each model's document names",
-        ).allow("s3:ListBucket", on=names, because="Tells an absent document from a forbidden one")
+        return self._look_into(cache_bucket(Stack.of(self).region))
+
+    def find_weights(self) -> Self:
+        """Whether the licensed weights are where the model's document says."""
+        return self._look_into(private_bucket(Stack.of(self).region))
+
+    def _look_into(self, jumpstart_bucket: str) -> Self:
+        name = f"arn:aws:s3:::{jumpstart_bucket}"
+        because = "JumpStart's documents, scripts and weights, under keys that each model's document names"
+        return self.allow("s3:GetObject", on=[f"{name}/*"], because=because).allow(
+            "s3:ListBucket", on=[name], because="Finds prefixes; tells an absent document from a forbidden one"
+        )
 
     def _use_key_for_s3(self) -> Self:
         via_s3 = {"StringEquals": {"kms:ViaService": f"s3.{Stack.of(self).region}.amazonaws.com"}}
@@ -144,6 +155,7 @@ class StepPermissions(Permissions):
                 ),
             )
             .describe("training-job")
+            ._read_tags("training-job")
             ._tag("training-job")
             ._pass_execution_role()
             ._let_sagemaker_use_key()
@@ -171,6 +183,7 @@ class StepPermissions(Permissions):
                 because=OURS,
             )
             .describe("model", "endpoint-config", "endpoint")
+            ._read_tags("model", "endpoint-config", "endpoint")
             ._tag("model", "endpoint-config", "endpoint")
             ._pass_execution_role()
             ._let_sagemaker_use_key()
@@ -183,8 +196,9 @@ class StepPermissions(Permissions):
             "endpoint-config": "sagemaker:DescribeEndpointConfig",
             "endpoint": "sagemaker:DescribeEndpoint",
         }
-        wanted = [actions[kind] for kind in kinds]
-        return self.allow(*wanted, "sagemaker:ListTags", on=self._named(*kinds), because=OURS)
+        for kind in kinds:
+            self.allow(actions[kind], on=self._named(kind), because=OURS)
+        return self
 
     def find(self, *kinds: str) -> Self:
         actions = {
@@ -201,29 +215,35 @@ class StepPermissions(Permissions):
         )
 
     def delete_endpoints(self) -> Self:
-        return self.describe("endpoint").allow(
-            "sagemaker:DeleteEndpoint",
-            "sagemaker:DeleteEndpointConfig",
-            on=self._named("endpoint", "endpoint-config"),
-            because=OURS,
+        return (
+            self.describe("endpoint")
+            .allow("sagemaker:DeleteEndpoint", on=self._named("endpoint"), because=OURS)
+            .allow("sagemaker:DeleteEndpointConfig", on=self._named("endpoint-config"), because=OURS)
         )
 
     def take_back_runs(self) -> Self:
         """Stops a run's jobs, deletes its temporary and unfinished endpoints; leaves to the sweeper what resists."""
         return self.find("training-job").stop_training().delete_endpoints().delete_models()._tag("endpoint")
 
+    def sweep_endpoints(self) -> Self:
+        """Finds endpoints, reads when they expire, deletes those past their time."""
+        return self.find("endpoint")._read_tags("endpoint").delete_endpoints()
+
     def delete_models(self) -> Self:
         return self.allow("sagemaker:DeleteModel", on=self._named("model"), because=OURS)
 
     def invoke_endpoints(self) -> Self:
-        return self.describe("endpoint").allow("sagemaker:InvokeEndpoint", on=self._named("endpoint"), because=OURS)
+        return self.allow("sagemaker:InvokeEndpoint", on=self._named("endpoint"), because=OURS)
 
     def measure_endpoints(self) -> Self:
         return self.allow_in_this_region(
             "cloudwatch:GetMetricStatistics",
-            "cloudwatch:GetMetricData",
             because="CloudWatch's metrics are no resources; the sweeper reads the endpoints' invocations",
         )
+
+    def _read_tags(self, *kinds: str) -> Self:
+        """Who made it."""
+        return self.allow("sagemaker:ListTags", on=self._named(*kinds), because=OURS)
 
     def _tag(self, *kinds: str) -> Self:
         return self.allow("sagemaker:AddTags", on=self._named(*kinds), because=OURS)
@@ -260,20 +280,20 @@ class StepPermissions(Permissions):
     def check_plans(self) -> Self:
         """Whether the account would let a plan happen: free names, instances in use, key, role, quotas, prices."""
         stack, role = Stack.of(self), self._stage.execution_role
+        for action, kind in (
+            ("DescribeTrainingJob", "training-job"),
+            ("DescribeEndpoint", "endpoint"),
+            ("DescribeEndpointConfig", "endpoint-config"),
+        ):
+            self.allow(
+                f"sagemaker:{action}",
+                on=[stack.format_arn(service="sagemaker", resource=kind, resource_name="*")],
+                because="Quotas are the account's: whosever jobs and endpoints run, their instances count",
+            )
         return (
             self._look_up_limits_and_prices()
             .find("training-job", "endpoint")
-            .describe("training-job", "endpoint")
-            .allow(
-                "sagemaker:DescribeTrainingJob",
-                "sagemaker:DescribeEndpoint",
-                "sagemaker:DescribeEndpointConfig",
-                on=[
-                    stack.format_arn(service="sagemaker", resource=kind, resource_name="*")
-                    for kind in ("training-job", "endpoint", "endpoint-config")
-                ],
-                because="Quotas are the account's: whosever jobs and endpoints run, their instances count",
-            )
+            ._read_tags("training-job", "endpoint")
             .allow("kms:DescribeKey", on=[self._stage.key.key_arn], because="The key must be enabled")
             .allow("iam:GetRole", on=[role.role_arn], because="SageMaker must be let to assume the role")
         )
@@ -281,7 +301,6 @@ class StepPermissions(Permissions):
     def _look_up_limits_and_prices(self) -> Self:
         return self.allow_in_this_region(
             "servicequotas:ListServiceQuotas",
-            "servicequotas:GetServiceQuota",
             because="Reading quotas knows no narrower resource; the preflight compares them with the plan",
         ).allow(
             "pricing:GetProducts",

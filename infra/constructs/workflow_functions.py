@@ -31,7 +31,11 @@ _STEPS = (
     _Step(
         handler="plan_run",
         may=lambda may: (
-            may.read_uploads().write_runs(ANY_RUN.claim, ANY_RUN.request, ANY_RUN.plan).read_jumpstart().check_plans()
+            may.find_uploads()
+            .write_runs(ANY_RUN.claim, ANY_RUN.request, ANY_RUN.plan)
+            .read_jumpstart()
+            .find_weights()
+            .check_plans()
         ),
         size=FunctionSize(timeout=300, memory=1024),
     ),
@@ -49,7 +53,7 @@ _STEPS = (
     ),
     _Step(
         handler="prepare_shard",
-        may=lambda may: may.read_uploads().write_runs(ANY_RUN.shards + "*"),
+        may=lambda may: may.read_uploads().read_runs().write_files(ANY_RUN.shards + "*"),
         touches_data=True,
         size=FunctionSize(timeout=900, memory=2048, disk=2048, concurrency=100),
     ),
@@ -92,7 +96,7 @@ _STEPS = (
     ),
     _Step(
         handler="sweep_endpoints",
-        may=lambda may: may.read_runs().find("endpoint").delete_endpoints().measure_endpoints().notify(),
+        may=lambda may: may.read_runs().sweep_endpoints().measure_endpoints().notify(),
         size=FunctionSize(timeout=300),
     ),
 )

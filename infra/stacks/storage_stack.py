@@ -8,7 +8,6 @@ from constructs import Construct
 from infra.config import StageConfig
 from infra.constructs.acknowledgements import acknowledge
 from infra.constructs.private_bucket import PrivateBucket
-from infra.constructs.removal import removal_policy
 from infra.constructs.stage_key import StageKey
 
 
@@ -20,9 +19,7 @@ class StorageStack(Stack):
 
     def __init__(self, scope: Construct, id: str, *, config: StageConfig, **kwargs: Any) -> None:
         super().__init__(scope, id, **kwargs)
-        self.key = StageKey(
-            self, "Key", prefix=config.prefix, removal_policy=removal_policy(config), budget=config.has_budget
-        )
+        self.key = StageKey(self, "Key", config=config)
         self.access_logs = PrivateBucket(self, "AccessLogs", config=config, expire_after=Duration.days(365))
         self.uploads = PrivateBucket(self, "Uploads", config=config, key=self.key, access_logs=self.access_logs)
         self.uploads.send_events()

@@ -22,9 +22,10 @@ def context_of(stage: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Synthesised:
-    """A stage, its assembly's folder, and its templates by the stack's short name."""
+    """A stage, its settings, its assembly's folder, and its templates by the stack's short name."""
 
     stage: FineTuningStage
+    settings: StageConfig
     folder: Path
     templates: dict[str, Template]
 
@@ -44,13 +45,14 @@ class Synthesised:
         return statements
 
 
-def synthesise(stage: str, folder: Path, **settings: Any) -> Synthesised:
-    """The stage with these settings in place of its own."""
-    context = context_of(stage) | settings
+def synthesise(stage: str, folder: Path, **options: Any) -> Synthesised:
+    """The stage with these options in place of its own settings."""
+    context = context_of(stage) | options
     app = App(context=context, outdir=str(folder))
-    built = FineTuningStage(app, config=StageConfig.from_context(context))
+    settings = StageConfig.from_context(context)
+    built = FineTuningStage(app, config=settings)
     templates = {name: Template.from_stack(_stack(built, name)) for name in STACKS}
-    return Synthesised(built, folder, templates)
+    return Synthesised(built, settings, folder, templates)
 
 
 def _stack(stage: FineTuningStage, name: str) -> Stack:

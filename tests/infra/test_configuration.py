@@ -40,6 +40,7 @@ def test_no_stage_at_all_is_refused() -> None:
         ("gated_weights", "both"),
         ("vpc_cidr", "10.0.0.0/8"),
         ("notification_email", "nobody"),
+        ("data_readers", "DataScience"),
         ("max_runtime", 3),
     ],
 )

@@ -381,7 +381,8 @@ def _refusal(preparation: Preparation, report: DatasetReport, broken_off: Sequen
         )
     else:
         return None
-    first = "; ".join(f"{error.file} line {error.line}: {error.message}" for error in report.errors[:3])
+    # Where and which fault, but no word of the row: what is raised ends in logs and in notifications.
+    first = "; ".join(f"{error.file} line {error.line}: {error.code}" for error in report.errors[:3])
     more = f" … and {rows.errors - 3:,} more" if rows.errors > 3 else ""
     return Refusal(code=code, message=f"{share}. {first}{more}".strip(), fix=FIXES[code])
 

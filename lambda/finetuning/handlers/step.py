@@ -54,7 +54,7 @@ def step(handle: Callable[[Payload], Payload]) -> Callable[[Payload, LambdaConte
             measure(MetricUnit.Milliseconds, StepDuration=round((time.monotonic() - begun) * 1000))
 
     handler: Callable[[Payload, LambdaContext], Payload] = logger.inject_lambda_context(clear_state=True)(
-        tracer.capture_lambda_handler(metrics.log_metrics(run))
+        tracer.capture_lambda_handler(metrics.log_metrics(run), capture_response=False)
     )
     return handler
 

@@ -1,0 +1,304 @@
+"""Each weakening of prod's templates is noticed by the rule that is about it (unchanged, they break none)."""
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.infra.rules import RULES, broken
+from tests.infra.synthesis import Synthesised
+
+Resource = dict[str, Any]
+Resources = dict[str, Resource]
+Mutation = Callable[[Resources], None]
+
+
+@pytest.fixture(scope="module")
+def strong(prod: Synthesised) -> list[dict[str, Any]]:
+    return [template.to_json() for template in prod.templates.values()]
+
+
+def of(resources: Resources, type: str, containing: str = "") -> Resource:
+    """A resource of the type whose properties contain the text."""
+    return next(each for each in every(resources, type) if containing in json.dumps(each["Properties"]))
+
+
+def every(resources: Resources, type: str) -> Iterator[Resource]:
+    yield from (each for each in resources.values() if each["Type"] == type)
+
+
+def statement(resources: Resources, action: str) -> dict[str, Any]:
+    """A statement of a role's policy that allows the action."""
+    return next(
+        s
+        for policy in every(resources, "AWS::IAM::ManagedPolicy")
+        for s in policy["Properties"]["PolicyDocument"]["Statement"]
+        if action in ([s["Action"]] if isinstance(s["Action"], str) else s["Action"])
+    )
+
+
+def setting(type: str, path: str, value: Any, containing: str = "") -> Mutation:
+    """Sets a property, such as `VersioningConfiguration.Status`; None takes it away."""
+
+    def mutate(resources: Resources) -> None:
+        at = of(resources, type, containing)["Properties"]
+        *way, last = path.split(".")
+        for step in way:
+            at = at[int(step)] if step.isdigit() else at[step]
+        if value is None:
+            del at[last]
+        else:
+            at[last] = value
+
+    return mutate
+
+
+def granting(action: str, **changes: Any) -> Mutation:
+    """Changes the statement that allows the action; None takes an element away."""
+
+    def mutate(resources: Resources) -> None:
+        found = statement(resources, action)
+        for element, value in changes.items():
+            if value is None:
+                del found[element]
+            else:
+                found[element] = value
+
+    return mutate
+
+
+def without_condition(action: str, operator: str, key: str) -> Mutation:
+    return lambda resources: statement(resources, action)["Condition"][operator].pop(key)
+
+
+def also_granting(**element: Any) -> Mutation:
+    """One more statement in a function's policy."""
+    added = {"Effect": "Allow", "Resource": "arn:aws:s3:::elsewhere/x", **element}
+    policies = "AWS::IAM::ManagedPolicy"
+    return lambda resources: of(resources, policies)["Properties"]["PolicyDocument"]["Statement"].append(added)
+
+
+def opening(type: str, document: str, **element: Any) -> Mutation:
+    """One more statement in a resource's own policy."""
+    added = {"Effect": "Allow", "Action": "*", "Resource": "*", **element}
+    return lambda resources: of(resources, type)["Properties"][document]["Statement"].append(added)
+
+
+def without_tls_in(type: str) -> Mutation:
+    def mutate(resources: Resources) -> None:
+        document = of(resources, type)["Properties"]["PolicyDocument"]
+        document["Statement"] = [s for s in document["Statement"] if s["Effect"] != "Deny"]
+
+    return mutate
+
+
+def removing(type: str, containing: str = "") -> Mutation:
+    def mutate(resources: Resources) -> None:
+        found = of(resources, type, containing)
+        del resources[next(id for id, each in resources.items() if each is found)]
+
+    return mutate
+
+
+def adding(type: str, **properties: Any) -> Mutation:
+    return lambda resources: resources.update({"Added": {"Type": type, "Properties": properties}})
+
+
+def definition(change: Callable[[dict[str, Any]], None]) -> Mutation:
+    def mutate(resources: Resources) -> None:
+        machine = of(resources, "AWS::StepFunctions::StateMachine")["Properties"]
+        parsed = json.loads(machine["DefinitionString"])
+        change(parsed)
+        machine["DefinitionString"] = json.dumps(parsed)
+
+    return mutate
+
+
+def deleted_with_its_stack(type: str) -> Mutation:
+    return lambda resources: of(resources, type).update(DeletionPolicy="Delete")
+
+
+def trusting(service: str, **changes: Any) -> Mutation:
+    def mutate(resources: Resources) -> None:
+        trust = of(resources, ROLE, f"{service}.amazonaws.com")["Properties"]["AssumeRolePolicyDocument"]["Statement"][
+            0
+        ]
+        trust.update(changes)
+
+    return mutate
+
+
+BUCKET, KEY, FUNCTION, ROLE = "AWS::S3::Bucket", "AWS::KMS::Key", "AWS::Lambda::Function", "AWS::IAM::Role"
+BUCKET_POLICY, TOPIC, QUEUE = "AWS::S3::BucketPolicy", "AWS::SNS::Topic", "AWS::SQS::Queue"
+LOGS, ENDPOINT, MACHINE = "AWS::Logs::LogGroup", "AWS::EC2::VPCEndpoint", "AWS::StepFunctions::StateMachine"
+GROUP, RULE, ALARM = "AWS::EC2::SecurityGroup", "AWS::Events::Rule", "AWS::CloudWatch::Alarm"
+ANYWHERE = {"CidrIp": "0.0.0.0/0", "IpProtocol": "-1"}
+DATA = "LoggingConfiguration"
+"""What only buckets with data have in their properties."""
+
+MUTATIONS: dict[str, tuple[int, Mutation]] = {
+    "a bucket without encryption": (1, setting(BUCKET, "BucketEncryption", None)),
+    "a bucket with S3's own key": (
+        1,
+        setting(
+            BUCKET,
+            "BucketEncryption.ServerSideEncryptionConfiguration",
+            [{"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}],
+            DATA,
+        ),
+    ),
+    "a public bucket": (2, setting(BUCKET, "PublicAccessBlockConfiguration.BlockPublicPolicy", False)),
+    "a bucket that nothing keeps from being public": (2, setting(BUCKET, "PublicAccessBlockConfiguration", None)),
+    "a bucket without versions": (3, setting(BUCKET, "VersioningConfiguration", None)),
+    "a bucket that keeps old versions for ever": (
+        3,
+        setting(BUCKET, "LifecycleConfiguration.Rules.0.NoncurrentVersionExpiration", None),
+    ),
+    "a bucket deleted with its stack": (4, deleted_with_its_stack(BUCKET)),
+    "a key deleted with its stack": (4, deleted_with_its_stack(KEY)),
+    "a log group deleted with its stack": (4, deleted_with_its_stack(LOGS)),
+    "buckets emptied when the stacks go": (4, setting("Custom::RunRemoval", "EmptyBuckets", ["uploads"])),
+    "a bucket without access logs": (5, setting(BUCKET, DATA, None, DATA)),
+    "a bucket that takes plain HTTP": (6, without_tls_in(BUCKET_POLICY)),
+    "a bucket without a policy": (6, removing(BUCKET_POLICY)),
+    "a bucket open to everyone": (7, opening(BUCKET_POLICY, "PolicyDocument", Principal="*")),
+    "a bucket open to a service of any account": (
+        7,
+        opening(BUCKET_POLICY, "PolicyDocument", Principal={"Service": "logging.s3.amazonaws.com"}),
+    ),
+    "a bucket with an access control list": (8, setting(BUCKET, "AccessControl", "PublicRead")),
+    "a rule on every bucket's events": (9, setting(RULE, "EventPattern.detail", None, "aws.s3")),
+    "a rule on every key": (9, setting(RULE, "EventPattern.detail.object", None, "aws.s3")),
+    "a key that does not rotate": (10, setting(KEY, "EnableKeyRotation", False)),
+    "a key open to everyone": (11, opening(KEY, "KeyPolicy", Principal={"AWS": "*"})),
+    "a key for CloudWatch of any account": (12, setting(KEY, "KeyPolicy.Statement.2.Condition", None)),
+    "a topic for CloudWatch of any account": (
+        12,
+        opening("AWS::SNS::TopicPolicy", "PolicyDocument", Principal={"Service": "cloudwatch.amazonaws.com"}),
+    ),
+    "a role that may delete the key": (13, also_granting(Action="kms:ScheduleKeyDeletion")),
+    "a role that may change a bucket's policy": (13, also_granting(Action=["s3:GetObject", "s3:PutBucketPolicy"])),
+    "a grant on the key for anyone": (14, granting("kms:CreateGrant", Condition=None)),
+    "a topic in plain text": (15, setting(TOPIC, "KmsMasterKeyId", None)),
+    "a topic with AWS's key": (15, setting(TOPIC, "KmsMasterKeyId", "alias/aws/sns")),
+    "a queue in plain text": (16, setting(QUEUE, "SqsManagedSseEnabled", False)),
+    "a topic that takes plain HTTP": (16, without_tls_in("AWS::SNS::TopicPolicy")),
+    "a role that may do everything": (17, also_granting(Action="*")),
+    "a role that may do everything with S3": (17, also_granting(Action="s3:*")),
+    "a role that may do everything but one thing": (17, also_granting(Action=[], NotAction="iam:CreateUser")),
+    "a role with full access to SageMaker": (
+        18,
+        setting(ROLE, "ManagedPolicyArns", ["arn:aws:iam::aws:policy/AmazonSageMakerFullAccess"], "sagemaker"),
+    ),
+    "an action on every resource": (19, granting("sns:Publish", Resource="*")),
+    "an action in every region": (19, granting("cloudwatch:GetMetricStatistics", Condition=None)),
+    "any role may be passed": (20, granting("iam:PassRole", Resource="arn:aws:iam::123456789012:role/*")),
+    "a role may be passed to any service": (20, granting("iam:PassRole", Condition=None)),
+    "jobs in any network": (
+        21,
+        without_condition("sagemaker:CreateTrainingJob", "ForAllValues:StringEquals", "sagemaker:VpcSubnets"),
+    ),
+    "jobs in no network": (21, without_condition("sagemaker:CreateTrainingJob", "Null", "sagemaker:VpcSubnets")),
+    "models without network isolation": (
+        21,
+        without_condition("sagemaker:CreateModel", "Bool", "sagemaker:NetworkIsolation"),
+    ),
+    "jobs on any instance type": (
+        22,
+        without_condition("sagemaker:CreateTrainingJob", "ForAllValues:StringLike", "sagemaker:InstanceTypes"),
+    ),
+    "jobs without end": (22, granting("sagemaker:CreateTrainingJob", Condition={"Bool": {"x": "true"}})),
+    "jobs with any key": (
+        22,
+        without_condition("sagemaker:CreateTrainingJob", "ArnEquals", "sagemaker:OutputKmsKeyArn"),
+    ),
+    "jobs that talk in plain text": (
+        22,
+        without_condition("sagemaker:CreateTrainingJob", "Bool", "sagemaker:InterContainerTrafficEncryption"),
+    ),
+    "endpoints on any instance type": (22, granting("sagemaker:CreateEndpointConfig", Condition=None)),
+    "anyone's endpoints may be deleted": (
+        23,
+        granting("sagemaker:DeleteEndpoint", Resource="arn:aws:sagemaker:eu-west-1:123456789012:endpoint/*"),
+    ),
+    "a role that events of any account assume": (24, trusting("events", Condition={})),
+    "a role that anyone assumes": (24, trusting("lambda", Principal={"AWS": "*"})),
+    "jobs that write anywhere in the bucket": (
+        25,
+        lambda resources: statement(resources, "ecr:BatchGetImage").update(
+            Action=["ecr:BatchGetImage", "s3:PutObject"], Resource="arn:aws:s3:::artifacts/*"
+        ),
+    ),
+    "an internet gateway": (26, adding("AWS::EC2::InternetGateway")),
+    "a NAT gateway": (26, adding("AWS::EC2::NatGateway", SubnetId="subnet-1")),
+    "a route to the internet": (26, adding("AWS::EC2::Route", DestinationCidrBlock="0.0.0.0/0")),
+    "a subnet with public addresses": (26, setting("AWS::EC2::Subnet", "MapPublicIpOnLaunch", True)),
+    "no flow log": (27, removing("AWS::EC2::FlowLog")),
+    "a flow log of what is refused": (27, setting("AWS::EC2::FlowLog", "TrafficType", "REJECT")),
+    "no private address of SageMaker": (28, removing(ENDPOINT, "sagemaker.api")),
+    "an endpoint without private DNS": (28, setting(ENDPOINT, "PrivateDnsEnabled", False, ".kms")),
+    "a subnet without a way to S3": (28, lambda r: of(r, ENDPOINT, "Gateway")["Properties"]["RouteTableIds"].pop()),
+    "an endpoint without a policy": (29, setting(ENDPOINT, "PolicyDocument", None, ".sts")),
+    "an endpoint for every account": (29, setting(ENDPOINT, "PolicyDocument.Statement.0.Condition", None, ".sts")),
+    "a way to every bucket": (29, setting(ENDPOINT, "PolicyDocument.Statement.0.Resource", "*", "Gateway")),
+    "no way to JumpStart": (
+        30,
+        lambda r: of(r, ENDPOINT, "Gateway")["Properties"]["PolicyDocument"]["Statement"].pop(1),
+    ),
+    "a group that lets the world in": (31, setting(GROUP, "SecurityGroupIngress", [ANYWHERE])),
+    "a group that lets everything out": (31, setting(GROUP, "SecurityGroupEgress", [ANYWHERE])),
+    "a group without a rule about what leaves": (31, setting(GROUP, "SecurityGroupEgress", [], "Lambda functions")),
+    "jobs whose containers cannot talk": (32, removing("AWS::EC2::SecurityGroupIngress", "Containers of one job")),
+    "a function outside the network": (33, setting(FUNCTION, "VpcConfig", None)),
+    "a function without traces": (33, setting(FUNCTION, "TracingConfig", None)),
+    "a function with an old runtime": (33, setting(FUNCTION, "Runtime", "python3.9")),
+    "a function with a log group of Lambda's making": (33, setting(FUNCTION, "LoggingConfig", None)),
+    "a log group without a key": (34, setting(LOGS, "KmsKeyId", None)),
+    "a log group without an end": (34, setting(LOGS, "RetentionInDays", None)),
+    "a token in a function's environment": (
+        35,
+        setting(FUNCTION, "Environment.Variables.HF_TOKEN", "hf_" + "a1B2c3D4" * 4),
+    ),
+    "a state machine that logs the data": (
+        36,
+        setting(MACHINE, "LoggingConfiguration.IncludeExecutionData", True),
+    ),
+    "a state machine without logs": (36, setting(MACHINE, "LoggingConfiguration", None)),
+    "a state machine without a time limit": (36, definition(lambda d: d.pop("TimeoutSeconds"))),
+    "a step whose failure nobody hears of": (37, definition(lambda d: d["States"]["StartTraining"].pop("Catch"))),
+    "a step that is not tried again": (37, definition(lambda d: d["States"]["StartTraining"].pop("Retry"))),
+    "a trigger without a dead-letter queue": (40, setting(RULE, "Targets.0.DeadLetterConfig", None)),
+    "a trigger that does not try again": (40, setting(RULE, "Targets.0.RetryPolicy", None)),
+    "a trigger that may start every workflow": (
+        40,
+        granting("states:StartExecution", Resource="arn:aws:states:eu-west-1:123456789012:stateMachine:*"),
+    ),
+    "an alarm that tells nobody": (41, setting(ALARM, "AlarmActions", None)),
+    "no alarm on failed runs": (41, removing(ALARM, "ExecutionsFailed")),
+    "a finding acknowledged without a reason": (
+        42,
+        lambda resources: of(resources, BUCKET).update(
+            Metadata={"cdk_nag": {"rules_to_suppress": [{"id": "AwsSolutions-S1", "reason": "n/a"}]}}
+        ),
+    ),
+    "a function without a dead-letter queue": (43, setting(FUNCTION, "DeadLetterConfig", None)),
+    "a function whose settings Lambda's key encrypts": (44, setting(FUNCTION, "KmsKeyArn", None)),
+}
+
+
+@pytest.mark.parametrize(("number", "mutate"), MUTATIONS.values(), ids=MUTATIONS.keys())
+def test_a_weaker_template_breaks_its_rule(strong: list[dict[str, Any]], number: int, mutate: Mutation) -> None:
+    weak = copy.deepcopy(strong)
+    resources = {id: resource for template in weak for id, resource in template["Resources"].items()}
+    known = set(resources)
+    mutate(resources)
+    for template in weak:
+        template["Resources"] = {id: each for id, each in template["Resources"].items() if id in resources}
+    weak[0]["Resources"] |= {id: each for id, each in resources.items() if id not in known}
+    assert number in broken(weak)
+
+
+def test_every_rule_is_broken_by_some_mutation() -> None:
+    assert {rule.number for rule in RULES} == {number for number, _ in MUTATIONS.values()}

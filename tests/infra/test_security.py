@@ -1,0 +1,39 @@
+"""Both stages keep the security rules. Where dev does not, it says so in infra/config.py."""
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.infra.rules import RULES, Deployed, Rule, broken
+from tests.infra.synthesis import ROOT, Synthesised
+
+DIFFERS_IN_DEV = {4: "keep_data", 28: "interface_endpoints", 33: "control_functions_in_vpc"}
+"""Rules that dev breaks on purpose, and the setting that does it."""
+
+
+def templates(stage: Synthesised) -> list[dict[str, Any]]:
+    return [template.to_json() for template in stage.templates.values()]
+
+
+@pytest.fixture(scope="module")
+def deployed(prod: Synthesised) -> Deployed:
+    return Deployed(templates(prod))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_prod_keeps_every_rule(rule: Rule, deployed: Deployed) -> None:
+    assert list(rule.offenders(deployed)) == [], rule.sentence
+
+
+def test_dev_breaks_no_rule_but_those_its_settings_name(dev: Synthesised) -> None:
+    assert broken(templates(dev)).keys() == DIFFERS_IN_DEV.keys()
+    for setting in DIFFERS_IN_DEV.values():
+        assert getattr(dev.settings, setting) is False
+
+
+def test_every_rule_stands_in_the_documentation_with_its_number_and_its_words() -> None:
+    text = (ROOT / "docs" / "security.md").read_text()
+    documented = dict(re.findall(r"^\| (\d+) \| ([^|]+) \|", text, re.MULTILINE))
+    for each in RULES:
+        assert documented.get(str(each.number), "").strip() == each.sentence

@@ -1,0 +1,152 @@
+"""The field's validators on the templates of both stages, with options on and off. Slow: `make check` runs them."""
+
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cdk_nag import AwsSolutionsChecks, HIPAASecurityChecks, NIST80053R5Checks, PCIDSS321Checks, ServerlessChecks
+
+from tests.infra.rules import Deployed, broken
+from tests.infra.synthesis import ROOT, Synthesised, synthesise
+
+AUDIT = ROOT / ".venv-audit" / "bin"
+"""checkov and parliament: their pins exclude the project's, so they have an environment of their own."""
+TOOLS = Path(sys.executable).parent
+PACKS = (AwsSolutionsChecks, ServerlessChecks, HIPAASecurityChecks, NIST80053R5Checks, PCIDSS321Checks)
+
+OPTIONS: Mapping[str, Any] = {
+    "accept_eula": True,
+    "notification_email": "team@example.com",
+    "max_cost_usd": 50,
+    "gated_weights": "channel",
+    "training_instance_types": "ml.g5.*",
+    "endpoint_instance_types": "ml.g5.2xlarge",
+    "data_readers": "arn:aws:iam::123456789012:role/DataScience-*,arn:aws:iam::123456789012:role/Audit",
+    "vpc_cidr": "10.0.0.0/22",
+    "log_retention_days": 731,
+}
+SWITCHES = (
+    *("keep_data", "termination_protection", "control_functions_in_vpc"),
+    *("interface_endpoints", "reserve_concurrency"),
+)
+VARIANTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "dev": ("dev", {}),
+    "prod": ("prod", {}),
+    "dev with every option": ("dev", OPTIONS),
+    "prod with every option": ("prod", OPTIONS),
+    "dev as strict as prod": ("dev", dict.fromkeys(SWITCHES, True)),
+}
+
+CHECKOV_ACCEPTED: Mapping[str, str] = {
+    "CKV_AWS_27": "The dead-letter queue is encrypted with SQS's own keys; the check knows customer keys only",
+    "CKV_AWS_18": "The bucket that takes the access logs cannot log its own accesses there",
+}
+CHECKOV_ACCEPTED_WITHOUT: Mapping[str, Mapping[str, str]] = {
+    "control_functions_in_vpc": {"CKV_AWS_117": "Functions that touch no data call AWS's APIs from outside"},
+    "reserve_concurrency": {"CKV_AWS_115": "A new account has no concurrency to share out"},
+}
+PARLIAMENT_ACCEPTED: Mapping[str, str] = {
+    "Unknown condition sagemaker:OutputKmsKeyArn for action sagemaker:CreateTrainingJob": (
+        "Its copy of AWS's reference is older than the key, which took the place of sagemaker:OutputKmsKey"
+    ),
+}
+
+ARNS: Mapping[str, str] = {
+    "AWS::S3::Bucket": "arn:aws:s3:::{}",
+    "AWS::KMS::Key": "arn:aws:kms:us-east-1:123456789012:key/{}",
+    "AWS::Lambda::Function": "arn:aws:lambda:us-east-1:123456789012:function:{}",
+    "AWS::SQS::Queue": "arn:aws:sqs:us-east-1:123456789012:{}",
+    "AWS::SNS::Topic": "arn:aws:sns:us-east-1:123456789012:{}",
+    "AWS::IAM::Role": "arn:aws:iam::123456789012:role/{}",
+    "AWS::Logs::LogGroup": "arn:aws:logs:us-east-1:123456789012:log-group:{}:*",
+    "AWS::StepFunctions::StateMachine": "arn:aws:states:us-east-1:123456789012:stateMachine:{}",
+}
+PSEUDO_PARAMETERS = {"AWS::Region": "us-east-1", "AWS::AccountId": "123456789012", "AWS::Partition": "aws"}
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def variant(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Synthesised:
+    stage, options = VARIANTS[request.param]
+    return synthesise(stage, Path(tmp_path_factory.mktemp("variant")), **options)
+
+
+@pytest.fixture(scope="module")
+def templates(variant: Synthesised) -> list[str]:
+    return sorted(map(str, variant.folder.glob("*.template.json")))
+
+
+def test_cfn_lint_has_nothing_to_say(templates: list[str]) -> None:
+    verdict = subprocess.run([TOOLS / "cfn-lint", *templates], capture_output=True, text=True, timeout=600)
+    assert verdict.stdout + verdict.stderr == ""
+
+
+@pytest.mark.parametrize("pack", PACKS, ids=lambda pack: pack.__name__)
+def test_no_finding_of_cdk_nag_is_left_open(variant: Synthesised, pack: type[AwsSolutionsChecks]) -> None:
+    report = pack().validate_scope(variant.stage)
+    assert [v.rule_name + r.construct_path for v in report.violations for r in v.violating_resources] == []
+
+
+def test_the_rules_are_kept_whatever_the_options(variant: Synthesised) -> None:
+    found = broken(template.to_json() for template in variant.templates.values())
+    expected = {4: "keep_data", 28: "interface_endpoints", 33: "control_functions_in_vpc"}
+    assert found.keys() == {number for number, switch in expected.items() if not getattr(variant.settings, switch)}, (
+        found
+    )
+
+
+@pytest.mark.skipif(not AUDIT.is_dir(), reason="run `make .venv-audit/.ready`")
+def test_checkov_finds_nothing_but_what_is_explained(variant: Synthesised) -> None:
+    command = [
+        AUDIT / "checkov",
+        "--directory",
+        variant.folder,
+        "--framework",
+        "cloudformation",
+        "--skip-path",
+        "asset",
+    ]
+    flags = ["--skip-download", "--compact", "--quiet", "--output", "json"]
+    verdict = subprocess.run([*command, *flags], capture_output=True, text=True, timeout=900)
+    results = json.loads(verdict.stdout)
+    # It takes the path of the template for one of a function's variables, and for a secret if 40 characters are in a row.
+    its_own = ["Properties/Environment/Variables/__file__"]
+    failed = [c for c in results["results"]["failed_checks"] if c["check_result"]["evaluated_keys"] != its_own]
+    found = Counter(check["check_id"] for check in failed)
+    accepted = set(CHECKOV_ACCEPTED)
+    for switch, checks in CHECKOV_ACCEPTED_WITHOUT.items():
+        accepted |= set() if getattr(variant.settings, switch) else set(checks)
+    assert results["summary"]["passed"] > 300
+    assert found.keys() == accepted, [(c["check_id"], c["resource"], c["check_result"]) for c in failed]
+    assert all(found[check] == 1 for check in CHECKOV_ACCEPTED), found
+
+
+@pytest.mark.skipif(not AUDIT.is_dir(), reason="run `make .venv-audit/.ready`")
+def test_parliament_knows_every_action_resource_and_condition(variant: Synthesised, tmp_path: Path) -> None:
+    deployed = Deployed(template.to_json() for template in variant.templates.values())
+    policies = deployed.of("AWS::IAM::ManagedPolicy", "AWS::IAM::Policy")
+    for id, policy in policies.items():
+        (tmp_path / f"{id}.json").write_text(concrete(json.dumps(policy["PolicyDocument"]), deployed))
+    command = [AUDIT / "parliament", "--directory", tmp_path, "--include_policy_extension", "json", "--json"]
+    verdict = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert verdict.stderr == ""
+    findings = [json.loads(line) for line in verdict.stdout.splitlines()]
+    assert len(policies) > 15
+    assert {finding["detail"] for finding in findings} == set(PARLIAMENT_ACCEPTED), verdict.stdout
+
+
+def concrete(document: str, deployed: Deployed) -> str:
+    """The policy with plausible ARNs and names for its references."""
+
+    def value(reference: re.Match[str]) -> str:
+        name, _, _ = reference[1].partition(".")
+        if name in PSEUDO_PARAMETERS:
+            return PSEUDO_PARAMETERS[name]
+        return ARNS.get(deployed.resources[name]["Type"], "{}").format(name.lower())
+
+    return re.sub(r"<([\w:]+(?:\.\w+)?)>", value, document)

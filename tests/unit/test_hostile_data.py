@@ -1,0 +1,138 @@
+"""What users upload is data: it becomes no name, path, template or log line (nor a page: report/test_page.py)."""
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetuning.datasets.offline import prepare_files
+from finetuning.datasets.prompts import Template, fill, template_columns
+from finetuning.datasets.report import DatasetReport
+from finetuning.errors import DatasetRefused
+from finetuning.handlers.step import logger, step, tracer
+from finetuning.runs.identity import Upload
+from finetuning.runs.names import Names
+from tests.unit.datasets.builders import any_chat_rows, any_file, as_lines, report_of, rows_of
+from tests.unit.handlers.test_dataset_steps import objects, run_steps
+from tests.unit.handlers.test_plan_run import (
+    Stage,
+    stage,  # noqa: F401 - the fixture
+)
+from tests.unit.handlers.test_step import AnyContext
+
+MARK = "Zanzibarleopard"
+"""A word that stands in rows and nowhere else."""
+HOSTILE_TEXTS = (
+    "{0.__class__.__init__.__globals__}",
+    "{response}",
+    "{{ 7*7 }}{% include '/etc/passwd' %}",
+    "%(x)s %s",
+    "$(touch /tmp/x); `id`",
+    "../../etc/passwd",
+    '=HYPERLINK("https://example.com","x")',
+    "<script>alert(1)</script>",
+    "\\1 \\g<0>",
+)
+HOSTILE_NAMES = (
+    "../../../etc/passwd",
+    "a\x00b\x1b[2J",
+    "<img src=x>",
+    "$(id)",
+    "{0.__class__}",
+    "名前",
+    "-" * 300,
+    "...",
+)
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+@pytest.mark.parametrize("pattern", ["inbox/{}.jsonl", "runs/{}/run.json"])
+def test_a_name_gives_nothing_but_letters_digits_and_hyphens(name: str, pattern: str) -> None:
+    run_id = Upload("uploads", pattern.replace("{}", name.replace("/", "_")), "v1").run_id
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*-[0-9a-f]{8}", run_id)
+    assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", Names("finetune-dev", run_id).endpoint)
+
+
+@pytest.mark.parametrize("text", HOSTILE_TEXTS)
+def test_a_row_s_text_is_put_into_a_template_as_it_is(text: str) -> None:
+    assert fill("Say {a}{b}", {"a": text, "b": text}) == f"Say {text}{text}"
+
+
+def test_a_template_names_columns_and_nothing_inside_them() -> None:
+    template = Template(prompt="{0.__class__} {a!r} {a[0]} {a:>9} {{a}} {a}", completion="{b}")
+    assert template_columns(template) == ["a", "b"]
+    assert fill("{a.__class__} {a!r} {a}", {"a": 1}) == "{a.__class__} {a!r} 1"
+
+
+@pytest.mark.parametrize("text", HOSTILE_TEXTS)
+def test_a_row_s_text_reaches_the_training_data_unchanged(tmp_path: Path, text: str) -> None:
+    questions = [f"{number} {text}" for number in range(9)]
+    rows = [
+        {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": text}]}
+        for question in questions
+    ]
+    assert report_of(tmp_path, rows).ok
+    contents = {turn["content"] for row in rows_of(tmp_path) for turn in row["dialog"]}
+    assert contents == {text, *questions}
+
+
+def test_a_csv_formula_stays_text(tmp_path: Path) -> None:
+    lines = "".join(f'"{n} {formula}","=1+1"\n' for n, formula in enumerate(("=cmd|'/C calc'!A0", "@SUM(1)", "+1") * 3))
+    assert report_of(tmp_path, b"question,answer\n" + lines.encode(), "data.csv").ok
+    assert "=1+1" in json.dumps(rows_of(tmp_path))
+
+
+def test_what_is_quoted_of_a_bad_line_is_short_and_printable(tmp_path: Path) -> None:
+    rows = [*any_chat_rows(40), b'{"messages": [' + b"\x1b[2J\x07" + MARK.encode() * 500]
+    (error,) = report_of(tmp_path, rows, max_error_fraction=0.5).errors
+    assert len(error.snippet) <= 200
+    assert error.snippet.isprintable()
+    assert error.message.isprintable()
+
+
+def test_files_are_found_by_what_the_user_called_them_and_written_under_our_names(tmp_path: Path) -> None:
+    path = any_file(tmp_path, as_lines(any_chat_rows(12)), "$(id) {0} <b>..jsonl")
+    assert prepare_files([path], tmp_path / "out").ok
+    assert {file.name for file in (tmp_path / "out").rglob("*") if file.is_file()} == {"data.jsonl"}
+
+
+def test_no_row_is_in_a_log_line_or_a_metric(
+    stage: Stage,  # noqa: F811 - the fixture
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    log = io.StringIO()
+    monkeypatch.setattr(logger.registered_handler, "stream", log)
+    rows: list[Any] = [{"messages": marked_dialog(n)} for n in range(40)]
+    bad: list[Any] = [
+        b'{"messages": [{"role": "user", "content": "' + MARK.encode() + b'"',
+        {"messages": [{"role": MARK, "content": MARK}]},
+        {"messages": [{"role": "user", "content": {MARK: MARK}}]},
+        {MARK: MARK},
+    ]
+    run_steps(stage, **{"data.jsonl": as_lines(rows)})
+    with pytest.raises(DatasetRefused):
+        run_steps(stage, **{"data.jsonl": as_lines([*rows, *bad])})
+    said = log.getvalue() + "".join(capsys.readouterr())
+    assert "finish_dataset" in said
+    assert MARK not in said
+    kept = {name: body for name, body in objects(stage, "runs/").items() if name.endswith("dataset.json")}
+    assert any(MARK in DatasetReport.model_validate_json(body).model_dump_json() for body in kept.values())
+
+
+def test_what_a_step_is_given_and_returns_is_not_kept_in_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[Any] = []
+    monkeypatch.setattr(tracer, "put_metadata", lambda **what: kept.append(what))
+    handler = step(lambda event: {"row": MARK})
+    assert handler({"run_id": "faq-0123abcd", "row": MARK}, AnyContext()) == {"row": MARK}  # type: ignore[arg-type]
+    assert MARK not in str(kept)
+
+
+def marked_dialog(number: int) -> list[dict[str, str]]:
+    return [
+        {"role": "user", "content": f"{MARK} {number}"},
+        {"role": "assistant", "content": f"{number} {MARK}"},
+    ]
