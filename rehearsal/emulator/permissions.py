@@ -44,6 +44,7 @@ def install() -> None:
     ministack.AUTH = _PerRequest()
     lambda_runtime.execution_credentials = _function_credentials
     iam_actions.access_denied_response = _recording(iam_actions.access_denied_response)
+    iam_actions.extract_iam_action = _knowing_invocations(iam_actions.extract_iam_action)
     iam_actions.extract_resource_arn = _knowing_sagemaker(iam_actions.extract_resource_arn)
     iam_actions.request_tag_context = _with_sagemaker_keys(iam_actions.request_tag_context)
     iam_actions.s3_additional_checks = _asking_for_the_key(iam_actions.s3_additional_checks)
@@ -62,6 +63,17 @@ def require(headers: dict[str, str], action: str, resource: str, region: str, ke
     principal = getattr(refusal, "principal_arn", caller)
     denials.append({"caller": principal, "action": action, "resource": resource})
     return f"User: {principal} is not authorized to perform: {action} on resource: {resource}"
+
+
+def _knowing_invocations(action_of: Callable[..., str | None]) -> Callable[..., str | None]:
+    """An invocation is a path of SageMaker's runtime and no JSON target: without this it would not be judged."""
+
+    def action(service: str, method: str, path: str, *rest: Any) -> str | None:
+        if service == "sagemaker" and path.startswith("/endpoints/"):
+            return "sagemaker:InvokeEndpoint"
+        return action_of(service, method, path, *rest)
+
+    return action
 
 
 def _knowing_sagemaker(extract: Callable[..., str]) -> Callable[..., str]:

@@ -1,8 +1,16 @@
-"""A mend to the emulator's S3: a range of a named version is that range; as shipped, it is the whole version."""
+"""Mends to the emulator's S3: a range of a named version is that range (as shipped, it is the whole version), and a
+bucket from a template has the encryption the template gives it."""
 
 from typing import Any
 
 from ministack.services import s3
+from ministack.services.cloudformation import provisioners
+
+_ENCRYPTION = (
+    "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>aws:kms</SSEAlgorithm>"
+    "<KMSMasterKeyID>{key}</KMSMasterKeyID></ApplyServerSideEncryptionByDefault></Rule>"
+    "</ServerSideEncryptionConfiguration>"
+)
 
 
 def install() -> None:
@@ -25,3 +33,14 @@ def install() -> None:
         return 206, kept | sizes, part
 
     s3._get_object = get_range
+    buckets = provisioners._RESOURCE_HANDLERS["AWS::S3::Bucket"]
+    create = buckets["create"]
+
+    def create_encrypted(logical_id: str, properties: dict[str, Any], stack: str) -> Any:
+        created = create(logical_id, properties, stack)
+        for rule in properties.get("BucketEncryption", {}).get("ServerSideEncryptionConfiguration", []):
+            if key := rule["ServerSideEncryptionByDefault"].get("KMSMasterKeyID"):
+                s3._put_bucket_encryption(created[0], _ENCRYPTION.format(key=key).encode())
+        return created
+
+    provisioners._RESOURCE_HANDLERS["AWS::S3::Bucket"] = {**buckets, "create": create_encrypted}
