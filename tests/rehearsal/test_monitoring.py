@@ -17,7 +17,7 @@ CHATS = b"".join(any_chats())
 def failed(product: Product) -> dict[str, Any]:
     """status.json of a run whose data is prepared and whose job finds no capacity."""
     product.emulator.inject("capacity", message="nothing left")
-    status = product.ended(product.submit(CHATS, training={"fallback_instance_types": []}))
+    status = product.ended(product.submit(CHATS, training={"fallback_instance_types": [], "capacity_wait_hours": 0}))
     for execution in product.executions_of(status["run_id"]):
         product.execution_ended(execution)
     # A function's lines reach its log a moment after its answer.
@@ -128,3 +128,25 @@ def test_what_a_step_says_to_x_ray_harms_nothing_where_nobody_listens(product: P
     said = "\n".join(messages(product, "plan_run"))
     assert said
     assert not re.search("x-?ray|segment", said, re.IGNORECASE)
+
+
+def outputs(product: Product, run_id: str) -> dict[str, dict[str, Any]]:
+    """The last output of each state of the run's execution."""
+    (execution,) = product.executions_of(run_id)
+    history = pages(product, "stepfunctions", "get_execution_history", executionArn=execution["executionArn"])
+    events = [event for page in history for event in page["events"]]
+    exits = [event["stateExitedEventDetails"] for event in events if "stateExitedEventDetails" in event]
+    return {details["name"]: json.loads(details["output"]) for details in exits}
+
+
+def test_each_state_s_output_is_small_and_says_what_happened_and_where_to_look(
+    product: Product, failed: dict[str, Any]
+) -> None:
+    said = outputs(product, failed["run_id"])
+    assert {"PlanRun", "PlanShards", "FinishDataset", "StartTraining", "ReportFailure"} <= said.keys()
+    for name in ("PlanRun", "PlanShards", "FinishDataset", "StartTraining", "ReportFailure"):
+        assert said[name]["message"], name
+        assert len(json.dumps(said[name])) < 2000, name
+    assert {"Execution", "Files"} <= said["PlanRun"]["links"].keys()
+    assert failed["training_job"] in said["StartTraining"]["links"]["Training job"]
+    assert "report.html" in said["ReportFailure"]["links"]["Report"]

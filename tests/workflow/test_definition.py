@@ -120,6 +120,17 @@ def test_a_step_calls_the_function_of_its_name() -> None:
         assert state["Arguments"]["FunctionName"] == f"${{{shared.get(name, name)}}}"
 
 
+@pytest.mark.parametrize("name", TASKS)
+def test_a_step_s_output_is_what_its_function_returned_without_lambda_s_own_words(name: str) -> None:
+    """The result of a call has the headers of the answer, too; only a task token comes back bare."""
+    waits_for_token = STATES[name]["Resource"].endswith(".waitForTaskToken")
+    assert STATES[name]["Output"] == "{% $states.result" + ("" if waits_for_token else ".Payload") + " %}"
+
+
+def test_names_of_states_fit_the_graph_of_the_console() -> None:
+    assert max(map(len, STATES)) <= 26
+
+
 def test_every_handler_is_a_step_and_every_step_has_a_handler() -> None:
     handlers = {path.stem for path in HANDLERS.glob("*.py")} - NOT_A_HANDLER
     steps = {re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower() for name in steps_of(DEFINITION)}

@@ -13,11 +13,12 @@ STATE = "DeleteBaseEndpoint"
 
 @step
 def handler(event: Payload) -> Payload:
-    """`{run_id}` → `{}`. Nothing there to delete is no error."""
+    """`{run_id}` → `{message}`. Nothing there to delete is no error."""
     run_id, store = event["run_id"], run_store()
     base = store.load(RunLayout(run_id).plan, RunPlan).names(settings().prefix).base
+    message = f"Deleted the temporary endpoint {base}"
     if sagemaker().delete_endpoint(base):
-        record(store, run_id, STATE, f"Deleted the temporary endpoint {base}")
+        record(store, run_id, STATE, message)
     sagemaker().delete_endpoint_config(base)
     sagemaker().delete_model(base)
-    return {}
+    return {"message": message}

@@ -45,5 +45,5 @@ def handler(event: Payload) -> Payload:
     link = {f"{'Base' if base else 'Tuned'} endpoint": endpoint_link(settings().aws_region, hosting.endpoint)}
     message = f"Deploying {hosting.endpoint} on {hosting.instance_type}"
     changes = {"links": status.links | link} if base else {"links": status.links | link, "endpoint": hosting.endpoint}
-    record(store, run_id, STATE, message, **changes)
-    return {"wait_seconds": wait_seconds(0)}
+    status = record(store, run_id, STATE, message, **changes)
+    return {"wait_seconds": wait_seconds(0), **status.shown}

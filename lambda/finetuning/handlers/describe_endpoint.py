@@ -30,6 +30,6 @@ def handler(event: Payload) -> Payload:
             "Somebody deleted it while the run waited. The tuned model is kept: upload again, or deploy it by hand.",
         )
     outcome = endpoint_outcome(endpoint, config)
-    record(store, run_id, STATE, f"{name}: {endpoint['EndpointStatus']}")
+    status = record(store, run_id, STATE, f"{name}: {endpoint['EndpointStatus']}")
     elapsed = (datetime.now(UTC) - endpoint["LastModifiedTime"]).total_seconds()
-    return {"outcome": outcome, "wait_seconds": wait_seconds(elapsed)}
+    return {"outcome": outcome, "wait_seconds": wait_seconds(elapsed), **status.shown}

@@ -64,8 +64,12 @@ def handler(event: Payload) -> Payload:
     )
     status = record(store, run_id, STATE, progress.message, rung=rung, metrics=progress.metrics, cost=cost)
     if progress.outcome is Outcome.RETRY_ELSEWHERE:
-        return {"outcome": progress.outcome, "wait_seconds": next_rung(status, plan.training, rung, now)}
-    return {"outcome": progress.outcome, "wait_seconds": wait_seconds(elapsed_seconds(status, now))}
+        return {
+            "outcome": progress.outcome,
+            "wait_seconds": next_rung(status, plan.training, rung, now),
+            **status.shown,
+        }
+    return {"outcome": progress.outcome, "wait_seconds": wait_seconds(elapsed_seconds(status, now)), **status.shown}
 
 
 def _billed_usd(job: Mapping[str, Any], usd_per_hour: float | None) -> float | None:

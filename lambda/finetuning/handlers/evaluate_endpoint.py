@@ -17,7 +17,7 @@ NO_BASE = "The base model could not be deployed for comparison; only the tuned m
 
 @step
 def handler(event: Payload) -> Payload:
-    """`{run_id, with_base}` → `{}`. Raises `EndpointFailed` where the tuned answers are empty or broken."""
+    """`{run_id, with_base}` → what it shows. Raises `EndpointFailed` where the tuned answers are empty or broken."""
     run_id, with_base, store = event["run_id"], bool(event["with_base"]), run_store()
     layout = RunLayout(run_id)
     plan = store.load(layout.plan, RunPlan)
@@ -32,7 +32,7 @@ def handler(event: Payload) -> Payload:
         notes=[NO_BASE] if wanted.compare_with_base and not with_base else [],
     )
     store.save(layout.evaluation, report)
-    record(store, run_id, STATE, f"{report.summary.answers} answers, {report.summary.problems} with problems")
+    status = record(store, run_id, STATE, f"{report.summary.answers} answers, {report.summary.problems} with problems")
     if not report.ok:
         complaints = "; ".join(check.message for check in report.checks if not check.ok)
         raise EndpointFailed(
@@ -40,4 +40,4 @@ def handler(event: Payload) -> Payload:
             f"The tuned model does not answer as it should: {complaints}.",
             "Read the answers in evaluation.json. A lower learning_rate or fewer epochs usually mends repetition.",
         )
-    return {}
+    return status.shown

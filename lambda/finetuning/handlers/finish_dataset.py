@@ -45,7 +45,7 @@ def handler(event: Payload) -> Payload:
     if preparation.template:
         completed = completed.model_copy(update={"template": dict(preparation.template)})
     store.save(layout.plan, completed)
-    record(
+    status = record(
         store,
         run_id,
         STATE,
@@ -53,7 +53,7 @@ def handler(event: Payload) -> Payload:
         f"{rows.duplicates:,} duplicates, {rows.errors:,} errors",
         checks=completed.checks,
     )
-    return {"task": str(task), "train_rows": rows.train, "validation_rows": rows.validation}
+    return {"task": str(task), "train_rows": rows.train, "validation_rows": rows.validation, **status.shown}
 
 
 def _account_for(report: DatasetReport) -> None:

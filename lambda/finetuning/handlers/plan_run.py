@@ -8,6 +8,7 @@ from finetuning.errors import RunRefused
 from finetuning.handlers.step import Payload, step, works_for
 from finetuning.runs.identity import Upload
 from finetuning.runs.layout import RunLayout
+from finetuning.runs.links import execution_link, files_link
 from finetuning.runs.status import Cost
 from finetuning.settings import settings
 
@@ -35,7 +36,15 @@ def handler(event: Payload) -> Payload:
     }
     if not store.is_owned_by(upload.run_id, execution_arn):
         return {"outcome": "duplicate", **result}
-    record(store, upload.run_id, STATE, f"Planning the run of {upload.key}", execution_arn=execution_arn)
+    region, files = settings().aws_region, files_link(settings().aws_region, store.bucket, layout.root)
+    record(
+        store,
+        upload.run_id,
+        STATE,
+        f"Planning the run of {upload.key}",
+        execution_arn=execution_arn,
+        links={"Execution": execution_link(region, execution_arn), "Files": files},
+    )
     run_json = upload_bucket(upload).run_json()
     store.write(layout.request, run_json)
     plan, checklist = preflight(upload, run_json)
@@ -44,7 +53,7 @@ def handler(event: Payload) -> Payload:
         raise RunRefused(checklist.findings)
     store.save(layout.plan, plan)
     estimate = plan.training.estimate
-    record(
+    status = record(
         store,
         upload.run_id,
         STATE,
@@ -58,4 +67,5 @@ def handler(event: Payload) -> Payload:
         "deploy": plan.endpoint.deploy,
         "compare_with_base": plan.evaluation.compare_with_base,
         "approval": plan.approval,
+        **status.shown,
     }

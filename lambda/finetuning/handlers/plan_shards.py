@@ -35,8 +35,8 @@ def handler(event: Payload) -> Payload:
         store.save(layout.dataset_report, report)
         raise DatasetRefused(resolution.message, resolution.fix)
     store.save(layout.root + PREPARATION, preparation)
-    record(store, run_id, STATE, f"Preparing the data for {preparation.task}: {resolution.why}")
-    return {"shards": [shard.number for shard in preparation.shards]}
+    status = record(store, run_id, STATE, f"Preparing the data for {preparation.task}: {resolution.why}")
+    return {"shards": [shard.number for shard in preparation.shards], **status.shown}
 
 
 def _preparation(store: RunStore, plan: RunPlan) -> Preparation:

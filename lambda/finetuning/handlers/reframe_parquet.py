@@ -17,7 +17,7 @@ STATE = "ReframeParquet"
 
 @step
 def handler(event: Payload) -> Payload:
-    """`{run_id}` → `{}`. Raises `DatasetRefused` for a file pyarrow cannot read."""
+    """`{run_id}` → what it shows. Raises `DatasetRefused` for a file pyarrow cannot read."""
     run_id, store = event["run_id"], run_store()
     plan = store.load(RunLayout(run_id).plan, RunPlan)
     target = workspace(run_id)
@@ -33,5 +33,5 @@ def handler(event: Payload) -> Payload:
             raise DatasetRefused(
                 f"{file.key}: the Parquet file cannot be read: {error}", FIXES[Fault.PARQUET_DAMAGED]
             ) from error
-    record(store, run_id, STATE, f"{rows:,} rows of Parquet written out as JSON Lines")
-    return {}
+    status = record(store, run_id, STATE, f"{rows:,} rows of Parquet written out as JSON Lines")
+    return status.shown

@@ -10,6 +10,8 @@ from finetuning.handlers.step import Payload, logger, measure_failure, step, wor
 from finetuning.report import messages
 from finetuning.runs.failures import read_failure
 from finetuning.runs.identity import Upload
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.links import file_link
 from finetuning.runs.status import RunState
 from finetuning.settings import settings
 
@@ -38,4 +40,5 @@ def handler(event: Payload) -> Payload:
     )
     page = write_report(store, run_id, settings().stage)
     notify(settings().topic_arn, messages.run_failed(status, failure, stage=settings().stage, report=page))
-    return answer
+    report = file_link(settings().aws_region, store.bucket, RunLayout(run_id).report_page)
+    return {**answer, "links": status.links | {"Report": report}}

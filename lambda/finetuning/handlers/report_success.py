@@ -8,6 +8,7 @@ from finetuning.evaluation.report import EvaluationReport
 from finetuning.handlers.step import Payload, measure, step
 from finetuning.report import messages
 from finetuning.runs.layout import RunLayout
+from finetuning.runs.links import file_link
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import RunState
 from finetuning.settings import settings
@@ -17,7 +18,7 @@ STATE = "ReportSuccess"
 
 @step
 def handler(event: Payload) -> Payload:
-    """`{run_id}` → `{}`."""
+    """`{run_id}` → what it shows."""
     run_id, store = event["run_id"], run_store()
     plan = store.load(RunLayout(run_id).plan, RunPlan)
     endpoint = plan.names(settings().prefix).endpoint
@@ -27,4 +28,5 @@ def handler(event: Payload) -> Payload:
     evaluation = store.find(RunLayout(run_id).evaluation, EvaluationReport)
     page = write_report(store, run_id, settings().stage)
     notify(settings().topic_arn, messages.run_succeeded(status, plan, evaluation, stage=settings().stage, report=page))
-    return {}
+    report = file_link(settings().aws_region, store.bucket, RunLayout(run_id).report_page)
+    return {"message": message, "links": status.links | {"Report": report}}

@@ -46,10 +46,10 @@ def handler(event: Payload) -> Payload:
         rung = rung.model_copy(update={"outcome": "no_capacity", "message": refusal.message})
         status = record(store, run_id, STATE, refusal.message, rung=rung)
         pause = next_rung(status, plan.training, rung, now)
-        return {"outcome": Outcome.RETRY_ELSEWHERE, "job_name": name, "wait_seconds": pause}
+        return {"outcome": Outcome.RETRY_ELSEWHERE, "job_name": name, "wait_seconds": pause, **status.shown}
     measure(MetricUnit.NoUnit, TrainingEstimatedUsd=option.estimate.usd)
     region, status = settings().aws_region, read_status(store, run_id)
-    record(
+    status = record(
         store,
         run_id,
         STATE,
@@ -62,4 +62,4 @@ def handler(event: Payload) -> Payload:
         links=status.links
         | {"Training job": training_job_link(region, name), "Training log": training_log_link(region, name)},
     )
-    return {"outcome": Outcome.IN_PROGRESS, "job_name": name, "wait_seconds": wait_seconds(0)}
+    return {"outcome": Outcome.IN_PROGRESS, "job_name": name, "wait_seconds": wait_seconds(0), **status.shown}

@@ -28,6 +28,9 @@ tracer = Tracer()
 def step(handle: Callable[[Payload], Payload]) -> Callable[[Payload, LambdaContext], Payload]:
     """Makes a Lambda handler of a function from payload to result.
 
+    The result is what the state machine goes by, as the handler's docstring says, and what its console shows a person:
+    `message` and `links` (`RunStatus.shown`).
+
     A typed failure is logged with its code and raised again: the state machine reads it. Anything else is a defect and
     is logged with its traceback.
     """

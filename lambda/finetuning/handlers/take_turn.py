@@ -33,5 +33,5 @@ def handler(event: Payload) -> Payload:
             "Upload again later, or raise the stage's max_concurrent_runs and deploy it again.",
         )
     waiting = f"Waiting: {ahead} {'runs are' if ahead > 1 else 'run is'} ahead; {limit} may go at a time"
-    record(run_store(), run_id, STATE, waiting, progress=waiting)
-    return {"outcome": Outcome.WAITING, "wait_seconds": turn_pause(ahead, elapsed)}
+    status = record(run_store(), run_id, STATE, waiting, progress=waiting)
+    return {"outcome": Outcome.WAITING, "wait_seconds": turn_pause(ahead, elapsed), **status.shown}

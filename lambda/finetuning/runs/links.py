@@ -45,6 +45,10 @@ def training_log_link(region: str, name: str) -> str:
     return _cloudwatch(region, f"logsV2:log-groups/log-group/{group}{search}")
 
 
+def file_link(region: str, bucket: str, key: str) -> str:
+    return _console(region, f"s3/object/{bucket}?region={region}&prefix={quote(key)}")
+
+
 def files_link(region: str, bucket: str, prefix: str) -> str:
     return _console(region, f"s3/buckets/{bucket}?region={region}&prefix={quote(prefix)}")
 

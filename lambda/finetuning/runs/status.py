@@ -94,6 +94,11 @@ class RunStatus(BaseModel):
     def begin(cls, run_id: str, now: datetime) -> Self:
         return cls(run_id=run_id, started_at=now, updated_at=now)
 
+    @property
+    def shown(self) -> dict[str, Any]:
+        """What a state of the state machine shows a person: what happened last, and where to look."""
+        return {"message": self.events[-1].message if self.events else "", "links": self.links}
+
     def with_event(self, step: str, message: str, now: datetime, **changes: Any) -> Self:
         """A copy with the event added and `changes` made. A repeated message is not repeated in the list; what was
         waited for is over unless `changes` say so.

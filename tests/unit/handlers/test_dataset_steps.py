@@ -64,7 +64,8 @@ def test_the_channels_hold_what_prepare_writes_here_and_nothing_else(
     report = prepare_files([tmp_path / "data.jsonl"], tmp_path / "out")
     assert objects(stage, layout.train) == {"data.jsonl": (tmp_path / "out/train/data.jsonl").read_bytes()}
     assert objects(stage, layout.validation) == {"data.jsonl": (tmp_path / "out/validation/data.jsonl").read_bytes()}
-    assert result == {"task": "chat", "train_rows": report.rows.train, "validation_rows": report.rows.validation}
+    counted = (report.rows.train, report.rows.validation)
+    assert (result["task"], result["train_rows"], result["validation_rows"]) == ("chat", *counted)
 
 
 def test_the_plan_is_completed_and_prompts_are_kept_for_the_evaluation(stage: Stage) -> None:  # noqa: F811

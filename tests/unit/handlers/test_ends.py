@@ -52,7 +52,9 @@ def code_in(store: RunStore) -> Any:
 
 
 def test_a_failure_is_in_the_status_under_its_code(store: RunStore) -> None:
-    assert report(FIRST) == {"code": "TRAINING_FAILED", "message": "The script failed."}
+    answer = report(FIRST)
+    assert (answer["code"], answer["message"]) == ("TRAINING_FAILED", "The script failed.")
+    assert RunLayout(UPLOAD.run_id).report_page in answer["links"]["Report"]
     assert code_in(store) == "TRAINING_FAILED"
 
 

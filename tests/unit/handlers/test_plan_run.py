@@ -133,7 +133,10 @@ def test_a_good_upload_is_planned_and_everything_is_green_or_says_why_not(stage:
         "compare_with_base": True,
         "approval": False,
         "approval_seconds": 86_400,
+        "message": f"Planned: {LLAMA}8b-instruct 2.6.0 on ml.g5.12xlarge",
+        "links": stage.status(event).links,
     }
+    assert EXECUTION in result["links"]["Execution"]
     plan = RunPlan.model_validate_json(stage.written(event, "plan.json"))
     assert (plan.task, plan.model_version) == ("chat", any_spec(LLAMA + "8b-instruct").version)
     assert [file.key for file in plan.data_files] == ["runs/demo/data.jsonl"]
