@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import botocore.session
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -113,12 +114,11 @@ def models(specs: Specs = None, region: Region = "us-east-1", as_json: AsJson = 
     if as_json:
         print_json(rows)
         return
-    table = Table(title="Models that can be tuned (USD per instance-hour; the default first)", show_lines=True)
-    for column in ("model", "tasks", "trained on", "answers on", "facts"):
-        table.add_column(column, overflow="fold")
+    console = Console()
     for row in rows:
-        table.add_row(*_model_cells(row))
-    Console().print(table)
+        console.print(plain(row["model"], "bold"))
+        console.print(_model_facts(row))
+    console.print("USD for an hour of an instance; the default instance type first.")
 
 
 def _model_row(support: ModelSupport, jumpstart: SpecFolder | JumpStartBucket, look_up: LookUp) -> dict[str, Any]:
@@ -150,21 +150,24 @@ def _model_row(support: ModelSupport, jumpstart: SpecFolder | JumpStartBucket, l
     }
 
 
-def _model_cells(row: dict[str, Any]) -> list[Text]:
+def _model_facts(row: dict[str, Any]) -> Table | Text:
     if "error" in row:
-        return [plain(row["model"]), plain(row["error"], "red")]
+        return plain(row["error"], "red")
 
     def priced(types: dict[str, float | None], shown: int) -> str:
         lines = [f"{name} {f'{usd:.2f}' if usd else '?'}" for name, usd in types.items()]
         return "\n".join(lines[:shown] + ([f"and {len(lines) - shown} more"] if len(lines) > shown else []))
 
-    return [
-        plain(row["model"]),
+    table = Table(box=box.SIMPLE_HEAD, expand=True, padding=(0, 1))
+    for column in ("tasks", "trained on", "answers on", "facts"):
+        table.add_column(column, overflow="fold", ratio=1)
+    table.add_row(
         plain("\n".join([*row["tasks"], *(f"({task}: planned)" for task in row["planned_tasks"])])),
         plain(priced(row["training_instance_types"], 5)),
         plain(priced(row["endpoint_instance_types"], 3)),
         plain(f"{row['version']}\n{row['provenance']}\n{row['method']}"),
-    ]
+    )
+    return table
 
 
 def _placeholders(region: str) -> Target:
