@@ -144,7 +144,8 @@ def start_run(deployment: Deployment, path: Path, console: Console, *, name: str
     else:
         with _uploading(console) as started:
             upload = deployment.submit_file(path, started(path))
-    console.print(plain(f"Uploaded s3://{upload.bucket}/{upload.key}, which starts the run {upload.run_id}"))
+    said = f"Uploaded s3://{upload.bucket}/{upload.key}, which starts the run {upload.run_id}"
+    console.print(plain(said), soft_wrap=True)
     return upload.run_id
 
 
@@ -168,7 +169,7 @@ def show_result(deployment: Deployment, status: RunStatus, console: Console) -> 
     evaluation = deployment.evaluation(status.run_id)
     if evaluation:
         console.print(answers_table(evaluation))
-        console.print(plain(verdict(evaluation)))
+        console.print(plain(verdict(evaluation)), soft_wrap=True)
     if status.metrics and not console.is_terminal:
         console.print(loss_curve(status))
     console.print(plain(f"Took {elapsed(status.updated_at - status.started_at)}. {cost_line(status.cost)}"))
