@@ -22,7 +22,7 @@ from finetuning.report import charts, commands
 from finetuning.report.text import shortened, visible
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import RunState, RunStatus
-from finetuning.runs.timeline import phases
+from finetuning.runs.timeline import PHASES, phases
 
 HERE = Path(__file__).parent
 MAX_SHOWN = 4_000
@@ -81,11 +81,17 @@ def headline(status: RunStatus) -> str:
         case RunState.SUCCEEDED:
             return "The tuned model is ready"
         case RunState.FAILED:
-            return f"The run failed at {status.step}"
+            return f"The run failed at {_last_step(status)}"
         case RunState.ABORTED:
-            return f"The run was aborted at {status.step}"
+            return f"The run was aborted at {_last_step(status)}"
         case RunState.RUNNING:
             return f"The run is at {status.step or 'its start'}"
+
+
+def _last_step(status: RunStatus) -> str:
+    """Where the run was, and not that it was cleaned up after."""
+    steps = [event.step for event in status.events if event.step in PHASES]
+    return status.step if status.step in PHASES or not steps else steps[-1]
 
 
 def _facts(status: RunStatus, plan: RunPlan | None) -> Iterator[tuple[str, str]]:

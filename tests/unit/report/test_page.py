@@ -189,6 +189,12 @@ def test_every_state_has_a_headline(state: RunState) -> None:
     assert "<h1>The " in render(any_status(state=state))
 
 
+def test_an_aborted_run_is_said_to_have_ended_where_it_was_not_where_it_was_cleaned_up() -> None:
+    events = [Event(time=START, step=step, message="x") for step in ("PlanRun", "DescribeTraining", "CleanUp")]
+    html = render(any_status(state=RunState.ABORTED, step="CleanUp", events=events))
+    assert "<h1>The run was aborted at DescribeTraining</h1>" in html
+
+
 def test_every_table_names_its_columns_and_every_chart_says_what_it_shows() -> None:
     html = render(any_status(), any_plan(), any_evaluation(), any_dataset())
     assert html.count("<table") == html.count("<thead>")

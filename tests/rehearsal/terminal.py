@@ -1,0 +1,137 @@
+"""`finetune` as it is typed at a terminal's prompt, and what it printed kept as a readable golden.
+
+A golden differs from what is printed in what differs from run to run: ids, times, money, losses, links, answers.
+`UPDATE_GOLDENS=1` writes the goldens anew; look at the difference before it is committed.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rehearsal.running import PROJECT, Emulator
+
+GOLDENS = Path(__file__).parent / "cli"
+WIDTH = 100
+
+_METRIC = re.compile(r"^00:00:00 metric .*\n", re.MULTILINE)
+_PROGRESS = re.compile(r"(?:^00:00:00 (?:DescribeTraining|DescribeEndpoint) .*\n)+", re.MULTILINE)
+_TABLE = re.compile(r"(^ +Answers to prompts.*\n┏.*\n┃.*\n)(?:[┡│├└┃].*\n)+", re.MULTILINE)
+_VOLATILE = (
+    (r"\x1b\[[\d;?]*[A-Za-z]", ""),
+    (r"https?://127\.0\.0\.1:\d+/\S+", "<link>"),
+    (r"-[0-9a-f]{8}\b", "-00000000"),
+    (r"(finetune-dev-storage-[a-z]+?)[0-9a-f]{8}-[0-9a-z]{12,13}\b", r"\1"),
+    (r"finetune-dev-workflow-[\w-]+", "finetune-dev-workflow-…"),
+    (r"^\d\d:\d\d:\d\d ", "00:00:00 "),
+    (r"(?<=\s)\d+:\d\d(?::\d\d)?(?=[\s.])", "0:00"),
+    (r"\b\d\d [A-Z][a-z]{2} \d?\d:\d\d", "01 Jan 0:00"),
+    (r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|\+00:00)", "<time>"),
+    (r"\d+\.\d\d → \d+\.\d\d", "0.00 → 0.00"),
+    (r"\d+\.\d\d USD", "0.00 USD"),
+    (r"\d+ with problems", "0 with problems"),
+    (r"(?<=loss)( +)[▁-█]+", r"\1▁"),
+    (r"^(?:Tuning|Tuned answers|No prompt).*$", "<verdict>"),
+    (r"^ ─[ ─]*$", " ───"),
+)
+
+
+def normalised(printed: str) -> str:
+    printed = "".join(_normalised_line(line) + "\n" for line in printed.splitlines())
+    printed = _PROGRESS.sub("00:00:00 … how it goes\n", _METRIC.sub("", printed))
+    return _TABLE.sub(r"\1… the answers\n", printed)
+
+
+def _normalised_line(line: str) -> str:
+    """Where something was replaced, columns are no longer what they were."""
+    replaced = line
+    for pattern, replacement in _VOLATILE:
+        replaced = re.sub(pattern, replacement, replaced)
+    return (line if replaced == line else re.sub(r"(?<=\S) {2,}", "  ", replaced)).rstrip()
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command printed on both its outputs, and its exit code."""
+
+    command: str
+    code: int
+    printed: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.printed)
+
+    def matches(self, golden: str, *, exactly: bool = False) -> None:
+        """Asserts that it is what the golden of that name says; `exactly` where nothing differs from run to run."""
+        printed = re.sub(r"[ \t]+$", "", self.printed, flags=re.MULTILINE) if exactly else normalised(self.printed)
+        said = f"$ finetune {normalised(self.command)}{printed}[exit {self.code}]\n"
+        file = GOLDENS / f"{golden}.txt"
+        if os.environ.get("UPDATE_GOLDENS"):
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(said, encoding="utf-8")
+        assert said == file.read_text(encoding="utf-8")
+
+
+def _hear_ctrl_c() -> None:
+    """What runs in the background, as test runs do, is often started deaf to it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+class Typed:
+    """A command that runs."""
+
+    def __init__(self, emulator: Emulator, words: tuple[str, ...], folder: Path) -> None:
+        self._words = words
+        dumb = {"COLUMNS": str(WIDTH), "TERM": "dumb", "PYTHONUNBUFFERED": "1"}
+        paths = os.pathsep.join([str(PROJECT / "lambda"), str(PROJECT)])
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "cli", *words],
+            cwd=folder,
+            env={**emulator.environment(), "PYTHONPATH": paths, **dumb},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=_hear_ctrl_c,
+        )
+
+    def until(self, printed: str) -> None:
+        """Waits for a line that has this in it; the line is lost to what is `said`."""
+        assert self._process.stdout
+        for line in self._process.stdout:
+            if printed in line:
+                return
+        raise AssertionError(f"finetune {' '.join(self._words)} ended without {printed!r}")
+
+    def interrupt(self) -> None:
+        """Ctrl-C."""
+        self._process.send_signal(signal.SIGINT)
+
+    def said(self, answer: str = "", seconds: float = 900) -> Said:
+        """What it printed, once it has ended; `answer` is typed."""
+        printed, _ = self._process.communicate(answer, timeout=seconds)
+        return Said(" ".join(self._words), self._process.returncode, printed)
+
+    @property
+    def goes_on(self) -> bool:
+        return self._process.poll() is None
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """A folder to type commands in, with the environment of an operator of the emulated AWS."""
+
+    emulator: Emulator
+    folder: Path
+
+    def start(self, *words: str) -> Typed:
+        return Typed(self.emulator, words, self.folder)
+
+    def finetune(self, *words: str, answer: str = "") -> Said:
+        return self.start(*words).said(answer)

@@ -1,0 +1,171 @@
+"""Every command of `finetune`, typed against the deployed product; what it prints is in cli/*.txt, to be read."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cli.main import COMMANDS
+from tests.rehearsal.product import SETTINGS, Product, any_chats
+from tests.rehearsal.terminal import GOLDENS, Said, Terminal
+
+RUN_JSON = SETTINGS | {
+    "endpoint": {"deploy": True, "name": "parrot", "instance_type": "ml.g5.2xlarge"},
+    "evaluation": {"prompts": 2, "compare_with_base": False},
+    "training": {"instance_type": "ml.g5.12xlarge", "fallback_instance_types": []},
+}
+LIVE = {"verify-aws"}
+"""Asks about a real account's facts, which the emulated one does not have."""
+
+
+@pytest.fixture(scope="module")
+def terminal(product: Product, tmp_path_factory: pytest.TempPathFactory) -> Terminal:
+    """In a folder with good data, bad data, and a run.json that would be refused."""
+    folder = tmp_path_factory.mktemp("desk")
+    chats, bad, refused = (folder / name for name in ("parrots", "bad", "refused"))
+    for each in (chats, bad, refused):
+        each.mkdir()
+    (chats / "chats.jsonl").write_bytes(b"".join(any_chats(16)))
+    (chats / "run.json").write_text(json.dumps(RUN_JSON))
+    lines = any_chats(8)
+    lines[2] = b'{"messages": [{"role": "user"\n'
+    (bad / "chats.jsonl").write_bytes(b"".join(lines))
+    shutil.copy(chats / "chats.jsonl", refused)
+    (refused / "run.json").write_text(json.dumps(RUN_JSON | {"accept_eula": False, "hyperparameters": {"epoch": 0}}))
+    return Terminal(product.emulator, folder)
+
+
+@dataclass(frozen=True)
+class Followed:
+    """One run, submitted and followed in one terminal, and followed from two others that came while it went on."""
+
+    run_id: str
+    first: Said
+    second: Said
+    interrupted: Said
+    report_too_early: Said
+
+
+@pytest.fixture(scope="module")
+def followed(terminal: Terminal, product: Product) -> Followed:
+    first = terminal.start("submit", "parrots", "--watch")
+    (run_id,) = _ids(terminal, "parrots")
+    product.until(run_id, lambda status: status.get("step") in ("StartTraining", "DescribeTraining"), 600)
+    second, third = terminal.start("watch", "parrots"), terminal.start("watch", run_id)
+    third.until("PlanRun")
+    third.interrupt()
+    early = terminal.finetune("report", "parrots")
+    assert first.goes_on  # or the others have come too late to tell anything
+    return Followed(run_id, first.said(), second.said(), third.said(), early)
+
+
+def _ids(terminal: Terminal, name: str) -> list[str]:
+    """The ids of the runs of that name, once there is one."""
+    for _ in range(200):
+        found = [run["run_id"] for run in terminal.finetune("runs", "--json").json if run["run_id"].startswith(name)]
+        if found:
+            return found
+    raise AssertionError(f"no run {name} began")
+
+
+def test_help_is_readable(terminal: Terminal) -> None:
+    terminal.finetune("--help").matches("help", exactly=True)
+
+
+@pytest.mark.parametrize("command", [name for commands in COMMANDS.values() for name in commands])
+def test_each_command_has_help_with_examples(terminal: Terminal, command: str) -> None:
+    terminal.finetune(command, "--help").matches(f"help-{command}", exactly=True)
+
+
+def test_what_can_be_said_of_data_before_it_is_uploaded(terminal: Terminal) -> None:
+    terminal.finetune("check", "parrots").matches("check", exactly=True)
+    terminal.finetune("check", "bad").matches("check-refused", exactly=True)
+    terminal.finetune("prepare", "parrots", "--out", "prepared").matches("prepare", exactly=True)
+    terminal.finetune("plan", "parrots/run.json").matches("plan", exactly=True)
+    terminal.finetune("plan", "refused/run.json").matches("plan-refused", exactly=True)
+    terminal.finetune("models").matches("models", exactly=True)
+
+
+def test_what_would_be_refused_is_not_uploaded(terminal: Terminal) -> None:
+    terminal.finetune("submit", "bad").matches("submit-bad-data", exactly=True)
+
+
+def test_a_run_that_is_refused_says_everything_that_is_wrong(terminal: Terminal) -> None:
+    terminal.finetune("submit", "refused", "--watch").matches("submit-refused")
+
+
+def test_a_run_is_submitted_and_followed_to_its_answers(followed: Followed) -> None:
+    followed.first.matches("submit-watch")
+
+
+def test_a_run_is_followed_from_a_second_terminal_while_it_happens(followed: Followed) -> None:
+    followed.second.matches("watch")
+    told = [line for line in followed.second.printed.splitlines() if " DeployEndpoint " in line or " PlanRun " in line]
+    assert [line for line in told if line in followed.first.printed] == told  # the same events, by the same clock
+    assert len(told) >= 2
+
+
+def test_ctrl_c_ends_the_watching_and_not_the_run(followed: Followed) -> None:
+    followed.interrupted.matches("watch-interrupted")
+    assert followed.first.code == 0
+
+
+def test_a_report_is_not_linked_to_before_it_is_there(followed: Followed) -> None:
+    followed.report_too_early.matches("report-too-early")
+
+
+def test_runs_and_endpoints_are_listed_with_what_they_cost(terminal: Terminal, followed: Followed) -> None:
+    listed = terminal.finetune("runs").printed
+    assert followed.run_id in listed
+    terminal.finetune("endpoints").matches("endpoints")
+
+
+def test_an_endpoint_is_asked(terminal: Terminal, followed: Followed) -> None:
+    said = terminal.finetune("ask", "parrot", "What is 3 and 3?", "--json")
+    assert (said.code, said.json["endpoint"]) == (0, "finetune-dev-parrot")
+    terminal.finetune("ask", "cockatoo", "What is 3 and 3?").matches("ask-unknown")
+
+
+def test_a_report_is_linked_to_and_saved(terminal: Terminal, followed: Followed) -> None:
+    terminal.finetune("report", "parrots").matches("report")
+    terminal.finetune("report", "parrots", "--save", "report.html").matches("report-saved")
+    assert followed.run_id in (terminal.folder / "report.html").read_text()
+
+
+def test_a_run_that_does_not_wait_for_approval_cannot_be_given_it(terminal: Terminal, followed: Followed) -> None:
+    terminal.finetune("approve", "parrots").matches("approve-not-waiting")
+    terminal.finetune("reject", "parrots").matches("reject-not-waiting")
+
+
+def test_cleaning_up_asks_first(terminal: Terminal, followed: Followed) -> None:
+    terminal.finetune("clean-up", "parrots", answer="n\n").matches("clean-up-no")
+    terminal.finetune("clean-up", "parrots", answer="y\n").matches("clean-up")
+    terminal.finetune("clean-up", "parrots", "--yes").matches("clean-up-again")
+    assert "finetune-dev-parrot" not in terminal.finetune("endpoints").printed
+
+
+@pytest.mark.parametrize("words", [("watch", "nobody"), ("report", "nobody"), ("clean-up", "nobody")])
+def test_an_unknown_run_is_an_error_that_says_where_to_look(terminal: Terminal, words: tuple[str, ...]) -> None:
+    terminal.finetune(*words).matches(f"{words[0]}-unknown")
+
+
+def test_a_stage_that_is_not_deployed_is_an_error_with_the_command_that_deploys_it(terminal: Terminal) -> None:
+    terminal.finetune("runs", "--stage", "nowhere").matches("no-deployment")
+    assert terminal.finetune("runs", "--stage", "nowhere", "--json").json["error"]["code"] == "DEPLOYMENT_NOT_FOUND"
+
+
+def test_a_wrong_word_is_answered_with_the_right_ones(terminal: Terminal) -> None:
+    terminal.finetune("clean-up").matches("usage", exactly=True)
+
+
+def test_every_command_has_a_golden_and_no_golden_is_left_over(terminal: Terminal) -> None:
+    """By the first line of each: the command."""
+    source = Path(__file__).read_text()
+    kept = {file.stem: file.read_text().split()[2] for file in GOLDENS.glob("*.txt")}
+    typed = {name for golden, name in kept.items() if not golden.startswith("help")}
+    wanted = {name for commands in COMMANDS.values() for name in commands}
+    assert wanted - typed <= LIVE
+    left_over = [stem for stem in kept if f'"{stem}"' not in source and not stem.startswith("help-")]
+    assert [stem for stem in left_over if not stem.endswith("-unknown")] == []
