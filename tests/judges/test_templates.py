@@ -114,7 +114,7 @@ def test_checkov_finds_nothing_but_what_is_explained(variant: Synthesised) -> No
     flags = ["--skip-download", "--compact", "--quiet", "--output", "json"]
     verdict = subprocess.run([*command, *flags], capture_output=True, text=True, timeout=900)
     results = json.loads(verdict.stdout)
-    # It takes the path of the template for one of a function's variables, and for a secret if 40 characters are in a row.
+    # It takes the template's path for one of a function's variables, and for a secret if 40 characters are in a row.
     its_own = ["Properties/Environment/Variables/__file__"]
     failed = [c for c in results["results"]["failed_checks"] if c["check_result"]["evaluated_keys"] != its_own]
     found = Counter(check["check_id"] for check in failed)
