@@ -26,7 +26,7 @@ help: ## List the targets
 
 ## --- set-up: each environment is made once, and again when its list of packages changes -------------------------------
 
-.venv/.deploy: requirements.txt lambda/requirements.txt pyproject.toml
+.venv/.deploy: requirements.txt pyproject.toml
 	@echo "Setting up the project's environment …"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python $(PIP) -r requirements.txt
@@ -38,9 +38,9 @@ help: ## List the targets
 	@$(BIN)/python $(PIP) -r requirements-dev.txt
 	@touch $@
 
-node_modules/.ready: package.json
+node_modules/.ready: package.json package-lock.json
 	@echo "Setting up the CDK CLI …"
-	@npm install --no-audit --no-fund --loglevel=error
+	@npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 tests/browser/node_modules/.ready: tests/browser/package.json
@@ -48,10 +48,10 @@ tests/browser/node_modules/.ready: tests/browser/package.json
 	@cd tests/browser && npm install --no-audit --no-fund --loglevel=error
 	@touch $@
 
-$(EMULATOR)/.ready: requirements-rehearsal.txt lambda/requirements.txt
+$(EMULATOR)/.ready: requirements-rehearsal.txt
 	@echo "Setting up the emulated AWS …"
 	@test -x $(EMULATOR)/bin/python || $(PYTHON) -m venv $(EMULATOR)
-	@$(EMULATOR)/bin/python $(PIP) -r requirements-rehearsal.txt -r lambda/requirements.txt
+	@$(EMULATOR)/bin/python $(PIP) -r requirements-rehearsal.txt
 	@touch $@
 
 $(TRAINER)/.ready: requirements-trainer.txt
@@ -59,6 +59,17 @@ $(TRAINER)/.ready: requirements-trainer.txt
 	@test -x $(TRAINER)/bin/python || $(PYTHON) -m venv $(TRAINER)
 	@$(TRAINER)/bin/python $(PIP) $(CPU_BUILDS) -r requirements-trainer.txt
 	@$(TRAINER)/bin/python -m rehearsal.trainer.weights smollm2
+	@touch $@
+
+.venv-audit/.ready: requirements-audit.txt
+	@echo "Setting up the judges of templates and secrets …"
+	@test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit
+	@.venv-audit/bin/python $(PIP) -r requirements-audit.txt
+	@touch $@
+
+.venv-supply/.ready: requirements-supply.txt
+	@test -x .venv-supply/bin/python || $(PYTHON) -m venv .venv-supply
+	@.venv-supply/bin/python $(PIP) -r requirements-supply.txt
 	@touch $@
 
 .PHONY: setup setup-tests
@@ -99,8 +110,30 @@ synth: setup-tests ## Write the templates of both stages to cdk.out, checked by 
 	@PATH="$(CURDIR)/$(BIN):$$PATH" npx cdk synth --quiet --all -c stage=prod --output cdk.out/prod
 check: ## Everything CI runs
 	@$(MAKE) --no-print-directory setup setup-tests
-	@$(MAKE) --no-print-directory lint types imports synth
+	@$(MAKE) --no-print-directory lint types imports synth secrets judges
 	@$(MAKE) --no-print-directory test test-trainer test-rehearsal
+
+# Requirements are written in *.in and locked, with hashes, for Linux and macOS and Python 3.11 to 3.13.
+LOCKED := lambda/requirements requirements requirements-dev requirements-rehearsal requirements-audit requirements-supply
+HASHES_AND_LOCKS := (requirements.*\.txt|package-lock\.json)$$
+
+.PHONY: judges secrets lock audit sbom
+judges: setup-tests .venv-audit/.ready ## The templates with options on and off: cfn-lint, cdk-nag, checkov, parliament
+	@$(BIN)/pytest tests/judges
+secrets: .venv-audit/.ready ## Look for secrets in what git tracks
+	@git ls-files -z | xargs -0 .venv-audit/bin/detect-secrets-hook --exclude-files '$(HASHES_AND_LOCKS)'
+lock: .venv-supply/.ready ## Renew the lock files from the *.in files
+	@for file in $(LOCKED); do .venv-supply/bin/uv pip compile --quiet --universal --python-version 3.11 \
+		--generate-hashes --no-strip-extras --annotation-style line --custom-compile-command "make lock" \
+		$$file.in --output-file $$file.txt || exit 1; done
+audit: .venv-supply/.ready ## Ask PyPI's and npm's advisories about every locked dependency; needs the network
+	@for file in $(LOCKED); do .venv-supply/bin/pip-audit --strict --require-hashes --disable-pip -r $$file.txt || exit 1; done
+	@npm audit
+sbom: .venv-supply/.ready ## Write CycloneDX documents of the layer, the tools and the CDK CLI to build/sbom
+	@mkdir -p build/sbom
+	@for file in $(LOCKED); do .venv-supply/bin/cyclonedx-py requirements $$file.txt \
+		--output-file build/sbom/$$(echo $$file | tr / -).json; done
+	@npm sbom --sbom-format cyclonedx > build/sbom/npm.json
 
 .PHONY: bench-data fuzz verify-aws down clean
 bench-data: setup ## Speed and memory of the data preparation, as a ratio to orjson
@@ -112,4 +145,4 @@ verify-aws: .venv/.deploy ## With credentials: check every unverified fact that 
 down: ## Stop a rehearsal left up with KEEP=1
 	@$(BIN)/python -m rehearsal down
 clean: ## Remove what was built, environments included
-	rm -rf .venv .rehearsal node_modules tests/browser/node_modules cdk.out build
+	rm -rf .venv .venv-audit .venv-supply .rehearsal node_modules tests/browser/node_modules cdk.out build

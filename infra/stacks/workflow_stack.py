@@ -56,7 +56,7 @@ class WorkflowStack(Stack):
                 dead_letters=self.dead_letters,
                 key=storage.key,
                 network=network,
-                code=lambda_.Code.from_asset(str(LAMBDA), exclude=["requirements.txt", "**/__pycache__"]),
+                code=lambda_.Code.from_asset(str(LAMBDA), exclude=["requirements.*", "**/__pycache__"]),
                 layer=PythonLayer(self, "Libraries"),
                 environment=settings_environment(
                     config,

@@ -22,7 +22,7 @@ def main() -> None:
         AWS_JUMPSTART_SPECS_LOCAL_ROOT_DIR_OVERRIDE=folder,
         AWS_DEFAULT_REGION=REGION,
         AWS_ACCESS_KEY_ID="nobody",
-        AWS_SECRET_ACCESS_KEY="nothing",
+        AWS_SECRET_ACCESS_KEY="nothing",  # pragma: allowlist secret
         AWS_EC2_METADATA_DISABLED="true",
     )
     from sagemaker.core import (
