@@ -68,7 +68,7 @@ class Emulator:
             endpoint_url=self.url,
             region_name=REGION,
             aws_access_key_id="000000000000",
-            aws_secret_access_key="rehearsal",  # noqa: S106 — any word will do
+            aws_secret_access_key="rehearsal",  # noqa: S106 — any word will do  # pragma: allowlist secret
             config=Config(**settings),
         )
 
