@@ -114,9 +114,16 @@ class Product:
 
     def sweep(self) -> dict[str, Any]:
         """What the schedule does every few minutes."""
-        answer: dict[str, Any] = invoke(self.emulator, self.function("sweep_endpoints"), {})
+        answer: dict[str, Any] = invoke(self.emulator, self.function("sweep_endpoints"), {"period_minutes": 15})
         assert "errorType" not in answer, answer
         return answer
+
+    def log(self, handler: str) -> list[str]:
+        """What the function with that handler has logged so far."""
+        config = self.emulator.client("lambda").get_function_configuration(FunctionName=self.function(handler))
+        pages = self.emulator.client("logs").get_paginator("filter_log_events")
+        found = pages.paginate(logGroupName=config["LoggingConfig"]["LogGroup"])
+        return [event["message"] for page in found for event in page["events"]]
 
     def function(self, handler: str) -> str:
         """Name of the deployed function with that handler."""

@@ -53,6 +53,18 @@ def test_the_base_model_s_endpoint_is_gone_after_the_comparison(product: Product
     assert [endpoint["EndpointName"] for endpoint in found] == [answered["endpoint"]]
 
 
+def test_a_sweep_counts_what_the_endpoint_costs_and_leaves_it(product: Product, answered: dict[str, Any]) -> None:
+    assert answered["endpoint"] not in product.sweep()["deleted"]
+
+    def costs() -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in product.log("sweep_endpoints") if line.startswith("{")]
+        return [line for line in lines if line.get("endpoint") == answered["endpoint"]]
+
+    product.until(answered["run_id"], lambda _: costs())
+    assert costs()[-1]["run_id"] == answered["run_id"]
+    assert costs()[-1]["usd"] > 0
+
+
 def test_the_run_leaves_its_report(product: Product, answered: dict[str, Any]) -> None:
     layout = RunLayout(answered["run_id"])
     listed = product.emulator.client("s3").list_objects_v2(Bucket=product.artifacts, Prefix=layout.root)["Contents"]

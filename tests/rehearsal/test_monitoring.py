@@ -36,16 +36,9 @@ def pages(product: Product, service: str, operation: str, **request: Any) -> lis
     return list(product.emulator.client(service).get_paginator(operation).paginate(**request))
 
 
-def messages(product: Product, handler: str) -> list[str]:
-    """What the function has logged so far."""
-    group = function(product, handler)["LoggingConfig"]["LogGroup"]
-    found = pages(product, "logs", "filter_log_events", logGroupName=group)
-    return [event["message"] for page in found for event in page["events"]]
-
-
 def lines(product: Product, handler: str) -> list[dict[str, Any]]:
     """The JSON lines among it."""
-    return [json.loads(message) for message in messages(product, handler) if message.startswith("{")]
+    return [json.loads(message) for message in product.log(handler) if message.startswith("{")]
 
 
 def metrics(product: Product, handler: str, run_id: str) -> dict[str, Any]:
@@ -125,7 +118,7 @@ def test_every_line_of_a_step_names_the_run(product: Product, failed: dict[str, 
 
 def test_what_a_step_says_to_x_ray_harms_nothing_where_nobody_listens(product: Product, failed: dict[str, Any]) -> None:
     assert function(product, "plan_run")["TracingConfig"] == {"Mode": "Active"}
-    said = "\n".join(messages(product, "plan_run"))
+    said = "\n".join(product.log("plan_run"))
     assert said
     assert not re.search("x-?ray|segment", said, re.IGNORECASE)
 
