@@ -133,7 +133,7 @@ sbom: .venv-supply/.ready ## Write CycloneDX documents of the layer, the tools a
 	@mkdir -p build/sbom
 	@for file in $(LOCKED); do .venv-supply/bin/cyclonedx-py requirements $$file.txt \
 		--output-file build/sbom/$$(echo $$file | tr / -).json; done
-	@npm sbom --sbom-format cyclonedx > build/sbom/npm.json
+	@npm sbom --package-lock-only --sbom-format cyclonedx > build/sbom/npm.json
 
 .PHONY: bench-data fuzz verify-aws down clean
 bench-data: setup ## Speed and memory of the data preparation, as a ratio to orjson
