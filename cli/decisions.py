@@ -1,5 +1,6 @@
-"""`finetune approve` and `finetune reject`: what a person tells a run that waits to be told."""
+"""`finetune approve`, `reject` and `stop`: what a person tells a run that goes on."""
 
+import time
 from typing import Annotated
 
 import typer
@@ -8,6 +9,11 @@ from rich.console import Console
 from cli.deployment import Deployment
 from cli.display import plain
 from cli.options import AsJson, Stage, print_json
+from finetuning.errors import Code, FineTuningError
+from finetuning.runs.status import RunStatus
+
+CLEAN_UP_SECONDS = 120
+"""From the end of an execution to the word of its clean-up: an event, a function, some calls."""
 
 Run = Annotated[str, typer.Argument(help="A run's id, or an upload's name for its latest run.")]
 
@@ -47,3 +53,42 @@ def reject(
         print_json({"run_id": run_id, "rejected_by": who, "reason": reason})
     else:
         Console().print(plain(f"Rejected as {who}: {run_id} ends without an endpoint; its model is kept."))
+
+
+def stop(run: Run, stage: Stage = "dev", as_json: AsJson = False) -> None:
+    """Stop a run: its training job ends, what it had half made is deleted. A model it has finished is kept.
+
+    \b
+    Example:
+      finetune stop pirate-0a1b2c3d
+    """
+    deployment, console = Deployment.find(stage), Console(stderr=as_json)
+    run_id = deployment.resolve(run)
+    stopped = deployment.stop(run_id)
+    with console.status("Waiting for the clean-up"):
+        status = _cleaned_up(deployment, run_id)
+    if as_json:
+        print_json({"run_id": run_id, "stopped": stopped, "state": str(status.state)})
+    elif not stopped:
+        console.print(plain(f"{run_id} was {status.state} already; there was nothing to stop."))
+    else:
+        for event in status.events:
+            if event.step == "CleanUp":
+                console.print(plain(event.message))
+
+
+def _cleaned_up(deployment: Deployment, run_id: str) -> RunStatus:
+    """The run's status once it is final."""
+    deadline = time.monotonic() + CLEAN_UP_SECONDS
+    while time.monotonic() < deadline:
+        status = deployment.status(run_id)
+        if status is not None and status.state.is_final:
+            return status
+        time.sleep(1)
+    stage = deployment.prefix.removeprefix("finetune-")
+    raise FineTuningError(
+        Code.CLEAN_UP_LATE,
+        f"The execution of {run_id} is stopped; its clean-up has said nothing for {CLEAN_UP_SECONDS} s.",
+        f"Look at what is left with `finetune clean-up {run_id} --stage {stage}`. "
+        "The sweep of runs, every quarter of an hour, finishes what the clean-up did not.",
+    )

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from finetuning.aws.clean_up import remove_half_made
 from finetuning.aws.clients import client
+from finetuning.aws.executions import executions
 from finetuning.aws.faults import error_code, explained
 from finetuning.aws.sagemaker import RUN_TAG, SageMaker, sagemaker
 from finetuning.aws.store import RunStore
@@ -134,6 +135,31 @@ class Deployment:
             )
         return Upload(self.upload_bucket, key, put["VersionId"])
 
+    def submit_again(self, run_id: str) -> Upload:
+        """Uploads what started a run once more, as a version of its own, which starts a run of its own.
+
+        Raises `FineTuningError` (UPLOAD_NOT_FOUND) where nothing tells any more what that was, or it is gone.
+        """
+        status = self.status(run_id)
+        try:
+            with explained(f"look up the upload of {run_id}"):
+                upload = executions(self.state_machine_arn).upload(status.execution_arn if status else "")
+                source = {"Bucket": upload.bucket, "Key": upload.key, "VersionId": upload.version_id}
+                # With other metadata, for S3 refuses to copy an object onto itself unchanged.
+                changed = {"MetadataDirective": "REPLACE", "Metadata": {"again": run_id}}
+                s3 = client("s3")
+                s3.copy(source, upload.bucket, upload.key, ExtraArgs=changed)
+                version = s3.head_object(Bucket=upload.bucket, Key=upload.key)["VersionId"]
+        except FineTuningError as error:
+            if error.code != Code.REQUEST_INVALID:
+                raise
+            raise FineTuningError(
+                Code.UPLOAD_NOT_FOUND,
+                f"What started {run_id} cannot be uploaded again: {error.message}",
+                "Old versions are kept for 30 days, executions for 90. Submit the files themselves.",
+            ) from error
+        return Upload(upload.bucket, upload.key, version)
+
     def _require_no_other_data(self, folder: str, ours: Set[str]) -> None:
         with explained(f"list {folder}"):
             pages = client("s3").get_paginator("list_objects_v2").paginate(Bucket=self.upload_bucket, Prefix=folder)
@@ -171,6 +197,18 @@ class Deployment:
     def report_page(self, run_id: str) -> str:
         """The S3 URI of the run's report."""
         return f"s3://{self.artifacts_bucket}/{RunLayout(run_id).report_page}"
+
+    def stop(self, run_id: str) -> bool:
+        """Stops the execution of a run; False where it runs no more. What was under way is cleaned up after it."""
+        status = self.status(run_id)
+        if status is None or not _is_running(status):
+            return False
+        cause = f"finetune stop, by {_caller()}"
+        with explained(f"stop the execution of {run_id}"):
+            client("stepfunctions").stop_execution(
+                executionArn=status.execution_arn, error=Code.RUN_ABORTED, cause=cause
+            )
+        return True
 
     def approve(self, run_id: str) -> str:
         """Answers yes to a run that waits for approval; returns whose answer it is.

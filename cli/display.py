@@ -178,6 +178,9 @@ def _error_lines(error: Mapping[str, object]) -> Iterator[Text]:
     yield plain(str(error.get("message", "The run left no explanation.")))
     if error.get("fix"):
         yield Text.assemble(("→ ", "green"), plain(str(error["fix"])))
+    log = error.get("log")
+    if isinstance(log, list):
+        yield from (plain(f"  │ {line}", "dim") for line in log)
 
 
 def _table(name: str, *titles: str) -> Table:

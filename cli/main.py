@@ -32,6 +32,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "watch": runs.watch,
         "runs": runs.runs,
         "report": report.report,
+        "stop": decisions.stop,
         "approve": decisions.approve,
         "reject": decisions.reject,
     },

@@ -54,8 +54,11 @@ RUN_ID = re.compile(r"[a-z0-9-]+-[0-9a-f]{8}")
 
 
 def submit(
-    path: Annotated[Path, typer.Argument(exists=True, help="A data file, or a folder with data and a run.json.")],
+    path: Annotated[
+        Path | None, typer.Argument(exists=True, help="A data file, or a folder with data and a run.json.")
+    ] = None,
     stage: Stage = "dev",
+    again: Annotated[str, typer.Option(help="Instead of a path: a run, whose upload is to start another.")] = "",
     name: Annotated[str, typer.Option(help="The run's name; default: the folder's.")] = "",
     check: Annotated[bool, typer.Option(help="Check the data here before anything is uploaded.")] = True,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the run to its end.")] = False,
@@ -73,12 +76,19 @@ def submit(
       finetune submit examples/chat --watch
       finetune submit faq.jsonl
       finetune submit data --name support-v2 --stage prod
+      finetune submit --again pirate-0a1b2c3d
     """
     if "/" in name:
         raise typer.BadParameter("A run's name is one word of its upload's key, without a slash.", param_hint="--name")
+    if (path is None) == (not again):
+        raise typer.BadParameter("Name a path, or a run with --again.")
     console = Console(stderr=as_json)
     deployment = Deployment.find(stage)
-    run_id = start_run(deployment, path, console, name=name, check=check)
+    if path is None:
+        run_id = deployment.submit_again(deployment.resolve(again)).run_id
+        console.print(plain(f"Uploaded once more what started {again}; this starts the run {run_id}"))
+    else:
+        run_id = start_run(deployment, path, console, name=name, check=check)
     if watch:
         _watch(deployment, run_id, console, as_json)
     elif as_json:

@@ -1,4 +1,6 @@
-"""The guard against forgotten bills."""
+"""The guard against forgotten bills and lost events."""
+
+from collections.abc import Mapping
 
 from aws_cdk import Duration
 from aws_cdk import aws_lambda as lambda_
@@ -12,10 +14,19 @@ from infra.constructs.permissions import Permissions, service_role
 PERIOD = Duration.minutes(15)
 
 
-class EndpointSweeper(Construct):
-    """Runs the sweeping function every 15 minutes."""
+class Sweeper(Construct):
+    """Runs a sweeping function every 15 minutes."""
 
-    def __init__(self, scope: Construct, id: str, *, sweep: lambda_.IFunction, dead_letters: sqs.IQueue) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        does: str,
+        sweep: lambda_.IFunction,
+        given: Mapping[str, object],
+        dead_letters: sqs.IQueue,
+    ) -> None:
         super().__init__(scope, id)
         permissions = (
             Permissions(self, "Permissions")
@@ -26,7 +37,7 @@ class EndpointSweeper(Construct):
         scheduler.Schedule(
             self,
             "Schedule",
-            description="Deletes endpoints past their time or that nobody uses",
+            description=does,
             schedule=scheduler.ScheduleExpression.rate(PERIOD),
             target=targets.LambdaInvoke(
                 sweep,
@@ -35,6 +46,6 @@ class EndpointSweeper(Construct):
                 # The next sweep does what a lost one did not.
                 max_event_age=PERIOD,
                 retry_attempts=2,
-                input=scheduler.ScheduleTargetInput.from_object({"period_minutes": PERIOD.to_minutes()}),
+                input=scheduler.ScheduleTargetInput.from_object(dict(given)),
             ),
         )

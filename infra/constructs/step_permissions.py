@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
-from aws_cdk import Stack
+from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
@@ -65,6 +65,12 @@ class StepPermissions(Permissions):
         """Reads what is in a folder now, to plan with it."""
         folders = self._stage.uploads.arn_for_objects("runs/*")
         return self.read_uploads().allow("s3:GetObject", on=[folders], because="Users choose their folders' names")
+
+    def list_uploads(self) -> Self:
+        """Tells what was uploaded when, and reads none of it."""
+        return self.allow(
+            "s3:ListBucketVersions", on=[self._stage.uploads.bucket_arn], because="Finds uploads that started no run"
+        )
 
     def read_runs(self) -> Self:
         bucket = self._stage.artifacts
@@ -209,6 +215,18 @@ class StepPermissions(Permissions):
         because = "SageMaker's lists cannot be limited to names; what is found is filtered by the stage's prefix"
         return self.allow(*(actions[kind] for kind in kinds), on=["*"], because=because)
 
+    def read_training_logs(self) -> Self:
+        """The logs of this stage's training jobs: their streams begin with the jobs' names."""
+        group = Stack.of(self).format_arn(
+            service="logs",
+            resource="log-group",
+            resource_name="/aws/sagemaker/TrainingJobs",
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
+        return self.allow("logs:DescribeLogStreams", on=[f"{group}:*"], because="Finds a job's log streams").allow(
+            "logs:GetLogEvents", on=[f"{group}:log-stream:{self._stage.config.prefix}-*"], because=OURS
+        )
+
     def stop_training(self) -> Self:
         return self.describe("training-job").allow(
             "sagemaker:StopTrainingJob", on=self._named("training-job"), because=OURS
@@ -224,6 +242,10 @@ class StepPermissions(Permissions):
     def take_back_runs(self) -> Self:
         """Stops a run's jobs, deletes its temporary and unfinished endpoints; leaves to the sweeper what resists."""
         return self.find("training-job").stop_training().delete_endpoints().delete_models()._tag("endpoint")
+
+    def sweep_runs(self) -> Self:
+        """Finds what runs left, tells whose it is, and takes it back."""
+        return self.find("endpoint")._read_tags("training-job", "endpoint").take_back_runs()
 
     def sweep_endpoints(self) -> Self:
         """Finds endpoints, reads when they expire, deletes those past their time."""

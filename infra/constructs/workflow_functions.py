@@ -72,7 +72,7 @@ _STEPS = (
     ),
     _Step(handler="take_turn", may=lambda may: may.write_runs()),
     _Step(handler="start_training", may=lambda may: may.write_runs().read_jumpstart().start_training()),
-    _Step(handler="describe_training", may=lambda may: may.write_runs().describe("training-job")),
+    _Step(handler="describe_training", may=lambda may: may.write_runs().describe("training-job").read_training_logs()),
     _Step(
         handler="approve_deployment",
         may=lambda may: may.write_runs(ANY_RUN.approval, ANY_RUN.report_page).notify(),
@@ -93,6 +93,11 @@ _STEPS = (
     _Step(
         handler="clean_up_run",
         may=lambda may: may.write_runs(ANY_RUN.claim, ANY_RUN.report_page).take_back_runs().notify(),
+    ),
+    _Step(
+        handler="sweep_runs",
+        may=lambda may: may.list_uploads().write_runs(ANY_RUN.claim, ANY_RUN.report_page).sweep_runs().notify(),
+        size=FunctionSize(timeout=900),
     ),
     _Step(
         handler="sweep_endpoints",

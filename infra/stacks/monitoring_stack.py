@@ -23,7 +23,7 @@ from infra.constructs.run_dashboard import RunDashboard
 from infra.stacks.storage_stack import StorageStack
 from infra.stacks.workflow_stack import WorkflowStack
 
-UNATTENDED = ("CleanUpRun", "SweepEndpoints", "RemoveRuns")
+UNATTENDED = ("CleanUpRun", "SweepEndpoints", "SweepRuns", "RemoveRuns")
 """Functions outside the workflow."""
 
 

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from aws_cdk import CfnOutput, Stack
+from aws_cdk import ArnFormat, CfnOutput, Stack
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from infra.config import StageConfig
 from infra.constructs.clean_up_on_abort import CleanUpOnAbort
 from infra.constructs.dead_letter_queue import DeadLetterQueue
-from infra.constructs.endpoint_sweeper import EndpointSweeper
+from infra.constructs.endpoint_sweeper import PERIOD, Sweeper
 from infra.constructs.execution_role import execution_role
 from infra.constructs.fine_tuning_workflow import DEFINITION, FineTuningWorkflow, steps_of
 from infra.constructs.isolated_network import IsolatedNetwork
@@ -89,12 +89,7 @@ class WorkflowStack(Stack):
             key=storage.key,
             functions={name: self.functions[name] for name in steps_of(DEFINITION)},
         )
-        self._allow_on_executions(
-            "TakeTurn",
-            "states:ListExecutions",
-            on=self.state_machine.state_machine_arn,
-            because="Counts who is before it",
-        )
+        self._allow_on_executions()
         self.trigger = UploadTrigger(
             self,
             "Trigger",
@@ -109,7 +104,22 @@ class WorkflowStack(Stack):
             clean_up=self.functions["CleanUpRun"],
             dead_letters=self.dead_letters,
         )
-        EndpointSweeper(self, "Sweeper", sweep=self.functions["SweepEndpoints"], dead_letters=self.dead_letters)
+        Sweeper(
+            self,
+            "Sweeper",
+            does="Deletes endpoints past their time or that nobody uses",
+            sweep=self.functions["SweepEndpoints"],
+            given={"period_minutes": PERIOD.to_minutes()},
+            dead_letters=self.dead_letters,
+        )
+        Sweeper(
+            self,
+            "RunSweeper",
+            does="Starts what no event started, and finishes what no clean-up finished",
+            sweep=self.functions["SweepRuns"],
+            given={"state_machine_arn": self.state_machine.state_machine_arn, "older_than_minutes": 10},
+            dead_letters=self.dead_letters,
+        )
         removal = RunRemoval(self, "Runs", remove=self.functions["RemoveRuns"], empty_buckets=emptied)
         # Destroyed in reverse: no upload starts a run any more when the runs are removed.
         self.trigger.node.add_dependency(removal)
@@ -128,8 +138,23 @@ class WorkflowStack(Stack):
             },
         )
 
-    def _allow_on_executions(self, function: str, *actions: str, on: str, because: str) -> None:
-        """In a policy of its own: the state machine needs the function, so its role cannot need the state machine."""
-        role = self.functions[function].role
-        assert role is not None
-        Permissions(self, f"{function}OnExecutions").allow(*actions, on=[on], because=because).attach_to_role(role)
+    def _allow_on_executions(self) -> None:
+        """In policies of their own: the state machine needs the functions, so their roles cannot need the machine."""
+        machine = self.state_machine.state_machine_arn
+        any_execution = self.format_arn(
+            service="states",
+            resource="execution",
+            resource_name=f"{self.state_machine.state_machine_name}:*",
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
+        for function, permissions in {
+            "TakeTurn": Permissions(self, "TakeTurnOnExecutions").allow(
+                "states:ListExecutions", on=[machine], because="Counts the runs before its own"
+            ),
+            "SweepRuns": Permissions(self, "SweepRunsOnExecutions")
+            .allow("states:ListExecutions", "states:StartExecution", on=[machine], because="Starts lost runs")
+            .allow("states:DescribeExecution", on=[any_execution], because="Executions are named when they start"),
+        }.items():
+            role = self.functions[function].role
+            assert role is not None
+            permissions.attach_to_role(role)

@@ -47,6 +47,15 @@ class Code(StrEnum):
     TRAINING_STOPPED = "TRAINING_STOPPED"
     TRAINING_OUT_OF_TIME = "TRAINING_OUT_OF_TIME"
     TRAINING_NO_CAPACITY = "TRAINING_NO_CAPACITY"
+    TRAINING_COLUMN_MISSING = "TRAINING_COLUMN_MISSING"
+    TRAINING_OUT_OF_MEMORY = "TRAINING_OUT_OF_MEMORY"
+    TRAINING_DISK_FULL = "TRAINING_DISK_FULL"
+    TRAINING_LICENCE_REFUSED = "TRAINING_LICENCE_REFUSED"
+    TRAINING_DATA_UNREADABLE = "TRAINING_DATA_UNREADABLE"
+    TRAINING_ARTEFACT_MISSING = "TRAINING_ARTEFACT_MISSING"
+    TRAINING_HYPERPARAMETER_REFUSED = "TRAINING_HYPERPARAMETER_REFUSED"
+    TRAINING_INSTANCE_FAULT = "TRAINING_INSTANCE_FAULT"
+    TRAINING_AWS_FAULT = "TRAINING_AWS_FAULT"
     # The approval
     APPROVAL_REJECTED = "APPROVAL_REJECTED"
     APPROVAL_TIMED_OUT = "APPROVAL_TIMED_OUT"
@@ -67,11 +76,16 @@ class Code(StrEnum):
     RUN_NOT_STARTED = "RUN_NOT_STARTED"
     REPORT_NOT_WRITTEN = "REPORT_NOT_WRITTEN"
     NOT_WAITING_FOR_APPROVAL = "NOT_WAITING_FOR_APPROVAL"
+    CLEAN_UP_LATE = "CLEAN_UP_LATE"
     ENDPOINT_NOT_FOUND = "ENDPOINT_NOT_FOUND"
     # The run as a whole
     RUN_ABORTED = "RUN_ABORTED"
     RUN_TIMED_OUT = "RUN_TIMED_OUT"
     INTERNAL_ERROR = "INTERNAL_ERROR"
+
+
+MAX_LOG_LINES = 12
+"""Kept of a job's log beside an error; its link leads to the rest."""
 
 
 @dataclass(frozen=True)
@@ -93,21 +107,33 @@ class FineTuningError(Exception):
     Subclasses exist where the state machine or a caller must tell one kind from another by name.
     """
 
-    def __init__(self, code: str, message: str, fix: str, *, field: str = "", findings: Sequence[Finding] = ()) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        fix: str,
+        *,
+        field: str = "",
+        findings: Sequence[Finding] = (),
+        log: Sequence[str] = (),
+    ) -> None:
         self.code = code
         self.message = message
         self.fix = fix
         self.field = field
         self.findings = tuple(findings)
+        self.log = tuple(log)[-MAX_LOG_LINES:]
         super().__init__(json.dumps(self.as_dict(), ensure_ascii=False))
 
     def as_dict(self) -> dict[str, object]:
-        """`{code, message, fix}`, with `field` and `findings` where there are any."""
+        """`{code, message, fix}`, with `field`, `findings` and the end of a `log` where there are any."""
         error: dict[str, object] = {"code": str(self.code), "message": self.message, "fix": self.fix}
         if self.field:
             error["field"] = self.field
         if self.findings:
             error["findings"] = [asdict(finding) for finding in self.findings]
+        if self.log:
+            error["log"] = list(self.log)
         return error
 
 

@@ -10,6 +10,7 @@ the use of a bucket's key and what the key's policy denies. What services do amo
 
 import contextvars
 import hashlib
+import json
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -45,7 +46,7 @@ def install() -> None:
     lambda_runtime.execution_credentials = _function_credentials
     iam_actions.access_denied_response = _recording(iam_actions.access_denied_response)
     iam_actions.extract_iam_action = _knowing_invocations(iam_actions.extract_iam_action)
-    iam_actions.extract_resource_arn = _knowing_sagemaker(iam_actions.extract_resource_arn)
+    iam_actions.extract_resource_arn = _knowing_log_streams(_knowing_sagemaker(iam_actions.extract_resource_arn))
     iam_actions.request_tag_context = _with_sagemaker_keys(iam_actions.request_tag_context)
     iam_actions.s3_additional_checks = _asking_for_the_key(iam_actions.s3_additional_checks)
     iam_actions.s3_access_point_resources = _by_way_of_s3(iam_actions.s3_access_point_resources)
@@ -84,6 +85,19 @@ def _knowing_sagemaker(extract: Callable[..., str]) -> Callable[..., str]:
             return extract(service, method, path, headers, body, *rest)
         operation = headers.get("x-amz-target", "").rpartition(".")[2]
         return authorisation.resource(operation, path, body, router.extract_region(headers))
+
+    return resource_of
+
+
+def _knowing_log_streams(extract: Callable[..., str]) -> Callable[..., str]:
+    """CloudWatch Logs asks for a stream where the emulator asks for its group: a list of streams is `…:log-stream:`."""
+
+    def resource_of(service: str, method: str, path: str, headers: dict[str, str], body: bytes, *rest: Any) -> str:
+        found = extract(service, method, path, headers, body, *rest)
+        operation = headers.get("x-amz-target", "").rpartition(".")[2]
+        if service != "logs" or operation not in {"GetLogEvents", "DescribeLogStreams"}:
+            return found
+        return f"{found}:log-stream:{json.loads(body).get('logStreamName', '')}"
 
     return resource_of
 

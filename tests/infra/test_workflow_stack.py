@@ -165,8 +165,8 @@ def test_an_execution_that_ends_early_is_cleaned_up_after(stage: Synthesised) ->
 
 def test_every_event_that_is_not_delivered_is_kept(stage: Synthesised) -> None:
     targets = [t for rule in stage.resources("AWS::Events::Rule").values() for t in rule["Properties"]["Targets"]]
-    (schedule,) = stage.resources("AWS::Scheduler::Schedule").values()
-    assert all("DeadLetterConfig" in target for target in [*targets, schedule["Properties"]["Target"]])
+    schedules = stage.resources("AWS::Scheduler::Schedule").values()
+    assert all("DeadLetterConfig" in each for each in [*targets, *(s["Properties"]["Target"] for s in schedules)])
 
 
 def test_endpoints_are_swept_every_quarter_of_an_hour(stage: Synthesised) -> None:

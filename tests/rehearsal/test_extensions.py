@@ -254,6 +254,23 @@ def handler(event, context):
     assert len(granted) == 3
 
 
+def test_a_log_is_read_by_who_may_read_its_stream(emulator: Emulator) -> None:
+    logs, group = emulator.client("logs"), any_name("log-group")
+    logs.create_log_group(logGroupName=group)
+    for stream in ("ours-1", "theirs-1"):
+        logs.create_log_stream(logGroupName=group, logStreamName=stream)
+    source = """
+import boto3
+
+def handler(event, context):
+    boto3.client("logs").get_log_events(logGroupName=event["group"], logStreamName=event["stream"])
+"""
+    ours = allow("logs:GetLogEvents", f"arn:aws:logs:us-east-1:000000000000:log-group:{group}:log-stream:ours-*")
+    function = any_function(emulator, source, role=any_role(emulator, "lambda.amazonaws.com", ours))
+    assert invoke(emulator, function, {"group": group, "stream": "ours-1"}) is None
+    assert "AccessDenied" in invoke(emulator, function, {"group": group, "stream": "theirs-1"})["errorMessage"]
+
+
 def test_a_map_s_steps_are_in_the_history(emulator: Emulator) -> None:
     function = any_function(emulator, "def handler(event, context):\n    return event\n")
     step = {**task(function)["States"]["Work"], "End": True}

@@ -1,6 +1,7 @@
 """What a run waits for on the emulated AWS: a person's word, instances, its turn."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,13 +10,14 @@ from cli.deployment import Deployment
 from finetuning.aws.clients import client
 from finetuning.runs.layout import RunLayout
 from tests.rehearsal.product import Product, any_chats
+from tests.rehearsal.stacks import invoke
 
 CHATS = b"".join(any_chats())
 ASKING = {"approval": True, "endpoint": {"deploy": True}}
 
 
 @pytest.fixture
-def command(product: Product, monkeypatch: pytest.MonkeyPatch) -> Deployment:
+def command(product: Product, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
     """The operator's command on the emulated AWS."""
     for name, value in product.emulator.environment().items():
         monkeypatch.setenv(name, value)
@@ -38,11 +40,36 @@ def test_an_approved_run_deploys_and_says_who_allowed_it(product: Product, comma
     assert "ApproveDeployment" in product.states_of(run_id)
 
 
-def test_a_rejected_run_fails_with_the_reason_and_keeps_its_model(product: Product, command: Deployment) -> None:
+@pytest.fixture
+def one_at_a_time(product: Product) -> Iterator[None]:
+    """The stage, with room for one run."""
+    api = product.emulator.client("lambda")
+    functions = api.get_paginator("list_functions").paginate()
+    (function,) = [f for page in functions for f in page["Functions"] if "TakeTurn" in f["FunctionName"]]
+    variables = function["Environment"]["Variables"]
+
+    def tell(limit: str) -> None:
+        told = {"Variables": variables | {"MAX_CONCURRENT_RUNS": limit}}
+        api.update_function_configuration(FunctionName=function["FunctionName"], Environment=told)
+
+    tell("1")
+    yield
+    tell(variables["MAX_CONCURRENT_RUNS"])
+
+
+def test_a_rejected_run_fails_with_the_reason_keeps_its_model_and_gives_its_turn_to_the_next(
+    product: Product, command: Deployment, one_at_a_time: None
+) -> None:
     run_id = product.submit(CHATS, **ASKING)
     waits_for_approval(product, run_id)
+    product.emulator.inject("capacity")  # the next job need not be trained
+    training = {"fallback_instance_types": [], "capacity_wait_hours": 0}
+    second = product.submit(CHATS, training=training)
+    waiting = product.until(second, lambda status: status.get("step") == "TakeTurn")
+    assert waiting["progress"].startswith("Waiting: 1 run is ahead")
     command.reject(run_id, "The loss is too high.")
     ended = product.ended(run_id)
+    assert product.ended(second)["error"]["code"] == "TRAINING_NO_CAPACITY"
     assert ended["error"]["code"] == "APPROVAL_REJECTED"
     assert "The loss is too high." in ended["error"]["message"]
     assert "DeployEndpoint" not in product.states_of(run_id)
@@ -64,6 +91,74 @@ def test_without_capacity_the_model_s_other_types_are_tried_the_cheapest_first(p
     assert [rung["instance_type"] for rung in ladder] == [option["instance_type"] for option in options[:3]]
     assert ended["cost"]["estimate_usd"] == options[2]["estimate"]["usd"]
     assert ended["training_job"] == ladder[2]["job_name"]
+
+
+def sweep(product: Product) -> dict[str, list[str]]:
+    """What the scheduled sweep of runs does, without the ten minutes it gives events and clean-ups."""
+    functions = product.emulator.client("lambda").get_paginator("list_functions").paginate()
+    (name,) = [f["FunctionName"] for page in functions for f in page["Functions"] if "SweepRuns" in f["FunctionName"]]
+    given = {"state_machine_arn": product.state_machine, "older_than_minutes": 0}
+    swept: dict[str, list[str]] = invoke(product.emulator, name, given)
+    return swept
+
+
+def test_an_upload_whose_event_was_lost_is_started_by_the_sweep_and_only_once(product: Product) -> None:
+    product.emulator.inject("event-lost", match="run.json")
+    run_id = product.submit(CHATS, accept_eula=False)
+    assert product.executions_of(run_id) == []
+    assert sweep(product)["started"] == [run_id]
+    assert product.ended(run_id)["error"]["findings"][0]["code"] == "EULA_NOT_ACCEPTED"
+    assert sweep(product)["started"] == []
+    assert len(product.executions_of(run_id)) == 1
+
+
+def test_what_a_failed_clean_up_left_is_finished_by_the_sweep(product: Product, command: Deployment) -> None:
+    product.emulator.inject("function-dies", match="CleanUpRun", times=99)
+    run_id = product.submit(CHATS, hyperparameters={"epoch": 900, "max_input_length": 128})
+    product.until(run_id, lambda status: "InProgress" in product.jobs_of(run_id).values())
+    assert command.stop(run_id)
+    (execution,) = product.executions_of(run_id)
+    assert product.execution_ended(execution)["status"] == "ABORTED"
+    assert product.status(run_id)["state"] == "running"
+    swept = sweep(product)
+    assert swept["finished"] == [run_id]
+    assert product.status(run_id)["state"] == "aborted"
+    product.until(run_id, lambda _: set(product.jobs_of(run_id).values()) == {"Stopped"})
+    assert sweep(product) == {"started": [], "finished": [], "removed": []}
+
+
+def test_a_job_that_outlived_its_run_is_stopped_by_the_sweep(product: Product, command: Deployment) -> None:
+    """As a function leaves it that was still calling CreateTrainingJob when its execution was aborted."""
+    run_id = product.submit(CHATS, hyperparameters={"epoch": 900, "max_input_length": 128})
+    product.until(run_id, lambda status: "InProgress" in product.jobs_of(run_id).values())
+    command.stop(run_id)
+    product.ended(run_id)
+    (job,) = product.jobs_of(run_id)
+    sagemaker = product.emulator.client("sagemaker")
+    first = sagemaker.describe_training_job(TrainingJobName=job)
+    asked = sagemaker.meta.service_model.operation_model("CreateTrainingJob").input_shape.members
+    tags = sagemaker.list_tags(ResourceArn=first["TrainingJobArn"])["Tags"]
+    late = {name: first[name] for name in asked if name in first} | {"TrainingJobName": f"{job}-1", "Tags": tags}
+    sagemaker.create_training_job(**late)
+    assert sweep(product)["removed"] == [f"Stopped the training job {job}-1"]
+    product.until(run_id, lambda _: set(product.jobs_of(run_id).values()) == {"Stopped"})
+
+
+def test_a_failed_job_is_explained_from_its_log(product: Product) -> None:
+    """A token-id list is nothing that PEFT finds modules by: the script's own words are in the log."""
+    run_id = product.submit(CHATS, hyperparameters={"epoch": 1, "target_modules": "no_such_module"})
+    ended = product.ended(run_id)
+    assert ended["error"]["code"].startswith("TRAINING_"), ended["error"]
+    assert "no_such_module" in "\n".join(ended["error"]["log"])
+    assert ended["ladder"][0]["outcome"] == "failed"
+
+
+def test_the_same_upload_again_is_a_run_of_its_own(product: Product, command: Deployment) -> None:
+    first = product.submit(CHATS, accept_eula=False)
+    product.ended(first)
+    second = command.submit_again(first).run_id
+    assert second != first
+    assert product.ended(second)["error"]["findings"][0]["code"] == "EULA_NOT_ACCEPTED"
 
 
 def test_no_role_was_refused_anything(product: Product) -> None:

@@ -23,7 +23,7 @@ VALIDATOR = ROOT / "node_modules" / ".bin" / "asl-validator"
 MACHINE: dict[str, Any] = json.loads(DEFINITION.read_text())
 State = dict[str, Any]
 
-OUTSIDE_THE_WORKFLOW = {"clean_up_run", "sweep_endpoints", "remove_runs"}
+OUTSIDE_THE_WORKFLOW = {"clean_up_run", "sweep_runs", "sweep_endpoints", "remove_runs"}
 LONGEST_ENDPOINT_SECONDS = ENDPOINT_PROVISIONING_SECONDS + 2 * DEFAULT_ENDPOINT_TIMEOUT
 NOT_A_HANDLER = {"__init__", "step"}
 

@@ -1,6 +1,7 @@
 """What a user uploaded: the run.json, a template.json, the data files."""
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any, NoReturn
 
@@ -74,6 +75,18 @@ class UploadBucket:
                 if error_code(error) in ("NoSuchKey", "NoSuchVersion", "404"):
                     return None
                 raise
+
+
+def uploads_between(bucket: str, begin: datetime, end: datetime) -> Iterator[Upload]:
+    """The uploads of that time which are to start a run, each key in its present version."""
+    pages = client("s3").get_paginator("list_object_versions")
+    with explained(f"list s3://{bucket}"):
+        for prefix in ("inbox/", "runs/"):
+            for page in pages.paginate(Bucket=bucket, Prefix=prefix):
+                for found in page.get("Versions", []):
+                    upload = Upload(bucket, found["Key"], found["VersionId"])
+                    if found["IsLatest"] and begin <= found["LastModified"] <= end and upload.starts_a_run:
+                        yield upload
 
 
 def is_data(key: str) -> bool:

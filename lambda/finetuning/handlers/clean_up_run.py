@@ -1,6 +1,8 @@
 """Clean-up after an execution that was aborted, timed out or failed: nothing costs money without a run behind it."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from finetuning.aws.clean_up import planned_names, remove_half_made
 from finetuning.aws.notifications import notify
@@ -23,34 +25,42 @@ def handler(event: Payload) -> Payload:
     """EventBridge's "Step Functions Execution Status Change" → `{done: [what was taken back, …]}`."""
     detail = event["detail"]
     upload = Upload(**{name: json.loads(detail["input"])[name] for name in ("bucket", "key", "version_id")})
-    run_id, store = upload.run_id, run_store()
-    works_for(run_id)
-    if not store.is_owned_by(run_id, detail["executionArn"]):
-        return {"done": []}
+    works_for(upload.run_id)
+    return {"done": clean_up(upload.run_id, detail) or []}
+
+
+def clean_up(run_id: str, ended: Mapping[str, Any]) -> list[str] | None:
+    """Takes back what the run left and says so where nobody has; a line for each thing. None: another execution's run.
+
+    `ended` is the execution as EventBridge and DescribeExecution tell of it: `{executionArn, status, cause, …}`.
+    """
+    store = run_store()
+    if not store.is_owned_by(run_id, ended["executionArn"]):
+        return None
     done = remove_half_made(sagemaker(), planned_names(store, run_id))
     for line in done:
         record(store, run_id, STATE, line)
     if not read_status(store, run_id).state.is_final:
-        _tell(store, run_id, detail)
-    return {"done": done}
+        _tell(store, run_id, ended)
+    return done
 
 
-def _tell(store: RunStore, run_id: str, detail: Payload) -> None:
-    error = _explained(detail).as_dict()
+def _tell(store: RunStore, run_id: str, ended: Mapping[str, Any]) -> None:
+    error = _explained(ended).as_dict()
     logger.warning(error["message"], extra={"error": error})
     measure_failure(str(error["code"]), run_id)
-    state = RunState.ABORTED if detail["status"] == "ABORTED" else RunState.FAILED
+    state = RunState.ABORTED if ended["status"] == "ABORTED" else RunState.FAILED
     status = record(store, run_id, STATE, str(error["message"]), state=state, error=error)
     page = write_report(store, run_id, settings().stage)
     notify(settings().topic_arn, messages.run_aborted(status, error, stage=settings().stage, report=page))
 
 
-def _explained(detail: Payload) -> FineTuningError:
+def _explained(ended: Mapping[str, Any]) -> FineTuningError:
     """What the execution's end means for its run, which no step has told of."""
-    if detail["status"] == "ABORTED":
+    if ended["status"] == "ABORTED":
         code, message = Code.RUN_ABORTED, "The execution was aborted; its training job was stopped."
-    elif detail["status"] == "TIMED_OUT":
+    elif ended["status"] == "TIMED_OUT":
         code, message = Code.RUN_TIMED_OUT, "The execution was ended by its time limit; its training job was stopped."
     else:
-        code, message = Code.INTERNAL_ERROR, detail.get("cause") or "The execution failed without giving a cause."
+        code, message = Code.INTERNAL_ERROR, ended.get("cause") or "The execution failed without giving a cause."
     return FineTuningError(code, message, "Upload the data again to start over.")

@@ -6,11 +6,13 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
+from finetuning.aws.job_log import log_tail
 from finetuning.aws.sagemaker import sagemaker
 from finetuning.aws.status_board import read_status, record
 from finetuning.aws.store import run_store
 from finetuning.errors import Code, TrainingFailed
 from finetuning.handlers.step import Payload, measure, step
+from finetuning.runs.causes import explain
 from finetuning.runs.ladder import elapsed_seconds, next_rung
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.outcomes import Outcome, training_progress, wait_seconds
@@ -56,9 +58,11 @@ def handler(event: Payload) -> Payload:
     try:
         progress = training_progress(job, now)
     except TrainingFailed as failure:
+        if failure.code == Code.TRAINING_FAILED:
+            failure = explain(job_name, str(job.get("FailureReason", "")), log_tail(job_name))
         failed = rung.model_copy(update={"outcome": "failed", "message": failure.message})
         record(store, run_id, STATE, "", rung=failed, cost=cost)
-        raise
+        raise failure from None
     rung = rung.model_copy(
         update={"outcome": RUNG_OUTCOMES.get(progress.outcome, "running"), "message": progress.message}
     )

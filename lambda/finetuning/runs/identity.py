@@ -28,6 +28,12 @@ class Upload:
         return "/".join(parts[:2]) + "/" if len(parts) == 3 and parts[0] == "runs" and parts[2] == "run.json" else None
 
     @property
+    def starts_a_run(self) -> bool:
+        """Whether its arrival does: a file with a suffix in the inbox, or the run.json that completes a folder."""
+        parts = self.key.split("/")
+        return self.folder is not None or (len(parts) == 2 and parts[0] == "inbox" and "." in parts[1])
+
+    @property
     def name(self) -> str:
         """What the user called it, cut to lower-case letters, digits and single hyphens."""
         if self.folder:

@@ -1,0 +1,81 @@
+"""SweepRuns, on a schedule: starts what no event started, and finishes what no clean-up finished."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from finetuning.aws.clean_up import planned_names, remove_half_made
+from finetuning.aws.executions import Executions, executions
+from finetuning.aws.sagemaker import OWNER_TAG, RUN_TAG, SageMaker, sagemaker
+from finetuning.aws.status_board import read_status, record
+from finetuning.aws.store import RunStore, run_store
+from finetuning.aws.upload_bucket import uploads_between
+from finetuning.handlers.clean_up_run import STATE, clean_up
+from finetuning.handlers.step import Payload, logger, step
+from finetuning.runs.layout import RunLayout
+from finetuning.settings import settings
+
+LOOKS_BACK = timedelta(days=3)
+"""An upload older than this that never ran is left alone: whoever made it has noticed."""
+
+
+@step
+def handler(event: Payload) -> Payload:
+    """`{state_machine_arn, older_than_minutes}` → `{finished, started, removed}`: run ids, run ids, a line each.
+
+    What is younger than that is still somebody else's: an event under way, a clean-up that is about to begin.
+    """
+    machine, store, now = executions(event["state_machine_arn"]), run_store(), datetime.now(UTC)
+    settled = now - timedelta(minutes=float(event["older_than_minutes"]))
+    found = {
+        # First, for it claims the run of an execution that died before it could: that one is not to be started anew.
+        "finished": list(_finish_ended(machine, store, settled, now)),
+        "started": list(_start_lost(machine, store, settled, now)),
+        "removed": list(_remove_left(machine, store, settled)),
+    }
+    logger.info("Swept the runs", extra=found)
+    return found
+
+
+def _start_lost(machine: Executions, store: RunStore, settled: datetime, now: datetime) -> Iterator[str]:
+    """Uploads without a run. A late event, or a second sweep, finds the run claimed."""
+    for upload in uploads_between(settings().upload_bucket, now - LOOKS_BACK, settled):
+        if store.read(RunLayout(upload.run_id).claim) is None and machine.start(upload):
+            yield upload.run_id
+
+
+def _finish_ended(machine: Executions, store: RunStore, settled: datetime, now: datetime) -> Iterator[str]:
+    """Executions that ended early and whose run does not say so: their clean-up failed, or never heard of them."""
+    for arn in machine.ended_early(now - LOOKS_BACK, settled):
+        run_id = _run_of(machine, arn)
+        if run_id and not read_status(store, run_id).state.is_final:
+            if clean_up(run_id, machine.describe(arn)) is not None:
+                yield run_id
+
+
+def _remove_left(machine: Executions, store: RunStore, settled: datetime) -> Iterator[str]:
+    """Jobs and unfinished endpoints of runs that no execution works for: made by a function that outlived its own."""
+    api = sagemaker()
+    left = set(_runs_with_something(api, settled))  # before the executions: a run that begins now is not among them
+    working = {_run_of(machine, execution.arn) for execution in machine.running()} if left else set()
+    for run_id in sorted(left - working):
+        for line in remove_half_made(api, planned_names(store, run_id)):
+            record(store, run_id, STATE, line)
+            yield line
+
+
+def _run_of(machine: Executions, execution_arn: str) -> str | None:
+    """None for one that was started by something that is no upload of ours."""
+    upload = machine.upload(execution_arn)
+    return upload.run_id if upload.starts_a_run else None
+
+
+def _runs_with_something(api: SageMaker, settled: datetime) -> Iterator[str]:
+    prefix = settings().prefix + "-"
+    described = [api.describe_training_job(name) or {} for name in api.training_jobs(prefix, "InProgress")]
+    made = [(job.get("TrainingJobArn"), job.get("CreationTime")) for job in described]
+    made += [(each["EndpointArn"], each["CreationTime"]) for each in api.endpoints(prefix)]
+    for arn, created_at in made:
+        if arn and created_at and created_at <= settled:
+            tags = api.tags(arn)
+            if tags.get(OWNER_TAG) == settings().prefix and RUN_TAG in tags:
+                yield tags[RUN_TAG]
