@@ -47,9 +47,10 @@ def _finish_ended(machine: Executions, store: RunStore, settled: datetime, now: 
     """Executions that ended early and whose run does not say so: their clean-up failed, or never heard of them."""
     for arn in machine.ended_early(now - LOOKS_BACK, settled):
         run_id = _run_of(machine, arn)
-        if run_id and not read_status(store, run_id).state.is_final:
-            if clean_up(run_id, machine.describe(arn)) is not None:
-                yield run_id
+        if run_id is None or read_status(store, run_id).state.is_final:
+            continue
+        if clean_up(run_id, machine.describe(arn)) is not None:
+            yield run_id
 
 
 def _remove_left(machine: Executions, store: RunStore, settled: datetime) -> Iterator[str]:
