@@ -55,6 +55,9 @@ PARLIAMENT_ACCEPTED: Mapping[str, str] = {
     "Unknown condition sagemaker:OutputKmsKeyArn for action sagemaker:CreateTrainingJob": (
         "Its copy of AWS's reference is older than the key, which took the place of sagemaker:OutputKmsKey"
     ),
+    "[{'action': 'states:ListExecutions', 'required_format': 'arn:*:states:*:*:mapRun:*/*:*'}]": (
+        "The reference stars both, a state machine and a map run, for an API that is asked about one of the two"
+    ),
 }
 
 ARNS: Mapping[str, str] = {
@@ -137,7 +140,7 @@ def test_parliament_knows_every_action_resource_and_condition(variant: Synthesis
     assert verdict.stderr == ""
     findings = [json.loads(line) for line in verdict.stdout.splitlines()]
     assert len(policies) > 15
-    assert {finding["detail"] for finding in findings} == set(PARLIAMENT_ACCEPTED), verdict.stdout
+    assert {str(finding["detail"]) for finding in findings} == set(PARLIAMENT_ACCEPTED), verdict.stdout
 
 
 def concrete(document: str, deployed: Deployed) -> str:
