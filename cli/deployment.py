@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
@@ -15,13 +15,15 @@ from finetuning.aws.clean_up import remove_half_made
 from finetuning.aws.clients import client
 from finetuning.aws.executions import executions
 from finetuning.aws.faults import error_code, explained
-from finetuning.aws.sagemaker import RUN_TAG, SageMaker, sagemaker
+from finetuning.aws.lifetimes import Standing, standing
+from finetuning.aws.sagemaker import OWNER_TAG, RUN_TAG, SageMaker, sagemaker
 from finetuning.aws.store import RunStore
+from finetuning.aws.traffic import invocations
 from finetuning.aws.upload_bucket import RUN_FILE, TEMPLATE_FILE, is_data
 from finetuning.errors import Code, FineTuningError
 from finetuning.evaluation.report import EvaluationReport
 from finetuning.runs.approval import Approval
-from finetuning.runs.expiry import IDLE_TAG, TTL_TAG
+from finetuning.runs.expiry import IDLE_TAG, KEPT_TAG, NEVER, TTL_TAG, Deadline, Lifetime, Limit, kept_until
 from finetuning.runs.identity import DATA_SUFFIXES, Upload
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.names import Names
@@ -35,6 +37,9 @@ MAX_CAUSE = 32_000
 
 OUTPUTS = ("UploadBucketName", "ArtifactsBucketName", "StateMachineArn")
 
+UNKNOWN = Lifetime(NEVER, NEVER)
+"""What the command takes an endpoint's limits for where its tags do not tell: only the sweeper knows the stage's."""
+
 Advance = Callable[[int], None]
 """Told how many more bytes of a file have been sent."""
 
@@ -46,10 +51,18 @@ class EndpointSummary(BaseModel):
     status: str
     run_id: str
     created_at: datetime
-    ttl_hours: float | None
-    idle_minutes: float | None
+    ttl_hours: Limit | None
+    idle_minutes: Limit | None
+    goes_at: datetime | None
+    """None: it does not go by itself."""
+    goes_because: str
     instance_type: str
+    instances: int
     usd_per_hour: float | None
+    """Of all its instances, as many as there are now; so is the next."""
+    usd_so_far: float | None
+    calls_last_hour: int
+    calls_last_day: int
 
 
 def files_to_submit(folder: Path) -> list[Path]:
@@ -287,23 +300,52 @@ class Deployment:
 
     def endpoints(self) -> Iterator[EndpointSummary]:
         """The endpoints that runs of this stage made: by their names' prefix, and their tag."""
-        control = sagemaker()
-        for each in control.endpoints(f"{self.prefix}-"):
-            tags = control.tags(each["EndpointArn"])
-            if RUN_TAG in tags:
-                plan = self.plan(tags[RUN_TAG])
-                yield EndpointSummary(
-                    name=each["EndpointName"],
-                    status=each["EndpointStatus"],
-                    run_id=tags[RUN_TAG],
-                    created_at=each["CreationTime"],
-                    ttl_hours=_number(tags.get(TTL_TAG)),
-                    idle_minutes=_number(tags.get(IDLE_TAG)),
-                    instance_type=plan.endpoint.instance_type if plan else "",
-                    usd_per_hour=plan.endpoint.usd_per_hour * plan.endpoint.instance_count
-                    if plan and plan.endpoint.usd_per_hour is not None
-                    else None,
-                )
+        now = datetime.now(UTC)
+        for each in list(sagemaker().endpoints(f"{self.prefix}-")):
+            found = standing(sagemaker(), each["EndpointName"], UNKNOWN, now)
+            if found and found.run_id:
+                yield self._summary(found, now)
+
+    def _summary(self, found: Standing, now: datetime) -> EndpointSummary:
+        plan, told = self.plan(found.run_id), found.tags.keys() - found.unreadable
+        instances = found.instances or (plan.endpoint.instance_count if plan else 0)
+        hourly = plan.endpoint.usd_per_hour * instances if plan and plan.endpoint.usd_per_hour is not None else None
+        calls = invocations(found.name, now - timedelta(days=1), now)
+        return EndpointSummary(
+            name=found.name,
+            status=found.status,
+            run_id=found.run_id,
+            created_at=found.created_at,
+            ttl_hours=found.lifetime.ttl_hours if TTL_TAG in told else None,
+            idle_minutes=found.lifetime.idle_minutes if IDLE_TAG in told else None,
+            goes_at=found.deadline.at if found.deadline else None,
+            goes_because=found.deadline.reason if found.deadline else "",
+            instance_type=plan.endpoint.instance_type if plan else "",
+            instances=instances,
+            usd_per_hour=hourly,
+            usd_so_far=None if hourly is None else hourly * (now - found.created_at).total_seconds() / 3600,
+            calls_last_hour=round(sum(count for at, count in calls if at > now - timedelta(hours=1))),
+            calls_last_day=round(sum(count for _, count in calls)),
+        )
+
+    def extend(self, endpoint: str, hours: float) -> Deadline | None:
+        """Keeps the endpoint for at least so many hours from now, asked or not; returns when it goes then.
+
+        It never shortens: an endpoint that would go later still does. None where it does not go by itself. Raises
+        `FineTuningError` (ENDPOINT_NOT_FOUND) where there is none, or it is not this stage's.
+        """
+        control, now = sagemaker(), datetime.now(UTC)
+        found = standing(control, endpoint, UNKNOWN, now)
+        if found is None or found.tags.get(OWNER_TAG) != self.prefix:
+            raise FineTuningError(
+                Code.ENDPOINT_NOT_FOUND,
+                f"The stage has no endpoint {endpoint}.",
+                "List its endpoints with `finetune endpoints`.",
+            )
+        until = max(now + timedelta(hours=hours), kept_until(found.tags) or now)
+        control.tag_endpoint(endpoint, {KEPT_TAG: until.isoformat(timespec="seconds")})
+        extended = standing(control, endpoint, UNKNOWN, now)
+        return extended.deadline if extended else None
 
     def endpoint(self, name: str) -> tuple[str, RunPlan | None]:
         """An endpoint's full name, and the plan of the run it serves; `name` may leave out the stage's prefix.
@@ -399,7 +441,3 @@ def _caller() -> str:
 
 def _is_running(status: RunStatus | None) -> bool:
     return status is not None and status.state is RunState.RUNNING and bool(status.execution_arn)
-
-
-def _number(text: str | None) -> float | None:
-    return None if text is None else float(text)

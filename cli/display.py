@@ -1,6 +1,6 @@
 """How runs look in a terminal. Whatever came from data or a model is shown as plain text, never as markup."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from rich import box
@@ -13,6 +13,7 @@ from rich.text import Text
 from cli.deployment import EndpointSummary
 from finetuning.evaluation.loss_curve import loss_curve as loss_series
 from finetuning.evaluation.report import Answer, EvaluationReport, Scores
+from finetuning.evaluation.verdict import verdict
 from finetuning.report.text import shortened, visible
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import Cost, Event, Metric, RunState, RunStatus
@@ -135,7 +136,7 @@ def answers_table(evaluation: EvaluationReport) -> Table:
     has_base = any(row.base for row in evaluation.rows)
     summary = evaluation.summary
     title = "Answers to prompts the model was not trained on"
-    table = Table(title=title, show_lines=True, show_footer=True, expand=True)
+    table = Table(title=title, caption=plain(verdict(evaluation)), show_lines=True, show_footer=True, expand=True)
     table.add_column("prompt", ratio=2, overflow="fold", footer=f"mean of {summary.answers} answers")
     if has_base:
         table.add_column("base", ratio=3, overflow="fold", footer=_scores(summary.base))
@@ -154,12 +155,13 @@ def _answer(answer: Answer | None) -> Text:
     shown = short(answer.text, MAX_ANSWER)
     if answer.problem:
         shown = Text.assemble((f"[{answer.problem}] ", "bold red"), shown)
-    facts = [f"{answer.latency_ms / 1000:.1f} s", _scores(answer.scores)]
+    cut_off = "cut off" if answer.finished is False else ""
+    facts = [f"{answer.words} words", f"{answer.latency_ms / 1000:.1f} s", cut_off, _scores(answer.scores)]
     return Text.assemble(shown, ("\n" + " · ".join(filter(None, facts)), "dim"))
 
 
 def _scores(scores: Scores | None) -> str:
-    return f"F1 {scores.token_f1:.2f} · ROUGE-L {scores.rouge_l:.2f}" if scores else ""
+    return f"ROUGE-L {scores.rouge_l:.2f} · exact {scores.exact_match:.0%}" if scores else ""
 
 
 def error_panel(error: Mapping[str, object]) -> Panel:
@@ -211,17 +213,37 @@ def _cost(cost: Cost) -> str:
 
 
 def endpoints_table(endpoints: Sequence[EndpointSummary], now: datetime) -> Table:
-    table = _table("endpoint", "up for", "goes after", "cost")
+    """One row an endpoint; below, what all of them cost. Names are there to be copied."""
+    table = _table("endpoint", "up for", "calls", "goes", "cost")
     for each in endpoints:
-        up = now - each.created_at
-        limits = [f"{each.ttl_hours:g} h"] if each.ttl_hours is not None else []
-        limits += [f"{each.idle_minutes:g} min idle"] if each.idle_minutes is not None else []
-        cost = "not known"
-        if each.usd_per_hour is not None:
-            spent = each.usd_per_hour * up.total_seconds() / 3600
-            cost = f"{each.usd_per_hour:.2f} USD/h\n{spent:.2f} USD so far"
-        serving = f"\n{each.status} on {each.instance_type or 'an instance not known'}"
+        kind = each.instance_type or "an instance not known"
+        serving = f"\n{each.status} on {each.instances} × {kind}"
         table.add_row(
-            Text.assemble(each.name, (serving, "dim")), elapsed(up), "\nor ".join(limits) or "not known", cost
+            Text.assemble(each.name, (serving, "dim")),
+            elapsed(now - each.created_at),
+            f"{each.calls_last_hour:,} last hour\n{each.calls_last_day:,} last day",
+            _end(each, now),
+            f"{_usd(each.usd_per_hour)}/h\n{_usd(each.usd_so_far)} so far",
         )
+    hourly, so_far = _total(e.usd_per_hour for e in endpoints), _total(e.usd_so_far for e in endpoints)
+    table.caption = f"All of them: {_usd(hourly)} an hour, about {_usd(so_far)} so far, at list prices"
     return table
+
+
+def _end(endpoint: EndpointSummary, now: datetime) -> str:
+    if endpoint.goes_at is None:
+        told = endpoint.ttl_hours is not None and endpoint.idle_minutes is not None
+        return "never by itself" if told else "as the stage says"
+    left = endpoint.goes_at - now
+    when = f"in {elapsed(left)}" if left > timedelta() else "at the next sweep"
+    return f"{when}:\n{endpoint.goes_because}"
+
+
+def _usd(amount: float | None) -> str:
+    return "not known" if amount is None else f"{amount:,.2f} USD"
+
+
+def _total(amounts: Iterable[float | None]) -> float | None:
+    """None where one of them is not known: a sum without it would say too little."""
+    known = list(amounts)
+    return None if None in known else sum(filter(None, known))

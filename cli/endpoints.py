@@ -1,5 +1,6 @@
-"""`finetune ask`, `endpoints` and `clean-up`: what runs put up, from the terminal."""
+"""`finetune ask`, `endpoints`, `extend` and `clean-up`: what runs put up, from the terminal."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -9,9 +10,9 @@ from rich.prompt import Confirm
 from cli.deployment import Deployment
 from cli.display import endpoints_table, plain
 from cli.options import AsJson, Stage, now, print_json
-from finetuning.aws.inference import asker
+from finetuning.aws.inference import ask_aloud, asker
 from finetuning.errors import Code, FineTuningError
-from finetuning.evaluation.prompts import as_inputs
+from finetuning.evaluation.prompts import PARAMETERS, as_inputs
 
 
 def ask(
@@ -34,8 +35,13 @@ def ask(
     task = str(plan.task) if plan and plan.task else "chat"
     task = "domain_adaptation" if raw else "instruction" if instruction else "chat" if system else task
     inputs = as_inputs(prompt, task, plan.template if plan else None, system)
-    with Console(stderr=True).status("Waiting for the answer"):
-        reply = asker(full_name)(inputs)
+    if as_json:
+        with Console(stderr=True).status("Waiting for the answer"):
+            reply = asker(full_name)(inputs)
+    else:
+        console = Console()
+        reply = ask_aloud(full_name, inputs, _printer(console))
+        console.print()
     if reply.error is not None:
         raise FineTuningError(
             Code.ENDPOINT_FAILED,
@@ -43,13 +49,35 @@ def ask(
             "Look at its status with `finetune endpoints`, and at its log in CloudWatch.",
         )
     if as_json:
-        print_json({"endpoint": full_name, "inputs": inputs, "answer": reply.text, "latency_ms": reply.latency_ms})
-    else:
-        Console().print(plain(reply.text.strip()))
+        print_json(
+            {
+                "endpoint": full_name,
+                "inputs": inputs,
+                "answer": reply.text,
+                "finished": reply.finished,
+                "latency_ms": reply.latency_ms,
+            }
+        )
+    elif reply.finished is False:
+        Console(stderr=True).print(f"(cut off at {PARAMETERS['max_new_tokens']} tokens)", style="dim")
+
+
+def _printer(console: Console) -> Callable[[str], None]:
+    """Prints pieces of a text as they come, without the space before the first."""
+    begun = False
+
+    def heard(piece: str) -> None:
+        nonlocal begun
+        text = piece if begun else piece.lstrip()
+        if text:
+            begun = True
+            console.print(plain(text), end="", soft_wrap=True)
+
+    return heard
 
 
 def endpoints(stage: Stage = "dev", as_json: AsJson = False) -> None:
-    """List the endpoints that runs made: their age, when they go, and what they cost.
+    """List the endpoints that runs made: age, traffic, when they go and why, and what they cost.
 
     \b
     Examples:
@@ -63,6 +91,29 @@ def endpoints(stage: Stage = "dev", as_json: AsJson = False) -> None:
         Console().print(endpoints_table(found, now()))
     else:
         Console().print("No endpoints: nothing costs money by the hour.")
+
+
+def extend(
+    endpoint: Annotated[str, typer.Argument(help="The endpoint's name, with or without the stage's prefix.")],
+    hours: Annotated[float, typer.Option(min=0.1, help="For how long from now it is kept at least.")],
+    stage: Stage = "dev",
+    as_json: AsJson = False,
+) -> None:
+    """Keep an endpoint for at least so many hours from now, whether or not anybody asks it anything.
+
+    \b
+    Example:
+      finetune extend faq --hours 4
+    """
+    deployment = Deployment.find(stage)
+    name, _ = deployment.endpoint(endpoint)
+    goes = deployment.extend(name, hours)
+    if as_json:
+        print_json({"endpoint": name, "goes_at": goes.at.isoformat() if goes else None})
+    elif goes:
+        Console().print(plain(f"{name} stays until {goes.at:%Y-%m-%d %H:%M} UTC at least"))
+    else:
+        Console().print(plain(f"{name} does not go by itself, and is kept"))
 
 
 def clean_up(

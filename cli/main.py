@@ -39,6 +39,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     "What answers, and what costs": {
         "ask": endpoints.ask,
         "endpoints": endpoints.endpoints,
+        "extend": endpoints.extend,
         "clean-up": endpoints.clean_up,
     },
 }

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, Self
 from aws_cdk.aws_logs import RetentionDays
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from finetuning.runs.expiry import SWEEP_MINUTES, PositiveLimit
+
 CommaSeparated = Annotated[
     tuple[str, ...], BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value)
 ]
@@ -59,9 +61,11 @@ class StageConfig(BaseModel):
     """How a training job is given the licensed weights (unverified which of the two the platform prefers)."""
     max_runtime_hours: float = Field(default=24, gt=0, le=LONGEST_RUNTIME_HOURS)
     max_cost_usd: float | None = Field(default=None, gt=0)
-    endpoint_ttl_hours: float = Field(default=8, gt=0)
-    endpoint_idle_minutes: float = Field(default=60, ge=15)
-    """At least the sweeper's own period."""
+    endpoint_ttl_hours: PositiveLimit
+    """Hours after which an endpoint goes, or `never`: said for each stage, for one costs money every hour."""
+    endpoint_idle_minutes: Annotated[float, Field(ge=SWEEP_MINUTES, le=43_200)] | Literal["never"]
+    """Minutes without a question after which an endpoint goes, or `never`. At least the sweeper's own period; at most
+    thirty days, as far back as CloudWatch is asked."""
     approval_hours: float = Field(default=24, gt=0, le=LONGEST_APPROVAL_HOURS)
     """How long a run that asks for approval waits for it; then it fails, and the tuned model stays."""
     shard_bytes: int = Field(default=256 << 20, ge=1 << 20)
@@ -158,6 +162,8 @@ STAGES: Mapping[str, Mapping[str, Any]] = {
         "reserve_concurrency": False,
         "log_retention_days": 14,
         "max_concurrent_runs": 5,
+        "endpoint_ttl_hours": 8,
+        "endpoint_idle_minutes": 60,
     },
     "prod": {
         "keep_data": True,
@@ -167,6 +173,9 @@ STAGES: Mapping[str, Mapping[str, Any]] = {
         "reserve_concurrency": True,
         "log_retention_days": 365,
         "max_concurrent_runs": 10,
+        # Software asks these: an endpoint that goes by itself is an outage. Each run.json may say otherwise.
+        "endpoint_ttl_hours": "never",
+        "endpoint_idle_minutes": "never",
     },
 }
 

@@ -14,7 +14,7 @@ from finetuning.datasets.report import (
     Rows,
     Statistics,
 )
-from finetuning.evaluation.report import Answer, EvaluationReport, Row, Scores, SmokeCheck, Summary
+from finetuning.evaluation.report import Answer, Comparison, EvaluationReport, Row, Scores, SmokeCheck, Summary
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import Check, Cost, Event, Metric, RunState, RunStatus
 
@@ -79,12 +79,12 @@ def any_evaluation() -> EvaluationReport:
             tuned=Answer(
                 text="Arr, rivers bring the salt, matey.",
                 latency_ms=900,
-                scores=Scores(token_f1=0.667, rouge_l=0.533),
+                scores=Scores(rouge_l=0.533, exact_match=0),
             ),
             base=Answer(
                 text="Seawater is salty because of minerals.",
                 latency_ms=1100,
-                scores=Scores(token_f1=0.267, rouge_l=0.133),
+                scores=Scores(rouge_l=0.133, exact_match=0),
             ),
         ),
         Row(
@@ -104,6 +104,7 @@ def any_evaluation() -> EvaluationReport:
             changed=2,
             tuned=rows[0].tuned.scores,
             base=rows[0].base.scores if rows[0].base else None,
+            comparison=Comparison(prompts=1, tuned=0.533, base=0.133, better=1, worse=0),
             median_latency_ms=800,
         ),
     )

@@ -9,9 +9,10 @@ from aws_cdk import aws_scheduler_targets as targets
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from finetuning.runs.expiry import SWEEP_MINUTES
 from infra.constructs.permissions import Permissions, service_role
 
-PERIOD = Duration.minutes(15)
+PERIOD = Duration.minutes(SWEEP_MINUTES)
 
 
 class Sweeper(Construct):

@@ -14,7 +14,12 @@ from constructs import Construct
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "lambda" / "requirements.txt"
-TARGET = ("--platform", "manylinux2014_aarch64", "--implementation", "cp", "--python-version", "3.13")
+TARGET = (
+    *("--platform", "manylinux_2_28_aarch64", "--platform", "manylinux2014_aarch64"),
+    *("--implementation", "cp", "--python-version", "3.13"),
+)
+"""Python 3.13 runs on Amazon Linux 2023, which has glibc 2.34; pip takes a wheel for an older one only where its tag is
+named."""
 
 
 class PythonLayer(lambda_.LayerVersion):

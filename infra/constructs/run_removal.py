@@ -5,22 +5,32 @@ from collections.abc import Sequence
 from aws_cdk import CustomResource
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 
 class RunRemoval(CustomResource):
-    """Before the stacks go, the jobs, endpoints and models that runs created go: they hold on to the network.
+    """Before the stacks go, the executions, jobs, endpoints and models of runs go: they hold on to the network.
 
     Its function empties `empty_buckets` too; a stage that keeps its data gives none.
     """
 
     def __init__(
-        self, scope: Construct, id: str, *, remove: lambda_.IFunction, empty_buckets: Sequence[s3.IBucket]
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        remove: lambda_.IFunction,
+        state_machine: sfn.IStateMachine,
+        empty_buckets: Sequence[s3.IBucket],
     ) -> None:
         super().__init__(
             scope,
             id,
             resource_type="Custom::RunRemoval",
             service_token=remove.function_arn,
-            properties={"EmptyBuckets": [bucket.bucket_name for bucket in empty_buckets]},
+            properties={
+                "StateMachineArn": state_machine.state_machine_arn,
+                "EmptyBuckets": [bucket.bucket_name for bucket in empty_buckets],
+            },
         )

@@ -23,6 +23,7 @@ INTERFACE_ENDPOINTS = {
     "EcrApi": ec2.InterfaceVpcEndpointAwsService.ECR,
     "EcrDocker": ec2.InterfaceVpcEndpointAwsService.ECR_DOCKER,
     "Sns": ec2.InterfaceVpcEndpointAwsService.SNS,
+    "Ec2": ec2.InterfaceVpcEndpointAwsService.EC2,
     "StepFunctions": ec2.InterfaceVpcEndpointAwsService.STEP_FUNCTIONS,
     "ServiceQuotas": ec2.InterfaceVpcEndpointAwsService("servicequotas"),
 }

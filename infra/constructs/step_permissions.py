@@ -211,6 +211,7 @@ class StepPermissions(Permissions):
             "training-job": "sagemaker:ListTrainingJobs",
             "model": "sagemaker:ListModels",
             "endpoint": "sagemaker:ListEndpoints",
+            "endpoint-config": "sagemaker:ListEndpointConfigs",
         }
         because = "SageMaker's lists cannot be limited to names; what is found is filtered by the stage's prefix"
         return self.allow(*(actions[kind] for kind in kinds), on=["*"], because=because)
@@ -248,8 +249,11 @@ class StepPermissions(Permissions):
         return self.find("endpoint")._read_tags("training-job", "endpoint").take_back_runs()
 
     def sweep_endpoints(self) -> Self:
-        """Finds endpoints, reads when they expire, deletes those past their time."""
-        return self.find("endpoint")._read_tags("endpoint").delete_endpoints()
+        """Finds endpoints, reads and writes in their tags when they expire, deletes those past their time, and models
+        and configurations that no run is behind any more.
+        """
+        kinds = ("endpoint", "endpoint-config", "model")
+        return self.find(*kinds)._read_tags("endpoint")._tag("endpoint").delete_endpoints().delete_models()
 
     def delete_models(self) -> Self:
         return self.allow("sagemaker:DeleteModel", on=self._named("model"), because=OURS)
@@ -266,6 +270,12 @@ class StepPermissions(Permissions):
     def _read_tags(self, *kinds: str) -> Self:
         """Who made it."""
         return self.allow("sagemaker:ListTags", on=self._named(*kinds), because=OURS)
+
+    def see_network_interfaces(self) -> Self:
+        return self.allow_in_this_region(
+            "ec2:DescribeNetworkInterfaces",
+            because="EC2's descriptions know no resources; subnets cannot go while SageMaker has interfaces in them",
+        )
 
     def _tag(self, *kinds: str) -> Self:
         return self.allow("sagemaker:AddTags", on=self._named(*kinds), because=OURS)

@@ -126,10 +126,11 @@ class WorkflowFunctions(Construct):
         remove_runs = _Step(
             handler="remove_runs",
             may=lambda may: (
-                may.find("training-job", "model", "endpoint")
+                may.find("training-job", "model", "endpoint", "endpoint-config")
                 .stop_training()
                 .delete_endpoints()
                 .delete_models()
+                .see_network_interfaces()
                 .empty(*emptied)
             ),
             size=FunctionSize(timeout=900),

@@ -89,7 +89,7 @@ class WorkflowStack(Stack):
             key=storage.key,
             functions={name: self.functions[name] for name in steps_of(DEFINITION)},
         )
-        self._allow_on_executions()
+        stopping = self._allow_on_executions()
         self.trigger = UploadTrigger(
             self,
             "Trigger",
@@ -104,15 +104,15 @@ class WorkflowStack(Stack):
             clean_up=self.functions["CleanUpRun"],
             dead_letters=self.dead_letters,
         )
-        Sweeper(
+        endpoint_sweeper = Sweeper(
             self,
             "Sweeper",
-            does="Deletes endpoints past their time or that nobody uses",
+            does="Announces and deletes endpoints past their time or that nobody uses",
             sweep=self.functions["SweepEndpoints"],
             given={"period_minutes": PERIOD.to_minutes()},
             dead_letters=self.dead_letters,
         )
-        Sweeper(
+        run_sweeper = Sweeper(
             self,
             "RunSweeper",
             does="Starts what no event started, and finishes what no clean-up finished",
@@ -120,9 +120,18 @@ class WorkflowStack(Stack):
             given={"state_machine_arn": self.state_machine.state_machine_arn, "older_than_minutes": 10},
             dead_letters=self.dead_letters,
         )
-        removal = RunRemoval(self, "Runs", remove=self.functions["RemoveRuns"], empty_buckets=emptied)
-        # Destroyed in reverse: no upload starts a run any more when the runs are removed.
+        removal = RunRemoval(
+            self,
+            "Runs",
+            remove=self.functions["RemoveRuns"],
+            state_machine=self.state_machine,
+            empty_buckets=emptied,
+        )
+        # Destroyed in reverse: nothing starts a run any more when the runs are removed, and removing is still allowed.
+        run_sweeper.node.add_dependency(removal)
+        endpoint_sweeper.node.add_dependency(removal)
         self.trigger.node.add_dependency(removal)
+        removal.node.add_dependency(stopping)
         for name, value in {
             "UploadBucketName": storage.uploads.bucket_name,
             "ArtifactsBucketName": storage.artifacts.bucket_name,
@@ -138,8 +147,11 @@ class WorkflowStack(Stack):
             },
         )
 
-    def _allow_on_executions(self) -> None:
-        """In policies of their own: the state machine needs the functions, so their roles cannot need the machine."""
+    def _allow_on_executions(self) -> Permissions:
+        """In policies of their own: the state machine needs the functions, so their roles cannot need the machine.
+
+        Returns RemoveRuns' policy, which has to outlive what it removes.
+        """
         machine = self.state_machine.state_machine_arn
         any_execution = self.format_arn(
             service="states",
@@ -147,7 +159,13 @@ class WorkflowStack(Stack):
             resource_name=f"{self.state_machine.state_machine_name}:*",
             arn_format=ArnFormat.COLON_RESOURCE_NAME,
         )
+        stopping = (
+            Permissions(self, "RemoveRunsOnExecutions")
+            .allow("states:ListExecutions", on=[machine], because="Finds runs under way when the stage is destroyed")
+            .allow("states:StopExecution", on=[any_execution], because="Executions are named when they start")
+        )
         for function, permissions in {
+            "RemoveRuns": stopping,
             "TakeTurn": Permissions(self, "TakeTurnOnExecutions").allow(
                 "states:ListExecutions", on=[machine], because="Counts the runs before its own"
             ),
@@ -158,3 +176,4 @@ class WorkflowStack(Stack):
             role = self.functions[function].role
             assert role is not None
             permissions.attach_to_role(role)
+        return stopping

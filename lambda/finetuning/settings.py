@@ -17,6 +17,8 @@ CommaSeparated = Annotated[
     tuple[str, ...], BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value)
 ]
 
+Limit = Annotated[float, Field(gt=0)] | Literal["never"]
+
 
 class Settings(BaseModel):
     """Settings of one deployed stage. Times in hours or minutes, money in USD, sizes in bytes, as the names say."""
@@ -42,8 +44,8 @@ class Settings(BaseModel):
     """Patterns: IAM lets jobs have no other."""
     max_concurrent_runs: int = Field(gt=0)
     approval_hours: float = Field(gt=0)
-    endpoint_ttl_hours: float = Field(gt=0)
-    endpoint_idle_minutes: float = Field(gt=0)
+    endpoint_ttl_hours: Limit
+    endpoint_idle_minutes: Limit
     shard_bytes: int = Field(default=1 << 30, gt=0)
 
     @classmethod

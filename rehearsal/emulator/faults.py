@@ -28,6 +28,9 @@ class Fault(StrEnum):
     """Somebody stops a training job while it trains. Matches the job's name."""
     ENDPOINT_FAILS = "endpoint-fails"
     """An endpoint does not come up. Matches the endpoint's name."""
+    ENDPOINT_AGES = "endpoint-ages"
+    """Not a fault but the passing of time: an endpoint was made, and last changed, as many hours earlier as the message
+    says. Matches the endpoint's name."""
     ROLLBACK = "rollback"
     """An update of an endpoint rolls back to the old configuration. Matches the endpoint's name."""
     THROTTLING = "throttling"

@@ -4,14 +4,19 @@ import logging
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rehearsal.trainer.invocation import Answer, Parameters, RequestError
+from rehearsal.trainer.invocation import Answer, Heard, Parameters, RequestError, Token
 from rehearsal.trainer.llama_prompt import HEADER, messages_of
 
 logger = logging.getLogger("rehearsal.trainer")
+
+
+def _to_nobody(_token: Token) -> None:
+    """The whole answer is enough."""
 
 
 class Generator:
@@ -24,24 +29,24 @@ class Generator:
         self._turn = threading.Lock()
         self._stopping = threading.Event()
 
-    def complete(self, prompt: str, parameters: Parameters) -> Answer:
+    def complete(self, prompt: str, parameters: Parameters, heard: Heard = _to_nobody) -> Answer:
         """The continuation of `prompt`, whose special tokens are read as such."""
         messages = None if self._speaks_llama_31 else messages_of(prompt)
         if messages is not None:
             logger.info("a prompt in Llama 3.1's chat format: rendered again in this model's own")
-            return self.chat(messages, parameters)
-        return self._generate(prompt, parameters)
+            return self.chat(messages, parameters, heard)
+        return self._generate(prompt, parameters, heard)
 
-    def chat(self, messages: list[dict[str, str]], parameters: Parameters) -> Answer:
+    def chat(self, messages: list[dict[str, str]], parameters: Parameters, heard: Heard = _to_nobody) -> Answer:
         """The assistant's next turn."""
         prompt = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        return self._generate(str(prompt), parameters)
+        return self._generate(str(prompt), parameters, heard)
 
     def stop(self) -> None:
         """Ends the answer under way at its next token."""
         self._stopping.set()
 
-    def _generate(self, prompt: str, parameters: Parameters) -> Answer:
+    def _generate(self, prompt: str, parameters: Parameters, heard: Heard) -> Answer:
         inputs = self._tokenizer(prompt, add_special_tokens=False, return_tensors="pt")
         asked = inputs["input_ids"].shape[1]
         longest = self._model.config.max_position_embeddings
@@ -55,9 +60,11 @@ class Generator:
             if parameters.seed is not None:
                 torch.manual_seed(parameters.seed)
             started = time.monotonic()
+            streamer = _Streamer(self._tokenizer, heard)
             output = self._model.generate(
                 **inputs,
                 **parameters.generation_arguments(),
+                streamer=streamer,
                 pad_token_id=self._tokenizer.pad_token_id,
                 stopping_criteria=[lambda ids, scores, **_: torch.full((len(ids),), self._stopping.is_set())],
                 **({"stop_strings": parameters.stop, "tokenizer": self._tokenizer} if parameters.stop else {}),
@@ -65,11 +72,48 @@ class Generator:
             seconds = time.monotonic() - started
         logger.info("%d tokens for a prompt of %d in %.1f s", len(output), asked, seconds)
         text = str(self._tokenizer.decode(output, skip_special_tokens=True))
-        for end in parameters.stop:
+        stopped = [end for end in parameters.stop if end in text]
+        for end in stopped:
             text = text.split(end, 1)[0]
+        ended = len(output) > 0 and int(output[-1]) in self._ends()
         return Answer(
             text=prompt + text if parameters.return_full_text else text,
             prompt_tokens=asked,
-            new_tokens=len(output),
-            finished=len(output) < parameters.max_new_tokens,
+            tokens=streamer.tokens,
+            finish_reason="stop_sequence" if stopped else "eos_token" if ended else "length",
         )
+
+    def _ends(self) -> set[int]:
+        """The tokens that end a text; a base model may have several."""
+        ends = self._model.generation_config.eos_token_id
+        return set(ends) if isinstance(ends, list) else {ends}
+
+
+class _Streamer:
+    """What `generate` tells its tokens to: the prompt first, then one after the other."""
+
+    def __init__(self, tokenizer: Any, heard: Heard) -> None:
+        self._tokenizer, self._heard = tokenizer, heard
+        self._prompt_passed = False
+        self._text = ""
+        self.tokens: list[Token] = []
+
+    def put(self, ids: torch.Tensor) -> None:
+        if not self._prompt_passed:
+            self._prompt_passed = True
+            return
+        for token_id in ids.flatten().tolist():
+            known = [token.id for token in self.tokens]
+            text = str(self._tokenizer.decode([*known, token_id], skip_special_tokens=True))
+            if text.endswith("\ufffd"):  # half a character: its text comes with the token that completes it
+                text = self._text
+            token = Token(id=token_id, text=text[len(self._text) :])
+            self._text = text
+            self.tokens.append(token)
+            self._heard(token)
+
+    def end(self) -> None:
+        """Gives the last token what is left: an answer that is cut off can end in half a character."""
+        text = str(self._tokenizer.decode([token.id for token in self.tokens], skip_special_tokens=True))
+        if self.tokens:
+            self.tokens[-1].text += text[len(self._text) :]

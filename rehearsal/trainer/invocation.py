@@ -1,8 +1,12 @@
 """The bodies that go in and out of `/invocations`, as DJL-LMI 0.29 reads and writes them."""
 
+import json
+import threading
 import time
 import uuid
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from queue import SimpleQueue
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,6 +28,7 @@ class Parameters(BaseModel):
     seed: int | None = None
     stop: list[str] = []
     return_full_text: bool = False
+    details: bool = False
 
     def generation_arguments(self) -> dict[str, Any]:
         """The same, as transformers' `generate` takes it."""
@@ -37,11 +42,24 @@ class Parameters(BaseModel):
         return arguments
 
 
+class Token(BaseModel):
+    """One token as the container reports it, but for its probability, which is not looked at here."""
+
+    id: int
+    text: str
+
+
+Heard = Callable[[Token], None]
+"""Told each token as it comes."""
+
+
 class Answer(BaseModel):
+    """`finish_reason` in DJL-LMI's words: "length" where max_new_tokens cut it off."""
+
     text: str
     prompt_tokens: int
-    new_tokens: int
-    finished: bool  # the model ended by itself; else max_new_tokens did
+    tokens: list[Token]
+    finish_reason: Literal["eos_token", "stop_sequence", "length"]
 
 
 class RequestError(Exception):
@@ -51,21 +69,76 @@ class RequestError(Exception):
 class Model(Protocol):
     """What answers."""
 
-    def complete(self, prompt: str, parameters: Parameters) -> Answer: ...
+    def complete(self, prompt: str, parameters: Parameters, heard: Heard = ...) -> Answer: ...
 
-    def chat(self, messages: list[dict[str, str]], parameters: Parameters) -> Answer: ...
+    def chat(self, messages: list[dict[str, str]], parameters: Parameters, heard: Heard = ...) -> Answer: ...
 
 
 def respond(model: Model, body: Any) -> dict[str, Any]:
     """The response to one request body. Raises `RequestError` or pydantic's error for what is wrong with it."""
+    if isinstance(body, dict) and "messages" in body:
+        return chat_completion(model, body)
+    prompt, parameters = _prompt(body)
+    answer = model.complete(prompt, parameters)
+    tokens = [token.model_dump() for token in answer.tokens]
+    details = {"details": _details(answer, prompt) | {"tokens": tokens}} if parameters.details else {}
+    return {"generated_text": answer.text, **details}
+
+
+def wants_stream(body: Any) -> bool:
+    """Whether the answer is to come token by token; a chat's is not rehearsed that way."""
+    return isinstance(body, dict) and body.get("stream") is True and "messages" not in body
+
+
+def respond_in_lines(model: Model, body: Any) -> Iterator[bytes]:
+    """The response as JSON lines, one a token, as each comes; the last holds `generated_text`, too.
+
+    Raises what `respond` raises before the first line; what goes wrong later is told in a last line of its own.
+    """
+    prompt, parameters = _prompt(body)
+    heard: SimpleQueue[Token | Answer | Exception] = SimpleQueue()
+
+    def speak() -> None:
+        try:
+            heard.put(model.complete(prompt, parameters, heard.put))
+        except Exception as error:  # noqa: BLE001 — raised again where the lines are read
+            heard.put(error)
+
+    threading.Thread(target=speak, daemon=True).start()
+    latest: Token | None = None
+    while True:
+        match heard.get():
+            case Token() as token:
+                if latest:
+                    yield _line({"token": latest.model_dump()})
+                latest = token
+            case Answer() as answer:
+                details = {"details": _details(answer, prompt)} if parameters.details else {}
+                token = latest or Token(id=-1, text="")
+                yield _line({"token": token.model_dump(), "generated_text": answer.text, **details})
+                return
+            case Exception() as error:
+                if latest is None:
+                    raise error
+                failed = {"finish_reason": "error", "generated_tokens": None, "inputs": None}
+                yield _line({"token": {"id": -1, "text": ""}, "generated_text": "", "details": failed})
+                return
+
+
+def _prompt(body: Any) -> tuple[str, Parameters]:
     if not isinstance(body, dict):
         raise RequestError("the body must be a JSON object")
-    if "messages" in body:
-        return chat_completion(model, body)
     if not isinstance(body.get("inputs"), str):
         raise RequestError("the body must have inputs, a string, or messages")
-    parameters = Parameters.model_validate(body.get("parameters") or {})
-    return {"generated_text": model.complete(body["inputs"], parameters).text}
+    return body["inputs"], Parameters.model_validate(body.get("parameters") or {})
+
+
+def _details(answer: Answer, prompt: str) -> dict[str, Any]:
+    return {"finish_reason": answer.finish_reason, "generated_tokens": len(answer.tokens), "inputs": prompt}
+
+
+def _line(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, ensure_ascii=False).encode() + b"\n"
 
 
 def chat_completion(model: Model, body: dict[str, Any]) -> dict[str, Any]:
@@ -84,12 +157,12 @@ def chat_completion(model: Model, body: dict[str, Any]) -> dict[str, Any]:
                 "index": 0,
                 "message": {"role": "assistant", "content": answer.text},
                 "logprobs": None,
-                "finish_reason": "stop" if answer.finished else "length",
+                "finish_reason": "length" if answer.finish_reason == "length" else "stop",
             }
         ],
         "usage": {
             "prompt_tokens": answer.prompt_tokens,
-            "completion_tokens": answer.new_tokens,
-            "total_tokens": answer.prompt_tokens + answer.new_tokens,
+            "completion_tokens": len(answer.tokens),
+            "total_tokens": answer.prompt_tokens + len(answer.tokens),
         },
     }

@@ -3,8 +3,9 @@
     python -m rehearsal.trainer.serve --model-dir FOLDER --port PORT [--host 127.0.0.1]
 
 `/ping` is 503 until the model is loaded, then 200. `/invocations` takes `{"inputs", "parameters"}` and gives
-`{"generated_text"}`; or takes `{"messages"}` and gives an OpenAI chat completion. Whatever goes wrong is
-`{"error", "code": 424}`, with that status. A model that cannot be loaded ends the process with code 1.
+`{"generated_text"}`, with `"stream": true` as JSON lines, one a token; or takes `{"messages"}` and gives an OpenAI
+chat completion. Whatever goes wrong is `{"error", "code": 424}`, with that status. A model that cannot be loaded ends
+the process with code 1.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +23,10 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from rehearsal.trainer.invocation import RequestError, respond
+from rehearsal.trainer.invocation import RequestError, respond, respond_in_lines, wants_stream
 
 if TYPE_CHECKING:
     from rehearsal.trainer.generation import Generator
@@ -54,7 +56,12 @@ class Endpoint:
         if self._generator is None:
             return failure("the model is still loading")
         try:
-            return JSONResponse(await run_in_threadpool(respond, self._generator, await request.json()))
+            body = await request.json()
+            if wants_stream(body):
+                lines = respond_in_lines(self._generator, body)
+                first = await run_in_threadpool(next, lines)  # what is wrong with the request shows here
+                return StreamingResponse(chain([first], lines), media_type="application/jsonlines")
+            return JSONResponse(await run_in_threadpool(respond, self._generator, body))
         except (RequestError, ValueError) as error:  # what json and pydantic raise are ValueErrors
             return failure(str(error))
         except Exception as error:  # the container answers every request, whatever happened

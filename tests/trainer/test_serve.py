@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 from transformers import AutoTokenizer
 
 from rehearsal.trainer.generation import Generator
-from rehearsal.trainer.invocation import Answer, Parameters
+from rehearsal.trainer.invocation import Answer, Heard, Parameters
 from rehearsal.trainer.llama_prompt import messages_of
 from rehearsal.trainer.serve import Endpoint, main
 
@@ -61,7 +61,38 @@ def test_inputs_get_generated_text_the_same_each_time(client: TestClient) -> Non
 
 
 def test_thirty_tokens_are_the_default(generator: Generator) -> None:
-    assert generator.complete("The kettle", Parameters()).new_tokens == 30
+    assert len(generator.complete("The kettle", Parameters()).tokens) == 30
+
+
+def test_the_details_say_whether_the_answer_was_cut_off(client: TestClient) -> None:
+    details = answer(client, inputs="The kettle", parameters={"max_new_tokens": 3, "details": True})["details"]
+    assert (details["finish_reason"], details["generated_tokens"], details["inputs"]) == ("length", 3, "The kettle")
+    assert len(details["tokens"]) == 3
+
+
+def test_an_answer_that_the_model_ends_is_no_cut_off_one(generator: Generator) -> None:
+    said = generator.complete("The kettle", Parameters(max_new_tokens=30)).text
+    ended = generator.complete("The kettle", Parameters(max_new_tokens=30, stop=[said[4:6]]))
+    assert ended.finish_reason == "stop_sequence"
+    assert said[4:6] not in ended.text
+
+
+def test_a_stream_brings_the_same_answer_a_line_a_token(client: TestClient) -> None:
+    parameters = {"max_new_tokens": 8, "details": True}
+    whole = answer(client, inputs="The kettle", parameters=parameters)
+    with client.stream(
+        "POST", "/invocations", json={"inputs": "The kettle", "parameters": parameters, "stream": True}
+    ) as response:
+        assert response.headers["content-type"] == "application/jsonlines"
+        lines = [json.loads(line) for line in response.iter_lines()]
+    assert [line["token"] for line in lines] == whole["details"]["tokens"]
+    assert "".join(line["token"]["text"] for line in lines) == whole["generated_text"] == lines[-1]["generated_text"]
+    assert lines[-1]["details"]["finish_reason"] == "length"
+    assert not any("generated_text" in line for line in lines[:-1])
+
+
+def test_a_stream_that_cannot_begin_is_refused(client: TestClient) -> None:
+    assert client.post("/invocations", json={"inputs": "", "stream": True}).status_code == 424
 
 
 def test_temperature_counts_only_with_do_sample(client: TestClient) -> None:
@@ -139,9 +170,9 @@ def test_a_model_that_does_not_gets_it_in_its_own_format(
     generator = Generator(other)
     asked: list[list[dict[str, str]]] = []
 
-    def chat(messages: list[dict[str, str]], _parameters: Parameters) -> Answer:
+    def chat(messages: list[dict[str, str]], _parameters: Parameters, _heard: Heard) -> Answer:
         asked.append(messages)
-        return Answer(text="Aye", prompt_tokens=1, new_tokens=1, finished=True)
+        return Answer(text="Aye", prompt_tokens=1, tokens=[], finish_reason="eos_token")
 
     monkeypatch.setattr(generator, "chat", chat)
     assert generator.complete(LLAMA_PROMPT.format(system="Be kind."), Parameters()).text == "Aye"

@@ -6,7 +6,6 @@ is success when the thing carries the run's tag, and an error when somebody else
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -17,7 +16,6 @@ from finetuning.errors import Code, FineTuningError
 
 RUN_TAG = "finetune:run-id"
 OWNER_TAG = "finetune:created-by"
-VARIANT_NAME = "AllTraffic"
 Request = Mapping[str, Any]
 
 
@@ -124,6 +122,13 @@ class SageMaker:
             for page in self._api.get_paginator("list_models").paginate(NameContains=prefix):
                 yield from (m["ModelName"] for m in page["Models"] if m["ModelName"].startswith(prefix))
 
+    def endpoint_configs(self, prefix: str) -> Iterator[str]:
+        """Names of the endpoint configurations whose name starts with the prefix."""
+        with explained("list the endpoint configurations"):
+            for page in self._api.get_paginator("list_endpoint_configs").paginate(NameContains=prefix):
+                names = (config["EndpointConfigName"] for config in page["EndpointConfigs"])
+                yield from (name for name in names if name.startswith(prefix))
+
     def stop_training_job(self, name: str) -> bool:
         """Stops the job if it runs; False where there is none, or it has ended."""
         job = self.describe_training_job(name)
@@ -180,24 +185,6 @@ class SageMaker:
                 if _is_absent(error):
                     return None
                 raise
-
-
-def invocations(endpoint: str, since: datetime, until: datetime) -> float:
-    """How often the endpoint was asked in that time; no data point means never."""
-    with explained(f"read the invocations of {endpoint}"):
-        points = client("cloudwatch").get_metric_statistics(
-            Namespace="AWS/SageMaker",
-            MetricName="Invocations",
-            Dimensions=[
-                {"Name": "EndpointName", "Value": endpoint},
-                {"Name": "VariantName", "Value": VARIANT_NAME},
-            ],
-            StartTime=since,
-            EndTime=until,
-            Period=60,
-            Statistics=["Sum"],
-        )["Datapoints"]
-    return float(sum(point["Sum"] for point in points))
 
 
 def sagemaker() -> SageMaker:

@@ -1,5 +1,6 @@
 """A run's JSON documents in the artifacts bucket."""
 
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import orjson
@@ -48,6 +49,14 @@ class RunStore:
         """
         named = {"Bucket": self.bucket, "Key": key}
         return str(self._s3.generate_presigned_url("get_object", Params=named, ExpiresIn=round(hours * 3600)))
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """The names right below the prefix that have something below themselves."""
+        with explained(f"list s3://{self.bucket}/{prefix}"):
+            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix, Delimiter="/")
+            for page in pages:
+                for found in page.get("CommonPrefixes", []):
+                    yield found["Prefix"].removeprefix(prefix).rstrip("/")
 
     def load(self, key: str, model: type[M]) -> M:
         """The document as `model`; an absent one is an error, for an earlier step should have written it."""

@@ -5,7 +5,7 @@ if one shard had read it all. Whole outputs of shards are joined by copying; onl
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from operator import itemgetter
@@ -49,6 +49,8 @@ DIGESTS_AT_ONCE = 1 << 20
 DIGESTS = ".digests"
 RESULT = "result.json"
 HELD_OUT_PROMPTS = 20
+TEXT_CANDIDATES = 200
+"""Held-out lines of a text looked at for prompts: some may stand in the trained part, too."""
 
 
 def write_shard(
@@ -419,15 +421,28 @@ def held_out_prompts(preparation: Preparation, workspace: Workspace, dataset: st
     """The first validation rows as prompts with their references, for the evaluation of the tuned model.
 
     `{prompt, messages, reference, source}`: `prompt` is the text for `inputs`, `messages` the dialog before the answer
-    (chat only). Of a text the first half of a line is the prompt, the other half the reference.
+    (chat only). Of a text the first half of a line is the prompt, the other half the reference; a line that the trained
+    part holds, too, was not held out and is passed over.
     """
     key = f"{dataset}{VALIDATION}/{preparation.data_file}"
     with workspace.open(key) as file:
-        for line in islice((line for line in file if line.strip()), HELD_OUT_PROMPTS):
-            if preparation.is_text:
-                yield _continuation(line.decode().strip())
-            else:
+        lines = (line for line in file if line.strip())
+        if preparation.is_text:
+            trained_on = f"{dataset}{TRAIN}/{preparation.data_file}"
+            for line in islice(_unseen(islice(lines, TEXT_CANDIDATES), workspace, trained_on), HELD_OUT_PROMPTS):
+                yield _continuation(line.decode())
+        else:
+            for line in islice(lines, HELD_OUT_PROMPTS):
                 yield _prompt(orjson.loads(line), preparation.template)
+
+
+def _unseen(lines: Iterable[bytes], workspace: Workspace, trained_on: str) -> Iterator[bytes]:
+    """The lines, stripped and each once, that the other file does not hold."""
+    candidates = dict.fromkeys(line.strip() for line in lines)
+    with workspace.open(trained_on) as file:
+        for line in file:
+            candidates.pop(line.strip(), None)
+    yield from candidates
 
 
 def _prompt(row: Mapping[str, Any], template: Template | None) -> dict[str, Any]:

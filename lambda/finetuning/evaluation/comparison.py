@@ -4,18 +4,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
-from finetuning.evaluation.prompts import Question
-from finetuning.evaluation.report import Answer, EvaluationReport, Row, Scores, SmokeCheck, Summary
-from finetuning.evaluation.scores import problem_of, score
+from finetuning.evaluation.prompts import PARAMETERS, Question
+from finetuning.evaluation.report import Answer, Comparison, EvaluationReport, Row, Scores, SmokeCheck, Summary
+from finetuning.evaluation.scores import problem_of, score, words
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back from an endpoint: generated text, or why there is none."""
+    """What came back from an endpoint: generated text, or why there is none.
+
+    `finished`: whether the model ended by itself; None where the container does not tell.
+    """
 
     text: str
     latency_ms: int
     error: str | None = None
+    finished: bool | None = None
 
 
 Ask = Callable[[str], Reply]
@@ -40,6 +44,7 @@ def evaluate(
         _check(rows, "error", "The endpoint answers", "ended in an error"),
         _check(rows, "empty", "The answers say something", "empty"),
         _check(rows, "repetitive", "The answers do not run in circles", "repeat themselves"),
+        _check_ends(rows),
     ]
     summary = _summary(rows)
     return EvaluationReport(
@@ -58,17 +63,34 @@ def _answer(reply: Reply, reference: str | None) -> Answer:
     return Answer(
         text=text,
         latency_ms=reply.latency_ms,
+        words=len(words(text)),
+        finished=reply.finished,
         problem=problem_of(text),
         scores=score(text, reference) if reference else None,
     )
 
 
+def _check_ends(rows: Sequence[Row]) -> SmokeCheck:
+    """A model that never learned to end goes on to the limit. One long answer is no fault: this fails no run."""
+    name = "The answers come to an end"
+    told = [row.tuned.finished for row in rows if row.tuned.problem != "error"]
+    if not told or None in told:
+        return SmokeCheck(check=name, ok=None, message="the container does not say how an answer ended")
+    cut = [number for number, row in enumerate(rows, start=1) if row.tuned.finished is False]
+    limit = PARAMETERS["max_new_tokens"]
+    return _checked(name, len(rows), cut, f"were cut off at {limit} tokens, without end-of-text")
+
+
 def _check(rows: Sequence[Row], problem: str, name: str, complaint: str) -> SmokeCheck:
     found = [number for number, row in enumerate(rows, start=1) if row.tuned.problem == problem]
+    return _checked(name, len(rows), found, complaint)
+
+
+def _checked(name: str, of: int, found: Sequence[int], complaint: str) -> SmokeCheck:
     if not found:
-        return SmokeCheck(check=name, ok=True, message=f"all {len(rows)} answers")
+        return SmokeCheck(check=name, ok=True, message=f"all {of} answers")
     numbers = ", ".join(map(str, found))
-    return SmokeCheck(check=name, ok=False, message=f"{len(found)} of {len(rows)} answers {complaint}: {numbers}")
+    return SmokeCheck(check=name, ok=False, message=f"{len(found)} of {of} answers {complaint}: {numbers}")
 
 
 def _summary(rows: Sequence[Row]) -> Summary:
@@ -79,6 +101,10 @@ def _summary(rows: Sequence[Row]) -> Summary:
         changed=sum(tuned != base for tuned, base in compared) if compared else None,
         tuned=_mean([row.tuned.scores for row in rows]),
         base=_mean([row.base.scores for row in rows if row.base]),
+        comparison=_compared(rows),
+        tuned_words=round(median(row.tuned.words for row in rows)),
+        base_words=_median([row.base.words for row in rows if row.base]),
+        reference_words=_median([len(words(row.reference)) for row in rows if row.reference]),
         median_latency_ms=round(median(row.tuned.latency_ms for row in rows)),
     )
 
@@ -88,6 +114,28 @@ def _mean(scores: Sequence[Scores | None]) -> Scores | None:
     if not known:
         return None
     return Scores(
-        token_f1=round(fmean(each.token_f1 for each in known), 3),
         rouge_l=round(fmean(each.rouge_l for each in known), 3),
+        exact_match=round(fmean(each.exact_match for each in known), 3),
     )
+
+
+def _compared(rows: Sequence[Row]) -> Comparison | None:
+    """Pairs only: a prompt that one of the two failed to answer would make the means of different prompts."""
+    pairs = [
+        (row.tuned.scores.rouge_l, row.base.scores.rouge_l)
+        for row in rows
+        if row.tuned.scores and row.base and row.base.scores
+    ]
+    if not pairs:
+        return None
+    return Comparison(
+        prompts=len(pairs),
+        tuned=round(fmean(tuned for tuned, _ in pairs), 3),
+        base=round(fmean(base for _, base in pairs), 3),
+        better=sum(tuned > base for tuned, base in pairs),
+        worse=sum(tuned < base for tuned, base in pairs),
+    )
+
+
+def _median(lengths: Sequence[int]) -> int | None:
+    return round(median(lengths)) if lengths else None

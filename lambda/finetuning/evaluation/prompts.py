@@ -89,8 +89,11 @@ def as_inputs(text: str, task: str, template: Mapping[str, str] | None = None, s
 
 
 def invocation(inputs: str, parameters: Mapping[str, Any] = PARAMETERS) -> dict[str, Any]:
-    """The body of an InvokeEndpoint request to a JumpStart Llama endpoint."""
-    return {"inputs": inputs, "parameters": dict(parameters)}
+    """The body of an InvokeEndpoint request to a JumpStart Llama endpoint.
+
+    With `details` DJL LMI's answer says why the text ended: `details.finish_reason` is "length" where it was cut off.
+    """
+    return {"inputs": inputs, "parameters": {**parameters, "details": True}}
 
 
 def _instruction(text: str, own_template: Mapping[str, str] | None) -> str:

@@ -2,12 +2,12 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, computed_field
 
 SCORES_EXPLAINED = (
-    "token_f1: how many words an answer shares with the reference, whatever their order; "
-    "rouge_l: how many it shares in the same order (longest common subsequence). Both are F-measures from 0 to 1 over "
-    "lower-cased words. They show resemblance to the reference, not truth: read the answers."
+    "ROUGE-L: how many words an answer shares with the reference in the same order (longest common subsequence), an "
+    "F-measure from 0 to 1 over lower-cased words. Exact: the words are the same throughout. "
+    "They show resemblance to the reference, not truth: read the answers."
 )
 
 Problem = Literal["empty", "repetitive", "error"]
@@ -16,8 +16,9 @@ Problem = Literal["empty", "repetitive", "error"]
 class Scores(BaseModel):
     """Resemblance of an answer to its reference, each 0 to 1; `SCORES_EXPLAINED` says how they are counted."""
 
-    token_f1: float
     rouge_l: float
+    exact_match: float
+    """Of one answer 0 or 1, of several the share."""
 
 
 class Answer(BaseModel):
@@ -26,6 +27,11 @@ class Answer(BaseModel):
     text: str
     latency_ms: int
     """Milliseconds from request to complete response, the network included."""
+    words: int = 0
+    finished: bool | None = None
+    """Whether the model ended it; False where it was cut off at the most tokens asked for, None where the container
+    does not tell.
+    """
     problem: Problem | None = None
     scores: Scores | None = None
     """None without a reference, or without an answer."""
@@ -43,9 +49,30 @@ class Row(BaseModel):
 
 
 class SmokeCheck(BaseModel):
+    """`ok` is None where it could not be checked; `message` then says why."""
+
     check: str
-    ok: bool
+    ok: bool | None
     message: str
+
+
+class Comparison(BaseModel):
+    """The tuned model against the base model, over the prompts with a reference that both answered.
+
+    `tuned` and `base` are mean ROUGE-L; `better` and `worse` count the prompts on which the tuned answer has more or
+    less of it.
+    """
+
+    prompts: int
+    tuned: float
+    base: float
+    better: int
+    worse: int
+
+    @computed_field  # type: ignore[prop-decorator]  # pydantic's documented form; mypy has no rule for it
+    @property
+    def gain(self) -> float:
+        return round(self.tuned - self.base, 3)
 
 
 class Summary(BaseModel):
@@ -57,6 +84,12 @@ class Summary(BaseModel):
     """Answers that differ from the base model's; None where the base model was not asked."""
     tuned: Scores | None = None
     base: Scores | None = None
+    comparison: Comparison | None = None
+    """None where the base model was not asked, or no prompt has a reference."""
+    tuned_words: int = 0
+    """Length of an answer, the median; so are the next two."""
+    base_words: int | None = None
+    reference_words: int | None = None
     median_latency_ms: int
 
 

@@ -6,6 +6,7 @@ from finetuning.aws.store import run_store
 from finetuning.errors import Code, EndpointFailed
 from finetuning.evaluation.comparison import evaluate
 from finetuning.evaluation.prompts import questions
+from finetuning.evaluation.verdict import verdict
 from finetuning.handlers.step import Payload, step
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
@@ -32,9 +33,10 @@ def handler(event: Payload) -> Payload:
         notes=[NO_BASE] if wanted.compare_with_base and not with_base else [],
     )
     store.save(layout.evaluation, report)
-    status = record(store, run_id, STATE, f"{report.summary.answers} answers, {report.summary.problems} with problems")
+    record(store, run_id, STATE, f"{report.summary.answers} answers, {report.summary.problems} with problems")
+    status = record(store, run_id, STATE, verdict(report))
     if not report.ok:
-        complaints = "; ".join(check.message for check in report.checks if not check.ok)
+        complaints = "; ".join(check.message for check in report.checks if check.ok is False)
         raise EndpointFailed(
             Code.ENDPOINT_ANSWERS_BROKEN,
             f"The tuned model does not answer as it should: {complaints}.",

@@ -23,12 +23,16 @@ MARGIN_SECONDS = 30
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """A CloudFormation custom resource request. Property `EmptyBuckets`: names whose objects go with the stage."""
+    """A CloudFormation custom resource request.
+
+    Properties: `StateMachineArn`, whose executions are stopped; `EmptyBuckets`, names whose objects go with the stage.
+    """
     status, reason = "SUCCESS", ""
     try:
         if event["RequestType"] == "Delete":
-            _remove(sagemaker(), settings().prefix + "-", context)
-            for bucket in event["ResourceProperties"].get("EmptyBuckets", []):
+            properties = event["ResourceProperties"]
+            _remove(sagemaker(), properties["StateMachineArn"], context)
+            for bucket in properties.get("EmptyBuckets", []):
                 _empty(bucket)
     except Exception as error:  # noqa: BLE001  # CloudFormation must hear of every failure
         logger.exception("What the runs created could not be removed")
@@ -36,24 +40,62 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     _answer(event, status, reason)
 
 
-def _remove(api: SageMaker, prefix: str, context: LambdaContext) -> None:
-    for job in list(api.training_jobs(prefix, "InProgress")):
-        api.stop_training_job(job)
-    for endpoint in list(api.endpoints(prefix)):
-        if endpoint["EndpointStatus"] != "Deleting":
-            api.delete_endpoint(endpoint["EndpointName"])
-    for model in list(api.models(prefix)):
-        api.delete_model(model)
-    # Jobs and endpoints keep network interfaces in the subnets until they are gone.
-    while left := _still_there(api, prefix):
-        if context.get_remaining_time_in_millis() < MARGIN_SECONDS * 1000:
+def _remove(api: SageMaker, state_machine: str, context: LambdaContext) -> None:
+    """Until nothing is left. Each turn looks anew: a step that was under way may still have made something, and an
+    endpoint can be deleted only once it is up. Raises `TimeoutError` shortly before the function's own time is over.
+    """
+    prefix = settings().prefix + "-"
+    while left := [*_stop_executions(state_machine), *_delete_all(api, prefix), *_interfaces()]:
+        if context.get_remaining_time_in_millis() < (MARGIN_SECONDS + POLL_SECONDS) * 1000:
             raise TimeoutError(f"Still going away: {', '.join(left)}.")
         time.sleep(POLL_SECONDS)
 
 
-def _still_there(api: SageMaker, prefix: str) -> list[str]:
-    jobs = [job for status in ("InProgress", "Stopping") for job in api.training_jobs(prefix, status)]
-    return jobs + [endpoint["EndpointName"] for endpoint in api.endpoints(prefix)]
+def _stop_executions(state_machine: str) -> list[str]:
+    """Stops those that run, which would make new things; returns them."""
+    states = client("stepfunctions")
+    with explained("stop the executions"):
+        pages = states.get_paginator("list_executions").paginate(stateMachineArn=state_machine, statusFilter="RUNNING")
+        running = [execution["executionArn"] for page in pages for execution in page["executions"]]
+        for arn in running:
+            states.stop_execution(executionArn=arn, cause="The stage is being destroyed")
+    return [f"execution {arn.rpartition(':')[2]}" for arn in running]
+
+
+def _delete_all(api: SageMaker, prefix: str) -> list[str]:
+    """Stops jobs and deletes endpoints, configurations and models; returns the jobs and endpoints still there."""
+    for job in list(api.training_jobs(prefix, "InProgress")):
+        api.stop_training_job(job)
+    for endpoint in list(api.endpoints(prefix)):
+        if endpoint["EndpointStatus"] not in ("Creating", "Updating", "RollingBack", "SystemUpdating", "Deleting"):
+            api.delete_endpoint(endpoint["EndpointName"])
+    left = [f"training job {job}" for status in ("InProgress", "Stopping") for job in api.training_jobs(prefix, status)]
+    left += [f"endpoint {endpoint['EndpointName']}" for endpoint in api.endpoints(prefix)]
+    if not left:
+        for config in list(api.endpoint_configs(prefix)):
+            api.delete_endpoint_config(config)
+        for model in list(api.models(prefix)):
+            api.delete_model(model)
+    return left
+
+
+def _interfaces() -> list[str]:
+    """The network interfaces that SageMaker keeps in the jobs' security group for a while after a job or an endpoint
+    is gone: the subnets cannot go before them.
+    """
+    groups = set(settings().security_group_ids)
+    with explained("look for network interfaces"):
+        pages = (
+            client("ec2")
+            .get_paginator("describe_network_interfaces")
+            .paginate(Filters=[{"Name": "group-id", "Values": sorted(groups)}])
+        )
+        found = [interface for page in pages for interface in page["NetworkInterfaces"]]
+    return [
+        f"network interface {each['NetworkInterfaceId']}"
+        for each in found
+        if groups & {group["GroupId"] for group in each.get("Groups", [])}
+    ]
 
 
 def _empty(bucket: str) -> None:

@@ -1,22 +1,27 @@
-"""Sweeper, on a schedule: deletes endpoints past their time or that nobody uses. Never a model.
+"""Sweeper, on a schedule: announces and deletes endpoints past their time or that nobody uses. Never a tuned model.
 
-It also counts what endpoints cost, for it is the one who sees them all for as long as they live.
+It also counts what endpoints cost, for it is the one who sees them all for as long as they live. One endpoint that
+cannot be looked at or deleted keeps no other from its end: what went wrong is told at the end.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
+from finetuning.aws.left_overs import remove_left_overs
+from finetuning.aws.lifetimes import Standing, standing
 from finetuning.aws.notifications import notify
-from finetuning.aws.sagemaker import OWNER_TAG, RUN_TAG, invocations, sagemaker
+from finetuning.aws.sagemaker import OWNER_TAG, sagemaker
+from finetuning.aws.status_board import read_status
 from finetuning.aws.store import run_store
+from finetuning.errors import Code, FineTuningError
 from finetuning.handlers.step import Payload, logger, measure, step
-from finetuning.report import messages
-from finetuning.runs.expiry import reason_to_delete
+from finetuning.report.messages import endpoint_deleted, endpoint_expires
+from finetuning.runs.expiry import ANNOUNCED_TAG, DEPLOYED_TAG, WARN_BEFORE, Deadline, Lifetime, deployed_tag
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.links import endpoints_link
+from finetuning.runs.names import Names
 from finetuning.runs.plan import RunPlan
 from finetuning.settings import settings
 
@@ -25,50 +30,99 @@ DELETABLE = ("InService", "Failed", "UpdateRollbackFailed", "OutOfService")
 
 @step
 def handler(event: Payload) -> Payload:
-    """`{period_minutes}`, the time since the last sweep → `{deleted: [endpoint, …]}`.
+    """`{period_minutes}`, the time since the last sweep → `{deleted: [endpoint, …], announced: [endpoint, …],
+    left_overs: [what was removed, …]}`. A sweep by hand has no period, and counts no cost.
 
-    A sweep by hand has no period, and counts no cost.
+    Raises `FineTuningError` (SWEEP_INCOMPLETE) after everything else was swept.
     """
     period = timedelta(minutes=float(event.get("period_minutes", 0)))
-    stage, now, deleted = settings(), datetime.now(UTC), []
-    for endpoint in list(sagemaker().endpoints(stage.prefix + "-")):
+    done: dict[str, list[str]] = {"deleted": [], "announced": [], "left_overs": []}
+    failures: list[str] = []
+
+    def attempt(what: str, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001  # whatever one endpoint does, the others have their turn
+            logger.exception("The sweep failed at one thing", extra={"at": what})
+            failures.append(f"{what}: {error.message if isinstance(error, FineTuningError) else error}")
+
+    for endpoint in list(sagemaker().endpoints(settings().prefix + "-")):
         name = endpoint["EndpointName"]
-        tags = sagemaker().tags(endpoint["EndpointArn"])
-        if tags.get(OWNER_TAG) != stage.prefix or endpoint["EndpointStatus"] not in DELETABLE:
-            continue
-        if period:
-            _count_cost(endpoint, tags, min(period, now - endpoint["CreationTime"]))
-        reason = reason_to_delete(
-            tags,
-            endpoint["LastModifiedTime"],
-            now,
-            lambda since, name=name: invocations(name, since, now),  # type: ignore[misc]  # the default binds the loop's name
-            default_ttl_hours=stage.endpoint_ttl_hours,
-            default_idle_minutes=stage.endpoint_idle_minutes,
+        attempt(name, lambda name=name: _sweep(name, period, done))  # type: ignore[misc]  # the default binds the loop's name
+    attempt("left-overs", lambda: done["left_overs"].extend(remove_left_overs(sagemaker(), run_store())))
+    if failures:
+        raise FineTuningError(
+            Code.SWEEP_INCOMPLETE,
+            f"The sweep could not do all of its work: {'; '.join(failures)}",
+            "The next sweep tries again. If it says the same, look at the endpoint and delete it by hand.",
         )
-        if reason and sagemaker().delete_endpoint(name):
-            logger.info("Deleted an endpoint", extra={"endpoint": name, "run_id": tags.get(RUN_TAG), "reason": reason})
-            deleted.append(name)
-            console = endpoints_link(stage.aws_region)
-            notify(stage.topic_arn, messages.endpoint_deleted(name, reason, stage=stage.stage, console=console))
-    return {"deleted": deleted}
+    return done
 
 
-def _count_cost(endpoint: Mapping[str, Any], tags: Mapping[str, str], served: timedelta) -> None:
+def _sweep(name: str, period: timedelta, done: dict[str, list[str]]) -> None:
+    stage, now = settings(), datetime.now(UTC)
+    default = Lifetime(stage.endpoint_ttl_hours, stage.endpoint_idle_minutes)
+    found = standing(sagemaker(), name, default, now)
+    if found is None or found.tags.get(OWNER_TAG) != stage.prefix or found.status not in DELETABLE:
+        return
+    if period:
+        _count_cost(found, min(period, now - found.created_at))
+    if found.unreadable:
+        logger.warning("Tags that cannot be read; the stage's limits hold", extra={"tags": found.unreadable})
+    if Names(stage.prefix, found.run_id).is_temporary(name):
+        _sweep_temporary(found, now, done)
+        return
+    if not found.tags.get(DEPLOYED_TAG, "").startswith(found.config + " "):
+        sagemaker().tag_endpoint(name, deployed_tag(found.config, found.changed_at))
+    if found.deadline is None:
+        return
+    if found.deadline.at <= now:
+        _delete(found, found.deadline.reason, done)
+    elif found.deadline.at - now <= WARN_BEFORE and found.tags.get(ANNOUNCED_TAG) != found.deadline.tag:
+        _announce(found, found.deadline)
+        done["announced"].append(name)
+
+
+def _sweep_temporary(found: Standing, now: datetime, done: dict[str, list[str]]) -> None:
+    """An endpoint for the length of an evaluation: of no use once its run has ended, and nobody has to be warned."""
+    store = run_store()
+    ended = store.read(RunLayout(found.run_id).status) is None or read_status(store, found.run_id).state.is_final
+    if ended:
+        _delete(found, "the run that it was made for has ended", done)
+    elif found.deadline and found.deadline.at <= now:
+        _delete(found, found.deadline.reason, done)
+
+
+def _delete(found: Standing, reason: str, done: dict[str, list[str]]) -> None:
+    if not sagemaker().delete_endpoint(found.name):
+        return
+    logger.info("Deleted an endpoint", extra={"endpoint": found.name, "run_id": found.run_id, "reason": reason})
+    done["deleted"].append(found.name)
+    stage = settings()
+    console = endpoints_link(stage.aws_region)
+    notify(stage.topic_arn, endpoint_deleted(found.name, reason, stage=stage.stage, console=console))
+
+
+def _announce(found: Standing, deadline: Deadline) -> None:
+    """First the tag: a message that is missing can be lived with, one every quarter of an hour cannot."""
+    stage = settings()
+    sagemaker().tag_endpoint(found.name, {ANNOUNCED_TAG: deadline.tag})
+    notify(stage.topic_arn, endpoint_expires(found.name, deadline, stage=stage.stage))
+
+
+def _count_cost(found: Standing, served: timedelta) -> None:
     """Instance-hours since the last sweep, and their price by the plan of the run that the endpoint serves."""
-    live = sagemaker().describe_endpoint(endpoint["EndpointName"]) or {}
-    instances = sum(variant.get("CurrentInstanceCount", 0) for variant in live.get("ProductionVariants", []))
-    plan = run_store().find(RunLayout(tags.get(RUN_TAG, "")).plan, RunPlan)
+    plan = run_store().find(RunLayout(found.run_id).plan, RunPlan)
     price = plan.endpoint.usd_per_hour if plan else None
-    hours = round(instances * served.total_seconds() / 3600, 4)
+    hours = round(found.instances * served.total_seconds() / 3600, 4)
     usd = None if price is None else round(hours * price, 4)
     measure(EndpointHours=hours)
     measure(MetricUnit.NoUnit, EndpointUsd=usd)
     logger.info(
         "An endpoint serves",
         extra={
-            "endpoint": endpoint["EndpointName"],
-            "run_id": tags.get(RUN_TAG),
+            "endpoint": found.name,
+            "run_id": found.run_id,
             "instance_type": plan.endpoint.instance_type if plan else None,
             "instance_hours": hours,
             "usd": usd,

@@ -13,6 +13,7 @@ from finetuning.evaluation.loss_curve import loss_curve
 from finetuning.evaluation.report import EvaluationReport
 from finetuning.evaluation.verdict import verdict
 from finetuning.report.text import shortened, visible
+from finetuning.runs.expiry import Deadline
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import RunStatus
 
@@ -117,6 +118,17 @@ def endpoint_deleted(name: str, reason: str, *, stage: str, console: str) -> Mes
     )
 
 
+def endpoint_expires(name: str, deadline: Deadline, *, stage: str) -> Message:
+    """Some time before an endpoint is deleted."""
+    saved = " A question puts it off." if deadline.saved_by_asking else ""
+    return _message(
+        f"Endpoint {name} goes at {deadline.at:%H:%M} UTC",
+        f"{name} will be deleted at {deadline.at:%Y-%m-%d %H:%M} UTC or soon after: {deadline.reason}.{saved}",
+        "Its model is kept.",
+        _command("Keep it for longer", f"finetune extend {name} --hours 4 --stage {stage}"),
+    )
+
+
 def _message(subject: str, *paragraphs: str) -> Message:
     return Message(_subject(subject), "\n\n".join(paragraphs))
 
@@ -154,7 +166,4 @@ def _endpoint_cost(plan: RunPlan) -> str:
         if endpoint.usd_per_hour is None
         else f"{endpoint.usd_per_hour * endpoint.instance_count:,.2f} USD an hour"
     )
-    return (
-        f"; the endpoint runs for {price}, until {endpoint.ttl_hours:g} h are over "
-        f"or nobody asked for {endpoint.idle_minutes:g} minutes"
-    )
+    return f"; the endpoint runs for {price}; it goes {endpoint.lifetime.in_words}"

@@ -1,34 +1,135 @@
-"""When an endpoint has to go: nobody should find a bill for one that was forgotten."""
+"""When an endpoint has to go: nobody should find a bill for one that was forgotten.
 
-from collections.abc import Callable, Mapping
+Its tags hold what it was deployed with, and what the sweeper has to remember between two sweeps.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+NEVER: Literal["never"] = "never"
+Limit = float | Literal["never"]
+PositiveLimit = Annotated[float, Field(gt=0)] | Literal["never"]
+"""Hours or minutes, or the word never."""
 
 TTL_TAG, IDLE_TAG = "finetune:ttl-hours", "finetune:idle-minutes"
+DEPLOYED_TAG = "finetune:deployed-at"
+"""`<configuration> <time>`: since when the endpoint serves this configuration, as the first sweep found it."""
+KEPT_TAG = "finetune:kept-until"
+"""Somebody wants it until then, whatever its limits say."""
+ANNOUNCED_TAG = "finetune:announced"
+"""The deadline that the team was warned of."""
+
+SWEEP_MINUTES = 15
+WARN_BEFORE = timedelta(minutes=2 * SWEEP_MINUTES)
+"""Two sweeps, so that one of them always falls into it: whoever goes was announced, but for a life that is shorter."""
+
+METRICS_DELAY = timedelta(minutes=5)
+"""Invocations show in CloudWatch only some minutes later. Assumed: SageMaker publishes them every minute, AWS promises
+no time."""
 
 
-def lifetime_tags(ttl_hours: float, idle_minutes: float) -> dict[str, str]:
+@dataclass(frozen=True)
+class Lifetime:
+    """An endpoint's two limits."""
+
+    ttl_hours: Limit
+    idle_minutes: Limit
+
+    @property
+    def in_words(self) -> str:
+        limits = [] if self.ttl_hours == NEVER else [f"after {self.ttl_hours:g} h"]
+        limits += [] if self.idle_minutes == NEVER else [f"after {self.idle_minutes:g} minutes without a question"]
+        return " or ".join(limits) or "never by itself"
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """When an endpoint goes, and why; `saved_by_asking` where a question puts it off."""
+
+    at: datetime
+    reason: str
+    saved_by_asking: bool = False
+
+    @property
+    def tag(self) -> str:
+        return self.at.isoformat(timespec="minutes")
+
+
+def lifetime_tags(ttl_hours: Limit, idle_minutes: Limit) -> dict[str, str]:
     """What an endpoint is tagged with, for the sweeper to read."""
-    return {TTL_TAG: f"{ttl_hours:g}", IDLE_TAG: f"{idle_minutes:g}"}
+    return {TTL_TAG: _written(ttl_hours), IDLE_TAG: _written(idle_minutes)}
 
 
-def reason_to_delete(
-    tags: Mapping[str, str],
-    serving_since: datetime,
-    now: datetime,
-    invocations_since: Callable[[datetime], float],
-    *,
-    default_ttl_hours: float,
-    default_idle_minutes: float,
-) -> str | None:
-    """Why the endpoint is to be deleted now, or None where it may stay.
+def lifetime_of(tags: Mapping[str, str], default: Lifetime) -> tuple[Lifetime, list[str]]:
+    """The limits in the tags, and the tags that cannot be read; the default holds for these and for missing ones."""
+    ttl, idle = _limit(tags.get(TTL_TAG)), _limit(tags.get(IDLE_TAG))
+    unreadable = [tag for tag, limit in ((TTL_TAG, ttl), (IDLE_TAG, idle)) if limit is None and tag in tags]
+    return Lifetime(
+        default.ttl_hours if ttl is None else ttl, default.idle_minutes if idle is None else idle
+    ), unreadable
 
-    The run's own limits are in its tags; the stage's hold where a tag is missing. `serving_since` is the last change of
-    the endpoint: an update starts its life anew. `invocations_since(time)` is asked only when it matters.
+
+def deployed_at(tags: Mapping[str, str], config: str, changed_at: datetime) -> datetime:
+    """Since when it serves this configuration. Later changes, such as by autoscaling, start no new life."""
+    known, _, time = tags.get(DEPLOYED_TAG, "").partition(" ")
+    return (_time(time) if known == config else None) or changed_at
+
+
+def deployed_tag(config: str, changed_at: datetime) -> dict[str, str]:
+    return {DEPLOYED_TAG: f"{config} {changed_at.isoformat(timespec='seconds')}"}
+
+
+def kept_until(tags: Mapping[str, str]) -> datetime | None:
+    return _time(tags.get(KEPT_TAG, ""))
+
+
+def deadline(lifetime: Lifetime, deployed: datetime, used: datetime, kept: datetime | None) -> Deadline | None:
+    """The first of its limits that is reached; None where it never goes by itself.
+
+    `used` is the last sign of use: an invocation, or the moment it came into service. Nothing goes before `kept`.
     """
-    ttl = timedelta(hours=float(tags.get(TTL_TAG, default_ttl_hours)))
-    idle = timedelta(minutes=float(tags.get(IDLE_TAG, default_idle_minutes)))
-    if now - serving_since >= ttl:
-        return f"its time is over: {ttl.total_seconds() / 3600:g} h after it was deployed"
-    if now - serving_since >= idle and invocations_since(now - idle) == 0:
-        return f"nobody asked it anything for {idle.total_seconds() / 60:g} minutes"
-    return None
+    found = []
+    if lifetime.ttl_hours != NEVER:
+        found.append(Deadline(deployed + _hours(lifetime.ttl_hours), f"its time of {lifetime.ttl_hours:g} h is over"))
+    if lifetime.idle_minutes != NEVER:
+        idle = _hours(lifetime.idle_minutes / 60)
+        reason = f"nobody asked it anything for {lifetime.idle_minutes:g} minutes"
+        found.append(Deadline(used + idle + METRICS_DELAY, reason, saved_by_asking=True))
+    if kept:
+        found = [
+            each if each.at >= kept else Deadline(kept, f"it was to be kept until {kept:%Y-%m-%d %H:%M} UTC")
+            for each in found
+        ]
+    return min(found, key=lambda each: each.at, default=None)
+
+
+def _hours(hours: float) -> timedelta:
+    """No time is longer than a century: a calendar has an end."""
+    return timedelta(hours=min(hours, 876_000))
+
+
+def _written(limit: Limit) -> str:
+    return limit if limit == NEVER else f"{limit:g}"
+
+
+def _limit(text: str | None) -> Limit | None:
+    if text == NEVER:
+        return NEVER
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if number >= 0 and math.isfinite(number) else None
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return time if time.tzinfo else None

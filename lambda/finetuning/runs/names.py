@@ -5,6 +5,9 @@ from dataclasses import dataclass
 MAX_NAME_LENGTH = 63
 """Of jobs, models, endpoint configurations and endpoints: SageMaker's."""
 
+TEMPORARY = ("-base", "-candidate")
+"""Ends of the names of what a run puts up for its evaluation alone."""
+
 
 @dataclass(frozen=True)
 class Names:
@@ -30,6 +33,18 @@ class Names:
     @property
     def endpoint(self) -> str:
         return f"{self.prefix}-{self.endpoint_name or self.run_id}"
+
+    def is_temporary(self, endpoint: str) -> bool:
+        """Whether the endpoint is one of the run's that are there for its evaluation alone."""
+        return endpoint in {self.model + suffix for suffix in TEMPORARY}
+
+    @staticmethod
+    def run_id_in(name: str, prefix: str) -> str:
+        """The id of the run that a model or configuration of this name came from; `prefix` with its hyphen."""
+        run_id = name.removeprefix(prefix)
+        for suffix in TEMPORARY:
+            run_id = run_id.removesuffix(suffix)
+        return run_id
 
     @property
     def base(self) -> str:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, computed_field
 from finetuning.jumpstart.assumptions import Price
 from finetuning.jumpstart.catalogue import Task
 from finetuning.runs.estimate import Estimate
+from finetuning.runs.expiry import Lifetime, Limit
 from finetuning.runs.names import Names
 from finetuning.runs.status import Check
 
@@ -97,10 +98,14 @@ class EndpointPlan(_Part):
     name: str | None
     instance_type: str
     instance_count: int
-    ttl_hours: float
-    idle_minutes: float
+    ttl_hours: Limit
+    idle_minutes: Limit
     timeout_seconds: int
     usd_per_hour: float | None
+
+    @property
+    def lifetime(self) -> Lifetime:
+        return Lifetime(self.ttl_hours, self.idle_minutes)
 
 
 class EvaluationPlan(_Part):

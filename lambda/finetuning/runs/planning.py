@@ -24,6 +24,7 @@ from finetuning.jumpstart.hyperparameters import merge
 from finetuning.jumpstart.spec import ModelSpec, cache_bucket
 from finetuning.runs.checklist import Checklist
 from finetuning.runs.estimate import Estimate, estimate, tokens_in
+from finetuning.runs.expiry import Limit
 from finetuning.runs.identity import Upload
 from finetuning.runs.names import MAX_NAME_LENGTH
 from finetuning.runs.outcomes import last_attempt
@@ -68,8 +69,8 @@ class StageDefaults:
     accept_eula: bool
     max_runtime_hours: float
     max_cost_usd: float | None
-    endpoint_ttl_hours: float
-    endpoint_idle_minutes: float
+    endpoint_ttl_hours: Limit
+    endpoint_idle_minutes: Limit
     training_instance_types: tuple[str, ...] = ("*",)
     """Patterns; permissions allow no other."""
 

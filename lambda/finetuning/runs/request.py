@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 
 from finetuning.errors import Code, Finding
 from finetuning.jumpstart.catalogue import nearest
+from finetuning.runs.expiry import PositiveLimit
 
 Path = tuple[str | int, ...]
 
@@ -60,10 +61,10 @@ class EndpointRequest(_Part):
     instance_type: InstanceType | None = None
     """Default: the model's own."""
     instance_count: int = Field(default=1, ge=1, le=100)
-    ttl_hours: float | None = Field(default=None, gt=0)
-    """Hours after which the endpoint is deleted; the tuned model stays. Default: the stage's."""
-    idle_minutes: float | None = Field(default=None, gt=0)
-    """Minutes without a question after which the endpoint is deleted. Default: the stage's."""
+    ttl_hours: PositiveLimit | None = None
+    """Hours after which the endpoint is deleted, or "never"; the tuned model stays. Default: the stage's."""
+    idle_minutes: Annotated[float, Field(ge=15, le=43_200)] | Literal["never"] | None = None
+    """Minutes without a question after which the endpoint is deleted, or "never". Default: the stage's."""
 
 
 class EvaluationRequest(_Part):

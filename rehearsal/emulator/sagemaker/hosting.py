@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from rehearsal.emulator.world import World
 
 _READY_SECONDS = 180
 _UNHEALTHY = "did not pass the ping health check"
+_PIECE_BYTES = 48
+"""Short, so that lines are cut: SageMaker promises no more than bytes in their order."""
 _ANSWER_SECONDS = 60
 """SageMaker gives a container 60 seconds to answer an invocation."""
 
@@ -113,6 +115,10 @@ class _Endpoint:
         self.description |= {"EndpointStatus": status, "LastModifiedTime": datetime.now(UTC), **changes}
         events.endpoint_changed(self.description)
 
+    def grow_older(self, by: timedelta) -> None:
+        for member in ("CreationTime", "LastModifiedTime"):
+            self.description[member] -= by
+
 
 class Hosting:
     """The models, configurations and endpoints of the account."""
@@ -190,6 +196,11 @@ class Hosting:
 
     def invoke(self, name: str, body: bytes, content_type: str) -> tuple[bytes, str]:
         """The container's answer and its type; refuses as the runtime does where it has none."""
+        parts, kind = self.invoke_with_stream(name, body, content_type)
+        return b"".join(parts), kind
+
+    def invoke_with_stream(self, name: str, body: bytes, content_type: str) -> tuple[Iterator[bytes], str]:
+        """The container's answer as it comes, in pieces that need not be lines, and its type."""
         endpoint = self._endpoints.get(name)
         if endpoint is None or endpoint.server is None:
             raise Refused("ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
@@ -197,8 +208,8 @@ class Hosting:
         headers = {"Content-Type": content_type}
         invocation = urllib.request.Request(f"http://127.0.0.1:{endpoint.server.port}/invocations", body, headers)
         try:
-            with urllib.request.urlopen(invocation, timeout=_ANSWER_SECONDS) as answer:  # noqa: S310 — our own server
-                return answer.read(), answer.headers["Content-Type"]
+            answer = urllib.request.urlopen(invocation, timeout=_ANSWER_SECONDS)  # noqa: S310 — our own server
+            return _pieces(answer), answer.headers["Content-Type"]
         except urllib.error.HTTPError as error:
             said = error.read().decode(errors="replace")
             raise _model_error(error.code, said) from error
@@ -207,6 +218,8 @@ class Hosting:
 
     def _endpoint(self, request: dict[str, Any]) -> _Endpoint:
         if endpoint := self._endpoints.get(request["EndpointName"]):
+            if hours := self._world.faults.take(Fault.ENDPOINT_AGES, endpoint.name):
+                endpoint.grow_older(timedelta(hours=float(hours)))
             return endpoint
         raise invalid(f'Could not find endpoint "{self._world.arn("endpoint", request["EndpointName"])}".')
 
@@ -270,6 +283,12 @@ class Hosting:
         dimensions = [{"Name": "EndpointName", "Value": name}, {"Name": "VariantName", "Value": "AllTraffic"}]
         metric = {"MetricName": "Invocations", "Dimensions": dimensions, "Value": 1.0, "Unit": "None"}
         self._world.client("cloudwatch").put_metric_data(Namespace="AWS/SageMaker", MetricData=[metric])
+
+
+def _pieces(answer: Any) -> Iterator[bytes]:
+    with answer:
+        while piece := answer.read1(_PIECE_BYTES):
+            yield piece
 
 
 def _model_source(request: dict[str, Any]) -> dict[str, Any]:

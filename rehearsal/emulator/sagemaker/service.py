@@ -8,20 +8,21 @@ from datetime import datetime
 from typing import Any
 
 import botocore.session
+from ministack.core.responses import StreamingResponse
 
 from rehearsal.emulator import permissions
 from rehearsal.emulator.faults import Fault
 from rehearsal.emulator.request_check import constraint_violations
-from rehearsal.emulator.sagemaker import authorisation
+from rehearsal.emulator.sagemaker import authorisation, event_stream
 from rehearsal.emulator.sagemaker.errors import Refused, invalid
 from rehearsal.emulator.sagemaker.hosting import Hosting
 from rehearsal.emulator.sagemaker.training import TrainingJobs
 from rehearsal.emulator.world import World
 
-Answer = tuple[int, dict[str, str], bytes]
+Answer = tuple[int, dict[str, str], bytes | StreamingResponse]
 Operation = Callable[[dict[str, Any]], dict[str, Any]]
 RUN_TAG = "finetune:run-id"
-_INVOCATION = re.compile(r"/endpoints/([^/]+)/invocations")
+_INVOCATION = re.compile(r"/endpoints/([^/]+)/invocations(-response-stream)?")
 
 
 class SageMakerService:
@@ -68,7 +69,12 @@ class SageMakerService:
 
     def _answer(self, path: str, headers: dict[str, str], body: bytes) -> Answer:
         try:
-            if invocation := _INVOCATION.fullmatch(path):
+            invocation = _INVOCATION.fullmatch(path)
+            if invocation and invocation[2]:
+                pieces, kind = self._hosting.invoke_with_stream(invocation[1], body, headers.get("content-type", ""))
+                answered = {"Content-Type": event_stream.CONTENT_TYPE, "X-Amzn-SageMaker-Content-Type": kind}
+                return 200, answered, StreamingResponse(lambda send, _: event_stream.send_parts(send, pieces))
+            if invocation:
                 answer, kind = self._hosting.invoke(invocation[1], body, headers.get("content-type", ""))
                 return 200, {"Content-Type": kind, "x-Amzn-Invoked-Production-Variant": "AllTraffic"}, answer
             operation, request = headers.get("x-amz-target", "").removeprefix("SageMaker."), json.loads(body)

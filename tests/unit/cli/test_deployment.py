@@ -1,3 +1,4 @@
+from datetime import timedelta
 from pathlib import Path
 
 import boto3
@@ -21,9 +22,8 @@ def any_endpoint_of(run_id: str, name: str | None = None) -> None:
     """An endpoint with its configuration and model, as a run leaves them."""
     sagemaker = boto3.client("sagemaker", region_name="us-east-1")
     names = Names("finetune-dev", run_id)
-    tags = [
-        {"Key": key, "Value": value} for key, value in {"finetune:run-id": run_id, "finetune:ttl-hours": "8"}.items()
-    ]
+    told = {"finetune:run-id": run_id, "finetune:created-by": "finetune-dev", "finetune:ttl-hours": "8"}
+    tags = [{"Key": key, "Value": value} for key, value in told.items()]
     image = {"Image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/djl:1"}
     sagemaker.create_model(ModelName=names.model, ExecutionRoleArn=ROLE, PrimaryContainer=image)
     sagemaker.create_endpoint_config(
@@ -138,6 +138,33 @@ def test_endpoints_are_ours_by_prefix_and_tag_and_know_their_price(deployment: D
     (endpoint,) = deployment.endpoints()
     assert (endpoint.name, endpoint.run_id) == (f"finetune-dev-{RUN_ID}", RUN_ID)
     assert (endpoint.ttl_hours, endpoint.idle_minutes, endpoint.usd_per_hour) == (8.0, None, 37.69)
+    assert endpoint.goes_at == endpoint.created_at + timedelta(hours=8)
+    assert (endpoint.calls_last_hour, endpoint.calls_last_day) == (0, 0)
+
+
+def test_an_endpoint_is_kept_for_longer_and_never_for_shorter(deployment: Deployment) -> None:
+    any_endpoint_of(RUN_ID)
+    name = f"finetune-dev-{RUN_ID}"
+    (before,) = deployment.endpoints()
+    assert before.goes_at
+    goes = deployment.extend(name, 1)
+    assert goes
+    assert goes.at == before.goes_at  # eight hours after it was made: an hour from now is sooner
+    later = deployment.extend(name, 20)
+    assert later
+    assert later.at > before.goes_at + timedelta(hours=11)
+    again = deployment.extend(name, 9)
+    assert again == later
+
+
+def test_an_endpoint_of_somebody_else_is_not_kept(deployment: Deployment) -> None:
+    any_endpoint_of(RUN_ID)
+    boto3.client("sagemaker", region_name="us-east-1").create_endpoint(
+        EndpointName="somebody-elses", EndpointConfigName=f"finetune-dev-{RUN_ID}"
+    )
+    with pytest.raises(FineTuningError) as caught:
+        deployment.extend("somebody-elses", 1)
+    assert caught.value.code == Code.ENDPOINT_NOT_FOUND
 
 
 def test_an_endpoint_is_found_with_and_without_the_stages_prefix(deployment: Deployment) -> None:

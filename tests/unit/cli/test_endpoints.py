@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -23,7 +24,12 @@ def answering(monkeypatch: pytest.MonkeyPatch, reply: Reply) -> list[str]:
 
         return ask
 
+    def ask_aloud(endpoint: str, inputs: str, heard: Callable[[str], None]) -> Reply:
+        heard(reply.text)
+        return asker(endpoint)(inputs)
+
     monkeypatch.setattr(endpoints, "asker", asker)
+    monkeypatch.setattr(endpoints, "ask_aloud", ask_aloud)
     return sent
 
 
@@ -56,6 +62,16 @@ def test_an_answer_cannot_drive_the_terminal(
     any_endpoint_of(RUN_ID)
     answering(monkeypatch, Reply("\x1b[2J[bold]gone[/bold]", 5))
     assert finetune("ask", RUN_ID, "Why?") == (0, "␛[2J[bold]gone[/bold]\n")
+
+
+def test_json_prints_the_whole_and_whether_it_was_cut_off(
+    deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    any_endpoint_of(RUN_ID)
+    answering(monkeypatch, Reply(" Arr", 900, finished=False))
+    assert finetune("ask", RUN_ID, "Why?")[1] == "Arr\n"
+    printed = json.loads(finetune("ask", RUN_ID, "Why?", "--json")[1])
+    assert (printed["endpoint"], printed["answer"], printed["finished"]) == (f"finetune-dev-{RUN_ID}", " Arr", False)
 
 
 def test_endpoints_are_listed_with_what_they_cost(deployment: Deployment, finetune: Command) -> None:

@@ -1,8 +1,10 @@
 """From files to channels and a report: every line accounted for, the same bytes whatever the shards."""
 
 import gzip
+import hashlib
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,11 @@ from hypothesis import strategies as st
 
 from finetuning.datasets import framing
 from finetuning.datasets.conversion import Task
+from finetuning.datasets.detection import Detection, Framing, detect
 from finetuning.datasets.faults import Fault
-from finetuning.datasets.finish import held_out_prompts
+from finetuning.datasets.finish import held_out_prompts, rendered
 from finetuning.datasets.offline import prepare_files
-from finetuning.datasets.preparation import Preparation
+from finetuning.datasets.preparation import Preparation, SourceFile, prepare
 from finetuning.datasets.report import DatasetReport
 from finetuning.datasets.workspace import Folder
 from tests.shared import SHARED, needs_shared
@@ -265,6 +268,56 @@ def test_held_out_rows_become_prompts_with_their_references(tmp_path: Path) -> N
     assert first["prompt"].endswith("<|start_header_id|>assistant<|end_header_id|>\n\n")
     assert first["messages"][-1]["role"] == "user"
     assert first["reference"].startswith("A lot of")
+
+
+SEEN_OR_NOT: dict[Task, Callable[[int], Any]] = {
+    Task.CHAT: lambda number: {"messages": any_dialog(number)},
+    Task.INSTRUCTION: lambda number: {"instruction": "Count.", "context": f"To {number}.", "response": f"{number}!"},
+    Task.DOMAIN_ADAPTATION: lambda number: f"The year {number} was a good one, and a long one.".encode(),
+}
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    task=st.sampled_from(list(SEEN_OR_NOT)),
+    numbers=st.lists(st.integers(0, 40), min_size=2, max_size=80),
+    fraction=st.sampled_from([0.1, 0.3, 0.5]),
+)
+def test_no_prompt_of_the_evaluation_is_a_row_that_was_trained_on(
+    tmp_path: Path, task: Task, numbers: list[int], fraction: float
+) -> None:
+    path = any_file(
+        tmp_path,
+        [SEEN_OR_NOT[task](n) for n in numbers],
+        "data.txt" if task is Task.DOMAIN_ADAPTATION else "data.jsonl",
+    )
+    report = prepare_files([path], tmp_path / "out", task=task, validation_fraction=fraction)
+    if not report.rows.validation:
+        return
+    size = path.stat().st_size
+    source = SourceFile(name=path.name, key=path.name, size=size, detection=detect(path.read_bytes(), path.name, size))
+    preparation = prepare([source], task=task)
+    lines = channel(tmp_path).splitlines()
+    trained = {_digest(line.decode() if preparation.is_text else rendered(json.loads(line), preparation.template))
+               for line in lines}  # fmt: skip
+    for asked in held_out_prompts(preparation, Folder(tmp_path / "out"), ""):
+        end = "<|eot_id|>" if task is Task.CHAT else ""
+        assert _digest(asked["prompt"] + asked["reference"] + end) not in trained
+
+
+def test_a_line_of_text_that_was_trained_on_is_not_asked_for_again(tmp_path: Path) -> None:
+    lines = [f"Line {number} of the old harbour's chronicle." for number in range(9)]
+    for name, content in (("train", lines), ("validation", [*lines[:3], "A line that nobody has read before."])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "data.txt").write_text("\n".join(content))
+    text = SourceFile(name="a.txt", key="a.txt", size=9, detection=Detection(framing=Framing.TEXT))
+    preparation = _preparation_of(Task.DOMAIN_ADAPTATION).model_copy(update={"files": (text,)})
+    (asked,) = held_out_prompts(preparation, Folder(tmp_path), "")
+    assert asked["prompt"] + asked["reference"] == "A line that nobody has read before."
+
+
+def _digest(rendered_row: str) -> str:
+    return hashlib.sha256(rendered_row.encode()).hexdigest()
 
 
 def _preparation_of(task: Task) -> Preparation:

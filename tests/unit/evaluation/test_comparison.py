@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 from finetuning.evaluation.comparison import Ask, Reply, evaluate
 from finetuning.evaluation.prompts import Question
-from finetuning.evaluation.report import EvaluationReport
+from finetuning.evaluation.report import Comparison, EvaluationReport
 
 
 def any_question(**changes: str) -> Question:
@@ -37,7 +37,7 @@ def test_base_and_tuned_are_asked_the_same_and_scored_against_the_same_reference
     assert row.base
     assert row.base.scores
     assert row.tuned.scores
-    assert (row.tuned.scores.token_f1, row.base.scores.token_f1) == (1.0, 0.0)
+    assert (row.tuned.scores.rouge_l, row.base.scores.rouge_l) == (1.0, 0.0)
     assert report.summary.changed == 1
 
 
@@ -51,7 +51,7 @@ def test_an_answer_without_a_reference_has_no_scores() -> None:
 def test_one_bad_answer_of_several_is_told_and_one_in_two_still_passes() -> None:
     report = evaluate([any_question()] * 2, in_turn("because", ""))
     assert report.ok
-    assert [check.check for check in report.checks if not check.ok] == ["The answers say something"]
+    assert [check.check for check in report.checks if check.ok is False] == ["The answers say something"]
     assert report.checks[1].message == "1 of 2 answers empty: 2"
 
 
@@ -72,6 +72,39 @@ def test_a_broken_base_model_is_no_fault_of_the_tuned_one() -> None:
     report = evaluate([any_question()], answering("because of the moon"), failing("gone"))
     assert report.ok
     assert report.summary.base is None
+
+
+def test_base_and_tuned_are_compared_prompt_by_prompt() -> None:
+    report = evaluate([any_question()] * 2, in_turn("because of the moon", "no idea"), in_turn("because", "no idea"))
+    assert report.summary.comparison == Comparison(prompts=2, tuned=0.5, base=0.2, better=1, worse=0)
+    assert report.summary.comparison.gain == 0.3
+
+
+def test_only_prompts_that_both_answered_are_compared() -> None:
+    base = iter([Reply("", 5, error="gone"), Reply("because of the moon", 100)])
+    report = evaluate([any_question()] * 2, in_turn("no idea", "because of the moon"), lambda _: next(base))
+    assert report.summary.comparison
+    assert (report.summary.comparison.prompts, report.summary.comparison.gain) == (1, 0)
+
+
+def test_answers_that_were_cut_off_are_told_and_fail_nothing() -> None:
+    ends = iter([True, False])
+    report = evaluate([any_question()] * 2, lambda _: Reply("because of the moon", 100, finished=next(ends)))
+    (check,) = [check for check in report.checks if not check.ok]
+    assert check.message == "1 of 2 answers were cut off at 256 tokens, without end-of-text: 2"
+    assert report.ok
+    assert report.summary.problems == 0
+
+
+def test_how_answers_end_is_not_guessed_at_where_the_container_does_not_tell() -> None:
+    report = evaluate([any_question()], answering("because of the moon"))
+    assert report.checks[-1].ok is None
+
+
+def test_lengths_are_counted_in_words() -> None:
+    report = evaluate([any_question()], answering("one two three"), answering("one"))
+    summary = report.summary
+    assert (summary.tuned_words, summary.base_words, summary.reference_words) == (3, 1, 4)
 
 
 def test_the_report_survives_its_json() -> None:

@@ -3,27 +3,30 @@ import pytest
 from finetuning.evaluation.scores import problem_of, score, words
 
 
-def test_the_same_words_in_the_same_order_score_one_whatever_their_case_and_punctuation() -> None:
+def test_the_same_words_in_the_same_order_are_an_exact_match_whatever_their_case_and_punctuation() -> None:
     scores = score("The sea, the SEA!", "the sea the sea")
-    assert (scores.token_f1, scores.rouge_l) == (1.0, 1.0)
+    assert (scores.rouge_l, scores.exact_match) == (1.0, 1.0)
 
 
-def test_the_same_words_in_another_order_keep_their_f1_and_lose_rouge_l() -> None:
+def test_the_same_words_in_another_order_lose_rouge_l() -> None:
     scores = score("d c b a", "a b c d")
-    assert (scores.token_f1, scores.rouge_l) == (1.0, 0.25)
+    assert (scores.rouge_l, scores.exact_match) == (0.25, 0.0)
 
 
-def test_half_of_the_words_shared_is_an_f1_of_a_half() -> None:
-    assert score("red green blue black", "red green white pink").token_f1 == 0.5
+def test_rouge_l_is_lins_example() -> None:
+    # Lin 2004, section 3.2: the longest common subsequence of both sentences with the first has three and two words.
+    reference = "police killed the gunman"
+    assert score("police kill the gunman", reference).rouge_l == 0.75
+    assert score("the gunman kill police", reference).rouge_l == 0.5
 
 
-def test_a_word_said_twice_counts_twice_only_where_the_reference_says_it_twice() -> None:
-    assert score("yes yes yes", "yes").token_f1 == 0.5
+def test_rouge_l_weighs_precision_and_recall_alike() -> None:
+    assert score("a b", "a b c d").rouge_l == score("a b c d", "a b").rouge_l == 0.667
 
 
 def test_an_answer_without_words_scores_zero() -> None:
     scores = score("…", "a reference")
-    assert (scores.token_f1, scores.rouge_l) == (0.0, 0.0)
+    assert (scores.rouge_l, scores.exact_match) == (0.0, 0.0)
 
 
 def test_chinese_is_compared_by_character() -> None:

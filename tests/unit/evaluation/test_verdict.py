@@ -1,6 +1,6 @@
 import pytest
 
-from finetuning.evaluation.report import EvaluationReport, Scores
+from finetuning.evaluation.report import Comparison, EvaluationReport
 from finetuning.evaluation.verdict import verdict
 from tests.runs import any_evaluation
 
@@ -19,19 +19,19 @@ def any_evaluation_with(**changes: object) -> EvaluationReport:
     ],
 )
 def test_the_verdict_follows_the_scores(base: float, tuned: float, said: str) -> None:
-    scores = {"base": Scores(token_f1=0.5, rouge_l=base), "tuned": Scores(token_f1=0.5, rouge_l=tuned)}
-    assert verdict(any_evaluation_with(**scores)).startswith(said)
+    comparison = Comparison(prompts=1, tuned=tuned, base=base, better=int(tuned > base), worse=int(tuned < base))
+    assert verdict(any_evaluation_with(comparison=comparison)).startswith(said)
 
 
 def test_without_the_base_model_nothing_is_said_to_have_helped() -> None:
-    said = verdict(any_evaluation_with(base=None))
+    said = verdict(any_evaluation_with(base=None, comparison=None))
     assert "helped" not in said
     assert "ROUGE-L 0.53" in said
 
 
 def test_without_references_the_reader_is_told_to_judge() -> None:
-    assert verdict(any_evaluation_with(tuned=None, base=None)).startswith("2 of 2 answers differ")
-    assert "for a reader" in verdict(any_evaluation_with(tuned=None, base=None, changed=None))
+    assert verdict(any_evaluation_with(tuned=None, base=None, comparison=None)).startswith("2 of 2 answers differ")
+    assert "for a reader" in verdict(any_evaluation_with(tuned=None, base=None, comparison=None, changed=None))
 
 
 def test_broken_answers_are_not_hidden_behind_a_score() -> None:

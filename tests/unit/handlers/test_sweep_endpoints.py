@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from finetuning.aws import lifetimes
 from finetuning.aws.sagemaker import OWNER_TAG, RUN_TAG
 from finetuning.handlers import plan_run, sweep_endpoints
 from finetuning.handlers.step import logger
@@ -26,6 +27,7 @@ class FakeSageMaker:
         self.endpoint = {
             "EndpointName": f"finetune-dev-{run_id}",
             "EndpointArn": "arn",
+            "EndpointConfigName": f"finetune-dev-{run_id}",
             "EndpointStatus": "InService",
             "CreationTime": made,
             "LastModifiedTime": made,
@@ -42,6 +44,20 @@ class FakeSageMaker:
     def describe_endpoint(self, name: str) -> dict[str, Any]:
         return {**self.endpoint, "ProductionVariants": [{"CurrentInstanceCount": 2}]}
 
+    def tag_endpoint(self, name: str, tags: dict[str, str]) -> None:
+        self.tagged |= tags
+
+    def endpoint_configs(self, prefix: str) -> list[str]:
+        return []
+
+    def models(self, prefix: str) -> list[str]:
+        return []
+
+    def delete_endpoint_config(self, name: str) -> None:
+        self.deleted.append(name)
+
+    delete_model = delete_endpoint_config
+
     def delete_endpoint(self, name: str) -> bool:
         self.deleted.append(name)
         return True
@@ -56,7 +72,7 @@ def swept(
     fake = FakeSageMaker(run_id, hours_old)
     monkeypatch.setattr(sweep_endpoints, "sagemaker", lambda: fake)
     monkeypatch.setattr(sweep_endpoints, "notify", lambda *_: None)
-    monkeypatch.setattr(sweep_endpoints, "invocations", lambda *_: 1.0)
+    monkeypatch.setattr(lifetimes, "invocations", lambda *_: [(datetime.now(UTC), 1.0)])
     sweep_endpoints.handler(event, AnyContext())  # type: ignore[arg-type]
     return fake, RunPlan.model_validate_json(made.written(upload, "plan.json"))
 

@@ -72,7 +72,7 @@ def test_a_success_says_where_it_answers_whether_it_helped_and_what_it_costs() -
     for expected in (
         "finetune-dev-pirate-0a1b2c3d answers.",
         "Tuning helped: ROUGE-L 0.13 → 0.53",
-        "38.75 USD for the training; the endpoint runs for 37.69 USD an hour, until 8 h are over",
+        "38.75 USD for the training; the endpoint runs for 37.69 USD an hour; it goes after 8 h or after 60 ",
         'finetune ask finetune-dev-pirate-0a1b2c3d "..." --stage prod',
     ):
         assert expected in message.body

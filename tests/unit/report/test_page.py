@@ -219,7 +219,7 @@ def test_what_to_do_now_follows_from_how_the_run_ended() -> None:
     for expected in (
         'finetune ask finetune-dev-pirate-0a1b2c3d "What can you help me with?" --stage dev',
         f"finetune clean-up {RUN_ID} --stage dev",
-        "37.69 USD an hour. It is deleted after 8 h",
+        "37.69 USD an hour. It goes after 8 h",
     ):
         assert expected in good
     refused = Page(render(any_failed_status(), any_plan(), dataset=any_dataset(refusal=any_refusal()))).text

@@ -4,38 +4,101 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from finetuning.runs.expiry import reason_to_delete
+from finetuning.runs.expiry import (
+    IDLE_TAG,
+    KEPT_TAG,
+    METRICS_DELAY,
+    NEVER,
+    TTL_TAG,
+    WARN_BEFORE,
+    Deadline,
+    Lifetime,
+    deadline,
+    deployed_at,
+    deployed_tag,
+    kept_until,
+    lifetime_of,
+    lifetime_tags,
+)
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+STAGE = Lifetime(8, 60)
 
 
-def reason(age: timedelta, invocations: float = 1.0, tags: dict[str, str] | None = None) -> str | None:
-    return reason_to_delete(
-        tags or {}, NOW - age, NOW, lambda since: invocations, default_ttl_hours=8, default_idle_minutes=60
-    )
+def goes(lifetime: Lifetime = STAGE, used: datetime = NOW, kept: datetime | None = None) -> Deadline | None:
+    """When an endpoint goes that was deployed now."""
+    return deadline(lifetime, NOW, used, kept)
 
 
 def test_a_busy_endpoint_stays_until_its_time_is_over() -> None:
-    assert reason(7 * HOUR) is None
-    assert "8 h after" in (reason(8 * HOUR) or "")
+    found = goes(used=NOW + 7.9 * HOUR)
+    assert found == Deadline(NOW + 8 * HOUR, "its time of 8 h is over")
 
 
-def test_an_idle_endpoint_goes_early_but_not_before_it_could_be_used() -> None:
-    assert reason(HOUR / 2, invocations=0) is None
-    assert "60 minutes" in (reason(2 * HOUR, invocations=0) or "")
+def test_an_idle_endpoint_goes_early_and_a_question_puts_it_off() -> None:
+    found = goes(used=NOW + HOUR)
+    assert found
+    assert found.at == NOW + 2 * HOUR + METRICS_DELAY
+    assert found.saved_by_asking
 
 
-def test_the_runs_own_limits_win_over_the_stages() -> None:
-    assert reason(9 * HOUR, tags={"finetune:ttl-hours": "24", "finetune:idle-minutes": "600"}) is None
+def test_an_endpoint_that_never_goes_has_no_deadline_and_one_never_leaves_the_other_limit() -> None:
+    assert goes(Lifetime(NEVER, NEVER)) is None
+    idle_only, time_only = goes(Lifetime(NEVER, 60)), goes(Lifetime(8, NEVER))
+    assert idle_only
+    assert idle_only.saved_by_asking
+    assert time_only == Deadline(NOW + 8 * HOUR, "its time of 8 h is over")
+
+
+def test_an_endpoint_that_somebody_keeps_outlives_both_limits_and_no_longer() -> None:
+    kept = goes(kept=NOW + 20 * HOUR)
+    assert kept
+    assert kept.at == NOW + 20 * HOUR
+    assert "kept until" in kept.reason
+
+
+def test_keeping_shortens_nothing() -> None:
+    assert goes(Lifetime(8, NEVER), kept=NOW + HOUR) == goes(Lifetime(8, NEVER))
 
 
 def test_an_endpoint_with_no_time_left_goes_at_once() -> None:
-    assert reason(timedelta(0), tags={"finetune:ttl-hours": "0"})
+    found = goes(Lifetime(0, NEVER))
+    assert found
+    assert found.at == NOW
 
 
-def test_a_young_endpoints_invocations_are_not_asked_for() -> None:
-    def never(since: datetime) -> float:
-        pytest.fail("asked CloudWatch without need")
+@pytest.mark.parametrize("hours", [1e-9, 1e300])
+def test_no_limit_is_too_small_or_too_large(hours: float) -> None:
+    assert goes(Lifetime(hours, NEVER))
 
-    assert reason_to_delete({}, NOW, NOW, never, default_ttl_hours=8, default_idle_minutes=60) is None
+
+def test_limits_survive_their_tags() -> None:
+    for lifetime in (STAGE, Lifetime(NEVER, 15), Lifetime(0.001, NEVER)):
+        tags = lifetime_tags(lifetime.ttl_hours, lifetime.idle_minutes)
+        assert lifetime_of(tags, Lifetime(1, 1)) == (lifetime, [])
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1", "nan", "inf", "8 h"])
+def test_tags_that_mean_nothing_leave_the_stages_limits_and_are_named(text: str) -> None:
+    assert lifetime_of({TTL_TAG: text, IDLE_TAG: "30"}, STAGE) == (Lifetime(8, 30), [TTL_TAG])
+
+
+def test_missing_tags_leave_the_stages_limits() -> None:
+    assert lifetime_of({}, STAGE) == (STAGE, [])
+
+
+def test_a_life_begins_with_a_configuration_and_not_with_every_change() -> None:
+    tags = deployed_tag("config-1", NOW)
+    assert deployed_at(tags, "config-1", NOW + HOUR) == NOW
+    assert deployed_at(tags, "config-2", NOW + HOUR) == NOW + HOUR
+    assert deployed_at({}, "config-1", NOW + HOUR) == NOW + HOUR
+
+
+@pytest.mark.parametrize("text", ["", "tomorrow", "2026-01-01T12:00:00"])
+def test_a_time_that_means_nothing_keeps_nothing(text: str) -> None:
+    assert kept_until({KEPT_TAG: text}) is None
+
+
+def test_a_sweep_always_falls_into_the_time_of_warning() -> None:
+    assert 2 * timedelta(minutes=15) <= WARN_BEFORE

@@ -1,0 +1,183 @@
+"""An endpoint's end: by its time, idle, by hand, and with the stage; and what still costs money afterwards."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from finetuning.runs.expiry import ANNOUNCED_TAG, IDLE_TAG, KEPT_TAG, NEVER, TTL_TAG
+from rehearsal.jumpstart_cache import PRIVATE_BUCKET
+from tests.rehearsal.product import Product
+from tests.rehearsal.sagemaker_account import BASE_PREFIX, Account, any_account, any_model, configure, until
+from tests.rehearsal.stacks import any_name, invoke
+
+PREFIX = "finetune-dev-"
+
+
+@pytest.fixture(scope="module")
+def account(product: Product) -> Account:
+    return any_account(product.emulator)
+
+
+@pytest.fixture
+def endpoint(product: Product, account: Account) -> Iterator["Endpoint"]:
+    """In service, of the base model, as a run leaves it; gone after the test."""
+    made = Endpoint(product, account)
+    yield made
+    if made.is_there():
+        account.api.delete_endpoint(EndpointName=made.name)
+
+
+class Endpoint:
+    """One endpoint of the stage, with its tags."""
+
+    def __init__(self, product: Product, account: Account, suffix: str = "") -> None:
+        self.run_id = f"{any_name('life')}-00000000"
+        self.name = PREFIX + self.run_id + suffix
+        self._product, self._api = product, account.api
+        product.emulator.client("s3").put_object(
+            Bucket=product.artifacts, Key=f"runs/{self.run_id}/claim.json", Body=b"{}"
+        )
+        model = any_model(account, f"s3://{PRIVATE_BUCKET}/{BASE_PREFIX}", ModelAccessConfig={"AcceptEula": True})
+        self._api.create_model(**model | {"ModelName": self.name})
+        configure(account, self.name)
+        tags = {"finetune:run-id": self.run_id, "finetune:created-by": "finetune-dev", TTL_TAG: "8", IDLE_TAG: "60"}
+        listed = [{"Key": key, "Value": value} for key, value in tags.items()]
+        self._api.create_endpoint(EndpointName=self.name, EndpointConfigName=self.name, Tags=listed)
+        until(self.describe, "EndpointStatus", "InService")
+
+    def describe(self) -> dict[str, Any]:
+        described: dict[str, Any] = self._api.describe_endpoint(EndpointName=self.name)
+        return described
+
+    def is_there(self) -> bool:
+        return self.name in {thing["name"] for thing in self._product.emulator.costing()}
+
+    def tag(self, **tags: str) -> None:
+        listed = [{"Key": f"finetune:{key.replace('_', '-')}", "Value": value} for key, value in tags.items()]
+        self._api.add_tags(ResourceArn=self.describe()["EndpointArn"], Tags=listed)
+
+    def tags(self) -> dict[str, str]:
+        listed = self._api.list_tags(ResourceArn=self.describe()["EndpointArn"])["Tags"]
+        return {tag["Key"]: tag["Value"] for tag in listed}
+
+    def grow_older(self, hours: float) -> None:
+        self._product.emulator.inject("endpoint-ages", match=self.name, message=str(hours))
+        self.describe()
+
+    def ask(self, minutes_ago: float = 0) -> None:
+        """Counts as a call at that time: CloudWatch is all that the sweeper knows of calls."""
+        dimensions = [{"Name": "EndpointName", "Value": self.name}, {"Name": "VariantName", "Value": "AllTraffic"}]
+        at = datetime.now(UTC) - timedelta(minutes=minutes_ago)
+        call = {"MetricName": "Invocations", "Dimensions": dimensions, "Value": 1.0, "Timestamp": at}
+        self._product.emulator.client("cloudwatch").put_metric_data(Namespace="AWS/SageMaker", MetricData=[call])
+
+
+def sweep(product: Product) -> dict[str, Any]:
+    """One sweep by the deployed function: what it says it did, or its error."""
+    functions = product.emulator.client("lambda").get_paginator("list_functions").paginate()
+    (name,) = [
+        f["FunctionName"] for page in functions for f in page["Functions"] if "SweepEndpoints" in f["FunctionName"]
+    ]
+    said: dict[str, Any] = invoke(product.emulator, name)
+    return said
+
+
+def test_an_endpoint_past_its_time_goes_and_nothing_of_it_costs_money(product: Product, endpoint: Endpoint) -> None:
+    endpoint.ask()
+    assert sweep(product) == {"deleted": [], "announced": [], "left_overs": []}
+    endpoint.tag(ttl_hours="0.00001")
+    assert sweep(product)["deleted"] == [endpoint.name]
+    assert not endpoint.is_there()
+
+
+def test_an_idle_endpoint_is_announced_once_and_then_goes(product: Product, endpoint: Endpoint) -> None:
+    endpoint.grow_older(hours=50 / 60)
+    assert sweep(product)["announced"] == [endpoint.name]
+    assert ANNOUNCED_TAG in endpoint.tags()
+    assert sweep(product)["announced"] == []
+    endpoint.grow_older(hours=20 / 60)
+    assert sweep(product)["deleted"] == [endpoint.name]
+    assert not endpoint.is_there()
+
+
+def test_an_endpoint_that_was_asked_lately_stays(product: Product, endpoint: Endpoint) -> None:
+    endpoint.grow_older(hours=3)
+    endpoint.ask(minutes_ago=20)
+    assert sweep(product)["deleted"] == []
+    assert endpoint.is_there()
+
+
+def test_an_endpoint_that_just_came_up_has_its_whole_idle_time(product: Product, endpoint: Endpoint) -> None:
+    assert sweep(product) == {"deleted": [], "announced": [], "left_overs": []}
+
+
+def test_an_endpoint_that_never_goes_stays(product: Product, endpoint: Endpoint) -> None:
+    endpoint.tag(ttl_hours=NEVER, idle_minutes=NEVER)
+    endpoint.grow_older(hours=10_000)
+    assert sweep(product)["deleted"] == []
+    assert endpoint.is_there()
+
+
+def test_an_endpoint_that_somebody_keeps_stays_until_then(product: Product, endpoint: Endpoint) -> None:
+    endpoint.grow_older(hours=10)
+    endpoint.tag(kept_until=(datetime.now(UTC) + timedelta(hours=4)).isoformat(timespec="seconds"))
+    assert sweep(product) == {"deleted": [], "announced": [], "left_overs": []}
+    endpoint.tag(**{KEPT_TAG.removeprefix("finetune:"): datetime.now(UTC).isoformat(timespec="seconds")})
+    assert sweep(product)["deleted"] == [endpoint.name]
+
+
+def test_tags_that_mean_nothing_leave_the_stages_limits(product: Product, endpoint: Endpoint) -> None:
+    endpoint.tag(ttl_hours="for ever", idle_minutes="")
+    endpoint.grow_older(hours=9)
+    assert sweep(product)["deleted"] == [endpoint.name]
+
+
+def test_one_endpoint_that_cannot_be_swept_keeps_no_other(
+    product: Product, account: Account, endpoint: Endpoint
+) -> None:
+    other = Endpoint(product, account)
+    for each in (endpoint, other):
+        each.tag(ttl_hours="0.00001")
+    product.emulator.inject("throttling", match=f"DeleteEndpoint {endpoint.name}", times=10)
+    report = sweep(product)
+    assert report["errorType"] == "FineTuningError"
+    assert json.loads(report["errorMessage"])["code"] == "SWEEP_INCOMPLETE"
+    assert endpoint.name in report["errorMessage"]
+    assert not other.is_there()
+    product.emulator.clear_faults()
+    assert sweep(product)["deleted"] == [endpoint.name]
+
+
+def test_a_temporary_endpoint_goes_with_its_run_at_once(product: Product, account: Account) -> None:
+    base = Endpoint(product, account, suffix="-base")
+    assert sweep(product)["deleted"] == [base.name]
+    assert not base.is_there()
+
+
+def test_entries_of_a_run_without_files_go(product: Product, account: Account) -> None:
+    name = f"{PREFIX}forgotten-00000000"
+    model = any_model(account, f"s3://{PRIVATE_BUCKET}/{BASE_PREFIX}", ModelAccessConfig={"AcceptEula": True})
+    account.api.create_model(**model | {"ModelName": name})
+    configure(account, name)
+    assert f"Deleted the model {name}" in sweep(product)["left_overs"]
+    assert account.api.list_models(NameContains=name)["Models"] == []
+    assert account.api.list_endpoint_configs(NameContains=name)["EndpointConfigs"] == []
+
+
+def test_an_answer_comes_as_a_stream_of_the_aws_form(account: Account, endpoint: Endpoint) -> None:
+    body = {"inputs": "The kettle", "parameters": {"max_new_tokens": 12, "details": True}, "stream": True}
+    response = account.runtime.invoke_endpoint_with_response_stream(
+        EndpointName=endpoint.name, ContentType="application/json", Body=json.dumps(body)
+    )
+    parts = [event["PayloadPart"]["Bytes"] for event in response["Body"]]
+    assert len(parts) > 1
+    lines = [json.loads(line) for line in b"".join(parts).splitlines()]
+    assert lines[-1]["generated_text"] == "".join(line["token"]["text"] for line in lines)
+
+
+def test_no_role_was_refused_anything(product: Product) -> None:
+    """Last in the file: it judges all the sweeps before it."""
+    assert [call for call in product.emulator.denials() if "SweepEndpoints" in call["caller"]] == []
