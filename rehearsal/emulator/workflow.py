@@ -1,5 +1,5 @@
-"""Mends to the emulator's Step Functions: a map's steps are in the history, an aborted execution stays aborted, and a
-task that waits for its token fails when its function does, and when its own time is over.
+"""Mends to the emulator's Step Functions: a map's steps are in the history, an aborted execution stays so and tries
+nothing again, and a task that waits for its token fails when its function does, and when its own time is over.
 """
 
 import contextvars
@@ -13,6 +13,7 @@ _token: contextvars.ContextVar[str | None] = contextvars.ContextVar("token", def
 
 def install() -> None:
     execute, fail = stepfunctions._execute_task, stepfunctions._fail_execution
+    add_event = stepfunctions._add_event
     call, invoke_with_callback = stepfunctions._call_lambda, stepfunctions._invoke_with_callback
 
     def execute_in_history(
@@ -33,6 +34,12 @@ def install() -> None:
         if execution["status"] == "RUNNING":
             fail(execution, error, cause)
 
+    def add_event_while_running(execution: dict[str, Any], kind: str, details: Any = None) -> Any:
+        """As shipped, a task that waits to be tried again is tried although its execution was aborted meanwhile."""
+        if kind == "TaskScheduled" and execution.get("status", "RUNNING") != "RUNNING":
+            raise stepfunctions._ExecutionError("Aborted", "The execution is over.")
+        return add_event(execution, kind, details)
+
     def invoke_and_remember(resource: str, given: Any, token: str, state: dict[str, Any]) -> Any:
         remembered = _token.set(token)
         try:
@@ -50,6 +57,7 @@ def install() -> None:
                 waiting["event"].set()
             raise
 
+    stepfunctions._add_event = add_event_while_running
     stepfunctions._execute_task, stepfunctions._fail_execution = execute_in_history, fail_unless_aborted
     stepfunctions._invoke_with_callback, stepfunctions._call_lambda = invoke_and_remember, call_and_answer_for_it
 

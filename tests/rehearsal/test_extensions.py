@@ -325,6 +325,22 @@ def test_a_time_limit_may_be_an_expression(emulator: Emulator) -> None:
     assert json.loads(ended["output"]) == "caught"
 
 
+def test_an_aborted_execution_tries_nothing_again(emulator: Emulator) -> None:
+    workflow = task(any_function(emulator, FAILING))
+    workflow["States"]["Work"]["Retry"] = [{"ErrorEquals": ["Rejected"], "IntervalSeconds": 5, "MaxAttempts": 3}]
+    states, machine = emulator.client("stepfunctions"), any_state_machine(emulator, workflow)
+    arn = states.start_execution(stateMachineArn=machine)["executionArn"]
+
+    def told() -> list[str]:
+        return [event["type"] for event in states.get_execution_history(executionArn=arn)["events"]]
+
+    while "TaskFailed" not in told():
+        time.sleep(0.1)
+    states.stop_execution(executionArn=arn)
+    time.sleep(3)  # the pause before the second try is two seconds here
+    assert told().count("TaskScheduled") == 1
+
+
 def test_an_upload_s_event_carries_the_version_and_can_be_lost_or_doubled(emulator: Emulator) -> None:
     sqs, s3 = emulator.client("sqs"), emulator.client("s3")
     bucket, queue = any_bucket(emulator), sqs.create_queue(QueueName=any_name("queue"))["QueueUrl"]

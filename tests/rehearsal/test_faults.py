@@ -1,0 +1,276 @@
+"""The fault matrix: whatever goes wrong, and wherever, a run ends as it should, explained, and nothing is left running.
+
+The runs go on side by side, for each fault is meant for one of them.
+"""
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rehearsal import running
+from tests.rehearsal.mailbox import Mailbox
+from tests.rehearsal.product import Product, any_chats, undisturbed
+from tests.rehearsal.stacks import any_name
+
+CHATS = b"".join(any_chats())
+RUNBOOK = (running.PROJECT / "docs" / "runbook.md").read_text()
+ALWAYS = 1000
+SIDE_BY_SIDE = 8
+ONE_TYPE = {"instance_type": "ml.g5.12xlarge", "fallback_instance_types": [], "capacity_wait_hours": 0}
+TWO_TYPES = {**ONE_TYPE, "fallback_instance_types": ["ml.g5.24xlarge"]}
+DEPLOYED = {"endpoint": {"deploy": True}, "evaluation": {"prompts": 1, "compare_with_base": False}}
+COMPARED = {"endpoint": {"deploy": True}, "evaluation": {"prompts": 1, "compare_with_base": True}}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A fault for one run: what goes wrong, where, how often, and after how many times that it does not."""
+
+    fault: str
+    where: str = ""
+    times: int = 1
+    after: int = 0
+
+
+@dataclass(frozen=True)
+class Case:
+    """What goes wrong, and how the run and each of its training jobs then end."""
+
+    wishes: tuple[Wish, ...]
+    state: str
+    code: str = ""
+    jobs: tuple[str, ...] = ()
+    run_json: Mapping[str, Any] = field(default_factory=dict)
+    stopped: str = ""
+    """When somebody stops the execution: the step that status.json is at, or as `stop_at` says."""
+
+
+def dies(step: str, times: int = ALWAYS) -> Wish:
+    return Wish("function-dies", step, times)
+
+
+def throttled(operation: str, times: int) -> Wish:
+    """Each try of a step makes five calls, as the SDK does by itself."""
+    return Wish("throttling", operation, times)
+
+
+SCRIPT_FAILS, HANGS = Wish("job-fails"), Wish("job-hangs")
+FIRST_STEPS = (
+    "PlanRun",
+    "PlanShards",
+    "PrepareShard",
+    "FinishDataset",
+    "TakeTurn",
+    "StartTraining",
+    "DescribeTraining",
+)
+LAST_STEPS = ("DeployEndpoint", "DescribeEndpoint", "EvaluateEndpoint", "DeleteBaseEndpoint", "ReportSuccess")
+LAST_CALLS = ("CreateModel", "CreateEndpointConfig", "CreateEndpoint", "DescribeEndpoint", "DeleteEndpoint")
+
+CASES: dict[str, Case] = {
+    # Functions
+    "every function dies once": Case(
+        tuple(dies(step, 1) for step in (*FIRST_STEPS, *LAST_STEPS)), "succeeded", "", ("Completed",), COMPARED
+    ),
+    "the report of a failure dies once": Case(
+        (SCRIPT_FAILS, dies("ReportFailure", 1)), "failed", "TRAINING_FAILED", ("Failed",)
+    ),
+    "the report of a failure always dies": Case(
+        (SCRIPT_FAILS, dies("ReportFailure")), "failed", "INTERNAL_ERROR", ("Failed",)
+    ),
+    "PlanRun always dies": Case((dies("PlanRun"),), "failed", "INTERNAL_ERROR"),
+    "PlanShards always dies": Case((dies("PlanShards"),), "failed", "INTERNAL_ERROR"),
+    "PrepareShard always dies": Case((dies("PrepareShard"),), "failed", "INTERNAL_ERROR"),
+    "FinishDataset always dies": Case((dies("FinishDataset"),), "failed", "INTERNAL_ERROR"),
+    "TakeTurn always dies": Case((dies("TakeTurn"),), "failed", "INTERNAL_ERROR"),
+    "StartTraining always dies": Case((dies("StartTraining"),), "failed", "INTERNAL_ERROR"),
+    "StartTraining is always killed once its job is there": Case(
+        (Wish("function-killed", "StartTraining", ALWAYS), HANGS), "failed", "INTERNAL_ERROR", ("Stopped",)
+    ),
+    "DescribeTraining always dies": Case((dies("DescribeTraining"), HANGS), "failed", "INTERNAL_ERROR", ("Stopped",)),
+    "DeployEndpoint always dies": Case((dies("DeployEndpoint"),), "failed", "INTERNAL_ERROR", ("Completed",), DEPLOYED),
+    "DescribeEndpoint always dies": Case(
+        (dies("DescribeEndpoint"),), "failed", "INTERNAL_ERROR", ("Completed",), DEPLOYED
+    ),
+    # Throttling
+    "every call of the endpoint is throttled, too often for the SDK": Case(
+        tuple(throttled(call, 6) for call in LAST_CALLS), "succeeded", "", ("Completed",), COMPARED
+    ),
+    "CreateTrainingJob is throttled, too often for the SDK": Case(
+        (throttled("CreateTrainingJob", 6), SCRIPT_FAILS), "failed", "TRAINING_FAILED", ("Failed",)
+    ),
+    "CreateTrainingJob is always throttled": Case(
+        (throttled("CreateTrainingJob", ALWAYS),), "failed", "AWS_UNAVAILABLE"
+    ),
+    "DescribeTrainingJob is throttled until the step gives up": Case(
+        (throttled("DescribeTrainingJob", 35), HANGS), "failed", "AWS_UNAVAILABLE", ("Stopped",)
+    ),
+    # Capacity
+    "no capacity": Case(
+        (Wish("capacity", times=ALWAYS),), "failed", "TRAINING_NO_CAPACITY", ("Failed",), {"training": ONE_TYPE}
+    ),
+    "no capacity on either type": Case(
+        (Wish("capacity", times=ALWAYS),),
+        "failed",
+        "TRAINING_NO_CAPACITY",
+        ("Failed", "Failed"),
+        {"training": TWO_TYPES},
+    ),
+    "no capacity on the first type": Case(
+        (Wish("capacity"), SCRIPT_FAILS), "failed", "TRAINING_FAILED", ("Failed", "Failed"), {"training": TWO_TYPES}
+    ),
+    # Training jobs
+    "the script fails": Case((SCRIPT_FAILS,), "failed", "TRAINING_FAILED", ("Failed",)),
+    "somebody stops the job": Case((Wish("job-stops"),), "failed", "TRAINING_STOPPED", ("Stopped",)),
+    "the job is over its time": Case((Wish("job-times-out"),), "failed", "TRAINING_OUT_OF_TIME", ("Stopped",)),
+    # Endpoints
+    "the endpoint does not come up": Case(
+        (Wish("endpoint-fails"),), "failed", "ENDPOINT_FAILED", ("Completed",), DEPLOYED
+    ),
+    "the base model does not come up": Case(
+        (Wish("endpoint-fails", "-base"),), "succeeded", "", ("Completed",), COMPARED
+    ),
+    # Events
+    "the upload's event comes twice": Case(
+        (Wish("event-duplicated", "run.json"), SCRIPT_FAILS), "failed", "TRAINING_FAILED", ("Failed",)
+    ),
+    "the upload's event comes twice, and the second execution never gets to see that": Case(
+        (Wish("event-duplicated", "run.json"), Wish("function-dies", "PlanRun", 4, after=1)),
+        "succeeded",
+        "",
+        ("Completed",),
+    ),
+    # Somebody stops the execution
+    "stopped before it is planned": Case((dies("PlanRun", 3),), "aborted", "RUN_ABORTED", (), {}, "the start"),
+    "stopped while the data is prepared": Case(
+        (dies("FinishDataset", 3),), "aborted", "RUN_ABORTED", (), {}, "PlanShards"
+    ),
+    "stopped before it knows its job": Case(
+        (Wish("function-killed", "StartTraining", 3), HANGS),
+        "aborted",
+        "RUN_ABORTED",
+        ("Stopped",),
+        {},
+        "FinishDataset",
+    ),
+    "stopped while it trains": Case((HANGS,), "aborted", "RUN_ABORTED", ("Stopped",), {}, "DescribeTraining"),
+    "stopped while the endpoint comes up": Case(
+        (), "aborted", "RUN_ABORTED", ("Completed",), DEPLOYED, "DeployEndpoint"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run of the table once it had ended, and what it left."""
+
+    run_id: str
+    status: dict[str, Any]
+    executions: list[str]
+    jobs: dict[str, str]
+    costing: list[dict[str, Any]]
+    uploads: tuple[list[tuple[str, str]], list[tuple[str, str]]]
+    """Key and version of what lies under the upload's folder: before, and after."""
+    channels: dict[str, bytes]
+    told: list[str]
+
+
+@pytest.fixture(scope="module")
+def ended(product: Product) -> dict[str, Ended]:
+    """All runs of the table, as they ended."""
+    mailbox = Mailbox.open(product.emulator)
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        runs = dict(zip(CASES, pool.map(lambda case: end_of(product, mailbox, case), CASES.values()), strict=True))
+    return runs
+
+
+def end_of(product: Product, mailbox: Mailbox, case: Case) -> Ended:
+    name = any_name("fault")
+    for wish in case.wishes:
+        product.emulator.inject(wish.fault, f"{name} {wish.where}", times=wish.times, after=wish.after)
+    run_id = product.submit(CHATS, name=name, **case.run_json)
+    before = product.versions(name)
+    if case.stopped:
+        stop_at(product, run_id, case.stopped)
+    status = product.ended(run_id, seconds=600)
+    executions = [product.execution_ended(execution)["status"] for execution in product.executions_of(run_id)]
+    return Ended(
+        run_id=run_id,
+        status=product.status(run_id) or status,
+        executions=sorted(executions),
+        jobs=product.jobs_of(run_id),
+        costing=left_running(product, run_id, status["endpoint"] if status["state"] == "succeeded" else ""),
+        uploads=(before, product.versions(name)),
+        channels=product.channels(run_id),
+        told=mailbox.about(run_id),
+    )
+
+
+def stop_at(product: Product, run_id: str, step: str) -> None:
+    execution = product.until_started(run_id)
+    reached = {"the start": lambda _: True, "a job is there": lambda _: product.jobs_of(run_id)}
+    product.until(run_id, reached.get(step, lambda status: status.get("step") == step), seconds=300)
+    product.emulator.client("stepfunctions").stop_execution(executionArn=execution)
+
+
+def left_running(product: Product, run_id: str, wanted: str) -> list[dict[str, Any]]:
+    """What of the run still costs money besides the endpoint that was wanted, after the sweeper's schedule came by."""
+    deadline = time.monotonic() + 120
+    while True:
+        left = [thing for thing in product.emulator.costing() if thing["owner"] == run_id and thing["name"] != wanted]
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(2)
+        product.sweep()
+
+
+def test_every_fault_of_the_table_happened(product: Product, ended: dict[str, Ended]) -> None:
+    happened = {(fault["fault"], word) for fault in product.emulator.happened() for word in fault["match"].split()}
+    for name, case in CASES.items():
+        run_name = ended[name].run_id.rsplit("-", 1)[0]
+        assert {wish.fault for wish in case.wishes} <= {fault for fault, word in happened if word == run_name}, name
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_run_ends_as_it_should(ended: dict[str, Ended], name: str) -> None:
+    run, case = ended[name], CASES[name]
+    assert (run.status["state"], (run.status["error"] or {}).get("code", "")) == (case.state, case.code), run.status
+    assert sorted(run.jobs.values()) == sorted(case.jobs)
+    expected = {"succeeded": "SUCCEEDED", "failed": "FAILED", "aborted": "ABORTED"}[case.state]
+    assert expected in run.executions
+    assert len(run.executions) == (2 if any(wish.fault == "event-duplicated" for wish in case.wishes) else 1)
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.code])
+def test_the_end_is_explained_and_the_team_is_told(ended: dict[str, Ended], name: str) -> None:
+    run, code = ended[name], CASES[name].code
+    assert run.status["error"]["message"]
+    assert run.status["error"]["fix"]
+    assert f"### {code}\n" in RUNBOOK
+    assert any(f"Run {run.run_id} {run.status['state']}" in message for message in run.told), run.told
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_nothing_is_left_that_costs_money(ended: dict[str, Ended], name: str) -> None:
+    assert ended[name].costing == []
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_uploaded_data_is_untouched(ended: dict[str, Ended], name: str) -> None:
+    before, after = ended[name].uploads
+    assert before == after
+    assert len(after) == 2
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.jobs])
+def test_nothing_half_written_was_trained_on(ended: dict[str, Ended], name: str, tmp_path: Path) -> None:
+    assert ended[name].channels == undisturbed(CHATS, tmp_path)
+
+
+def test_no_role_was_refused_anything(product: Product, ended: dict[str, Ended]) -> None:
+    assert [call for call in product.emulator.denials() if "/finetune-" in call["caller"]] == []
