@@ -38,6 +38,8 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     "What answers, and what costs": {
         "ask": endpoints.ask,
         "endpoints": endpoints.endpoints,
+        "deploy": endpoints.deploy,
+        "rollback": endpoints.rollback,
         "clean-up": endpoints.clean_up,
     },
 }

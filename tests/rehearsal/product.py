@@ -91,7 +91,7 @@ class Product:
         return [
             execution
             for execution in described
-            if Upload(**json.loads(execution["input"])).run_id == run_id and "input" in execution
+            if _upload_of(execution).run_id == run_id
         ]
 
     def execution_ended(self, execution: dict[str, Any]) -> dict[str, Any]:
@@ -218,3 +218,8 @@ def any_chats(count: int = 12) -> list[bytes]:
         + b"\n"
         for number in range(count)
     ]
+
+
+def _upload_of(execution: dict[str, Any]) -> Upload:
+    event = json.loads(execution["input"])
+    return Upload(event["bucket"], event["key"], event["version_id"])
