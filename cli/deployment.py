@@ -11,11 +11,14 @@ from pathlib import Path
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 from pydantic import BaseModel
 
+from finetuning.aws.autoscaling import scale
 from finetuning.aws.clean_up import remove_half_made
 from finetuning.aws.clients import client
 from finetuning.aws.executions import executions
 from finetuning.aws.faults import error_code, explained
+from finetuning.aws.hosting import bring_live, earlier_request
 from finetuning.aws.lifetimes import Standing, standing
+from finetuning.aws.preflight import no_model
 from finetuning.aws.sagemaker import OWNER_TAG, RUN_TAG, SageMaker, sagemaker
 from finetuning.aws.store import RunStore
 from finetuning.aws.traffic import invocations
@@ -24,9 +27,11 @@ from finetuning.errors import Code, FineTuningError
 from finetuning.evaluation.report import EvaluationReport
 from finetuning.runs.approval import Approval
 from finetuning.runs.expiry import IDLE_TAG, KEPT_TAG, NEVER, TTL_TAG, Deadline, Lifetime, Limit, kept_until
+from finetuning.runs.guardrails import LONGEST_UPDATE_SECONDS
 from finetuning.runs.identity import DATA_SUFFIXES, Upload
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.names import Names
+from finetuning.runs.outcomes import Outcome, endpoint_outcome
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import RunState, RunStatus
 
@@ -35,7 +40,7 @@ APPROVAL_STEP = "ApproveDeployment"
 MAX_CAUSE = 32_000
 """Step Functions takes 32,768 characters of a cause."""
 
-OUTPUTS = ("UploadBucketName", "ArtifactsBucketName", "StateMachineArn")
+OUTPUTS = ("UploadBucketName", "ArtifactsBucketName", "StateMachineArn", "TopicArn")
 
 UNKNOWN = Lifetime(NEVER, NEVER)
 """What the command takes an endpoint's limits for where its tags do not tell: only the sweeper knows the stage's."""
@@ -89,6 +94,7 @@ class Deployment:
     upload_bucket: str
     artifacts_bucket: str
     state_machine_arn: str
+    topic_arn: str
 
     @classmethod
     def find(cls, stage: str) -> "Deployment":
@@ -296,6 +302,29 @@ class Deployment:
             )
         return named[0]
 
+    def deploy(self, run_id: str, ttl_hours: float | None = None) -> str:
+        """Starts an execution that deploys the model of an ended run once more, and returns its ARN.
+
+        Raises `FineTuningError`: RUN_STILL_RUNNING, or RUN_HAS_NO_MODEL where the run trained none.
+        """
+        status, plan = self.status(run_id), self.plan(run_id)
+        if status is None or plan is None or not status.training_job:
+            finding = no_model(run_id)
+            raise FineTuningError(finding.code, finding.message, finding.fix)
+        if not status.state.is_final:
+            raise FineTuningError(
+                Code.RUN_STILL_RUNNING,
+                f"The run {run_id} is still running, at {status.step}.",
+                f"Wait for its end: finetune watch {run_id}",
+            )
+        terms = {} if ttl_hours is None else {"ttl_hours": ttl_hours}
+        event = {**plan.upload.model_dump(), "redeploy": terms}
+        with explained(f"start the deployment of {run_id}"):
+            started = client("stepfunctions").start_execution(
+                stateMachineArn=self.state_machine_arn, input=json.dumps(event)
+            )
+        return str(started["executionArn"])
+
     # What answers, and what is left
 
     def endpoints(self) -> Iterator[EndpointSummary]:
@@ -358,11 +387,37 @@ class Deployment:
             if live:
                 run_id = control.tags(live["EndpointArn"]).get(RUN_TAG)
                 return candidate, self.plan(run_id) if run_id else None
-        raise FineTuningError(
-            Code.ENDPOINT_NOT_FOUND,
-            f"There is no endpoint {name}, nor {self.prefix}-{name}.",
-            "List them with `finetune endpoints`. One past its time was deleted; upload again for a new one.",
-        )
+        raise _no_endpoint(name, self.prefix)
+
+    def roll_back(self, endpoint: str) -> str:
+        """Starts putting the endpoint back on the configuration it had before; returns that configuration's name.
+
+        Raises `FineTuningError`: ENDPOINT_BUSY, NOTHING_TO_ROLL_BACK_TO.
+        """
+        control = sagemaker()
+        request, instance_count = earlier_request(control, endpoint)
+        run_id = next((tag["Value"] for tag in request["Tags"] if tag["Key"] == RUN_TAG), "")
+        plan = self.plan(run_id)
+        seconds = plan.endpoint.timeout_seconds if plan else LONGEST_UPDATE_SECONDS
+        bring_live(control, request, self.topic_arn, instance_count, seconds)
+        return str(request["EndpointConfigName"])
+
+    def rolled_back(self, endpoint: str, config: str) -> bool:
+        """Whether the endpoint serves that configuration by now; its autoscaling is then set up again.
+
+        Raises `EndpointFailed` where it does not come to it.
+        """
+        live = sagemaker().describe_endpoint(endpoint)
+        if live is None:
+            raise _no_endpoint(endpoint, self.prefix)
+        tags = sagemaker().tags(live["EndpointArn"])
+        plan = self.plan(tags.get(RUN_TAG, ""))
+        seconds = plan.endpoint.timeout_seconds if plan else LONGEST_UPDATE_SECONDS
+        if endpoint_outcome(live, config, datetime.now(UTC), seconds) is Outcome.IN_PROGRESS:
+            return False
+        if plan and plan.endpoint.autoscaling:
+            scale(endpoint, plan.endpoint.autoscaling)
+        return True
 
     def names(self, run_id: str) -> Names:
         plan = self.plan(run_id)
@@ -402,6 +457,14 @@ class Deployment:
         owned = {names.endpoint: names.endpoint_config, names.base: names.base}
         live = {name: control.describe_endpoint(name) for name in owned}
         return [name for name, found in live.items() if found and found["EndpointConfigName"] == owned[name]]
+
+
+def _no_endpoint(name: str, prefix: str) -> FineTuningError:
+    return FineTuningError(
+        Code.ENDPOINT_NOT_FOUND,
+        f"There is no endpoint {name}, nor {prefix}-{name}.",
+        "List them with `finetune endpoints`. One past its time was deleted; `finetune deploy RUN` brings it back.",
+    )
 
 
 def _not_found(message: str, stage: str) -> FineTuningError:

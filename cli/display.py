@@ -192,7 +192,7 @@ def _table(name: str, *titles: str) -> Table:
 
 
 def runs_table(statuses: Sequence[RunStatus], now: datetime) -> Table:
-    table = _table("run", "state", "began (UTC)", "took", "training cost")
+    table = _table("run", "state", "began (UTC)", "took", "training cost", "registered as")
     for status in statuses:
         state, style = _state(status)
         at_step = "" if status.state is RunState.SUCCEEDED else f" at {status.step}"
@@ -202,8 +202,15 @@ def runs_table(statuses: Sequence[RunStatus], now: datetime) -> Table:
             f"{status.started_at:%d %b %H:%M}",
             elapsed((status.updated_at if status.state.is_final else now) - status.started_at),
             _cost(status.cost),
+            _version(status.model_package),
         )
     return table
+
+
+def _version(model_package: str) -> str:
+    """`version 3 of finetune-dev-faq` of an ARN that ends in `/finetune-dev-faq/3`."""
+    group, _, version = model_package.partition("/")[2].rpartition("/")
+    return f"version {version} of {group}" if version else ""
 
 
 def _cost(cost: Cost) -> str:

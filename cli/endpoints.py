@@ -1,5 +1,6 @@
-"""`finetune ask`, `endpoints`, `extend` and `clean-up`: what runs put up, from the terminal."""
+"""`finetune ask`, `endpoints`, `extend`, `deploy`, `rollback` and `clean-up`: what runs put up, from the terminal."""
 
+import time
 from collections.abc import Callable
 from typing import Annotated
 
@@ -116,6 +117,54 @@ def extend(
         Console().print(plain(f"{name} does not go by itself, and is kept"))
 
 
+def deploy(
+    run: Annotated[str, typer.Argument(help="A run's id, or an upload's name for its latest run.")],
+    ttl_hours: Annotated[float | None, typer.Option(min=0.1, help="Default: as the run had it.")] = None,
+    stage: Stage = "dev",
+    as_json: AsJson = False,
+) -> None:
+    """Deploy the model of an earlier run once more, without training.
+
+    \b
+    Examples:
+      finetune deploy pirate --ttl-hours 2
+      finetune deploy pirate-0a1b2c3d && finetune watch pirate-0a1b2c3d
+    """
+    deployment = Deployment.find(stage)
+    run_id = deployment.resolve(run)
+    execution_arn = deployment.deploy(run_id, ttl_hours)
+    console = Console(stderr=as_json)
+    with console.status("Waiting for the workflow to take it up"):
+        _until(lambda: _execution_of(deployment, run_id) == execution_arn)
+    if as_json:
+        print_json({"run_id": run_id, "execution_arn": execution_arn})
+    else:
+        console.print(f"Deploying the model of {run_id}. Follow it with: finetune watch {run_id} --stage {stage}")
+
+
+def rollback(
+    endpoint: Annotated[str, typer.Argument(help="The endpoint's name, with or without the stage's prefix.")],
+    stage: Stage = "dev",
+    as_json: AsJson = False,
+) -> None:
+    """Put an endpoint back on the model it served before, without a gap.
+
+    \b
+    Examples:
+      finetune rollback faq
+    """
+    deployment = Deployment.find(stage)
+    name, _ = deployment.endpoint(endpoint)
+    config = deployment.roll_back(name)
+    console = Console(stderr=as_json)
+    with console.status(f"{name} goes back to {config}; the present model answers until then"):
+        _until(lambda: deployment.rolled_back(name, config))
+    if as_json:
+        print_json({"endpoint": name, "configuration": config})
+    else:
+        console.print(plain(f"{name} serves {config} again"))
+
+
 def clean_up(
     run: Annotated[str, typer.Argument(help="A run's id, or an upload's name for its latest run.")] = "",
     every: Annotated[bool, typer.Option("--all", help="Every run of the stage.")] = False,
@@ -149,3 +198,14 @@ def clean_up(
         print_json({"runs": run_ids, "done": done})
     else:
         console.print(plain("\n".join(done) or "Nothing was left to stop or delete."))
+
+
+def _execution_of(deployment: Deployment, run_id: str) -> str:
+    status = deployment.status(run_id)
+    return status.execution_arn if status else ""
+
+
+def _until(reached: Callable[[], bool]) -> None:
+    """Looks every second. Ctrl-C only ends the waiting."""
+    while not reached():
+        time.sleep(1)

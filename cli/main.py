@@ -40,6 +40,8 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "ask": endpoints.ask,
         "endpoints": endpoints.endpoints,
         "extend": endpoints.extend,
+        "deploy": endpoints.deploy,
+        "rollback": endpoints.rollback,
         "clean-up": endpoints.clean_up,
     },
 }

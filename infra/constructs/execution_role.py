@@ -13,9 +13,9 @@ from infra.constructs.step_permissions import ANY_RUN, EACH_RUN
 
 
 def execution_role(
-    scope: Construct, id: str, *, artifacts: s3.IBucket, key: kms.IKey, network: IsolatedNetwork
+    scope: Construct, id: str, *, artifacts: s3.IBucket, key: kms.IKey, network: IsolatedNetwork, prefix: str
 ) -> iam.Role:
-    """Reads prepared data, JumpStart's models and tuned weights; writes training output and nothing else.
+    """Reads prepared data, JumpStart's models and tuned weights; writes training output and captured calls.
 
     The containers themselves run with network isolation: they hold no credentials. SageMaker uses the role for them.
     """
@@ -24,6 +24,7 @@ def execution_role(
     _data(permissions, stack.region, artifacts, key)
     _network(permissions, stack, network)
     _platform(permissions, stack)
+    _alarms(permissions, stack, prefix)
     return service_role(scope, id, service="sagemaker.amazonaws.com", permissions=permissions)
 
 
@@ -32,7 +33,8 @@ def _data(permissions: Permissions, region: str, artifacts: s3.IBucket, key: kms
     datasets = [artifacts.arn_for_objects(prefix + "*") for prefix in (ANY_RUN.train, ANY_RUN.validation)]
     jumpstart = [f"arn:aws:s3:::{bucket}" for bucket in (cache_bucket(region), private_bucket(region))]
     permissions.allow("s3:GetObject", on=[*datasets, training], because=EACH_RUN)
-    permissions.allow("s3:PutObject", "s3:AbortMultipartUpload", on=[training], because=EACH_RUN)
+    capture = artifacts.arn_for_objects(ANY_RUN.capture + "*")
+    permissions.allow("s3:PutObject", "s3:AbortMultipartUpload", on=[training, capture], because=EACH_RUN)
     permissions.allow(
         "s3:GetObject",
         on=[f"{bucket}/*" for bucket in jumpstart],
@@ -117,4 +119,16 @@ def _platform(permissions: Permissions, stack: Stack) -> None:
         on=["*"],
         because="Metrics are no resources; limited to SageMaker's namespaces",
         when={"StringLike": {"cloudwatch:namespace": ["/aws/sagemaker/*", "AWS/SageMaker", "aws/sagemaker/*"]}},
+    )
+
+
+def _alarms(permissions: Permissions, stack: Stack, prefix: str) -> None:
+    alarms = stack.format_arn(
+        service="cloudwatch", resource="alarm", resource_name=f"{prefix}-*", arn_format=ArnFormat.COLON_RESOURCE_NAME
+    )
+    # AWS's guide asks it of "your IAM execution role"; whether that is this one or the caller's it does not say.
+    permissions.allow(
+        "cloudwatch:DescribeAlarms",
+        on=[alarms],
+        because="SageMaker looks at an endpoint's alarms while it updates it; they are named after their endpoints",
     )

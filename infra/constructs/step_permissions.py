@@ -193,6 +193,100 @@ class StepPermissions(Permissions):
             ._tag("model", "endpoint-config", "endpoint")
             ._pass_execution_role()
             ._let_sagemaker_use_key()
+            .watch_endpoints()
+            .end_scaling()
+            # What an endpoint served long ago goes when it is updated.
+            .find("endpoint-config")
+            ._delete_configurations()
+            .delete_models()
+        )
+
+    def watch_endpoints(self) -> Self:
+        """Sets the endpoints' alarms, which SageMaker looks at while it updates them."""
+        return self.allow(
+            "cloudwatch:PutMetricAlarm",
+            "cloudwatch:DescribeAlarms",
+            on=[self._alarms()],
+            because="Alarms are named after their endpoints",
+        )
+
+    def settle_rollbacks(self) -> Self:
+        """Sets an endpoint's alarms and tags back to the model that serves again."""
+        return (
+            self.describe("endpoint", "endpoint-config")
+            ._read_tags("endpoint-config")
+            ._tag("endpoint")
+            .watch_endpoints()
+        )
+
+    def scale_endpoints(self) -> Self:
+        """Lets Application Auto Scaling set the number of instances.
+
+        It acts with a role of its own, but first tries whether the caller may do the same: for CloudWatch with calls
+        that name no alarm of ours (assumed from the documentation's example of another service).
+        """
+        stack = Stack.of(self)
+        role = "aws-service-role/sagemaker.application-autoscaling.amazonaws.com/*"
+        return (
+            self.describe("endpoint", "endpoint-config")
+            .allow(
+                "sagemaker:UpdateEndpointWeightsAndCapacities",
+                on=self._named("endpoint"),
+                because=OURS,
+            )
+            ._scaling("RegisterScalableTarget", "PutScalingPolicy")
+            .allow(
+                "cloudwatch:PutMetricAlarm",
+                "cloudwatch:DescribeAlarms",
+                "cloudwatch:DeleteAlarms",
+                on=[self._alarms("*")],
+                because="Application Auto Scaling tries these in the caller's name, on alarms it names itself",
+            )
+            .allow(
+                "iam:CreateServiceLinkedRole",
+                on=[f"arn:aws:iam::{stack.account}:role/{role}"],
+                because="Application Auto Scaling's own role, made with the account's first scaled endpoint",
+                when={"StringEquals": {"iam:AWSServiceName": "sagemaker.application-autoscaling.amazonaws.com"}},
+            )
+        )
+
+    def end_scaling(self) -> Self:
+        return self._scaling("DeregisterScalableTarget")
+
+    def _scaling(self, *operations: str) -> Self:
+        target = Stack.of(self).format_arn(
+            service="application-autoscaling", resource="scalable-target", resource_name="*"
+        )
+        keys = {"service-namespace": "sagemaker", "scalable-dimension": "sagemaker:variant:DesiredInstanceCount"}
+        return self.allow(
+            *(f"application-autoscaling:{operation}" for operation in operations),
+            on=[target],
+            because="Scalable targets have random ids; limited to the instances of endpoints",
+            when={"StringEquals": {f"application-autoscaling:{key}": value for key, value in keys.items()}},
+        )
+
+    def _alarms(self, names: str = "") -> str:
+        return Stack.of(self).format_arn(
+            service="cloudwatch",
+            resource="alarm",
+            resource_name=names or f"{self._stage.config.prefix}-*",
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
+
+    def register_models(self) -> Self:
+        """Makes groups and versions in the model registry."""
+        return (
+            self.allow(
+                "sagemaker:CreateModelPackageGroup",
+                on=self._named("model-package-group"),
+                because=OURS,
+            )
+            .allow(
+                "sagemaker:CreateModelPackage",
+                on=self._named("model-package-group", "model-package"),
+                because=OURS,
+            )
+            ._tag("model-package-group")
         )
 
     def describe(self, *kinds: str) -> Self:
@@ -234,15 +328,26 @@ class StepPermissions(Permissions):
         )
 
     def delete_endpoints(self) -> Self:
+        """With what belongs to them: configurations, alarms, autoscaling, which SageMaker ends for whoever may."""
         return (
             self.describe("endpoint")
+            ._read_tags("endpoint", "endpoint-config")
+            .find("endpoint-config")
             .allow("sagemaker:DeleteEndpoint", on=self._named("endpoint"), because=OURS)
-            .allow("sagemaker:DeleteEndpointConfig", on=self._named("endpoint-config"), because=OURS)
+            ._delete_configurations()
+            .allow("cloudwatch:DeleteAlarms", on=[self._alarms()], because="Alarms are named after their endpoints")
+            .end_scaling()
         )
+
+    def _delete_configurations(self) -> Self:
+        return self.allow("sagemaker:DeleteEndpointConfig", on=self._named("endpoint-config"), because=OURS)
 
     def take_back_runs(self) -> Self:
         """Stops a run's jobs, deletes its temporary and unfinished endpoints; leaves to the sweeper what resists."""
-        return self.find("training-job").stop_training().delete_endpoints().delete_models()._tag("endpoint")
+        return self.find("training-job").stop_training().take_back_temporary_endpoints()
+
+    def take_back_temporary_endpoints(self) -> Self:
+        return self.delete_endpoints().delete_models()._tag("endpoint")
 
     def sweep_runs(self) -> Self:
         """Finds what runs left, tells whose it is, and takes it back."""

@@ -78,13 +78,23 @@ _STEPS = (
         may=lambda may: may.write_runs(ANY_RUN.approval, ANY_RUN.report_page).notify(),
     ),
     _Step(handler="deploy_endpoint", may=lambda may: may.write_runs().read_jumpstart().deploy_endpoints()),
-    _Step(handler="describe_endpoint", may=lambda may: may.write_runs().describe("endpoint", "endpoint-config")),
+    _Step(handler="describe_endpoint", may=lambda may: may.write_runs().settle_rollbacks()),
     _Step(
         handler="evaluate_endpoint",
         may=lambda may: may.write_runs(ANY_RUN.evaluation).invoke_endpoints(),
         size=FunctionSize(timeout=900, memory=1024),
     ),
-    _Step(handler="delete_base_endpoint", may=lambda may: may.write_runs().delete_endpoints().delete_models()),
+    _Step(
+        handler="delete_temporary_endpoints",
+        may=lambda may: may.write_runs().take_back_temporary_endpoints(),
+    ),
+    _Step(handler="scale_endpoint", may=lambda may: may.write_runs().scale_endpoints()),
+    _Step(
+        handler="register_model",
+        may=lambda may: may.write_runs().read_jumpstart().register_models(),
+        # It reads all that was trained on, for its digest.
+        size=FunctionSize(timeout=900, memory=1024),
+    ),
     _Step(handler="report_success", may=lambda may: may.write_runs(ANY_RUN.report_page).notify()),
     _Step(
         handler="report_failure",

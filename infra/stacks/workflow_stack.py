@@ -45,7 +45,14 @@ class WorkflowStack(Stack):
         self.topic = NotificationTopic(
             self, "Topic", key=storage.key, email=config.notification_email, budget=config.has_budget
         )
-        role = execution_role(self, "ExecutionRole", artifacts=storage.artifacts, key=storage.key, network=network)
+        role = execution_role(
+            self,
+            "ExecutionRole",
+            artifacts=storage.artifacts,
+            key=storage.key,
+            network=network,
+            prefix=config.prefix,
+        )
         emptied = [] if config.keep_data else [storage.uploads, storage.artifacts, storage.access_logs]
         self.dead_letters = DeadLetterQueue(self, "DeadLetters")
         self.functions = WorkflowFunctions(

@@ -27,6 +27,7 @@ from rehearsal.emulator import (
     workflow,
 )
 from rehearsal.emulator.sagemaker.service import SageMakerService
+from rehearsal.emulator.scaling import Scaling
 from rehearsal.emulator.world import World
 
 
@@ -64,8 +65,10 @@ def install(world: World) -> SageMakerService:
     """Adds all of it. To be called once, after the emulator was imported and before it serves."""
     for stub in STUBS:
         stub.register()
-    sagemaker = SageMakerService(world)
+    scaling = Scaling()
+    sagemaker = SageMakerService(world, scaling)
     _add_service("sagemaker", "SageMaker.", sagemaker.handle_request)
+    _add_service("application-autoscaling", "AnyScaleFrontendService.", scaling.handle_request)
     _add_service("servicequotas", "ServiceQuotasV20190624.", account.handle_request)
     _add_service("pricing", "AWSPriceListService.", account.handle_request)
     monitoring.install()

@@ -19,6 +19,8 @@ from ministack import app as ministack
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime, router
 from ministack.services import s3, sts
 
+from rehearsal.emulator import scaling
+from rehearsal.emulator.identity import ACCOUNT
 from rehearsal.emulator.sagemaker import authorisation
 
 _enforced = contextvars.ContextVar("enforced", default=False)
@@ -78,9 +80,16 @@ def _knowing_invocations(action_of: Callable[..., str | None]) -> Callable[..., 
 
 
 def _knowing_sagemaker(extract: Callable[..., str]) -> Callable[..., str]:
-    """The emulator knows no SageMaker: without this every statement on a named resource would be passed over."""
+    """The emulator knows neither SageMaker nor its scaling, nor several alarms in one call: without this statements
+    on named resources were passed over.
+    """
 
     def resource_of(service: str, method: str, path: str, headers: dict[str, str], body: bytes, *rest: Any) -> str:
+        if service == "application-autoscaling":
+            return f"arn:aws:application-autoscaling:{router.extract_region(headers)}:{ACCOUNT}:scalable-target/any"
+        if service == "monitoring" and body.startswith(b'{"AlarmNames"'):
+            (first, *_) = json.loads(body)["AlarmNames"]  # all of one endpoint's, where the product names several
+            return f"arn:aws:cloudwatch:{router.extract_region(headers)}:{ACCOUNT}:alarm:{first}"
         if service != "sagemaker":
             return extract(service, method, path, headers, body, *rest)
         operation = headers.get("x-amz-target", "").rpartition(".")[2]
@@ -105,6 +114,8 @@ def _knowing_log_streams(extract: Callable[..., str]) -> Callable[..., str]:
 def _with_sagemaker_keys(context_of: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
     def keys_of(service: str, action: str, body: bytes, parameters: dict[str, Any]) -> dict[str, Any]:
         keys = context_of(service, action, body, parameters)
+        if service == "application-autoscaling":
+            return keys | scaling.authorisation_keys(body)
         return keys | authorisation.conditions(action.rpartition(":")[2], body) if service == "sagemaker" else keys
 
     return keys_of

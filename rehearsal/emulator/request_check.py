@@ -24,7 +24,15 @@ _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-_JAVA_CLASSES = {r"\p{L}\p{Z}\p{N}": r"\w\s", r"\p{Alnum}": "A-Za-z0-9"}
+_JAVA_CLASSES = {
+    r"\p{L}\p{M}\p{Z}\p{S}\p{N}\p{P}": r"\w\s!-/:-@\[-`{-~",
+    r"\p{L}\p{Z}\p{N}": r"\w\s",
+    r"\p{Alnum}": "A-Za-z0-9",
+    r"\p{Print}": r"[\x20-\x7e]",
+    r"[\u0020-\uD7FF\uE000-\uFFFD\uD800\uDC00-\uDBFF\uDFFF\r\n\t]": r"[^\x00-\x08]",
+    "${1,128}": "$",
+    "${1,256}": "$",
+}
 """The model's patterns are Java's; these are the classes Python's `re` has no name for."""
 
 

@@ -423,7 +423,10 @@ def _(stage: Deployed) -> Offenders:
                 yield id
 
 
-@rule(25, "SageMaker's jobs make nothing, pass no role, and write training output alone")
+WRITTEN_BY_JOBS = ("/runs/*/training/*", "/runs/*/capture/*")
+
+
+@rule(25, "SageMaker's jobs make nothing, pass no role, and write training output and captured calls alone")
 def _(stage: Deployed) -> Offenders:
     for role, properties in stage.roles.items():
         if "sagemaker.amazonaws.com" not in json.dumps(properties["AssumeRolePolicyDocument"]):
@@ -434,7 +437,7 @@ def _(stage: Deployed) -> Offenders:
             actions = [str(action) for action in listed(statement["Action"])]
             writes = any(allows(statement, action) for action in ("s3:PutObject", "s3:DeleteObject"))
             if any(re.match(r"sagemaker:(Create|Update|Delete)|iam:|sts:AssumeRole", action) for action in actions) or (
-                writes and not all(str(r).endswith("/runs/*/training/*") for r in listed(statement["Resource"]))
+                writes and not all(str(r).endswith(WRITTEN_BY_JOBS) for r in listed(statement["Resource"]))
             ):
                 yield id
 

@@ -132,7 +132,7 @@ def test_only_two_functions_may_pass_the_execution_role(stage: Synthesised) -> N
         assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
 
 
-def test_jobs_write_training_output_and_nothing_else(stage: Synthesised) -> None:
+def test_jobs_write_training_output_and_captured_calls_and_nothing_else(stage: Synthesised) -> None:
     policies = stage.templates["workflow"].find_resources("AWS::IAM::ManagedPolicy")
     (policy,) = [p for id, p in policies.items() if id.startswith("ExecutionRolePermissions")]
     written = [
@@ -140,7 +140,9 @@ def test_jobs_write_training_output_and_nothing_else(stage: Synthesised) -> None
         for statement in policy["Properties"]["PolicyDocument"]["Statement"]
         if "s3:PutObject" in statement["Action"]
     ]
-    assert [json.dumps(resource).endswith('/runs/*/training/*"]]}') for resource in written] == [True]
+    (places,) = written
+    ends = {json.dumps(place).rpartition("/runs/*/")[2] for place in places}
+    assert ends == {'training/*"]]}', 'capture/*"]]}'}
 
 
 def test_uploads_start_runs_and_what_runs_write_does_not(stage: Synthesised) -> None:

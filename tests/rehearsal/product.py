@@ -88,11 +88,7 @@ class Product:
         states = self.emulator.client("stepfunctions")
         listed = states.list_executions(stateMachineArn=self.state_machine)["executions"]
         described = [states.describe_execution(executionArn=execution["executionArn"]) for execution in listed]
-        return [
-            execution
-            for execution in described
-            if Upload(**json.loads(execution["input"])).run_id == run_id and "input" in execution
-        ]
+        return [execution for execution in described if _upload_of(execution).run_id == run_id]
 
     def execution_ended(self, execution: dict[str, Any]) -> dict[str, Any]:
         return finished(self.emulator, execution["executionArn"])
@@ -218,3 +214,8 @@ def any_chats(count: int = 12) -> list[bytes]:
         + b"\n"
         for number in range(count)
     ]
+
+
+def _upload_of(execution: dict[str, Any]) -> Upload:
+    event = json.loads(execution["input"])
+    return Upload(event["bucket"], event["key"], event["version_id"])

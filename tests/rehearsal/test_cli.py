@@ -128,6 +128,10 @@ def test_an_endpoint_is_asked(terminal: Terminal, followed: Followed) -> None:
     terminal.finetune("ask", "cockatoo", "What is 3 and 3?").matches("ask-unknown")
 
 
+def test_an_endpoint_that_served_one_model_only_cannot_be_rolled_back(terminal: Terminal, followed: Followed) -> None:
+    terminal.finetune("rollback", "parrot").matches("rollback-nothing")
+
+
 def test_a_report_is_linked_to_and_saved(terminal: Terminal, followed: Followed) -> None:
     terminal.finetune("report", "parrots").matches("report")
     terminal.finetune("report", "parrots", "--save", "report.html").matches("report-saved")
@@ -146,7 +150,9 @@ def test_cleaning_up_asks_first(terminal: Terminal, followed: Followed) -> None:
     assert "finetune-dev-parrot" not in terminal.finetune("endpoints").printed
 
 
-@pytest.mark.parametrize("words", [("watch", "nobody"), ("report", "nobody"), ("clean-up", "nobody")])
+@pytest.mark.parametrize(
+    "words", [("watch", "nobody"), ("report", "nobody"), ("deploy", "nobody"), ("clean-up", "nobody")]
+)
 def test_an_unknown_run_is_an_error_that_says_where_to_look(terminal: Terminal, words: tuple[str, ...]) -> None:
     terminal.finetune(*words).matches(f"{words[0]}-unknown")
 

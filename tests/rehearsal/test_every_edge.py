@@ -24,7 +24,8 @@ def look(outcome: str) -> dict[str, Any]:
 
 def planned(**changes: Any) -> dict[str, Any]:
     answer = {"outcome": "planned", "run_id": "walk-1", "parquet": False, "deploy": True, "compare_with_base": True}
-    return answer | {"approval": False, "approval_seconds": 60} | changes
+    choices = {"must_beat_base": False, "autoscaling": False, "approval": False, "approval_seconds": 60}
+    return answer | choices | changes
 
 
 USUAL: dict[str, Any] = {
@@ -42,7 +43,9 @@ USUAL: dict[str, Any] = {
     "DeployBaseEndpoint": {"wait_seconds": 1},
     "DescribeBaseEndpoint": look("in_service"),
     "EvaluateEndpoint": {},
-    "DeleteBaseEndpoint": {},
+    "DeleteTemporaryEndpoints": {},
+    "ScaleEndpoint": {},
+    "RegisterModel": {},
     "ReportSuccess": {},
     "ReportFailure": {"code": "CODE", "message": "why"},
 }
@@ -53,6 +56,9 @@ WALKS: dict[str, tuple[str, Answers]] = {
     "parquet": ("SUCCEEDED", {"PlanRun": [planned(parquet=True)]}),
     "duplicate": ("SUCCEEDED", {"PlanRun": [planned(outcome="duplicate")]}),
     "no-endpoint": ("SUCCEEDED", {"PlanRun": [planned(deploy=False)]}),
+    "gate": ("SUCCEEDED", {"PlanRun": [planned(must_beat_base=True)]}),
+    "scaled": ("SUCCEEDED", {"PlanRun": [planned(autoscaling=True)]}),
+    "redeploy": ("SUCCEEDED", {"PlanRun": [planned(outcome="redeploy", compare_with_base=False)]}),
     "no-comparison": ("SUCCEEDED", {"PlanRun": [planned(compare_with_base=False)]}),
     "asked": ("SUCCEEDED", {"PlanRun": [planned(approval=True)]}),
     "patience": (
@@ -128,3 +134,27 @@ def test_every_task_is_tried_again_after(scripted: Scripted, error: str) -> None
     asked = [call["state"] for call in scripted.asked[name]]
     assert {state for state in asked if asked.count(state) < 2} == set()
     assert {*asked} == {*TASKS, "PrepareShard"} & {*entered, "PrepareShard"}
+
+
+def test_a_model_that_must_beat_the_base_model_goes_live_only_after_its_evaluation(
+    scripted: Scripted, walked: dict[str, tuple[str, list[str]]]
+) -> None:
+    asked = [(call["state"], call["payload"].get("variant")) for call in scripted.asked["gate"]]
+    variants = [call for call in asked if call[1]]
+    assert variants == [
+        ("DeployEndpoint", "candidate"),
+        ("DescribeEndpoint", "candidate"),
+        ("DeployBaseEndpoint", "base"),
+        ("DescribeBaseEndpoint", "base"),
+        ("EvaluateEndpoint", "candidate"),
+        ("DeployEndpoint", "live"),
+        ("DescribeEndpoint", "live"),
+    ]
+    states = [state for state, _ in asked]
+    gone = states.index("DeleteTemporaryEndpoints")
+    assert states.index("EvaluateEndpoint") < gone < len(states) - states[::-1].index("DeployEndpoint") - 1
+
+
+def test_a_redeployment_neither_trains_nor_evaluates(walked: dict[str, tuple[str, list[str]]]) -> None:
+    entered = {*walked["redeploy"][1]} & {*TASKS}
+    assert entered == {"PlanRun", "DeployEndpoint", "DescribeEndpoint", "RegisterModel", "ReportSuccess"}

@@ -491,3 +491,33 @@ def run(emulator: Emulator, definition: dict[str, Any]) -> dict[str, Any]:
         stateMachineArn=any_state_machine(emulator, definition), input="{}"
     )["executionArn"]
     return finished(emulator, arn)
+
+
+def test_a_function_deletes_alarms_by_the_names_its_role_allows(emulator: Emulator) -> None:
+    source = """
+import boto3
+
+def handler(event, context):
+    boto3.client("cloudwatch").delete_alarms(AlarmNames=event["names"])
+"""
+    role = any_role(
+        emulator, "lambda.amazonaws.com", allow("cloudwatch:DeleteAlarms", "arn:aws:cloudwatch:*:*:alarm:ours-*")
+    )
+    function = any_function(emulator, source, role=role)
+    assert invoke(emulator, function, {"names": ["ours-a", "ours-b"]}) is None
+    assert "AccessDenied" in invoke(emulator, function, {"names": ["theirs"]})["errorMessage"]
+
+
+def test_endpoints_are_scaled_only_while_they_serve(emulator: Emulator) -> None:
+    scaling = emulator.client("application-autoscaling")
+    variant = {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": "endpoint/nobody/variant/AllTraffic",
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+    }
+    with pytest.raises(ClientError, match="absent"):
+        scaling.register_scalable_target(**variant, MinCapacity=1, MaxCapacity=2)
+    with pytest.raises(ClientError, match="cannot be greater"):
+        scaling.register_scalable_target(**variant, MinCapacity=3, MaxCapacity=2)
+    with pytest.raises(ClientError, match="ObjectNotFoundException"):
+        scaling.deregister_scalable_target(**variant)

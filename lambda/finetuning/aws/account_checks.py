@@ -60,7 +60,7 @@ class AccountChecks:
                 self._missing(key, Finding(Code.ARTIFACT_MISSING, "model", message, fix))
 
     def quotas(self, quotas: Quotas) -> None:
-        """One instance per training type, the endpoint's instances, and one more for the base model."""
+        """One instance per training type, and the endpoint's."""
         plan = self._plan
         for position, instance_type in enumerate(plan.training.instance_types):
             field = "training.fallback_instance_types" if position else "training.instance_type"
@@ -70,9 +70,16 @@ class AccountChecks:
             else:
                 self._note("quota", instance_type + " for training", verdict)
         if plan.endpoint.deploy:
-            wanted = plan.endpoint.instance_count + plan.evaluation.compare_with_base
-            verdict = quotas.check(plan.endpoint.instance_type, "endpoint", wanted, "endpoint.instance_type")
-            self._note("quota", plan.endpoint.instance_type + " for the endpoint", verdict)
+            self.endpoint_quota(quotas, plan.endpoint.instance_count * (1 + plan.evaluation.compare_with_base))
+
+    def endpoint_quota(self, quotas: Quotas, at_first: int) -> None:
+        """`at_first` instances while it is evaluated (a temporary endpoint has as many as the live one), and later as
+        many as autoscaling may give it.
+        """
+        endpoint = self._plan.endpoint
+        wanted = max(at_first, endpoint.most_instances)
+        verdict = quotas.check(endpoint.instance_type, "endpoint", wanted, "endpoint.instance_type")
+        self._note("quota", endpoint.instance_type + " for the endpoint", verdict)
 
     def names(self, sagemaker: Any) -> None:
         """Whether somebody else has what this run would make. An endpoint of ours may be updated; a job may not be

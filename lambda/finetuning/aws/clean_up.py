@@ -23,13 +23,22 @@ def remove_half_made(sagemaker: SageMaker, names: Names) -> list[str]:
         for job in list(sagemaker.training_jobs(names.training_job(0), "InProgress"))
         if sagemaker.stop_training_job(job)
     ]
-    done += _remove_endpoint(sagemaker, names.base)
-    sagemaker.delete_endpoint_config(names.base)
-    sagemaker.delete_model(names.base)
+    done += remove_temporary_endpoints(sagemaker, names)
     live = sagemaker.describe_endpoint(names.endpoint)
     # Under a name of the user's, an earlier run's model may be serving: that one is not ours to take.
     if live and live["EndpointStatus"] != "InService" and live["EndpointConfigName"] == names.endpoint_config:
         done += _remove_endpoint(sagemaker, names.endpoint)
+    return done
+
+
+def remove_temporary_endpoints(sagemaker: SageMaker, names: Names) -> list[str]:
+    """Those that a run puts up for its evaluation alone."""
+    done = []
+    for name in (names.candidate, names.base):
+        done += _remove_endpoint(sagemaker, name)
+        if sagemaker.describe_endpoint(name) is None:  # one that is still there needs its configuration
+            sagemaker.delete_endpoint_config(name)
+    sagemaker.delete_model(names.base)
     return done
 
 

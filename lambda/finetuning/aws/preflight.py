@@ -59,6 +59,37 @@ def check_account(
     return account.remaining_plan()
 
 
+def check_deployment(plan: RunPlan, has_model: bool) -> Checklist:
+    """What must hold to deploy the model of an earlier run once more; starts nothing.
+
+    `has_model`: whether its artefact is there.
+    """
+    checklist, jumpstart, here = Checklist(), jumpstart_bucket(), target()
+    if has_model:
+        checklist.passed("model", "the tuned model is kept")
+    else:
+        checklist.found("model", no_model(plan.run_id))
+    spec = jumpstart.spec(plan.model_id, plan.model_version)
+    account, sagemaker = AccountChecks(spec, plan, here, checklist), advisory_client("sagemaker", here.region)
+    quotas = Quotas(advisory_client("service-quotas", here.region), sagemaker, here.region)
+    account.endpoint_quota(quotas, plan.endpoint.instance_count)
+    account.names(sagemaker)
+    account.key(advisory_client("kms", here.region))
+    account.role(advisory_client("iam", here.region))
+    if not checklist.findings:
+        check_requests(run_requests(spec, plan, here), sagemaker.meta.service_model, checklist)
+    return checklist
+
+
+def no_model(run_id: str) -> Finding:
+    return Finding(
+        Code.RUN_HAS_NO_MODEL,
+        "",
+        f"The run {run_id} has left no tuned model to deploy.",
+        "Upload the data again; `finetune runs` shows which runs trained a model.",
+    )
+
+
 def price_list(region: str) -> PriceList:
     where = region if region in PRICE_LIST_REGIONS else PRICE_LIST_REGIONS[0]
     return PriceList(advisory_client("pricing", where), region)

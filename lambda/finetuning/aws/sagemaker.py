@@ -10,12 +10,19 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from finetuning.aws.alarms import forget_endpoint
 from finetuning.aws.clients import client
 from finetuning.aws.faults import error_code, explained
 from finetuning.errors import Code, FineTuningError
 
 RUN_TAG = "finetune:run-id"
 OWNER_TAG = "finetune:created-by"
+ENDPOINT_TAG = "finetune:endpoint"
+"""On an endpoint configuration: the endpoint it was made for."""
+REPLACES_TAG = "finetune:replaces"
+"""On an endpoint configuration: the one that served before it."""
+KEPT_CONFIGURATIONS = 3
+"""Of an endpoint, the newest included: what `finetune rollback` can go back to. They cost nothing."""
 Request = Mapping[str, Any]
 
 
@@ -59,28 +66,84 @@ class SageMaker:
     def create_endpoint_config(self, request: Request) -> str:
         return self._create("endpoint_config", "EndpointConfig", request)
 
-    def deploy_endpoint(self, request: Request, deployment_config: Request) -> None:
-        """Creates the endpoint, or updates one of ours that serves an earlier run under the same name.
+    def create_endpoint(self, request: Request) -> None:
+        with explained(f"create the endpoint {request['EndpointName']}"):
+            self._api.create_endpoint(**request)
 
-        The update is blue/green: the earlier model answers until the new one is healthy, else it stays.
+    def update_endpoint(self, request: Request, deployment_config: Request) -> None:
+        """Puts an endpoint of ours on another configuration, blue/green. `request` as for its creation.
+
+        The earlier model answers until the new one is healthy, else it stays. Raises `FineTuningError`
+        (ENDPOINT_BUSY) while another update is under way.
         """
         name, config = request["EndpointName"], request["EndpointConfigName"]
-        live = self.describe_endpoint(name)
-        if live is None:
-            with explained(f"create the endpoint {name}"):
-                self._api.create_endpoint(**request)
-        elif live["EndpointConfigName"] != config:
-            if OWNER_TAG not in self.tags(live["EndpointArn"]):
-                raise FineTuningError(
-                    Code.ENDPOINT_NAME_TAKEN,
-                    f"An endpoint {name} exists that this project did not make.",
-                    "Choose another endpoint.name in run.json, or delete that endpoint.",
-                )
-            with explained(f"update the endpoint {name}"):
-                self._api.update_endpoint(
+        with explained(f"update the endpoint {name}"):
+            try:
+                arn = self._api.update_endpoint(
                     EndpointName=name, EndpointConfigName=config, DeploymentConfig=deployment_config
-                )
-                self._api.add_tags(ResourceArn=live["EndpointArn"], Tags=request["Tags"])
+                )["EndpointArn"]
+            except ClientError as error:
+                if not _says(error, "in-progress"):
+                    raise
+                raise FineTuningError(
+                    Code.ENDPOINT_BUSY,
+                    f"The endpoint {name} is being updated already.",
+                    "Wait until it is InService (`finetune endpoints`), then try again.",
+                ) from error
+            self._api.add_tags(ResourceArn=arn, Tags=request["Tags"])
+
+    def require_ours(self, endpoint: Mapping[str, Any]) -> None:
+        """`endpoint` as DescribeEndpoint answers. Raises `FineTuningError` (ENDPOINT_NAME_TAKEN)."""
+        if OWNER_TAG not in self.tags(endpoint["EndpointArn"]):
+            raise FineTuningError(
+                Code.ENDPOINT_NAME_TAKEN,
+                f"An endpoint {endpoint['EndpointName']} exists that this project did not make.",
+                "Choose another endpoint.name in run.json, or delete that endpoint.",
+            )
+
+    def configuration(self, name: str) -> tuple[dict[str, Any], dict[str, str]] | None:
+        """An endpoint configuration and its tags."""
+        described = self._describe(self._api.describe_endpoint_config, EndpointConfigName=name)
+        return None if described is None else (described, self.tags(described["EndpointConfigArn"]))
+
+    def tag(self, arn: str, tags: Mapping[str, str]) -> None:
+        with explained(f"tag {arn}"):
+            self._api.add_tags(ResourceArn=arn, Tags=[{"Key": key, "Value": tags[key]} for key in tags])
+
+    def prune_configurations(self, prefix: str, endpoint: str, newest: str) -> None:
+        """Deletes what the endpoint was made of before, models included, beyond the newest `KEPT_CONFIGURATIONS`."""
+        earlier = {name: tags.get(REPLACES_TAG, "") for name, tags in self._configurations(prefix, endpoint)}
+        kept = [newest]
+        while (previous := earlier.get(kept[-1], "")) and previous not in kept and len(kept) < KEPT_CONFIGURATIONS:
+            kept.append(previous)
+        for name in earlier.keys() - kept:
+            self.delete_endpoint_config(name)
+            self.delete_model(name)
+
+    def _configurations(self, prefix: str, endpoint: str) -> Iterator[tuple[str, dict[str, str]]]:
+        """Those made for the endpoint, by their tag, with all their tags."""
+        with explained(f"list the configurations of {endpoint}"):
+            pages = self._api.get_paginator("list_endpoint_configs").paginate(NameContains=prefix)
+            found = [config for page in pages for config in page["EndpointConfigs"]]
+        for config in found:
+            tags = self.tags(config["EndpointConfigArn"])
+            if tags.get(ENDPOINT_TAG) == endpoint:
+                yield config["EndpointConfigName"], tags
+
+    def register_model(self, group: Request, package: Request) -> str:
+        """A version in the model registry, in a group that is made with its first one; returns the version's ARN.
+
+        May be repeated: the request's `ClientToken` makes SageMaker answer with the version it made the first time.
+        """
+        name = group["ModelPackageGroupName"]
+        with explained(f"make the model package group {name}"):
+            try:
+                self._api.create_model_package_group(**group)
+            except ClientError as error:
+                if not _is_taken(error):
+                    raise
+        with explained(f"register a model in {name}"):
+            return str(self._api.create_model_package(**package)["ModelPackageArn"])
 
     def describe_training_job(self, name: str) -> dict[str, Any] | None:
         return self._describe(self._api.describe_training_job, TrainingJobName=name)
@@ -96,10 +159,7 @@ class SageMaker:
     def tag_endpoint(self, name: str, tags: Mapping[str, str]) -> None:
         live = self.describe_endpoint(name)
         if live is not None:
-            with explained(f"tag the endpoint {name}"):
-                self._api.add_tags(
-                    ResourceArn=live["EndpointArn"], Tags=[{"Key": key, "Value": tags[key]} for key in tags]
-                )
+            self.tag(live["EndpointArn"], tags)
 
     def endpoints(self, prefix: str) -> Iterator[dict[str, Any]]:
         """The endpoints whose name starts with the prefix, as ListEndpoints describes them."""
@@ -139,13 +199,22 @@ class SageMaker:
         return True
 
     def delete_endpoint(self, name: str) -> bool:
-        """Deletes the endpoint and the configuration it has; False where there was none. The model stays."""
+        """Deletes the endpoint with its configurations, earlier ones included, and its alarms; False where there was
+        none. Models stay.
+
+        Whoever may deregister scalable targets has SageMaker end the endpoint's autoscaling, too.
+        """
         live = self.describe_endpoint(name)
         if live is None:
             return False
+        prefix = self.tags(live["EndpointArn"]).get(OWNER_TAG)
+        configurations = {live["EndpointConfigName"]}
+        configurations |= {config for config, _ in self._configurations(prefix, name)} if prefix else set()
         with explained(f"delete the endpoint {name}"), _unless_absent():
             self._api.delete_endpoint(EndpointName=name)
-        self.delete_endpoint_config(live["EndpointConfigName"])
+        for config in sorted(configurations):
+            self.delete_endpoint_config(config)
+        forget_endpoint(name)
         return True
 
     def delete_endpoint_config(self, name: str) -> None:

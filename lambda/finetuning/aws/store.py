@@ -1,5 +1,6 @@
 """A run's JSON documents in the artifacts bucket."""
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from finetuning.runs.layout import RunLayout
 from finetuning.settings import settings
 
 M = TypeVar("M", bound=BaseModel)
+BLOCK_BYTES = 1 << 20
 
 
 class RunStore:
@@ -77,6 +79,24 @@ class RunStore:
     def save(self, key: str, model: BaseModel) -> None:
         self.write(key, model.model_dump_json(indent=2).encode())
 
+    def digests(self, prefix: str) -> dict[str, str]:
+        """SHA-256 of every file below the prefix, by what follows the prefix in its key."""
+        with explained(f"read s3://{self.bucket}/{prefix}"):
+            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+            keys = [found["Key"] for page in pages for found in page.get("Contents", [])]
+            return {key.removeprefix(prefix): self._digest(key) for key in keys}
+
+    def _digest(self, key: str) -> str:
+        digest = hashlib.sha256()
+        for block in self._s3.get_object(Bucket=self.bucket, Key=key)["Body"].iter_chunks(BLOCK_BYTES):
+            digest.update(block)
+        return digest.hexdigest()
+
+    def is_empty(self, prefix: str) -> bool:
+        """Whether nothing lies below the prefix."""
+        with explained(f"list s3://{self.bucket}/{prefix}"):
+            return not self._s3.list_objects_v2(Bucket=self.bucket, Prefix=prefix, MaxKeys=1).get("Contents")
+
     def claim(self, key: str, body: bytes) -> bytes:
         """Writes the document unless there is one; returns what lies there now: `body`, or the earlier one."""
         with explained(f"claim s3://{self.bucket}/{key}"):
@@ -108,8 +128,16 @@ class RunStore:
         An upload that is delivered twice starts two executions. Whatever becomes of the one that came second, it must
         not touch the run of the first.
         """
-        claim = orjson.dumps({"execution_arn": execution_arn})
+        claim = _claim_of(execution_arn)
         return self.claim(RunLayout(run_id).claim, claim) == claim
+
+    def hand_over(self, run_id: str, execution_arn: str) -> None:
+        """Makes an ended run this execution's."""
+        self.write(RunLayout(run_id).claim, _claim_of(execution_arn))
+
+
+def _claim_of(execution_arn: str) -> bytes:
+    return orjson.dumps({"execution_arn": execution_arn})
 
 
 def run_store() -> RunStore:

@@ -5,6 +5,7 @@ from finetuning.aws.status_board import record
 from finetuning.aws.store import run_store
 from finetuning.errors import Code, EndpointFailed
 from finetuning.evaluation.comparison import evaluate
+from finetuning.evaluation.gate import require_no_worse
 from finetuning.evaluation.prompts import questions
 from finetuning.evaluation.verdict import verdict
 from finetuning.handlers.step import Payload, step
@@ -18,7 +19,11 @@ NO_BASE = "The base model could not be deployed for comparison; only the tuned m
 
 @step
 def handler(event: Payload) -> Payload:
-    """`{run_id, with_base}` → what it shows. Raises `EndpointFailed` where the tuned answers are empty or broken."""
+    """`{run_id, variant: "live"|"candidate", with_base}` → what it shows.
+
+    Raises `EndpointFailed` where the tuned answers are empty or broken, and where the run's model must beat the base
+    model and does not.
+    """
     run_id, with_base, store = event["run_id"], bool(event["with_base"]), run_store()
     layout = RunLayout(run_id)
     plan = store.load(layout.plan, RunPlan)
@@ -28,7 +33,7 @@ def handler(event: Payload) -> Payload:
     record(store, run_id, STATE, f"Asking {len(asked)} prompt{'s' if len(asked) > 1 else ''}")
     report = evaluate(
         asked,
-        asker(names.endpoint),
+        asker(names.candidate if event["variant"] == "candidate" else names.endpoint),
         asker(names.base) if with_base else None,
         notes=[NO_BASE] if wanted.compare_with_base and not with_base else [],
     )
@@ -42,4 +47,6 @@ def handler(event: Payload) -> Payload:
             f"The tuned model does not answer as it should: {complaints}.",
             "Read the answers in evaluation.json. A lower learning_rate or fewer epochs usually mends repetition.",
         )
+    if wanted.must_beat_base:
+        require_no_worse(report)
     return status.shown

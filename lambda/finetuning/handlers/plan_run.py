@@ -1,15 +1,18 @@
 """PlanRun: judges an upload whole, and settles what the run will do before it costs anything."""
 
-from finetuning.aws.preflight import preflight
-from finetuning.aws.status_board import record
-from finetuning.aws.store import run_store
+from typing import Any
+
+from finetuning.aws.preflight import check_deployment, preflight
+from finetuning.aws.status_board import read_status, record
+from finetuning.aws.store import RunStore, run_store
 from finetuning.aws.upload_bucket import upload_bucket
 from finetuning.errors import RunRefused
 from finetuning.handlers.step import Payload, step, works_for
 from finetuning.runs.identity import Upload
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.links import execution_link, files_link
-from finetuning.runs.status import Cost
+from finetuning.runs.plan import EndpointPlan, RunPlan
+from finetuning.runs.status import Cost, RunState
 from finetuning.settings import settings
 
 STATE = "PlanRun"
@@ -17,25 +20,20 @@ STATE = "PlanRun"
 
 @step
 def handler(event: Payload) -> Payload:
-    """`{bucket, key, version_id, execution_arn}` → `{outcome, run_id, parquet, deploy, compare_with_base, approval,
-    approval_seconds}`.
+    """`{bucket, key, version_id, execution_arn, redeploy}` → `{outcome, run_id, parquet, deploy, compare_with_base,
+    must_beat_base, autoscaling, approval, approval_seconds}`.
 
-    The outcome is `duplicate` where another execution has the run already; nothing is written then. Raises
-    `RunRefused` with all findings where anything is wrong.
+    The outcome is `duplicate` where another execution has the run already; nothing is written then. With `redeploy`,
+    an object that may hold `ttl_hours`, the model that the run trained earlier is to be deployed once more: `redeploy`
+    is the outcome, too. Raises `RunRefused` with all findings where anything is wrong.
     """
     upload = Upload(event["bucket"], event["key"], event["version_id"])
     works_for(upload.run_id)
     store, layout, execution_arn = run_store(), RunLayout(upload.run_id), event["execution_arn"]
-    result = {
-        "run_id": upload.run_id,
-        "parquet": False,
-        "deploy": False,
-        "compare_with_base": False,
-        "approval": False,
-        "approval_seconds": int(settings().approval_hours * 3600),
-    }
+    if event.get("redeploy") is not None:
+        return _redeploy(store, layout, execution_arn, event["redeploy"])
     if not store.is_owned_by(upload.run_id, execution_arn):
-        return {"outcome": "duplicate", **result}
+        return _result("duplicate", upload.run_id)
     region, files = settings().aws_region, files_link(settings().aws_region, store.bucket, layout.root)
     record(
         store,
@@ -61,11 +59,62 @@ def handler(event: Payload) -> Payload:
         checks=plan.checks,
         cost=Cost(estimate_usd=estimate.usd, assumptions=estimate.assumptions),
     )
-    return result | {
-        "outcome": "planned",
-        "parquet": plan.parquet,
-        "deploy": plan.endpoint.deploy,
-        "compare_with_base": plan.evaluation.compare_with_base,
-        "approval": plan.approval,
+    return _result(
+        "planned",
+        upload.run_id,
+        parquet=plan.parquet,
+        deploy=plan.endpoint.deploy,
+        compare_with_base=plan.evaluation.compare_with_base,
+        must_beat_base=plan.evaluation.must_beat_base,
+        autoscaling=plan.endpoint.autoscaling is not None,
+        approval=plan.approval,
         **status.shown,
+    )
+
+
+def _result(outcome: str, run_id: str, **choices: Any) -> Payload:
+    """What the state machine chooses by, and what it shows."""
+    names = ("parquet", "deploy", "compare_with_base", "must_beat_base", "autoscaling", "approval")
+    return {
+        "outcome": outcome,
+        "run_id": run_id,
+        "approval_seconds": int(settings().approval_hours * 3600),
+        **dict.fromkeys(names, False),
+        **choices,
     }
+
+
+def _redeploy(store: RunStore, layout: RunLayout, execution_arn: str, terms: Payload) -> Payload:
+    """Takes an ended run over for this execution, and checks what must hold."""
+    run_id, status = layout.run_id, read_status(store, layout.run_id)
+    if not store.is_owned_by(run_id, execution_arn):
+        if not status.state.is_final:
+            return _result("duplicate", run_id)
+        store.hand_over(run_id, execution_arn)
+    link = {"Execution": execution_link(settings().aws_region, execution_arn)}
+    status = record(
+        store,
+        run_id,
+        STATE,
+        "Deploying the model of this run once more",
+        execution_arn=execution_arn,
+        state=RunState.RUNNING,
+        error=None,
+        links=status.links | link,
+    )
+    plan = store.load(layout.plan, RunPlan)
+    endpoint = plan.endpoint.model_copy(update={"deploy": True} | terms)
+    plan = plan.model_copy(update={"endpoint": EndpointPlan.model_validate(endpoint.model_dump())})
+    has_model = bool(status.training_job) and not store.is_empty(layout.model_artifact(status.training_job))
+    checklist = check_deployment(plan, has_model)
+    if checklist.findings:
+        raise RunRefused(checklist.findings)
+    store.save(layout.plan, plan)
+    return _result(
+        "redeploy",
+        run_id,
+        deploy=True,
+        autoscaling=plan.endpoint.autoscaling is not None,
+        approval=plan.approval,
+        **status.shown,
+    )

@@ -19,6 +19,8 @@ _CLASSES = {
     r"\p{M}": r"\u0300-\u036f",
     r"\p{Z}": r" \u00a0",
     r"\p{N}": r"\d",
+    r"\p{P}": r"!-/:-@\[-`{-~",
+    r"\p{S}": r"$+<=>^`|~",
 }
 """Java's character classes in Python's words. `\\w` also takes the underscore: every pattern that uses them allows
 it.
@@ -95,4 +97,4 @@ def _join(path: str, name: str) -> str:
 def _compiled(pattern: str) -> re.Pattern[str]:
     for java, python in _CLASSES.items():
         pattern = pattern.replace(java, python)
-    return re.compile(pattern)
+    return re.compile(re.sub(r"\$\{\d+,\d+\}$", "", pattern))  # a length after the end of the text, which Java allows

@@ -84,6 +84,9 @@ class Hosting:
     instance_type: str
     instance_count: int = 1
     tags: Mapping[str, str] = field(default_factory=dict)
+    capture: str | None = None
+    """URI of the prefix where calls and answers are kept; None: nowhere."""
+    capture_percentage: int = 100
 
 
 def training_job(spec: ModelSpec, job: TrainingJob, target: Target) -> Request:
@@ -153,11 +156,21 @@ def endpoint_config(spec: ModelSpec, hosting: Hosting, target: Target) -> Reques
         variant["ContainerStartupHealthCheckTimeoutInSeconds"] = (
             spec.deploy_kwargs.container_startup_health_check_timeout
         )
-    request = {
+    request: Request = {
         "EndpointConfigName": hosting.config,
         "ProductionVariants": [variant],
         "Tags": _hosting_tags(spec, hosting),
     }
+    if hosting.capture:
+        request["DataCaptureConfig"] = {
+            "EnableCapture": True,
+            "InitialSamplingPercentage": hosting.capture_percentage,
+            "DestinationS3Uri": hosting.capture,
+            "KmsKeyId": target.kms_key_arn,
+            "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+            # Without, SageMaker keeps them in Base64.
+            "CaptureContentTypeHeader": {"JsonContentTypes": ["application/json"]},
+        }
     if has_only_local_storage(hosting.instance_type):
         return request
     if spec.inference_volume_size:

@@ -70,6 +70,11 @@ class RunLayout:
         """`S3OutputPath` of the training job; the execution role may write here and nowhere else."""
         return self.root + "training/"
 
+    @property
+    def capture(self) -> str:
+        """Calls and answers of the run's endpoint, where it keeps them."""
+        return self.root + "capture/"
+
     def model_artifact(self, training_job: str) -> str:
         """Prefix of the tuned model; JumpStart writes it uncompressed."""
         return f"{self.training_output}{training_job}/output/model/"

@@ -50,3 +50,8 @@ class Names:
     def base(self) -> str:
         """Model, configuration and endpoint of the temporary base model that answers are compared with."""
         return f"{self.model}-base"
+
+    @property
+    def candidate(self) -> str:
+        """Configuration and endpoint on which the tuned model is judged before it goes live."""
+        return f"{self.model}-candidate"

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from finetuning.errors import Code, EndpointFailed, TrainingFailed
+from finetuning.runs.guardrails import ROLLBACK_SECONDS
 from finetuning.runs.status import Metric
 
 SHORTEST_WAIT, LONGEST_WAIT = 2, 600
@@ -134,11 +135,11 @@ def training_progress(job: Mapping[str, Any], now: datetime) -> TrainingProgress
             return progress(Outcome.IN_PROGRESS, f"{secondary}: {detail}" if detail else secondary)
 
 
-def endpoint_outcome(endpoint: Mapping[str, Any], expected_config: str) -> Outcome:
-    """Reads a DescribeEndpoint response.
+def endpoint_outcome(endpoint: Mapping[str, Any], expected_config: str, now: datetime, seconds: int) -> Outcome:
+    """Reads a DescribeEndpoint response; `seconds` is how long bringing it up may take.
 
-    Raises `EndpointFailed` where the endpoint failed, or is in service with another configuration than the run's:
-    an update that rolls back ends `InService` on the old one, and only the configuration's name tells.
+    Raises `EndpointFailed` where the endpoint failed, took too long, or is in service with another configuration than
+    the run's: an update that rolls back ends `InService` on the old one, and only the configuration's name tells.
     """
     name, status = endpoint["EndpointName"], endpoint["EndpointStatus"]
     reason = str(endpoint.get("FailureReason", "SageMaker gave no reason"))
@@ -148,10 +149,19 @@ def endpoint_outcome(endpoint: Mapping[str, Any], expected_config: str) -> Outco
         case "InService":
             raise EndpointFailed(
                 Code.ENDPOINT_ROLLED_BACK,
-                f"The endpoint {name} rolled back to {endpoint['EndpointConfigName']} ; the new model does not serve.",
-                "The earlier model still answers. Read the endpoint's log for why the new one did not become healthy.",
+                f"The endpoint {name} rolled back to {endpoint['EndpointConfigName']}, which answers as before; "
+                f"{expected_config} does not serve: {reason}",
+                "Read the endpoint's log and its alarms for why the new model did not become healthy. The model is "
+                "kept: once that is mended, deploy it again with `finetune deploy RUN`.",
             )
         case "Creating" | "Updating" | "RollingBack" | "SystemUpdating":
+            waited = (now - endpoint["LastModifiedTime"]).total_seconds()
+            if waited > seconds + ROLLBACK_SECONDS:
+                raise EndpointFailed(
+                    Code.ENDPOINT_OUT_OF_TIME,
+                    f"The endpoint {name} is still {status} after {waited / 60:.0f} minutes.",
+                    "Read the endpoint's log. Where AWS lacks instances, another endpoint.instance_type helps.",
+                )
             return Outcome.IN_PROGRESS
         case _:
             raise EndpointFailed(

@@ -91,8 +91,19 @@ class TrainingPlan(_Part):
         return self.options[0].estimate
 
 
+class Autoscaling(_Part):
+    """How many instances an endpoint may have; `invocations_per_instance`: calls a minute that it aims at."""
+
+    min_instances: int
+    max_instances: int
+    invocations_per_instance: int
+
+
 class EndpointPlan(_Part):
-    """`name` is run.json's, without the prefix. `timeout_seconds`: when an endpoint still not in service has failed."""
+    """`name` is run.json's, without the prefix. `timeout_seconds`: when an endpoint still not in service has failed.
+
+    `data_capture_percentage` of the calls are kept in the artifacts bucket; 0: none.
+    """
 
     deploy: bool
     name: str | None
@@ -102,6 +113,13 @@ class EndpointPlan(_Part):
     idle_minutes: Limit
     timeout_seconds: int
     usd_per_hour: float | None
+    autoscaling: Autoscaling | None = None
+    data_capture_percentage: int = 0
+
+    @property
+    def most_instances(self) -> int:
+        """What it may come to have once it serves."""
+        return self.autoscaling.max_instances if self.autoscaling else self.instance_count
 
     @property
     def lifetime(self) -> Lifetime:
@@ -109,11 +127,15 @@ class EndpointPlan(_Part):
 
 
 class EvaluationPlan(_Part):
-    """`held_out` prompts of the dataset are asked, then the user's own `prompts`."""
+    """`held_out` prompts of the dataset are asked, then the user's own `prompts`.
+
+    `must_beat_base`: the model is evaluated on a temporary endpoint, and goes live only where it is no worse.
+    """
 
     held_out: int
     prompts: list[str]
     compare_with_base: bool
+    must_beat_base: bool = False
 
 
 class RunPlan(_Part):

@@ -30,6 +30,7 @@ from finetuning.runs.names import MAX_NAME_LENGTH
 from finetuning.runs.outcomes import last_attempt
 from finetuning.runs.plan import (
     Acceptance,
+    Autoscaling,
     DataFile,
     DatasetSummary,
     EndpointPlan,
@@ -39,7 +40,14 @@ from finetuning.runs.plan import (
     TrainingPlan,
     UploadedObject,
 )
-from finetuning.runs.request import MAX_FALLBACKS, RESERVED_TAGS, PromptTemplate, RunRequest
+from finetuning.runs.request import (
+    MAX_FALLBACKS,
+    RESERVED_TAGS,
+    DataCaptureRequest,
+    EndpointRequest,
+    PromptTemplate,
+    RunRequest,
+)
 
 LookUp = Callable[[str, Literal["training", "hosting"]], Price | None]
 """Looks up the price of an instance type for a use."""
@@ -217,13 +225,16 @@ def make_plan(
         evaluation=EvaluationPlan(
             held_out=own_prompts if isinstance(own_prompts, int) else DEFAULT_HELD_OUT,
             prompts=own_prompts if isinstance(own_prompts, list) else [],
-            compare_with_base=request.evaluation.compare_with_base and request.endpoint.deploy,
+            compare_with_base=request.endpoint.deploy
+            and (request.evaluation.compare_with_base or request.evaluation.must_beat_base),
+            must_beat_base=request.endpoint.deploy and request.evaluation.must_beat_base,
         ),
         validation_fraction=request.validation_fraction,
         max_error_fraction=request.max_error_fraction,
         tags=request.tags,
         approval=request.approval and request.endpoint.deploy,
     )
+    _check_evaluation(request, checklist)
     _check_names(plan, stage.prefix, checklist)
     _check_tags(request, checklist)
     _compare_with_article(spec, options[0], checklist)
@@ -552,6 +563,7 @@ def _endpoint(
             instance_type = spec.default_inference_instance_type
     price = prices.get(instance_type)
     timeouts = spec.deploy_kwargs
+    capture = asked.data_capture
     return EndpointPlan(
         deploy=asked.deploy,
         name=asked.name,
@@ -563,13 +575,48 @@ def _endpoint(
         + (timeouts.model_data_download_timeout or DEFAULT_ENDPOINT_TIMEOUT)
         + (timeouts.container_startup_health_check_timeout or DEFAULT_ENDPOINT_TIMEOUT),
         usd_per_hour=price.usd_per_hour if price else None,
+        autoscaling=_autoscaling(asked, checklist),
+        data_capture_percentage=capture.percentage if isinstance(capture, DataCaptureRequest) else 100 * capture,
     )
+
+
+def _autoscaling(asked: EndpointRequest, checklist: Checklist) -> Autoscaling | None:
+    wish = asked.autoscaling
+    if wish is None:
+        return None
+    if not wish.min_instances <= asked.instance_count <= wish.max_instances:
+        checklist.found(
+            "endpoint instance",
+            Finding(
+                Code.RUN_JSON_INVALID,
+                "endpoint.autoscaling",
+                f"The endpoint starts with {asked.instance_count} instances, which is not between min_instances "
+                f"({wish.min_instances}) and max_instances ({wish.max_instances}).",
+                "Let min_instances <= instance_count <= max_instances.",
+            ),
+        )
+    return Autoscaling(**wish.model_dump())
+
+
+def _check_evaluation(request: RunRequest, checklist: Checklist) -> None:
+    """A comparison that decides needs answers to compare with: held-out rows."""
+    asked = request.evaluation
+    if asked.must_beat_base and (asked.prompts == 0 or request.validation_fraction == 0):
+        checklist.found(
+            "evaluation",
+            Finding(
+                Code.RUN_JSON_INVALID,
+                "evaluation.must_beat_base",
+                "Whether the tuned model beats the base model is judged on held-out rows, and none would be asked.",
+                "Let evaluation.prompts be 1 or more and validation_fraction more than 0, or leave must_beat_base out.",
+            ),
+        )
 
 
 def _check_names(plan: RunPlan, prefix: str, checklist: Checklist) -> None:
     names, training = plan.names(prefix), plan.training
     last = last_attempt(len(training.options), training.capacity_wait_hours)
-    every = {names.training_job(last), names.model, names.endpoint, names.base}
+    every = {names.training_job(last), names.model, names.endpoint, names.base, names.candidate}
     too_long = sorted(name for name in every if len(name) > MAX_NAME_LENGTH)
     if too_long:
         checklist.found(

@@ -52,6 +52,22 @@ class TrainingRequest(_Part):
     """Of the training. A run predicted to cost more is refused; the job's time limit follows from it."""
 
 
+class AutoscalingRequest(_Part):
+    """Lets the number of instances follow the traffic."""
+
+    min_instances: int = Field(default=1, ge=1, le=100)
+    max_instances: int = Field(ge=1, le=100)
+    invocations_per_instance: int = Field(default=60, ge=1)
+    """Calls a minute that each instance should get. Long answers take seconds: measure yours before raising it."""
+
+
+class DataCaptureRequest(_Part):
+    """Keeps calls and answers."""
+
+    percentage: int = Field(default=100, ge=1, le=100)
+    """Of the calls."""
+
+
 class EndpointRequest(_Part):
     """The endpoint that answers with the tuned model."""
 
@@ -65,6 +81,10 @@ class EndpointRequest(_Part):
     """Hours after which the endpoint is deleted, or "never"; the tuned model stays. Default: the stage's."""
     idle_minutes: Annotated[float, Field(ge=15, le=43_200)] | Literal["never"] | None = None
     """Minutes without a question after which the endpoint is deleted, or "never". Default: the stage's."""
+    autoscaling: AutoscalingRequest | None = None
+    """Default: the number of instances stays as it is."""
+    data_capture: bool | DataCaptureRequest = False
+    """Whether calls and answers are kept, encrypted, under the run's files."""
 
 
 class EvaluationRequest(_Part):
@@ -75,6 +95,10 @@ class EvaluationRequest(_Part):
     compare_with_base: bool = False
     """Also ask the untuned model, on an endpoint of its own that is deleted afterwards. It costs that endpoint's
     time.
+    """
+    must_beat_base: bool = False
+    """Ask both on temporary endpoints first; a tuned model that is worse than the untuned one does not go live. Implies
+    `compare_with_base`.
     """
 
 

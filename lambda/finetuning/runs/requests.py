@@ -1,12 +1,12 @@
 """The SageMaker requests of a run: plan.json's choices, the run's names and places, and JumpStart's facts put together.
 
-For the endpoint: `jumpstart.requests.endpoint_config(spec, tuned(plan, target), target)` and
-`jumpstart.requests.endpoint(spec, tuned(plan, target))`; with `base(…)` those of the comparison.
+For an endpoint: `jumpstart.requests.endpoint_config(spec, hosting("live", plan, target), target)` and
+`jumpstart.requests.endpoint(spec, hosting("live", plan, target))`; other variants are the temporary ones.
 """
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from finetuning.errors import Code, Finding
 from finetuning.jumpstart import requests
@@ -18,8 +18,11 @@ from finetuning.runs.expiry import lifetime_tags
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
 
-BASE_TTL_HOURS = 3
-"""The run deletes the comparison's endpoint itself; should it fail to, the sweeper does after this time."""
+TEMPORARY_TTL_HOURS = 3
+"""The run deletes its temporary endpoints itself; should it fail to, the sweeper does after this time."""
+
+Variant = Literal["live", "candidate", "base"]
+"""The run's endpoints: the one that stays, and two for the length of an evaluation."""
 
 
 OPERATIONS = {
@@ -38,12 +41,12 @@ def run_requests(spec: ModelSpec, plan: RunPlan, target: Target) -> dict[str, Re
     job = training_job(spec, plan, target)
     if not plan.endpoint.deploy:
         return {"create_training_job": job}
-    hosting = tuned(plan, target)
+    live = hosting("live", plan, target)
     return {
         "create_training_job": job,
         "create_model": tuned_model(spec, plan, target, job["TrainingJobName"]),
-        "create_endpoint_config": requests.endpoint_config(spec, hosting, target),
-        "create_endpoint": requests.endpoint(spec, hosting),
+        "create_endpoint_config": requests.endpoint_config(spec, live, target),
+        "create_endpoint": requests.endpoint(spec, live),
     }
 
 
@@ -84,32 +87,39 @@ def training_job(spec: ModelSpec, plan: RunPlan, target: Target, attempt: int = 
 def tuned_model(spec: ModelSpec, plan: RunPlan, target: Target, training_job_name: str) -> Request:
     """CreateModel of what the named training job wrote."""
     artifact = RunLayout(plan.run_id).model_artifact(training_job_name)
-    return requests.tuned_model(spec, tuned(plan, target), target, f"s3://{target.bucket}/{artifact}")
+    return requests.tuned_model(spec, hosting("live", plan, target), target, f"s3://{target.bucket}/{artifact}")
 
 
 def base_model(spec: ModelSpec, plan: RunPlan, target: Target) -> Request:
     """CreateModel of the untuned model, for the comparison."""
-    return requests.base_model(spec, base(plan, target), target, accept_eula=plan.accept_eula)
+    return requests.base_model(spec, hosting("base", plan, target), target, accept_eula=plan.accept_eula)
 
 
-def tuned(plan: RunPlan, target: Target) -> Hosting:
-    """The run's endpoint."""
+def hosting(variant: Variant, plan: RunPlan, target: Target) -> Hosting:
+    """What one of the run's endpoints is made of. The temporary ones have the shape of the live one."""
     names = plan.names(target.prefix)
+    tags = run_tags(plan, target)
+    if variant != "live":
+        name = names.base if variant == "base" else names.candidate
+        return Hosting(
+            model=names.base if variant == "base" else names.model,
+            config=name,
+            endpoint=name,
+            instance_type=plan.endpoint.instance_type,
+            instance_count=plan.endpoint.instance_count,
+            tags=tags | lifetime_tags(TEMPORARY_TTL_HOURS, TEMPORARY_TTL_HOURS * 60),
+        )
+    capture = f"s3://{target.bucket}/{RunLayout(plan.run_id).capture}".rstrip("/")
     return Hosting(
         model=names.model,
         config=names.endpoint_config,
         endpoint=names.endpoint,
         instance_type=plan.endpoint.instance_type,
         instance_count=plan.endpoint.instance_count,
-        tags=run_tags(plan, target) | lifetime_tags(plan.endpoint.ttl_hours, plan.endpoint.idle_minutes),
+        tags=tags | lifetime_tags(plan.endpoint.ttl_hours, plan.endpoint.idle_minutes),
+        capture=capture if plan.endpoint.data_capture_percentage else None,
+        capture_percentage=plan.endpoint.data_capture_percentage,
     )
-
-
-def base(plan: RunPlan, target: Target) -> Hosting:
-    """The base model's temporary endpoint: one instance, whatever the run's own has."""
-    name = plan.names(target.prefix).base
-    tags = run_tags(plan, target) | lifetime_tags(BASE_TTL_HOURS, BASE_TTL_HOURS * 60)
-    return Hosting(name, name, name, plan.endpoint.instance_type, tags=tags)
 
 
 def run_tags(plan: RunPlan, target: Target) -> dict[str, str]:

@@ -88,6 +88,8 @@ class RunStatus(BaseModel):
     """Every try to get instances, the latest last."""
     training_job: str = ""
     endpoint: str = ""
+    model_package: str = ""
+    """ARN of the model's version in the model registry."""
     error: dict[str, Any] | None = None
 
     @classmethod

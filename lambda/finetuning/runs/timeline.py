@@ -18,7 +18,9 @@ PHASES = {
     "DeployEndpoint": "Deployment",
     "DescribeEndpoint": "Deployment",
     "EvaluateEndpoint": "Evaluation",
-    "DeleteBaseEndpoint": "Evaluation",
+    "DeleteTemporaryEndpoints": "Evaluation",
+    "ScaleEndpoint": "Deployment",
+    "RegisterModel": "Registration",
 }
 """State → what a person calls it. What only reports or cleans up belongs to the phase it ends."""
 

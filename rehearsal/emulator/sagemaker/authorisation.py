@@ -16,6 +16,8 @@ _RESOURCES = {
     "ModelName": "model",
     "EndpointName": "endpoint",
     "EndpointConfigName": "endpoint-config",
+    "ModelPackageGroupName": "model-package-group",
+    "ModelPackageName": "model-package",
 }
 _LISTS = "List"
 
@@ -30,7 +32,8 @@ def resource(operation: str, path: str, body: bytes, region: str) -> str:
     if not operation.startswith(_LISTS):
         for member, kind in _RESOURCES.items():
             if member in request:
-                return _arn(region, kind, request[member])
+                name = str(request[member])
+                return name if name.startswith("arn:") else _arn(region, kind, name)
     return "*"
 
 
@@ -62,6 +65,14 @@ def further(operation: str, request: Request, region: str) -> Iterator[tuple[str
         yield "iam:PassRole", str(role), {"iam:PassedToService": "sagemaker.amazonaws.com"}
     if operation in {"CreateEndpoint", "UpdateEndpoint"}:
         yield f"sagemaker:{operation}", _arn(region, "endpoint-config", request["EndpointConfigName"]), {}
+    if operation == "DeleteEndpoint":
+        target = f"arn:aws:application-autoscaling:{region}:{ACCOUNT}:scalable-target/any"
+        scaling = {"service-namespace": "sagemaker", "scalable-dimension": "sagemaker:variant:DesiredInstanceCount"}
+        keys = {f"application-autoscaling:{key}": value for key, value in scaling.items()}
+        yield "application-autoscaling:DeregisterScalableTarget", target, keys
+    if operation == "CreateModelPackage":
+        group = str(request["ModelPackageGroupName"])
+        yield f"sagemaker:{operation}", _arn(region, "model-package", f"{group}/1"), {}
     if request.get("Tags") and operation.startswith("Create"):
         made = resource(operation, "", json.dumps(request).encode(), region)
         yield "sagemaker:AddTags", made, {"aws:TagKeys": [tag["Key"] for tag in request["Tags"]]}

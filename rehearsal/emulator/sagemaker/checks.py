@@ -106,6 +106,23 @@ def gated_object_opens(world: World, uri: str, accepted: bool, where: str) -> No
         raise invalid(f"Could not access model data at {uri}: {reason}")
 
 
+def guardrails_hold(world: World, deployment: dict[str, Any], instances: int) -> None:
+    """A canary of at most half the fleet, and alarms that exist. That absent alarms are refused is assumed."""
+    routing = deployment.get("BlueGreenUpdatePolicy", {}).get("TrafficRoutingConfiguration", {})
+    if routing.get("Type") == "CANARY":
+        size = routing.get("CanarySize")
+        if not size:
+            raise invalid("CanarySize is required for traffic routing of type CANARY.")
+        share = size["Value"] / instances if size["Type"] == "INSTANCE_COUNT" else size["Value"] / 100
+        if share > 0.5:
+            raise invalid("CanarySize must be less than or equal to 50% of the variant's total instance count.")
+    alarms = [alarm["AlarmName"] for alarm in deployment.get("AutoRollbackConfiguration", {}).get("Alarms", [])]
+    if alarms:
+        known = world.client("cloudwatch").describe_alarms(AlarmNames=alarms)["MetricAlarms"]
+        if missing := set(alarms) - {alarm["AlarmName"] for alarm in known}:
+            raise invalid(f"Could not find the CloudWatch alarms {', '.join(sorted(missing))}.")
+
+
 def quota_allows(world: World, instance_type: str, use: str, wanted: int, running: int) -> None:
     """`use` as Service Quotas words it: `training job usage` or `endpoint usage`."""
     name = f"{instance_type} for {use}"

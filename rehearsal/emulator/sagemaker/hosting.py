@@ -1,7 +1,8 @@
 """Models, endpoint configurations and endpoints, served by the stand-in server.
 
 A model whose data lies in JumpStart's private bucket is served by the local base model; any other by its artefact.
-Not rehearsed: instances, the serving image and its environment, autoscaling, more than one variant.
+Not rehearsed: instances, the serving image and its environment, more than one variant, a canary's share of the traffic
+and its baking time, rollbacks that an alarm sets off (the fault `rollback` is one without).
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +24,7 @@ from rehearsal.emulator.faults import Fault
 from rehearsal.emulator.identity import ACCOUNT
 from rehearsal.emulator.sagemaker import checks
 from rehearsal.emulator.sagemaker.errors import Refused, invalid
+from rehearsal.emulator.scaling import Scaling
 from rehearsal.emulator.world import World
 
 _READY_SECONDS = 180
@@ -77,6 +80,7 @@ class _Server:
             world.trainer_python, "-m", "rehearsal.trainer.serve",
             "--model-dir", model_folder, "--port", str(self.port),
         )  # fmt: skip
+        self._idle, self._calls, self._retired = threading.Condition(), 0, False
         with self.log.open("w") as log:
             self.process: subprocess.Popen[str] = children.start(command, world.project, log)
 
@@ -89,8 +93,30 @@ class _Server:
             time.sleep(0.1)
         raise RuntimeError(self.log.read_text()[-500:] or "no answer to /ping")
 
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[None]:
+        """While inside, the process is not stopped. Raises `_Retired` once it is to be."""
+        with self._idle:
+            if self._retired:
+                raise _Retired
+            self._calls += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._calls -= 1
+                self._idle.notify_all()
+
     def stop(self) -> None:
+        """Ends the process when the calls under way have been answered."""
+        with self._idle:
+            self._retired = True
+            self._idle.wait_for(lambda: self._calls == 0, timeout=_ANSWER_SECONDS)
         children.end(self.process)
+
+
+class _Retired(Exception):
+    """The server takes no more calls: another one has taken its place."""
 
 
 class _Endpoint:
@@ -123,8 +149,10 @@ class _Endpoint:
 class Hosting:
     """The models, configurations and endpoints of the account."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, scaling: Scaling) -> None:
         self._world = world
+        self._scaling = scaling
+        scaling.endpoint_status = self._status
         self.models = Catalogue(world, "Model", "model", "model")
         self.configs = Catalogue(world, "EndpointConfig", "endpoint-config", "endpoint configuration")
         self._endpoints: dict[str, _Endpoint] = {}
@@ -166,8 +194,11 @@ class Hosting:
         endpoint, fleet = self._endpoint(request), self._fleet(request["EndpointConfigName"])
         if endpoint.description["EndpointStatus"] not in {"InService", "Failed"}:
             raise invalid(f'Cannot update in-progress endpoint "{endpoint.description["EndpointArn"]}".')
-        endpoint.fleet = fleet
-        endpoint.enter("Updating")
+        checks.guardrails_hold(self._world, request.get("DeploymentConfig", {}), fleet["instances"])
+        if fleet["instance_type"] != endpoint.fleet["instance_type"]:
+            self._scaling.require_unregistered(endpoint.name)
+        pending = {"EndpointConfigName": request["EndpointConfigName"], "StartTime": datetime.now(UTC)}
+        endpoint.enter("Updating", PendingDeploymentSummary=pending)
         threading.Thread(target=self._deploy, args=(endpoint, request["EndpointConfigName"]), daemon=True).start()
         return {"EndpointArn": endpoint.description["EndpointArn"]}
 
@@ -178,6 +209,7 @@ class Hosting:
         endpoint = self._endpoint(request)
         if endpoint.description["EndpointStatus"] in {"Creating", "Updating", "RollingBack"}:
             raise invalid(f'Cannot update in-progress endpoint "{endpoint.description["EndpointArn"]}".')
+        self._scaling.deregister_endpoint(endpoint.name)
         del self._endpoints[endpoint.name]
         if endpoint.server:
             endpoint.server.stop()
@@ -201,20 +233,42 @@ class Hosting:
 
     def invoke_with_stream(self, name: str, body: bytes, content_type: str) -> tuple[Iterator[bytes], str]:
         """The container's answer as it comes, in pieces that need not be lines, and its type."""
-        endpoint = self._endpoints.get(name)
-        if endpoint is None or endpoint.server is None:
-            raise Refused("ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
-        self._count_invocation(name)
+        while True:
+            endpoint = self._endpoints.get(name)
+            server = endpoint.server if endpoint else None
+            if endpoint is None or server is None:
+                raise Refused("ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
+            with contextlib.suppress(_Retired), contextlib.ExitStack() as answering:
+                answering.enter_context(server.answering())
+                self._count_invocation(name)
+                answer = self._ask(server, body, content_type)
+                return self._relayed(endpoint, body, answer, answering.pop_all()), answer.headers["Content-Type"]
+
+    def _ask(self, server: _Server, body: bytes, content_type: str) -> Any:
         headers = {"Content-Type": content_type}
-        invocation = urllib.request.Request(f"http://127.0.0.1:{endpoint.server.port}/invocations", body, headers)
+        invocation = urllib.request.Request(f"http://127.0.0.1:{server.port}/invocations", body, headers)
         try:
-            answer = urllib.request.urlopen(invocation, timeout=_ANSWER_SECONDS)  # noqa: S310 — our own server
-            return _pieces(answer), answer.headers["Content-Type"]
+            return urllib.request.urlopen(invocation, timeout=_ANSWER_SECONDS)  # noqa: S310 — our own server
         except urllib.error.HTTPError as error:
             said = error.read().decode(errors="replace")
             raise _model_error(error.code, said) from error
         except OSError as error:
             raise _model_error(500, f"no answer from the container: {error}") from error
+
+    def _relayed(
+        self, endpoint: _Endpoint, body: bytes, answer: Any, answering: contextlib.ExitStack
+    ) -> Iterator[bytes]:
+        """The pieces of an answer. While they come its server is not stopped; at their end the call is captured."""
+        said = bytearray()
+        with answering, answer:
+            while piece := answer.read1(_PIECE_BYTES):
+                said += piece
+                yield piece
+            self._capture(endpoint, body, bytes(said))
+
+    def _status(self, name: str) -> str | None:
+        endpoint = self._endpoints.get(name)
+        return str(endpoint.description["EndpointStatus"]) if endpoint else None
 
     def _endpoint(self, request: dict[str, Any]) -> _Endpoint:
         if endpoint := self._endpoints.get(request["EndpointName"]):
@@ -242,6 +296,7 @@ class Hosting:
                 raise RuntimeError(message)
             server = self._serve(config_name)
         except Exception as error:  # noqa: BLE001 — SageMaker reports whatever happened as the endpoint's reason
+            endpoint.description.pop("PendingDeploymentSummary", None)
             if before:
                 endpoint.enter("RollingBack")
                 endpoint.enter("InService", FailureReason=f"The update was rolled back: {error}")
@@ -249,11 +304,12 @@ class Hosting:
                 reason = f"The primary container for production variant AllTraffic {_UNHEALTHY}: {error}"
                 endpoint.enter("Failed", FailureReason=reason[:1024])
             return
-        endpoint.server = server
+        endpoint.server, endpoint.fleet = server, self._fleet(config_name)
         variant = self.configs.get({"EndpointConfigName": config_name})["ProductionVariants"][0]
         count = variant.get("InitialInstanceCount", 1)
         live = {"VariantName": variant["VariantName"], "CurrentInstanceCount": count, "DesiredInstanceCount": count}
-        endpoint.description.pop("FailureReason", None)
+        for member in ("FailureReason", "PendingDeploymentSummary"):
+            endpoint.description.pop(member, None)
         endpoint.enter("InService", EndpointConfigName=config_name, ProductionVariants=[live])
         if before:
             before.stop()
@@ -279,16 +335,39 @@ class Hosting:
             s3.download_file(bucket, key, str(target))
         return folder
 
+    def _capture(self, endpoint: _Endpoint, body: bytes, answer: bytes) -> None:
+        """Keeps call and answer where the configuration asks for it, as the model's role: a file for each call."""
+        try:
+            config = self.configs.get({"EndpointConfigName": endpoint.description["EndpointConfigName"]})
+        except Refused:  # the configuration of a serving endpoint may be gone
+            return
+        capture = config.get("DataCaptureConfig", {})
+        if not capture.get("EnableCapture"):
+            return
+        variant = config["ProductionVariants"][0]
+        role = self.models.get({"ModelName": variant["ModelName"]})["ExecutionRoleArn"]
+        bucket, prefix = checks.split_uri(capture["DestinationS3Uri"])
+        now, event = datetime.now(UTC), str(uuid.uuid4())
+        kept = {
+            "captureData": {
+                "endpointInput": {"mode": "INPUT", "data": body.decode(), "encoding": "JSON"},
+                "endpointOutput": {"mode": "OUTPUT", "data": answer.decode(), "encoding": "JSON"},
+            },
+            "eventMetadata": {"eventId": event, "inferenceTime": now.strftime("%Y-%m-%dT%H:%M:%SZ")},
+            "eventVersion": "0",
+        }
+        self._world.client("s3", role).put_object(
+            Bucket=bucket,
+            Key=f"{prefix.rstrip('/')}/{endpoint.name}/{variant['VariantName']}/{now:%Y/%m/%d/%H}/{event}.jsonl",
+            Body=json.dumps(kept).encode() + b"\n",
+            ServerSideEncryption="aws:kms",
+            SSEKMSKeyId=capture["KmsKeyId"],
+        )
+
     def _count_invocation(self, name: str) -> None:
         dimensions = [{"Name": "EndpointName", "Value": name}, {"Name": "VariantName", "Value": "AllTraffic"}]
         metric = {"MetricName": "Invocations", "Dimensions": dimensions, "Value": 1.0, "Unit": "None"}
         self._world.client("cloudwatch").put_metric_data(Namespace="AWS/SageMaker", MetricData=[metric])
-
-
-def _pieces(answer: Any) -> Iterator[bytes]:
-    with answer:
-        while piece := answer.read1(_PIECE_BYTES):
-            yield piece
 
 
 def _model_source(request: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,9 @@ from rehearsal.emulator.request_check import constraint_violations
 from rehearsal.emulator.sagemaker import authorisation, event_stream
 from rehearsal.emulator.sagemaker.errors import Refused, invalid
 from rehearsal.emulator.sagemaker.hosting import Hosting
+from rehearsal.emulator.sagemaker.registry import ModelRegistry
 from rehearsal.emulator.sagemaker.training import TrainingJobs
+from rehearsal.emulator.scaling import Scaling
 from rehearsal.emulator.world import World
 
 Answer = tuple[int, dict[str, str], bytes | StreamingResponse]
@@ -28,11 +30,12 @@ _INVOCATION = re.compile(r"/endpoints/([^/]+)/invocations(-response-stream)?")
 class SageMakerService:
     """Answers every SageMaker request of the emulator."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, scaling: Scaling) -> None:
         self._world = world
         self._model = botocore.session.get_session().get_service_model("sagemaker")
         self._tags: dict[str, dict[str, str]] = {}
-        self._hosting = hosting = Hosting(world)
+        self._hosting = hosting = Hosting(world, scaling)
+        registry = ModelRegistry(world)
         self._jobs = jobs = TrainingJobs(world)
         self._operations: dict[str, Operation] = {
             "CreateTrainingJob": self._tagged("TrainingJobArn", jobs.create),
@@ -52,6 +55,16 @@ class SageMakerService:
             "DescribeEndpoint": hosting.describe_endpoint,
             "DeleteEndpoint": hosting.delete_endpoint,
             "ListEndpoints": _listing("Endpoints", "Endpoint", hosting.summaries),
+            "CreateModelPackageGroup": self._tagged("ModelPackageGroupArn", registry.create_group),
+            "DescribeModelPackageGroup": registry.describe_group,
+            "DeleteModelPackageGroup": registry.delete_group,
+            "ListModelPackageGroups": _listing(
+                "ModelPackageGroupSummaryList", "ModelPackageGroup", registry.group_summaries
+            ),
+            "CreateModelPackage": registry.create_package,
+            "DescribeModelPackage": registry.describe_package,
+            "DeleteModelPackage": registry.delete_package,
+            "ListModelPackages": registry.list_packages,
             "AddTags": self._add_tags,
             "ListTags": self._list_tags,
         }

@@ -11,11 +11,13 @@ from botocore.stub import Stubber
 
 from finetuning.aws.clean_up import remove_half_made
 from finetuning.aws.faults import explained
+from finetuning.aws.hosting import bring_live
 from finetuning.aws.sagemaker import SageMaker
 from finetuning.errors import Code, FineTuningError, TransientAwsError
 from finetuning.runs.names import Names
 
 ROLE = "arn:aws:iam::123456789012:role/SageMakerExecution"
+TOPIC = "arn:aws:sns:us-east-1:123456789012:topic"
 NAMES = Names("finetune-dev", "faq-0123abcd")
 
 
@@ -77,7 +79,7 @@ def test_an_endpoint_is_created_once_and_a_repeat_changes_nothing(api: Any) -> N
     sagemaker.create_model(any_model())
     sagemaker.create_endpoint_config(any_endpoint_config())
     for _ in range(2):
-        sagemaker.deploy_endpoint(any_endpoint(), {})
+        bring_live(sagemaker, any_endpoint(), TOPIC, 1, 3600)
     assert [endpoint["EndpointName"] for endpoint in sagemaker.endpoints("finetune-dev-")] == [NAMES.endpoint]
 
 
@@ -87,7 +89,7 @@ def test_somebody_elses_endpoint_is_never_updated(api: Any) -> None:
     sagemaker.create_endpoint_config(any_endpoint_config("theirs"))
     api.create_endpoint(EndpointName=NAMES.endpoint, EndpointConfigName="theirs")
     with pytest.raises(FineTuningError) as refusal:
-        sagemaker.deploy_endpoint(any_endpoint(), {})
+        bring_live(sagemaker, any_endpoint(), TOPIC, 1, 3600)
     assert refusal.value.code == Code.ENDPOINT_NAME_TAKEN
 
 
@@ -95,7 +97,7 @@ def test_clean_up_leaves_a_serving_endpoint_and_may_be_repeated(api: Any) -> Non
     sagemaker = SageMaker(api)
     sagemaker.create_model(any_model())
     sagemaker.create_endpoint_config(any_endpoint_config())
-    sagemaker.deploy_endpoint(any_endpoint(), {})
+    bring_live(sagemaker, any_endpoint(), TOPIC, 1, 3600)
     assert remove_half_made(sagemaker, NAMES) == []
     assert sagemaker.describe_endpoint(NAMES.endpoint) is not None
 

@@ -21,7 +21,13 @@ UPLOAD, ARTIFACTS = "the-upload-bucket", "the-artifacts-bucket"
 def deployment(aws: None, monkeypatch: pytest.MonkeyPatch) -> Deployment:
     """The stage dev, deployed. Only its stack's description is canned: moto's stacks need libraries of their own."""
     machine = "arn:aws:states:us-east-1:123456789012:stateMachine:fine-tuning"
-    values = {"UploadBucketName": UPLOAD, "ArtifactsBucketName": ARTIFACTS, "StateMachineArn": machine}
+    topic = "arn:aws:sns:us-east-1:123456789012:topic"
+    values = {
+        "UploadBucketName": UPLOAD,
+        "ArtifactsBucketName": ARTIFACTS,
+        "StateMachineArn": machine,
+        "TopicArn": topic,
+    }
     outputs = [{"OutputKey": key, "OutputValue": value} for key, value in values.items()]
 
     def describe_stacks(StackName: str) -> dict[str, Any]:  # noqa: N803 - boto3's own name

@@ -96,18 +96,32 @@ def any_endpoint(status: str, config: str = "new") -> dict[str, Any]:
     return {"EndpointName": "endpoint", "EndpointStatus": status, "EndpointConfigName": config}
 
 
+def look_at(endpoint: dict[str, Any], minutes: float = 1) -> Outcome:
+    """What an endpoint means that may take an hour, so long after its last change."""
+    changed = {"LastModifiedTime": NOW - timedelta(minutes=minutes)}
+    return endpoint_outcome(endpoint | changed, "new", NOW, 3600)
+
+
+def test_an_endpoint_that_takes_longer_than_it_may_has_failed() -> None:
+    assert look_at(any_endpoint("Creating"), minutes=60) is Outcome.IN_PROGRESS
+    with pytest.raises(EndpointFailed, match="after 91 minutes") as failure:
+        look_at(any_endpoint("Creating"), minutes=91)
+    assert failure.value.code == Code.ENDPOINT_OUT_OF_TIME
+
+
 def test_an_endpoint_serves_when_it_has_the_runs_own_configuration() -> None:
-    assert endpoint_outcome(any_endpoint("InService", "new"), "new") is Outcome.IN_SERVICE
-    assert endpoint_outcome(any_endpoint("Updating", "old"), "new") is Outcome.IN_PROGRESS
+    assert look_at(any_endpoint("InService", "new")) is Outcome.IN_SERVICE
+    assert look_at(any_endpoint("Updating", "old")) is Outcome.IN_PROGRESS
 
 
 def test_an_update_that_rolled_back_in_silence_is_noticed() -> None:
     with pytest.raises(EndpointFailed) as failure:
-        endpoint_outcome(any_endpoint("InService", "old"), "new")
+        look_at(any_endpoint("InService", "old"))
+    assert "old, which answers as before" in failure.value.message
     assert failure.value.code == Code.ENDPOINT_ROLLED_BACK
 
 
 def test_a_failed_endpoint_gives_sagemakers_reason() -> None:
     with pytest.raises(EndpointFailed, match="did not pass the ping health check") as failure:
-        endpoint_outcome(any_endpoint("Failed") | {"FailureReason": "did not pass the ping health check"}, "new")
+        look_at(any_endpoint("Failed") | {"FailureReason": "did not pass the ping health check"})
     assert failure.value.code == Code.ENDPOINT_FAILED

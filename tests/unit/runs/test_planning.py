@@ -9,7 +9,7 @@ from finetuning.errors import RunRefused
 from finetuning.jumpstart.catalogue import Task
 from finetuning.runs.plan import DatasetSummary, RunPlan
 from finetuning.runs.planning import complete
-from finetuning.runs.requests import base, base_model, run_requests, run_tags, training_job, tuned
+from finetuning.runs.requests import base_model, hosting, run_requests, run_tags, training_job
 from tests.jumpstart import LLAMA, NOW, TARGET, any_spec, any_stage, planned
 
 DOLLY = b'{"instruction": "Add", "context": "3 + 4", "response": "7", "category": "math"}\n'
@@ -264,11 +264,52 @@ def test_nothing_is_deployed_where_no_endpoint_is_wanted() -> None:
     assert set(run_requests(any_spec(plan.model_id), plan, TARGET)) == {"create_training_job"}
 
 
-def test_the_base_model_gets_names_of_its_own_and_one_instance() -> None:
-    plan = good(accepted(endpoint={"instance_count": 2}))
-    assert base(plan, TARGET).endpoint == tuned(plan, TARGET).endpoint + "-base"
-    assert (base(plan, TARGET).instance_count, tuned(plan, TARGET).instance_count) == (1, 2)
+def test_temporary_endpoints_have_names_of_their_own_the_shape_of_the_live_one_and_a_short_life() -> None:
+    plan = good(accepted(endpoint={"instance_count": 2, "ttl_hours": 100, "data_capture": True}))
+    live, candidate, base = (hosting(variant, plan, TARGET) for variant in ("live", "candidate", "base"))
+    assert (candidate.endpoint, base.endpoint) == (f"{live.endpoint}-candidate", f"{live.endpoint}-base")
+    assert {(each.instance_type, each.instance_count) for each in (live, candidate, base)} == {
+        (plan.endpoint.instance_type, 2)
+    }
+    assert {each.tags["finetune:ttl-hours"] for each in (candidate, base)} == {"3"}
+    assert (candidate.model, base.model) == (live.model, base.endpoint)
+    assert (live.capture, candidate.capture) == (f"s3://{TARGET.bucket}/runs/{plan.run_id}/capture", None)
     assert base_model(any_spec(plan.model_id), plan, TARGET)["ModelName"].endswith("-base")
+
+
+def test_a_model_that_must_beat_the_base_model_is_compared_with_it() -> None:
+    assert good(accepted(evaluation={"must_beat_base": True})).evaluation.compare_with_base
+    never_deployed = good(accepted(endpoint={"deploy": False}, evaluation={"must_beat_base": True}))
+    assert not never_deployed.evaluation.must_beat_base
+
+
+@pytest.mark.parametrize("changes", [{"evaluation": {"prompts": 0}}, {"validation_fraction": 0}])
+def test_a_gate_without_anything_to_judge_by_is_refused(changes: dict[str, Any]) -> None:
+    evaluation = {"must_beat_base": True, **changes.pop("evaluation", {})}
+    _, findings = planned(accepted(evaluation=evaluation, **changes))
+    assert [finding.field for finding in findings] == ["evaluation.must_beat_base"]
+
+
+@pytest.mark.parametrize(("low", "count", "high"), [(3, 3, 2), (2, 1, 4), (1, 5, 4)])
+def test_autoscaling_starts_within_its_limits_or_is_refused(low: int, count: int, high: int) -> None:
+    scaling = {"min_instances": low, "max_instances": high}
+    _, findings = planned(accepted(endpoint={"instance_count": count, "autoscaling": scaling}))
+    assert [finding.field for finding in findings] == ["endpoint.autoscaling"]
+
+
+def test_an_endpoint_may_come_to_have_what_autoscaling_allows() -> None:
+    scaled = good(accepted(endpoint={"autoscaling": {"max_instances": 4}})).endpoint
+    assert (scaled.instance_count, scaled.most_instances) == (1, 4)
+    assert good(accepted(endpoint={"instance_count": 2})).endpoint.most_instances == 2
+
+
+@pytest.mark.parametrize(("asked", "percentage"), [(False, 0), (True, 100), ({"percentage": 5}, 5)])
+def test_calls_are_captured_as_asked(asked: object, percentage: int) -> None:
+    plan = good(accepted(endpoint={"data_capture": asked}))
+    assert plan.endpoint.data_capture_percentage == percentage
+    request = run_requests(any_spec(plan.model_id), plan, TARGET)["create_endpoint_config"]
+    captured = request.get("DataCaptureConfig", {}).get("InitialSamplingPercentage", 0)
+    assert captured == percentage
 
 
 def summary(**changes: int) -> DatasetSummary:

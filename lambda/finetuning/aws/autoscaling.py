@@ -1,0 +1,48 @@
+"""An endpoint's number of instances, by Application Auto Scaling."""
+
+from botocore.exceptions import ClientError
+
+from finetuning.aws.clients import client
+from finetuning.aws.faults import error_code, explained
+from finetuning.jumpstart.requests import VARIANT
+from finetuning.runs.plan import Autoscaling
+
+SERVICE, DIMENSION = "sagemaker", "sagemaker:variant:DesiredInstanceCount"
+METRIC = "SageMakerVariantInvocationsPerInstance"
+"""Calls a minute and instance, averaged."""
+
+
+def _variant(endpoint: str) -> dict[str, str]:
+    return {
+        "ServiceNamespace": SERVICE,
+        "ResourceId": f"endpoint/{endpoint}/variant/{VARIANT}",
+        "ScalableDimension": DIMENSION,
+    }
+
+
+def scale(endpoint: str, wish: Autoscaling) -> None:
+    """Lets the endpoint, which must be in service, follow its traffic. May be repeated."""
+    with explained(f"set up the autoscaling of {endpoint}"):
+        api = client("application-autoscaling")
+        api.register_scalable_target(
+            **_variant(endpoint), MinCapacity=wish.min_instances, MaxCapacity=wish.max_instances
+        )
+        api.put_scaling_policy(
+            **_variant(endpoint),
+            PolicyName=f"{endpoint}-invocations",
+            PolicyType="TargetTrackingScaling",
+            TargetTrackingScalingPolicyConfiguration={
+                "TargetValue": float(wish.invocations_per_instance),
+                "PredefinedMetricSpecification": {"PredefinedMetricType": METRIC},
+            },
+        )
+
+
+def end_scaling(endpoint: str) -> None:
+    """Leaves the endpoint with the instances it has, and deletes its scaling policies; there may be none."""
+    with explained(f"end the autoscaling of {endpoint}"):
+        try:
+            client("application-autoscaling").deregister_scalable_target(**_variant(endpoint))
+        except ClientError as error:
+            if error_code(error) != "ObjectNotFoundException":
+                raise

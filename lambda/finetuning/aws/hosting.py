@@ -1,0 +1,74 @@
+"""An endpoint's way to its model: configuration, alarms and autoscaling change together, by a run or by hand."""
+
+from typing import Any
+
+from finetuning.aws.alarms import watch_endpoint
+from finetuning.aws.autoscaling import end_scaling
+from finetuning.aws.sagemaker import REPLACES_TAG, SageMaker
+from finetuning.errors import Code, FineTuningError
+from finetuning.runs.guardrails import ROLLBACK_SECONDS, Request, deployment_config
+
+
+def bring_live(api: SageMaker, request: Request, topic_arn: str, instance_count: int, timeout_seconds: int) -> None:
+    """Creates the endpoint, or updates one of ours that serves an earlier model. `request`: CreateEndpoint's.
+
+    `timeout_seconds` is what its fleet may take to come up. May be repeated: an update already under way to that
+    configuration is left alone.
+    """
+    name, config = request["EndpointName"], request["EndpointConfigName"]
+    live = api.describe_endpoint(name)
+    if live is None:
+        watch_endpoint(name, None, topic_arn)
+        api.create_endpoint(request)
+        return
+    api.require_ours(live)
+    if config in (live["EndpointConfigName"], pending(live)):
+        api.tag_endpoint(name, {tag["Key"]: tag["Value"] for tag in request["Tags"]})
+        return
+    # SageMaker refuses another instance type while a variant is registered for scaling, and scales none meanwhile.
+    end_scaling(name)
+    watch_endpoint(name, config, topic_arn)
+    api.update_endpoint(request, deployment_config(name, instance_count, timeout_seconds + ROLLBACK_SECONDS))
+
+
+def pending(endpoint: dict[str, Any]) -> str | None:
+    """The configuration that the endpoint, as DescribeEndpoint answers, is on its way to."""
+    return endpoint.get("PendingDeploymentSummary", {}).get("EndpointConfigName")  # type: ignore[no-any-return]
+
+
+def settle_rollback(api: SageMaker, endpoint: dict[str, Any], topic_arn: str) -> None:
+    """After an update that went back: tags and alarms speak of the model that serves again."""
+    live = api.configuration(endpoint["EndpointConfigName"])
+    if live is not None:
+        api.tag(endpoint["EndpointArn"], live[1])
+    watch_endpoint(endpoint["EndpointName"], endpoint["EndpointConfigName"], topic_arn)
+
+
+def earlier_request(api: SageMaker, endpoint: str) -> tuple[Request, int]:
+    """The request that puts the endpoint back on the configuration it had before the one that serves, and that
+    configuration's number of instances.
+
+    Raises `FineTuningError` (ENDPOINT_NOT_FOUND, NOTHING_TO_ROLL_BACK_TO).
+    """
+    live = api.describe_endpoint(endpoint)
+    if live is None:
+        raise FineTuningError(
+            Code.ENDPOINT_NOT_FOUND, f"There is no endpoint {endpoint}.", "List them with `finetune endpoints`."
+        )
+    api.require_ours(live)
+    serving = api.configuration(live["EndpointConfigName"])
+    name = serving[1].get(REPLACES_TAG) if serving else None
+    earlier = api.configuration(name) if name else None
+    if earlier is None:
+        raise FineTuningError(
+            Code.NOTHING_TO_ROLL_BACK_TO,
+            f"Nothing is kept of what {endpoint} served before {live['EndpointConfigName']}.",
+            "Every run's model is kept in S3: deploy one again with `finetune deploy RUN`.",
+        )
+    described, tags = earlier
+    request = {
+        "EndpointName": endpoint,
+        "EndpointConfigName": described["EndpointConfigName"],
+        "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
+    }
+    return request, described["ProductionVariants"][0]["InitialInstanceCount"]

@@ -1,0 +1,43 @@
+"""RegisterModel: the tuned model as a version in the model registry, with where it came from and how it did."""
+
+from finetuning.aws.deployment import target
+from finetuning.aws.jumpstart_bucket import read_model_spec
+from finetuning.aws.sagemaker import sagemaker
+from finetuning.aws.status_board import read_status, record
+from finetuning.aws.store import run_store
+from finetuning.evaluation.report import EvaluationReport
+from finetuning.handlers.step import Payload, step
+from finetuning.runs import registration
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.plan import RunPlan
+
+STATE = "RegisterModel"
+
+
+@step
+def handler(event: Payload) -> Payload:
+    """`{run_id}` → what it shows. A model deployed once more keeps the version it has."""
+    run_id, store = event["run_id"], run_store()
+    layout, status = RunLayout(run_id), read_status(store, run_id)
+    if status.model_package:
+        return status.shown
+    plan, here = store.load(layout.plan, RunPlan), target()
+    package = registration.model_package(
+        read_model_spec(plan.model_id, plan.model_version),
+        plan,
+        here,
+        status.training_job,
+        store.digests(layout.train),
+        _scores(store.find(layout.evaluation, EvaluationReport)),
+    )
+    arn = sagemaker().register_model(registration.model_package_group(plan, here), package)
+    group, version = arn.split("/")[-2:]
+    status = record(store, run_id, STATE, f"Registered as version {version} of {group}", model_package=arn)
+    return status.shown
+
+
+def _scores(evaluation: EvaluationReport | None) -> dict[str, float] | None:
+    if evaluation is None:
+        return None
+    means = {"tuned": evaluation.summary.tuned, "base": evaluation.summary.base}
+    return {model: mean.rouge_l for model, mean in means.items() if mean}
