@@ -8,17 +8,19 @@ KEPT = "Nothing live was changed, and the tuned model is kept: `finetune deploy 
 
 def require_no_worse(report: EvaluationReport) -> None:
     """Raises `EndpointFailed`: EVALUATION_BELOW_BASE, or EVALUATION_INCONCLUSIVE where there is nothing to compare."""
-    tuned, base = report.summary.tuned, report.summary.base
-    if tuned is None or base is None:
+    compared = report.summary.comparison
+    if compared is None:
+        asked = any(row.base for row in report.rows)
         raise EndpointFailed(
             Code.EVALUATION_INCONCLUSIVE,
             "Whether the tuned model beats the base model could not be told: "
-            + ("the base model did not come up." if base is None else "no answer has a reference to compare with."),
+            + ("no answer has a reference to compare with." if asked else "the base model did not come up."),
             f"Upload again to try once more. {KEPT}",
         )
-    if tuned.rouge_l < base.rouge_l:
+    if compared.gain < 0:
         raise EndpointFailed(
             Code.EVALUATION_BELOW_BASE,
-            f"The tuned model is worse than the base model: ROUGE-L {tuned.rouge_l:.3f}, base {base.rouge_l:.3f}.",
+            f"The tuned model is worse than the base model: ROUGE-L {compared.tuned:.3f}, base {compared.base:.3f}, "
+            f"over {compared.prompts} prompts; farther from the reference on {compared.worse} of them.",
             f"Read the answers in the report; more rows or another learning_rate may help. {KEPT}",
         )

@@ -2,18 +2,14 @@ import pytest
 
 from finetuning.errors import Code, EndpointFailed
 from finetuning.evaluation.gate import require_no_worse
-from finetuning.evaluation.report import EvaluationReport
+from finetuning.evaluation.report import Comparison, EvaluationReport
 from tests.runs import any_evaluation
 
 
-def scoring(tuned: float | None, base: float | None) -> EvaluationReport:
+def scoring(tuned: float, base: float) -> EvaluationReport:
     report = any_evaluation()
-    assert report.summary.tuned is not None
-    scores = {
-        name: None if value is None else report.summary.tuned.model_copy(update={"rouge_l": value})
-        for name, value in (("tuned", tuned), ("base", base))
-    }
-    return report.model_copy(update={"summary": report.summary.model_copy(update=scores)})
+    comparison = Comparison(prompts=3, tuned=tuned, base=base, better=1, worse=2)
+    return report.model_copy(update={"summary": report.summary.model_copy(update={"comparison": comparison})})
 
 
 @pytest.mark.parametrize("tuned", [0.3, 0.9])
@@ -27,8 +23,10 @@ def test_a_worse_model_is_refused_with_the_scores() -> None:
     assert refused.value.code == Code.EVALUATION_BELOW_BASE
 
 
-@pytest.mark.parametrize(("tuned", "base"), [(0.9, None), (None, None)])
-def test_without_a_comparison_nothing_goes_live(tuned: float | None, base: float | None) -> None:
-    with pytest.raises(EndpointFailed) as refused:
-        require_no_worse(scoring(tuned, base))
+@pytest.mark.parametrize(("rows", "why"), [(0, "did not come up"), (2, "no answer has a reference")])
+def test_without_a_comparison_nothing_goes_live(rows: int, why: str) -> None:
+    report = any_evaluation()
+    summary = report.summary.model_copy(update={"comparison": None})
+    with pytest.raises(EndpointFailed, match=why) as refused:
+        require_no_worse(report.model_copy(update={"rows": report.rows[:rows], "summary": summary}))
     assert refused.value.code == Code.EVALUATION_INCONCLUSIVE
