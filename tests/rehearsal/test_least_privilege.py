@@ -21,7 +21,9 @@ def test_a_file_in_the_inbox_is_a_run(product: Product) -> None:
 
 
 def test_when_the_stage_goes_all_that_runs_made_goes_first(product: Product) -> None:
-    """As CloudFormation calls it. Only the judgements come after."""
+    """As CloudFormation calls it, amid a training. Only the judgements come after."""
+    run_id = product.submit(b"".join(any_chats()), hyperparameters={"epoch": 900, "max_input_length": 128})
+    product.until(run_id, lambda _: "InProgress" in product.jobs_of(run_id).values())
     emulator, bucket = product.emulator, any_name("answers")
     s3, sagemaker = emulator.client("s3"), emulator.client("sagemaker")
     s3.create_bucket(Bucket=bucket)
@@ -32,14 +34,22 @@ def test_when_the_stage_goes_all_that_runs_made_goes_first(product: Product) -> 
         "StackId": "stack",
         "RequestId": "request",
         "LogicalResourceId": "Runs",
-        "ResourceProperties": {"EmptyBuckets": [product.uploads, product.artifacts]},
+        "ResourceProperties": {
+            "StateMachineArn": product.state_machine,
+            "EmptyBuckets": [product.uploads, product.artifacts],
+        },
     }
     functions = emulator.client("lambda").get_paginator("list_functions").paginate()
     (remove,) = (f["FunctionName"] for page in functions for f in page["Functions"] if ".remove_runs." in f["Handler"])
     invoke(emulator, remove, event)
     answer = json.loads(s3.get_object(Bucket=bucket, Key="answer")["Body"].read())
     assert (answer["Status"], answer["Reason"]) == ("SUCCESS", "")
-    assert sagemaker.list_endpoints(NameContains="finetune-dev-")["Endpoints"] == []
+    assert emulator.costing() == []
+    for entries in (sagemaker.list_models()["Models"], sagemaker.list_endpoint_configs()["EndpointConfigs"]):
+        assert not [entry for entry in entries if "finetune-dev-" in str(entry)]
+    states = emulator.client("stepfunctions")
+    running = states.list_executions(stateMachineArn=product.state_machine, statusFilter="RUNNING")
+    assert running["executions"] == []
     assert "Contents" not in s3.list_objects_v2(Bucket=product.artifacts)
 
 
