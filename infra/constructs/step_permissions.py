@@ -289,6 +289,18 @@ class StepPermissions(Permissions):
             ._tag("model-package-group")
         )
 
+    def take_data_along(self, *buckets: s3.IBucket) -> Self:
+        """Empties the buckets and, where there are any, the model registry, whose versions point there."""
+        if not buckets:
+            return self
+        because = "SageMaker's lists cannot be limited to names; what is found is filtered by the stage's prefix"
+        return (
+            self.empty(*buckets)
+            .allow("sagemaker:ListModelPackageGroups", "sagemaker:ListModelPackages", on=["*"], because=because)
+            .allow("sagemaker:DeleteModelPackage", on=self._named("model-package"), because=OURS)
+            .allow("sagemaker:DeleteModelPackageGroup", on=self._named("model-package-group"), because=OURS)
+        )
+
     def describe(self, *kinds: str) -> Self:
         actions = {
             "training-job": "sagemaker:DescribeTrainingJob",

@@ -141,7 +141,7 @@ class WorkflowFunctions(Construct):
                 .delete_endpoints()
                 .delete_models()
                 .see_network_interfaces()
-                .empty(*emptied)
+                .take_data_along(*emptied)
             ),
             size=FunctionSize(timeout=900),
         )

@@ -50,6 +50,7 @@ def test_when_the_stage_goes_all_that_runs_made_goes_first(product: Product) -> 
     states = emulator.client("stepfunctions")
     running = states.list_executions(stateMachineArn=product.state_machine, statusFilter="RUNNING")
     assert running["executions"] == []
+    assert sagemaker.list_model_package_groups(NameContains="finetune-dev-")["ModelPackageGroupSummaryList"] == []
     assert "Contents" not in s3.list_objects_v2(Bucket=product.artifacts)
 
 

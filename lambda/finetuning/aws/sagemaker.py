@@ -145,6 +145,19 @@ class SageMaker:
         with explained(f"register a model in {name}"):
             return str(self._api.create_model_package(**package)["ModelPackageArn"])
 
+    def unregister_models(self, prefix: str) -> None:
+        """Deletes the groups whose name starts with the prefix from the model registry, with all their versions."""
+        with explained("empty the model registry"):
+            pages = self._api.get_paginator("list_model_package_groups").paginate(NameContains=prefix)
+            groups = [
+                group["ModelPackageGroupName"] for page in pages for group in page["ModelPackageGroupSummaryList"]
+            ]
+            for name in (group for group in groups if group.startswith(prefix)):
+                versions = self._api.get_paginator("list_model_packages").paginate(ModelPackageGroupName=name)
+                for package in [p["ModelPackageArn"] for page in versions for p in page["ModelPackageSummaryList"]]:
+                    self._api.delete_model_package(ModelPackageName=package)
+                self._api.delete_model_package_group(ModelPackageGroupName=name)
+
     def describe_training_job(self, name: str) -> dict[str, Any] | None:
         return self._describe(self._api.describe_training_job, TrainingJobName=name)
 

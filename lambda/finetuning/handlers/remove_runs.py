@@ -25,15 +25,19 @@ MARGIN_SECONDS = 30
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """A CloudFormation custom resource request.
 
-    Properties: `StateMachineArn`, whose executions are stopped; `EmptyBuckets`, names whose objects go with the stage.
+    Properties: `StateMachineArn`, whose executions are stopped; `EmptyBuckets`, names whose objects go with the stage,
+    and with them the models' versions in the registry.
     """
     status, reason = "SUCCESS", ""
     try:
         if event["RequestType"] == "Delete":
             properties = event["ResourceProperties"]
             _remove(sagemaker(), properties["StateMachineArn"], context)
-            for bucket in properties.get("EmptyBuckets", []):
+            emptied = properties.get("EmptyBuckets", [])
+            for bucket in emptied:
                 _empty(bucket)
+            if emptied:  # versions of models whose weights are gone
+                sagemaker().unregister_models(settings().prefix + "-")
     except Exception as error:  # noqa: BLE001  # CloudFormation must hear of every failure
         logger.exception("What the runs created could not be removed")
         status, reason = "FAILED", f"{error} Destroy the stack again to go on."
