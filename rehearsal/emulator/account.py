@@ -10,7 +10,7 @@ from typing import Any
 Answer = tuple[int, dict[str, str], bytes]
 
 QUOTAS = {
-    "ml.g5.2xlarge": 4, "ml.g5.4xlarge": 4, "ml.g5.12xlarge": 16, "ml.g5.24xlarge": 2, "ml.g5.48xlarge": 2,
+    "ml.g5.2xlarge": 4, "ml.g5.4xlarge": 16, "ml.g5.12xlarge": 16, "ml.g5.24xlarge": 2, "ml.g5.48xlarge": 2,
     "ml.g6.12xlarge": 2, "ml.g6.48xlarge": 2, "ml.g4dn.12xlarge": 2, "ml.p3dn.24xlarge": 1, "ml.p4d.24xlarge": 1,
     "ml.p5.48xlarge": 1,
 }  # fmt: skip

@@ -55,7 +55,7 @@ def dies(step: str, times: int = ALWAYS) -> Wish:
 
 
 def throttled(operation: str, times: int) -> Wish:
-    """Each try of a step makes five calls, as the SDK does by itself."""
+    """Each of a step's seven tries makes five calls, as the SDK does by itself."""
     return Wish("throttling", operation, times)
 
 
@@ -69,7 +69,14 @@ FIRST_STEPS = (
     "StartTraining",
     "DescribeTraining",
 )
-LAST_STEPS = ("DeployEndpoint", "DescribeEndpoint", "EvaluateEndpoint", "DeleteBaseEndpoint", "ReportSuccess")
+LAST_STEPS = (
+    "DeployEndpoint",
+    "DescribeEndpoint",
+    "EvaluateEndpoint",
+    "DeleteTemporaryEndpoints",
+    "RegisterModel",
+    "ReportSuccess",
+)
 LAST_CALLS = ("CreateModel", "CreateEndpointConfig", "CreateEndpoint", "DescribeEndpoint", "DeleteEndpoint")
 
 CASES: dict[str, Case] = {
@@ -108,7 +115,7 @@ CASES: dict[str, Case] = {
         (throttled("CreateTrainingJob", ALWAYS),), "failed", "AWS_UNAVAILABLE"
     ),
     "DescribeTrainingJob is throttled until the step gives up": Case(
-        (throttled("DescribeTrainingJob", 35), HANGS), "failed", "AWS_UNAVAILABLE", ("Stopped",)
+        (throttled("DescribeTrainingJob", 38), HANGS), "failed", "AWS_UNAVAILABLE", ("Stopped",)
     ),
     # Capacity
     "no capacity": Case(
@@ -197,14 +204,19 @@ def end_of(product: Product, mailbox: Mailbox, case: Case) -> Ended:
     before = product.versions(name)
     if case.stopped:
         stop_at(product, run_id, case.stopped)
-    status = product.ended(run_id, seconds=600)
+    product.ended(run_id, seconds=900)
     executions = [product.execution_ended(execution)["status"] for execution in product.executions_of(run_id)]
+    status, sagemaker = product.status(run_id), product.emulator.client("sagemaker")
+    wanted = status["endpoint"] if status["state"] == "succeeded" else ""
+    costing = left_running(product, run_id, wanted)
+    if wanted:  # the account may have only so many
+        sagemaker.delete_endpoint(EndpointName=wanted)
     return Ended(
         run_id=run_id,
-        status=product.status(run_id) or status,
+        status=status,
         executions=sorted(executions),
         jobs=product.jobs_of(run_id),
-        costing=left_running(product, run_id, status["endpoint"] if status["state"] == "succeeded" else ""),
+        costing=costing,
         uploads=(before, product.versions(name)),
         channels=product.channels(run_id),
         told=mailbox.about(run_id),

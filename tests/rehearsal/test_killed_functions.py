@@ -7,7 +7,7 @@ often than the state machine would try it again.
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,12 +18,16 @@ import pytest
 from infra.constructs.fine_tuning_workflow import DEFINITION, steps_of
 from tests.rehearsal.product import SETTINGS, Product, any_chats, as_parquet, undisturbed
 from tests.rehearsal.stacks import any_name, invoke
+from tests.rehearsal.test_endpoints import SCALING
 
 MOST_CHANGES = 30
 """More than any step makes."""
 DIED = "Runtime.ExitError"
 KILLED_BELOW = {"report_failure"}
-DEPLOYED = {"endpoint": {"deploy": True}, "evaluation": {"prompts": 1, "compare_with_base": True}}
+DEPLOYED = {
+    "endpoint": {"deploy": True, "autoscaling": SCALING},
+    "evaluation": {"prompts": 1, "compare_with_base": True},
+}
 
 
 @dataclass
@@ -84,7 +88,7 @@ class ByHand:
     def train(self, step: Callable[..., dict[str, Any]]) -> str:
         """From the upload to a training job; returns the job's name."""
         run = {"run_id": self.run_id}
-        if step("plan_run", **self.upload, execution_arn=self.execution_arn)["parquet"]:
+        if step("plan_run", **self.upload, execution_arn=self.execution_arn, redeploy=None)["parquet"]:
             step("reframe_parquet", **run)
         for shard in step("plan_shards", **run)["shards"]:
             step("prepare_shard", **run, shard=shard)
@@ -95,19 +99,20 @@ class ByHand:
 
 
 @pytest.fixture(scope="module")
-def killed(product: Product) -> ByHand:
+def killed(product: Product) -> Iterator[ByHand]:
     """A run that succeeded although each of its steps was killed wherever it matters."""
     run = ByHand.begin(product, as_parquet(any_chats()), "chats.parquet", **DEPLOYED)
     job = run.train(run.killed_step)
     run.until("describe_training", "completed", job_name=job, attempt=0)
     run.killed_step("approve_deployment", run_id=run.run_id, task_token="token")
-    for variant in ("tuned", "base"):
+    for variant in ("live", "base"):
         run.killed_step("deploy_endpoint", run_id=run.run_id, variant=variant)
         run.until("describe_endpoint", "in_service", variant=variant)
-    run.killed_step("evaluate_endpoint", run_id=run.run_id, with_base=True)
-    run.killed_step("delete_base_endpoint", run_id=run.run_id)
-    run.killed_step("report_success", run_id=run.run_id)
-    return run
+    run.killed_step("evaluate_endpoint", run_id=run.run_id, with_base=True, variant="live")
+    for handler in ("delete_temporary_endpoints", "scale_endpoint", "register_model", "report_success"):
+        run.killed_step(handler, run_id=run.run_id)
+    yield run
+    product.emulator.client("sagemaker").delete_endpoint(EndpointName=product.status(run.run_id)["endpoint"])
 
 
 @pytest.fixture
@@ -136,6 +141,10 @@ def test_there_is_one_job_and_one_endpoint_and_each_has_its_name(killed: ByHand)
     assert killed.product.jobs_of(run_id) == {name: "Completed"}
     assert [thing["EndpointName"] for thing in api.list_endpoints(NameContains=run_id)["Endpoints"]] == [name]
     assert [thing["ModelName"] for thing in api.list_models(NameContains=run_id)["Models"]] == [name]
+    packages = api.list_model_packages(
+        ModelPackageGroupName=killed.product.status(run_id)["model_package"].split("/")[-2]
+    )
+    assert len(packages["ModelPackageSummaryList"]) == 1
 
 
 def test_the_training_bytes_are_those_of_an_undisturbed_preparation(killed: ByHand, tmp_path: Path) -> None:
