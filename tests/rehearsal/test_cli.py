@@ -128,6 +128,12 @@ def test_an_endpoint_is_asked(terminal: Terminal, followed: Followed) -> None:
     terminal.finetune("ask", "cockatoo", "What is 3 and 3?").matches("ask-unknown")
 
 
+def test_an_endpoint_is_kept_for_longer(terminal: Terminal, followed: Followed) -> None:
+    said = terminal.finetune("extend", "parrot", "--hours", "4", "--json")
+    assert (said.code, said.json["endpoint"]) == (0, "finetune-dev-parrot")
+    terminal.finetune("extend", "cockatoo", "--hours", "4").matches("extend-unknown")
+
+
 def test_an_endpoint_that_served_one_model_only_cannot_be_rolled_back(terminal: Terminal, followed: Followed) -> None:
     terminal.finetune("rollback", "parrot").matches("rollback-nothing")
 
@@ -151,7 +157,8 @@ def test_cleaning_up_asks_first(terminal: Terminal, followed: Followed) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("watch", "nobody"), ("report", "nobody"), ("deploy", "nobody"), ("clean-up", "nobody")]
+    "words",
+    [("watch", "nobody"), ("report", "nobody"), ("stop", "nobody"), ("deploy", "nobody"), ("clean-up", "nobody")],
 )
 def test_an_unknown_run_is_an_error_that_says_where_to_look(terminal: Terminal, words: tuple[str, ...]) -> None:
     terminal.finetune(*words).matches(f"{words[0]}-unknown")
