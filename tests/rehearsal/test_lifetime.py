@@ -1,14 +1,20 @@
-"""An endpoint's end: by its time, idle, by hand, and with the stage; and what still costs money afterwards."""
+"""An endpoint is asked, and comes to its end: by its time, idle, with its run; and nothing of it costs money after."""
 
+import ast
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from finetuning.evaluation.prompts import as_inputs
 from finetuning.runs.expiry import ANNOUNCED_TAG, IDLE_TAG, KEPT_TAG, NEVER, TTL_TAG
 from rehearsal.jumpstart_cache import PRIVATE_BUCKET
+from rehearsal.running import PROJECT
 from tests.rehearsal.product import Product
 from tests.rehearsal.sagemaker_account import BASE_PREFIX, Account, any_account, any_model, configure, until
 from tests.rehearsal.stacks import any_name, invoke
@@ -176,6 +182,34 @@ def test_an_answer_comes_as_a_stream_of_the_aws_form(account: Account, endpoint:
     assert len(parts) > 1
     lines = [json.loads(line) for line in b"".join(parts).splitlines()]
     assert lines[-1]["generated_text"] == "".join(line["token"]["text"] for line in lines)
+
+
+def test_the_readme_s_programs_get_an_answer(product: Product, endpoint: Endpoint) -> None:
+    boto3_program, sdk_program = re.findall(r"```python\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)
+    assert repr(as_inputs("How long should I boil an egg?", "chat")) == repr(inputs_of(boto3_program))
+    for program in (boto3_program, boto3_program + sdk_program):
+        asked = program.replace("finetune-dev-faq", endpoint.name).replace(
+            '"max_new_tokens": 256', '"max_new_tokens": 8'
+        )
+        ran = subprocess.run(
+            [sys.executable, "-c", asked],
+            env=product.emulator.environment(),
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert ran.returncode == 0, ran.stderr
+        assert ran.stdout.strip()
+
+
+def inputs_of(program: str) -> str:
+    """What the program assigns to `inputs`."""
+    (assigned,) = (
+        node.value
+        for node in ast.parse(program).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "inputs"
+    )
+    return str(ast.literal_eval(assigned))
 
 
 def test_no_role_was_refused_anything(product: Product) -> None:

@@ -26,6 +26,7 @@ REQUEST = {
                 "top_p": 0.96,
                 "temperature": 0.2,
                 "do_sample": True,
+                "seed": 10,
                 "details": True,
             },
         }

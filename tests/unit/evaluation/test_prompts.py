@@ -60,5 +60,12 @@ def test_text_to_be_continued_is_sent_as_it_is() -> None:
 def test_sampling_is_asked_for_because_temperature_is_ignored_without_it() -> None:
     assert invocation("x") == {
         "inputs": "x",
-        "parameters": {"max_new_tokens": 256, "top_p": 0.96, "temperature": 0.2, "do_sample": True, "details": True},
+        "parameters": {
+            "max_new_tokens": 256,
+            "top_p": 0.96,
+            "temperature": 0.2,
+            "do_sample": True,
+            "seed": 10,
+            "details": True,
+        },
     }

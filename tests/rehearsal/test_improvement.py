@@ -1,0 +1,70 @@
+"""Whether tuning helps is measured on rows that were never trained on: a real training, real answers."""
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+
+from finetuning.datasets.finish import rendered
+from finetuning.runs.layout import RunLayout
+from rehearsal.running import PROJECT
+from tests.rehearsal.product import Product
+
+DATA = PROJECT / "examples" / "chat" / "ships_log.jsonl"
+SETTINGS: dict[str, Any] = {
+    "hyperparameters": {
+        "epoch": 16, "learning_rate": 0.004, "lora_r": 64, "lora_alpha": 64, "lora_dropout": 0, "seed": 10,
+        "target_modules": "q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj",
+        "per_device_train_batch_size": 2, "max_input_length": 512,
+    },
+    "validation_fraction": 0.2,
+    "endpoint": {"deploy": True},
+    "evaluation": {"prompts": 5, "compare_with_base": True},
+}  # fmt: skip
+"""What a random model of 0.2 million weights, which reads bytes, learns a voice from."""
+
+
+@pytest.fixture(scope="module")
+def tuned(product: Product) -> RunLayout:
+    """The files of a run on the example's data that has succeeded."""
+    status = product.ended(product.submit(DATA.read_bytes(), DATA.name, **SETTINGS), seconds=600)
+    assert status["state"] == "succeeded", status["error"]
+    (execution,) = product.executions_of(status["run_id"])
+    product.execution_ended(execution)  # the page comes after the last status
+    return RunLayout(status["run_id"])
+
+
+def read(product: Product, key: str) -> bytes:
+    body: bytes = product.emulator.client("s3").get_object(Bucket=product.artifacts, Key=key)["Body"].read()
+    return body
+
+
+def test_the_tuned_model_is_better_than_the_base_model_on_rows_it_never_saw(product: Product, tuned: RunLayout) -> None:
+    evaluation = json.loads(read(product, tuned.evaluation))
+    comparison = evaluation["summary"]["comparison"]
+    assert comparison["prompts"] == 5
+    assert comparison["better"] >= 4
+    assert comparison["gain"] > 0.05
+    assert {row["source"] for row in evaluation["rows"]} == {"held-out"}
+
+
+def test_the_report_page_says_so(product: Product, tuned: RunLayout) -> None:
+    comparison = json.loads(read(product, tuned.evaluation))["summary"]["comparison"]
+    page = read(product, tuned.report_page).decode()
+    assert f"Tuning helped: ROUGE-L {comparison['base']:.2f} → {comparison['tuned']:.2f}" in page
+
+
+def test_nothing_that_was_asked_is_a_row_that_was_trained_on(product: Product, tuned: RunLayout) -> None:
+    listed = product.emulator.client("s3").list_objects_v2(Bucket=product.artifacts, Prefix=tuned.train)["Contents"]
+    rows = [json.loads(line) for item in listed for line in read(product, item["Key"]).splitlines()]
+    prompts = [json.loads(line) for line in read(product, tuned.prompts).splitlines()]
+    trained = {digest(rendered(row, None)) for row in rows}
+    assert len(trained) == len(rows) > 20
+    assert not trained & {digest(f"{asked['prompt']}{asked['reference']}<|eot_id|>") for asked in prompts}
+    held_out = {asked["messages"][-1]["content"] for asked in prompts}
+    assert {row["prompt"] for row in json.loads(read(product, tuned.evaluation))["rows"]} <= held_out
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
