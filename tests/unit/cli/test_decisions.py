@@ -51,7 +51,7 @@ def test_an_approval_sends_the_token_back_with_who_gave_it(sent: list[dict[str, 
     waiting_for_approval()
     assert finetune("approve", "pirate")[0] == 0
     (answer,) = sent
-    assert answer["taskToken"] == "the-token"
+    assert answer["taskToken"] == "the-token"  # pragma: allowlist secret
     assert json.loads(answer["output"])["approved_by"].startswith("arn:aws:")
 
 
