@@ -25,6 +25,7 @@ ONE_TYPE = {"instance_type": "ml.g5.12xlarge", "fallback_instance_types": [], "c
 TWO_TYPES = {**ONE_TYPE, "fallback_instance_types": ["ml.g5.24xlarge"]}
 DEPLOYED = {"endpoint": {"deploy": True}, "evaluation": {"prompts": 1, "compare_with_base": False}}
 COMPARED = {"endpoint": {"deploy": True}, "evaluation": {"prompts": 1, "compare_with_base": True}}
+ONCE_IT_DIES = "once a function of its died"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Case:
     jobs: tuple[str, ...] = ()
     run_json: Mapping[str, Any] = field(default_factory=dict)
     stopped: str = ""
-    """When somebody stops the execution: the step that status.json is at, or as `stop_at` says."""
+    """When somebody stops the execution: the step that status.json is at, or `ONCE_IT_DIES`."""
 
 
 def dies(step: str, times: int = ALWAYS) -> Wish:
@@ -115,7 +116,12 @@ CASES: dict[str, Case] = {
         (throttled("CreateTrainingJob", ALWAYS),), "failed", "AWS_UNAVAILABLE"
     ),
     "DescribeTrainingJob is throttled until the step gives up": Case(
-        (throttled("DescribeTrainingJob", 38), HANGS), "failed", "AWS_UNAVAILABLE", ("Stopped",)
+        # The preflight asks once for each type whether the job's name is free.
+        (throttled("DescribeTrainingJob", 38), HANGS),
+        "failed",
+        "AWS_UNAVAILABLE",
+        ("Stopped",),
+        {"training": ONE_TYPE},
     ),
     # Capacity
     "no capacity": Case(
@@ -153,21 +159,20 @@ CASES: dict[str, Case] = {
         ("Completed",),
     ),
     # Somebody stops the execution
-    "stopped before it is planned": Case((dies("PlanRun", 3),), "aborted", "RUN_ABORTED", (), {}, "the start"),
+    "stopped before it is planned": Case((dies("PlanRun", 3),), "aborted", "RUN_ABORTED", stopped=ONCE_IT_DIES),
     "stopped while the data is prepared": Case(
-        (dies("FinishDataset", 3),), "aborted", "RUN_ABORTED", (), {}, "PlanShards"
+        (dies("FinishDataset", 3),), "aborted", "RUN_ABORTED", stopped=ONCE_IT_DIES
     ),
     "stopped before it knows its job": Case(
         (Wish("function-killed", "StartTraining", 3), HANGS),
         "aborted",
         "RUN_ABORTED",
         ("Stopped",),
-        {},
-        "FinishDataset",
+        stopped=ONCE_IT_DIES,
     ),
-    "stopped while it trains": Case((HANGS,), "aborted", "RUN_ABORTED", ("Stopped",), {}, "DescribeTraining"),
+    "stopped while it trains": Case((HANGS,), "aborted", "RUN_ABORTED", ("Stopped",), stopped="DescribeTraining"),
     "stopped while the endpoint comes up": Case(
-        (), "aborted", "RUN_ABORTED", ("Completed",), DEPLOYED, "DeployEndpoint"
+        (), "aborted", "RUN_ABORTED", ("Completed",), DEPLOYED, stopped="DeployEndpoint"
     ),
 }
 
@@ -189,63 +194,79 @@ class Ended:
 
 @pytest.fixture(scope="module")
 def ended(product: Product) -> dict[str, Ended]:
-    """All runs of the table, as they ended."""
+    """All runs of the table, as they ended, after the sweepers came by."""
     mailbox = Mailbox.open(product.emulator)
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        runs = dict(zip(CASES, pool.map(lambda case: end_of(product, mailbox, case), CASES.values()), strict=True))
-    return runs
+        runs = list(pool.map(lambda case: run_to_its_end(product, case), CASES.values()))
+    left = settled(product, {run_id for run_id, _ in runs})
+    return {
+        name: Ended(
+            run_id=run_id,
+            status=product.status(run_id),
+            executions=sorted(execution["status"] for execution in product.executions_of(run_id)),
+            jobs=product.jobs_of(run_id),
+            costing=[thing for thing in left if thing["owner"] == run_id],
+            uploads=(uploaded, product.versions(name_of(run_id))),
+            channels=product.channels(run_id),
+            told=mailbox.about(run_id),
+        )
+        for name, (run_id, uploaded) in zip(CASES, runs, strict=True)
+    }
 
 
-def end_of(product: Product, mailbox: Mailbox, case: Case) -> Ended:
+def run_to_its_end(product: Product, case: Case) -> tuple[str, list[tuple[str, str]]]:
+    """The run's id, and what was uploaded for it."""
     name = any_name("fault")
     for wish in case.wishes:
         product.emulator.inject(wish.fault, f"{name} {wish.where}", times=wish.times, after=wish.after)
     run_id = product.submit(CHATS, name=name, **case.run_json)
-    before = product.versions(name)
+    uploaded = product.versions(name)
     if case.stopped:
         stop_at(product, run_id, case.stopped)
-    product.ended(run_id, seconds=900)
-    executions = [product.execution_ended(execution)["status"] for execution in product.executions_of(run_id)]
-    status, sagemaker = product.status(run_id), product.emulator.client("sagemaker")
-    wanted = status["endpoint"] if status["state"] == "succeeded" else ""
-    costing = left_running(product, run_id, wanted)
-    if wanted:  # the account may have only so many
-        sagemaker.delete_endpoint(EndpointName=wanted)
-    return Ended(
-        run_id=run_id,
-        status=status,
-        executions=sorted(executions),
-        jobs=product.jobs_of(run_id),
-        costing=costing,
-        uploads=(before, product.versions(name)),
-        channels=product.channels(run_id),
-        told=mailbox.about(run_id),
-    )
+    status = product.ended(run_id, seconds=900)
+    for execution in product.executions_of(run_id):
+        product.execution_ended(execution)
+    if status["state"] == "succeeded" and status["endpoint"]:  # wanted, but the account may have only so many
+        product.emulator.client("sagemaker").delete_endpoint(EndpointName=status["endpoint"])
+    return run_id, uploaded
 
 
 def stop_at(product: Product, run_id: str, step: str) -> None:
     execution = product.until_started(run_id)
-    reached = {"the start": lambda _: True, "a job is there": lambda _: product.jobs_of(run_id)}
-    product.until(run_id, reached.get(step, lambda status: status.get("step") == step), seconds=300)
+    if step == ONCE_IT_DIES:
+        name = name_of(run_id)
+        product.until(run_id, lambda _: any(name in f["match"] for f in product.emulator.happened()), seconds=300)
+    else:
+        product.until(run_id, lambda status: status.get("step") == step, seconds=300)
     product.emulator.client("stepfunctions").stop_execution(executionArn=execution)
 
 
-def left_running(product: Product, run_id: str, wanted: str) -> list[dict[str, Any]]:
-    """What of the run still costs money besides the endpoint that was wanted, after the sweeper's schedule came by."""
-    deadline = time.monotonic() + 120
+def settled(product: Product, run_ids: set[str]) -> list[dict[str, Any]]:
+    """What of the runs still costs money after both sweepers came by, as their schedules have them do.
+
+    What is still being made cannot be deleted, and a function may outlive its execution and start a job: so more than
+    once, for as long as it takes an endpoint here to come up.
+    """
+    deadline = time.monotonic() + 180
     while True:
-        left = [thing for thing in product.emulator.costing() if thing["owner"] == run_id and thing["name"] != wanted]
+        product.sweep()
+        product.sweep_runs()
+        left = [thing for thing in product.emulator.costing() if thing["owner"] in run_ids]
         if not left or time.monotonic() > deadline:
             return left
         time.sleep(2)
-        product.sweep()
+
+
+def name_of(run_id: str) -> str:
+    """What the run's upload is called; in every word that a fault for it is matched with."""
+    return run_id.rsplit("-", 1)[0]
 
 
 def test_every_fault_of_the_table_happened(product: Product, ended: dict[str, Ended]) -> None:
     happened = {(fault["fault"], word) for fault in product.emulator.happened() for word in fault["match"].split()}
     for name, case in CASES.items():
-        run_name = ended[name].run_id.rsplit("-", 1)[0]
-        assert {wish.fault for wish in case.wishes} <= {fault for fault, word in happened if word == run_name}, name
+        mine = {fault for fault, word in happened if word == name_of(ended[name].run_id)}
+        assert {wish.fault for wish in case.wishes} <= mine, name
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -10,7 +10,6 @@ from cli.deployment import Deployment
 from finetuning.aws.clients import client
 from finetuning.runs.layout import RunLayout
 from tests.rehearsal.product import Product, any_chats
-from tests.rehearsal.stacks import invoke
 
 CHATS = b"".join(any_chats())
 ASKING = {"approval": True, "endpoint": {"deploy": True}}
@@ -93,22 +92,13 @@ def test_without_capacity_the_model_s_other_types_are_tried_the_cheapest_first(p
     assert ended["training_job"] == ladder[2]["job_name"]
 
 
-def sweep(product: Product) -> dict[str, list[str]]:
-    """What the scheduled sweep of runs does, without the ten minutes it gives events and clean-ups."""
-    functions = product.emulator.client("lambda").get_paginator("list_functions").paginate()
-    (name,) = [f["FunctionName"] for page in functions for f in page["Functions"] if "SweepRuns" in f["FunctionName"]]
-    given = {"state_machine_arn": product.state_machine, "older_than_minutes": 0}
-    swept: dict[str, list[str]] = invoke(product.emulator, name, given)
-    return swept
-
-
 def test_an_upload_whose_event_was_lost_is_started_by_the_sweep_and_only_once(product: Product) -> None:
     product.emulator.inject("event-lost", match="run.json")
     run_id = product.submit(CHATS, accept_eula=False)
     assert product.executions_of(run_id) == []
-    assert sweep(product)["started"] == [run_id]
+    assert product.sweep_runs()["started"] == [run_id]
     assert product.ended(run_id)["error"]["findings"][0]["code"] == "EULA_NOT_ACCEPTED"
-    assert sweep(product)["started"] == []
+    assert product.sweep_runs()["started"] == []
     assert len(product.executions_of(run_id)) == 1
 
 
@@ -120,11 +110,11 @@ def test_what_a_failed_clean_up_left_is_finished_by_the_sweep(product: Product, 
     (execution,) = product.executions_of(run_id)
     assert product.execution_ended(execution)["status"] == "ABORTED"
     assert product.status(run_id)["state"] == "running"
-    swept = sweep(product)
+    swept = product.sweep_runs()
     assert swept["finished"] == [run_id]
     assert product.status(run_id)["state"] == "aborted"
     product.until(run_id, lambda _: set(product.jobs_of(run_id).values()) == {"Stopped"})
-    assert sweep(product) == {"started": [], "finished": [], "removed": []}
+    assert product.sweep_runs() == {"started": [], "finished": [], "removed": []}
 
 
 def test_a_job_that_outlived_its_run_is_stopped_by_the_sweep(product: Product, command: Deployment) -> None:
@@ -140,7 +130,7 @@ def test_a_job_that_outlived_its_run_is_stopped_by_the_sweep(product: Product, c
     tags = sagemaker.list_tags(ResourceArn=first["TrainingJobArn"])["Tags"]
     late = {name: first[name] for name in asked if name in first} | {"TrainingJobName": f"{job}-1", "Tags": tags}
     sagemaker.create_training_job(**late)
-    assert sweep(product)["removed"] == [f"Stopped the training job {job}-1"]
+    assert product.sweep_runs()["removed"] == [f"Stopped the training job {job}-1"]
     product.until(run_id, lambda _: set(product.jobs_of(run_id).values()) == {"Stopped"})
 
 
