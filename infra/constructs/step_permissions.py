@@ -320,7 +320,7 @@ class StepPermissions(Permissions):
             "endpoint-config": "sagemaker:ListEndpointConfigs",
         }
         because = "SageMaker's lists cannot be limited to names; what is found is filtered by the stage's prefix"
-        return self.allow(*(actions[kind] for kind in kinds), on=["*"], because=because)
+        return self.allow_in_this_region(*(actions[kind] for kind in kinds), because=because)
 
     def read_training_logs(self) -> Self:
         """The logs of this stage's training jobs: their streams begin with the jobs' names."""
