@@ -15,12 +15,13 @@ from finetuning.evaluation.prompts import invocation
 def asker(endpoint: str) -> Ask:
     """Sends prompts to that endpoint. A refusal or an answer of another form is a `Reply` with an error, not raised:
     one prompt that fails should not hide what the others say."""
+    runtime = client("sagemaker-runtime")
 
     def ask(inputs: str) -> Reply:
         started = time.monotonic()
         text, error, finished = "", None, None
         try:
-            response = client("sagemaker-runtime").invoke_endpoint(
+            response = runtime.invoke_endpoint(
                 EndpointName=endpoint,
                 ContentType="application/json",
                 Accept="application/json",

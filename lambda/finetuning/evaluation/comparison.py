@@ -1,6 +1,7 @@
 """Asking the endpoints and judging what they say."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from statistics import fmean, median
 
@@ -29,16 +30,28 @@ Ask = Callable[[str], Reply]
 def evaluate(
     questions: Sequence[Question], ask_tuned: Ask, ask_base: Ask | None = None, notes: Sequence[str] = ()
 ) -> EvaluationReport:
-    """Asks every question of the tuned model, and of the base model where there is one."""
+    """Asks every question of the tuned model, and of the base model where there is one.
+
+    Both at the same time, which takes half as long, but each one question after the other: latencies are those of an
+    endpoint that has nothing else to do.
+    """
+
+    def replies(ask: Ask) -> list[Reply]:
+        return [ask(question.inputs) for question in questions]
+
+    with ThreadPoolExecutor(max_workers=1) as meanwhile:
+        asked_base = meanwhile.submit(replies, ask_base) if ask_base else None
+        tuned = replies(ask_tuned)
+        base = asked_base.result() if asked_base else [None] * len(questions)
     rows = [
         Row(
             prompt=question.shown,
             source=question.source,
             reference=question.reference,
-            tuned=_answer(ask_tuned(question.inputs), question.reference),
-            base=_answer(ask_base(question.inputs), question.reference) if ask_base else None,
+            tuned=_answer(of_tuned, question.reference),
+            base=_answer(of_base, question.reference) if of_base else None,
         )
-        for question in questions
+        for question, of_tuned, of_base in zip(questions, tuned, base, strict=True)
     ]
     checks = [
         _check(rows, "error", "The endpoint answers", "ended in an error"),

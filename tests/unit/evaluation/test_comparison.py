@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from threading import Barrier
 
 from finetuning.evaluation.comparison import Ask, Reply, evaluate
 from finetuning.evaluation.prompts import Question
@@ -25,20 +26,33 @@ def in_turn(*texts: str) -> Callable[[str], Reply]:
 
 
 def test_base_and_tuned_are_asked_the_same_and_scored_against_the_same_reference() -> None:
-    seen: list[str] = []
+    seen: dict[str, str] = {}
 
-    def ask(inputs: str) -> Reply:
-        seen.append(inputs)
-        return Reply("because of the moon" if len(seen) == 1 else "no idea", 100)
+    def replying(name: str, text: str) -> Ask:
+        def ask(inputs: str) -> Reply:
+            seen[name] = inputs
+            return Reply(text, 100)
 
-    report = evaluate([any_question()], ask, ask)
-    assert seen == ["rendered why", "rendered why"]
+        return ask
+
+    report = evaluate([any_question()], replying("tuned", "because of the moon"), replying("base", "no idea"))
+    assert seen == {"tuned": "rendered why", "base": "rendered why"}
     (row,) = report.rows
     assert row.base
     assert row.base.scores
     assert row.tuned.scores
     assert (row.tuned.scores.rouge_l, row.base.scores.rouge_l) == (1.0, 0.0)
     assert report.summary.changed == 1
+
+
+def test_base_and_tuned_are_asked_at_the_same_time() -> None:
+    both_asked = Barrier(2, timeout=10)
+
+    def ask(inputs: str) -> Reply:
+        both_asked.wait()
+        return Reply("because of the moon", 100)
+
+    assert evaluate([any_question()], ask, ask).ok
 
 
 def test_an_answer_without_a_reference_has_no_scores() -> None:
