@@ -34,7 +34,8 @@ class Fault(StrEnum):
     ROLLBACK = "rollback"
     """An update of an endpoint rolls back to the old configuration. Matches the endpoint's name."""
     THROTTLING = "throttling"
-    """A SageMaker call is refused with `ThrottlingException`. Matches the operation and the request."""
+    """A SageMaker call is refused with `ThrottlingException`. Matches the operation, the request,
+    and the name of the function that calls."""
     EVENT_LOST = "event-lost"
     """An S3 event is not delivered. Matches the object's key."""
     EVENT_DUPLICATED = "event-duplicated"

@@ -28,7 +28,7 @@ _PANDAS_LAYER = ":layer:AWSSDKPandas-"
 PARALLEL = 4
 """Without a limit, fifty uploads at once would start a process of 80 MB for each of them in every function."""
 
-_ACCESS_KEY = re.compile(rb"Credential=(\w+)/")
+_ACCESS_KEY = re.compile(r"Credential=(\w+)/")
 _READS = re.compile(rb"[\w.]+\.(Describe|Get|List)")
 _callers: dict[str, lambda_runtime.Worker] = {}
 """Which process signs with an access key: each has one of its own."""
@@ -81,6 +81,17 @@ def _tell_callers_apart() -> None:
     lambda_runtime.execution_credentials = credentials_of_one
 
 
+def calling(authorization: str) -> str:
+    """Name and run's id of the function that signed a request with that header; "" where no function did."""
+    worker = _caller(authorization)
+    return worker.busy_with if worker else ""
+
+
+def _caller(authorization: str) -> lambda_runtime.Worker | None:
+    key = _ACCESS_KEY.search(authorization)
+    return _callers.get(key.group(1)) if key else None
+
+
 def mortal(application: Callable[..., Awaitable[None]], faults: Faults) -> Callable[..., Awaitable[None]]:
     """The ASGI application, where a call can be a function's last: it is carried out, and the caller is killed.
 
@@ -89,8 +100,7 @@ def mortal(application: Callable[..., Awaitable[None]], faults: Faults) -> Calla
 
     async def answer(scope: dict[str, Any], receive: Any, send: Any) -> None:
         headers = dict(scope.get("headers") or [])
-        key = _ACCESS_KEY.search(headers.get(b"authorization", b""))
-        worker = _callers.get(key.group(1).decode()) if key else None
+        worker = _caller(headers.get(b"authorization", b"").decode())
         reads = scope.get("method") == "GET" or _READS.match(headers.get(b"x-amz-target", b""))
         if worker is None or reads or not faults.take(Fault.FUNCTION_KILLED, worker.busy_with):
             await application(scope, receive, send)

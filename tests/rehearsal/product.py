@@ -81,7 +81,8 @@ class Product:
             if reached(status):
                 return status
             time.sleep(0.1)
-        raise AssertionError(f"{run_id} did not get there: {json.dumps(status, indent=1)[-3000:]}")
+        at = {key: status.get(key) for key in ("state", "step", "progress", "ladder", "events")}
+        raise AssertionError(f"{run_id} did not get there in {seconds} s: {json.dumps(at)[-2000:]}")
 
     def executions_of(self, run_id: str) -> list[dict[str, Any]]:
         """The executions whose input is the upload of the run, with their status."""

@@ -6,6 +6,7 @@ The runs go on side by side, for each fault is meant for one of them.
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,9 +56,9 @@ def dies(step: str, times: int = ALWAYS) -> Wish:
     return Wish("function-dies", step, times)
 
 
-def throttled(operation: str, times: int) -> Wish:
+def throttled(where: str, times: int) -> Wish:
     """Each of a step's seven tries makes five calls, as the SDK does by itself."""
-    return Wish("throttling", operation, times)
+    return Wish("throttling", where, times)
 
 
 SCRIPT_FAILS, HANGS = Wish("job-fails"), Wish("job-hangs")
@@ -116,8 +117,7 @@ CASES: dict[str, Case] = {
         (throttled("CreateTrainingJob", ALWAYS),), "failed", "AWS_UNAVAILABLE"
     ),
     "DescribeTrainingJob is throttled until the step gives up": Case(
-        # The preflight asks once for each type whether the job's name is free.
-        (throttled("DescribeTrainingJob", 38), HANGS),
+        (throttled("DescribeTrainingJob FunctionsDescribeTraining", ALWAYS), HANGS),
         "failed",
         "AWS_UNAVAILABLE",
         ("Stopped",),
@@ -221,13 +221,14 @@ def run_to_its_end(product: Product, case: Case) -> tuple[str, list[tuple[str, s
         product.emulator.inject(wish.fault, f"{name} {wish.where}", times=wish.times, after=wish.after)
     run_id = product.submit(CHATS, name=name, **case.run_json)
     uploaded = product.versions(name)
-    if case.stopped:
-        stop_at(product, run_id, case.stopped)
-    status = product.ended(run_id, seconds=900)
-    for execution in product.executions_of(run_id):
-        product.execution_ended(execution)
-    if status["state"] == "succeeded" and status["endpoint"]:  # wanted, but the account may have only so many
-        product.emulator.client("sagemaker").delete_endpoint(EndpointName=status["endpoint"])
+    with suppress(AssertionError):  # a run that never ends fails its own tests, not those of all
+        if case.stopped:
+            stop_at(product, run_id, case.stopped)
+        status = product.ended(run_id, seconds=900)
+        for execution in product.executions_of(run_id):
+            product.execution_ended(execution)
+        if status["state"] == "succeeded" and status["endpoint"]:  # wanted, but the account may have only so many
+            product.emulator.client("sagemaker").delete_endpoint(EndpointName=status["endpoint"])
     return run_id, uploaded
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import botocore.session
 from ministack.core.responses import StreamingResponse
 
-from rehearsal.emulator import permissions
+from rehearsal.emulator import functions, permissions
 from rehearsal.emulator.faults import Fault
 from rehearsal.emulator.request_check import constraint_violations
 from rehearsal.emulator.sagemaker import authorisation, event_stream
@@ -92,6 +92,7 @@ class SageMakerService:
                 return 200, {"Content-Type": kind, "x-Amzn-Invoked-Production-Variant": "AllTraffic"}, answer
             operation, request = headers.get("x-amz-target", "").removeprefix("SageMaker."), json.loads(body)
             self._authorise(operation, request, headers)
+            self._throttle(operation, request, headers)
             return 200, {"Content-Type": "application/x-amz-json-1.1"}, _encode(self._call(operation, request))
         except Refused as refusal:
             content = {
@@ -111,11 +112,14 @@ class SageMakerService:
             if refusal := permissions.require(headers, action, resource, self._world.region, keys):
                 raise Refused("AccessDeniedException", refusal)
 
+    def _throttle(self, operation: str, request: dict[str, Any], headers: dict[str, str]) -> None:
+        described = f"{operation} {json.dumps(request)} {functions.calling(headers.get('authorization', ''))}"
+        if message := self._world.faults.take(Fault.THROTTLING, described):
+            raise Refused("ThrottlingException", f"Rate exceeded: {message}")
+
     def _call(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
         if operation not in self._operations:
             raise Refused("UnknownOperationException", f"The rehearsal's SageMaker has no {operation}.")
-        if message := self._world.faults.take(Fault.THROTTLING, f"{operation} {json.dumps(request)}"):
-            raise Refused("ThrottlingException", f"Rate exceeded: {message}")
         shape = self._model.operation_model(operation).input_shape
         if shape and (wrong := list(constraint_violations(shape, request))):
             count = f"{len(wrong)} validation error{'s' if len(wrong) > 1 else ''} detected"
