@@ -39,7 +39,7 @@ def plain_dialog(turns: Any) -> list[Message] | None:
     try:
         for turn in turns:
             role, content = turn.values()
-            if not content or content.isspace() or "\0" in content:
+            if not content or content.isspace():
                 return None
             if turn["role"] is not role or "content" not in turn:
                 return _renamed(turns, "role", "content")
@@ -62,7 +62,7 @@ def _renamed(turns: Any, role_key: str, content_key: str) -> list[Message] | Non
     try:
         for turn in turns:
             role, content = ROLES[turn[role_key]], turn[content_key]
-            if not content or content.isspace() or "\0" in content or len(turn) != 2:
+            if not content or content.isspace() or len(turn) != 2:
                 return None
             if role is expected:
                 expected = ASSISTANT if role is USER else USER
@@ -196,7 +196,7 @@ def is_media(key: str) -> bool:
 def text_of(content: Any, path: str) -> str:
     """A content as text: a string, or text blocks joined (`{type: text, text|value}`, Bedrock's `{text}`, strings).
 
-    Raises `RowFault` for anything else, for an empty text, and for NUL, which tokenizers do not know.
+    Raises `RowFault` for anything else, and for an empty text.
     """
     if isinstance(content, dict):
         content = [content]
@@ -206,8 +206,6 @@ def text_of(content: Any, path: str) -> str:
         raise RowFault(Fault.CONTENT_NOT_TEXT, f"The content is {kind(content)}.", path)
     if not content or content.isspace():
         raise RowFault(Fault.CONTENT_EMPTY, "The content is empty.", path)
-    if "\0" in content:
-        raise RowFault(Fault.NUL, "The content has a NUL character.", path)
     return content
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import orjson
@@ -79,6 +80,19 @@ def duplicate_key(raw: bytes, row: Any) -> str:
     except RecursionError as error:
         raise RowFault(Fault.JSON_TOO_DEEP, "The value is nested too deep to be looked through.") from error
     return found[0] if found else ""
+
+
+def texts(value: Any) -> Iterator[tuple[str, str]]:
+    """Every text within a value with its JSON path, `messages[0].content`, the first ones first."""
+    left = [("", value)]
+    while left:
+        path, each = left.pop()
+        if isinstance(each, str):
+            yield path, each
+        elif isinstance(each, dict):
+            left += [(f"{path}.{key}".lstrip("."), item) for key, item in reversed(each.items())]
+        elif isinstance(each, list):
+            left += reversed([(f"{path}[{number}]", item) for number, item in enumerate(each)])
 
 
 def _keys(value: Any) -> int:

@@ -77,6 +77,30 @@ def test_a_bad_line_is_told_with_its_number_and_its_own_reason(tmp_path: Path, l
     assert adds_up(report)
 
 
+WITH_NUL: dict[str, Any] = {
+    "messages[1].content": {"messages": [any_turn("user", "A"), any_turn("assistant", "b\0")]},
+    "conversations[1].value": {"conversations": [{"from": "human", "value": "A"}, {"from": "gpt", "value": "b\0"}]},
+    "messages[0].content[1].text": {
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "A"}, {"type": "text", "text": "b\0"}]},
+            any_turn("assistant", "c"),
+        ]
+    },
+    "response": {"instruction": "A", "response": "b\0"},
+}
+
+
+@pytest.mark.parametrize(("path", "row"), WITH_NUL.items(), ids=WITH_NUL)
+def test_a_nul_is_told_with_its_place_in_any_layout(tmp_path: Path, path: str, row: Any) -> None:
+    report = report_of(tmp_path, [row, row], max_error_fraction=LENIENT)
+    assert [(error.code, error.path) for error in report.errors] == [(Fault.NUL, path)] * 2
+
+
+def test_a_nul_that_is_spelt_out_is_none(tmp_path: Path) -> None:
+    report = report_of(tmp_path, [{"messages": [any_turn("user", r"What is \u0000?"), any_turn("assistant", "NUL")]}])
+    assert report.ok
+
+
 def test_a_deep_value_beside_a_good_dialog_does_no_harm(tmp_path: Path) -> None:
     deep = b"[" * 900 + b"]" * 900
     line = b'{"messages": [{"role":"user","content":"a"},{"role":"assistant","content":"b"}], "x" : ' + deep + b"}"
