@@ -13,6 +13,11 @@ from constructs import Construct
 
 PERIOD = Duration.minutes(5)
 SWEEPS_MISSED_FOR = Duration.hours(1)
+SWEEPS = {
+    "SweepEndpoints": "forgotten endpoints go on costing money",
+    "SweepRuns": "uploads whose event was lost wait, and what a clean-up left stays",
+}
+"""Each sweep with what comes of it where it does not run."""
 
 
 class RunAlarms(Construct):
@@ -20,7 +25,7 @@ class RunAlarms(Construct):
 
     The functions inside the workflow have none: they refuse bad uploads by raising, and what they raise ends the
     execution, which has one; the state machine tries a throttled one again. `unattended` are the others, whose errors
-    nobody would see. `throttled` are those whose calls can be too many at once.
+    nobody would see; the sweeps are among them. `throttled` are those whose calls can be too many at once.
     """
 
     def __init__(
@@ -32,7 +37,6 @@ class RunAlarms(Construct):
         state_machine: sfn.IStateMachine,
         unattended: Mapping[str, lambda_.IFunction],
         throttled: Mapping[str, lambda_.IFunction],
-        sweep: lambda_.IFunction,
         dead_letters: sqs.IQueue,
     ) -> None:
         super().__init__(scope, id)
@@ -55,17 +59,20 @@ class RunAlarms(Construct):
             dead_letters.metric_approximate_number_of_messages_visible(period=PERIOD),
             "An upload, an aborted run or a sweep was not acted on: its event is in the dead-letter queue",
         )
-        self._add(
-            sweep.metric_invocations(period=SWEEPS_MISSED_FOR).create_alarm(
-                self,
-                "SweeperSilent",
-                alarm_description="Endpoints have not been swept for an hour: forgotten ones go on costing money",
-                comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
-                threshold=1,
-                evaluation_periods=1,
-                treat_missing_data=cloudwatch.TreatMissingData.BREACHING,
-            ),
-        )
+        for name, consequence in SWEEPS.items():
+            self._add(
+                unattended[name]
+                .metric_invocations(period=SWEEPS_MISSED_FOR)
+                .create_alarm(
+                    self,
+                    f"{name}Silent",
+                    alarm_description=f"{name} has not run for an hour: {consequence}",
+                    comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
+                    threshold=1,
+                    evaluation_periods=1,
+                    treat_missing_data=cloudwatch.TreatMissingData.BREACHING,
+                ),
+            )
 
     def _when_any(self, id: str, metric: cloudwatch.Metric, description: str) -> None:
         self._add(

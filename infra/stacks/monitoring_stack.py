@@ -49,7 +49,6 @@ class MonitoringStack(Stack):
             state_machine=workflow.state_machine,
             unattended={name: functions[name] for name in UNATTENDED},
             throttled={name: functions[name] for name in (*UNATTENDED, "PrepareShard")},
-            sweep=functions["SweepEndpoints"],
             dead_letters=workflow.dead_letters,
         )
         LogQueries(self, "Queries", prefix=config.prefix, functions=functions)

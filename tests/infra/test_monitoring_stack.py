@@ -32,7 +32,8 @@ def test_there_is_an_alarm_for_every_failure_nobody_else_reports(stage: Synthesi
         "RemoveRunsThrottles",
         "PrepareShardThrottles",
         "UndeliveredEvents",
-        "SweeperSilent",
+        "SweepEndpointsSilent",
+        "SweepRunsSilent",
     }
 
 
