@@ -16,7 +16,7 @@ from finetuning.aws.clean_up import remove_half_made
 from finetuning.aws.clients import client
 from finetuning.aws.executions import executions
 from finetuning.aws.faults import error_code, explained
-from finetuning.aws.hosting import bring_live, earlier_request
+from finetuning.aws.hosting import Fleet, bring_live, earlier_request
 from finetuning.aws.lifetimes import Standing, standing
 from finetuning.aws.preflight import no_model
 from finetuning.aws.sagemaker import OWNER_TAG, RUN_TAG, SageMaker, sagemaker
@@ -399,7 +399,8 @@ class Deployment:
         run_id = next((tag["Value"] for tag in request["Tags"] if tag["Key"] == RUN_TAG), "")
         plan = self.plan(run_id)
         seconds = plan.endpoint.timeout_seconds if plan else LONGEST_UPDATE_SECONDS
-        bring_live(control, request, self.topic_arn, instance_count, seconds)
+        scaled = bool(plan and plan.endpoint.autoscaling)
+        bring_live(control, request, self.topic_arn, Fleet(instance_count, scaled, seconds))
         return str(request["EndpointConfigName"])
 
     def rolled_back(self, endpoint: str, config: str) -> bool:

@@ -195,6 +195,10 @@ def test_a_rollback_by_hand_puts_the_earlier_model_back_without_a_gap(
     product: Product, command: Deployment, first: dict[str, Any], second: tuple[dict[str, Any], list[str]]
 ) -> None:
     endpoint, earlier = first["endpoint"], config_of(first["run_id"])
+    product.emulator.client("sagemaker").update_endpoint_weights_and_capacities(
+        EndpointName=endpoint,
+        DesiredWeightsAndCapacities=[{"VariantName": "AllTraffic", "DesiredInstanceCount": 2}],
+    )
     with asking(product, endpoint) as answers:
         assert command.roll_back(endpoint) == earlier
         product.until(first["run_id"], lambda _: command.rolled_back(endpoint, earlier))
@@ -203,6 +207,8 @@ def test_a_rollback_by_hand_puts_the_earlier_model_back_without_a_gap(
     assert tags(product, endpoint)["finetune:run-id"] == first["run_id"]
     assert watched_configs(product, endpoint) == {earlier}
     assert limits(product, endpoint) == [(1, 2)]
+    (fleet,) = described(product, endpoint)["ProductionVariants"]
+    assert fleet["CurrentInstanceCount"] == 2  # it follows its traffic: what it grew to serves on
     assert costing(product, first["run_id"], second[0]["run_id"]) == [endpoint]
     with pytest.raises(FineTuningError) as refused:
         command.roll_back(endpoint)

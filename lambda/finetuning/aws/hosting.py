@@ -1,5 +1,7 @@
 """An endpoint's way to its model: configuration, alarms and autoscaling change together, by a run or by hand."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from finetuning.aws.alarms import watch_endpoint
@@ -9,11 +11,21 @@ from finetuning.errors import Code, FineTuningError
 from finetuning.runs.guardrails import ROLLBACK_SECONDS, Request, deployment_config
 
 
-def bring_live(api: SageMaker, request: Request, topic_arn: str, instance_count: int, timeout_seconds: int) -> None:
+@dataclass(frozen=True)
+class Fleet:
+    """The instances an endpoint is to have: how many at first, whether their number then follows the traffic, and what
+    they may take to come up, in seconds."""
+
+    instances: int
+    scaled: bool
+    timeout_seconds: int
+
+
+def bring_live(api: SageMaker, request: Request, topic_arn: str, fleet: Fleet) -> None:
     """Creates the endpoint, or updates one of ours that serves an earlier model. `request`: CreateEndpoint's.
 
-    `timeout_seconds` is what its fleet may take to come up. May be repeated: an update already under way to that
-    configuration is left alone.
+    A fleet that grew with its traffic, and is to follow it further, keeps its instances through the update. May be
+    repeated: an update already under way to that configuration is left alone.
     """
     name, config = request["EndpointName"], request["EndpointConfigName"]
     live = api.describe_endpoint(name)
@@ -28,12 +40,20 @@ def bring_live(api: SageMaker, request: Request, topic_arn: str, instance_count:
     # SageMaker refuses another instance type while a variant is registered for scaling, and scales none meanwhile.
     end_scaling(name)
     watch_endpoint(name, config, topic_arn)
-    api.update_endpoint(request, deployment_config(name, instance_count, timeout_seconds + ROLLBACK_SECONDS))
+    grown = fleet.scaled and instances(live) > fleet.instances
+    size = instances(live) if grown else fleet.instances
+    guardrails = deployment_config(name, size, fleet.timeout_seconds + ROLLBACK_SECONDS)
+    api.update_endpoint(request, guardrails, keep_instances=grown)
 
 
 def pending(endpoint: dict[str, Any]) -> str | None:
     """The configuration that the endpoint, as DescribeEndpoint answers, is on its way to."""
     return endpoint.get("PendingDeploymentSummary", {}).get("EndpointConfigName")  # type: ignore[no-any-return]
+
+
+def instances(endpoint: Mapping[str, Any]) -> int:
+    """How many instances the endpoint, as DescribeEndpoint answers, has; 0 before it is in service."""
+    return sum(int(variant.get("CurrentInstanceCount", 0)) for variant in endpoint.get("ProductionVariants", []))
 
 
 def settle_rollback(api: SageMaker, endpoint: dict[str, Any], topic_arn: str) -> None:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
+from finetuning.aws.hosting import instances
 from finetuning.aws.sagemaker import RUN_TAG, SageMaker
 from finetuning.aws.traffic import invocations
 from finetuning.runs.expiry import (
@@ -59,7 +59,7 @@ def standing(api: SageMaker, name: str, default: Lifetime, now: datetime) -> Sta
         lifetime=lifetime,
         unreadable=unreadable,
         deadline=deadline(lifetime, deployed_at(tags, config, changed), used, kept_until(tags)),
-        instances=_instances(live),
+        instances=instances(live),
     )
 
 
@@ -72,7 +72,3 @@ def _last_used(name: str, lifetime: Lifetime, changed: datetime, now: datetime) 
         return changed
     calls = invocations(name, max(changed, now - window), now)
     return max(changed, calls[-1][0]) if calls else changed
-
-
-def _instances(live: Mapping[str, Any]) -> int:
-    return sum(int(variant.get("CurrentInstanceCount", 0)) for variant in live.get("ProductionVariants", []))

@@ -70,8 +70,9 @@ class SageMaker:
         with explained(f"create the endpoint {request['EndpointName']}"):
             self._api.create_endpoint(**request)
 
-    def update_endpoint(self, request: Request, deployment_config: Request) -> None:
-        """Puts an endpoint of ours on another configuration, blue/green. `request` as for its creation.
+    def update_endpoint(self, request: Request, deployment_config: Request, keep_instances: bool) -> None:
+        """Puts an endpoint of ours on another configuration, blue/green. `request` as for its creation;
+        `keep_instances`: with as many instances as it has now, whatever the configuration says.
 
         The earlier model answers until the new one is healthy, else it stays. Raises `FineTuningError`
         (ENDPOINT_BUSY) while another update is under way.
@@ -80,7 +81,10 @@ class SageMaker:
         with explained(f"update the endpoint {name}"):
             try:
                 arn = self._api.update_endpoint(
-                    EndpointName=name, EndpointConfigName=config, DeploymentConfig=deployment_config
+                    EndpointName=name,
+                    EndpointConfigName=config,
+                    DeploymentConfig=deployment_config,
+                    RetainAllVariantProperties=keep_instances,
                 )["EndpointArn"]
             except ClientError as error:
                 if not _says(error, "in-progress"):

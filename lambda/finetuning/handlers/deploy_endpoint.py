@@ -1,7 +1,7 @@
 """DeployEndpoint: model, configuration, endpoint; live, or temporary for an evaluation."""
 
 from finetuning.aws.deployment import target
-from finetuning.aws.hosting import bring_live
+from finetuning.aws.hosting import Fleet, bring_live
 from finetuning.aws.jumpstart_bucket import read_model_spec
 from finetuning.aws.sagemaker import ENDPOINT_TAG, REPLACES_TAG, sagemaker
 from finetuning.aws.status_board import read_status, record
@@ -51,5 +51,6 @@ def _bring_live(hosting: Hosting, plan: RunPlan, config: Request, request: Reque
         made_for |= {REPLACES_TAG: live["EndpointConfigName"]}
     # A configuration kept from an earlier deployment of this run takes on the present terms.
     api.tag(arn, dict(hosting.tags) | made_for)
-    bring_live(api, request, stage.topic_arn, hosting.instance_count, plan.endpoint.timeout_seconds)
+    scaled = plan.endpoint.autoscaling is not None
+    bring_live(api, request, stage.topic_arn, Fleet(hosting.instance_count, scaled, plan.endpoint.timeout_seconds))
     api.prune_configurations(stage.prefix, hosting.endpoint, hosting.config)

@@ -187,11 +187,14 @@ class Hosting:
         self._check_quota(fleet)
         endpoint = self._endpoints[request["EndpointName"]] = _Endpoint(self._world, request)
         endpoint.fleet = fleet
-        threading.Thread(target=self._deploy, args=(endpoint, request["EndpointConfigName"]), daemon=True).start()
+        arguments = (endpoint, request["EndpointConfigName"], fleet)
+        threading.Thread(target=self._deploy, args=arguments, daemon=True).start()
         return {"EndpointArn": endpoint.description["EndpointArn"]}
 
     def update_endpoint(self, request: dict[str, Any]) -> dict[str, Any]:
         endpoint, fleet = self._endpoint(request), self._fleet(request["EndpointConfigName"])
+        if request.get("RetainAllVariantProperties"):
+            fleet["instances"] = endpoint.fleet["instances"]
         if endpoint.description["EndpointStatus"] not in {"InService", "Failed"}:
             raise invalid(f'Cannot update in-progress endpoint "{endpoint.description["EndpointArn"]}".')
         checks.guardrails_hold(self._world, request.get("DeploymentConfig", {}), fleet["instances"])
@@ -199,7 +202,16 @@ class Hosting:
             self._scaling.require_unregistered(endpoint.name)
         pending = {"EndpointConfigName": request["EndpointConfigName"], "StartTime": datetime.now(UTC)}
         endpoint.enter("Updating", PendingDeploymentSummary=pending)
-        threading.Thread(target=self._deploy, args=(endpoint, request["EndpointConfigName"]), daemon=True).start()
+        arguments = (endpoint, request["EndpointConfigName"], fleet)
+        threading.Thread(target=self._deploy, args=arguments, daemon=True).start()
+        return {"EndpointArn": endpoint.description["EndpointArn"]}
+
+    def update_capacities(self, request: dict[str, Any]) -> dict[str, Any]:
+        """UpdateEndpointWeightsAndCapacities, by which autoscaling changes a fleet; here it is done at once."""
+        endpoint, (wanted,) = self._endpoint(request), request["DesiredWeightsAndCapacities"]
+        endpoint.fleet["instances"] = count = wanted["DesiredInstanceCount"]
+        (variant,) = endpoint.description["ProductionVariants"]
+        variant |= {"CurrentInstanceCount": count, "DesiredInstanceCount": count}
         return {"EndpointArn": endpoint.description["EndpointArn"]}
 
     def describe_endpoint(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -286,7 +298,7 @@ class Hosting:
         running = sum(each["instances"] for each in fleets if each["instance_type"] == fleet["instance_type"])
         checks.quota_allows(self._world, fleet["instance_type"], "endpoint usage", fleet["instances"], running)
 
-    def _deploy(self, endpoint: _Endpoint, config_name: str) -> None:
+    def _deploy(self, endpoint: _Endpoint, config_name: str, fleet: dict[str, Any]) -> None:
         """Brings the configuration's server up beside the old one, then swaps; a failed update keeps the old one."""
         faults, before = self._world.faults, endpoint.server
         try:
@@ -304,9 +316,8 @@ class Hosting:
                 reason = f"The primary container for production variant AllTraffic {_UNHEALTHY}: {error}"
                 endpoint.enter("Failed", FailureReason=reason[:1024])
             return
-        endpoint.server, endpoint.fleet = server, self._fleet(config_name)
+        endpoint.server, endpoint.fleet, count = server, fleet, fleet["instances"]
         variant = self.configs.get({"EndpointConfigName": config_name})["ProductionVariants"][0]
-        count = variant.get("InitialInstanceCount", 1)
         live = {"VariantName": variant["VariantName"], "CurrentInstanceCount": count, "DesiredInstanceCount": count}
         for member in ("FailureReason", "PendingDeploymentSummary"):
             endpoint.description.pop(member, None)

@@ -52,6 +52,7 @@ class SageMakerService:
             "ListEndpointConfigs": _listing("EndpointConfigs", "EndpointConfig", hosting.configs.summaries),
             "CreateEndpoint": self._tagged("EndpointArn", hosting.create_endpoint),
             "UpdateEndpoint": hosting.update_endpoint,
+            "UpdateEndpointWeightsAndCapacities": hosting.update_capacities,
             "DescribeEndpoint": hosting.describe_endpoint,
             "DeleteEndpoint": hosting.delete_endpoint,
             "ListEndpoints": _listing("Endpoints", "Endpoint", hosting.summaries),
