@@ -279,7 +279,7 @@ def test_only_a_model_no_worse_than_the_base_model_goes_live(product: Product, g
     status, states = product.ended(gated), product.states_of(gated)
     body = product.emulator.client("s3").get_object(Bucket=product.artifacts, Key=RunLayout(gated).evaluation)
     summary = json.loads(body["Body"].read())["summary"]
-    if summary["tuned"]["rouge_l"] < summary["base"]["rouge_l"]:
+    if summary["comparison"]["outcome"] == "worse":
         assert status["error"]["code"] == "EVALUATION_BELOW_BASE"
         assert (status["endpoint"], states.count("DeployEndpoint")) == ("", 1)
         assert costing(product, gated) == []

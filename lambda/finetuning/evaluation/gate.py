@@ -17,7 +17,7 @@ def require_no_worse(report: EvaluationReport) -> None:
             + ("no answer has a reference to compare with." if asked else "the base model did not come up."),
             f"Upload again to try once more. {KEPT}",
         )
-    if compared.gain < 0:
+    if compared.outcome == "worse":
         raise EndpointFailed(
             Code.EVALUATION_BELOW_BASE,
             f"The tuned model is worse than the base model: ROUGE-L {compared.tuned:.3f}, base {compared.base:.3f}, "

@@ -12,6 +12,9 @@ SCORES_EXPLAINED = (
 
 Problem = Literal["empty", "repetitive", "error"]
 
+SAME_WITHIN = 0.02
+"""Differences of mean scores below this are called none: a word more or less in one of a few short answers."""
+
 
 class Scores(BaseModel):
     """Resemblance of an answer to its reference, each 0 to 1; `SCORES_EXPLAINED` says how they are counted."""
@@ -73,6 +76,14 @@ class Comparison(BaseModel):
     @property
     def gain(self) -> float:
         return round(self.tuned - self.base, 3)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def outcome(self) -> Literal["better", "same", "worse"]:
+        """The tuned model's; everything that judges, and everything that says so, goes by it."""
+        if abs(self.gain) < SAME_WITHIN:
+            return "same"
+        return "better" if self.gain > 0 else "worse"
 
 
 class Summary(BaseModel):

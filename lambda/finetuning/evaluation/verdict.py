@@ -2,8 +2,11 @@
 
 from finetuning.evaluation.report import EvaluationReport
 
-SAME_WITHIN = 0.02
-"""Differences of mean scores below this are called none: a word more or less in one of a few short answers."""
+FOUND = {
+    "better": "Tuning helped",
+    "same": "Tuning made no difference that the scores show",
+    "worse": "Tuning made the answers worse",
+}
 
 
 def verdict(evaluation: EvaluationReport) -> str:
@@ -20,13 +23,9 @@ def verdict(evaluation: EvaluationReport) -> str:
         scored = sum(row.tuned.scores is not None for row in evaluation.rows)
         resemblance = f"ROUGE-L {tuned.rouge_l:.2f} (of 1) over {_prompts(scored)}"
         return f"Tuned answers resemble their references by {resemblance}." + broken
-    if abs(compared.gain) < SAME_WITHIN:
-        found = "Tuning made no difference that the scores show"
-    else:
-        found = "Tuning helped" if compared.gain > 0 else "Tuning made the answers worse"
     return (
-        f"{found}: ROUGE-L {compared.base:.2f} → {compared.tuned:.2f} (of 1) over {_prompts(compared.prompts)}; "
-        f"better on {compared.better}, worse on {compared.worse}." + broken
+        f"{FOUND[compared.outcome]}: ROUGE-L {compared.base:.2f} → {compared.tuned:.2f} (of 1) "
+        f"over {_prompts(compared.prompts)}; better on {compared.better}, worse on {compared.worse}." + broken
     )
 
 
