@@ -133,7 +133,7 @@ def bars(values: Sequence[float]) -> str:
 
 def answers_table(evaluation: EvaluationReport) -> Table:
     """What the base model, the tuned one and the data say to each prompt, and the mean scores below."""
-    has_base = any(row.base for row in evaluation.rows)
+    has_base = evaluation.has_base
     summary = evaluation.summary
     title = "Answers to prompts the model was not trained on"
     table = Table(title=title, caption=plain(verdict(evaluation)), show_lines=True, show_footer=True, expand=True)

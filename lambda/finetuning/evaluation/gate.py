@@ -10,11 +10,9 @@ def require_no_worse(report: EvaluationReport) -> None:
     """Raises `EndpointFailed`: EVALUATION_BELOW_BASE, or EVALUATION_INCONCLUSIVE where there is nothing to compare."""
     compared = report.summary.comparison
     if compared is None:
-        asked = any(row.base for row in report.rows)
         raise EndpointFailed(
             Code.EVALUATION_INCONCLUSIVE,
-            "Whether the tuned model beats the base model could not be told: "
-            + ("no answer has a reference to compare with." if asked else "the base model did not come up."),
+            "Whether the tuned model beats the base model could not be told: " + _why_not(report),
             f"Upload again to try once more. {KEPT}",
         )
     if compared.outcome == "worse":
@@ -24,3 +22,11 @@ def require_no_worse(report: EvaluationReport) -> None:
             f"over {compared.prompts} prompts; farther from the reference on {compared.worse} of them.",
             f"Read the answers in the report; more rows or another learning_rate may help. {KEPT}",
         )
+
+
+def _why_not(report: EvaluationReport) -> str:
+    if not report.has_base:
+        return "the base model did not come up."
+    if not report.has_references:
+        return "no answer has a reference to compare with."
+    return "no prompt with a reference was answered by both."

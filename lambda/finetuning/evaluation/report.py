@@ -96,7 +96,7 @@ class Summary(BaseModel):
     tuned: Scores | None = None
     base: Scores | None = None
     comparison: Comparison | None = None
-    """None where the base model was not asked, or no prompt has a reference."""
+    """None where no prompt has a reference and an answer of both."""
     tuned_words: int = 0
     """Length of an answer, the median; so are the next two."""
     base_words: int | None = None
@@ -114,3 +114,13 @@ class EvaluationReport(BaseModel):
     scores_explained: str = SCORES_EXPLAINED
     notes: list[str] = Field(default_factory=list)
     """What a reader has to know besides: why the base model is missing, for one."""
+
+    @property
+    def has_base(self) -> bool:
+        """Whether the base model was asked."""
+        return any(row.base for row in self.rows)
+
+    @property
+    def has_references(self) -> bool:
+        """Whether an answer could have been scored; an error has no scores for all that."""
+        return any(row.reference for row in self.rows)

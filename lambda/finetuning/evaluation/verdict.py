@@ -12,21 +12,24 @@ FOUND = {
 def verdict(evaluation: EvaluationReport) -> str:
     """What the scores say of the tuned model beside the base model, and what they cannot say."""
     summary = evaluation.summary
-    tuned = summary.tuned
+    compared, tuned = summary.comparison, summary.tuned
     broken = f" {summary.problems} of {summary.answers} tuned answers are broken." if summary.problems else ""
-    if tuned is None:
+    if compared:
+        return (
+            f"{FOUND[compared.outcome]}: ROUGE-L {compared.base:.2f} → {compared.tuned:.2f} (of 1) "
+            f"over {_prompts(compared.prompts)}; better on {compared.better}, worse on {compared.worse}." + broken
+        )
+    if not evaluation.has_references:
         differ = f"{summary.changed} of {summary.answers} answers differ from the base model's. "
         changes = "" if summary.changed is None else differ
         return f"{changes}No prompt had a reference: whether they are better is for a reader to say." + broken
-    compared = summary.comparison
-    if compared is None:
-        scored = sum(row.tuned.scores is not None for row in evaluation.rows)
-        resemblance = f"ROUGE-L {tuned.rouge_l:.2f} (of 1) over {_prompts(scored)}"
-        return f"Tuned answers resemble their references by {resemblance}." + broken
-    return (
-        f"{FOUND[compared.outcome]}: ROUGE-L {compared.base:.2f} → {compared.tuned:.2f} (of 1) "
-        f"over {_prompts(compared.prompts)}; better on {compared.better}, worse on {compared.worse}." + broken
-    )
+    unanswered = "No prompt with a reference was answered" + (" by both models." if evaluation.has_base else ".")
+    if tuned is None:
+        return unanswered + broken
+    scored = sum(row.tuned.scores is not None for row in evaluation.rows)
+    resemblance = f"ROUGE-L {tuned.rouge_l:.2f} (of 1) over {_prompts(scored)}"
+    alone = f"Tuned answers resemble their references by {resemblance}."
+    return (f"{unanswered} {alone}" if evaluation.has_base else alone) + broken
 
 
 def _prompts(count: int) -> str:

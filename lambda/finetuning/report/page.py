@@ -62,7 +62,7 @@ def render(
             else None,
             evaluation=evaluation,
             verdict=verdict(evaluation) if evaluation else "",
-            has_base=evaluation is not None and any(row.base for row in evaluation.rows),
+            has_base=evaluation is not None and evaluation.has_base,
             phases=charts.tracks(phases(status, status.updated_at)),
             python_call=commands.python_call(status.endpoint, plan) if answers and plan else None,
             next_steps=commands.next_steps(status, plan, stage),

@@ -1,5 +1,7 @@
 import pytest
 
+from finetuning.evaluation.comparison import Reply, evaluate
+from finetuning.evaluation.prompts import Question
 from finetuning.evaluation.report import Comparison, EvaluationReport
 from finetuning.evaluation.verdict import verdict
 from tests.runs import any_evaluation
@@ -23,15 +25,38 @@ def test_the_verdict_follows_the_scores(base: float, tuned: float, said: str) ->
     assert verdict(any_evaluation_with(comparison=comparison)).startswith(said)
 
 
+REFERENCED = Question(shown="Why?", inputs="Why?", source="held-out", reference="because of the moon")
+OWN = Question(shown="Hi", inputs="Hi", source="run.json")
+
+
+def answers(inputs: str) -> Reply:
+    return Reply("because of the moon", 100)
+
+
+def fails(inputs: str) -> Reply:
+    return Reply("", 5, error="ModelError: gone")
+
+
 def test_without_the_base_model_nothing_is_said_to_have_helped() -> None:
-    said = verdict(any_evaluation_with(base=None, comparison=None))
-    assert "helped" not in said
-    assert "ROUGE-L 0.53" in said
+    said = verdict(evaluate([REFERENCED, OWN], answers))
+    assert (
+        said == "Tuned answers resemble their references by ROUGE-L 1.00 (of 1) over 1 prompt held out from training."
+    )
 
 
 def test_without_references_the_reader_is_told_to_judge() -> None:
-    assert verdict(any_evaluation_with(tuned=None, base=None, comparison=None)).startswith("2 of 2 answers differ")
-    assert "for a reader" in verdict(any_evaluation_with(tuned=None, base=None, comparison=None, changed=None))
+    told = "No prompt had a reference: whether they are better is for a reader to say."
+    assert verdict(evaluate([OWN], answers, answers)) == f"0 of 1 answers differ from the base model's. {told}"
+    assert verdict(evaluate([OWN], answers)) == told
+
+
+def test_prompts_that_had_a_reference_and_no_answer_are_not_said_to_have_none() -> None:
+    broken = " 1 of 1 tuned answers are broken."
+    assert verdict(evaluate([REFERENCED], fails)) == "No prompt with a reference was answered." + broken
+    unpaired = "No prompt with a reference was answered by both models."
+    assert verdict(evaluate([REFERENCED], fails, answers)) == unpaired + broken
+    said = verdict(evaluate([REFERENCED], answers, fails))
+    assert said.startswith(f"{unpaired} Tuned answers resemble their references by ROUGE-L 1.00")
 
 
 def test_broken_answers_are_not_hidden_behind_a_score() -> None:
