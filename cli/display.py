@@ -137,7 +137,9 @@ def answers_table(evaluation: EvaluationReport) -> Table:
     summary = evaluation.summary
     title = "Answers to prompts the model was not trained on"
     table = Table(title=title, caption=plain(verdict(evaluation)), show_lines=True, show_footer=True, expand=True)
-    table.add_column("prompt", ratio=2, overflow="fold", footer=f"mean of {summary.answers} answers")
+    prompts = f"{summary.scored} prompt{'s' if summary.scored > 1 else ''}"
+    mean = f"mean of {prompts} with a reference" if summary.scored else ""
+    table.add_column("prompt", ratio=2, overflow="fold", footer=mean)
     if has_base:
         table.add_column("base", ratio=3, overflow="fold", footer=_scores(summary.base))
     table.add_column("tuned", ratio=3, overflow="fold", footer=_scores(summary.tuned))

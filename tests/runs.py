@@ -102,6 +102,7 @@ def any_evaluation() -> EvaluationReport:
             answers=2,
             problems=0,
             changed=2,
+            scored=1,
             tuned=rows[0].tuned.scores,
             base=rows[0].base.scores if rows[0].base else None,
             comparison=Comparison(prompts=1, tuned=0.533, base=0.133, better=1, worse=0),

@@ -108,13 +108,17 @@ def _checked(name: str, of: int, found: Sequence[int], complaint: str) -> SmokeC
 
 def _summary(rows: Sequence[Row]) -> Summary:
     compared = [(row.tuned.text, row.base.text) for row in rows if row.base]
+    # Pairs only: a prompt that one of the two failed to answer would make the means of different prompts.
+    pairs = [(row.tuned.scores, row.base.scores) for row in rows if row.tuned.scores and row.base and row.base.scores]
+    tuned = [of_tuned for of_tuned, _ in pairs] or [row.tuned.scores for row in rows if row.tuned.scores]
     return Summary(
         answers=len(rows),
         problems=sum(row.tuned.problem is not None for row in rows),
         changed=sum(tuned != base for tuned, base in compared) if compared else None,
-        tuned=_mean([row.tuned.scores for row in rows]),
-        base=_mean([row.base.scores for row in rows if row.base]),
-        comparison=_compared(rows),
+        scored=len(tuned),
+        tuned=_mean(tuned),
+        base=_mean([of_base for _, of_base in pairs]),
+        comparison=_compared(pairs),
         tuned_words=round(median(row.tuned.words for row in rows)),
         base_words=_median([row.base.words for row in rows if row.base]),
         reference_words=_median([len(words(row.reference)) for row in rows if row.reference]),
@@ -122,31 +126,24 @@ def _summary(rows: Sequence[Row]) -> Summary:
     )
 
 
-def _mean(scores: Sequence[Scores | None]) -> Scores | None:
-    known = [each for each in scores if each]
-    if not known:
+def _mean(scores: Sequence[Scores]) -> Scores | None:
+    if not scores:
         return None
     return Scores(
-        rouge_l=round(fmean(each.rouge_l for each in known), 3),
-        exact_match=round(fmean(each.exact_match for each in known), 3),
+        rouge_l=round(fmean(each.rouge_l for each in scores), 3),
+        exact_match=round(fmean(each.exact_match for each in scores), 3),
     )
 
 
-def _compared(rows: Sequence[Row]) -> Comparison | None:
-    """Pairs only: a prompt that one of the two failed to answer would make the means of different prompts."""
-    pairs = [
-        (row.tuned.scores.rouge_l, row.base.scores.rouge_l)
-        for row in rows
-        if row.tuned.scores and row.base and row.base.scores
-    ]
+def _compared(pairs: Sequence[tuple[Scores, Scores]]) -> Comparison | None:
     if not pairs:
         return None
     return Comparison(
         prompts=len(pairs),
-        tuned=round(fmean(tuned for tuned, _ in pairs), 3),
-        base=round(fmean(base for _, base in pairs), 3),
-        better=sum(tuned > base for tuned, base in pairs),
-        worse=sum(tuned < base for tuned, base in pairs),
+        tuned=round(fmean(tuned.rouge_l for tuned, _ in pairs), 3),
+        base=round(fmean(base.rouge_l for _, base in pairs), 3),
+        better=sum(tuned.rouge_l > base.rouge_l for tuned, base in pairs),
+        worse=sum(tuned.rouge_l < base.rouge_l for tuned, base in pairs),
     )
 
 

@@ -87,12 +87,16 @@ class Comparison(BaseModel):
 
 
 class Summary(BaseModel):
-    """Means over the rows that have scores; None where there are none."""
+    """`tuned` and `base` are means over the prompts of the comparison; where there is none, `base` is None and `tuned`
+    the mean of all its answers that have scores.
+    """
 
     answers: int
     problems: int
     changed: int | None = None
     """Answers that differ from the base model's; None where the base model was not asked."""
+    scored: int = 0
+    """Prompts the means are of."""
     tuned: Scores | None = None
     base: Scores | None = None
     comparison: Comparison | None = None

@@ -26,8 +26,7 @@ def verdict(evaluation: EvaluationReport) -> str:
     unanswered = "No prompt with a reference was answered" + (" by both models." if evaluation.has_base else ".")
     if tuned is None:
         return unanswered + broken
-    scored = sum(row.tuned.scores is not None for row in evaluation.rows)
-    resemblance = f"ROUGE-L {tuned.rouge_l:.2f} (of 1) over {_prompts(scored)}"
+    resemblance = f"ROUGE-L {tuned.rouge_l:.2f} (of 1) over {_prompts(summary.scored)}"
     alone = f"Tuned answers resemble their references by {resemblance}."
     return (f"{unanswered} {alone}" if evaluation.has_base else alone) + broken
 

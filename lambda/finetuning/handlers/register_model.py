@@ -36,8 +36,10 @@ def handler(event: Payload) -> Payload:
     return status.shown
 
 
-def _scores(evaluation: EvaluationReport | None) -> dict[str, float] | None:
+def _scores(evaluation: EvaluationReport | None) -> dict[str, str] | None:
     if evaluation is None:
         return None
-    means = {"tuned": evaluation.summary.tuned, "base": evaluation.summary.base}
-    return {model: mean.rouge_l for model, mean in means.items() if mean}
+    summary = evaluation.summary
+    means = {"tuned": summary.tuned, "base": summary.base}
+    scores = {model: f"{mean.rouge_l:.3f}" for model, mean in means.items() if mean}
+    return scores | {"prompts": str(summary.scored)} if scores else scores

@@ -33,10 +33,10 @@ def model_package(
     target: Target,
     training_job: str,
     digests: Mapping[str, str],
-    scores: Mapping[str, float] | None,
+    scores: Mapping[str, str] | None,
 ) -> Request:
     """CreateModelPackage. `digests`: SHA-256 of each file that was trained on, by its name. `scores`: mean ROUGE-L by
-    model, None where nothing was evaluated.
+    model and of how many prompts, None where nothing was evaluated.
 
     Approved where the run put the model live; a model that was only trained waits for somebody's approval. A version
     has no tags of its own: SageMaker refuses them.
@@ -67,7 +67,7 @@ def _descent(
     target: Target,
     training_job: str,
     digests: Mapping[str, str],
-    scores: Mapping[str, float],
+    scores: Mapping[str, str],
 ) -> dict[str, str]:
     layout = RunLayout(plan.run_id)
     properties = {
@@ -80,7 +80,7 @@ def _descent(
         "report": _uri(target, layout.report_page),
     }
     properties |= {f"sha256:{name}"[:128]: digests[name] for name in sorted(digests)[:MAX_FILES]}
-    properties |= {f"rouge-l:{model}": f"{score:.3f}" for model, score in scores.items()}
+    properties |= {f"rouge-l:{name}": value for name, value in scores.items()}
     return {key: value[:MAX_VALUE] for key, value in properties.items()}
 
 

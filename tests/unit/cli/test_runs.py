@@ -9,7 +9,7 @@ from rich.console import Console
 
 from cli import runs
 from cli.deployment import Deployment
-from cli.display import progress
+from cli.display import answers_table, progress
 from finetuning.errors import Code, DatasetRefused, FineTuningError, RunRefused
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.status import Cost, Rung, RunState, RunStatus
@@ -161,6 +161,12 @@ def test_watching_a_success_ends_with_the_answers_beside_the_base_models(
         "report.html",
     ):
         assert expected in output
+
+
+def test_the_mean_scores_say_of_how_many_prompts_they_are() -> None:
+    table = answers_table(any_evaluation())
+    footers = ["mean of 1 prompt with a reference", "ROUGE-L 0.13 · exact 0%", "ROUGE-L 0.53 · exact 0%", ""]
+    assert [column.footer for column in table.columns] == footers
 
 
 def test_an_id_may_be_watched_before_its_run_begins(

@@ -3,7 +3,7 @@ from threading import Barrier
 
 from finetuning.evaluation.comparison import Ask, Reply, evaluate
 from finetuning.evaluation.prompts import Question
-from finetuning.evaluation.report import Comparison, EvaluationReport
+from finetuning.evaluation.report import Comparison, EvaluationReport, Scores
 
 
 def any_question(**changes: str) -> Question:
@@ -99,6 +99,18 @@ def test_only_prompts_that_both_answered_are_compared() -> None:
     report = evaluate([any_question()] * 2, in_turn("no idea", "because of the moon"), lambda _: next(base))
     assert report.summary.comparison
     assert (report.summary.comparison.prompts, report.summary.comparison.gain) == (1, 0)
+
+
+def test_the_means_are_of_what_is_compared_and_of_what_was_scored_where_nothing_is() -> None:
+    base = iter([Reply("", 5, error="gone"), Reply("because of the moon", 100), Reply("Hello", 100)])
+    asked = [any_question(), any_question(), Question(shown="Hi", inputs="Hi", source="run.json")]
+    told = in_turn("no idea", "because of the moon", "Hi")
+    summary = evaluate(asked, told, lambda _: next(base)).summary
+    assert summary.tuned == summary.base == Scores(rouge_l=1, exact_match=1)
+    assert summary.comparison
+    assert (summary.answers, summary.scored, summary.comparison.prompts) == (3, 1, 1)
+    alone = evaluate(asked, in_turn("no idea", "because of the moon", "Hi")).summary
+    assert (alone.scored, alone.tuned, alone.base) == (2, Scores(rouge_l=0.5, exact_match=0.5), None)
 
 
 def test_answers_that_were_cut_off_are_told_and_fail_nothing() -> None:

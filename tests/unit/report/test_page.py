@@ -277,3 +277,7 @@ def test_a_ladder_that_was_climbed_is_shown_rung_by_rung() -> None:
     assert text.index("ml.g0.xlarge") < text.index("none free") < text.index("ml.g1.xlarge")
     assert "Where there was capacity" not in Page(render(any_status(ladder=any_ladder("completed")), any_plan())).text
     assert "Where there was capacity" in Page(render(any_status(ladder=any_ladder("no_capacity")), any_plan())).text
+
+
+def test_the_means_say_of_how_many_prompts_they_are() -> None:
+    assert "Mean of 1 prompt with a reference" in Page(render(any_status(), evaluation=any_evaluation())).text

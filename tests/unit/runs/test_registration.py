@@ -5,7 +5,7 @@ from finetuning.runs.registration import model_package, model_package_group
 from tests.jumpstart import TARGET, any_spec, sagemaker_model
 from tests.runs import RUN_ID, any_plan
 
-SCORES = {"tuned": 0.533, "base": 0.133}
+SCORES = {"tuned": "0.533", "base": "0.133", "prompts": "1"}
 SPEC = any_spec(any_plan().model_id)
 
 
@@ -38,6 +38,7 @@ def test_a_version_says_where_the_model_came_from_and_how_it_did() -> None:
             "report": f"s3://{TARGET.bucket}/runs/{RUN_ID}/report.html",
             "rouge-l:tuned": "0.533",
             "rouge-l:base": "0.133",
+            "rouge-l:prompts": "1",
         }.items()
     )
     source = package["InferenceSpecification"]["Containers"][0]["ModelDataSource"]["S3DataSource"]
