@@ -163,6 +163,8 @@ class Deployment:
         try:
             with explained(f"look up the upload of {run_id}"):
                 upload = executions(self.state_machine_arn).upload(status.execution_arn if status else "")
+                if upload is None:
+                    raise FineTuningError(Code.REQUEST_INVALID, "Its execution was started with no upload.", "")
                 source = {"Bucket": upload.bucket, "Key": upload.key, "VersionId": upload.version_id}
                 # With other metadata, for S3 refuses to copy an object onto itself unchanged.
                 changed = {"MetadataDirective": "REPLACE", "Metadata": {"again": run_id}}
@@ -400,7 +402,7 @@ class Deployment:
         plan = self.plan(run_id)
         seconds = plan.endpoint.timeout_seconds if plan else LONGEST_UPDATE_SECONDS
         scaled = bool(plan and plan.endpoint.autoscaling)
-        bring_live(control, request, self.topic_arn, Fleet(instance_count, scaled, seconds))
+        bring_live(control, self.store, request, self.topic_arn, Fleet(instance_count, scaled, seconds))
         return str(request["EndpointConfigName"])
 
     def rolled_back(self, endpoint: str, config: str) -> bool:

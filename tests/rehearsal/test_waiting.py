@@ -102,6 +102,17 @@ def test_an_upload_whose_event_was_lost_is_started_by_the_sweep_and_only_once(pr
     assert len(product.executions_of(run_id)) == 1
 
 
+def test_a_run_whose_files_somebody_deleted_is_not_trained_again(product: Product) -> None:
+    product.emulator.inject("job-fails")
+    run_id = product.submit(CHATS)
+    assert product.ended(run_id)["state"] == "failed"
+    s3, folder = product.emulator.client("s3"), RunLayout(run_id).root
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=product.artifacts, Prefix=folder):
+        for item in page["Contents"]:
+            s3.delete_object(Bucket=product.artifacts, Key=item["Key"])
+    assert product.sweep_runs()["started"] == []
+
+
 def test_what_a_failed_clean_up_left_is_finished_by_the_sweep(product: Product, command: Deployment) -> None:
     product.emulator.inject("function-dies", match="CleanUpRun", times=99)
     run_id = product.submit(CHATS, hyperparameters={"epoch": 900, "max_input_length": 128})

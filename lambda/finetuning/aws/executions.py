@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from finetuning.aws.clients import client
 from finetuning.aws.faults import error_code, explained
-from finetuning.runs.identity import Upload
+from finetuning.runs.identity import Upload, upload_of
 from finetuning.runs.turns import Execution
 
 ENDED_EARLY = ("ABORTED", "TIMED_OUT", "FAILED")
@@ -40,10 +40,9 @@ class Executions:
         with explained(f"look up the execution {execution_arn}"):
             return dict(self._states.describe_execution(executionArn=execution_arn))
 
-    def upload(self, execution_arn: str) -> Upload:
-        """What the execution was started for."""
-        given = json.loads(self.describe(execution_arn)["input"])
-        return Upload(given["bucket"], given["key"], given["version_id"])
+    def upload(self, execution_arn: str) -> Upload | None:
+        """What the execution was started for; None where that is nothing that starts a run."""
+        return upload_of(self.describe(execution_arn)["input"])
 
     def start(self, upload: Upload) -> bool:
         """Starts an execution as the upload's event would; False where this was done before."""

@@ -1,6 +1,5 @@
 """Clean-up after an execution that was aborted, timed out or failed: nothing costs money without a run behind it."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from finetuning.aws.store import RunStore, run_store
 from finetuning.errors import Code, FineTuningError
 from finetuning.handlers.step import Payload, logger, measure_failure, step, works_for
 from finetuning.report import messages
-from finetuning.runs.identity import Upload
+from finetuning.runs.identity import upload_of
 from finetuning.runs.status import RunState
 from finetuning.settings import settings
 
@@ -24,7 +23,9 @@ STATE = "CleanUp"
 def handler(event: Payload) -> Payload:
     """EventBridge's "Step Functions Execution Status Change" → `{done: [what was taken back, …]}`."""
     detail = event["detail"]
-    upload = Upload(**{name: json.loads(detail["input"])[name] for name in ("bucket", "key", "version_id")})
+    upload = upload_of(detail["input"])
+    if upload is None:
+        return {"done": []}
     works_for(upload.run_id)
     return {"done": clean_up(upload.run_id, detail) or []}
 

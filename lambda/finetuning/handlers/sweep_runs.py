@@ -12,6 +12,7 @@ from finetuning.aws.upload_bucket import uploads_between
 from finetuning.handlers.clean_up_run import STATE, clean_up
 from finetuning.handlers.step import Payload, logger, step
 from finetuning.runs.layout import RunLayout
+from finetuning.runs.names import Names
 from finetuning.settings import settings
 
 LOOKS_BACK = timedelta(days=3)
@@ -37,10 +38,17 @@ def handler(event: Payload) -> Payload:
 
 
 def _start_lost(machine: Executions, store: RunStore, settled: datetime, now: datetime) -> Iterator[str]:
-    """Uploads without a run. A late event, or a second sweep, finds the run claimed."""
+    """Uploads without a run. A late event, or a second sweep, finds the run claimed.
+
+    A run whose files somebody deleted has no claim either; but what was trained once is not to be paid for again.
+    """
+    api = sagemaker()
     for upload in uploads_between(settings().upload_bucket, now - LOOKS_BACK, settled):
-        if store.read(RunLayout(upload.run_id).claim) is None and machine.start(upload):
-            yield upload.run_id
+        run_id = upload.run_id
+        if store.read(RunLayout(run_id).claim) is None:
+            trained = api.describe_training_job(Names(settings().prefix, run_id).training_job(0))
+            if trained is None and machine.start(upload):
+                yield run_id
 
 
 def _finish_ended(machine: Executions, store: RunStore, settled: datetime, now: datetime) -> Iterator[str]:
@@ -65,9 +73,8 @@ def _remove_left(machine: Executions, store: RunStore, settled: datetime) -> Ite
 
 
 def _run_of(machine: Executions, execution_arn: str) -> str | None:
-    """None for one that was started by something that is no upload of ours."""
     upload = machine.upload(execution_arn)
-    return upload.run_id if upload.starts_a_run else None
+    return upload.run_id if upload else None
 
 
 def _runs_with_something(api: SageMaker, settled: datetime) -> Iterator[str]:

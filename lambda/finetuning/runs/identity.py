@@ -1,6 +1,7 @@
 """Which run an upload is: the same upload, delivered twice, is the same run."""
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -54,6 +55,19 @@ class Upload:
         """`<name>-<8 hex>`; the digest is of bucket, key and version, so it never depends on a clock."""
         digest = hashlib.sha256("\n".join((self.bucket, self.key, self.version_id)).encode()).hexdigest()
         return f"{self.name}-{digest[:8]}"
+
+
+def upload_of(execution_input: str) -> Upload | None:
+    """What an execution with this input was started for; None where that is nothing that starts a run.
+
+    Anybody may start one by hand, with any input.
+    """
+    try:
+        given = json.loads(execution_input)
+        upload = Upload(given["bucket"], given["key"], given["version_id"])
+    except (ValueError, TypeError, KeyError):
+        return None
+    return upload if upload.starts_a_run else None
 
 
 def data_stem(key: str) -> str:

@@ -88,3 +88,8 @@ def test_what_was_reported_stays_as_it_was_reported(store: RunStore) -> None:
     report(FIRST)
     clean_up(FIRST, "FAILED", cause="The script failed.")
     assert code_in(store) == "TRAINING_FAILED"
+
+
+def test_an_execution_that_was_started_with_no_upload_has_nothing_to_clean_up(store: RunStore) -> None:
+    told = {"executionArn": FIRST, "status": "FAILED", "input": "{}"}
+    assert clean_up_run.handler({"detail": told}, AnyContext()) == {"done": []}  # type: ignore[arg-type]

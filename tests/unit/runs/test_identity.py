@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetuning.errors import Code, FineTuningError
-from finetuning.runs.identity import Upload
+from finetuning.runs.identity import Upload, upload_of
 from finetuning.runs.names import Names
 
 SAGEMAKER_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
@@ -45,6 +45,18 @@ def test_a_key_outside_the_two_folders_is_refused_with_where_to_put_it(key: str)
         _ = any_upload(key).run_id
     assert refusal.value.code == Code.UPLOAD_NOT_FOUND
     assert "inbox/" in refusal.value.fix
+
+
+def test_an_execution_s_upload_is_read_from_its_input() -> None:
+    given = '{"bucket": "uploads", "key": "inbox/faq.jsonl", "version_id": "1", "redeploy": null}'
+    assert upload_of(given) == Upload("uploads", "inbox/faq.jsonl", "1")
+
+
+@pytest.mark.parametrize(
+    "given", ["", "{}", "[]", '"a text"', '{"bucket": "b", "key": "inbox/deep/faq.jsonl", "version_id": "1"}']
+)
+def test_an_execution_that_somebody_started_with_anything_else_has_none(given: str) -> None:
+    assert upload_of(given) is None
 
 
 @given(st.text(min_size=1, max_size=200).filter(lambda text: "/" not in text), st.integers(0, 9))
