@@ -195,6 +195,7 @@ class StepPermissions(Permissions):
             ._let_sagemaker_use_key()
             .watch_endpoints()
             .end_scaling()
+            .scale_endpoints()  # once more, where SageMaker refuses an update
             # What an endpoint served long ago goes when it is updated.
             .find("endpoint-config")
             ._delete_configurations()
@@ -211,12 +212,13 @@ class StepPermissions(Permissions):
         )
 
     def settle_rollbacks(self) -> Self:
-        """Sets an endpoint's alarms and tags back to the model that serves again."""
+        """Sets an endpoint's alarms, tags and autoscaling back to the model that serves again."""
         return (
             self.describe("endpoint", "endpoint-config")
             ._read_tags("endpoint-config")
             ._tag("endpoint")
             .watch_endpoints()
+            .scale_endpoints()
         )
 
     def scale_endpoints(self) -> Self:
@@ -370,7 +372,7 @@ class StepPermissions(Permissions):
         and configurations that no run is behind any more.
         """
         kinds = ("endpoint", "endpoint-config", "model")
-        return self.find(*kinds)._read_tags("endpoint")._tag("endpoint").delete_endpoints().delete_models()
+        return self.find(*kinds)._read_tags(*kinds)._tag("endpoint").delete_endpoints().delete_models()
 
     def delete_models(self) -> Self:
         return self.allow("sagemaker:DeleteModel", on=self._named("model"), because=OURS)

@@ -9,6 +9,10 @@ from finetuning.runs.names import Names
 from finetuning.runs.plan import RunPlan
 from finetuning.settings import settings
 
+NEVER_SERVED = ("Creating", "Failed")
+"""In every other state an endpoint serves, or will again: it is `Updating` whenever its fleet grows or shrinks, and
+`SystemUpdating` while SageMaker looks after it."""
+
 
 def planned_names(store: RunStore, run_id: str) -> Names:
     """The run's names; without a plan those that need none, for the run may have failed before it was planned."""
@@ -26,7 +30,7 @@ def remove_half_made(sagemaker: SageMaker, names: Names) -> list[str]:
     done += remove_temporary_endpoints(sagemaker, names)
     live = sagemaker.describe_endpoint(names.endpoint)
     # Under a name of the user's, an earlier run's model may be serving: that one is not ours to take.
-    if live and live["EndpointStatus"] != "InService" and live["EndpointConfigName"] == names.endpoint_config:
+    if live and live["EndpointStatus"] in NEVER_SERVED and live["EndpointConfigName"] == names.endpoint_config:
         done += _remove_endpoint(sagemaker, names.endpoint)
     return done
 

@@ -5,10 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetuning.aws.alarms import watch_endpoint
-from finetuning.aws.autoscaling import end_scaling
-from finetuning.aws.sagemaker import REPLACES_TAG, SageMaker
+from finetuning.aws.autoscaling import end_scaling, scale
+from finetuning.aws.sagemaker import REPLACES_TAG, RUN_TAG, SageMaker, endpoint_busy
+from finetuning.aws.store import RunStore
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.guardrails import ROLLBACK_SECONDS, Request, deployment_config
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.outcomes import is_under_way
+from finetuning.runs.plan import RunPlan
 
 
 @dataclass(frozen=True)
@@ -21,11 +25,12 @@ class Fleet:
     timeout_seconds: int
 
 
-def bring_live(api: SageMaker, request: Request, topic_arn: str, fleet: Fleet) -> None:
+def bring_live(api: SageMaker, store: RunStore, request: Request, topic_arn: str, fleet: Fleet) -> None:
     """Creates the endpoint, or updates one of ours that serves an earlier model. `request`: CreateEndpoint's.
 
-    A fleet that grew with its traffic, and is to follow it further, keeps its instances through the update. May be
-    repeated: an update already under way to that configuration is left alone.
+    A fleet that grew with its traffic, and is to follow it further, keeps its instances through the update. An update
+    that SageMaker refuses leaves the endpoint as it was. May be repeated: an update already under way to that
+    configuration is left alone. Raises `FineTuningError` (ENDPOINT_BUSY, ENDPOINT_NAME_TAKEN).
     """
     name, config = request["EndpointName"], request["EndpointConfigName"]
     live = api.describe_endpoint(name)
@@ -37,13 +42,19 @@ def bring_live(api: SageMaker, request: Request, topic_arn: str, fleet: Fleet) -
     if config in (live["EndpointConfigName"], pending(live)):
         api.tag_endpoint(name, {tag["Key"]: tag["Value"] for tag in request["Tags"]})
         return
+    if is_under_way(live["EndpointStatus"]):
+        raise endpoint_busy(name)
     # SageMaker refuses another instance type while a variant is registered for scaling, and scales none meanwhile.
     end_scaling(name)
     watch_endpoint(name, config, topic_arn)
     grown = fleet.scaled and instances(live) > fleet.instances
     size = instances(live) if grown else fleet.instances
     guardrails = deployment_config(name, size, fleet.timeout_seconds + ROLLBACK_SECONDS)
-    api.update_endpoint(request, guardrails, keep_instances=grown)
+    try:
+        api.update_endpoint(request, guardrails, keep_instances=grown)
+    except FineTuningError:
+        settle(api, store, live, topic_arn)
+        raise
 
 
 def pending(endpoint: dict[str, Any]) -> str | None:
@@ -56,12 +67,16 @@ def instances(endpoint: Mapping[str, Any]) -> int:
     return sum(int(variant.get("CurrentInstanceCount", 0)) for variant in endpoint.get("ProductionVariants", []))
 
 
-def settle_rollback(api: SageMaker, endpoint: dict[str, Any], topic_arn: str) -> None:
-    """After an update that went back: tags and alarms speak of the model that serves again."""
-    live = api.configuration(endpoint["EndpointConfigName"])
-    if live is not None:
-        api.tag(endpoint["EndpointArn"], live[1])
-    watch_endpoint(endpoint["EndpointName"], endpoint["EndpointConfigName"], topic_arn)
+def settle(api: SageMaker, store: RunStore, endpoint: dict[str, Any], topic_arn: str) -> None:
+    """After an update that came to nothing: tags, alarms and autoscaling are those of the model that serves."""
+    name, config = endpoint["EndpointName"], endpoint["EndpointConfigName"]
+    live = api.configuration(config)
+    tags = live[1] if live else {}
+    api.tag(endpoint["EndpointArn"], tags)
+    watch_endpoint(name, config, topic_arn)
+    plan = store.find(RunLayout(tags.get(RUN_TAG, "")).plan, RunPlan)
+    if plan and plan.endpoint.autoscaling:
+        scale(name, plan.endpoint.autoscaling)
 
 
 def earlier_request(api: SageMaker, endpoint: str) -> tuple[Request, int]:

@@ -17,12 +17,14 @@ def remove_left_overs(api: SageMaker, store: RunStore) -> list[str]:
     live = (api.describe_endpoint(endpoint["EndpointName"]) for endpoint in list(api.endpoints(prefix)))
     used = {endpoint["EndpointConfigName"] for endpoint in live if endpoint}
     done = []
-    for noun, found, delete in (
-        ("configuration", list(api.endpoint_configs(prefix)), api.delete_endpoint_config),
-        ("model", list(api.models(prefix)), api.delete_model),
+    for words, noun, found, delete in (
+        ("configuration", "EndpointConfig", list(api.endpoint_configs(prefix)), api.delete_endpoint_config),
+        ("model", "Model", list(api.models(prefix)), api.delete_model),
     ):
-        for name in found:
-            if Names.run_id_in(name, prefix) not in runs and name not in used:
+        for each in found:
+            name = each[f"{noun}Name"]
+            is_left = Names.run_id_in(name, prefix) not in runs and name not in used
+            if is_left and api.is_owned(each[f"{noun}Arn"], settings().prefix):
                 delete(name)
-                done.append(f"Deleted the {noun} {name}")
+                done.append(f"Deleted the {words} {name}")
     return done

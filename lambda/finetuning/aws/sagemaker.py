@@ -5,7 +5,7 @@ is success when the thing carries the run's tag, and an error when somebody else
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from finetuning.aws.alarms import forget_endpoint
 from finetuning.aws.clients import client
 from finetuning.aws.faults import error_code, explained
-from finetuning.errors import Code, FineTuningError
+from finetuning.errors import Code, FineTuningError, TransientAwsError
 
 RUN_TAG = "finetune:run-id"
 OWNER_TAG = "finetune:created-by"
@@ -38,6 +38,24 @@ def _is_taken(error: ClientError) -> bool:
 
 def _is_absent(error: ClientError) -> bool:
     return _says(error, "ResourceNotFound", "could not find", "does not exist", "requested resource not found")
+
+
+@contextmanager
+def _once_found() -> Iterator[None]:
+    """SageMaker's reads are eventually consistent: what the step made a moment ago may be said not to be there.
+
+    Then the step is to be tried again.
+    """
+    try:
+        yield
+    except ClientError as error:
+        if not _is_absent(error):
+            raise
+        raise TransientAwsError(
+            Code.AWS_UNAVAILABLE,
+            f"SageMaker does not find what this is made of: {error}",
+            "Nothing to do: it is tried again.",
+        ) from error
 
 
 @contextmanager
@@ -66,9 +84,8 @@ class SageMaker:
     def create_endpoint_config(self, request: Request) -> str:
         return self._create("endpoint_config", "EndpointConfig", request)
 
-    def create_endpoint(self, request: Request) -> None:
-        with explained(f"create the endpoint {request['EndpointName']}"):
-            self._api.create_endpoint(**request)
+    def create_endpoint(self, request: Request) -> str:
+        return self._create("endpoint", "Endpoint", request)
 
     def update_endpoint(self, request: Request, deployment_config: Request, keep_instances: bool) -> None:
         """Puts an endpoint of ours on another configuration, blue/green. `request` as for its creation;
@@ -78,7 +95,7 @@ class SageMaker:
         (ENDPOINT_BUSY) while another update is under way.
         """
         name, config = request["EndpointName"], request["EndpointConfigName"]
-        with explained(f"update the endpoint {name}"):
+        with explained(f"update the endpoint {name}"), _once_found():
             try:
                 arn = self._api.update_endpoint(
                     EndpointName=name,
@@ -89,11 +106,7 @@ class SageMaker:
             except ClientError as error:
                 if not _says(error, "in-progress"):
                     raise
-                raise FineTuningError(
-                    Code.ENDPOINT_BUSY,
-                    f"The endpoint {name} is being updated already.",
-                    "Wait until it is InService (`finetune endpoints`), then try again.",
-                ) from error
+                raise endpoint_busy(name) from error
             self._api.add_tags(ResourceArn=arn, Tags=request["Tags"])
 
     def require_ours(self, endpoint: Mapping[str, Any]) -> None:
@@ -126,10 +139,7 @@ class SageMaker:
 
     def _configurations(self, prefix: str, endpoint: str) -> Iterator[tuple[str, dict[str, str]]]:
         """Those made for the endpoint, by their tag, with all their tags."""
-        with explained(f"list the configurations of {endpoint}"):
-            pages = self._api.get_paginator("list_endpoint_configs").paginate(NameContains=prefix)
-            found = [config for page in pages for config in page["EndpointConfigs"]]
-        for config in found:
+        for config in list(self.endpoint_configs(f"{prefix}-")):
             tags = self.tags(config["EndpointConfigArn"])
             if tags.get(ENDPOINT_TAG) == endpoint:
                 yield config["EndpointConfigName"], tags
@@ -169,9 +179,11 @@ class SageMaker:
         return self._describe(self._api.describe_endpoint, EndpointName=name)
 
     def tags(self, arn: str) -> dict[str, str]:
-        with explained(f"read the tags of {arn}"):
+        """None for what is gone by now."""
+        with explained(f"read the tags of {arn}"), _unless_absent():
             pages = self._api.get_paginator("list_tags").paginate(ResourceArn=arn)
             return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
+        return {}
 
     def tag_endpoint(self, name: str, tags: Mapping[str, str]) -> None:
         live = self.describe_endpoint(name)
@@ -193,18 +205,21 @@ class SageMaker:
                     if job["TrainingJobName"].startswith(prefix):
                         yield job["TrainingJobName"]
 
-    def models(self, prefix: str) -> Iterator[str]:
-        """Names of the models whose name starts with the prefix."""
+    def models(self, prefix: str) -> Iterator[dict[str, Any]]:
+        """The models whose name starts with the prefix, as ListModels describes them."""
         with explained("list the models"):
             for page in self._api.get_paginator("list_models").paginate(NameContains=prefix):
-                yield from (m["ModelName"] for m in page["Models"] if m["ModelName"].startswith(prefix))
+                yield from (m for m in page["Models"] if m["ModelName"].startswith(prefix))
 
-    def endpoint_configs(self, prefix: str) -> Iterator[str]:
-        """Names of the endpoint configurations whose name starts with the prefix."""
+    def endpoint_configs(self, prefix: str) -> Iterator[dict[str, Any]]:
+        """The endpoint configurations whose name starts with the prefix, as ListEndpointConfigs describes them."""
         with explained("list the endpoint configurations"):
             for page in self._api.get_paginator("list_endpoint_configs").paginate(NameContains=prefix):
-                names = (config["EndpointConfigName"] for config in page["EndpointConfigs"])
-                yield from (name for name in names if name.startswith(prefix))
+                yield from (c for c in page["EndpointConfigs"] if c["EndpointConfigName"].startswith(prefix))
+
+    def is_owned(self, arn: str, owner: str) -> bool:
+        """Whether the stage of that prefix made it: a name that begins like ours is no proof."""
+        return self.tags(arn).get(OWNER_TAG) == owner
 
     def stop_training_job(self, name: str) -> bool:
         """Stops the job if it runs; False where there is none, or it has ended."""
@@ -225,10 +240,11 @@ class SageMaker:
         if live is None:
             return False
         prefix = self.tags(live["EndpointArn"]).get(OWNER_TAG)
-        configurations = {live["EndpointConfigName"]}
-        configurations |= {config for config, _ in self._configurations(prefix, name)} if prefix else set()
         with explained(f"delete the endpoint {name}"), _unless_absent():
             self._api.delete_endpoint(EndpointName=name)
+        # Only now, when nothing costs money any more, what might fail.
+        configurations = {live["EndpointConfigName"]}
+        configurations |= {config for config, _ in self._configurations(prefix, name)} if prefix else set()
         for config in sorted(configurations):
             self.delete_endpoint_config(config)
         forget_endpoint(name)
@@ -245,7 +261,9 @@ class SageMaker:
 
     def _create(self, kind: str, noun: str, request: Request) -> str:
         name = request[f"{noun}Name"]
-        with explained(f"create the {kind.replace('_', ' ')} {name}"):
+        # A model's data or a job's that is not found is none that SageMaker made.
+        patience = _once_found() if kind.startswith("endpoint") else nullcontext()
+        with explained(f"create the {kind.replace('_', ' ')} {name}"), patience:
             try:
                 return str(getattr(self._api, f"create_{kind}")(**request)[f"{noun}Arn"])
             except ClientError as error:
@@ -271,6 +289,14 @@ class SageMaker:
                 if _is_absent(error):
                     return None
                 raise
+
+
+def endpoint_busy(name: str) -> FineTuningError:
+    return FineTuningError(
+        Code.ENDPOINT_BUSY,
+        f"The endpoint {name} is being changed already.",
+        "Wait until it is InService (`finetune endpoints`), then try again: `finetune deploy RUN` needs no training.",
+    )
 
 
 def sagemaker() -> SageMaker:

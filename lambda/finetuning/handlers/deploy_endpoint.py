@@ -5,7 +5,7 @@ from finetuning.aws.hosting import Fleet, bring_live
 from finetuning.aws.jumpstart_bucket import read_model_spec
 from finetuning.aws.sagemaker import ENDPOINT_TAG, REPLACES_TAG, sagemaker
 from finetuning.aws.status_board import read_status, record
-from finetuning.aws.store import run_store
+from finetuning.aws.store import RunStore, run_store
 from finetuning.handlers.step import Payload, step
 from finetuning.jumpstart.requests import Hosting, Request, endpoint, endpoint_config
 from finetuning.runs import requests
@@ -31,7 +31,7 @@ def handler(event: Payload) -> Payload:
     else:
         api.create_model(requests.tuned_model(spec, plan, here, status.training_job))
     if variant == "live":
-        _bring_live(hosting, plan, endpoint_config(spec, hosting, here), endpoint(spec, hosting))
+        _bring_live(store, hosting, plan, endpoint_config(spec, hosting, here), endpoint(spec, hosting))
     elif api.describe_endpoint(hosting.endpoint) is None:
         api.create_endpoint_config(endpoint_config(spec, hosting, here))
         api.create_endpoint(endpoint(spec, hosting))
@@ -42,7 +42,7 @@ def handler(event: Payload) -> Payload:
     return {"wait_seconds": wait_seconds(0), **status.shown}
 
 
-def _bring_live(hosting: Hosting, plan: RunPlan, config: Request, request: Request) -> None:
+def _bring_live(store: RunStore, hosting: Hosting, plan: RunPlan, config: Request, request: Request) -> None:
     api, stage = sagemaker(), settings()
     arn = api.create_endpoint_config(config)
     live = api.describe_endpoint(hosting.endpoint)
@@ -52,5 +52,6 @@ def _bring_live(hosting: Hosting, plan: RunPlan, config: Request, request: Reque
     # A configuration kept from an earlier deployment of this run takes on the present terms.
     api.tag(arn, dict(hosting.tags) | made_for)
     scaled = plan.endpoint.autoscaling is not None
-    bring_live(api, request, stage.topic_arn, Fleet(hosting.instance_count, scaled, plan.endpoint.timeout_seconds))
+    fleet = Fleet(hosting.instance_count, scaled, plan.endpoint.timeout_seconds)
+    bring_live(api, store, request, stage.topic_arn, fleet)
     api.prune_configurations(stage.prefix, hosting.endpoint, hosting.config)

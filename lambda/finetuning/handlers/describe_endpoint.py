@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from finetuning.aws.deployment import target
-from finetuning.aws.hosting import settle_rollback
+from finetuning.aws.hosting import settle
 from finetuning.aws.sagemaker import sagemaker
 from finetuning.aws.status_board import record
 from finetuning.aws.store import run_store
@@ -35,7 +35,7 @@ def handler(event: Payload) -> Payload:
         outcome = endpoint_outcome(endpoint, hosting.config, now, plan.endpoint.timeout_seconds)
     except EndpointFailed as failure:
         if failure.code == Code.ENDPOINT_ROLLED_BACK:
-            settle_rollback(sagemaker(), endpoint, settings().topic_arn)
+            settle(sagemaker(), store, endpoint, settings().topic_arn)
         raise
     status = record(store, run_id, STATE, f"{hosting.endpoint}: {endpoint['EndpointStatus']}")
     elapsed = (now - endpoint["LastModifiedTime"]).total_seconds()

@@ -14,6 +14,7 @@ from finetuning.aws.clients import client
 from finetuning.aws.faults import explained
 from finetuning.aws.sagemaker import SageMaker, sagemaker
 from finetuning.handlers.step import logger
+from finetuning.runs.outcomes import is_under_way
 from finetuning.settings import settings
 
 POLL_SECONDS = 10
@@ -71,15 +72,15 @@ def _delete_all(api: SageMaker, prefix: str) -> list[str]:
     for job in list(api.training_jobs(prefix, "InProgress")):
         api.stop_training_job(job)
     for endpoint in list(api.endpoints(prefix)):
-        if endpoint["EndpointStatus"] not in ("Creating", "Updating", "RollingBack", "SystemUpdating", "Deleting"):
+        if endpoint["EndpointStatus"] != "Deleting" and not is_under_way(endpoint["EndpointStatus"]):
             api.delete_endpoint(endpoint["EndpointName"])
     left = [f"training job {job}" for status in ("InProgress", "Stopping") for job in api.training_jobs(prefix, status)]
     left += [f"endpoint {endpoint['EndpointName']}" for endpoint in api.endpoints(prefix)]
     if not left:
         for config in list(api.endpoint_configs(prefix)):
-            api.delete_endpoint_config(config)
+            api.delete_endpoint_config(config["EndpointConfigName"])
         for model in list(api.models(prefix)):
-            api.delete_model(model)
+            api.delete_model(model["ModelName"])
     return left
 
 

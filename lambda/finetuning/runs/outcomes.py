@@ -135,6 +135,11 @@ def training_progress(job: Mapping[str, Any], now: datetime) -> TrainingProgress
             return progress(Outcome.IN_PROGRESS, f"{secondary}: {detail}" if detail else secondary)
 
 
+def is_under_way(endpoint_status: str) -> bool:
+    """Whether SageMaker is at work on the endpoint, and would refuse to change or delete it."""
+    return endpoint_status in ("Creating", "Updating", "RollingBack", "SystemUpdating")
+
+
 def endpoint_outcome(endpoint: Mapping[str, Any], expected_config: str, now: datetime, seconds: int) -> Outcome:
     """Reads a DescribeEndpoint response; `seconds` is how long bringing it up may take.
 
@@ -154,7 +159,7 @@ def endpoint_outcome(endpoint: Mapping[str, Any], expected_config: str, now: dat
                 "Read the endpoint's log and its alarms for why the new model did not become healthy. The model is "
                 "kept: once that is mended, deploy it again with `finetune deploy RUN`.",
             )
-        case "Creating" | "Updating" | "RollingBack" | "SystemUpdating":
+        case _ if is_under_way(status):
             waited = (now - endpoint["LastModifiedTime"]).total_seconds()
             if waited > seconds + ROLLBACK_SECONDS:
                 raise EndpointFailed(

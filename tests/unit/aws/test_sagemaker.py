@@ -11,14 +11,20 @@ from botocore.stub import Stubber
 
 from finetuning.aws.clean_up import remove_half_made
 from finetuning.aws.faults import explained
-from finetuning.aws.hosting import bring_live
+from finetuning.aws.hosting import Fleet, bring_live
+from finetuning.aws.left_overs import remove_left_overs
 from finetuning.aws.sagemaker import SageMaker
+from finetuning.aws.store import RunStore, run_store
 from finetuning.errors import Code, FineTuningError, TransientAwsError
 from finetuning.runs.names import Names
+from tests.unit.test_settings import any_environment
 
 ROLE = "arn:aws:iam::123456789012:role/SageMakerExecution"
 TOPIC = "arn:aws:sns:us-east-1:123456789012:topic"
 NAMES = Names("finetune-dev", "faq-0123abcd")
+ONE = Fleet(instances=1, scaled=False, timeout_seconds=3600)
+NO_RUNS = RunStore(None, "no-bucket", "no-key")
+"""For what never gets to ask it."""
 
 
 def tags(run_id: str) -> list[dict[str, str]]:
@@ -79,7 +85,7 @@ def test_an_endpoint_is_created_once_and_a_repeat_changes_nothing(api: Any) -> N
     sagemaker.create_model(any_model())
     sagemaker.create_endpoint_config(any_endpoint_config())
     for _ in range(2):
-        bring_live(sagemaker, any_endpoint(), TOPIC, 1, 3600)
+        bring_live(sagemaker, NO_RUNS, any_endpoint(), TOPIC, ONE)
     assert [endpoint["EndpointName"] for endpoint in sagemaker.endpoints("finetune-dev-")] == [NAMES.endpoint]
 
 
@@ -89,7 +95,7 @@ def test_somebody_elses_endpoint_is_never_updated(api: Any) -> None:
     sagemaker.create_endpoint_config(any_endpoint_config("theirs"))
     api.create_endpoint(EndpointName=NAMES.endpoint, EndpointConfigName="theirs")
     with pytest.raises(FineTuningError) as refusal:
-        bring_live(sagemaker, any_endpoint(), TOPIC, 1, 3600)
+        bring_live(sagemaker, NO_RUNS, any_endpoint(), TOPIC, ONE)
     assert refusal.value.code == Code.ENDPOINT_NAME_TAKEN
 
 
@@ -97,9 +103,106 @@ def test_clean_up_leaves_a_serving_endpoint_and_may_be_repeated(api: Any) -> Non
     sagemaker = SageMaker(api)
     sagemaker.create_model(any_model())
     sagemaker.create_endpoint_config(any_endpoint_config())
-    bring_live(sagemaker, any_endpoint(), TOPIC, 1, 3600)
+    bring_live(sagemaker, NO_RUNS, any_endpoint(), TOPIC, ONE)
     assert remove_half_made(sagemaker, NAMES) == []
     assert sagemaker.describe_endpoint(NAMES.endpoint) is not None
+
+
+@pytest.mark.parametrize(
+    ("status", "goes"),
+    [("Creating", True), ("Failed", True), ("Updating", False), ("SystemUpdating", False), ("RollingBack", False)],
+)
+def test_clean_up_takes_only_endpoints_that_never_served(
+    api: Any, monkeypatch: pytest.MonkeyPatch, status: str, goes: bool
+) -> None:
+    sagemaker = SageMaker(api)
+    sagemaker.create_model(any_model())
+    sagemaker.create_endpoint_config(any_endpoint_config())
+    sagemaker.create_endpoint(any_endpoint())
+    describe = api.describe_endpoint
+    monkeypatch.setattr(api, "describe_endpoint", lambda **name: {**describe(**name), "EndpointStatus": status})
+    assert remove_half_made(sagemaker, NAMES) == ([f"Deleted the endpoint {NAMES.endpoint}"] if goes else [])
+
+
+def test_an_endpoint_that_is_being_changed_is_left_alone(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sagemaker = SageMaker(api)
+    sagemaker.create_model(any_model())
+    for config in (NAMES.endpoint_config, "finetune-dev-next"):
+        sagemaker.create_endpoint_config(any_endpoint_config(config))
+    sagemaker.create_endpoint(any_endpoint())
+    describe = api.describe_endpoint
+    monkeypatch.setattr(api, "describe_endpoint", lambda **name: {**describe(**name), "EndpointStatus": "Updating"})
+    with pytest.raises(FineTuningError) as refusal:
+        bring_live(sagemaker, NO_RUNS, any_endpoint("finetune-dev-next"), TOPIC, ONE)
+    assert refusal.value.code == Code.ENDPOINT_BUSY
+
+
+def test_what_was_made_just_now_may_not_be_found_yet(api: Any) -> None:
+    sagemaker = SageMaker(api)
+    for operation in ("create_endpoint_config", "create_endpoint"):
+        with Stubber(api) as stubber:
+            stubber.add_client_error(operation, "ValidationException", f'Could not find model "{NAMES.model}".')
+            request = any_endpoint() if operation == "create_endpoint" else any_endpoint_config()
+            with pytest.raises(TransientAwsError):
+                getattr(sagemaker, operation)(request)
+
+
+def test_a_model_without_data_is_not_tried_again(api: Any) -> None:
+    with Stubber(api) as stubber:
+        stubber.add_client_error("create_model", "ValidationException", "Could not find model data at s3://b/m/.")
+        with pytest.raises(FineTuningError) as refusal:
+            SageMaker(api).create_model(any_model())
+    assert not isinstance(refusal.value, TransientAwsError)
+
+
+def test_an_endpoint_asked_for_twice_is_one(api: Any) -> None:
+    arn = f"arn:aws:sagemaker:us-east-1:123456789012:endpoint/{NAMES.endpoint}"
+    now = datetime.now(UTC)
+    described = {
+        "EndpointName": NAMES.endpoint, "EndpointArn": arn, "EndpointConfigName": NAMES.endpoint_config,
+        "EndpointStatus": "Creating", "CreationTime": now, "LastModifiedTime": now,
+    }  # fmt: skip
+    with Stubber(api) as stubber:
+        taken = f'Cannot create already existing endpoint "{arn}".'
+        stubber.add_client_error("create_endpoint", "ValidationException", taken)
+        stubber.add_response("describe_endpoint", described)
+        stubber.add_response("list_tags", {"Tags": tags(NAMES.run_id)})
+        assert SageMaker(api).create_endpoint(any_endpoint()) == arn
+
+
+def test_what_is_gone_has_no_tags(api: Any) -> None:
+    with Stubber(api) as stubber:
+        stubber.add_client_error("list_tags", "ValidationException", "Could not find resource arn:…")
+        assert SageMaker(api).tags("arn:aws:sagemaker:us-east-1:123456789012:endpoint/gone") == {}
+
+
+def test_an_endpoint_stops_costing_money_before_what_else_may_fail(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sagemaker = SageMaker(api)
+    sagemaker.create_model(any_model())
+    sagemaker.create_endpoint_config(any_endpoint_config())
+    sagemaker.create_endpoint(any_endpoint())
+    refusal = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "DeleteEndpointConfig")
+    monkeypatch.setattr(api, "delete_endpoint_config", _raising(refusal))
+    with pytest.raises(FineTuningError):
+        sagemaker.delete_endpoint(NAMES.endpoint)
+    assert sagemaker.describe_endpoint(NAMES.endpoint) is None
+
+
+def _raising(error: Exception) -> Any:
+    def call(**_: Any) -> None:
+        raise error
+
+    return call
+
+
+def test_left_overs_are_only_what_this_stage_made(api: Any, aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="artifacts")
+    for name, value in any_environment().items():
+        monkeypatch.setenv(name, value)
+    sagemaker = SageMaker(api)
+    sagemaker.create_model(any_model())
+    sagemaker.create_model({**any_model(), "ModelName": "finetune-dev-of-somebody", "Tags": []})
+    assert remove_left_overs(sagemaker, run_store()) == [f"Deleted the model {NAMES.model}"]
 
 
 def test_clean_up_deletes_the_temporary_base_endpoint(api: Any) -> None:
