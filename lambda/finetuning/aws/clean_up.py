@@ -1,14 +1,15 @@
 """Takes back what a run made and nobody will use: running jobs, temporary endpoints, endpoints that never served."""
 
-from finetuning.aws.sagemaker import SageMaker
+from finetuning.aws.sagemaker import REPLACES_TAG, SageMaker
 from finetuning.aws.store import RunStore
 from finetuning.errors import Code, FineTuningError
-from finetuning.runs.expiry import TTL_TAG
+from finetuning.runs.expiry import NEVER, TTL_TAG
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.names import Names
 from finetuning.runs.plan import RunPlan
 from finetuning.settings import settings
 
+FAILED_TTL_HOURS = 8
 NEVER_SERVED = ("Creating", "Failed")
 """In every other state an endpoint serves, or will again: it is `Updating` whenever its fleet grows or shrinks, and
 `SystemUpdating` while SageMaker looks after it."""
@@ -33,6 +34,25 @@ def remove_half_made(sagemaker: SageMaker, names: Names) -> list[str]:
     if live and live["EndpointStatus"] in NEVER_SERVED and live["EndpointConfigName"] == names.endpoint_config:
         done += _remove_endpoint(sagemaker, names.endpoint)
     return done
+
+
+def limit_life(sagemaker: SageMaker, names: Names) -> list[str]:
+    """Says of an endpoint that it serves although its run failed: the evaluation came after it, or what followed broke.
+
+    The first model of an endpoint goes in `FAILED_TTL_HOURS` where it would never go by itself. One that took an
+    earlier model's place stays, for people may rely on the endpoint.
+    """
+    name, live = names.endpoint, sagemaker.describe_endpoint(names.endpoint)
+    if not live or live["EndpointStatus"] != "InService" or live["EndpointConfigName"] != names.endpoint_config:
+        return []
+    serving = f"The endpoint {name} serves this run's model although the run failed"
+    configuration = sagemaker.configuration(names.endpoint_config)
+    if configuration and REPLACES_TAG in configuration[1]:
+        return [f"{serving}: `finetune rollback {name} --stage {settings().stage}` brings the earlier one back"]
+    if sagemaker.tags(live["EndpointArn"]).get(TTL_TAG) != NEVER:
+        return [f"{serving}, until its time is over"]
+    sagemaker.tag_endpoint(name, {TTL_TAG: f"{FAILED_TTL_HOURS}"})
+    return [f"{serving}; it goes {FAILED_TTL_HOURS} hours after it came up"]
 
 
 def remove_temporary_endpoints(sagemaker: SageMaker, names: Names) -> list[str]:

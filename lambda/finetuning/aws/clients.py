@@ -12,6 +12,12 @@ S3 = RETRIES.merge(Config(signature_version="s3v4", s3={"addressing_style": "vir
 """What S3 takes anyway, but not what botocore signs links with: in us-east-1 that is Signature Version 2, which S3
 refuses for objects encrypted with KMS, and elsewhere the global host, which may redirect and so break the signature."""
 
+ONCE = RETRIES.merge(Config(retries={"total_max_attempts": 1}, read_timeout=70))
+"""For asking an endpoint. SageMaker gives a container 60 seconds: one that hangs would be waited for five times over,
+and one that is too slow asked five times at once."""
+
+_CONFIGS = {"s3": S3, "sagemaker-runtime": ONCE}
+
 
 @cache
 def client(service: str) -> Any:
@@ -19,4 +25,4 @@ def client(service: str) -> Any:
 
     Untyped: boto3 makes its clients at run time.
     """
-    return boto3.client(service, config=S3 if service == "s3" else RETRIES)
+    return boto3.client(service, config=_CONFIGS.get(service, RETRIES))

@@ -1,6 +1,6 @@
 """ReportFailure: says what went wrong and what to do, and takes back what the run had half made."""
 
-from finetuning.aws.clean_up import planned_names, remove_half_made
+from finetuning.aws.clean_up import limit_life, planned_names, remove_half_made
 from finetuning.aws.notifications import notify
 from finetuning.aws.report import write_report
 from finetuning.aws.sagemaker import sagemaker
@@ -27,7 +27,9 @@ def handler(event: Payload) -> Payload:
     if not store.is_owned_by(run_id, event["execution_arn"]):
         return answer
     measure_failure(failure["code"], run_id)
-    for line in remove_half_made(sagemaker(), planned_names(store, run_id)):
+    names = planned_names(store, run_id)
+    serving = limit_life(sagemaker(), names)
+    for line in [*remove_half_made(sagemaker(), names), *serving]:
         record(store, run_id, "ReportFailure", line)
     status = record(
         store,
@@ -39,6 +41,7 @@ def handler(event: Payload) -> Payload:
         execution_arn=event["execution_arn"],
     )
     page = write_report(store, run_id, settings().stage)
-    notify(settings().topic_arn, messages.run_failed(status, failure, stage=settings().stage, report=page))
+    message = messages.run_failed(status, failure, serving=serving, stage=settings().stage, report=page)
+    notify(settings().topic_arn, message)
     report = file_link(settings().aws_region, store.bucket, RunLayout(run_id).report_page)
     return {**answer, "links": status.links | {"Report": report}}

@@ -5,6 +5,7 @@ be seen is made visible, and a long text is cut: the report page has all of it.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -82,13 +83,16 @@ def approval_asked(
     )
 
 
-def run_failed(status: RunStatus, error: dict[str, Any], *, stage: str, report: str) -> Message:
-    """`error` is `{code, message, fix}`."""
+def run_failed(
+    status: RunStatus, error: dict[str, Any], *, serving: Sequence[str] = (), stage: str, report: str
+) -> Message:
+    """`error` is `{code, message, fix}`; `serving` says what goes on costing money, a sentence each."""
     return _message(
         f"Run {status.run_id} failed: {error['code']}",
         _text(error["message"]),
         f"What to do: {_text(error['fix'])}",
         f"Cost: {_training_cost(status)}.",
+        *(f"{sentence}." for sentence in serving),
         _report(report),
         _command("All of it", f"finetune watch {status.run_id} --stage {stage}"),
     )

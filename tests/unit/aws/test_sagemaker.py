@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from finetuning.aws.clean_up import remove_half_made
+from finetuning.aws.clean_up import limit_life, remove_half_made
 from finetuning.aws.faults import explained
 from finetuning.aws.hosting import Fleet, bring_live
 from finetuning.aws.left_overs import remove_left_overs
@@ -122,6 +122,48 @@ def test_clean_up_takes_only_endpoints_that_never_served(
     describe = api.describe_endpoint
     monkeypatch.setattr(api, "describe_endpoint", lambda **name: {**describe(**name), "EndpointStatus": status})
     assert remove_half_made(sagemaker, NAMES) == ([f"Deleted the endpoint {NAMES.endpoint}"] if goes else [])
+
+
+def ttl_of(api: Any) -> str:
+    arn = api.describe_endpoint(EndpointName=NAMES.endpoint)["EndpointArn"]
+    return SageMaker(api).tags(arn)["finetune:ttl-hours"]
+
+
+@pytest.mark.parametrize(("ttl", "left"), [("never", "8"), ("2", "2")])
+def test_an_endpoint_whose_run_failed_does_not_stay_for_ever(
+    api: Any, monkeypatch: pytest.MonkeyPatch, ttl: str, left: str
+) -> None:
+    sagemaker = SageMaker(api)
+    sagemaker.create_model(any_model())
+    sagemaker.create_endpoint_config(any_endpoint_config())
+    sagemaker.create_endpoint(any_endpoint())
+    sagemaker.tag_endpoint(NAMES.endpoint, {"finetune:ttl-hours": ttl})
+    (line,) = limit_life(sagemaker, NAMES)
+    assert NAMES.endpoint in line
+    assert (
+        sagemaker.tags(api.describe_endpoint(EndpointName=NAMES.endpoint)["EndpointArn"])["finetune:ttl-hours"] == left
+    )
+
+
+def test_an_endpoint_that_served_before_stays_and_the_way_back_is_told(
+    api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in any_environment().items():
+        monkeypatch.setenv(name, value)
+    sagemaker = SageMaker(api)
+    sagemaker.create_model(any_model())
+    config = any_endpoint_config()
+    sagemaker.create_endpoint_config(
+        {**config, "Tags": [*config["Tags"], {"Key": "finetune:replaces", "Value": "old"}]}
+    )
+    sagemaker.create_endpoint(any_endpoint())
+    sagemaker.tag_endpoint(NAMES.endpoint, {"finetune:ttl-hours": "never"})
+    (line,) = limit_life(sagemaker, NAMES)
+    assert f"finetune rollback {NAMES.endpoint}" in line
+    assert (
+        sagemaker.tags(api.describe_endpoint(EndpointName=NAMES.endpoint)["EndpointArn"])["finetune:ttl-hours"]
+        == "never"
+    )
 
 
 def test_an_endpoint_that_is_being_changed_is_left_alone(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:

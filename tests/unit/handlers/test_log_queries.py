@@ -57,6 +57,7 @@ def lines(
     with pytest.raises(DatasetRefused) as refused:
         run_steps(stage, **{"data.jsonl": as_lines([*any_chat_rows(40), b"{"])})
     monkeypatch.setattr(report_failure, "sagemaker", lambda: None)
+    monkeypatch.setattr(report_failure, "limit_life", lambda *_: [])
     for module in (report_failure, clean_up_run):
         monkeypatch.setattr(module, "remove_half_made", lambda *_: [])
         monkeypatch.setattr(module, "notify", lambda *_: None)
