@@ -23,12 +23,13 @@ from finetuning.aws.sagemaker import OWNER_TAG, RUN_TAG, SageMaker, sagemaker
 from finetuning.aws.store import RunStore
 from finetuning.aws.traffic import invocations
 from finetuning.aws.upload_bucket import RUN_FILE, TEMPLATE_FILE, is_data
+from finetuning.datasets.detection import SUFFIXES
 from finetuning.errors import Code, FineTuningError
 from finetuning.evaluation.report import EvaluationReport
 from finetuning.runs.approval import Approval
 from finetuning.runs.expiry import IDLE_TAG, KEPT_TAG, NEVER, TTL_TAG, Deadline, Lifetime, Limit, kept_until
 from finetuning.runs.guardrails import LONGEST_UPDATE_SECONDS
-from finetuning.runs.identity import DATA_SUFFIXES, Upload
+from finetuning.runs.identity import Upload
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.names import Names
 from finetuning.runs.outcomes import Outcome, endpoint_outcome
@@ -81,7 +82,7 @@ def files_to_submit(folder: Path) -> list[Path]:
         raise FineTuningError(
             Code.UPLOAD_WITHOUT_DATA,
             f"{folder} holds no data file.",
-            f"Put a file there whose name ends in {', '.join(DATA_SUFFIXES)} (or one of these with .gz).",
+            f"Put a file there whose name ends in {', '.join(SUFFIXES)} (or one of these with .gz).",
         )
     return data + [path for path in visible if path.name == TEMPLATE_FILE]
 

@@ -9,8 +9,9 @@ from botocore.exceptions import ClientError
 
 from finetuning.aws.clients import client
 from finetuning.aws.faults import error_code, explained
+from finetuning.datasets.detection import SUFFIXES
 from finetuning.errors import Code, FineTuningError
-from finetuning.runs.identity import DATA_SUFFIXES, Upload
+from finetuning.runs.identity import Upload
 from finetuning.runs.plan import DataFile
 
 RUN_FILE, TEMPLATE_FILE = "run.json", "template.json"
@@ -92,7 +93,7 @@ def uploads_between(bucket: str, begin: datetime, end: datetime) -> Iterator[Upl
 def is_data(key: str) -> bool:
     """Whether the name is a data file's: one of the known suffixes, perhaps compressed, and no document of ours."""
     name = PurePosixPath(key).name
-    return name not in (RUN_FILE, TEMPLATE_FILE) and name.lower().removesuffix(".gz").endswith(DATA_SUFFIXES)
+    return name not in (RUN_FILE, TEMPLATE_FILE) and name.lower().removesuffix(".gz").endswith(tuple(SUFFIXES))
 
 
 def _gone(key: str) -> NoReturn:

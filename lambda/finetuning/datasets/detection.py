@@ -105,7 +105,7 @@ _SIGNATURES = {
     b"%PDF": "a PDF",
 }
 _WIDE = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
-_SUFFIXES = {
+SUFFIXES = {
     ".jsonl": Format.JSONL,
     ".ndjson": Format.JSONL,
     ".json": Format.JSON,
@@ -114,6 +114,7 @@ _SUFFIXES = {
     ".txt": Format.TEXT,
     ".parquet": Format.PARQUET,
 }
+"""Names by which a file is taken for data, lower-case; each may be followed by `.gz`."""
 
 
 def detect(head: bytes, name: str, size: int, *, is_table: bool = False) -> Detection:
@@ -129,7 +130,7 @@ def detect(head: bytes, name: str, size: int, *, is_table: bool = False) -> Dete
             name = name.removesuffix(".gz")
         _refuse_strangers(head, size)
         suffix = PurePosixPath(name.lower()).suffix
-        detection = _detected(head.removeprefix(BOM), _SUFFIXES.get(suffix), whole)
+        detection = _detected(head.removeprefix(BOM), suffix, whole)
     except _Refused as refused:
         return Detection(refusal=refused.code, message=refused.message)
     is_table = is_table or detection.framing is Framing.CSV
@@ -179,7 +180,8 @@ def _refuse_strangers(head: bytes, size: int) -> None:
         raise _Refused(Fault.ENCODING, f"The file is full of NUL bytes: {wide} without a byte-order mark, or binary.")
 
 
-def _detected(head: bytes, named: Format | None, whole: bool) -> Detection:
+def _detected(head: bytes, suffix: str, whole: bool) -> Detection:
+    named = SUFFIXES.get(suffix)
     if head.startswith(b"PAR1"):
         return Detection(format=Format.PARQUET, framing=Framing.PARQUET, why="it starts with PAR1")
     if named is Format.PARQUET:
@@ -187,7 +189,7 @@ def _detected(head: bytes, named: Format | None, whole: bool) -> Detection:
     if named is Format.TEXT:
         return Detection(format=named, framing=Framing.TEXT, shape="text", kinds={Kind.TEXT: 1}, why="it is named .txt")
     if named is Format.CSV:
-        return _csv(head, whole)
+        return _csv(head, suffix, whole)
     if named is None and head.lstrip()[:1] not in (b"{", b"["):
         raise _Refused(Fault.FORMAT_UNKNOWN, "Neither the name nor the content tells what the file is.")
     framing, why = _json_framing(head, whole)
@@ -281,7 +283,7 @@ _KNOWN_COLUMNS = frozenset(
 _NAME = re.compile(r"[^\W\d][\w-]{0,40}")
 
 
-def _csv(head: bytes, whole: bool) -> Detection:
+def _csv(head: bytes, suffix: str, whole: bool) -> Detection:
     """A table: its delimiter by what makes rows of one width, its header by known names or by looking like names."""
     text = head.decode(errors="replace")
     csv.field_size_limit(MAX_LINE)
@@ -300,7 +302,8 @@ def _csv(head: bytes, whole: bool) -> Detection:
     if len(set(columns)) < len(columns):
         raise _Refused(Fault.COLUMNS_UNKNOWN, f"Two columns have one name: {', '.join(columns)}.")
     body = [dict(zip(columns, row, strict=True)) for row in rows[has_header:] if len(row) == len(columns)]
-    why = f"it is named .csv and delimited by {delimiter!r}, " + ("with a header" if has_header else "without a header")
+    header = "with a header" if has_header else "without a header"
+    why = f"it is named {suffix} and delimited by {delimiter!r}, {header}"
     detection = _shaped(
         body,
         format=Format.CSV,

@@ -6,12 +6,11 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from finetuning.datasets.detection import SUFFIXES
 from finetuning.errors import Code, FineTuningError
 
 MAX_NAME = 24
 """Characters of an upload's name kept in a run id: names made from it must fit SageMaker's 63."""
-
-DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".txt", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -73,6 +72,6 @@ def upload_of(execution_input: str) -> Upload | None:
 def data_stem(key: str) -> str:
     """The file's name without its data suffix and `.gz`: `inbox/faq.jsonl.gz` → `faq`."""
     name = PurePosixPath(key).name
-    for suffix in (".gz", *DATA_SUFFIXES):
+    for suffix in (".gz", *SUFFIXES):
         name = name.removesuffix(suffix)
     return name

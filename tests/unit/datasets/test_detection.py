@@ -106,6 +106,11 @@ def test_the_delimiter_and_the_header_of_a_table(
     assert (detection.delimiter, detection.columns, detection.has_header) == (delimiter, columns, has_header)
 
 
+@pytest.mark.parametrize("name", ["data.csv", "data.tsv"])
+def test_a_table_is_said_to_be_named_as_it_is(name: str) -> None:
+    assert found(b"prompt\tcompletion\nHi\tHello, you\n", name).why.startswith(f"it is named .{name[-3:]} and")
+
+
 @pytest.mark.parametrize(
     ("data", "asked", "supported", "task", "convertible"),
     [

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from finetuning.aws.upload_bucket import is_data
+from finetuning.datasets.detection import SUFFIXES
 from finetuning.datasets.faults import FIXES, Fault
 from finetuning.datasets.shapes import COMPLETION, CONVERSATION, PROMPT
 
@@ -19,3 +21,11 @@ def test_every_code_has_a_fix() -> None:
 
 def test_every_column_that_is_read_is_named() -> None:
     assert [key for key in (*CONVERSATION, *PROMPT, *COMPLETION) if f"`{key}`" not in DOCUMENT] == []
+
+
+def test_every_suffix_that_is_documented_makes_a_file_data_and_no_other_does() -> None:
+    files = DOCUMENT.partition("## Files")[2].partition("##")[0]
+    named = set(re.findall(r"`(\.\w+)`", files)) - {".gz"}
+    assert named == set(SUFFIXES)
+    assert all(is_data(f"runs/faq/data{suffix}{packed}") for suffix in named for packed in ("", ".gz"))
+    assert [suffix for suffix in named if suffix not in FIXES[Fault.FORMAT_UNKNOWN]] == []

@@ -31,6 +31,7 @@ def test_a_new_upload_of_the_same_name_is_a_new_run() -> None:
         ("inbox/faq.jsonl", "faq"),
         ("inbox/My FAQ (final).csv.gz", "my-faq-final"),
         ("inbox/版本.txt", "run"),
+        ("inbox/faq.tsv", "faq"),
         ("runs/support-bot/run.json", "support-bot"),
         ("inbox/" + "x" * 80 + ".json", "x" * 24),
     ],
