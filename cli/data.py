@@ -1,6 +1,5 @@
 """`finetune check` and `finetune prepare`: what training would make of data files, before they are uploaded."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -17,8 +16,8 @@ from cli.display import plain, short
 from cli.options import AsJson, print_json
 from finetuning.aws.upload_bucket import TEMPLATE_FILE, is_data
 from finetuning.datasets.offline import prepare_files
+from finetuning.datasets.prompts import read_template
 from finetuning.datasets.report import DatasetReport
-from finetuning.errors import Code, FineTuningError
 from finetuning.jumpstart.catalogue import CATALOGUE, Task, support
 
 SHOWN_ERRORS = 10
@@ -101,7 +100,7 @@ def _prepared(
             files,
             out,
             task=task,
-            template=read_template(template) if template else None,
+            template=read_template(template.read_bytes()) if template else None,
             supported=limits.tasks if limits else tuple(Task),
             max_input_length=limits.input_length if limits else min(each.input_length for each in CATALOGUE.values()),
             progress=lambda count: bar.advance(reading, count),
@@ -112,21 +111,6 @@ def _data_files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     return sorted(file for file in path.iterdir() if file.is_file() and is_data(file.name))
-
-
-def read_template(path: Path) -> dict[str, str]:
-    """The template in a file. Raises `FineTuningError` where it is not `{prompt, completion}`."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        content = error
-    if not isinstance(content, dict) or set(content) != {"prompt", "completion"}:
-        raise FineTuningError(
-            Code.TEMPLATE_INVALID,
-            f"{path} is not a template.",
-            'Write {"prompt": "… {column} …", "completion": "{column}"}.',
-        )
-    return {"prompt": content["prompt"], "completion": content["completion"]}
 
 
 def reading_progress() -> Progress:

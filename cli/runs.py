@@ -14,7 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.style import Style
 from rich.text import Text
 
-from cli.data import read_template, reading_progress, shown
+from cli.data import reading_progress, shown
 from cli.deployment import Advance, Deployment, files_to_submit
 from cli.display import (
     answers_table,
@@ -31,6 +31,7 @@ from cli.display import (
 from cli.options import AsJson, Stage, now, print_json
 from finetuning.aws.upload_bucket import RUN_FILE, TEMPLATE_FILE, is_data
 from finetuning.datasets.offline import prepare_files
+from finetuning.datasets.prompts import read_template
 from finetuning.errors import Code, DatasetRefused, FineTuningError, RunRefused
 from finetuning.evaluation.verdict import verdict
 from finetuning.jumpstart.catalogue import Task, support
@@ -198,14 +199,14 @@ def _run_json(path: Path) -> bytes:
 def _require_usable(files: Sequence[Path], request: RunRequest, console: Console) -> None:
     """The check that the workflow makes, made here first; a refusal shows the whole report of the data."""
     data = [file for file in files if is_data(file.name)]
-    beside = [read_template(file) for file in files if file.name == TEMPLATE_FILE]
+    beside = [read_template(file.read_bytes()) for file in files if file.name == TEMPLATE_FILE]
     limits = support(request.model) if request.model else None
     with reading_progress() as bar:
         reading = bar.add_task("Checking", total=sum(file.stat().st_size for file in data))
         report = prepare_files(
             data,
             task=request.task,
-            template=request.template.model_dump() if request.template else next(iter(beside), None),
+            template=request.template.texts if request.template else next(iter(beside), None),
             supported=limits.tasks if limits else tuple(Task),
             max_input_length=limits.input_length if limits else None,
             validation_fraction=request.validation_fraction,

@@ -11,7 +11,7 @@ import pytest
 from finetuning.datasets.offline import prepare_files
 from finetuning.datasets.prompts import Template, fill, template_columns
 from finetuning.datasets.report import DatasetReport
-from finetuning.errors import DatasetRefused
+from finetuning.errors import Code, DatasetRefused, FineTuningError
 from finetuning.handlers.step import logger, step, tracer
 from finetuning.runs.identity import Upload
 from finetuning.runs.names import Names
@@ -61,10 +61,23 @@ def test_a_row_s_text_is_put_into_a_template_as_it_is(text: str) -> None:
     assert fill("Say {a}{b}", {"a": text, "b": text}) == f"Say {text}{text}"
 
 
-def test_a_template_names_columns_and_nothing_inside_them() -> None:
-    template = Template(prompt="{0.__class__} {a!r} {a[0]} {a:>9} {{a}} {a}", completion="{b}")
-    assert template_columns(template) == ["a", "b"]
-    assert fill("{a.__class__} {a!r} {a}", {"a": 1}) == "{a.__class__} {a!r} 1"
+@pytest.mark.parametrize(
+    "field",
+    ["{}", "{0}", "{a.__class__}", "{0.__class__}", "{a[0]}", "{a!r}", "{a:>9}", "{a:{b}}", "{a", "a}", "{a{b}}"],
+)
+def test_a_template_that_looks_into_its_columns_is_refused(field: str) -> None:
+    for template in (Template(prompt=f"{{a}} {field}", completion="{b}"), Template(prompt="{a}", completion=field)):
+        with pytest.raises(FineTuningError) as refused:
+            template_columns(template)
+        assert refused.value.code == Code.TEMPLATE_INVALID
+
+
+def test_a_template_is_read_as_jumpstart_reads_it() -> None:
+    template = Template(prompt="{a} {{as is}} {{a}} {my column}", completion="{{{b}}}")
+    row = {"a": "one", "b": "two", "my column": "three", "as is": "four"}
+    assert template_columns(template) == ["a", "my column", "b"]
+    assert fill(template["prompt"], row) == template["prompt"].format(**row) == "one {as is} {a} three"
+    assert fill(template["completion"], row) == template["completion"].format(**row) == "{two}"
 
 
 @pytest.mark.parametrize("text", HOSTILE_TEXTS)

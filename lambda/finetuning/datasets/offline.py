@@ -1,7 +1,7 @@
 """The whole preparation over files on this machine: the same steps, and the same bytes, as the workflow's over S3."""
 
 import io
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from sys import maxsize
 from tempfile import TemporaryDirectory
@@ -20,6 +20,7 @@ from finetuning.datasets.preparation import (
     SourceFile,
     prepare,
 )
+from finetuning.datasets.prompts import Template
 from finetuning.datasets.report import DatasetReport
 from finetuning.datasets.workspace import BUFFER, Folder
 
@@ -32,7 +33,7 @@ def prepare_files(
     out: Path | None = None,
     *,
     task: str = "auto",
-    template: Mapping[str, str] | None = None,
+    template: Template | None = None,
     supported: Collection[str] = tuple(Task),
     max_input_length: int | None = None,
     validation_fraction: float = DEFAULT_VALIDATION_FRACTION,

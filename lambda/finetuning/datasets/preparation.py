@@ -1,6 +1,6 @@
 """What is to be prepared, settled before any of it is read: the files, the task, the shards."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from sys import maxsize
 
 from pydantic import BaseModel, ConfigDict
@@ -100,7 +100,7 @@ def prepare(
     files: Sequence[SourceFile],
     *,
     task: str = "auto",
-    template: Mapping[str, str] | None = None,
+    template: Template | None = None,
     supported: Collection[str] = tuple(Task),
     shard_bytes: int = maxsize,
     validation_fraction: float = DEFAULT_VALIDATION_FRACTION,
@@ -118,7 +118,7 @@ def prepare(
         files=tuple(placed),
         shards=tuple(_shards(placed, shard_bytes)) if not resolution.refusal else (),
         resolution=resolution,
-        user_template=Template(prompt=template["prompt"], completion=template["completion"]) if template else None,
+        user_template=template,
         repair=repair,
         validation_fraction=validation_fraction,
         max_error_fraction=max_error_fraction,

@@ -1,9 +1,13 @@
 """Rows as the model sees them: the Llama 3.1 chat template and JumpStart's instruction template."""
 
-import re
 from collections.abc import Iterable, Mapping
+from string import Formatter
+from typing import Annotated
 
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
+
+from finetuning.errors import Code, FineTuningError
 
 
 class Message(TypedDict):
@@ -11,11 +15,21 @@ class Message(TypedDict):
     content: str
 
 
+@with_config(ConfigDict(extra="forbid", strict=True))
 class Template(TypedDict):
-    """template.json: each `{key}` in it is a column of every row."""
+    """template.json: each `{key}` in it is a column of every row, and `{{` and `}}` are braces.
 
-    prompt: str
-    completion: str
+    JumpStart's script fills it with `str.format`.
+    """
+
+    prompt: Annotated[str, Field(min_length=1)]
+    completion: Annotated[str, Field(min_length=1)]
+
+
+TEMPLATE_FIX = (
+    'Write {"prompt": "… {column} …", "completion": "{column}"}, each {column} as the data names it, and without '
+    ". [ ! or : in its name; double a brace that is meant as text: {{ }}."
+)
 
 
 DEFAULT_TEMPLATE: Template = {
@@ -32,7 +46,6 @@ RESPONSE_MARK = "\n\n### Response:\n"
 """What JumpStart puts between an instruction and its response; a prompt at inference ends with it."""
 
 _SYSTEM_PREFIX = "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n"
-_COLUMN = re.compile(r"\{(\w+)\}")
 
 
 def chat_text(messages: Iterable[Message], add_generation_prompt: bool) -> str:
@@ -54,14 +67,51 @@ def _turn(role: str, content: str) -> str:
     return f"<|start_header_id|>{role}<|end_header_id|>\n\n{content}<|eot_id|>"
 
 
+def read_template(document: bytes) -> Template:
+    """A template.json. Raises `FineTuningError` (TEMPLATE_INVALID) for one that is not `{prompt, completion}`."""
+    try:
+        return TypeAdapter(Template).validate_json(document.removeprefix(b"\xef\xbb\xbf"))
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise _invalid(f"template.json must hold exactly prompt and completion, both texts: {wrong}.") from error
+
+
 def template_columns(template: Template) -> list[str]:
-    """The columns a template names, in order of first use."""
-    return list(dict.fromkeys(_COLUMN.findall(template["prompt"] + template["completion"])))
+    """The columns a template names, in order of first use. Raises `FineTuningError` (TEMPLATE_INVALID)."""
+    named = columns_in(template["prompt"]) + columns_in(template["completion"])
+    if not named:
+        raise _invalid("The template names no column: every row would be the same.")
+    return list(dict.fromkeys(named))
+
+
+def columns_in(text: str) -> list[str]:
+    """The columns one of a template's two texts names.
+
+    Raises `FineTuningError` (TEMPLATE_INVALID) for all that `str.format` takes for more than a name: attributes, items,
+    positions, conversions, formats.
+    """
+    try:
+        fields = [field for field in Formatter().parse(text) if field[1] is not None]
+    except ValueError as error:
+        raise _invalid(f"The template's braces do not match: {error}.") from error
+    for _, name, format_, conversion in fields:
+        if not name:
+            raise _invalid("The template has {} without a column's name.")
+        if format_ or conversion or name.isdecimal() or "." in name or "[" in name:
+            written = name + (f"!{conversion}" if conversion else "") + (f":{format_}" if format_ else "")
+            raise _invalid(f"The template has {{{written}}}, which is more than a column's name.")
+    return [str(name) for _, name, _, _ in fields]
+
+
+def _invalid(message: str) -> FineTuningError:
+    return FineTuningError(Code.TEMPLATE_INVALID, message, TEMPLATE_FIX)
 
 
 def fill(text: str, row: Mapping[str, object]) -> str:
-    """Puts a row's columns in place of `{column}`. Values are not looked into: braces in them stay as they are."""
-    return _COLUMN.sub(lambda match: str(row[match[1]]), text)
+    """Puts a row's columns in place of `{column}`, in a text that `columns_in` has read. Values are not looked into:
+    braces in them stay as they are.
+    """
+    return text.format_map(row)
 
 
 def instruction_text(template: Template, row: Mapping[str, object]) -> str:

@@ -10,8 +10,8 @@ from finetuning.datasets.prompts import (
     Message,
     Template,
     chat_text,
+    columns_in,
     instruction_text,
-    template_columns,
 )
 
 MAX_HELD_OUT = 5
@@ -63,7 +63,7 @@ def questions(
     prompts_file: bytes | None,
     own: Sequence[str],
     task: str,
-    template: Mapping[str, str] | None,
+    template: Template | None,
     limit: int = MAX_HELD_OUT,
 ) -> list[Question]:
     """At most `limit` held-out prompts, then run.json's own; one default prompt where there is neither."""
@@ -75,7 +75,7 @@ def questions(
     return [Question(shown=DEFAULT_PROMPT, inputs=inputs, source="default")]
 
 
-def as_inputs(text: str, task: str, template: Mapping[str, str] | None = None, system: str | None = None) -> str:
+def as_inputs(text: str, task: str, template: Template | None = None, system: str | None = None) -> str:
     """A person's text in the form the model was trained on.
 
     For an instruction the template's `instruction` column, or else its first one, takes the text, and the others stay
@@ -97,9 +97,8 @@ def invocation(inputs: str, parameters: Mapping[str, Any] = PARAMETERS) -> dict[
     return {"inputs": inputs, "parameters": {**parameters, "details": True}}
 
 
-def _instruction(text: str, own_template: Mapping[str, str] | None) -> str:
-    prompt = own_template["prompt"] if own_template else DEFAULT_TEMPLATE["prompt"]
-    template: Template = {"prompt": prompt, "completion": ""}
-    columns = template_columns(template)
+def _instruction(text: str, own_template: Template | None) -> str:
+    template = own_template or DEFAULT_TEMPLATE
+    columns = columns_in(template["prompt"])
     taker = "instruction" if "instruction" in columns else next(iter(columns), None)
     return instruction_text(template, {column: text if column == taker else "" for column in columns})

@@ -43,7 +43,7 @@ def handler(event: Payload) -> Payload:
     spec = read_model_spec(plan.model_id, plan.model_version)
     completed = complete(plan, spec, task, summary)
     if preparation.template:
-        completed = completed.model_copy(update={"template": dict(preparation.template)})
+        completed = completed.model_copy(update={"template": preparation.template})
     store.save(layout.plan, completed)
     status = record(
         store,

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
+from finetuning.datasets.prompts import Template
 from finetuning.jumpstart.assumptions import Price
 from finetuning.jumpstart.catalogue import Task
 from finetuning.runs.estimate import Estimate
@@ -152,7 +153,7 @@ class RunPlan(_Part):
     accept_eula: bool
     accepted: Acceptance | None
     task: Task | None
-    template: dict[str, str] | None
+    template: Template | None
     requested_hyperparameters: dict[str, Any]
     training: TrainingPlan
     endpoint: EndpointPlan

@@ -5,7 +5,6 @@ file) `complete` adds once the dataset is prepared, and judges again.
 """
 
 import math
-import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,10 +12,9 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
 from finetuning.datasets.detection import Detection, Framing, resolve
 from finetuning.datasets.faults import FIXES
+from finetuning.datasets.prompts import TEMPLATE_FIX, Template, read_template, template_columns
 from finetuning.errors import Code, Finding, FineTuningError, RunRefused
 from finetuning.jumpstart.assumptions import Price
 from finetuning.jumpstart.catalogue import CATALOGUE, Task, nearest, support
@@ -45,7 +43,6 @@ from finetuning.runs.request import (
     RESERVED_TAGS,
     DataCaptureRequest,
     EndpointRequest,
-    PromptTemplate,
     RunRequest,
 )
 
@@ -323,56 +320,32 @@ def _task(submission: Submission, spec: ModelSpec, checklist: Checklist) -> Task
     return settled
 
 
-def _template(submission: Submission, task: Task | None, checklist: Checklist) -> dict[str, str] | None:
+def _template(submission: Submission, task: Task | None, checklist: Checklist) -> Template | None:
     """run.json's template, else the template.json beside the data; None: the data's own, or the default."""
     given = submission.request.template
     source = "template" if given else ""
-    if given:
-        template = given.model_dump()
-    elif submission.template_file is None:
-        return None
-    else:
-        try:
-            template = PromptTemplate.model_validate_json(submission.template_file).model_dump()
-        except ValidationError as error:
-            wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            reason = f"template.json must hold exactly prompt and completion, both texts: {wrong}."
-            checklist.found("template", _template_finding(source, reason))
-            return None
     try:
-        fields = {
-            name for text in template.values() for _, name, _, _ in string.Formatter().parse(text) if name is not None
-        }
-    except ValueError as error:
-        checklist.found("template", _template_finding(source, f"The template's braces do not match: {error}."))
+        if given:
+            template = given.texts
+        elif submission.template_file is not None:
+            template = read_template(submission.template_file)
+        else:
+            return None
+        named = template_columns(template)
+    except FineTuningError as error:
+        checklist.found("template", Finding(error.code, source, error.message, error.fix))
         return None
     columns = submission.columns
-    absent = sorted(fields - columns) if columns else []
-    if not fields:
-        checklist.found(
-            "template", _template_finding(source, "The template names no column: every row would be the same.")
-        )
-    elif "" in fields:
-        checklist.found("template", _template_finding(source, "The template has {} without a column's name."))
-    elif absent:
-        checklist.found(
-            "template",
-            _template_finding(
-                source, f"The template names {', '.join(absent)}; the data's columns are {', '.join(sorted(columns))}."
-            ),
-        )
+    absent = sorted(set(named) - columns) if columns else []
+    if absent:
+        reason = f"The template names {', '.join(absent)}; the data's columns are {', '.join(sorted(columns))}."
+        checklist.found("template", Finding(Code.TEMPLATE_INVALID, source, reason, TEMPLATE_FIX))
     elif task not in (Task.INSTRUCTION, None):
-        checklist.found(
-            "template", _template_finding(source, f"A template is for instruction tuning; the task is {task}.")
-        )
+        reason = f"A template is for instruction tuning; the task is {task}."
+        checklist.found("template", Finding(Code.TEMPLATE_INVALID, source, reason, "Leave one of the two out."))
     else:
-        checklist.passed("template", f"uses {', '.join(sorted(fields))}")
-    return dict(template)
-
-
-def _template_finding(source: str, message: str) -> Finding:
-    fix = "Write each {column} as the data names it; double a brace that is meant as text: {{ }}."
-    return Finding(Code.TEMPLATE_INVALID, source, message, fix)
+        checklist.passed("template", f"uses {', '.join(sorted(named))}")
+    return template
 
 
 def _limits(request: RunRequest, stage: StageDefaults, checklist: Checklist) -> _Limits:

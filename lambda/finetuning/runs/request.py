@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import ErrorDetails
 
+from finetuning.datasets.prompts import Template
 from finetuning.errors import Code, Finding
 from finetuning.jumpstart.catalogue import nearest
 from finetuning.runs.expiry import PositiveLimit
@@ -29,10 +30,16 @@ class _Part(BaseModel):
 
 
 class PromptTemplate(_Part):
-    """How a row of columns becomes a prompt and its completion. Each `{column}` is filled from the row."""
+    """How a row of columns becomes a prompt and its completion. Each `{column}` is filled from the row; `{{` and `}}`
+    are braces.
+    """
 
     prompt: str = Field(min_length=1)
     completion: str = Field(min_length=1)
+
+    @property
+    def texts(self) -> Template:
+        return Template(prompt=self.prompt, completion=self.completion)
 
 
 class TrainingRequest(_Part):

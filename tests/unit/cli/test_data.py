@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
+from finetuning.errors import Code, FineTuningError
 from tests.unit.datasets.builders import any_chat_rows, any_file
 
 RUN = CliRunner()
@@ -50,6 +51,17 @@ def test_a_folder_brings_its_template(tmp_path: Path) -> None:
     report = json.loads(RUN.invoke(app, ["check", str(tmp_path), "--json"]).stdout)
     assert report["task"] == "instruction"
     assert report["samples"][0].startswith("Is 0 nice?")
+
+
+@pytest.mark.parametrize(
+    "template", ['{"prompt": 7, "completion": "{verdict}"}', '{"prompt": "{drink!r}", "completion": "x"}']
+)
+def test_a_template_that_the_workflow_would_refuse_is_refused(tmp_path: Path, template: str) -> None:
+    any_file(tmp_path, [{"drink": "Tea", "verdict": "Fine"}])
+    (tmp_path / "template.json").write_text(template)
+    result = RUN.invoke(app, ["check", str(tmp_path)])
+    assert isinstance(result.exception, FineTuningError)
+    assert result.exception.code == Code.TEMPLATE_INVALID
 
 
 @pytest.mark.parametrize(("model", "task"), [("405b-fp8", "chat"), ("8b", "instruction")])

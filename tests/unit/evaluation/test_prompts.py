@@ -1,6 +1,7 @@
 import json
 
-from finetuning.datasets.prompts import RESPONSE_MARK
+from finetuning.datasets.finish import rendered
+from finetuning.datasets.prompts import RESPONSE_MARK, Template
 from finetuning.evaluation.prompts import DEFAULT_PROMPT, MAX_HELD_OUT, as_inputs, invocation, questions
 
 CHAT_PROMPT = {
@@ -40,13 +41,19 @@ def test_a_chat_prompt_ends_where_the_assistant_is_to_speak() -> None:
 
 
 def test_an_instruction_fills_the_templates_instruction_and_leaves_its_other_columns_empty() -> None:
-    template = {"prompt": "Context: {context}\nTask: {instruction}", "completion": "{response}"}
+    template = Template(prompt="Context: {context}\nTask: {instruction}", completion="{response}")
     assert as_inputs("Sum {up}", "instruction", template) == "Context: \nTask: Sum {up}" + RESPONSE_MARK
 
 
 def test_an_instruction_goes_into_the_first_column_where_none_is_named_instruction() -> None:
-    template = {"prompt": "Q: {question} ({topic})", "completion": "{answer}"}
+    template = Template(prompt="Q: {question} ({topic})", completion="{answer}")
     assert as_inputs("Why?", "instruction", template) == "Q: Why? ()" + RESPONSE_MARK
+
+
+def test_doubled_braces_are_braces_in_training_and_when_asked() -> None:
+    template = Template(prompt="{question} {{as is}}", completion="{answer}")
+    assert as_inputs("Why?", "instruction", template) == "Why? {as is}" + RESPONSE_MARK
+    assert rendered({"question": "Why?", "answer": "So."}, template) == f"Why? {{as is}}{RESPONSE_MARK}So."
 
 
 def test_an_instruction_without_a_template_of_its_own_takes_jumpstarts() -> None:

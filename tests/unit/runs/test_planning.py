@@ -102,6 +102,9 @@ def test_data_that_is_none_is_refused_with_the_rest() -> None:
         (b'{"prompt": "{instruction", "completion": "{response}"}', "braces"),
         (b'{"prompt": "{question}", "completion": "{response}"}', "question"),
         (b'{"prompt": "{}", "completion": "{response}"}', "without a column"),
+        (b'{"prompt": "{instruction!r}", "completion": "{response}"}', "{instruction!r}"),
+        (b'{"prompt": "{instruction:>9}", "completion": "{response}"}', "{instruction:>9}"),
+        (b'{"prompt": "{instruction}", "completion": 7}', "completion"),
         (b'{"prompt": "always", "completion": "the same"}', "names no column"),
     ],
 )
