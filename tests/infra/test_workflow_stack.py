@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from finetuning.runs.request import MAX_PROMPTS
 from finetuning.settings import Settings
 from infra.constructs.fine_tuning_workflow import DEFINITION
 from tests.infra.synthesis import Synthesised
@@ -91,6 +92,11 @@ def test_a_task_may_take_a_little_longer_than_its_function(stage: Synthesised) -
             assert state["TimeoutSeconds"] == timeouts[state["Arguments"]["FunctionName"][2:-1]] + 30, name
             checked += 1
     assert checked > 10
+
+
+def test_the_most_prompts_fit_into_the_evaluations_time_with_a_minute_to_spare(stage: Synthesised) -> None:
+    (evaluation,) = (each for handler, each in functions(stage).items() if "evaluate_endpoint" in handler)
+    assert evaluation["Timeout"] >= (MAX_PROMPTS + 1) * 60
 
 
 def test_a_call_that_nobody_waits_for_is_kept_when_it_fails(stage: Synthesised) -> None:

@@ -48,7 +48,6 @@ DIGESTS_AT_ONCE = 1 << 20
 
 DIGESTS = ".digests"
 RESULT = "result.json"
-HELD_OUT_PROMPTS = 20
 TEXT_CANDIDATES = 200
 """Held-out lines of a text looked at for prompts: some may stand in the trained part, too."""
 
@@ -417,8 +416,10 @@ def rendered(row: Mapping[str, Any], template: Template | None) -> str:
     return str(row["text"])
 
 
-def held_out_prompts(preparation: Preparation, workspace: Workspace, dataset: str) -> Iterator[dict[str, Any]]:
-    """The first validation rows as prompts with their references, for the evaluation of the tuned model.
+def held_out_prompts(
+    preparation: Preparation, workspace: Workspace, dataset: str, count: int
+) -> Iterator[dict[str, Any]]:
+    """The first `count` validation rows as prompts with their references, for the evaluation of the tuned model.
 
     `{prompt, messages, reference, source}`: `prompt` is the text for `inputs`, `messages` the dialog before the answer
     (chat only). Of a text the first half of a line is the prompt, the other half the reference; a line that the trained
@@ -429,10 +430,10 @@ def held_out_prompts(preparation: Preparation, workspace: Workspace, dataset: st
         lines = (line for line in file if line.strip())
         if preparation.is_text:
             trained_on = f"{dataset}{TRAIN}/{preparation.data_file}"
-            for line in islice(_unseen(islice(lines, TEXT_CANDIDATES), workspace, trained_on), HELD_OUT_PROMPTS):
+            for line in islice(_unseen(islice(lines, TEXT_CANDIDATES), workspace, trained_on), count):
                 yield _continuation(line.decode())
         else:
-            for line in islice(lines, HELD_OUT_PROMPTS):
+            for line in islice(lines, count):
                 yield _prompt(orjson.loads(line), preparation.template)
 
 

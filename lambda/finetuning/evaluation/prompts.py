@@ -14,10 +14,6 @@ from finetuning.datasets.prompts import (
     instruction_text,
 )
 
-MAX_HELD_OUT = 5
-"""Held-out prompts asked: enough to see a difference, few enough for the largest model on two endpoints within the
-fifteen minutes a function has."""
-
 DEFAULT_PROMPT = "What can you help me with?"
 """Asked where nothing was held out and run.json names no prompt: an endpoint is never left unasked."""
 
@@ -45,9 +41,8 @@ class Question(BaseModel):
     reference: str | None = None
 
 
-def held_out(prompts_file: bytes, limit: int) -> list[Question]:
-    """The first `limit` prompts of evaluation/prompts.jsonl."""
-    lines = [line for line in prompts_file.splitlines() if line.strip()]
+def held_out(prompts_file: bytes) -> list[Question]:
+    """The prompts of evaluation/prompts.jsonl."""
     return [
         Question(
             shown=prompt.messages[-1]["content"] if prompt.messages else prompt.prompt,
@@ -55,7 +50,7 @@ def held_out(prompts_file: bytes, limit: int) -> list[Question]:
             source="held-out",
             reference=prompt.reference,
         )
-        for prompt in map(HeldOutPrompt.model_validate_json, lines[:limit])
+        for prompt in map(HeldOutPrompt.model_validate_json, prompts_file.splitlines())
     ]
 
 
@@ -64,10 +59,9 @@ def questions(
     own: Sequence[str],
     task: str,
     template: Template | None,
-    limit: int = MAX_HELD_OUT,
 ) -> list[Question]:
-    """At most `limit` held-out prompts, then run.json's own; one default prompt where there is neither."""
-    asked = held_out(prompts_file or b"", limit)
+    """The held-out prompts, then run.json's own; one default prompt where there is neither."""
+    asked = held_out(prompts_file or b"")
     asked += [Question(shown=text, inputs=as_inputs(text, task, template), source="run.json") for text in own]
     if asked:
         return asked

@@ -29,7 +29,7 @@ def handler(event: Payload) -> Payload:
     plan = store.load(layout.plan, RunPlan)
     names = plan.names(settings().prefix)
     wanted = plan.evaluation
-    asked = questions(store.read(layout.prompts), wanted.prompts, str(plan.task), plan.template, wanted.held_out)
+    asked = questions(store.read(layout.prompts), wanted.prompts, str(plan.task), plan.template)
     record(store, run_id, STATE, f"Asking {len(asked)} prompt{'s' if len(asked) > 1 else ''}")
     report = evaluate(
         asked,

@@ -34,7 +34,8 @@ def handler(event: Payload) -> Payload:
     if report.refusal:
         raise DatasetRefused(report.refusal.message, report.refusal.fix)
     rows = report.rows
-    prompts = held_out_prompts(preparation, run, DATASET) if rows.validation else ()
+    wanted = plan.evaluation.held_out if rows.validation else 0
+    prompts = held_out_prompts(preparation, run, DATASET, wanted) if wanted else ()
     store.write(layout.prompts, b"".join(orjson.dumps(prompt) + b"\n" for prompt in prompts), "application/jsonl")
     summary = DatasetSummary(
         train_rows=rows.train, validation_rows=rows.validation, train_tokens=report.statistics.train_tokens

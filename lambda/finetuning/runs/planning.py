@@ -39,6 +39,7 @@ from finetuning.runs.plan import (
     UploadedObject,
 )
 from finetuning.runs.request import (
+    HELD_OUT,
     MAX_FALLBACKS,
     RESERVED_TAGS,
     DataCaptureRequest,
@@ -58,7 +59,6 @@ ENDPOINT_PROVISIONING_SECONDS = 1800
 DEFAULT_ENDPOINT_TIMEOUT = 3600
 """Seconds for download and for start-up each, where the specification names none: the most SageMaker allows."""
 
-DEFAULT_HELD_OUT = 5
 SPLIT_RATIO = "validation_split_ratio"
 FALLBACKS = "fallbacks"
 
@@ -220,7 +220,7 @@ def make_plan(
         ),
         endpoint=_endpoint(request, spec, stage, prices.hosting, checklist),
         evaluation=EvaluationPlan(
-            held_out=own_prompts if isinstance(own_prompts, int) else DEFAULT_HELD_OUT,
+            held_out=own_prompts if isinstance(own_prompts, int) else HELD_OUT,
             prompts=own_prompts if isinstance(own_prompts, list) else [],
             compare_with_base=request.endpoint.deploy
             and (request.evaluation.compare_with_base or request.evaluation.must_beat_base),

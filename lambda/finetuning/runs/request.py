@@ -20,6 +20,11 @@ Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9])*$", max_length
 TagText = r"^[\w\s.:/=+\-@]*$"
 MAX_FALLBACKS = 5
 MAX_CAPACITY_WAIT_HOURS = 24
+HELD_OUT = 5
+"""Held-out prompts asked where run.json does not say how many: enough to see a difference."""
+MAX_PROMPTS = 14
+"""Held-out ones and a user's own together. They are asked one after the other, and SageMaker gives a model 60 seconds
+for each: so many fit into the 15 minutes a function has, with one to spare."""
 RESERVED_TAGS = ("aws:", "finetune:", "sagemaker-sdk:", "sagemaker:")
 
 
@@ -97,7 +102,9 @@ class EndpointRequest(_Part):
 class EvaluationRequest(_Part):
     """What the tuned model is asked when it is up."""
 
-    prompts: Annotated[int, Field(ge=0, le=100)] | Annotated[list[str], Field(max_length=50)] = 5
+    prompts: (
+        Annotated[int, Field(ge=0, le=MAX_PROMPTS)] | Annotated[list[str], Field(max_length=MAX_PROMPTS - HELD_OUT)]
+    ) = HELD_OUT
     """How many held-out prompts to ask, or prompts of your own to ask beside five held-out ones."""
     compare_with_base: bool = False
     """Also ask the untuned model, on an endpoint of its own that is deleted afterwards. It costs that endpoint's

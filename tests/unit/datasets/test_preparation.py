@@ -286,8 +286,8 @@ def test_the_script_of_a_row(tmp_path: Path, text: str, script: str) -> None:
 def test_held_out_rows_become_prompts_with_their_references(tmp_path: Path) -> None:
     report_of(tmp_path, any_chat_rows(100))
     preparation = _preparation_of(Task.CHAT)
-    prompts = list(held_out_prompts(preparation, Folder(tmp_path / "out"), ""))
-    assert 0 < len(prompts) <= 20
+    prompts = list(held_out_prompts(preparation, Folder(tmp_path / "out"), "", 3))
+    assert len(prompts) == 3
     first = prompts[0]
     assert first["prompt"].endswith("<|start_header_id|>assistant<|end_header_id|>\n\n")
     assert first["messages"][-1]["role"] == "user"
@@ -324,7 +324,7 @@ def test_no_prompt_of_the_evaluation_is_a_row_that_was_trained_on(
     lines = channel(tmp_path).splitlines()
     trained = {_digest(line.decode() if preparation.is_text else rendered(json.loads(line), preparation.template))
                for line in lines}  # fmt: skip
-    for asked in held_out_prompts(preparation, Folder(tmp_path / "out"), ""):
+    for asked in held_out_prompts(preparation, Folder(tmp_path / "out"), "", 20):
         end = "<|eot_id|>" if task is Task.CHAT else ""
         assert _digest(asked["prompt"] + asked["reference"] + end) not in trained
 
@@ -336,7 +336,7 @@ def test_a_line_of_text_that_was_trained_on_is_not_asked_for_again(tmp_path: Pat
         (tmp_path / name / "data.txt").write_text("\n".join(content))
     text = SourceFile(name="a.txt", key="a.txt", size=9, detection=Detection(framing=Framing.TEXT))
     preparation = _preparation_of(Task.DOMAIN_ADAPTATION).model_copy(update={"files": (text,)})
-    (asked,) = held_out_prompts(preparation, Folder(tmp_path), "")
+    (asked,) = held_out_prompts(preparation, Folder(tmp_path), "", 3)
     assert asked["prompt"] + asked["reference"] == "A line that nobody has read before."
 
 

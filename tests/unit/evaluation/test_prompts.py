@@ -2,7 +2,7 @@ import json
 
 from finetuning.datasets.finish import rendered
 from finetuning.datasets.prompts import RESPONSE_MARK, Template
-from finetuning.evaluation.prompts import DEFAULT_PROMPT, MAX_HELD_OUT, as_inputs, invocation, questions
+from finetuning.evaluation.prompts import DEFAULT_PROMPT, as_inputs, invocation, questions
 
 CHAT_PROMPT = {
     "prompt": "<|begin_of_text|>rendered",
@@ -23,10 +23,9 @@ def test_a_held_out_prompt_is_sent_as_it_was_rendered_and_shown_as_its_last_turn
     assert question.reference == "Rivers bring the salt."
 
 
-def test_only_so_many_held_out_prompts_are_asked_and_all_of_the_users_own() -> None:
-    asked = questions(any_prompts_file(40), ["mine", "mine too"], "chat", None)
-    assert [question.source for question in asked] == ["held-out"] * MAX_HELD_OUT + ["run.json"] * 2
-    assert len(questions(any_prompts_file(40), [], "chat", None, limit=9)) == 9
+def test_the_users_own_prompts_are_asked_after_the_held_out_ones() -> None:
+    asked = questions(any_prompts_file(3), ["mine", "mine too"], "chat", None)
+    assert [question.source for question in asked] == ["held-out"] * 3 + ["run.json"] * 2
 
 
 def test_without_any_prompt_the_endpoint_is_asked_all_the_same() -> None:

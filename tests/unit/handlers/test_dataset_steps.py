@@ -74,7 +74,7 @@ def test_the_plan_is_completed_and_prompts_are_kept_for_the_evaluation(stage: St
     assert plan.dataset is not None
     assert plan.dataset.train_rows == result["train_rows"]
     prompts = [json.loads(line) for line in objects(stage, layout.prompts)[""].splitlines()]
-    assert 0 < len(prompts) <= 20
+    assert len(prompts) == plan.evaluation.held_out
     assert set(prompts[0]) == {"prompt", "messages", "reference", "source"}
 
 

@@ -9,6 +9,7 @@ from finetuning.errors import RunRefused
 from finetuning.jumpstart.catalogue import Task
 from finetuning.runs.plan import DatasetSummary, RunPlan
 from finetuning.runs.planning import complete
+from finetuning.runs.request import HELD_OUT, MAX_PROMPTS
 from finetuning.runs.requests import base_model, hosting, run_requests, run_tags, training_job
 from tests.jumpstart import LLAMA, NOW, TARGET, any_spec, any_stage, planned
 
@@ -259,6 +260,14 @@ def test_own_prompts_are_asked_beside_held_out_ones() -> None:
     assert good(accepted(evaluation={"prompts": 3})).evaluation.held_out == 3
     own = good(accepted(evaluation={"prompts": ["Ahoy?"]})).evaluation
     assert (own.held_out, own.prompts) == (5, ["Ahoy?"])
+
+
+@pytest.mark.parametrize("prompts", [MAX_PROMPTS, ["Ahoy?"] * (MAX_PROMPTS - HELD_OUT)])
+def test_no_more_is_asked_than_fits_into_the_time(prompts: int | list[str]) -> None:
+    most = good(accepted(evaluation={"prompts": prompts})).evaluation
+    assert most.held_out + len(most.prompts) == MAX_PROMPTS
+    more = prompts + 1 if isinstance(prompts, int) else [*prompts, "One more?"]
+    assert ("RUN_JSON_INVALID", "evaluation.prompts") in codes(accepted(evaluation={"prompts": more}))
 
 
 def test_nothing_is_deployed_where_no_endpoint_is_wanted() -> None:
