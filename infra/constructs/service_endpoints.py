@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from aws_cdk import Stack
+from aws_cdk import Fn, Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
@@ -38,6 +38,7 @@ class S3Endpoint(Construct):
     def __init__(self, scope: Construct, id: str, *, vpc: ec2.Vpc, buckets: Sequence[s3.IBucket]) -> None:
         super().__init__(scope, id)
         region = Stack.of(self).region
+        dashless = Fn.join("", Fn.split("-", region))
         endpoint = vpc.add_gateway_endpoint(id, service=ec2.GatewayVpcEndpointAwsService.S3)
         for statement in (
             iam.PolicyStatement(
@@ -68,12 +69,13 @@ class S3Endpoint(Construct):
                     for arn in (f"arn:aws:s3:::{name}", f"arn:aws:s3:::{name}/*")
                 ],
             ),
-            # A custom resource answers CloudFormation by writing to a URL in this bucket of AWS.
+            # A custom resource answers CloudFormation by writing to a URL in this bucket of AWS, whose name has the
+            # region without dashes: `…-response-uswest2`.
             iam.PolicyStatement(
                 sid="AnswersToCloudFormation",
                 principals=[ANYONE],
                 actions=["s3:PutObject"],
-                resources=[f"arn:aws:s3:::cloudformation-custom-resource-response-{region}/*"],
+                resources=[f"arn:aws:s3:::cloudformation-custom-resource-response-{dashless}/*"],
             ),
         ):
             endpoint.add_to_policy(statement)

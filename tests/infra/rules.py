@@ -89,7 +89,9 @@ class Deployed:
             case {"Fn::GetAtt": [resource, attribute]}:
                 return f"<{resource}.{attribute}>"
             case {"Fn::Join": [delimiter, items]}:
-                return str(delimiter).join(str(self._plain(item)) for item in items)
+                return str(delimiter).join(map(str, self._plain(items)))
+            case {"Fn::Split": [delimiter, text]}:
+                return str(self._plain(text)).split(delimiter)
             case {"Fn::ImportValue": name}:
                 return self._plain(self._exports[name])
             case dict():

@@ -36,6 +36,18 @@ def test_the_way_to_s3_leads_to_named_buckets_only(stage: Synthesised) -> None:
     assert all(name in text for name in ("jumpstart-cache-prod-", "jumpstart-private-cache-prod-"))
 
 
+def test_the_way_to_s3_leads_to_where_cloudformation_waits_for_answers(stage: Synthesised) -> None:
+    """The bucket's name has the region without dashes: `cloudformation-custom-resource-response-uswest2`."""
+    (endpoint,) = [
+        e for e in stage.resources("AWS::EC2::VPCEndpoint").values() if e["Properties"]["VpcEndpointType"] == "Gateway"
+    ]
+    statements = endpoint["Properties"]["PolicyDocument"]["Statement"]
+    (answers,) = [each for each in statements if each["Sid"] == "AnswersToCloudFormation"]
+    dashless = {"Fn::Join": ["", {"Fn::Split": ["-", {"Ref": "AWS::Region"}]}]}
+    bucket = ["arn:aws:s3:::cloudformation-custom-resource-response-", dashless, "/*"]
+    assert answers["Resource"] == {"Fn::Join": ["", bucket]}
+
+
 def test_dev_pays_for_no_interface_endpoints(dev: Synthesised) -> None:
     assert len(dev.resources("AWS::EC2::VPCEndpoint")) == 1
 
