@@ -12,7 +12,8 @@ from constructs import Construct
 class RunRemoval(CustomResource):
     """Before the stacks go, the executions, jobs, endpoints and models of runs go: they hold on to the network.
 
-    Its function empties `empty_buckets` too; a stage that keeps its data gives none.
+    Its function empties `empty_buckets` too, and first ends the deliveries to `access_logs`, one of them; a stage that
+    keeps its data gives none.
     """
 
     def __init__(
@@ -23,6 +24,7 @@ class RunRemoval(CustomResource):
         remove: lambda_.IFunction,
         state_machine: sfn.IStateMachine,
         empty_buckets: Sequence[s3.IBucket],
+        access_logs: s3.IBucket,
     ) -> None:
         super().__init__(
             scope,
@@ -32,5 +34,6 @@ class RunRemoval(CustomResource):
             properties={
                 "StateMachineArn": state_machine.state_machine_arn,
                 "EmptyBuckets": [bucket.bucket_name for bucket in empty_buckets],
+                **({"AccessLogs": access_logs.bucket_name} if empty_buckets else {}),
             },
         )

@@ -33,9 +33,20 @@ then estimates with the list prices it carries."""
 
 
 class S3Endpoint(Construct):
-    """The gateway to S3 on every route table, for the stage's buckets and what is needed of AWS's own."""
+    """The gateway to S3 on every route table, for the stage's buckets and what is needed of AWS's own.
 
-    def __init__(self, scope: Construct, id: str, *, vpc: ec2.Vpc, buckets: Sequence[s3.IBucket]) -> None:
+    `removed_logs` is the bucket of access logs where it goes with the stage: RemoveRuns then empties it.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        vpc: ec2.Vpc,
+        buckets: Sequence[s3.IBucket],
+        removed_logs: s3.IBucket | None,
+    ) -> None:
         super().__init__(scope, id)
         region = Stack.of(self).region
         dashless = Fn.join("", Fn.split("-", region))
@@ -79,6 +90,15 @@ class S3Endpoint(Construct):
             ),
         ):
             endpoint.add_to_policy(statement)
+        if removed_logs:
+            endpoint.add_to_policy(
+                iam.PolicyStatement(
+                    sid="AccessLogsThatGo",
+                    principals=[ANYONE],
+                    actions=["s3:ListBucketVersions", "s3:DeleteObject*", "s3:DeleteBucketPolicy"],
+                    resources=[removed_logs.bucket_arn, removed_logs.arn_for_objects("*")],
+                )
+            )
 
 
 class InterfaceEndpoints(Construct):

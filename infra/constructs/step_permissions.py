@@ -31,6 +31,7 @@ class StageResources:
     config: StageConfig
     uploads: s3.IBucket
     artifacts: s3.IBucket
+    access_logs: s3.IBucket
     key: kms.IKey
     network: IsolatedNetwork
     topic: sns.ITopic
@@ -298,6 +299,11 @@ class StepPermissions(Permissions):
         because = "SageMaker's lists cannot be limited to names; what is found is filtered by the stage's prefix"
         return (
             self.empty(*buckets)
+            .allow(
+                "s3:DeleteBucketPolicy",
+                on=[self._stage.access_logs.bucket_arn],
+                because="What S3 delivers after the bucket was emptied would keep the bucket from going",
+            )
             .allow("sagemaker:ListModelPackageGroups", "sagemaker:ListModelPackages", on=["*"], because=because)
             .allow("sagemaker:DeleteModelPackage", on=self._named("model-package"), because=OURS)
             .allow("sagemaker:DeleteModelPackageGroup", on=self._named("model-package-group"), because=OURS)

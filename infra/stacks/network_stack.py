@@ -17,6 +17,12 @@ class NetworkStack(Stack):
     def __init__(self, scope: Construct, id: str, *, config: StageConfig, storage: StorageStack, **kwargs: Any) -> None:
         super().__init__(scope, id, **kwargs)
         self.network = IsolatedNetwork(self, "Network", config=config, key=storage.key)
-        S3Endpoint(self, "S3", vpc=self.network.vpc, buckets=[storage.uploads, storage.artifacts])
+        S3Endpoint(
+            self,
+            "S3",
+            vpc=self.network.vpc,
+            buckets=[storage.uploads, storage.artifacts],
+            removed_logs=None if config.keep_data else storage.access_logs,
+        )
         if config.interface_endpoints:
             InterfaceEndpoints(self, "Endpoints", network=self.network)

@@ -53,6 +53,7 @@ class WorkflowStack(Stack):
             network=network,
             prefix=config.prefix,
         )
+        # The access logs last: emptying the others is logged, too.
         emptied = [] if config.keep_data else [storage.uploads, storage.artifacts, storage.access_logs]
         self.dead_letters = DeadLetterQueue(self, "DeadLetters")
         self.functions = WorkflowFunctions(
@@ -82,6 +83,7 @@ class WorkflowStack(Stack):
                 config=config,
                 uploads=storage.uploads,
                 artifacts=storage.artifacts,
+                access_logs=storage.access_logs,
                 key=storage.key,
                 network=network,
                 topic=self.topic,
@@ -133,6 +135,7 @@ class WorkflowStack(Stack):
             remove=self.functions["RemoveRuns"],
             state_machine=self.state_machine,
             empty_buckets=emptied,
+            access_logs=storage.access_logs,
         )
         # Destroyed in reverse: nothing starts a run any more when the runs are removed, and removing is still allowed.
         run_sweeper.node.add_dependency(removal)

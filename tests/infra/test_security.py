@@ -8,7 +8,7 @@ import pytest
 from tests.infra.rules import RULES, Deployed, Rule, broken
 from tests.infra.synthesis import ROOT, Synthesised
 
-DIFFERS_IN_DEV = {4: "keep_data", 28: "interface_endpoints", 33: "control_functions_in_vpc"}
+DIFFERS_IN_DEV = {4: "keep_data", 13: "keep_data", 28: "interface_endpoints", 33: "control_functions_in_vpc"}
 """Rules that dev breaks on purpose, and the setting that does it."""
 
 

@@ -200,6 +200,20 @@ def test_only_dev_is_emptied_when_it_is_destroyed(dev: Synthesised, prod: Synthe
     assert not list(statements_allowing(prod, "s3:DeleteObjectVersion"))
 
 
+def test_what_goes_with_dev_is_emptied_after_nothing_is_delivered_there_any_more(
+    dev: Synthesised, prod: Synthesised
+) -> None:
+    (removal,) = dev.resources("Custom::RunRemoval").values()
+    access_logs = removal["Properties"]["AccessLogs"]
+    assert access_logs in removal["Properties"]["EmptyBuckets"]
+    assert "AccessLogs" in json.dumps(access_logs)
+    ((policy, allowed),) = statements_allowing(dev, "s3:DeleteBucketPolicy").items()
+    assert "RemoveRuns" in policy
+    assert isinstance(allowed["Resource"], dict)
+    assert "AccessLogs" in json.dumps(allowed["Resource"])
+    assert not list(statements_allowing(prod, "s3:DeleteBucketPolicy"))
+
+
 def test_users_find_what_they_need_in_the_outputs(stage: Synthesised) -> None:
     outputs = {
         name

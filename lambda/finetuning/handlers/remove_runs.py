@@ -27,7 +27,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """A CloudFormation custom resource request.
 
     Properties: `StateMachineArn`, whose executions are stopped; `EmptyBuckets`, names whose objects go with the stage,
-    and with them the models' versions in the registry.
+    and with them the models' versions in the registry; `AccessLogs`, which of these takes the others' access logs.
     """
     status, reason = "SUCCESS", ""
     try:
@@ -35,6 +35,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
             properties = event["ResourceProperties"]
             _remove(sagemaker(), properties["StateMachineArn"], context)
             emptied = properties.get("EmptyBuckets", [])
+            if access_logs := properties.get("AccessLogs"):
+                _end_deliveries(access_logs)
             for bucket in emptied:
                 _empty(bucket)
             if emptied:  # versions of models whose weights are gone
@@ -103,7 +105,16 @@ def _interfaces() -> list[str]:
     ]
 
 
+def _end_deliveries(access_logs: str) -> None:
+    """S3 delivers access logs hours late, of deleting these objects, too, and CloudFormation deletes no bucket with
+    something in it. The bucket's policy is what lets S3 deliver: once it is gone, an emptied bucket stays empty.
+    """
+    with explained(f"end the deliveries to the bucket {access_logs}"):
+        client("s3").delete_bucket_policy(Bucket=access_logs)
+
+
 def _empty(bucket: str) -> None:
+    """Deletes every version. Raises `RuntimeError` where S3 takes the call and refuses objects in it."""
     s3 = client("s3")
     with explained(f"empty the bucket {bucket}"):
         for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
@@ -111,8 +122,12 @@ def _empty(bucket: str) -> None:
                 {"Key": item["Key"], "VersionId": item["VersionId"]}
                 for item in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
             ]
-            if versions:
-                s3.delete_objects(Bucket=bucket, Delete={"Objects": versions, "Quiet": True})
+            if not versions:
+                continue
+            if refused := s3.delete_objects(Bucket=bucket, Delete={"Objects": versions, "Quiet": True}).get("Errors"):
+                first = refused[0]
+                why = f"{first['Key']}: {first['Code']}: {first['Message']}"
+                raise RuntimeError(f"{len(refused)} objects in {bucket} could not be deleted, first {why}.")
 
 
 def _answer(event: dict[str, Any], status: str, reason: str) -> None:
