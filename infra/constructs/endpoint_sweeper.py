@@ -10,6 +10,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from finetuning.runs.expiry import SWEEP_MINUTES
+from infra.constructs.acknowledgements import acknowledge
 from infra.constructs.permissions import Permissions, service_role
 
 PERIOD = Duration.minutes(SWEEP_MINUTES)
@@ -29,6 +30,14 @@ class Sweeper(Construct):
         dead_letters: sqs.IQueue,
     ) -> None:
         super().__init__(scope, id)
+        # Lambda would run a sweep that failed twice more, and each would count what endpoints cost anew: the next
+        # sweep is the retry.
+        once = lambda_.EventInvokeConfig(self, "Once", function=sweep, retry_attempts=0)
+        acknowledge(
+            once,
+            "Serverless-LambdaAsyncFailureDestination",
+            because="The function's dead-letter queue keeps the calls that failed",
+        )
         permissions = (
             Permissions(self, "Permissions")
             .allow("lambda:InvokeFunction", on=[sweep.function_arn], because="Calls the sweeping function alone")

@@ -183,6 +183,19 @@ def test_endpoints_are_swept_every_quarter_of_an_hour(stage: Synthesised) -> Non
     )
 
 
+def test_a_sweep_that_failed_is_not_run_again_with_the_same_period(stage: Synthesised) -> None:
+    functions = {
+        config["Properties"]["FunctionName"]["Ref"]
+        for config in stage.resources("AWS::Lambda::EventInvokeConfig").values()
+        if config["Properties"]["MaximumRetryAttempts"] == 0 and config["Properties"]["Qualifier"] == "$LATEST"
+    }
+    swept = [
+        schedule["Properties"]["Target"]["Arn"] for schedule in stage.resources("AWS::Scheduler::Schedule").values()
+    ]
+    assert {arn["Fn::GetAtt"][0] for arn in swept} == functions
+    assert len(swept) == 2
+
+
 def test_runs_are_removed_before_anything_they_need_and_after_the_trigger(stage: Synthesised) -> None:
     ((removal, resource),) = stage.resources("Custom::RunRemoval").items()
     assert "RemoveRuns" in json.dumps(resource["Properties"]["ServiceToken"])
