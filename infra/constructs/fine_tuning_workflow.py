@@ -14,6 +14,9 @@ from infra.config import StageConfig
 from infra.constructs.encrypted_log_group import EncryptedLogGroup
 from infra.constructs.permissions import Permissions, depend_on_role_alone, service_role
 
+STATES_LOGS = "/aws/vendedlogs/states/"
+"""Any other group is added to the account's resource policy of CloudWatch Logs, which takes 5,120 characters, when a
+state machine logs to it (Step Functions' guide, bp-cwl)."""
 DEFINITION = Path(__file__).resolve().parents[1] / "state_machine" / "fine_tuning.asl.json"
 
 
@@ -65,7 +68,7 @@ class FineTuningWorkflow(sfn.StateMachine):
             role=role.without_policy_updates(),
             tracing_enabled=True,
             logs=sfn.LogOptions(
-                destination=EncryptedLogGroup(scope, f"{id}Logs", config=config, key=key),
+                destination=EncryptedLogGroup(scope, f"{id}Logs", config=config, key=key, folder=STATES_LOGS),
                 level=sfn.LogLevel.ALL,
                 include_execution_data=False,
             ),

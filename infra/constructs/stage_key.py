@@ -34,12 +34,15 @@ class StageKey(kms.Key):
                 resources=["*"],
                 conditions={
                     "ArnLike": {
-                        "kms:EncryptionContext:aws:logs:arn": stack.format_arn(
-                            service="logs",
-                            resource="log-group",
-                            resource_name=f"{prefix}-*",
-                            arn_format=ArnFormat.COLON_RESOURCE_NAME,
-                        )
+                        "kms:EncryptionContext:aws:logs:arn": [
+                            stack.format_arn(
+                                service="logs",
+                                resource="log-group",
+                                resource_name=f"{folder}{prefix}-*",
+                                arn_format=ArnFormat.COLON_RESOURCE_NAME,
+                            )
+                            for folder in ("", "/aws/vendedlogs/states/")
+                        ]
                     }
                 },
             )

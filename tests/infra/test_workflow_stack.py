@@ -227,6 +227,23 @@ def test_what_goes_with_dev_is_emptied_after_nothing_is_delivered_there_any_more
     assert not list(statements_allowing(prod, "s3:DeleteBucketPolicy"))
 
 
+def test_the_workflows_log_lies_where_vended_logs_do_and_the_key_lets_it_be_encrypted(stage: Synthesised) -> None:
+    names = [
+        json.dumps(group["Properties"]["LogGroupName"])
+        for group in stage.resources("AWS::Logs::LogGroup").values()
+        if "LogGroupName" in group["Properties"]
+    ]
+    (machine,) = stage.resources("AWS::StepFunctions::StateMachine").values()
+    (destination,) = machine["Properties"]["LoggingConfiguration"]["Destinations"]
+    assert "WorkflowLogs" in json.dumps(destination)
+    prefix = f"/aws/vendedlogs/states/{stage.settings.prefix}-"
+    assert len(names) == 1
+    assert prefix in names[0]
+    assert '{"Ref": "AWS::StackId"}' in names[0]
+    (key,) = stage.resources("AWS::KMS::Key").values()
+    assert f":log-group:{prefix}*" in json.dumps(key["Properties"]["KeyPolicy"])
+
+
 def test_users_find_what_they_need_in_the_outputs(stage: Synthesised) -> None:
     outputs = {
         name
