@@ -105,6 +105,11 @@ class StageConfig(BaseModel):
     everyone else; without, IAM alone decides. Whoever uploads large files in parts is among them: S3 decrypts to join.
     """
     notification_email: str | None = Field(default=None, pattern=r"^[^@\s]+@[^@\s]+$")
+    availability_zones: CommaSeparated = ()
+    """Names of the zones of the network, two or more, such as `us-east-1a`; without, the first two by name. SageMaker
+    finds instances in these alone, and large GPUs are in few zones. Said before the first deployment: a subnet that
+    is there cannot move, nor be replaced by one with its addresses.
+    """
     vpc_cidr: str = Field(default="10.64.0.0/20", pattern=r"^\d+\.\d+\.\d+\.\d+/(1[6-9]|2[0-4])$")
 
     @property
@@ -127,6 +132,16 @@ class StageConfig(BaseModel):
             if not re.fullmatch(r"arn:aws:iam::\d{12}:(role|user)/[\w+=,.@/*-]+", reader):
                 raise ValueError(f"{reader!r} is no ARN of a role or user, like arn:aws:iam::123456789012:role/Team*")
         return readers
+
+    @field_validator("availability_zones")
+    @classmethod
+    def _are_zones_of_one_region(cls, zones: tuple[str, ...]) -> tuple[str, ...]:
+        for zone in zones:
+            if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d[a-z]", zone):
+                raise ValueError(f"{zone!r} is no name of an availability zone, like us-east-1a")
+        if zones and (len(set(zones)) < max(2, len(zones)) or len({zone[:-1] for zone in zones}) > 1):
+            raise ValueError("name two or more different zones of one region")
+        return zones
 
     @field_validator("log_retention_days")
     @classmethod

@@ -13,7 +13,8 @@ HTTPS = ec2.Port.tcp(443)
 
 
 class IsolatedNetwork(Construct):
-    """Isolated subnets in two zones; no internet or NAT gateway; every connection in the flow log.
+    """Isolated subnets in two zones, or in those the stage names; no internet or NAT gateway; every connection in the
+    flow log.
 
     `jobs` is the security group of training jobs and endpoints, `functions` that of Lambda functions. Both reach
     HTTPS addresses only: without a gateway those are S3 (over its endpoint) and whatever interface endpoints exist.
@@ -25,7 +26,8 @@ class IsolatedNetwork(Construct):
             self,
             "Vpc",
             ip_addresses=ec2.IpAddresses.cidr(config.vpc_cidr),
-            max_azs=2,
+            availability_zones=list(config.availability_zones) or None,
+            max_azs=None if config.availability_zones else 2,
             nat_gateways=0,
             create_internet_gateway=False,
             subnet_configuration=[

@@ -457,7 +457,7 @@ def _(stage: Deployed) -> Offenders:
             yield id
 
 
-@rule(27, "The network spans two zones of the account, and every connection is logged")
+@rule(27, "The network spans two zones of the account or more, and every connection is logged")
 def _(stage: Deployed) -> Offenders:
     zones = {json.dumps(subnet["AvailabilityZone"]) for subnet in stage.of("AWS::EC2::Subnet").values()}
     if len(zones) < 2 or any("dummy" in zone for zone in zones):

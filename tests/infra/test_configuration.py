@@ -41,6 +41,10 @@ def test_no_stage_at_all_is_refused() -> None:
         ("vpc_cidr", "10.0.0.0/8"),
         ("notification_email", "nobody"),
         ("data_readers", "DataScience"),
+        ("availability_zones", "us-east-1a"),
+        ("availability_zones", "us-east-1a,us-east-1a"),
+        ("availability_zones", "us-east-1a,eu-west-1b"),
+        ("availability_zones", "use1-az1,use1-az2"),
         ("max_runtime", 3),
     ],
 )

@@ -1,8 +1,9 @@
 import json
+from pathlib import Path
 
 from aws_cdk.assertions import Match
 
-from tests.infra.synthesis import Synthesised
+from tests.infra.synthesis import Synthesised, synthesise
 
 NO_WAY_OUT = ("AWS::EC2::InternetGateway", "AWS::EC2::NatGateway", "AWS::EC2::EgressOnlyInternetGateway")
 
@@ -16,6 +17,13 @@ def test_the_network_has_no_way_out(stage: Synthesised) -> None:
 def test_the_subnets_lie_in_two_zones(stage: Synthesised) -> None:
     subnets = stage.resources("AWS::EC2::Subnet").values()
     assert len({json.dumps(subnet["Properties"]["AvailabilityZone"]) for subnet in subnets}) == 2
+
+
+def test_the_subnets_lie_in_the_zones_that_are_named(tmp_path: Path) -> None:
+    """As the command line gives them, to a stage that is synthesised for whatever account and region."""
+    named = synthesise("dev", tmp_path, availability_zones="us-east-1b,us-east-1d,us-east-1f")
+    zones = [subnet["Properties"]["AvailabilityZone"] for subnet in named.resources("AWS::EC2::Subnet").values()]
+    assert zones == ["us-east-1b", "us-east-1d", "us-east-1f"]
 
 
 def test_s3_is_reached_from_every_subnet(stage: Synthesised) -> None:

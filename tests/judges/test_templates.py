@@ -30,6 +30,7 @@ OPTIONS: Mapping[str, Any] = {
     "endpoint_instance_types": "ml.g5.2xlarge",
     "data_readers": "arn:aws:iam::123456789012:role/DataScience-*,arn:aws:iam::123456789012:role/Audit",
     "vpc_cidr": "10.0.0.0/22",
+    "availability_zones": "us-east-1b,us-east-1d,us-east-1f",
     "log_retention_days": 731,
 }
 SWITCHES = (
