@@ -59,6 +59,8 @@ class RunAlarms(Construct):
             dead_letters.metric_approximate_number_of_messages_visible(period=PERIOD),
             "An upload, an aborted run or a sweep was not acted on: its event is in the dead-letter queue",
         )
+        # Not breaching in a new stage: schedules at a rate begin with their making (EventBridge Scheduler's guide, for
+        # those without a StartDate), so the first sweeps run before this stack is made.
         for name, consequence in SWEEPS.items():
             self._add(
                 unattended[name]
@@ -66,7 +68,7 @@ class RunAlarms(Construct):
                 .create_alarm(
                     self,
                     f"{name}Silent",
-                    alarm_description=f"{name} has not run for an hour: {consequence}",
+                    alarm_description=f"{name} has not run for an hour: {consequence}. Clears with the next sweep",
                     comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
                     threshold=1,
                     evaluation_periods=1,

@@ -177,3 +177,10 @@ def test_budgets_may_publish_to_the_encrypted_topic_for_this_account_alone(with_
     assert [statement["Action"] for statement in allowed] == ["sns:Publish", ["kms:Decrypt", "kms:GenerateDataKey*"]]
     for statement in allowed:
         assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+
+
+def test_the_first_sweeps_run_at_once_and_before_the_alarms_on_their_silence_are_made(stage: Synthesised) -> None:
+    schedules = [schedule["Properties"] for schedule in stage.resources("AWS::Scheduler::Schedule").values()]
+    assert len(schedules) == 2
+    assert not [each for each in schedules if "StartDate" in each or each["FlexibleTimeWindow"] != {"Mode": "OFF"}]
+    assert stage.stage.workflow in stage.stage.monitoring.dependencies
