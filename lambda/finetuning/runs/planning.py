@@ -284,7 +284,8 @@ def _acceptance(
                 Code.EULA_NOT_ACCEPTED,
                 "accept_eula",
                 f"The licence of {spec.model_id} is not accepted.",
-                f'Read {where}, then set "accept_eula": true in run.json.',
+                f'Read {where}, then set "accept_eula": true in a run.json beside the data, or deploy the stage with '
+                "`-c accept_eula=true`.",
             ),
         )
         return None

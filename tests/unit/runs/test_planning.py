@@ -76,6 +76,13 @@ def test_a_stage_may_accept_the_licence_and_then_is_who_did() -> None:
     assert plan.accepted.by == "stage dev"
 
 
+def test_a_licence_nobody_accepted_is_told_with_both_ways_for_an_upload_may_have_no_run_json() -> None:
+    _, [finding] = planned({})
+    assert finding.code == "EULA_NOT_ACCEPTED"
+    assert '"accept_eula": true in a run.json beside the data' in finding.fix
+    assert "deploy the stage with `-c accept_eula=true`" in finding.fix
+
+
 @pytest.mark.parametrize(
     ("model", "head", "name", "task"),
     [
