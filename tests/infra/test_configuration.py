@@ -1,3 +1,7 @@
+import re
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from finetuning.settings import Settings
@@ -13,6 +17,35 @@ DEPLOYED = {
     "security_group_ids": ["sg-1"],
     "topic_arn": "arn:aws:sns:eu-west-1:123456789012:t",
 }
+
+
+ROOT = Path(__file__).resolve().parents[2]
+OPERATING = ROOT / "docs" / "operating.md"
+
+
+def as_written(value: Any) -> str:
+    """A setting's value as it stands in a cell of docs/operating.md."""
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, tuple):
+        return f"`{','.join(value)}`"
+    return f"`{value:g}`" if isinstance(value, float) else f"`{str(value).lower()}`"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_setting_is_documented_with_what_it_is(stage: str) -> None:
+    column = list(STAGES).index(stage)
+    tables = OPERATING.read_text(encoding="utf-8").partition("settings: begin")[2].partition("settings: end")[0]
+    rows = [(name, row.split(" | ")) for name, row in re.findall(r"^\| `(\w+)` \| (.*) \|$", tables, re.MULTILINE)]
+    told = {name: cells[column] if len(cells) == len(STAGES) + 1 else cells[0] for name, cells in rows}
+    settings = StageConfig.of(stage, {}).model_dump(exclude={"stage"})
+    assert told == {name: as_written(value) for name, value in settings.items()}
+
+
+@pytest.mark.parametrize("document", [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")], ids=lambda path: path.name)
+def test_every_setting_that_is_named_exists(document: Path) -> None:
+    named = re.findall(r"-c ([a-z_]+)=", document.read_text(encoding="utf-8"))
+    assert [name for name in named if name not in StageConfig.model_fields] == []
 
 
 @pytest.mark.parametrize("stage", STAGES)
