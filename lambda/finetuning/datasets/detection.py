@@ -94,7 +94,7 @@ class Detection(BaseModel):
 
 
 _SIGNATURES = {
-    b"PK\x03\x04": "a zip archive (or an Excel workbook)",
+    b"PK\x03\x04": "a zip archive (or an Excel or Word file)",
     b"BZh": "bzip2",
     b"\xfd7zXZ": "xz",
     b"\x28\xb5\x2f\xfd": "Zstandard",

@@ -29,7 +29,7 @@ def read_failure(state: str, error: Mapping[str, str]) -> dict[str, Any]:
         return FineTuningError(
             Code.RUN_TIMED_OUT,
             f"The step {state} took longer than it may: {message or name}",
-            "Upload again; for a large file raise the function's memory, which also gives it more CPU.",
+            "`finetune submit --again RUN` tries once more. For a large file deploy the stage with a smaller `-c shard_bytes`.",
         ).as_dict()
     return FineTuningError(
         Code.INTERNAL_ERROR,

@@ -76,6 +76,11 @@ def test_what_is_no_data_is_refused_by_name(data: bytes, name: str, fault: Fault
     assert detection.fix
 
 
+@pytest.mark.parametrize(("head", "name"), [(b"%PDF-1.7\n", "manual.pdf"), (b"PK\x03\x04....", "manual.docx")])
+def test_a_document_is_not_to_be_unpacked_but_exported_as_text(head: bytes, name: str) -> None:
+    assert "of a PDF or a Word document export the text as .txt or .jsonl" in found(head, name).fix
+
+
 def test_utf_16_and_utf_32_are_told_apart() -> None:
     assert "UTF-16" in found("hello".encode("utf-16")).message
     assert "UTF-32" in found("hello".encode("utf-32")).message
