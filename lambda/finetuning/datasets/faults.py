@@ -60,8 +60,8 @@ FIXES: dict[Fault, str] = {
     Fault.FILE_EMPTY: "Upload the file again; the export or the copy before it wrote nothing.",
     Fault.GIT_LFS_POINTER: "Run `git lfs pull` in the repository and upload the file it brings.",
     Fault.WEB_PAGE: "Download the data itself (the `raw` or `resolve` link, signed in where needed) and upload that.",
-    Fault.ARCHIVE: "Unpack it and upload the data files; of a PDF or a Word document export the text as .txt or .jsonl. "
-    "gzip of a single file (`.gz`) is read as it is.",
+    Fault.ARCHIVE: "Unpack it and upload the data files; of a PDF or a Word document export the text as .txt or "
+    ".jsonl. gzip of a single file (`.gz`) is read as it is.",
     Fault.FORMAT_UNKNOWN: "Upload .jsonl, .json, .ndjson, .csv, .tsv, .txt or .parquet, each also as .gz.",
     Fault.FILES_MIXED: "Upload plain text and rows of data as separate runs.",
     Fault.COLUMNS_UNKNOWN: "Rename the columns to those docs/datasets.md lists, `text` for plain text, "

@@ -29,7 +29,8 @@ def read_failure(state: str, error: Mapping[str, str]) -> dict[str, Any]:
         return FineTuningError(
             Code.RUN_TIMED_OUT,
             f"The step {state} took longer than it may: {message or name}",
-            "`finetune submit --again RUN` tries once more. For a large file deploy the stage with a smaller `-c shard_bytes`.",
+            "`finetune submit --again RUN` tries once more; for a large file deploy the stage with a smaller "
+            "`-c shard_bytes` first.",
         ).as_dict()
     return FineTuningError(
         Code.INTERNAL_ERROR,

@@ -31,7 +31,9 @@ def test_a_defect_is_told_as_it_came() -> None:
 
 def test_a_step_that_ran_out_of_time_is_not_called_a_defect() -> None:
     cause = json.dumps({"errorMessage": "2026-01-01 Task timed out after 900.00 seconds"})
-    assert read_failure("PrepareShard", {"Error": "Lambda.Unknown", "Cause": cause})["code"] == Code.RUN_TIMED_OUT
+    failure = read_failure("PrepareShard", {"Error": "Lambda.Unknown", "Cause": cause})
+    assert failure["code"] == Code.RUN_TIMED_OUT
+    assert "-c shard_bytes" in failure["fix"]
 
 
 def test_a_cause_that_is_no_json_is_kept() -> None:
