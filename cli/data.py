@@ -59,7 +59,10 @@ def check(
 
 def prepare(
     files: Files,
-    out: Annotated[Path, typer.Option(file_okay=False, help="Where to write train/, validation/ and report.json.")],
+    out: Annotated[
+        Path,
+        typer.Option(file_okay=False, writable=True, help="Where to write train/, validation/ and report.json."),
+    ],
     model: Model = None,
     task: TaskName = "auto",
     template: TemplateFile = None,
@@ -71,6 +74,10 @@ def prepare(
     Example:
       finetune prepare examples/chat --out prepared
     """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise typer.BadParameter(f"{out} cannot be made: {error.strerror}.", param_hint="--out") from error
     report = _prepared(files, out, model, task, template)
     (out / "report.json").write_text(report.model_dump_json(indent=2), encoding="utf-8")
     if as_json:

@@ -37,7 +37,11 @@ def report(
     deployment = Deployment.find(stage)
     run_id = deployment.resolve(run)
     if save:
-        save.write_text(report_of(deployment.store, run_id, stage), encoding="utf-8")
+        page = report_of(deployment.store, run_id, stage)
+        try:
+            save.write_text(page, encoding="utf-8")
+        except OSError as error:
+            raise typer.BadParameter(f"{save} cannot be written: {error.strerror}.", param_hint="--save") from error
         document = {"run_id": run_id, "saved": str(save)}
         shown = f"Saved to {save}"
     else:

@@ -73,3 +73,11 @@ def test_a_model_without_instruction_mode_gets_instructions_as_chat(tmp_path: Pa
 
 def test_a_task_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     assert RUN.invoke(app, ["check", str(any_file(tmp_path, any_chat_rows(2))), "--task", "poetry"]).exit_code == 2
+
+
+def test_a_place_that_cannot_be_written_to_is_a_wrong_option(tmp_path: Path) -> None:
+    path, taken = any_file(tmp_path, any_chat_rows(9)), tmp_path / "taken"
+    taken.touch()
+    result = RUN.invoke(app, ["prepare", str(path), "--out", str(taken / "out")])
+    assert result.exit_code == 2
+    assert "--out" in result.stderr
