@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+from botocore.exceptions import ClientError
 from pydantic import BaseModel
 
+from cli.faults import told
 from finetuning.aws.autoscaling import scale
 from finetuning.aws.clean_up import remove_half_made
 from finetuning.aws.clients import client
@@ -101,21 +102,19 @@ class Deployment:
     def find(cls, stage: str) -> "Deployment":
         """Reads the outputs of the stack `finetune-<stage>-workflow`.
 
-        Raises `FineTuningError`: DEPLOYMENT_NOT_FOUND, or AWS_NOT_CONFIGURED without credentials or region.
+        Raises `FineTuningError`: DEPLOYMENT_NOT_FOUND where it is not there, else what `cli.faults` makes of it.
         """
         prefix = PREFIX + stage
         stack = f"{prefix}-workflow"
-        try:
-            described = client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
-        except (NoCredentialsError, NoRegionError) as error:
-            raise FineTuningError(
-                Code.AWS_NOT_CONFIGURED,
-                f"AWS cannot be asked: {error}",
-                "Run `aws configure` (or set AWS_PROFILE and AWS_REGION). "
-                "For a rehearsal set AWS_ENDPOINT_URL and the credentials it printed.",
-            ) from error
-        except (ClientError, BotoCoreError) as error:
-            raise _not_found(f"The stack {stack} cannot be read: {error}", stage) from error
+        with told(f"read the stack {stack}"):
+            cloudformation = client("cloudformation")
+            try:
+                described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+            except ClientError as error:
+                if error_code(error) != "ValidationError" or "does not exist" not in str(error):
+                    raise
+                region = cloudformation.meta.region_name
+                raise _not_found(f"There is no stack {stack} in {region}.", stage) from error
         outputs = {each["OutputKey"]: each["OutputValue"] for each in described.get("Outputs", [])}
         missing = [name for name in OUTPUTS if name not in outputs]
         if missing:
@@ -196,9 +195,10 @@ class Deployment:
             )
 
     def _upload(self, path: Path, key: str, advance: Advance) -> Upload:
-        with explained(f"upload {path}"):
+        with explained(f"upload {path}"), path.open("rb") as body:
             s3 = client("s3")
-            s3.upload_file(str(path), self.upload_bucket, key, Callback=advance)
+            # Not upload_file, whose own error hides AWS's.
+            s3.upload_fileobj(body, self.upload_bucket, key, Callback=advance)
             return Upload(self.upload_bucket, key, s3.head_object(Bucket=self.upload_bucket, Key=key)["VersionId"])
 
     # A run goes on
@@ -476,7 +476,7 @@ def _not_found(message: str, stage: str) -> FineTuningError:
         Code.DEPLOYMENT_NOT_FOUND,
         message,
         f"Deploy the stage first (`npx cdk deploy --all -c stage={stage}`), or name another with --stage; "
-        "check the region and AWS_ENDPOINT_URL.",
+        "check the account, the region and AWS_ENDPOINT_URL.",
     )
 
 

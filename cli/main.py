@@ -1,21 +1,29 @@
 """`finetune`: the operator's command. Its parts are one file each; this one puts them together."""
 
+import os
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 import typer
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
 from cli import data, decisions, endpoints, plan, report, runs
 from cli.display import error_panel
+from cli.faults import for_a_person
 from cli.options import print_json
-from finetuning.errors import FineTuningError
+from finetuning.errors import Code, FineTuningError
+
+TRACEBACK = "FINETUNE_TRACEBACK"
+"""The environment variable that asks for a defect's traceback."""
 
 app = typer.Typer(
     name="finetune",
     help="Fine-tune Llama on AWS from a data file: check it, plan it, submit it, watch it, ask the result.",
     epilog="Exit code: 0 done; 1 refused, failed, or answered no; 2 wrong usage; 130 interrupted. "
-    "Colours follow NO_COLOR; AWS_PROFILE, AWS_REGION and AWS_ENDPOINT_URL are respected.",
+    "Colours follow NO_COLOR; AWS_PROFILE, AWS_REGION and AWS_ENDPOINT_URL are respected. "
+    f"{TRACEBACK}=1 shows the traceback of a defect.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -51,12 +59,28 @@ for panel, commands in COMMANDS.items():
 
 
 def main() -> None:
-    """Runs the command. A typed failure is told with what to do, to a machine as `{error}`, and ends with code 1."""
+    """Runs the command. A failure is told with what to do, to a machine as `{error}`, and ends with code 1."""
+    if region := os.environ.get("AWS_REGION"):
+        os.environ["AWS_DEFAULT_REGION"] = region  # the only one boto3 reads; AWS's CLI and other SDKs prefer the first
     try:
         app(prog_name="finetune")
-    except FineTuningError as error:
-        if "--json" in sys.argv:
-            print_json({"error": error.as_dict()})
-        else:
-            Console(stderr=True).print(error_panel(error.as_dict()))
-        sys.exit(1)
+    except (FineTuningError, BotoCoreError, ClientError) as error:
+        _fail(for_a_person(error))
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        _fail(
+            FineTuningError(
+                Code.INTERNAL_ERROR,
+                f"{type(error).__name__}: {error}",
+                f"This is a defect of the command. Please report it with what {TRACEBACK}=1 prints.",
+            )
+        )
+
+
+def _fail(error: FineTuningError) -> NoReturn:
+    if "--json" in sys.argv:
+        print_json({"error": error.as_dict()})
+    else:
+        Console(stderr=True).print(error_panel(error.as_dict()))
+    sys.exit(1)

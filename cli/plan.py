@@ -15,6 +15,7 @@ from rich.text import Text
 from cli.checks import checks_table
 from cli.display import plain
 from cli.facts import FACTS, SpecFolder
+from cli.faults import require_sign_in
 from cli.options import AsJson, print_json
 from cli.verification import verify_aws
 from finetuning.aws.account_checks import AccountChecks
@@ -67,6 +68,8 @@ def plan(
 
     Exit code: 0 where the run can start, 1 where it would be refused.
     """
+    if live:
+        require_sign_in(region)
     checklist, here = Checklist(), _placeholders(region)
     request, findings = read_request(run_json.read_bytes())
     checklist.found("run.json", *findings)
@@ -108,6 +111,8 @@ def models(specs: Specs = None, region: Region = "us-east-1", as_json: AsJson = 
       finetune models
       finetune models --json | jq '.[0].hyperparameters'
     """
+    if live:
+        require_sign_in(region)
     jumpstart = JumpStartBucket(advisory_client("s3", region), region) if live else SpecFolder(specs or FACTS)
     look_up = price_list(region).price if live else fallback_price
     rows = [_model_row(support, jumpstart, look_up) for support in CATALOGUE.values()]

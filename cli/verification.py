@@ -8,6 +8,7 @@ from rich.console import Console
 
 from cli.checks import checks_table
 from cli.facts import FACTS, SpecFolder
+from cli.faults import require_sign_in
 from cli.options import AsJson, print_json
 from finetuning.aws.advisory import advisory_client
 from finetuning.aws.jumpstart_bucket import JumpStartBucket
@@ -34,6 +35,7 @@ def verify_aws(
     Example:
       finetune verify-aws --region eu-central-1
     """
+    require_sign_in(region)
     checks = list(_checks(region))
     if as_json:
         print_json([check.model_dump(exclude_defaults=True) for check in checks])

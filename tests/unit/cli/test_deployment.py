@@ -3,7 +3,13 @@ from pathlib import Path
 
 import boto3
 import pytest
-from botocore.exceptions import NoCredentialsError
+from botocore.exceptions import (
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ProfileNotFound,
+    UnauthorizedSSOTokenError,
+)
 
 from cli.deployment import Deployment, files_to_submit
 from finetuning.aws.clients import client
@@ -55,14 +61,41 @@ def test_a_stage_that_is_not_deployed_is_told_with_the_command_that_deploys_it(d
     assert "npx cdk deploy --all -c stage=prod" in caught.value.fix
 
 
-def test_missing_credentials_are_told_as_such(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def refused(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "AWS's own words"}}, "DescribeStacks")
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "advice"),
+    [
+        (NoCredentialsError(), Code.AWS_NOT_CONFIGURED, "aws sso login"),
+        (ProfileNotFound(profile="nobody"), Code.AWS_NOT_CONFIGURED, "AWS_PROFILE"),
+        (UnauthorizedSSOTokenError(), Code.AWS_NOT_CONFIGURED, "aws sso login"),
+        (refused("ExpiredToken"), Code.AWS_NOT_CONFIGURED, "aws sso login"),
+        (refused("AccessDenied"), Code.ACCESS_DENIED, "DescribeStacks"),
+        (EndpointConnectionError(endpoint_url="https://nowhere"), Code.AWS_UNAVAILABLE, "network"),
+        (refused("ValidationError"), Code.REQUEST_INVALID, ""),
+    ],
+)
+def test_each_reason_why_aws_does_not_answer_has_its_own_way_out(
+    aws: None, monkeypatch: pytest.MonkeyPatch, failure: Exception, code: Code, advice: str
+) -> None:
     def refuse(**_: object) -> None:
-        raise NoCredentialsError()
+        raise failure
 
     monkeypatch.setattr(client("cloudformation"), "describe_stacks", refuse)
     with pytest.raises(FineTuningError) as caught:
         Deployment.find("dev")
-    assert caught.value.code == Code.AWS_NOT_CONFIGURED
+    assert caught.value.code == code
+    assert advice in caught.value.fix
+
+
+def test_what_refuses_an_upload_is_told_in_awss_words(deployment: Deployment, tmp_path: Path) -> None:
+    data = tmp_path / "faq.jsonl"
+    data.write_text("{}\n")
+    boto3.client("s3", region_name="us-east-1").delete_bucket(Bucket=UPLOAD)
+    with pytest.raises(FineTuningError, match="NoSuchBucket"):
+        deployment.submit_file(data, lambda sent: None)
 
 
 def test_a_folder_gives_its_data_and_template_and_keeps_everything_else(tmp_path: Path) -> None:

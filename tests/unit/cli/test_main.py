@@ -5,14 +5,18 @@ import shlex
 import sys
 from pathlib import Path
 
+import boto3
 import pytest
 import typer
+from botocore.exceptions import ClientError, ProfileNotFound
 from typer.testing import CliRunner
 
 from cli import main
 from cli.deployment import Deployment
+from cli.faults import for_a_person
 from cli.main import COMMANDS, app
-from finetuning.errors import Code
+from finetuning.aws.faults import explained
+from finetuning.errors import Code, FineTuningError
 from finetuning.report import commands
 
 TOLD = {
@@ -74,6 +78,67 @@ def test_a_failure_is_told_to_people_and_to_machines_with_exit_code_1(
         assert json.loads(out)["error"]["code"] == Code.RUN_NOT_FOUND
     else:
         assert "RUN_NOT_FOUND" in err
+
+
+def end(monkeypatch: pytest.MonkeyPatch, raised: Exception, *options: str) -> None:
+    """Runs a command that ends in that exception."""
+
+    def fail(**_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(main, "app", fail)
+    monkeypatch.setattr(sys, "argv", ["finetune", "runs", *options])
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == 1
+
+
+def test_a_defect_is_told_without_its_traceback_unless_that_is_asked_for(
+    aws: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    end(monkeypatch, KeyError("lost"))
+    shown = capsys.readouterr().err
+    assert "INTERNAL_ERROR" in shown
+    assert "Traceback" not in shown
+    end(monkeypatch, KeyError("lost"), "--json")
+    assert json.loads(capsys.readouterr().out)["error"]["message"] == "KeyError: 'lost'"
+    monkeypatch.setenv(main.TRACEBACK, "1")
+    with pytest.raises(KeyError):
+        main.main()
+
+
+def test_a_missing_profile_is_told_wherever_it_comes_up(
+    aws: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    end(monkeypatch, ProfileNotFound(profile="nobody"))
+    assert "AWS_NOT_CONFIGURED" in capsys.readouterr().err
+
+
+def test_a_session_that_expires_on_the_way_is_told_as_such(
+    aws: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expired = ClientError({"Error": {"Code": "ExpiredToken", "Message": "expired"}}, "GetObject")
+    with pytest.raises(FineTuningError) as caught, explained("read the status"):
+        raise expired
+    end(monkeypatch, caught.value)
+    assert "aws sso login" in capsys.readouterr().err
+
+
+def test_a_token_of_the_approval_that_is_invalid_is_no_missing_sign_in() -> None:
+    late = FineTuningError(Code.NOT_WAITING_FOR_APPROVAL, "It was answered.", "Look.")
+    late.__cause__ = ClientError({"Error": {"Code": "InvalidToken", "Message": "no"}}, "SendTaskSuccess")
+    assert for_a_person(late) is late
+
+
+def test_aws_region_counts_by_itself_and_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    regions = []
+    monkeypatch.setattr(main, "app", lambda **_: regions.append(boto3.Session().region_name))
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-west-2")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    main.main()
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    main.main()
+    assert regions == ["eu-west-1", "eu-west-1"]
 
 
 @pytest.mark.parametrize("name", TOLD)

@@ -8,10 +8,12 @@ from typing import Any
 import boto3
 import pytest
 import typer
+from botocore.exceptions import NoCredentialsError
 from typer.testing import CliRunner
 
 from cli import plan, verification
 from finetuning.aws.advisory import advisory_client
+from finetuning.errors import Code, FineTuningError
 from finetuning.jumpstart.assumptions import Price, fallback_price
 from finetuning.jumpstart.catalogue import CATALOGUE
 from finetuning.jumpstart.spec import cache_bucket, private_bucket
@@ -183,3 +185,20 @@ def test_verify_aws_says_which_facts_a_live_account_confirms_and_which_not(
     verdicts = {check["check"]: check["ok"] for check in checks}
     assert verdicts["training script"] is True
     assert verdicts["weights for ml.p4d.24xlarge"] is False
+
+
+@pytest.mark.parametrize("words", [["verify-aws"], ["models", "--live"]])
+def test_without_credentials_a_live_command_says_so_once(
+    aws: None, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    advisory_client.cache_clear()
+
+    def refuse() -> None:
+        raise NoCredentialsError()
+
+    monkeypatch.setattr(advisory_client("sts", REGION), "get_caller_identity", refuse)
+    result = CliRunner().invoke(app, words, env={"AWS_REGION": REGION})
+    assert isinstance(result.exception, FineTuningError)
+    assert result.exception.code == Code.AWS_NOT_CONFIGURED
+    assert result.output == ""
+    advisory_client.cache_clear()
