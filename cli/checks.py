@@ -1,6 +1,6 @@
 """The preflight's table in a terminal."""
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from cli.display import plain
 from finetuning.runs.status import Check
@@ -10,7 +10,8 @@ SYMBOLS = {True: ("✓", "green"), False: ("✗", "red"), None: ("–", "yellow"
 
 def checks_table(checks: list[Check]) -> Table:
     """The preflight as a red, yellow and green table."""
-    table = Table(show_header=False, box=None, padding=(0, 1))
+    folded = (Column(overflow="fold") for _ in range(2))  # URIs and model ids are there to be copied
+    table = Table(Column(), *folded, show_header=False, box=None, padding=(0, 1))
     for check in checks:
         symbol, style = SYMBOLS[check.ok]
         where = f" [{check.field}]" if check.field else ""

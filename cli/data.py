@@ -1,6 +1,6 @@
 """`finetune check` and `finetune prepare`: what training would make of data files, before they are uploaded."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,23 +9,27 @@ from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from cli.display import plain, short
 from cli.options import AsJson, print_json
-from finetuning.aws.upload_bucket import TEMPLATE_FILE, is_data
+from finetuning.aws.upload_bucket import RUN_FILE, TEMPLATE_FILE, is_data
 from finetuning.datasets.offline import prepare_files
-from finetuning.datasets.prompts import read_template
+from finetuning.datasets.prompts import Template, read_template
 from finetuning.datasets.report import DatasetReport
-from finetuning.jumpstart.catalogue import CATALOGUE, Task, support
+from finetuning.errors import RunRefused
+from finetuning.jumpstart.catalogue import CATALOGUE, ModelSupport, Task, support
+from finetuning.runs.request import RunRequest, read_request
 
 SHOWN_ERRORS = 10
 BAR_WIDTH = 40
 
 Files = Annotated[list[Path], typer.Argument(exists=True, help="Data files, or folders of them.")]
 Model = Annotated[str | None, typer.Option(help="A JumpStart model id: its tasks and input length are checked too.")]
-TaskName = Annotated[str, typer.Option(help="auto, chat, instruction or domain_adaptation.")]
+TaskName = Annotated[
+    str | None, typer.Option(help="auto, chat, instruction or domain_adaptation. Default: run.json's, else auto.")
+]
 TemplateFile = Annotated[
     Path | None,
     typer.Option(exists=True, dir_okay=False, help="A template.json. Default: the one in the folder, if there is one."),
@@ -36,10 +40,12 @@ def check(
     files: Files,
     as_json: AsJson = False,
     model: Model = None,
-    task: TaskName = "auto",
+    task: TaskName = None,
     template: TemplateFile = None,
 ) -> None:
     """Tell what data files are, what training would use of them, and what is wrong, line by line.
+
+    A folder's run.json and template.json count as they do in a run; options go before them.
 
     \b
     Examples:
@@ -64,11 +70,13 @@ def prepare(
         typer.Option(file_okay=False, writable=True, help="Where to write train/, validation/ and report.json."),
     ],
     model: Model = None,
-    task: TaskName = "auto",
+    task: TaskName = None,
     template: TemplateFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Write what training would get: the very bytes the workflow would put into the channels.
+
+    A folder's run.json and template.json count as they do in a run; options go before them.
 
     \b
     Example:
@@ -91,27 +99,73 @@ def prepare(
 
 
 def _prepared(
-    given: list[Path], out: Path | None, model: str | None, task: str, template: Path | None
+    given: list[Path], out: Path | None, model: str | None, task: str | None, template: Path | None
 ) -> DatasetReport:
-    if task not in ("auto", *Task):
+    if task not in (None, "auto", *Task):
         raise typer.BadParameter(f"{task!r} is none of auto, {', '.join(Task)}.", param_hint="--task")
     files = [file for path in given for file in _data_files(path)]
     if not files:
         raise typer.BadParameter("There is no data file in the folder.", param_hint="FILES")
+    settings = next((path / RUN_FILE for path in given if (path / RUN_FILE).is_file()), None)
+    request = _request(settings) if settings else RunRequest()
+    model = model or request.model
     templates = [path / TEMPLATE_FILE for path in given if (path / TEMPLATE_FILE).is_file()]
-    template = template or next(iter(templates), None)
+    if not request.template:
+        template = template or next(iter(templates), None)
     limits = support(model) if model else None
     with reading_progress() as bar:
         reading = bar.add_task("Reading", total=sum(file.stat().st_size for file in files))
-        return prepare_files(
+        report = prepare_files(
             files,
             out,
-            task=task,
-            template=read_template(template.read_bytes()) if template else None,
+            task=task or request.task,
+            template=_template(template, request),
             supported=limits.tasks if limits else tuple(Task),
-            max_input_length=limits.input_length if limits else min(each.input_length for each in CATALOGUE.values()),
+            max_input_length=_input_length(request, limits),
+            validation_fraction=request.validation_fraction,
+            max_error_fraction=request.max_error_fraction,
             progress=lambda count: bar.advance(reading, count),
         )
+    notes = [*report.notes, *left_out_notes(given)]
+    if settings:
+        notes.append(
+            f"Read with {settings}: {request.validation_fraction:.0%} held out, "
+            f"{request.max_error_fraction:.0%} of the lines may be unusable"
+        )
+    return report.model_copy(update={"notes": notes})
+
+
+def _template(file: Path | None, request: RunRequest) -> Template | None:
+    if file:
+        return read_template(file.read_bytes())
+    return request.template.texts if request.template else None
+
+
+def _input_length(request: RunRequest, limits: ModelSupport | None) -> int:
+    """Tokens of a row that training reads: as asked, else the model's, else the least of all models'."""
+    asked = str(request.hyperparameters.get("max_input_length", ""))
+    if asked.isdigit() and int(asked):
+        return int(asked)
+    return limits.input_length if limits else min(each.input_length for each in CATALOGUE.values())
+
+
+def _request(settings: Path) -> RunRequest:
+    request, findings = read_request(settings.read_bytes())
+    if findings:
+        raise RunRefused(findings)
+    return request
+
+
+def left_out_notes(given: Sequence[Path]) -> list[str]:
+    """What a run of these folders would not read, named."""
+    others = [
+        f"{file}/" if file.is_dir() else str(file)
+        for path in given
+        if path.is_dir()
+        for file in sorted(path.iterdir())
+        if not is_data(file.name) and file.name not in (RUN_FILE, TEMPLATE_FILE) and not file.name.startswith(".")
+    ]
+    return [f"Left out, for their names are not those of data files: {', '.join(others)}"] if others else []
 
 
 def _data_files(path: Path) -> list[Path]:
@@ -147,6 +201,11 @@ def _parts(report: DatasetReport) -> Iterator[RenderableType]:
         yield _lengths(report)
     for sample in report.samples[:1]:
         yield Panel(short(sample), title="As the model sees it", title_align="left")
+    if report.ignored_columns:
+        columns = ", ".join(f"{name} ({count:,} rows)" for name, count in report.ignored_columns.items())
+        lost = str(report.task) == str(Task.DOMAIN_ADAPTATION)
+        advice = "; to train on questions and answers, name the columns prompt and completion, or give a template"
+        yield plain(f"· Columns not used: {columns}{advice if lost else ''}", "yellow" if lost else "")
     for note in report.notes:
         yield plain(f"· {note}")
     if report.refusal:
@@ -159,7 +218,7 @@ def _parts(report: DatasetReport) -> Iterator[RenderableType]:
 
 
 def _files(report: DatasetReport) -> Table:
-    table = Table("File", "Format", "Shape", "Lines", "Why", title_justify="left")
+    table = Table(Column("File", overflow="fold"), "Format", "Shape", "Lines", "Why", title_justify="left")
     for file in report.files:
         format_ = (file.format or "?") + (".gz" if file.compressed else "")
         table.add_row(plain(file.path), format_, plain(file.shape), f"{file.lines:,}", plain(file.why))

@@ -30,7 +30,7 @@ from finetuning.evaluation.report import EvaluationReport
 from finetuning.runs.approval import Approval
 from finetuning.runs.expiry import IDLE_TAG, KEPT_TAG, NEVER, TTL_TAG, Deadline, Lifetime, Limit, kept_until
 from finetuning.runs.guardrails import LONGEST_UPDATE_SECONDS
-from finetuning.runs.identity import Upload
+from finetuning.runs.identity import Upload, data_stem
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.names import Names
 from finetuning.runs.outcomes import Outcome, endpoint_outcome
@@ -133,9 +133,12 @@ class Deployment:
 
     # A run begins
 
-    def submit_file(self, path: Path, advance: Advance) -> Upload:
-        """Uploads one data file into the inbox, which starts a run with the stage's defaults."""
-        return self._upload(path, f"inbox/{path.name}", advance)
+    def submit_file(self, path: Path, advance: Advance, name: str = "") -> Upload:
+        """Uploads one data file into the inbox, which starts a run with the stage's defaults, of that name or the
+        file's.
+        """
+        suffix = path.name.removeprefix(data_stem(path.name))
+        return self._upload(path, f"inbox/{name + suffix if name else path.name}", advance)
 
     def submit_folder(
         self, files: Sequence[Path], run_json: bytes, name: str, advance: Callable[[Path], Advance]

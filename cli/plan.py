@@ -1,5 +1,6 @@
 """`finetune plan`, `finetune models`, `finetune verify-aws`: what a run would do and cost, before it does."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +26,7 @@ from finetuning.aws.preflight import price_list
 from finetuning.aws.quotas import Quotas
 from finetuning.aws.upload_bucket import RUN_FILE, TEMPLATE_FILE, is_data
 from finetuning.datasets.detection import HEAD_BYTES, Detection, detect
-from finetuning.errors import FineTuningError
+from finetuning.errors import Code, Finding, FineTuningError
 from finetuning.jumpstart.assumptions import fallback_price
 from finetuning.jumpstart.catalogue import CATALOGUE, ModelSupport
 from finetuning.jumpstart.requests import Request, Target
@@ -79,9 +80,13 @@ def plan(
     planned: RunPlan | None = None
     if spec is not None:
         prices = look_up_prices(request, spec, price_list(region).price if live else fallback_price)
-        planned = make_plan(_submission(run_json, request), spec, stage, prices, checklist)
+        submission = _submission(run_json, request)
+        planned = make_plan(submission, spec, stage, prices, checklist)
+        checklist.found("data", *_without_data(run_json, submission))
         if isinstance(jumpstart, JumpStartBucket):
             planned = _ask_account(spec, planned, here, jumpstart, checklist)
+        if spec.model_id != (request.model or stage.default_model) or request.model_version not in (None, spec.version):
+            checklist.unknown("model", f"the rest is judged as {spec.model_id} {spec.version}")
     requests = _requests(spec, planned, here, checklist)
     good = not checklist.findings
     if as_json:
@@ -95,6 +100,10 @@ def plan(
         }
         print_json(document)
     else:
+        Console().print(
+            f"Judged as in a stage that allows {stage.max_runtime_hours:g} h of training and any instance type, has no "
+            "budget and accepts no licence; a deployed one may allow less."
+        )
         Console().print(checks_table(checklist.checks))
         Console().print(
             "[green]This run can start.[/]" if good else "[red]This run would be refused. Nothing was started.[/]"
@@ -222,6 +231,25 @@ def _submission(run_json: Path, request: RunRequest) -> Submission:
         detections=tuple(_detection(path) for path in data),
         template_file=template[0].read_bytes() if template else None,
     )
+
+
+def _without_data(run_json: Path, submission: Submission) -> Iterator[Finding]:
+    """What the workflow would refuse about the data of a file named run.json; another is judged without any."""
+    folder, heads = run_json.parent, submission.detections
+    if run_json.name == RUN_FILE and not heads:
+        yield Finding(
+            Code.UPLOAD_WITHOUT_DATA,
+            "",
+            f"There is no data file beside {run_json}.",
+            "Put the data into the same folder; to judge the settings alone, give the file another name.",
+        )
+    elif heads and not submission.parquet and not any(head.kinds or head.refusal for head in heads):
+        yield Finding(
+            Code.DATASET_REFUSED,
+            "",
+            "None of the data's first rows was recognised.",
+            f"See what is wrong with each: finetune check {folder}",
+        )
 
 
 def _detection(path: Path) -> Detection:

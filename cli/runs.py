@@ -14,7 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.style import Style
 from rich.text import Text
 
-from cli.data import reading_progress, shown
+from cli.data import left_out_notes, reading_progress, shown
 from cli.deployment import Advance, Deployment, files_to_submit
 from cli.display import (
     answers_table,
@@ -60,7 +60,7 @@ def submit(
     ] = None,
     stage: Stage = "dev",
     again: Annotated[str, typer.Option(help="Instead of a path: a run, whose upload is to start another.")] = "",
-    name: Annotated[str, typer.Option(help="The run's name; default: the folder's.")] = "",
+    name: Annotated[str, typer.Option(help="The run's name; default: the folder's or file's.")] = "",
     check: Annotated[bool, typer.Option(help="Check the data here before anything is uploaded.")] = True,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the run to its end.")] = False,
     as_json: AsJson = False,
@@ -150,11 +150,13 @@ def start_run(deployment: Deployment, path: Path, console: Console, *, name: str
     if check:
         _require_usable(files, request, console)
     if path.is_dir():
+        for note in left_out_notes([path]):
+            console.print(plain(note), soft_wrap=True)
         with _uploading(console) as started:
             upload = deployment.submit_folder(files, run_json, name or path.resolve().name, started)
     else:
         with _uploading(console) as started:
-            upload = deployment.submit_file(path, started(path))
+            upload = deployment.submit_file(path, started(path), name)
     said = f"Uploaded s3://{upload.bucket}/{upload.key}, which starts the run {upload.run_id}"
     console.print(plain(said), soft_wrap=True)
     return upload.run_id
@@ -223,7 +225,8 @@ def _watch(deployment: Deployment, run_id: str, console: Console, as_json: bool)
     try:
         status = follow(deployment, run_id, console)
     except KeyboardInterrupt:
-        console.print(f"Stopped watching; the run goes on. Come back with: {commands.watch(run_id, deployment.stage)}")
+        back = commands.watch(run_id, deployment.stage)
+        console.print(plain(f"Stopped watching; the run goes on. Come back with: {back}"), soft_wrap=True)
         raise typer.Exit(130) from None
     if as_json:
         evaluation = deployment.evaluation(run_id)

@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
-from finetuning.errors import Code, FineTuningError
+from finetuning.errors import Code, FineTuningError, RunRefused
 from tests.unit.datasets.builders import any_chat_rows, any_file
 
 RUN = CliRunner()
@@ -81,3 +82,60 @@ def test_a_place_that_cannot_be_written_to_is_a_wrong_option(tmp_path: Path) -> 
     result = RUN.invoke(app, ["prepare", str(path), "--out", str(taken / "out")])
     assert result.exit_code == 2
     assert "--out" in result.stderr
+
+
+def checked(*words: str) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads(RUN.invoke(app, ["check", *words, "--json"]).stdout)
+    return report
+
+
+def test_a_folders_run_json_counts_as_in_a_run_and_options_go_before_it(tmp_path: Path) -> None:
+    any_file(tmp_path, [*any_chat_rows(18), b"garbage"])
+    (tmp_path / "run.json").write_text(
+        json.dumps(
+            {
+                "model": "meta-textgeneration-llama-3-1-405b-fp8",
+                "task": "chat",
+                "validation_fraction": 0.5,
+                "max_error_fraction": 0.2,
+                "hyperparameters": {"max_input_length": 33},
+            }
+        )
+    )
+    report = checked(str(tmp_path))
+    assert (report["ok"], report["task"], report["validation_fraction"]) == (True, "chat", 0.5)
+    assert report["statistics"]["max_input_length"] == 33
+    assert any("run.json" in note and "50%" in note for note in report["notes"])
+    assert checked(str(tmp_path), "--task", "domain_adaptation")["task"] == "domain_adaptation"
+    alone = checked(*(str(file) for file in tmp_path.glob("*.jsonl")))
+    assert (alone["ok"], alone["validation_fraction"]) == (False, 0.1)
+
+
+def test_run_jsons_template_goes_before_the_file_beside_it(tmp_path: Path) -> None:
+    any_file(tmp_path, [{"drink": str(number), "verdict": "Fine"} for number in range(9)])
+    (tmp_path / "template.json").write_text('{"prompt": "Is {drink} nice?", "completion": "{verdict}"}')
+    mine = {"prompt": "Taste {drink}.", "completion": "{verdict}"}
+    (tmp_path / "run.json").write_text(json.dumps({"template": mine}))
+    assert checked(str(tmp_path))["samples"][0].startswith("Taste 0.")
+
+
+def test_a_run_json_that_cannot_be_read_is_refused_as_a_run_would_be(tmp_path: Path) -> None:
+    any_file(tmp_path, any_chat_rows(9))
+    (tmp_path / "run.json").write_text('{"taks": "chat"}')
+    assert isinstance(RUN.invoke(app, ["check", str(tmp_path)]).exception, RunRefused)
+
+
+def test_files_that_no_run_would_read_are_named(tmp_path: Path) -> None:
+    any_file(tmp_path, any_chat_rows(9))
+    (tmp_path / "notes.docx").touch()
+    (note,) = checked(str(tmp_path))["notes"]
+    assert str(tmp_path / "notes.docx") in note
+
+
+def test_columns_that_are_lost_are_told(tmp_path: Path) -> None:
+    rows = [
+        {"frage": f"How warm is lake {n} in the month of June, and why?", "text": "A long text. " * 9} for n in range(9)
+    ]
+    path = any_file(tmp_path, rows)
+    shown = " ".join(RUN.invoke(app, ["check", str(path)], env={"COLUMNS": "200"}).stdout.split())
+    assert "Columns not used: frage (9 rows); to train on questions and answers, name the columns" in shown

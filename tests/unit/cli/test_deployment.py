@@ -147,6 +147,12 @@ def test_a_single_file_goes_into_the_inbox(deployment: Deployment, tmp_path: Pat
     assert upload.run_id == Upload(UPLOAD, "inbox/faq.jsonl", version).run_id
 
 
+def test_a_single_file_runs_under_the_name_it_is_given(deployment: Deployment, tmp_path: Path) -> None:
+    data = tmp_path / "faq.jsonl.gz"
+    data.write_text("{}\n")
+    assert deployment.submit_file(data, lambda sent: None, "support").key == "inbox/support.jsonl.gz"
+
+
 def test_a_run_is_found_by_its_id_or_its_latest_upload_of_that_name(deployment: Deployment) -> None:
     write_status(any_status(run_id="pirate-00000001", started_at=at(0)))
     write_status(any_status(run_id="pirate-00000002", started_at=at(60)))

@@ -34,7 +34,8 @@ def finetune(*arguments: str | Path) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def run_file(folder: Path, document: dict[str, Any], name: str = "run.json") -> Path:
+def run_file(folder: Path, document: dict[str, Any], name: str = "settings.json") -> Path:
+    """Under another name than run.json it is judged without data."""
     path = folder / name
     path.write_text(json.dumps(document))
     return path
@@ -110,13 +111,39 @@ def test_a_model_without_a_document_fails_with_the_models_name(tmp_path: Path) -
 def test_data_beside_a_run_json_is_counted_in_and_beside_another_name_is_not(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"instruction": "Add", "context": "", "response": "7"}\n')
     asked = {"accept_eula": True}
-    beside = planned(run_file(tmp_path, asked))["plan"]
+    beside = planned(run_file(tmp_path, asked, "run.json"))["plan"]
     assert (beside["task"], [file["key"].rpartition("/")[2] for file in beside["data_files"]]) == (
         "instruction",
         ["rows.jsonl"],
     )
     alone = planned(run_file(tmp_path, asked, "another.json"))["plan"]
     assert (alone["task"], alone["data_files"]) == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("data", "code"), [(None, "UPLOAD_WITHOUT_DATA"), ('{"messages": [\n{oops}\n', "DATASET_REFUSED")]
+)
+def test_a_folder_whose_data_the_workflow_would_refuse_is_refused(tmp_path: Path, data: str | None, code: str) -> None:
+    if data:
+        (tmp_path / "rows.jsonl").write_text(data)
+    printed = planned(run_file(tmp_path, {"accept_eula": True}, "run.json"))
+    assert [finding["code"] for finding in printed["findings"]] == [code]
+    assert not printed["ok"]
+
+
+@pytest.mark.parametrize(
+    "asked", [{"model": LLAMA + "8b-instrukt"}, {"model": LLAMA + "8b-instruct", "model_version": "99.0.0"}]
+)
+def test_where_another_model_or_version_is_judged_the_table_says_so(tmp_path: Path, asked: dict[str, str]) -> None:
+    output = " ".join(finetune("plan", run_file(tmp_path, {"accept_eula": True, **asked}))[1].split())
+    assert f"the rest is judged as {LLAMA}8b-instruct" in output
+
+
+def test_what_is_there_to_be_copied_is_not_cut_off(tmp_path: Path) -> None:
+    settings = run_file(tmp_path, {"accept_eula": True, "task": "chat"})
+    shown = CliRunner().invoke(app, ["plan", str(settings)], env={"COLUMNS": "60"}).output
+    assert "…" not in shown
+    assert "llama3_1Eula.txt" in "".join(shown.split())
 
 
 def test_a_budget_that_does_not_even_pay_the_start_is_refused_before_the_data_is_known(tmp_path: Path) -> None:
