@@ -461,7 +461,11 @@ class Deployment:
     @staticmethod
     def _endpoints_of(control: SageMaker, names: Names) -> list[str]:
         """An endpoint with a name of the user's may serve a later run: only the run's own configuration counts."""
-        owned = {names.endpoint: names.endpoint_config, names.base: names.base}
+        owned = {
+            names.endpoint: names.endpoint_config,
+            names.candidate: names.candidate,
+            names.base: names.base,
+        }
         live = {name: control.describe_endpoint(name) for name in owned}
         return [name for name, found in live.items() if found and found["EndpointConfigName"] == owned[name]]
 

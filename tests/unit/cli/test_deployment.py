@@ -24,7 +24,7 @@ from tests.unit.cli.conftest import ARTIFACTS, UPLOAD, write, write_status
 ROLE = "arn:aws:iam::123456789012:role/SageMakerExecution"
 
 
-def any_endpoint_of(run_id: str, name: str | None = None) -> None:
+def any_endpoint_of(run_id: str, name: str | None = None, config: str | None = None) -> None:
     """An endpoint with its configuration and model, as a run leaves them."""
     sagemaker = boto3.client("sagemaker", region_name="us-east-1")
     names = Names("finetune-dev", run_id)
@@ -32,8 +32,9 @@ def any_endpoint_of(run_id: str, name: str | None = None) -> None:
     tags = [{"Key": key, "Value": value} for key, value in told.items()]
     image = {"Image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/djl:1"}
     sagemaker.create_model(ModelName=names.model, ExecutionRoleArn=ROLE, PrimaryContainer=image)
+    config = config or names.endpoint_config
     sagemaker.create_endpoint_config(
-        EndpointConfigName=names.endpoint_config,
+        EndpointConfigName=config,
         ProductionVariants=[
             {
                 "VariantName": "AllTraffic",
@@ -43,7 +44,7 @@ def any_endpoint_of(run_id: str, name: str | None = None) -> None:
             }
         ],
     )
-    sagemaker.create_endpoint(EndpointName=name or names.endpoint, EndpointConfigName=names.endpoint_config, Tags=tags)
+    sagemaker.create_endpoint(EndpointName=name or names.endpoint, EndpointConfigName=config, Tags=tags)
 
 
 def test_a_deployment_is_found_by_its_stacks_outputs(deployment: Deployment) -> None:

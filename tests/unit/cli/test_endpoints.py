@@ -8,6 +8,7 @@ from cli.deployment import Deployment
 from finetuning.errors import FineTuningError
 from finetuning.evaluation.comparison import Ask, Reply
 from finetuning.runs.layout import RunLayout
+from finetuning.runs.names import TEMPORARY
 from tests.runs import RUN_ID, any_plan, any_status
 from tests.unit.cli.conftest import Command, write, write_status
 from tests.unit.cli.test_deployment import any_endpoint_of
@@ -89,6 +90,20 @@ def test_nothing_is_deleted_without_a_yes(deployment: Deployment, finetune: Comm
     assert code == 1
     assert f"endpoint finetune-dev-{RUN_ID}" in output
     assert list(deployment.endpoints())
+
+
+@pytest.mark.parametrize("suffix", TEMPORARY)
+def test_an_endpoint_for_an_evaluation_is_not_deleted_without_a_yes_either(
+    suffix: str, deployment: Deployment, finetune: Command
+) -> None:
+    write_status(any_status())
+    name = f"finetune-dev-{RUN_ID}{suffix}"
+    any_endpoint_of(RUN_ID, name=name, config=name)
+    code, output = finetune("clean-up", RUN_ID, stdin="n\n")
+    assert code == 1
+    assert f"endpoint {name}" in output
+    assert finetune("clean-up", RUN_ID, stdin="y\n")[0] == 0
+    assert not list(deployment.endpoints())
 
 
 def test_cleaning_up_everything_deletes_every_runs_endpoint(deployment: Deployment, finetune: Command) -> None:
