@@ -27,6 +27,7 @@ from finetuning.aws.upload_bucket import RUN_FILE, TEMPLATE_FILE, is_data
 from finetuning.datasets.detection import SUFFIXES
 from finetuning.errors import Code, FineTuningError
 from finetuning.evaluation.report import EvaluationReport
+from finetuning.report import commands
 from finetuning.runs.approval import Approval
 from finetuning.runs.expiry import IDLE_TAG, KEPT_TAG, NEVER, TTL_TAG, Deadline, Lifetime, Limit, kept_until
 from finetuning.runs.guardrails import LONGEST_UPDATE_SECONDS
@@ -321,7 +322,7 @@ class Deployment:
             raise FineTuningError(
                 Code.RUN_STILL_RUNNING,
                 f"The run {run_id} is still running, at {status.step}.",
-                f"Wait for its end: finetune watch {run_id}",
+                f"Wait for its end: {commands.watch(run_id, self.stage)}",
             )
         terms = {} if ttl_hours is None else {"ttl_hours": ttl_hours}
         event = {**plan.upload.model_dump(), "redeploy": terms}
@@ -330,6 +331,29 @@ class Deployment:
                 stateMachineArn=self.state_machine_arn, input=json.dumps(event)
             )
         return str(started["executionArn"])
+
+    def taken_over(self, run_id: str, execution_arn: str) -> bool:
+        """Whether the execution of `deploy` has the run by now.
+
+        Raises `FineTuningError` where it ended without: RUN_STILL_RUNNING where another has it, else RUN_NOT_STARTED.
+        """
+        state = self.execution_status(execution_arn)  # first: it may take the run over and end between two looks
+        status = self.status(run_id)
+        if status and status.execution_arn == execution_arn:
+            return True
+        if state == "SUCCEEDED":
+            raise FineTuningError(
+                Code.RUN_STILL_RUNNING,
+                f"Another execution has taken the run {run_id} up, so this one did nothing.",
+                f"Wait for its end: {commands.watch(run_id, self.stage)}",
+            )
+        if state != "RUNNING":
+            raise FineTuningError(
+                Code.RUN_NOT_STARTED,
+                f"The execution that was to deploy the model of {run_id} ended {state} before that: {execution_arn}",
+                "Read in the Step Functions console why it ended; then `finetune deploy` again.",
+            )
+        return False
 
     # What answers, and what is left
 

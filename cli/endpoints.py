@@ -14,6 +14,7 @@ from cli.options import AsJson, Stage, now, print_json
 from finetuning.aws.inference import ask_aloud, asker
 from finetuning.errors import Code, FineTuningError
 from finetuning.evaluation.prompts import PARAMETERS, as_inputs
+from finetuning.report import commands
 
 
 def ask(
@@ -135,11 +136,11 @@ def deploy(
     execution_arn = deployment.deploy(run_id, ttl_hours)
     console = Console(stderr=as_json)
     with console.status("Waiting for the workflow to take it up"):
-        _until(lambda: _execution_of(deployment, run_id) == execution_arn)
+        _until(lambda: deployment.taken_over(run_id, execution_arn))
     if as_json:
         print_json({"run_id": run_id, "execution_arn": execution_arn})
     else:
-        console.print(f"Deploying the model of {run_id}. Follow it with: finetune watch {run_id} --stage {stage}")
+        console.print(plain(f"Deploying the model of {run_id}. Follow it with: {commands.watch(run_id, stage)}"))
 
 
 def rollback(
@@ -198,11 +199,6 @@ def clean_up(
         print_json({"runs": run_ids, "done": done})
     else:
         console.print(plain("\n".join(done) or "Nothing was left to stop or delete."))
-
-
-def _execution_of(deployment: Deployment, run_id: str) -> str:
-    status = deployment.status(run_id)
-    return status.execution_arn if status else ""
 
 
 def _until(reached: Callable[[], bool]) -> None:

@@ -5,13 +5,16 @@ import pytest
 
 from cli import endpoints
 from cli.deployment import Deployment
-from finetuning.errors import FineTuningError
+from finetuning.errors import Code, FineTuningError
 from finetuning.evaluation.comparison import Ask, Reply
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.names import TEMPORARY
 from tests.runs import RUN_ID, any_plan, any_status
 from tests.unit.cli.conftest import Command, write, write_status
 from tests.unit.cli.test_deployment import any_endpoint_of
+
+OURS = f"arn:aws:states:us-east-1:123456789012:execution:machine:{RUN_ID}-again"
+"""The execution that `finetune deploy` starts."""
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, reply: Reply) -> list[str]:
@@ -119,3 +122,24 @@ def test_cleaning_up_everything_deletes_every_runs_endpoint(deployment: Deployme
 @pytest.mark.parametrize("words", [["clean-up"], ["clean-up", RUN_ID, "--all"]])
 def test_cleaning_up_wants_one_run_or_all_of_them(words: list[str], finetune: Command) -> None:
     assert finetune(*words)[0] == 2
+
+
+@pytest.mark.parametrize(("ended", "code"), [("SUCCEEDED", Code.RUN_STILL_RUNNING), ("FAILED", Code.RUN_NOT_STARTED)])
+def test_a_deployment_that_ends_before_it_has_the_run_is_not_waited_for(
+    ended: str, code: Code, deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_status(any_status())
+    monkeypatch.setattr(Deployment, "deploy", lambda self, run_id, ttl_hours: OURS)
+    monkeypatch.setattr(Deployment, "execution_status", lambda self, arn: ended)
+    with pytest.raises(FineTuningError) as caught:
+        finetune("deploy", RUN_ID)
+    assert caught.value.code == code
+
+
+def test_a_deployment_that_has_the_run_can_be_followed(
+    deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_status(any_status(execution_arn=OURS))
+    monkeypatch.setattr(Deployment, "deploy", lambda self, run_id, ttl_hours: OURS)
+    monkeypatch.setattr(Deployment, "execution_status", lambda self, arn: "FAILED")  # later, and told in the run
+    assert f"finetune watch {RUN_ID} --stage dev" in finetune("deploy", RUN_ID)[1]
