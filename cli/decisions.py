@@ -10,6 +10,7 @@ from cli.deployment import Deployment
 from cli.display import plain
 from cli.options import AsJson, Stage, print_json
 from finetuning.errors import Code, FineTuningError
+from finetuning.report import commands
 from finetuning.runs.status import RunStatus
 
 CLEAN_UP_SECONDS = 120
@@ -31,7 +32,7 @@ def approve(run: Run, stage: Stage = "dev", as_json: AsJson = False) -> None:
     if as_json:
         print_json({"run_id": run_id, "approved_by": who})
     else:
-        Console().print(plain(f"Approved as {who}. Follow it with: finetune watch {run_id} --stage {stage}"))
+        Console().print(plain(f"Approved as {who}. Follow it with: {commands.watch(run_id, stage)}"))
 
 
 def reject(
@@ -85,10 +86,9 @@ def _cleaned_up(deployment: Deployment, run_id: str) -> RunStatus:
         if status is not None and status.state.is_final:
             return status
         time.sleep(1)
-    stage = deployment.prefix.removeprefix("finetune-")
     raise FineTuningError(
         Code.CLEAN_UP_LATE,
         f"The execution of {run_id} is stopped; its clean-up has said nothing for {CLEAN_UP_SECONDS} s.",
-        f"Look at what is left with `finetune clean-up {run_id} --stage {stage}`. "
+        f"Look at what is left with `{commands.clean_up(run_id, deployment.stage)}`. "
         "The sweep of runs, every quarter of an hour, finishes what the clean-up did not.",
     )

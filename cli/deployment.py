@@ -252,7 +252,8 @@ class Deployment:
         rejection = FineTuningError(
             Code.APPROVAL_REJECTED,
             f"{who} rejected the deployment{f': {reason}' if reason else '.'}",
-            f"The tuned model is kept: {self._tuned_model(run_id)}. Change the data or run.json and upload again.",
+            f"The tuned model is kept: {self._tuned_model(run_id)}. "
+            f"Ask anew, without training: {commands.deploy(run_id, self.stage)}",
         )
         with _answering(run_id):
             client("stepfunctions").send_task_failure(
@@ -351,7 +352,7 @@ class Deployment:
             raise FineTuningError(
                 Code.RUN_NOT_STARTED,
                 f"The execution that was to deploy the model of {run_id} ended {state} before that: {execution_arn}",
-                "Read in the Step Functions console why it ended; then `finetune deploy` again.",
+                f"Read in the Step Functions console why it ended; then: {commands.deploy(run_id, self.stage)}",
             )
         return False
 

@@ -12,6 +12,7 @@ from cli.display import plain
 from cli.options import AsJson, Stage, now, print_json
 from finetuning.aws.report import report_of
 from finetuning.errors import Code, FineTuningError
+from finetuning.report import commands
 from finetuning.report.messages import LINK_HOURS
 from finetuning.runs.layout import RunLayout
 
@@ -50,7 +51,7 @@ def report(
             raise FineTuningError(
                 Code.REPORT_NOT_WRITTEN,
                 f"The run {run_id} goes on; its report page is written when it ends.",
-                f"Follow it with `finetune watch {run_id}`, or see the page so far with --save FILE.",
+                f"Follow it with `{commands.watch(run_id, stage)}`, or see the page so far with --save FILE.",
             )
         url = deployment.store.link(RunLayout(run_id).report_page, LINK_HOURS)
         until = now() + timedelta(hours=LINK_HOURS)

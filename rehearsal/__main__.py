@@ -22,8 +22,10 @@ from cli.deployment import Deployment
 from cli.display import loss_curve, plain
 from cli.runs import follow, show_result
 from finetuning.errors import FineTuningError
+from finetuning.report import commands
 from finetuning.runs.identity import Upload
 from finetuning.runs.layout import RunLayout
+from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import RunState, RunStatus
 from rehearsal import cdk, jumpstart_cache, running
 from rehearsal.cdk import DeploymentFailed
@@ -41,13 +43,6 @@ SETTLING_SECONDS = 30
 ENDPOINT = "rehearsal"
 """Name of the endpoint that two runs share."""
 
-TALK = """\
-import boto3, json
-body = {{"inputs": "Hello", "parameters": {{"max_new_tokens": 64, "do_sample": True, "temperature": 0.2}}}}
-runtime = boto3.client("sagemaker-runtime")
-answer = runtime.invoke_endpoint(EndpointName="{endpoint}", ContentType="application/json", Body=json.dumps(body))
-print(json.load(answer["Body"])["generated_text"])
-"""
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 console = Console()
 Model = Annotated[
@@ -110,7 +105,7 @@ def run(
         refused = _say_what_was_refused(emulator)
         wrong = _say_how_it_ended(emulator, fault, status, served) if fault else status.state is not RunState.SUCCEEDED
         if keep:
-            _say_how_to_talk(emulator, status)
+            _say_how_to_talk(emulator, status, deployment.plan(status.run_id))
     if refused or wrong:
         raise typer.Exit(1)
 
@@ -253,13 +248,13 @@ def _show(emulator: Emulator, deployment: Deployment, status: RunStatus) -> None
     console.print(plain(f"Report on this machine:  {folder / Path(layout.report_page).name}"), soft_wrap=True)
 
 
-def _say_how_to_talk(emulator: Emulator, status: RunStatus | None = None) -> None:
+def _say_how_to_talk(emulator: Emulator, status: RunStatus | None = None, plan: RunPlan | None = None) -> None:
     _title("Still up. Talk to it from another shell")
     ours = {name: value for name, value in emulator.environment().items() if name.startswith("AWS_")}
     lines = [f"export {name}={value}" for name, value in sorted(ours.items())]
-    if status and status.endpoint:
-        lines += ["", f'.venv/bin/python -m cli ask {status.endpoint} "How is the weather?"', "", "# or from Python:"]
-        lines += TALK.format(endpoint=status.endpoint).splitlines()
+    if status and plan and status.endpoint:
+        lines += ["", f".venv/bin/{commands.ask(status.endpoint, STAGE)}"]
+        lines += ["", "# or from Python:", commands.python_call(status.endpoint, plan)]
     console.print(plain("\n".join(lines)), soft_wrap=True)
     console.print("\nEnd it with: make down")
 

@@ -8,6 +8,7 @@ from finetuning.aws.status_board import record
 from finetuning.aws.store import run_store
 from finetuning.evaluation.report import EvaluationReport
 from finetuning.handlers.step import Payload, step
+from finetuning.report import commands
 from finetuning.report.messages import approval_asked
 from finetuning.runs.approval import Approval
 from finetuning.runs.layout import RunLayout
@@ -25,7 +26,7 @@ def handler(event: Payload) -> Payload:
     plan, evaluation = store.load(layout.plan, RunPlan), store.find(layout.evaluation, EvaluationReport)
     answer_by = now + timedelta(hours=stage.approval_hours)
     store.save(layout.approval, Approval(task_token=event["task_token"], asked_at=now, answer_by=answer_by))
-    waiting = f"Waiting for approval: finetune approve {run_id} --stage {stage.stage}"
+    waiting = f"Waiting for approval: {commands.approve(run_id, stage.stage)}"
     status = record(store, run_id, STATE, waiting, progress=waiting)
     report = write_report(store, run_id, stage.stage)
     message = approval_asked(status, plan, evaluation, answer_by=answer_by, stage=stage.stage, report=report)

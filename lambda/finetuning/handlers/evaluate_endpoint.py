@@ -9,6 +9,7 @@ from finetuning.evaluation.gate import require_no_worse
 from finetuning.evaluation.prompts import questions
 from finetuning.evaluation.verdict import verdict
 from finetuning.handlers.step import Payload, step
+from finetuning.report import commands
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
 from finetuning.settings import settings
@@ -48,5 +49,5 @@ def handler(event: Payload) -> Payload:
             "Read the answers in evaluation.json. A lower learning_rate or fewer epochs usually mends repetition.",
         )
     if wanted.must_beat_base:
-        require_no_worse(report)
+        require_no_worse(report, commands.deploy(run_id, settings().stage))
     return status.shown

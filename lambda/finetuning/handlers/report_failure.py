@@ -7,7 +7,7 @@ from finetuning.aws.sagemaker import sagemaker
 from finetuning.aws.status_board import record
 from finetuning.aws.store import run_store
 from finetuning.handlers.step import Payload, logger, measure_failure, step, works_for
-from finetuning.report import messages
+from finetuning.report import commands, messages
 from finetuning.runs.failures import read_failure
 from finetuning.runs.identity import Upload
 from finetuning.runs.layout import RunLayout
@@ -20,7 +20,8 @@ from finetuning.settings import settings
 def handler(event: Payload) -> Payload:
     """`{bucket, key, version_id, execution_arn, state, error: {Error, Cause}}` → the Fail state's `{code, message}`."""
     upload = Upload(event["bucket"], event["key"], event["version_id"])
-    run_id, store, failure = upload.run_id, run_store(), read_failure(event["state"], event["error"])
+    run_id, store, stage = upload.run_id, run_store(), settings().stage
+    failure = read_failure(event["state"], event["error"], commands.deploy(run_id, stage))
     works_for(run_id)
     logger.warning(failure["message"], extra={"error": failure})
     answer = {"code": failure["code"], "message": failure["message"]}
@@ -40,8 +41,8 @@ def handler(event: Payload) -> Payload:
         error=failure,
         execution_arn=event["execution_arn"],
     )
-    page = write_report(store, run_id, settings().stage)
-    message = messages.run_failed(status, failure, serving=serving, stage=settings().stage, report=page)
+    page = write_report(store, run_id, stage)
+    message = messages.run_failed(status, failure, serving=serving, stage=stage, report=page)
     notify(settings().topic_arn, message)
     report = file_link(settings().aws_region, store.bucket, RunLayout(run_id).report_page)
     return {**answer, "links": status.links | {"Report": report}}

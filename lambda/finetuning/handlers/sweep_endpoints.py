@@ -100,7 +100,7 @@ def _delete(found: Standing, reason: str, done: dict[str, list[str]]) -> None:
     done["deleted"].append(found.name)
     stage = settings()
     console = endpoints_link(stage.aws_region)
-    notify(stage.topic_arn, endpoint_deleted(found.name, reason, stage=stage.stage, console=console))
+    notify(stage.topic_arn, endpoint_deleted(found.name, found.run_id, reason, stage=stage.stage, console=console))
 
 
 def _announce(found: Standing, deadline: Deadline) -> None:

@@ -3,11 +3,9 @@
 import shlex
 
 from finetuning.errors import Code
-from finetuning.evaluation.prompts import as_inputs, invocation
+from finetuning.evaluation.prompts import DEFAULT_PROMPT, as_inputs, invocation
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import RunState, RunStatus
-
-QUESTION = "What can you help me with?"
 
 SNIPPET = """\
 import boto3, json
@@ -23,11 +21,28 @@ print(json.load(answer["Body"])["generated_text"])
 
 
 def ask(endpoint: str, stage: str) -> str:
-    return f'finetune ask {endpoint} "{QUESTION}" --stage {stage}'
+    return f'finetune ask {endpoint} "{DEFAULT_PROMPT}" --stage {stage}'
 
 
 def watch(run_id: str, stage: str) -> str:
     return f"finetune watch {run_id} --stage {stage}"
+
+
+def approve(run_id: str, stage: str) -> str:
+    return f"finetune approve {run_id} --stage {stage}"
+
+
+def reject(run_id: str, stage: str) -> str:
+    return f'finetune reject {run_id} --stage {stage} --reason "..."'
+
+
+def deploy(run_id: str, stage: str) -> str:
+    """Puts the model of an ended run live without training; a run that asks for approval asks anew."""
+    return f"finetune deploy {run_id} --stage {stage}"
+
+
+def extend(endpoint: str, hours: int, stage: str) -> str:
+    return f"finetune extend {endpoint} --hours {hours} --stage {stage}"
 
 
 def clean_up(run_id: str, stage: str) -> str:
@@ -48,7 +63,7 @@ def report(run_id: str, stage: str) -> str:
 
 def python_call(endpoint: str, plan: RunPlan) -> str:
     """A whole program that asks the endpoint with boto3 alone, in the form the model was trained on."""
-    body = invocation(as_inputs(QUESTION, str(plan.task), plan.template))
+    body = invocation(as_inputs(DEFAULT_PROMPT, str(plan.task), plan.template))
     return SNIPPET.format(inputs=body["inputs"], parameters=body["parameters"], endpoint=endpoint)
 
 

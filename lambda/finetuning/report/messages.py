@@ -13,6 +13,7 @@ from typing import Any
 from finetuning.evaluation.loss_curve import loss_curve
 from finetuning.evaluation.report import EvaluationReport
 from finetuning.evaluation.verdict import verdict
+from finetuning.report import commands
 from finetuning.report.text import shortened, visible
 from finetuning.runs.expiry import Deadline
 from finetuning.runs.plan import RunPlan
@@ -44,10 +45,10 @@ def run_succeeded(
     """`report` is a signed link to the page, here and below."""
     if plan.endpoint.deploy:
         what = f"{status.endpoint} answers."
-        command = f'finetune ask {status.endpoint} "..." --stage {stage}'
+        command = commands.ask(status.endpoint, stage)
     else:
         what = "The tuned model is ready; no endpoint was asked for."
-        command = f"finetune watch {status.run_id} --stage {stage}"
+        command = commands.watch(status.run_id, stage)
     return _message(
         f"Run {status.run_id} succeeded",
         what,
@@ -77,8 +78,8 @@ def approval_asked(
         *([verdict(evaluation)] if evaluation else []),
         f"Cost: {_training_cost(status)}{_endpoint_cost(plan)}.",
         _report(report),
-        _command("Deploy it", f"finetune approve {status.run_id} --stage {stage}"),
-        _command("Do not", f'finetune reject {status.run_id} --stage {stage} --reason "..."'),
+        _command("Deploy it", commands.approve(status.run_id, stage)),
+        _command("Do not", commands.reject(status.run_id, stage)),
         f"Without an answer by {answer_by:%d %b %H:%M} UTC it is not deployed. The tuned model is kept either way.",
     )
 
@@ -94,7 +95,7 @@ def run_failed(
         f"Cost: {_training_cost(status)}.",
         *(f"{sentence}." for sentence in serving),
         _report(report),
-        _command("All of it", f"finetune watch {status.run_id} --stage {stage}"),
+        _command("All of it", commands.watch(status.run_id, stage)),
     )
 
 
@@ -106,19 +107,19 @@ def run_aborted(status: RunStatus, error: dict[str, Any], *, stage: str, report:
         f"What to do: {_text(error['fix'])}",
         f"Cost: {_training_cost(status)}.",
         _report(report),
-        _command("What is left", f"finetune clean-up {status.run_id} --stage {stage}"),
+        _command("What is left", commands.clean_up(status.run_id, stage)),
     )
 
 
-def endpoint_deleted(name: str, reason: str, *, stage: str, console: str) -> Message:
-    """`console` is the address of SageMaker's endpoints."""
+def endpoint_deleted(name: str, run_id: str, reason: str, *, stage: str, console: str) -> Message:
+    """`run_id` is the run whose model it served, `console` the address of SageMaker's endpoints."""
     return _message(
         f"Endpoint {name} deleted",
         f"{name} was deleted: {reason}.",
-        "Its model is kept; a new upload deploys again.",
+        "Its model is kept.",
         "Cost: it costs nothing from now on.",
         f"Endpoints: {console}",
-        _command("What is left", f"finetune endpoints --stage {stage}"),
+        _command("Deploy it once more", commands.deploy(run_id, stage)),
     )
 
 
@@ -129,7 +130,7 @@ def endpoint_expires(name: str, deadline: Deadline, *, stage: str) -> Message:
         f"Endpoint {name} goes at {deadline.at:%H:%M} UTC",
         f"{name} will be deleted at {deadline.at:%Y-%m-%d %H:%M} UTC or soon after: {deadline.reason}.{saved}",
         "Its model is kept.",
-        _command("Keep it for longer", f"finetune extend {name} --hours 4 --stage {stage}"),
+        _command("Keep it for longer", commands.extend(name, 4, stage)),
     )
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from finetuning.errors import Code, FineTuningError
 
 
-def read_failure(state: str, error: Mapping[str, str]) -> dict[str, Any]:
-    """`{code, message, fix, …}` of a Catch's `{Error, Cause}`.
+def read_failure(state: str, error: Mapping[str, str], deploy: str) -> dict[str, Any]:
+    """`{code, message, fix, …}` of a Catch's `{Error, Cause}`; `deploy` is the command that deploys the run's model.
 
     A function's failure arrives as JSON in `Cause` with the exception's text in `errorMessage`, which for a
     `FineTuningError` is JSON again. Whatever is not one of ours becomes INTERNAL_ERROR, told as it came.
@@ -23,7 +23,7 @@ def read_failure(state: str, error: Mapping[str, str]) -> dict[str, Any]:
         return FineTuningError(
             Code.APPROVAL_TIMED_OUT,
             "Nobody approved or rejected the deployment in time; nothing was deployed.",
-            "The tuned model is kept in the run's folder. Upload again to train and ask anew.",
+            f"The tuned model is kept. Ask anew, without training: {deploy}",
         ).as_dict()
     if name in ("States.Timeout", "Sandbox.Timedout") or "timed out" in message:
         return FineTuningError(

@@ -5,6 +5,8 @@ from finetuning.evaluation.gate import require_no_worse
 from finetuning.evaluation.report import Comparison, EvaluationReport
 from tests.runs import any_evaluation
 
+DEPLOY = "finetune deploy pirate-0a1b2c3d --stage prod"
+
 
 def scoring(tuned: float, base: float) -> EvaluationReport:
     report = any_evaluation()
@@ -14,12 +16,13 @@ def scoring(tuned: float, base: float) -> EvaluationReport:
 
 @pytest.mark.parametrize("tuned", [0.29, 0.3, 0.9])
 def test_a_model_as_good_as_the_base_model_passes(tuned: float) -> None:
-    require_no_worse(scoring(tuned, 0.3))
+    require_no_worse(scoring(tuned, 0.3), DEPLOY)
 
 
 def test_a_worse_model_is_refused_with_the_scores() -> None:
     with pytest.raises(EndpointFailed, match=r"0\.20.*0\.30") as refused:
-        require_no_worse(scoring(0.2, 0.3))
+        require_no_worse(scoring(0.2, 0.3), DEPLOY)
+    assert DEPLOY in refused.value.fix
     assert refused.value.code == Code.EVALUATION_BELOW_BASE
 
 
@@ -35,5 +38,6 @@ def test_without_a_comparison_nothing_goes_live(rows: slice, why: str) -> None:
     report = any_evaluation()
     summary = report.summary.model_copy(update={"comparison": None})
     with pytest.raises(EndpointFailed, match=why) as refused:
-        require_no_worse(report.model_copy(update={"rows": report.rows[rows], "summary": summary}))
+        require_no_worse(report.model_copy(update={"rows": report.rows[rows], "summary": summary}), DEPLOY)
+    assert DEPLOY in refused.value.fix
     assert refused.value.code == Code.EVALUATION_INCONCLUSIVE

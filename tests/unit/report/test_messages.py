@@ -1,14 +1,16 @@
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from finetuning.report import messages
 from finetuning.report.messages import LINK_HOURS, MAX_SUBJECT, Message
 from finetuning.runs.status import Cost, RunState
-from tests.runs import any_evaluation, any_failed_status, any_plan, any_status, at
+from tests.runs import RUN_ID, any_evaluation, any_failed_status, any_plan, any_status, at
 
+ROOT = Path(__file__).resolve().parents[3]
 LINK = "https://artifacts.s3.amazonaws.com/runs/pirate-0a1b2c3d/report.html?X-Amz-Signature=0"
 
 
@@ -30,7 +32,7 @@ def of_abort(**changes: str) -> Message:
 
 
 def of_deletion() -> Message:
-    return messages.endpoint_deleted("finetune-prod-parrot", "its time is over", stage="prod", console=LINK)
+    return messages.endpoint_deleted("finetune-prod-parrot", RUN_ID, "its time is over", stage="prod", console=LINK)
 
 
 def of_approval() -> Message:
@@ -73,9 +75,19 @@ def test_a_success_says_where_it_answers_whether_it_helped_and_what_it_costs() -
         "finetune-dev-pirate-0a1b2c3d answers.",
         "Tuning helped: ROUGE-L 0.13 → 0.53",
         "38.75 USD for the training; the endpoint runs for 37.69 USD an hour; it goes after 8 h or after 60 ",
-        'finetune ask finetune-dev-pirate-0a1b2c3d "..." --stage prod',
+        'finetune ask finetune-dev-pirate-0a1b2c3d "What can you help me with?" --stage prod',
     ):
         assert expected in message.body
+
+
+def test_an_endpoint_that_is_gone_comes_back_without_training() -> None:
+    assert f"finetune deploy {RUN_ID} --stage prod" in of_deletion().body
+
+
+def test_the_readme_shows_a_message_as_it_is_sent() -> None:
+    link = "https://finetune-dev-storage-….s3.amazonaws.com/runs/pirate-0a1b2c3d/report.html?X-Amz-…"
+    sent = messages.run_succeeded(any_status(), any_plan(), any_evaluation(), stage="dev", report=link)
+    assert f"```\n{sent.subject}\n\n{sent.body}\n```" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_run_without_an_endpoint_is_not_said_to_answer() -> None:

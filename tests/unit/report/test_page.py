@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from finetuning.datasets.report import DatasetReport, FileReport, LineError, Refusal
-from finetuning.evaluation.prompts import as_inputs, invocation
+from finetuning.evaluation.prompts import DEFAULT_PROMPT, as_inputs, invocation
 from finetuning.evaluation.report import EvaluationReport
 from finetuning.report import commands, page
 from finetuning.runs.plan import RunPlan
@@ -258,7 +258,7 @@ def test_the_program_on_the_page_asks_in_the_form_the_model_was_trained_on(
 
     monkeypatch.setattr("boto3.client", lambda service: Runtime())
     exec(compile(program, "program", "exec"), {})
-    assert json.loads(asked["Body"]) == invocation(as_inputs(commands.QUESTION, task, template))
+    assert json.loads(asked["Body"]) == invocation(as_inputs(DEFAULT_PROMPT, task, template))
     assert asked["EndpointName"] == "finetune-dev-parrot"
     assert capsys.readouterr().out == "Arr.\n"
 

@@ -5,6 +5,8 @@ import json
 from finetuning.errors import Code, DatasetRefused, Finding, RunRefused
 from finetuning.runs.failures import read_failure
 
+DEPLOY = "finetune deploy pirate-0a1b2c3d --stage prod"
+
 
 def caught(error: Exception) -> dict[str, str]:
     """What Step Functions hands to a Catch when a Python function raises."""
@@ -13,30 +15,37 @@ def caught(error: Exception) -> dict[str, str]:
 
 
 def test_a_typed_failure_keeps_its_code_message_and_fix() -> None:
-    failure = read_failure("FinishDataset", caught(DatasetRefused("line 7 is not JSON", "Mend it.")))
+    failure = read_failure("FinishDataset", caught(DatasetRefused("line 7 is not JSON", "Mend it.")), DEPLOY)
     assert failure == {"code": Code.DATASET_REFUSED, "message": "line 7 is not JSON", "fix": "Mend it."}
 
 
 def test_a_refusal_keeps_all_its_findings() -> None:
     findings = [Finding("EULA", "accept_eula", "not accepted", "accept"), Finding("TASK", "task", "planned", "chat")]
-    failure = read_failure("PlanRun", caught(RunRefused(findings)))
+    failure = read_failure("PlanRun", caught(RunRefused(findings)), DEPLOY)
     assert [finding["code"] for finding in failure["findings"]] == ["EULA", "TASK"]
 
 
 def test_a_defect_is_told_as_it_came() -> None:
-    failure = read_failure("StartTraining", caught(KeyError("dialog")))
+    failure = read_failure("StartTraining", caught(KeyError("dialog")), DEPLOY)
     assert failure["code"] == Code.INTERNAL_ERROR
     assert "KeyError: 'dialog'" in failure["message"]
 
 
 def test_a_step_that_ran_out_of_time_is_not_called_a_defect() -> None:
     cause = json.dumps({"errorMessage": "2026-01-01 Task timed out after 900.00 seconds"})
-    failure = read_failure("PrepareShard", {"Error": "Lambda.Unknown", "Cause": cause})
+    failure = read_failure("PrepareShard", {"Error": "Lambda.Unknown", "Cause": cause}, DEPLOY)
     assert failure["code"] == Code.RUN_TIMED_OUT
     assert "-c shard_bytes" in failure["fix"]
 
 
 def test_a_cause_that_is_no_json_is_kept() -> None:
     assert (
-        "Worker died" in read_failure("PrepareShard", {"Error": "States.TaskFailed", "Cause": "Worker died"})["message"]
+        "Worker died"
+        in read_failure("PrepareShard", {"Error": "States.TaskFailed", "Cause": "Worker died"}, DEPLOY)["message"]
     )
+
+
+def test_nobody_is_sent_to_a_second_training_for_want_of_an_answer() -> None:
+    failure = read_failure("ApproveDeployment", {"Error": "States.Timeout", "Cause": ""}, DEPLOY)
+    assert failure["code"] == Code.APPROVAL_TIMED_OUT
+    assert DEPLOY in failure["fix"]
