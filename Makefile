@@ -43,9 +43,9 @@ node_modules/.ready: package.json package-lock.json
 	@npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-tests/browser/node_modules/.ready: tests/browser/package.json
+tests/browser/node_modules/.ready: tests/browser/package.json tests/browser/package-lock.json
 	@echo "Setting up the browser that looks at the report page …"
-	@cd tests/browser && npm install --no-audit --no-fund --loglevel=error
+	@cd tests/browser && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 $(EMULATOR)/.ready: requirements-rehearsal.txt
@@ -129,6 +129,7 @@ lock: .venv-supply/.ready ## Renew the lock files from the *.in files
 audit: .venv-supply/.ready ## Ask PyPI's and npm's advisories about every locked dependency; needs the network
 	@for file in $(LOCKED); do .venv-supply/bin/pip-audit --strict --require-hashes --disable-pip -r $$file.txt || exit 1; done
 	@npm audit
+	@npm audit --prefix tests/browser
 sbom: .venv-supply/.ready ## Write CycloneDX documents of the layer, the tools and the CDK CLI to build/sbom
 	@mkdir -p build/sbom
 	@for file in $(LOCKED); do .venv-supply/bin/cyclonedx-py requirements $$file.txt \

@@ -159,7 +159,11 @@ def _model_row(support: ModelSupport, jumpstart: SpecFolder | JumpStartBucket, l
         "endpoint_instance_types": priced(
             "hosting", spec.default_inference_instance_type, spec.supported_inference_instance_types
         ),
-        "hyperparameters": {p.name: p.default_text for p in spec.hyperparameters if p.scope == "algorithm"},
+        "hyperparameters": {
+            p.name: p.model_dump(mode="json", exclude={"name", "scope"}, exclude_defaults=True)
+            for p in spec.hyperparameters
+            if p.scope == "algorithm"
+        },
         "regions": sorted(spec.training_instance_type_variants.regional_aliases),
     }
 

@@ -37,3 +37,6 @@ def test_every_rule_stands_in_the_documentation_with_its_number_and_its_words() 
     documented = dict(re.findall(r"^\| (\d+) \| ([^|]+) \|", text, re.MULTILINE))
     for each in RULES:
         assert documented.get(str(each.number), "").strip() == each.sentence
+    elsewhere = documented.keys() - {str(each.number) for each in RULES}
+    assert elsewhere == {"38", "39"}  # of requests: tests/contract holds them
+    assert f"[{len(RULES)} rules]" in (ROOT / "README.md").read_text()
