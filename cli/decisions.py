@@ -11,7 +11,7 @@ from cli.display import plain
 from cli.options import AsJson, Stage, print_json
 from finetuning.errors import Code, FineTuningError
 from finetuning.report import commands
-from finetuning.runs.status import RunStatus
+from finetuning.runs.status import CLEAN_UP, RunStatus
 
 CLEAN_UP_SECONDS = 120
 """From the end of an execution to the word of its clean-up: an event, a function, some calls."""
@@ -74,7 +74,7 @@ def stop(run: Run, stage: Stage = "dev", as_json: AsJson = False) -> None:
         console.print(plain(f"{run_id} was {status.state} already; there was nothing to stop."))
     else:
         for event in status.events:
-            if event.step == "CleanUp":
+            if event.step == CLEAN_UP:
                 console.print(plain(event.message))
 
 

@@ -1,6 +1,6 @@
 """Clean-up after an execution that was aborted, timed out or failed: nothing costs money without a run behind it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finetuning.aws.clean_up import planned_names, remove_half_made
@@ -13,10 +13,8 @@ from finetuning.errors import Code, FineTuningError
 from finetuning.handlers.step import Payload, logger, measure_failure, step, works_for
 from finetuning.report import messages
 from finetuning.runs.identity import upload_of
-from finetuning.runs.status import RunState
+from finetuning.runs.status import CLEAN_UP, RunState
 from finetuning.settings import settings
-
-STATE = "CleanUp"
 
 
 @step
@@ -39,29 +37,31 @@ def clean_up(run_id: str, ended: Mapping[str, Any]) -> list[str] | None:
     if not store.is_owned_by(run_id, ended["executionArn"]):
         return None
     done = remove_half_made(sagemaker(), planned_names(store, run_id))
-    for line in done:
-        record(store, run_id, STATE, line)
     if not read_status(store, run_id).state.is_final:
-        _tell(store, run_id, ended)
+        _tell(store, run_id, ended, done)
+    else:
+        for line in done:
+            record(store, run_id, CLEAN_UP, line)
     return done
 
 
-def _tell(store: RunStore, run_id: str, ended: Mapping[str, Any]) -> None:
-    error = _explained(ended).as_dict()
+def _tell(store: RunStore, run_id: str, ended: Mapping[str, Any], done: Sequence[str]) -> None:
+    error = _explained(ended, done).as_dict()
     logger.warning(error["message"], extra={"error": error})
     measure_failure(str(error["code"]), run_id)
     state = RunState.ABORTED if ended["status"] == "ABORTED" else RunState.FAILED
-    status = record(store, run_id, STATE, str(error["message"]), state=state, error=error)
+    status = record(store, run_id, CLEAN_UP, str(error["message"]), state=state, error=error)
     page = write_report(store, run_id, settings().stage)
     notify(settings().topic_arn, messages.run_aborted(status, error, stage=settings().stage, report=page))
 
 
-def _explained(ended: Mapping[str, Any]) -> FineTuningError:
-    """What the execution's end means for its run, which no step has told of."""
+def _explained(ended: Mapping[str, Any], done: Sequence[str]) -> FineTuningError:
+    """What the execution's end means for its run, which no step has told of, and what was done about it."""
     if ended["status"] == "ABORTED":
-        code, message = Code.RUN_ABORTED, "The execution was aborted; its training job was stopped."
+        code, message = Code.RUN_ABORTED, "The execution was aborted."
     elif ended["status"] == "TIMED_OUT":
-        code, message = Code.RUN_TIMED_OUT, "The execution was ended by its time limit; its training job was stopped."
+        code, message = Code.RUN_TIMED_OUT, "The execution was ended by its time limit."
     else:
         code, message = Code.INTERNAL_ERROR, ended.get("cause") or "The execution failed without giving a cause."
+    message = " ".join([message, *(f"{line}." for line in done)])
     return FineTuningError(code, message, "Upload the data again to start over.")

@@ -15,6 +15,8 @@ from finetuning.runs.links import file_link
 from finetuning.runs.status import RunState
 from finetuning.settings import settings
 
+STATE = "ReportFailure"
+
 
 @step
 def handler(event: Payload) -> Payload:
@@ -31,7 +33,7 @@ def handler(event: Payload) -> Payload:
     names = planned_names(store, run_id)
     serving = limit_life(sagemaker(), names)
     for line in [*remove_half_made(sagemaker(), names), *serving]:
-        record(store, run_id, "ReportFailure", line)
+        record(store, run_id, STATE, line)
     status = record(
         store,
         run_id,

@@ -9,12 +9,13 @@ from finetuning.aws.sagemaker import OWNER_TAG, RUN_TAG, SageMaker, sagemaker
 from finetuning.aws.status_board import read_status, record
 from finetuning.aws.store import RunStore, run_store
 from finetuning.aws.upload_bucket import uploads_between
-from finetuning.handlers.clean_up_run import STATE, clean_up
+from finetuning.handlers.clean_up_run import clean_up
 from finetuning.handlers.step import Payload, logger, step
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.names import Names
 from finetuning.settings import settings
 
+STATE = "SweepRuns"
 LOOKS_BACK = timedelta(days=3)
 """An upload older than this that never ran is left alone: whoever made it has noticed."""
 

@@ -6,6 +6,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+CLEAN_UP = "CleanUpRun"
+"""The step of the events that tell how an execution's end was cleaned up after: the function's name."""
+
 
 class RunState(StrEnum):
     RUNNING = "running"
@@ -19,7 +22,8 @@ class RunState(StrEnum):
 
 
 class Event(BaseModel):
-    """Something that happened, in one line. `step` is the state's name in the state machine."""
+    """Something that happened, in one line. `step` is the state's name in the state machine, or the
+    function's outside of it."""
 
     time: datetime
     step: str

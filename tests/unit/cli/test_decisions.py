@@ -16,7 +16,7 @@ from finetuning.errors import Code, FineTuningError
 from finetuning.runs.approval import Approval
 from finetuning.runs.identity import Upload
 from finetuning.runs.layout import RunLayout
-from finetuning.runs.status import Event, RunState
+from finetuning.runs.status import CLEAN_UP, Event, RunState
 from tests.runs import RUN_ID, any_status, at
 from tests.unit.cli.conftest import UPLOAD, write, write_status
 
@@ -90,9 +90,9 @@ def test_stopping_waits_for_the_clean_up_and_tells_what_it_did(
     sent: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_status(any_status(state=RunState.RUNNING))
-    cleaned = [Event(time=at(9), step="CleanUp", message="Stopped the training job finetune-dev-pirate-0a1b2c3d")]
+    cleaned = [Event(time=at(9), step=CLEAN_UP, message="Stopped the training job finetune-dev-pirate-0a1b2c3d")]
     monkeypatch.setattr(
-        "time.sleep", lambda _: write_status(any_status(state=RunState.ABORTED, events=cleaned, step="CleanUp"))
+        "time.sleep", lambda _: write_status(any_status(state=RunState.ABORTED, events=cleaned, step=CLEAN_UP))
     )
     assert finetune("stop", RUN_ID) == (0, "Stopped the training job finetune-dev-pirate-0a1b2c3d\n")
     (stopped,) = sent

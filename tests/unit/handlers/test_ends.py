@@ -1,6 +1,7 @@
 """The two functions that end a run which did not succeed: whose run it is, and what they say of it."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
@@ -11,7 +12,7 @@ from finetuning.errors import Code, TrainingFailed
 from finetuning.handlers import clean_up_run, report_failure
 from finetuning.runs.identity import Upload
 from finetuning.runs.layout import RunLayout
-from finetuning.runs.status import RunState, RunStatus
+from finetuning.runs.status import CLEAN_UP, RunState, RunStatus
 from tests.unit.handlers.test_step import AnyContext
 from tests.unit.test_settings import any_environment
 
@@ -69,6 +70,21 @@ def test_an_execution_that_dies_before_it_claimed_its_run_is_told_of_and_keeps_t
     clean_up(FIRST, "ABORTED")
     assert code_in(store) == "RUN_ABORTED"
     assert not store.is_owned_by(UPLOAD.run_id, SECOND)
+
+
+@pytest.mark.parametrize("status", ["ABORTED", "TIMED_OUT"])
+def test_only_what_was_stopped_is_said_to_be(store: RunStore, monkeypatch: pytest.MonkeyPatch, status: str) -> None:
+    for run, done in ((FIRST, []), (SECOND, ["Stopped the training job finetune-dev-demo"])):
+        store.hand_over(UPLOAD.run_id, run)
+        store.save(RunLayout(UPLOAD.run_id).status, RunStatus.begin(UPLOAD.run_id, datetime.now(UTC)))
+        monkeypatch.setattr(clean_up_run, "remove_half_made", lambda *_, done=done: done)
+        clean_up(run, status)
+        told = status_in(store)
+        assert told is not None
+        assert told.error is not None
+        assert ("Stopped the training job finetune-dev-demo." in told.error["message"]) is bool(done)
+        assert ("training job" in told.error["message"]) is bool(done)
+        assert [(event.step, event.message) for event in told.events] == [(CLEAN_UP, told.error["message"])]
 
 
 def test_a_failure_that_could_not_be_reported_is_told_with_its_cause(store: RunStore) -> None:

@@ -12,7 +12,7 @@ from finetuning.evaluation.prompts import DEFAULT_PROMPT, as_inputs, invocation
 from finetuning.evaluation.report import EvaluationReport
 from finetuning.report import commands, page
 from finetuning.runs.plan import RunPlan
-from finetuning.runs.status import Check, Event, Rung, RunState, RunStatus
+from finetuning.runs.status import CLEAN_UP, Check, Event, Rung, RunState, RunStatus
 from tests.runs import (
     RUN_ID,
     START,
@@ -190,8 +190,8 @@ def test_every_state_has_a_headline(state: RunState) -> None:
 
 
 def test_an_aborted_run_is_said_to_have_ended_where_it_was_not_where_it_was_cleaned_up() -> None:
-    events = [Event(time=START, step=step, message="x") for step in ("PlanRun", "DescribeTraining", "CleanUp")]
-    html = render(any_status(state=RunState.ABORTED, step="CleanUp", events=events))
+    events = [Event(time=START, step=step, message="x") for step in ("PlanRun", "DescribeTraining", CLEAN_UP)]
+    html = render(any_status(state=RunState.ABORTED, step=CLEAN_UP, events=events))
     assert "<h1>The run was aborted at DescribeTraining</h1>" in html
 
 

@@ -2,7 +2,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
-from finetuning.runs.status import Event, RunState
+from finetuning.runs.status import CLEAN_UP, Event, RunState
 from finetuning.runs.timeline import PHASES, phases, steps
 from tests.runs import any_status, at
 
@@ -24,7 +24,7 @@ def test_the_last_phase_of_a_run_that_goes_on_lasts_until_now() -> None:
 
 def test_what_reports_or_cleans_up_belongs_to_the_phase_it_ends() -> None:
     events = [
-        Event(time=at(n), step=step, message="x") for n, step in enumerate(("PlanRun", "StartTraining", "CleanUp"))
+        Event(time=at(n), step=step, message="x") for n, step in enumerate(("PlanRun", "StartTraining", CLEAN_UP))
     ]
     assert [each.title for each in phases(any_status(events=events), at(3))] == ["Preflight", "Training"]
 
@@ -41,7 +41,7 @@ def test_every_state_that_tells_of_itself_has_a_phase() -> None:
     states = {
         name for path in handlers.glob("*.py") for name in re.findall(r'^STATE = "(\w+)"', path.read_text(), re.M)
     }
-    assert states - PHASES.keys() == {"ReportSuccess", "CleanUp"}
+    assert states - PHASES.keys() == {"ReportSuccess", "ReportFailure", "SweepRuns"}
 
 
 def test_a_run_without_events_has_no_phases() -> None:
