@@ -46,13 +46,6 @@ def _list_quotas(request: dict[str, Any]) -> dict[str, Any]:
     return {"Quotas": list(_quotas()) if request.get("ServiceCode") == "sagemaker" else []}
 
 
-def _get_quota(request: dict[str, Any]) -> dict[str, Any]:
-    for quota in _quotas():
-        if quota["QuotaCode"] == request.get("QuotaCode"):
-            return {"Quota": quota}
-    raise KeyError("NoSuchResourceException")
-
-
 def _products(request: dict[str, Any]) -> dict[str, Any]:
     """Products as the Price List gives them: JSON documents as text, narrowed by TERM_MATCH filters."""
     wanted = {item["Field"]: item["Value"] for item in request.get("Filters", [])}
@@ -88,8 +81,6 @@ def _matches(attributes: dict[str, str], wanted: dict[str, str]) -> bool:
 
 _OPERATIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "ListServiceQuotas": _list_quotas,
-    "ListAWSDefaultServiceQuotas": _list_quotas,
-    "GetServiceQuota": _get_quota,
     "GetProducts": _products,
 }
 
@@ -100,8 +91,7 @@ async def handle_request(
     """The emulator's interface of a service."""
     operation = headers.get("x-amz-target", "").rpartition(".")[2]
     kind = {"Content-Type": "application/x-amz-json-1.1"}
-    try:
-        return 200, kind, json.dumps(_OPERATIONS[operation](json.loads(body or b"{}"))).encode()
-    except KeyError as missing:
-        code = str(missing.args[0]) if operation in _OPERATIONS else "UnknownOperationException"
+    if operation not in _OPERATIONS:
+        code = "UnknownOperationException"
         return 400, kind, json.dumps({"__type": code, "message": f"{operation}: {code}"}).encode()
+    return 200, kind, json.dumps(_OPERATIONS[operation](json.loads(body or b"{}"))).encode()

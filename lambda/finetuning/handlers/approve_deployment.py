@@ -21,12 +21,12 @@ STATE = "ApproveDeployment"
 @step
 def handler(event: Payload) -> Payload:
     """`{run_id, task_token}` → `{}`, which nobody reads: the state ends when the token comes back, or in time."""
-    run_id, store, stage, now = event["run_id"], run_store(), settings(), datetime.now(UTC)
+    run_id, store, stage = event["run_id"], run_store(), settings()
     layout = RunLayout(run_id)
     plan, evaluation = store.load(layout.plan, RunPlan), store.find(layout.evaluation, EvaluationReport)
-    answer_by = now + timedelta(hours=stage.approval_hours)
-    store.save(layout.approval, Approval(task_token=event["task_token"], asked_at=now, answer_by=answer_by))
-    waiting = f"Waiting for approval: {commands.approve(run_id, stage.stage)}"
+    answer_by = datetime.now(UTC) + timedelta(hours=stage.approval_hours)
+    store.save(layout.approval, Approval(task_token=event["task_token"]))
+    waiting = f"Waiting for approval until {answer_by:%d %b %H:%M} UTC: {commands.approve(run_id, stage.stage)}"
     status = record(store, run_id, STATE, waiting, progress=waiting)
     report = write_report(store, run_id, stage.stage)
     message = approval_asked(status, plan, evaluation, answer_by=answer_by, stage=stage.stage, report=report)

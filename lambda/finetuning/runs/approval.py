@@ -1,7 +1,5 @@
 """The question whether a tuned model is to be deployed: approval.json."""
 
-from datetime import datetime
-
 from pydantic import BaseModel
 
 
@@ -9,5 +7,3 @@ class Approval(BaseModel):
     """An open question to the team. The token belongs to the execution that waits for the answer."""
 
     task_token: str
-    asked_at: datetime
-    answer_by: datetime

@@ -171,6 +171,10 @@ def settle_model(
     if spec is None and version is not None:
         with suppress(FineTuningError):  # what is wrong with the version asked for has been said
             return read_spec(model_id, None)
+    if spec is not None and not spec.fine_tuning_supported:
+        message = f"JumpStart's document of {spec.model_id} {spec.version} says that it cannot be fine-tuned."
+        fix = "Pin another version with model_version, or choose another model."
+        checklist.found("model", Finding(Code.MODEL_SPEC_UNUSABLE, "model", message, fix))
     return spec
 
 

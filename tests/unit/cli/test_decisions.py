@@ -43,7 +43,7 @@ def sent(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> list[dict[s
 
 def waiting_for_approval() -> None:
     write_status(any_status(state=RunState.RUNNING, step="ApproveDeployment"))
-    approval = Approval(task_token="the-token", asked_at=at(0), answer_by=at(86_400))
+    approval = Approval(task_token="the-token")
     write(RunLayout(RUN_ID).approval, approval.model_dump_json())
 
 

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from finetuning.errors import RunRefused
+from finetuning.errors import Code, RunRefused
 from finetuning.jumpstart.catalogue import Task
+from finetuning.runs.checklist import Checklist
 from finetuning.runs.plan import DatasetSummary, RunPlan
-from finetuning.runs.planning import complete
-from finetuning.runs.request import HELD_OUT, MAX_PROMPTS
+from finetuning.runs.planning import complete, settle_model
+from finetuning.runs.request import HELD_OUT, MAX_PROMPTS, RunRequest
 from finetuning.runs.requests import base_model, hosting, run_requests, run_tags, training_job
 from tests.jumpstart import LLAMA, NOW, TARGET, any_spec, any_stage, planned
 
@@ -51,6 +52,13 @@ def test_five_faults_are_five_findings() -> None:
 def test_a_plan_survives_being_written_and_read() -> None:
     plan = good(accepted(training={"fallback_instance_types": ["ml.g5.48xlarge"]}))
     assert RunPlan.model_validate_json(plan.model_dump_json()) == plan
+
+
+def test_a_version_that_cannot_be_tuned_is_refused() -> None:
+    checklist = Checklist()
+    spec = any_spec(change=lambda document: document.update(training_supported=False))
+    settle_model(RunRequest(model=spec.model_id), any_stage(), lambda model_id, version: spec, checklist)
+    assert [finding.code for finding in checklist.findings] == [Code.MODEL_SPEC_UNUSABLE]
 
 
 def test_the_faults_of_an_unknown_model_do_not_hide_the_others() -> None:
