@@ -12,7 +12,6 @@ from finetuning.aws.status_board import read_status, record
 from finetuning.aws.store import run_store
 from finetuning.errors import Code, TrainingFailed
 from finetuning.handlers.step import Payload, measure, step
-from finetuning.runs.causes import explain
 from finetuning.runs.ladder import elapsed_seconds, next_rung
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.outcomes import Outcome, training_progress, wait_seconds
@@ -56,13 +55,11 @@ def handler(event: Payload) -> Payload:
         estimate_usd=option.estimate.usd,
     )
     try:
-        progress = training_progress(job, now)
+        progress = training_progress(job, log_tail)
     except TrainingFailed as failure:
-        if failure.code == Code.TRAINING_FAILED:
-            failure = explain(job_name, str(job.get("FailureReason", "")), log_tail(job_name))
         failed = rung.model_copy(update={"outcome": "failed", "message": failure.message})
         record(store, run_id, STATE, "", rung=failed, cost=cost)
-        raise failure from None
+        raise
     rung = rung.model_copy(
         update={"outcome": RUNG_OUTCOMES.get(progress.outcome, "running"), "message": progress.message}
     )

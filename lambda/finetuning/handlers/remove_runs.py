@@ -14,7 +14,7 @@ from finetuning.aws.clients import client
 from finetuning.aws.faults import explained
 from finetuning.aws.sagemaker import SageMaker, sagemaker
 from finetuning.handlers.step import logger
-from finetuning.runs.outcomes import is_under_way
+from finetuning.runs.outcomes import is_settled
 from finetuning.settings import settings
 
 POLL_SECONDS = 10
@@ -74,7 +74,7 @@ def _delete_all(api: SageMaker, prefix: str) -> list[str]:
     for job in list(api.training_jobs(prefix, "InProgress")):
         api.stop_training_job(job)
     for endpoint in list(api.endpoints(prefix)):
-        if endpoint["EndpointStatus"] != "Deleting" and not is_under_way(endpoint["EndpointStatus"]):
+        if is_settled(endpoint["EndpointStatus"]):
             api.delete_endpoint(endpoint["EndpointName"])
     left = [f"training job {job}" for status in ("InProgress", "Stopping") for job in api.training_jobs(prefix, status)]
     left += [f"endpoint {endpoint['EndpointName']}" for endpoint in api.endpoints(prefix)]

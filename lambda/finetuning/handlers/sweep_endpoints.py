@@ -22,10 +22,9 @@ from finetuning.runs.expiry import ANNOUNCED_TAG, DEPLOYED_TAG, WARN_BEFORE, Dea
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.links import endpoints_link
 from finetuning.runs.names import Names
+from finetuning.runs.outcomes import is_settled
 from finetuning.runs.plan import RunPlan
 from finetuning.settings import settings
-
-DELETABLE = ("InService", "Failed", "UpdateRollbackFailed", "OutOfService")
 
 
 @step
@@ -63,7 +62,7 @@ def _sweep(name: str, period: timedelta, done: dict[str, list[str]]) -> None:
     stage, now = settings(), datetime.now(UTC)
     default = Lifetime(stage.endpoint_ttl_hours, stage.endpoint_idle_minutes)
     found = standing(sagemaker(), name, default, now)
-    if found is None or found.tags.get(OWNER_TAG) != stage.prefix or found.status not in DELETABLE:
+    if found is None or found.tags.get(OWNER_TAG) != stage.prefix or not is_settled(found.status):
         return
     if period:
         _count_cost(found, min(period, now - found.created_at))

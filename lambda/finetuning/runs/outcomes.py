@@ -1,13 +1,14 @@
 """What SageMaker's descriptions mean for a run: go on waiting, go on to the next step, or stop with a reason."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from finetuning.errors import Code, EndpointFailed, TrainingFailed
+from finetuning.runs.causes import explain
 from finetuning.runs.guardrails import ROLLBACK_SECONDS
 from finetuning.runs.status import Metric
 
@@ -73,17 +74,15 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Where a training job stands. `billable_seconds` is known once instances run."""
+    """Where a training job stands."""
 
     outcome: Outcome
     message: str
     metrics: list[Metric]
-    elapsed_seconds: float
-    billable_seconds: float | None
 
 
-def training_progress(job: Mapping[str, Any], now: datetime) -> TrainingProgress:
-    """Reads a DescribeTrainingJob response.
+def training_progress(job: Mapping[str, Any], log_tail: Callable[[str], Sequence[str]]) -> TrainingProgress:
+    """Reads a DescribeTrainingJob response; `log_tail` gives the last lines of a failed job's log, by its name.
 
     Capacity shows as a failed job whose reason says so: the outcome is then `RETRY_ELSEWHERE`.
     Raises `TrainingFailed` for a job that ended without a model, `Stopped` included: at its maximum run time a job is
@@ -93,7 +92,6 @@ def training_progress(job: Mapping[str, Any], now: datetime) -> TrainingProgress
     reason = str(job.get("FailureReason", ""))
     transitions = job.get("SecondaryStatusTransitions") or [{}]
     detail = str(transitions[-1].get("StatusMessage", ""))
-    elapsed = (now - job["CreationTime"]).total_seconds()
 
     def progress(outcome: Outcome, message: str) -> TrainingProgress:
         return TrainingProgress(
@@ -103,8 +101,6 @@ def training_progress(job: Mapping[str, Any], now: datetime) -> TrainingProgress
                 Metric(name=m["MetricName"], value=m["Value"], time=m["Timestamp"])
                 for m in job.get("FinalMetricDataList", [])
             ],
-            elapsed,
-            job.get("BillableTimeInSeconds"),
         )
 
     match status:
@@ -113,11 +109,7 @@ def training_progress(job: Mapping[str, Any], now: datetime) -> TrainingProgress
         case "Failed" if names_capacity(reason):
             return progress(Outcome.RETRY_ELSEWHERE, reason)
         case "Failed":
-            raise TrainingFailed(
-                Code.TRAINING_FAILED,
-                f"The training job {name} failed: {reason or detail or 'SageMaker gave no reason'}",
-                "Read the job's log (linked in status.json); the reason usually names the line of the training script.",
-            )
+            raise explain(name, reason or detail, log_tail(name))
         case "Stopped" if job.get("SecondaryStatus") == "MaxRuntimeExceeded":
             raise TrainingFailed(
                 Code.TRAINING_OUT_OF_TIME,
@@ -138,6 +130,11 @@ def training_progress(job: Mapping[str, Any], now: datetime) -> TrainingProgress
 def is_under_way(endpoint_status: str) -> bool:
     """Whether SageMaker is at work on the endpoint, and would refuse to change or delete it."""
     return endpoint_status in ("Creating", "Updating", "RollingBack", "SystemUpdating")
+
+
+def is_settled(endpoint_status: str) -> bool:
+    """Whether the endpoint can be deleted: nothing is under way, and it is not going already."""
+    return endpoint_status != "Deleting" and not is_under_way(endpoint_status)
 
 
 def endpoint_outcome(endpoint: Mapping[str, Any], expected_config: str, now: datetime, seconds: int) -> Outcome:

@@ -11,6 +11,7 @@ from finetuning.runs.outcomes import (
     capacity_pause,
     endpoint_outcome,
     goes_on_trying,
+    is_settled,
     last_attempt,
     names_capacity,
     training_progress,
@@ -30,6 +31,10 @@ def any_job(status: str, **fields: Any) -> dict[str, Any]:
     }
 
 
+def no_log(job_name: str) -> list[str]:
+    return []
+
+
 def test_a_job_of_a_minute_is_seen_to_end_within_five_seconds() -> None:
     assert wait_seconds(60) <= 5
 
@@ -41,11 +46,10 @@ def test_a_running_job_shows_what_it_does_and_its_metrics() -> None:
         SecondaryStatusTransitions=[{"Status": "Training", "StatusMessage": "Training image download completed"}],
         FinalMetricDataList=[{"MetricName": "eval-loss", "Value": 1.5, "Timestamp": NOW}],
     )
-    progress = training_progress(job, NOW)
+    progress = training_progress(job, no_log)
     assert progress.outcome is Outcome.IN_PROGRESS
     assert progress.message == "Training: Training image download completed"
     assert [(metric.name, metric.value) for metric in progress.metrics] == [("eval-loss", 1.5)]
-    assert progress.elapsed_seconds == 600
 
 
 def test_a_crowd_of_waiting_runs_asks_about_as_often_as_a_few() -> None:
@@ -55,7 +59,7 @@ def test_a_crowd_of_waiting_runs_asks_about_as_often_as_a_few() -> None:
 
 def test_a_job_without_capacity_may_be_tried_elsewhere() -> None:
     job = any_job("Failed", FailureReason="CapacityError: Unable to provision requested ML compute capacity.")
-    assert training_progress(job, NOW).outcome is Outcome.RETRY_ELSEWHERE
+    assert training_progress(job, no_log).outcome is Outcome.RETRY_ELSEWHERE
 
 
 def test_a_quota_is_no_lack_of_capacity() -> None:
@@ -81,15 +85,33 @@ def test_the_pause_between_two_tries_grows_with_the_time_without_capacity() -> N
 @pytest.mark.parametrize(
     ("job", "code", "words"),
     [
-        (any_job("Failed", FailureReason="AlgorithmError: KeyError: 'dialog'"), Code.TRAINING_FAILED, "KeyError"),
+        (any_job("Failed", FailureReason="AlgorithmError: it broke"), Code.TRAINING_FAILED, "it broke"),
         (any_job("Stopped", SecondaryStatus="Stopped"), Code.TRAINING_STOPPED, "no model"),
         (any_job("Stopped", SecondaryStatus="MaxRuntimeExceeded"), Code.TRAINING_OUT_OF_TIME, "maximum run time"),
     ],
 )
 def test_a_job_that_ended_without_a_model_says_why(job: dict[str, Any], code: Code, words: str) -> None:
     with pytest.raises(TrainingFailed, match=words) as failure:
-        training_progress(job, NOW)
+        training_progress(job, no_log)
     assert failure.value.code == code
+
+
+def test_what_the_log_says_explains_a_failed_job() -> None:
+    job = any_job("Failed", FailureReason="AlgorithmError: ExecuteUserScriptError")
+    with pytest.raises(TrainingFailed) as failure:
+        training_progress(job, lambda name: [f"{name}: torch.OutOfMemoryError: CUDA out of memory"])
+    assert failure.value.code == Code.TRAINING_OUT_OF_MEMORY
+    assert failure.value.log
+
+
+@pytest.mark.parametrize("status", ["InService", "Failed", "UpdateRollbackFailed", "OutOfService"])
+def test_an_endpoint_at_which_nothing_is_under_way_can_be_deleted(status: str) -> None:
+    assert is_settled(status)
+
+
+@pytest.mark.parametrize("status", ["Creating", "Updating", "RollingBack", "SystemUpdating", "Deleting"])
+def test_an_endpoint_that_changes_or_goes_is_left_alone(status: str) -> None:
+    assert not is_settled(status)
 
 
 def any_endpoint(status: str, config: str = "new") -> dict[str, Any]:
