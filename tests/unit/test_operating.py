@@ -71,12 +71,14 @@ def test_every_action_of_the_sample_policy_is_one_that_aws_knows() -> None:
     assert sorted(actions() - known - NO_OPERATION) == []
 
 
-@pytest.mark.parametrize(("service", "prefix"), [("stepfunctions", "states"), ("cloudformation", "cloudformation")])
-def test_what_the_command_calls_itself_is_allowed(service: str, prefix: str) -> None:
+@pytest.mark.parametrize("prefix", ["states", "cloudformation"])
+def test_what_the_command_calls_itself_is_allowed(prefix: str) -> None:
     source = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "cli").glob("*.py")))
-    called = set(re.findall(rf'client\("{service}"\)\.(\w+)\(', source))
+    (service,) = SERVICES[prefix]
+    operations: dict[str, str] = boto3.client(service, region_name="eu-west-1").meta.method_to_api_mapping
+    called = {operations[name] for name in re.findall(r"\.(\w+)\(", source) if name in operations}
     assert called
-    assert {f"{prefix}:{name.title().replace('_', '')}" for name in called} <= actions()
+    assert {f"{prefix}:{operation}" for operation in called} <= actions()
 
 
 def test_every_command_that_needs_a_stage_says_what_rights_it_takes() -> None:
