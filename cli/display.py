@@ -22,6 +22,9 @@ from finetuning.runs.timeline import steps
 MAX_SHOWN = 700
 """Characters of a message shown in a table."""
 
+WIDE_ENOUGH = 100
+"""Columns of a terminal from which a run or an endpoint is a row of a table."""
+
 MAX_ANSWER = 300
 """Characters of a prompt or answer: enough to hear its style; the report page has the whole text."""
 
@@ -193,7 +196,10 @@ def _table(name: str, *titles: str) -> Table:
     return Table(Column(name, no_wrap=True, overflow="fold"), *others, box=box.SIMPLE_HEAD, padding=(0, 1))
 
 
-def runs_table(statuses: Sequence[RunStatus], now: datetime) -> Table:
+def runs_table(statuses: Sequence[RunStatus], now: datetime, width: int) -> RenderableType:
+    """A row a run, or two lines where the terminal is too narrow for a row."""
+    if width < WIDE_ENOUGH:
+        return Group(*(_run_in_two_lines(status, now) for status in statuses))
     table = _table("run", "state", "began (UTC)", "took", "training cost", "registered as")
     for status in statuses:
         state, style = _state(status)
@@ -209,6 +215,16 @@ def runs_table(statuses: Sequence[RunStatus], now: datetime) -> Table:
     return table
 
 
+def _run_in_two_lines(status: RunStatus, now: datetime) -> Text:
+    state, style = _state(status)
+    at_step = "" if status.state is RunState.SUCCEEDED else f" at {status.step}"
+    took = elapsed((status.updated_at if status.state.is_final else now) - status.started_at)
+    facts = [f"{status.started_at:%d %b %H:%M} UTC", took, _cost(status.cost), _version(status.model_package)]
+    return Text.assemble(
+        (status.run_id, "bold"), "  ", (state, style), at_step, "\n  ", " · ".join(filter(None, facts))
+    )
+
+
 def _version(model_package: str) -> str:
     """`version 3 of finetune-dev-faq` of an ARN that ends in `/finetune-dev-faq/3`."""
     group, _, version = model_package.partition("/")[2].rpartition("/")
@@ -221,8 +237,14 @@ def _cost(cost: Cost) -> str:
     return f"about {cost.estimate_usd:.2f} USD predicted" if cost.estimate_usd is not None else ""
 
 
-def endpoints_table(endpoints: Sequence[EndpointSummary], now: datetime) -> Table:
-    """One row an endpoint; below, what all of them cost. Names are there to be copied."""
+def endpoints_table(endpoints: Sequence[EndpointSummary], now: datetime, width: int) -> RenderableType:
+    """One row an endpoint, or some lines in a narrow terminal; below, what all of them cost. Names are there to be
+    copied.
+    """
+    hourly, so_far = _total(e.usd_per_hour for e in endpoints), _total(e.usd_so_far for e in endpoints)
+    total = f"All of them: {_usd(hourly)} an hour, about {_usd(so_far)} so far, at list prices"
+    if width < WIDE_ENOUGH:
+        return Group(*(_endpoint_in_lines(each, now) for each in endpoints), total)
     table = _table("endpoint", "up for", "calls", "goes", "cost")
     for each in endpoints:
         kind = each.instance_type or "an instance not known"
@@ -234,9 +256,17 @@ def endpoints_table(endpoints: Sequence[EndpointSummary], now: datetime) -> Tabl
             _end(each, now),
             f"{_usd(each.usd_per_hour)}/h\n{_usd(each.usd_so_far)} so far",
         )
-    hourly, so_far = _total(e.usd_per_hour for e in endpoints), _total(e.usd_so_far for e in endpoints)
-    table.caption = f"All of them: {_usd(hourly)} an hour, about {_usd(so_far)} so far, at list prices"
+    table.caption = total
     return table
+
+
+def _endpoint_in_lines(each: EndpointSummary, now: datetime) -> Text:
+    serving = f"{each.status} on {each.instances} × {each.instance_type or 'an instance not known'}"
+    calls = f"{each.calls_last_hour:,} calls last hour, {each.calls_last_day:,} last day"
+    cost = f"{_usd(each.usd_per_hour)}/h, {_usd(each.usd_so_far)} so far"
+    lines = [f"{serving} · up for {elapsed(now - each.created_at)}", calls, cost, f"goes {_end(each, now)}"]
+    facts = "".join(f"\n  {' '.join(line.split())}" for line in lines)
+    return Text.assemble((each.name, "bold"), facts)
 
 
 def _end(endpoint: EndpointSummary, now: datetime) -> str:

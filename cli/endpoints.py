@@ -90,7 +90,8 @@ def endpoints(stage: Stage = "dev", as_json: AsJson = False) -> None:
     if as_json:
         print_json([each.model_dump(mode="json") for each in found])
     elif found:
-        Console().print(endpoints_table(found, now()))
+        console = Console()
+        console.print(endpoints_table(found, now(), console.width))
     else:
         Console().print("No endpoints: nothing costs money by the hour.")
 

@@ -131,7 +131,8 @@ def runs(stage: Stage = "dev", as_json: AsJson = False) -> None:
     if as_json:
         print_json([status.model_dump(mode="json", exclude={"events", "metrics"}) for status in found])
     elif found:
-        Console().print(runs_table(found, now()))
+        console = Console()
+        console.print(runs_table(found, now(), console.width))
     else:
         Console().print("No runs yet. Start one with: finetune submit DIR")
 
