@@ -37,8 +37,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
             emptied = properties.get("EmptyBuckets", [])
             if access_logs := properties.get("AccessLogs"):
                 _end_deliveries(access_logs)
-            for bucket in emptied:
-                _empty(bucket)
+            # The clean-up after what was stopped may still write its last words.
+            while sum(map(_empty, emptied)):
+                time.sleep(POLL_SECONDS)
             if emptied:  # versions of models whose weights are gone
                 sagemaker().unregister_models(settings().prefix + "-")
     except Exception as error:  # noqa: BLE001  # CloudFormation must hear of every failure
@@ -113,9 +114,11 @@ def _end_deliveries(access_logs: str) -> None:
         client("s3").delete_bucket_policy(Bucket=access_logs)
 
 
-def _empty(bucket: str) -> None:
-    """Deletes every version. Raises `RuntimeError` where S3 takes the call and refuses objects in it."""
-    s3 = client("s3")
+def _empty(bucket: str) -> bool:
+    """Deletes every version; False where there was none. Raises `RuntimeError` where S3 takes the call and refuses
+    objects in it.
+    """
+    s3, found = client("s3"), False
     with explained(f"empty the bucket {bucket}"):
         for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
             versions = [
@@ -124,10 +127,12 @@ def _empty(bucket: str) -> None:
             ]
             if not versions:
                 continue
+            found = True
             if refused := s3.delete_objects(Bucket=bucket, Delete={"Objects": versions, "Quiet": True}).get("Errors"):
                 first = refused[0]
                 why = f"{first['Key']}: {first['Code']}: {first['Message']}"
                 raise RuntimeError(f"{len(refused)} objects in {bucket} could not be deleted, first {why}.")
+    return found
 
 
 def _answer(event: dict[str, Any], status: str, reason: str) -> None:
