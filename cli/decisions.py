@@ -32,7 +32,7 @@ def approve(run: Run, stage: Stage = "dev", as_json: AsJson = False) -> None:
     if as_json:
         print_json({"run_id": run_id, "approved_by": who})
     else:
-        Console().print(plain(f"Approved as {who}. Follow it with: {commands.watch(run_id, stage)}"))
+        Console().print(plain(f"Approved as {who}. Follow it with: {commands.watch(run_id, stage)}"), soft_wrap=True)
 
 
 def reject(

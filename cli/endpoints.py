@@ -141,7 +141,8 @@ def deploy(
     if as_json:
         print_json({"run_id": run_id, "execution_arn": execution_arn})
     else:
-        console.print(plain(f"Deploying the model of {run_id}. Follow it with: {commands.watch(run_id, stage)}"))
+        said = f"Deploying the model of {run_id}. Follow it with: {commands.watch(run_id, stage)}"
+        console.print(plain(said), soft_wrap=True)
 
 
 def rollback(

@@ -16,10 +16,18 @@ class SpecFolder:
 
     def spec(self, model_id: str, version: str | None = None) -> ModelSpec:
         """The model's facts: of the newest version in the manifest, or of the pinned one."""
-        if version is not None:
+        if version is not None and (self._folder / spec_key(model_id, version)).is_file():
             key = spec_key(model_id, version)
         else:
             entry = newest(read_manifest(self._read(MANIFEST_KEY, model_id)), model_id)
+            if version is not None:
+                known = entry.version if entry else "none"
+                raise FineTuningError(
+                    Code.MODEL_SPEC_UNUSABLE,
+                    f"There is no JumpStart document of version {version} of {model_id} in {self._folder}.",
+                    f"Leave model_version out (newest here: {known}), or plan with --live.",
+                    field="model_version",
+                )
             key = entry.spec_key if entry else spec_key(model_id, "*")
         return read_spec(self._read(key, model_id), model_id)
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from cli import decisions, runs
 from cli.deployment import Deployment
+from cli.main import app
 from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.approval import Approval
@@ -22,11 +23,11 @@ from tests.unit.cli.conftest import UPLOAD, write, write_status
 
 
 def finetune(*words: str) -> tuple[int, str]:
-    app = typer.Typer()
+    some = typer.Typer()
     for name in ("approve", "reject", "stop"):
-        app.command(name)(getattr(decisions, name))
-    app.command("submit")(runs.submit)
-    result = CliRunner().invoke(app, list(words), env={"COLUMNS": "200"})
+        some.command(name)(getattr(decisions, name))
+    some.command("submit")(runs.submit)
+    result = CliRunner().invoke(some, list(words), env={"COLUMNS": "200"})
     if isinstance(result.exception, FineTuningError):
         raise result.exception
     return result.exit_code, result.stdout
@@ -53,6 +54,11 @@ def test_an_approval_sends_the_token_back_with_who_gave_it(sent: list[dict[str, 
     (answer,) = sent
     assert answer["taskToken"] == "the-token"  # pragma: allowlist secret
     assert json.loads(answer["output"])["approved_by"].startswith("arn:aws:")
+
+
+def test_the_next_command_is_not_broken_in_a_narrow_terminal(sent: list[dict[str, Any]]) -> None:
+    waiting_for_approval()
+    assert f"finetune watch {RUN_ID}" in CliRunner().invoke(app, ["approve", RUN_ID], env={"COLUMNS": "20"}).stdout
 
 
 def test_a_rejection_is_an_error_the_run_reports_as_it_is(sent: list[dict[str, Any]]) -> None:

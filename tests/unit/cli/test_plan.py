@@ -137,6 +137,7 @@ def test_a_folder_whose_data_the_workflow_would_refuse_is_refused(tmp_path: Path
 def test_where_another_model_or_version_is_judged_the_table_says_so(tmp_path: Path, asked: dict[str, str]) -> None:
     output = " ".join(finetune("plan", run_file(tmp_path, {"accept_eula": True, **asked}))[1].split())
     assert f"the rest is judged as {LLAMA}8b-instruct" in output
+    assert ("Did you mean" in output) or ("Leave model_version out (newest here: " in output)
 
 
 def test_what_is_there_to_be_copied_is_not_cut_off(tmp_path: Path) -> None:
