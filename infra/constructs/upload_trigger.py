@@ -13,7 +13,11 @@ from infra.constructs.permissions import Permissions, service_role
 MAX_EVENT_AGE = Duration.hours(6)
 RETRIES = 20
 STARTS_A_RUN = ("inbox/*.*", "runs/*/run.json")
-"""A file with an extension (so not the console's empty folder objects), or the run.json that completes a folder."""
+"""A file with an extension (so not the console's empty folder objects), or the run.json that completes a folder.
+
+`*` matches `/`, too, and several conditions on one field are always alternatives: EventBridge cannot say "and no folder
+below". PlanRun refuses such a key, and ReportFailure tells of it.
+"""
 
 
 class UploadTrigger(Construct):

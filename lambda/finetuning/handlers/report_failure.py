@@ -20,13 +20,20 @@ STATE = "ReportFailure"
 
 @step
 def handler(event: Payload) -> Payload:
-    """`{bucket, key, version_id, execution_arn, state, error: {Error, Cause}}` → the Fail state's `{code, message}`."""
+    """`{bucket, key, version_id, execution_arn, state, error: {Error, Cause}}` → the Fail state's `{code, message}`.
+
+    An upload that is no run, such as inbox/folder/file.jsonl, has no status to write: it is told of in a message alone.
+    """
     upload = Upload(event["bucket"], event["key"], event["version_id"])
-    run_id, store, stage = upload.run_id, run_store(), settings().stage
-    failure = read_failure(event["state"], event["error"], commands.deploy(run_id, stage))
+    store, stage = run_store(), settings().stage
+    run_id = upload.run_id if upload.starts_a_run else None
+    failure = read_failure(event["state"], event["error"], commands.deploy(run_id or "RUN", stage))
+    answer = {"code": failure["code"], "message": failure["message"]}
     works_for(run_id)
     logger.warning(failure["message"], extra={"error": failure})
-    answer = {"code": failure["code"], "message": failure["message"]}
+    if run_id is None:
+        notify(settings().topic_arn, messages.upload_refused(upload.key, failure))
+        return answer
     if not store.is_owned_by(run_id, event["execution_arn"]):
         return answer
     measure_failure(failure["code"], run_id)

@@ -99,6 +99,16 @@ def run_failed(
     )
 
 
+def upload_refused(key: str, error: dict[str, Any]) -> Message:
+    """For an upload whose key is no run's: it has no report, and nothing was spent."""
+    return _message(
+        f"Upload refused: {error['code']}",
+        f"{_text(key)}: {_text(error['message'])}",
+        f"What to do: {_text(error['fix'])}",
+        "Cost: none.",
+    )
+
+
 def run_aborted(status: RunStatus, error: dict[str, Any], *, stage: str, report: str) -> Message:
     """For a run that was aborted or ran out of time: nobody but clean-up is left to tell."""
     return _message(

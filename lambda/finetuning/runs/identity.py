@@ -36,16 +36,13 @@ class Upload:
     @property
     def name(self) -> str:
         """What the user called it, cut to lower-case letters, digits and single hyphens."""
-        if self.folder:
-            stem = self.key.split("/")[1]
-        elif self.key.startswith("inbox/") and self.key.count("/") == 1:
-            stem = data_stem(self.key)
-        else:
+        if not self.starts_a_run:
             raise FineTuningError(
                 Code.UPLOAD_NOT_FOUND,
                 f"s3://{self.bucket}/{self.key} is neither inbox/<name>.<ext> nor runs/<name>/run.json.",
                 "Put one data file under inbox/, or a folder under runs/ with its run.json last.",
             )
+        stem = self.key.split("/")[1] if self.folder else data_stem(self.key)
         slug = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:MAX_NAME].strip("-")
         return slug or "run"
 

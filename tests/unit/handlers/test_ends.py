@@ -8,8 +8,9 @@ import boto3
 import pytest
 
 from finetuning.aws.store import RunStore, run_store
-from finetuning.errors import Code, TrainingFailed
+from finetuning.errors import Code, FineTuningError, TrainingFailed
 from finetuning.handlers import clean_up_run, report_failure
+from finetuning.report.messages import Message
 from finetuning.runs.identity import Upload
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.status import CLEAN_UP, RunState, RunStatus
@@ -93,6 +94,22 @@ def test_a_failure_that_could_not_be_reported_is_told_with_its_cause(store: RunS
     assert status is not None
     assert (status.state, code_in(store)) == (RunState.FAILED, "INTERNAL_ERROR")
     assert "StartTraining failed: X" in str(status.error)
+
+
+@pytest.mark.parametrize("key", ["inbox/a/b.jsonl", "runs/a/b/run.json"])
+def test_an_upload_in_a_folder_too_deep_is_told_of_in_a_message(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    told: list[Message] = []
+    monkeypatch.setattr(report_failure, "notify", lambda topic_arn, message: told.append(message))
+    with pytest.raises(FineTuningError) as refused:
+        _ = Upload("uploads", key, "1").run_id
+    error = {"Error": "FineTuningError", "Cause": json.dumps({"errorMessage": str(refused.value)})}
+    event = {**EVENT, "key": key, "execution_arn": FIRST, "state": "PlanRun", "error": error}
+    answer = report_failure.handler(event, AnyContext())  # type: ignore[arg-type]
+    assert answer["code"] == "UPLOAD_NOT_FOUND"
+    assert key in told[0].body
+    assert "What to do: Put one data file under inbox/" in told[0].body
 
 
 def test_an_execution_that_ran_out_of_time_is_told_of(store: RunStore) -> None:

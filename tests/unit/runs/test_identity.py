@@ -40,7 +40,9 @@ def test_a_run_is_named_after_the_file_or_the_folder(key: str, name: str) -> Non
     assert any_upload(key).name == name
 
 
-@pytest.mark.parametrize("key", ["faq.jsonl", "inbox/deep/faq.jsonl", "runs/a/data.jsonl", "runs/a/b/run.json"])
+@pytest.mark.parametrize(
+    "key", ["faq.jsonl", "inbox/faq", "inbox/deep/faq.jsonl", "runs/a/data.jsonl", "runs/a/b/run.json"]
+)
 def test_a_key_outside_the_two_folders_is_refused_with_where_to_put_it(key: str) -> None:
     with pytest.raises(FineTuningError) as refusal:
         _ = any_upload(key).run_id
