@@ -5,11 +5,8 @@ from typing import BinaryIO
 from finetuning.aws.clients import client
 from finetuning.aws.s3_streams import S3Workspace, s3_reader
 from finetuning.datasets.preparation import Preparation, Shard
-from finetuning.runs.layout import RunLayout
+from finetuning.runs.layout import SHARDS, RunLayout
 from finetuning.settings import settings
-
-SHARDS, DATASET = "shards/", "dataset/"
-PREPARATION = SHARDS + "preparation.json"
 
 
 def is_parquet(key: str) -> bool:

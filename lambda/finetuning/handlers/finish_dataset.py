@@ -2,7 +2,7 @@
 
 import orjson
 
-from finetuning.aws.dataset_store import DATASET, PREPARATION, SHARDS, workspace
+from finetuning.aws.dataset_store import workspace
 from finetuning.aws.jumpstart_bucket import read_model_spec
 from finetuning.aws.status_board import record
 from finetuning.aws.store import run_store
@@ -12,7 +12,7 @@ from finetuning.datasets.report import DatasetReport
 from finetuning.errors import DatasetRefused
 from finetuning.handlers.step import Payload, logger, measure, step
 from finetuning.jumpstart.catalogue import Task
-from finetuning.runs.layout import RunLayout
+from finetuning.runs.layout import DATASET, SHARDS, RunLayout
 from finetuning.runs.plan import DatasetSummary, RunPlan
 from finetuning.runs.planning import complete
 
@@ -27,7 +27,7 @@ def handler(event: Payload) -> Payload:
     run_id, store = event["run_id"], run_store()
     layout, run = RunLayout(run_id), workspace(run_id)
     plan = store.load(layout.plan, RunPlan)
-    preparation = store.load(layout.root + PREPARATION, Preparation)
+    preparation = store.load(layout.preparation, Preparation)
     report = finish(preparation, run, SHARDS, DATASET)
     store.save(layout.dataset_report, report)
     _account_for(report)

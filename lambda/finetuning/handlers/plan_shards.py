@@ -3,7 +3,7 @@
 from pathlib import PurePosixPath
 
 from finetuning.aws.clients import client
-from finetuning.aws.dataset_store import PREPARATION, is_parquet, reframed, workspace
+from finetuning.aws.dataset_store import is_parquet, reframed, workspace
 from finetuning.aws.s3_streams import s3_reader
 from finetuning.aws.status_board import record
 from finetuning.aws.store import RunStore, run_store
@@ -34,7 +34,7 @@ def handler(event: Payload) -> Payload:
         report = refused(preparation, resolution.refusal, resolution.message)
         store.save(layout.dataset_report, report)
         raise DatasetRefused(resolution.message, resolution.fix)
-    store.save(layout.root + PREPARATION, preparation)
+    store.save(layout.preparation, preparation)
     status = record(store, run_id, STATE, f"Preparing the data for {preparation.task}: {resolution.why}")
     return {"shards": [shard.number for shard in preparation.shards], **status.shown}
 

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+SHARDS, DATASET = "shards/", "dataset/"
+"""Within a run's folder, which is the workspace of the steps that prepare its data."""
+
 
 @dataclass(frozen=True)
 class RunLayout:
@@ -55,15 +58,20 @@ class RunLayout:
     @property
     def train(self) -> str:
         """The `training` channel: the data file and template.json, nothing else."""
-        return self.root + "dataset/train/"
+        return self.root + DATASET + "train/"
 
     @property
     def validation(self) -> str:
-        return self.root + "dataset/validation/"
+        return self.root + DATASET + "validation/"
 
     @property
     def shards(self) -> str:
-        return self.root + "shards/"
+        return self.root + SHARDS
+
+    @property
+    def preparation(self) -> str:
+        """What is to be prepared, for the shards' steps and the finish."""
+        return self.shards + "preparation.json"
 
     @property
     def training_output(self) -> str:
