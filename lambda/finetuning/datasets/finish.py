@@ -421,7 +421,7 @@ def held_out_prompts(
 ) -> Iterator[dict[str, Any]]:
     """The first `count` validation rows as prompts with their references, for the evaluation of the tuned model.
 
-    `{prompt, messages, reference, source}`: `prompt` is the text for `inputs`, `messages` the dialog before the answer
+    `{prompt, messages, reference}`: `prompt` is the text for `inputs`, `messages` the dialog before the answer
     (chat only). Of a text the first half of a line is the prompt, the other half the reference; a line that the trained
     part holds, too, was not held out and is passed over.
     """
@@ -451,10 +451,10 @@ def _prompt(row: Mapping[str, Any], template: Template | None) -> dict[str, Any]
         messages: list[Message] = row["dialog"][:-1]
         reference = row["dialog"][-1]["content"]
         prompt = chat_text(messages, add_generation_prompt=True)
-        return {"prompt": prompt, "messages": messages, "reference": reference, "source": "held-out"}
+        return {"prompt": prompt, "messages": messages, "reference": reference}
     if template:
         prompt, reference = instruction_text(template, row), fill(template["completion"], row)
-        return {"prompt": prompt, "messages": None, "reference": reference, "source": "held-out"}
+        return {"prompt": prompt, "messages": None, "reference": reference}
     return _continuation(row["text"])
 
 
@@ -467,4 +467,4 @@ def _continuation(text: str) -> dict[str, Any]:
     cut = text.rfind(" ", 1, half + 1)
     cut = cut if cut > 0 else max(half, 1)
     prompt, reference = text[:cut], text[cut : cut + CONTINUATION]
-    return {"prompt": prompt, "messages": None, "reference": reference, "source": "held-out"}
+    return {"prompt": prompt, "messages": None, "reference": reference}

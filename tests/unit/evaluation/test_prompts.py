@@ -8,7 +8,6 @@ CHAT_PROMPT = {
     "prompt": "<|begin_of_text|>rendered",
     "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why is the sea salty?"}],
     "reference": "Rivers bring the salt.",
-    "source": "held-out",
 }
 
 

@@ -75,7 +75,7 @@ def test_the_plan_is_completed_and_prompts_are_kept_for_the_evaluation(stage: St
     assert plan.dataset.train_rows == result["train_rows"]
     prompts = [json.loads(line) for line in objects(stage, layout.prompts)[""].splitlines()]
     assert len(prompts) == plan.evaluation.held_out
-    assert set(prompts[0]) == {"prompt", "messages", "reference", "source"}
+    assert set(prompts[0]) == {"prompt", "messages", "reference"}
 
 
 def test_a_broken_line_7_stops_the_run_with_its_number_and_the_report_is_there(stage: Stage) -> None:  # noqa: F811
