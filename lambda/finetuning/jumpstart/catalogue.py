@@ -1,6 +1,6 @@
 """Which of the Llama 3.1 models this project tunes, and for which tasks.
 
-The only facts of models written in Python, from the AWS article this project implements: JumpStart's specifications
+The only facts of models written in Python, from an article of AWS on fine-tuning Llama 3.1: JumpStart's specifications
 do not say which tasks a model's training script supports. Everything else comes from the specification, which wins
 where the two differ; the plan says so.
 """
@@ -22,7 +22,7 @@ class Task(StrEnum):
 
 @dataclass(frozen=True)
 class ModelSupport:
-    """A row of the article's table. `input_length` in tokens, `train_batch` per device."""
+    """A row of its table. `input_length` in tokens, `train_batch` per device."""
 
     model_id: str
     training_instance_type: str

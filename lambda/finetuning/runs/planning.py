@@ -238,7 +238,7 @@ def make_plan(
     _check_evaluation(request, checklist)
     _check_names(plan, stage.prefix, checklist)
     _check_tags(request, checklist)
-    _compare_with_article(spec, options[0], checklist)
+    _compare_with_table(spec, options[0], checklist)
     return plan.model_copy(update={"checks": checklist.checks})
 
 
@@ -618,8 +618,8 @@ def _check_tags(request: RunRequest, checklist: Checklist) -> None:
             checklist.found("tags", Finding(Code.RUN_JSON_INVALID, f"tags.{key}", message, "Name the tag otherwise."))
 
 
-def _compare_with_article(spec: ModelSpec, option: TrainingOption, checklist: Checklist) -> None:
-    """Says where the specification, which wins, differs from the table of the article this project implements."""
+def _compare_with_table(spec: ModelSpec, option: TrainingOption, checklist: Checklist) -> None:
+    """Says where the specification, which wins, differs from the catalogue's table."""
     table = support(spec.model_id)
     parameters = spec.hyperparameters_on(option.instance_type)
     pairs = [("training instance", spec.default_training_instance_type, table.training_instance_type)]
@@ -628,4 +628,6 @@ def _compare_with_article(spec: ModelSpec, option: TrainingOption, checklist: Ch
             pairs.append((name, parameters[name].default_text, str(stated)))
     differing = [f"{name} is {actual} by default, not {stated}" for name, actual, stated in pairs if actual != stated]
     known = f"{spec.model_id} {spec.version} ({spec.provenance})"
-    checklist.passed("model", known + (f"; unlike the article, {', '.join(differing)}" if differing else ""))
+    checklist.passed(
+        "model", known + (f"; unlike this project's table of models, {', '.join(differing)}" if differing else "")
+    )
