@@ -364,7 +364,7 @@ class StepPermissions(Permissions):
 
     def take_back_runs(self) -> Self:
         """Stops a run's jobs, deletes its temporary and unfinished endpoints; leaves to the sweeper what resists."""
-        return self.find("training-job").stop_training().take_back_temporary_endpoints().describe("endpoint-config")
+        return self.find("training-job").stop_training().take_back_temporary_endpoints()
 
     def take_back_temporary_endpoints(self) -> Self:
         return self.delete_endpoints().delete_models()._tag("endpoint")

@@ -98,7 +98,10 @@ _STEPS = (
     _Step(handler="report_success", may=lambda may: may.write_runs(ANY_RUN.report_page).notify()),
     _Step(
         handler="report_failure",
-        may=lambda may: may.write_runs(ANY_RUN.claim, ANY_RUN.report_page).take_back_runs().notify(),
+        # A configuration tells whether the endpoint served an earlier model.
+        may=lambda may: (
+            may.write_runs(ANY_RUN.claim, ANY_RUN.report_page).take_back_runs().describe("endpoint-config").notify()
+        ),
     ),
     _Step(
         handler="clean_up_run",

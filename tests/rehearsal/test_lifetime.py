@@ -166,8 +166,11 @@ def test_a_temporary_endpoint_goes_with_its_run_at_once(product: Product, accoun
 def test_entries_of_a_run_without_files_go(product: Product, account: Account) -> None:
     name = f"{PREFIX}forgotten-00000000"
     model = any_model(account, f"s3://{PRIVATE_BUCKET}/{BASE_PREFIX}", ModelAccessConfig={"AcceptEula": True})
-    account.api.create_model(**model | {"ModelName": name})
+    made = [account.api.create_model(**model | {"ModelName": name})["ModelArn"]]
     configure(account, name)
+    made.append(account.api.describe_endpoint_config(EndpointConfigName=name)["EndpointConfigArn"])
+    for arn in made:
+        account.api.add_tags(ResourceArn=arn, Tags=[{"Key": "finetune:created-by", "Value": PREFIX.rstrip("-")}])
     assert f"Deleted the model {name}" in sweep(product)["left_overs"]
     assert account.api.list_models(NameContains=name)["Models"] == []
     assert account.api.list_endpoint_configs(NameContains=name)["EndpointConfigs"] == []
