@@ -317,15 +317,15 @@ def _csv(head: bytes, suffix: str, whole: bool) -> Detection:
 
 
 def _csv_head(text: str, delimiter: str, whole: bool) -> list[list[str]]:
-    rows = []
+    """The first rows. A row that cannot be read ends them here; the preparation, which reads all, tells of it."""
+    rows, readable = [], True
     try:
         for row in islice(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), HEAD_ROWS + 1):
-            rows.append(row)  # what was read before an error counts
+            rows.append(row)
     except csv.Error:
-        pass
-    else:
-        if not whole and len(rows) <= HEAD_ROWS:
-            rows = rows[:-1]  # the head may end within it
+        readable = False
+    if readable and not whole and len(rows) <= HEAD_ROWS:
+        rows = rows[:-1]  # the head may end within it
     return [row for row in rows if row]
 
 

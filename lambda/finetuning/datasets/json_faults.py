@@ -30,16 +30,26 @@ def json_fault(raw: bytes, error: orjson.JSONDecodeError) -> RowFault:
         return RowFault(Fault.JSON_TOO_DEEP, f"The value is nested more than {MAX_DEPTH} deep.")
     if "surrogate" in error.msg:
         return RowFault(Fault.JSON_SURROGATE, f"Column {error.colno}: half of a character (a lone surrogate).")
+    if constant := _constant_in(text):
+        return constant
+    if _PYTHON.match(text.lstrip()) or _PYTHON.search(text[:_DEEPEST_LOOK]):
+        return RowFault(Fault.PYTHON_LITERAL, "This is a Python literal, not JSON.")
+    what = "ends too early" if error.pos >= len(text.rstrip()) else f"is wrong at column {error.colno}"
+    return RowFault(Fault.JSON_INVALID, f"The JSON {what}: {error.msg.split(':')[0]}.")
+
+
+def _constant_in(text: str) -> RowFault | None:
+    """The fault of a line whose first fault is NaN or Infinity, which Python's parser tells by name.
+
+    Whatever else that parser refuses is told better by orjson's error, which the caller has.
+    """
     try:
         json.loads(text, parse_constant=_constant)
     except RowFault as fault:
         return fault
     except (ValueError, RecursionError):
-        pass
-    if _PYTHON.match(text.lstrip()) or _PYTHON.search(text[:_DEEPEST_LOOK]):
-        return RowFault(Fault.PYTHON_LITERAL, "This is a Python literal, not JSON.")
-    what = "ends too early" if error.pos >= len(text.rstrip()) else f"is wrong at column {error.colno}"
-    return RowFault(Fault.JSON_INVALID, f"The JSON {what}: {error.msg.split(':')[0]}.")
+        return None
+    return None
 
 
 def _constant(name: str) -> NoReturn:

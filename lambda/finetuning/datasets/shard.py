@@ -172,6 +172,7 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
             histogram[tokens.bit_length()] += 1
             if tokens > limit:
                 truncated += 1
+            # Hardly more bytes than characters: Latin, and told without a look at them.
             if (size - said) * 8 < said or out.isascii():
                 latin += 1
             else:
