@@ -68,13 +68,18 @@ def instances(endpoint: Mapping[str, Any]) -> int:
 
 
 def settle(api: SageMaker, store: RunStore, endpoint: dict[str, Any], topic_arn: str) -> None:
-    """After an update that came to nothing: tags, alarms and autoscaling are those of the model that serves."""
+    """After an update that came to nothing: tags, alarms and autoscaling are those of the model that serves.
+
+    Where its configuration is gone, nothing tells what the tags and the autoscaling were.
+    """
     name, config = endpoint["EndpointName"], endpoint["EndpointConfigName"]
-    live = api.configuration(config)
-    tags = live[1] if live else {}
-    api.tag(endpoint["EndpointArn"], tags)
     watch_endpoint(name, config, topic_arn)
-    plan = store.find(RunLayout(tags.get(RUN_TAG, "")).plan, RunPlan)
+    live = api.configuration(config)
+    if live is None:
+        return
+    _, tags = live
+    api.tag(endpoint["EndpointArn"], tags)
+    plan = store.find(RunLayout(tags[RUN_TAG]).plan, RunPlan) if RUN_TAG in tags else None
     if plan and plan.endpoint.autoscaling:
         scale(name, plan.endpoint.autoscaling)
 

@@ -11,7 +11,7 @@ from botocore.stub import Stubber
 
 from finetuning.aws.clean_up import limit_life, remove_half_made
 from finetuning.aws.faults import explained
-from finetuning.aws.hosting import Fleet, bring_live
+from finetuning.aws.hosting import Fleet, bring_live, settle
 from finetuning.aws.left_overs import remove_left_overs
 from finetuning.aws.sagemaker import SageMaker
 from finetuning.aws.store import RunStore, run_store
@@ -108,6 +108,15 @@ def test_clean_up_leaves_a_serving_endpoint_and_may_be_repeated(api: Any) -> Non
     assert sagemaker.describe_endpoint(NAMES.endpoint) is not None
 
 
+def serving(api: Any) -> SageMaker:
+    """With an endpoint that serves the run's model."""
+    sagemaker = SageMaker(api)
+    sagemaker.create_model(any_model())
+    sagemaker.create_endpoint_config(any_endpoint_config())
+    sagemaker.create_endpoint(any_endpoint())
+    return sagemaker
+
+
 @pytest.mark.parametrize(
     ("status", "goes"),
     [("Creating", True), ("Failed", True), ("Updating", False), ("SystemUpdating", False), ("RollingBack", False)],
@@ -115,10 +124,7 @@ def test_clean_up_leaves_a_serving_endpoint_and_may_be_repeated(api: Any) -> Non
 def test_clean_up_takes_only_endpoints_that_never_served(
     api: Any, monkeypatch: pytest.MonkeyPatch, status: str, goes: bool
 ) -> None:
-    sagemaker = SageMaker(api)
-    sagemaker.create_model(any_model())
-    sagemaker.create_endpoint_config(any_endpoint_config())
-    sagemaker.create_endpoint(any_endpoint())
+    sagemaker = serving(api)
     describe = api.describe_endpoint
     monkeypatch.setattr(api, "describe_endpoint", lambda **name: {**describe(**name), "EndpointStatus": status})
     assert remove_half_made(sagemaker, NAMES) == ([f"Deleted the endpoint {NAMES.endpoint}"] if goes else [])
@@ -133,16 +139,11 @@ def ttl_of(api: Any) -> str:
 def test_an_endpoint_whose_run_failed_does_not_stay_for_ever(
     api: Any, monkeypatch: pytest.MonkeyPatch, ttl: str, left: str
 ) -> None:
-    sagemaker = SageMaker(api)
-    sagemaker.create_model(any_model())
-    sagemaker.create_endpoint_config(any_endpoint_config())
-    sagemaker.create_endpoint(any_endpoint())
+    sagemaker = serving(api)
     sagemaker.tag_endpoint(NAMES.endpoint, {"finetune:ttl-hours": ttl})
     (line,) = limit_life(sagemaker, NAMES)
     assert NAMES.endpoint in line
-    assert (
-        sagemaker.tags(api.describe_endpoint(EndpointName=NAMES.endpoint)["EndpointArn"])["finetune:ttl-hours"] == left
-    )
+    assert ttl_of(api) == left
 
 
 def test_an_endpoint_that_served_before_stays_and_the_way_back_is_told(
@@ -160,10 +161,7 @@ def test_an_endpoint_that_served_before_stays_and_the_way_back_is_told(
     sagemaker.tag_endpoint(NAMES.endpoint, {"finetune:ttl-hours": "never"})
     (line,) = limit_life(sagemaker, NAMES)
     assert f"finetune rollback {NAMES.endpoint}" in line
-    assert (
-        sagemaker.tags(api.describe_endpoint(EndpointName=NAMES.endpoint)["EndpointArn"])["finetune:ttl-hours"]
-        == "never"
-    )
+    assert ttl_of(api) == "never"
 
 
 def test_an_endpoint_that_is_being_changed_is_left_alone(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,6 +175,15 @@ def test_an_endpoint_that_is_being_changed_is_left_alone(api: Any, monkeypatch: 
     with pytest.raises(FineTuningError) as refusal:
         bring_live(sagemaker, NO_RUNS, any_endpoint("finetune-dev-next"), TOPIC, ONE)
     assert refusal.value.code == Code.ENDPOINT_BUSY
+
+
+def test_after_an_update_that_came_to_nothing_tags_stay_where_the_configuration_is_gone(api: Any) -> None:
+    sagemaker = serving(api)
+    sagemaker.delete_endpoint_config(NAMES.endpoint_config)
+    endpoint = sagemaker.describe_endpoint(NAMES.endpoint)
+    assert endpoint
+    settle(sagemaker, NO_RUNS, endpoint, TOPIC)
+    assert sagemaker.tags(endpoint["EndpointArn"])["finetune:run-id"] == NAMES.run_id
 
 
 def test_what_was_made_just_now_may_not_be_found_yet(api: Any) -> None:
@@ -219,10 +226,7 @@ def test_what_is_gone_has_no_tags(api: Any) -> None:
 
 
 def test_an_endpoint_stops_costing_money_before_what_else_may_fail(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    sagemaker = SageMaker(api)
-    sagemaker.create_model(any_model())
-    sagemaker.create_endpoint_config(any_endpoint_config())
-    sagemaker.create_endpoint(any_endpoint())
+    sagemaker = serving(api)
     refusal = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "DeleteEndpointConfig")
     monkeypatch.setattr(api, "delete_endpoint_config", _raising(refusal))
     with pytest.raises(FineTuningError):
