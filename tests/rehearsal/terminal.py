@@ -68,7 +68,7 @@ class Said:
     def json(self) -> Any:
         return json.loads(self.printed)
 
-    def matches(self, golden: str, *, exactly: bool = False) -> None:
+    def assert_matches(self, golden: str, *, exactly: bool = False) -> None:
         """Asserts that it is what the golden of that name says; `exactly` where nothing differs from run to run."""
         printed = re.sub(r"[ \t]+$", "", self.printed, flags=re.MULTILINE) if exactly else normalised(self.printed)
         said = f"$ finetune {normalised(self.command)}{printed}[exit {self.code}]\n"

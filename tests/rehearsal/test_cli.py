@@ -71,37 +71,37 @@ def _ids(terminal: Terminal, name: str) -> list[str]:
 
 
 def test_help_is_readable(terminal: Terminal) -> None:
-    terminal.finetune("--help").matches("help", exactly=True)
+    terminal.finetune("--help").assert_matches("help", exactly=True)
 
 
 @pytest.mark.parametrize("command", [name for commands in COMMANDS.values() for name in commands])
 def test_each_command_has_help_with_examples(terminal: Terminal, command: str) -> None:
-    terminal.finetune(command, "--help").matches(f"help-{command}", exactly=True)
+    terminal.finetune(command, "--help").assert_matches(f"help-{command}", exactly=True)
 
 
 def test_what_can_be_said_of_data_before_it_is_uploaded(terminal: Terminal) -> None:
-    terminal.finetune("check", "parrots").matches("check", exactly=True)
-    terminal.finetune("check", "bad").matches("check-refused", exactly=True)
-    terminal.finetune("prepare", "parrots", "--out", "prepared").matches("prepare", exactly=True)
-    terminal.finetune("plan", "parrots/run.json").matches("plan", exactly=True)
-    terminal.finetune("plan", "refused/run.json").matches("plan-refused", exactly=True)
-    terminal.finetune("models").matches("models", exactly=True)
+    terminal.finetune("check", "parrots").assert_matches("check", exactly=True)
+    terminal.finetune("check", "bad").assert_matches("check-refused", exactly=True)
+    terminal.finetune("prepare", "parrots", "--out", "prepared").assert_matches("prepare", exactly=True)
+    terminal.finetune("plan", "parrots/run.json").assert_matches("plan", exactly=True)
+    terminal.finetune("plan", "refused/run.json").assert_matches("plan-refused", exactly=True)
+    terminal.finetune("models").assert_matches("models", exactly=True)
 
 
 def test_what_would_be_refused_is_not_uploaded(terminal: Terminal) -> None:
-    terminal.finetune("submit", "bad").matches("submit-bad-data", exactly=True)
+    terminal.finetune("submit", "bad").assert_matches("submit-bad-data", exactly=True)
 
 
 def test_a_run_that_is_refused_says_everything_that_is_wrong(terminal: Terminal) -> None:
-    terminal.finetune("submit", "refused", "--watch").matches("submit-refused")
+    terminal.finetune("submit", "refused", "--watch").assert_matches("submit-refused")
 
 
 def test_a_run_is_submitted_and_followed_to_its_answers(followed: Followed) -> None:
-    followed.first.matches("submit-watch")
+    followed.first.assert_matches("submit-watch")
 
 
 def test_a_run_is_followed_from_a_second_terminal_while_it_happens(followed: Followed) -> None:
-    followed.second.matches("watch")
+    followed.second.assert_matches("watch")
     told = [line for line in followed.second.printed.splitlines() if " DeployEndpoint " in line or " PlanRun " in line]
     assert [line for line in told if line in followed.first.printed] == told  # the same events, by the same clock
     assert len(told) >= 2
@@ -110,51 +110,51 @@ def test_a_run_is_followed_from_a_second_terminal_while_it_happens(followed: Fol
 def test_ctrl_c_ends_the_watching_and_not_the_run(followed: Followed) -> None:
     printed = followed.interrupted.printed.splitlines(keepends=True)
     parting = "".join(line for line in printed if not line[:1].isdigit())  # how far the run had come is chance
-    replace(followed.interrupted, printed=parting).matches("watch-interrupted")
+    replace(followed.interrupted, printed=parting).assert_matches("watch-interrupted")
     assert followed.first.code == 0
 
 
 def test_a_report_is_not_linked_to_before_it_is_there(followed: Followed) -> None:
-    followed.report_too_early.matches("report-too-early")
+    followed.report_too_early.assert_matches("report-too-early")
 
 
 def test_runs_and_endpoints_are_listed_with_what_they_cost(terminal: Terminal, followed: Followed) -> None:
     listed = terminal.finetune("runs").printed
     assert followed.run_id in listed
-    terminal.finetune("endpoints").matches("endpoints")
+    terminal.finetune("endpoints").assert_matches("endpoints")
 
 
 def test_an_endpoint_is_asked(terminal: Terminal, followed: Followed) -> None:
     said = terminal.finetune("ask", "parrot", "What is 3 and 3?", "--json")
     assert (said.code, said.json["endpoint"]) == (0, "finetune-dev-parrot")
-    terminal.finetune("ask", "cockatoo", "What is 3 and 3?").matches("ask-unknown")
+    terminal.finetune("ask", "cockatoo", "What is 3 and 3?").assert_matches("ask-unknown")
 
 
 def test_an_endpoint_is_kept_for_longer(terminal: Terminal, followed: Followed) -> None:
     said = terminal.finetune("extend", "parrot", "--hours", "4", "--json")
     assert (said.code, said.json["endpoint"]) == (0, "finetune-dev-parrot")
-    terminal.finetune("extend", "cockatoo", "--hours", "4").matches("extend-unknown")
+    terminal.finetune("extend", "cockatoo", "--hours", "4").assert_matches("extend-unknown")
 
 
 def test_an_endpoint_that_served_one_model_only_cannot_be_rolled_back(terminal: Terminal, followed: Followed) -> None:
-    terminal.finetune("rollback", "parrot").matches("rollback-nothing")
+    terminal.finetune("rollback", "parrot").assert_matches("rollback-nothing")
 
 
 def test_a_report_is_linked_to_and_saved(terminal: Terminal, followed: Followed) -> None:
-    terminal.finetune("report", "parrots").matches("report")
-    terminal.finetune("report", "parrots", "--save", "report.html").matches("report-saved")
+    terminal.finetune("report", "parrots").assert_matches("report")
+    terminal.finetune("report", "parrots", "--save", "report.html").assert_matches("report-saved")
     assert followed.run_id in (terminal.folder / "report.html").read_text()
 
 
 def test_a_run_that_does_not_wait_for_approval_cannot_be_given_it(terminal: Terminal, followed: Followed) -> None:
-    terminal.finetune("approve", "parrots").matches("approve-not-waiting")
-    terminal.finetune("reject", "parrots").matches("reject-not-waiting")
+    terminal.finetune("approve", "parrots").assert_matches("approve-not-waiting")
+    terminal.finetune("reject", "parrots").assert_matches("reject-not-waiting")
 
 
 def test_cleaning_up_asks_first(terminal: Terminal, followed: Followed) -> None:
-    terminal.finetune("clean-up", "parrots", answer="n\n").matches("clean-up-no")
-    terminal.finetune("clean-up", "parrots", answer="y\n").matches("clean-up")
-    terminal.finetune("clean-up", "parrots", "--yes").matches("clean-up-again")
+    terminal.finetune("clean-up", "parrots", answer="n\n").assert_matches("clean-up-no")
+    terminal.finetune("clean-up", "parrots", answer="y\n").assert_matches("clean-up")
+    terminal.finetune("clean-up", "parrots", "--yes").assert_matches("clean-up-again")
     assert "finetune-dev-parrot" not in terminal.finetune("endpoints").printed
 
 
@@ -163,16 +163,16 @@ def test_cleaning_up_asks_first(terminal: Terminal, followed: Followed) -> None:
     [("watch", "nobody"), ("report", "nobody"), ("stop", "nobody"), ("deploy", "nobody"), ("clean-up", "nobody")],
 )
 def test_an_unknown_run_is_an_error_that_says_where_to_look(terminal: Terminal, words: tuple[str, ...]) -> None:
-    terminal.finetune(*words).matches(f"{words[0]}-unknown")
+    terminal.finetune(*words).assert_matches(f"{words[0]}-unknown")
 
 
 def test_a_stage_that_is_not_deployed_is_an_error_with_the_command_that_deploys_it(terminal: Terminal) -> None:
-    terminal.finetune("runs", "--stage", "nowhere").matches("no-deployment")
+    terminal.finetune("runs", "--stage", "nowhere").assert_matches("no-deployment")
     assert terminal.finetune("runs", "--stage", "nowhere", "--json").json["error"]["code"] == "DEPLOYMENT_NOT_FOUND"
 
 
 def test_a_wrong_word_is_answered_with_the_right_ones(terminal: Terminal) -> None:
-    terminal.finetune("clean-up").matches("usage", exactly=True)
+    terminal.finetune("clean-up").assert_matches("usage", exactly=True)
 
 
 def test_every_command_has_a_golden_and_no_golden_is_left_over(terminal: Terminal) -> None:
