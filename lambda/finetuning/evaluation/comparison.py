@@ -32,8 +32,8 @@ def evaluate(
 ) -> EvaluationReport:
     """Asks every question of the tuned model, and of the base model where there is one.
 
-    Both at the same time, which takes half as long, but each one question after the other: latencies are those of an
-    endpoint that has nothing else to do.
+    Both at the same time, so that it takes as long as the slower of the two, but each one question after the other:
+    latencies are those of an endpoint that has nothing else to do.
     """
 
     def replies(ask: Ask) -> list[Reply]:
