@@ -13,7 +13,6 @@ from rich.text import Text
 from cli.deployment import EndpointSummary
 from finetuning.evaluation.loss_curve import loss_curve as loss_series
 from finetuning.evaluation.report import Answer, EvaluationReport, Scores
-from finetuning.evaluation.verdict import verdict
 from finetuning.report.text import shortened, visible
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import Cost, Event, Metric, RunState, RunStatus
@@ -139,7 +138,7 @@ def answers_table(evaluation: EvaluationReport) -> Table:
     has_base = evaluation.has_base
     summary = evaluation.summary
     title = "Answers to prompts the model was not trained on"
-    table = Table(title=title, caption=plain(verdict(evaluation)), show_lines=True, show_footer=True, expand=True)
+    table = Table(title=title, show_lines=True, show_footer=True, expand=True)
     prompts = f"{summary.scored} prompt{'s' if summary.scored > 1 else ''}"
     mean = f"mean of {prompts} with a reference" if summary.scored else ""
     table.add_column("prompt", ratio=2, overflow="fold", footer=mean)

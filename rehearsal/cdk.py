@@ -17,16 +17,18 @@ class DeploymentFailed(Exception):
 
 def deploy(emulator: Emulator, context: Sequence[str] = ()) -> None:
     """`cdk bootstrap` and `cdk deploy --all`, their output on the screen; `context` as `-c` takes it: `stage=dev`."""
-    _cdk(emulator, "bootstrap", f"aws://{ACCOUNT}/{REGION}")
-    _cdk(
-        emulator, "deploy", "--all", "--require-approval", "never", "--concurrency", "2", "--progress", "events",
-        "--output", str(emulator.state / "cdk.out"), *_as_options(context),
+    # Where no cdk.json is in sight, the CLI does not run the app only to learn the environment it is given.
+    _run(emulator.environment(), "bootstrap", f"aws://{ACCOUNT}/{REGION}", folder=emulator.state)
+    _run(
+        emulator.environment(), "deploy", "--all", "--require-approval", "never", "--concurrency", "2",
+        "--progress", "events", "--output", str(emulator.state / "cdk.out"), *_as_options(context),
     )  # fmt: skip
 
 
 def destroy(emulator: Emulator, context: Sequence[str] = ()) -> None:
     """`cdk destroy --all`."""
-    _cdk(emulator, "destroy", "--all", "--force", "--output", str(emulator.state / "cdk.out"), *_as_options(context))
+    output = str(emulator.state / "cdk.out")
+    _run(emulator.environment(), "destroy", "--all", "--force", "--output", output, *_as_options(context))
 
 
 def synthesise(folder: Path, context: Sequence[str] = ()) -> None:
@@ -38,13 +40,9 @@ def _as_options(context: Sequence[str]) -> list[str]:
     return [word for setting in context for word in ("--context", setting)]
 
 
-def _cdk(emulator: Emulator, *arguments: str) -> None:
-    _run(emulator.environment(), *arguments)
-
-
-def _run(environment: dict[str, str], *arguments: str) -> None:
-    command = ["npx", "--no-install", "cdk", *arguments, "--no-notices"]
-    process = subprocess.Popen(command, cwd=PROJECT, env=environment)  # noqa: S603 — our own words
+def _run(environment: dict[str, str], *arguments: str, folder: Path = PROJECT) -> None:
+    command = ["npx", "--no-install", "--prefix", str(PROJECT), "cdk", *arguments, "--no-notices"]
+    process = subprocess.Popen(command, cwd=folder, env=environment)  # noqa: S603 — our own words
     try:
         status = process.wait()
     except KeyboardInterrupt:

@@ -17,6 +17,10 @@ _lock = threading.Lock()
 _starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="children")
 """Linux counts the thread that started a child as its parent: this one lives as long as the emulator."""
 
+_ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "GOMP_SPINCOUNT": "1000"}
+"""PyTorch's threads (GNU OpenMP) wait for each other at full speed for long. Where two processes share the cores, that
+is what the cores then do: two endpoints on two cores made 3 tokens a second each; with threads that soon sleep, 10."""
+
 
 def _die_with_parent() -> None:
     """Linux ends the child when the emulator is killed outright; elsewhere the emulator's process group has to do."""
@@ -33,7 +37,7 @@ def start(command: Sequence[str | Path], cwd: Path, output: Any) -> "subprocess.
 
 
 def _start(command: Sequence[str | Path], cwd: Path, output: Any) -> "subprocess.Popen[str]":
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")} | {"PYTHONUNBUFFERED": "1"}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")} | _ENVIRONMENT
     return subprocess.Popen(  # noqa: S603 — the command is made of our own settings
         command, cwd=cwd, env=environment, stdout=output, stderr=subprocess.STDOUT, text=True, bufsize=1,
         preexec_fn=_die_with_parent,

@@ -20,11 +20,11 @@ def _to_nobody(_token: Token) -> None:
 
 
 class Generator:
-    """A model folder, loaded in float32. Requests wait for each other: the cores are all one answer can use."""
+    """A model folder, loaded in bfloat16. Requests wait for each other: the cores are all one answer can use."""
 
     def __init__(self, folder: Path) -> None:
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
-        self._model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        self._model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
         self._speaks_llama_31 = HEADER in self._tokenizer.get_vocab()
         self._turn = threading.Lock()
         self._stopping = threading.Event()

@@ -99,7 +99,7 @@ def fine_tune(
     order = random.Random(settings.seed)  # noqa: S311 - no secret
     best_loss, best_epoch, best_adapter = math.inf, 0, None
     if validation:
-        evaluate(model, validation, settings, pad_id, epoch=0)
+        evaluate(model, validation, pad_id, epoch=0)
     for epoch in range(1, settings.epoch + 1):
         started = time.monotonic()
         shuffled = order.sample(train, len(train))
@@ -108,7 +108,7 @@ def fine_tune(
         log(f"Epoch {epoch}: train_perplexity={perplexity(loss):.4f}, train_epoch_loss={loss:.4f}, took {seconds:.1f}s")
         if not validation:
             continue
-        loss = evaluate(model, validation, settings, pad_id, epoch)
+        loss = evaluate(model, validation, pad_id, epoch)
         if loss < best_loss:
             best_loss, best_epoch = loss, epoch
             best_adapter = {name: value.clone() for name, value in get_peft_model_state_dict(model).items()}
@@ -146,17 +146,19 @@ def train_epoch(
     return total / tokens
 
 
-def evaluate(model: Any, samples: Sequence[Sample], settings: Hyperparameters, pad_id: int, epoch: int) -> float:
-    """The mean loss of a counted token of `samples`, written as the metric line of `epoch`."""
+def evaluate(model: Any, samples: Sequence[Sample], pad_id: int, epoch: int) -> float:
+    """The mean loss of a counted token of `samples`, written as the metric line of `epoch`.
+
+    It is the same for every `per_device_eval_batch_size`.
+    """
     import torch
 
     model.eval()
     targets = count_targets(samples)
     loss = 0.0
     with torch.inference_mode():
-        for batch in chunks(samples, settings.per_device_eval_batch_size):
-            for micro_batch in micro_batches(batch):
-                loss += model(**tensors(micro_batch, pad_id), num_items_in_batch=targets).loss.item()
+        for micro_batch in micro_batches(samples):
+            loss += model(**tensors(micro_batch, pad_id), num_items_in_batch=targets).loss.item()
     when = " before training" if epoch == 0 else ""
     log(f"Epoch {epoch}: eval_ppl=tensor({perplexity(loss):.4f}) eval_epoch_loss=tensor({loss:.4f}){when}")
     return loss

@@ -95,7 +95,7 @@ def test_the_epoch_with_the_lowest_validation_loss_is_kept(
     losses = {0: 5.0, 1: 1.0, 2: 2.0}
     seen: dict[int, dict[str, torch.Tensor]] = {}
 
-    def evaluate(model: Any, _samples: Any, _settings: Any, _pad_id: int, epoch: int) -> float:
+    def evaluate(model: Any, _samples: Any, _pad_id: int, epoch: int) -> float:
         seen[epoch] = {name: value.clone() for name, value in get_peft_model_state_dict(model).items()}
         return losses[epoch]
 
@@ -208,15 +208,12 @@ def test_micro_batches_hold_the_memory_and_lose_nothing() -> None:
         assert len(part) == 1 or len(part) * max(len(sample.ids) for sample in part) <= train.MICRO_BATCH_TOKENS
 
 
-def test_a_batch_in_parts_has_the_loss_of_the_whole(
-    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = OptMl(any_job(tmp_path, per_device_eval_batch_size=4)).hyperparameters()
+def test_a_batch_in_parts_has_the_loss_of_the_whole(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
     samples = [Sample(tuple(range(length)), (False,) + (True,) * (length - 1)) for length in (40, 60, 90, 200)]
-    whole = train.evaluate(model, samples, settings, pad_id=0, epoch=0)
+    whole = train.evaluate(model, samples, pad_id=0, epoch=0)
     monkeypatch.setattr(train, "MICRO_BATCH_TOKENS", 100)
-    assert train.evaluate(model, samples, settings, pad_id=0, epoch=0) == pytest.approx(whole, rel=1e-5)
+    assert train.evaluate(model, samples, pad_id=0, epoch=0) == pytest.approx(whole, rel=1e-5)
 
 
 def test_sigterm_ends_the_job_at_once_with_no_model_and_no_failure(tmp_path: Path, tiny: Path) -> None:

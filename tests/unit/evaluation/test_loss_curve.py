@@ -24,3 +24,8 @@ def test_losses_become_series_in_order_of_time_and_other_metrics_do_not() -> Non
 
 def test_a_job_that_reported_nothing_has_no_curve() -> None:
     assert loss_curve([]) == []
+
+
+def test_one_value_is_told_once() -> None:
+    (only,) = loss_curve([any_metric("train-loss", 1.5, 1)])
+    assert only.change == "1.50"
