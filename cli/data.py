@@ -108,24 +108,11 @@ def _prepared(
         raise typer.BadParameter("There is no data file in the folder.", param_hint="FILES")
     settings = next((path / RUN_FILE for path in given if (path / RUN_FILE).is_file()), None)
     request = _request(settings) if settings else RunRequest()
-    model = model or request.model
     templates = [path / TEMPLATE_FILE for path in given if (path / TEMPLATE_FILE).is_file()]
     if not request.template:
         template = template or next(iter(templates), None)
-    limits = support(model) if model else None
-    with reading_progress() as bar:
-        reading = bar.add_task("Reading", total=sum(file.stat().st_size for file in files))
-        report = prepare_files(
-            files,
-            out,
-            task=task or request.task,
-            template=_template(template, request),
-            supported=limits.tasks if limits else tuple(Task),
-            max_input_length=_input_length(request, limits),
-            validation_fraction=request.validation_fraction,
-            max_error_fraction=request.max_error_fraction,
-            progress=lambda count: bar.advance(reading, count),
-        )
+    asked = {name: value for name, value in (("model", model), ("task", task)) if value}
+    report = dataset_report(files, request.model_copy(update=asked), template, out)
     notes = [*report.notes, *left_out_notes(given)]
     if settings:
         notes.append(
@@ -133,6 +120,30 @@ def _prepared(
             f"{request.max_error_fraction:.0%} of the lines may be unusable"
         )
     return report.model_copy(update={"notes": notes})
+
+
+def dataset_report(
+    files: Sequence[Path], request: RunRequest, template_file: Path | None, out: Path | None = None
+) -> DatasetReport:
+    """What a run with this request makes of the data files, written to `out` where it is given; progress on the way.
+
+    The template file goes before the request's own template.
+    """
+    limits = support(request.model) if request.model else None
+    with _reading_progress() as bar:
+        reading = bar.add_task("Reading", total=sum(file.stat().st_size for file in files))
+        return prepare_files(
+            files,
+            out,
+            task=request.task,
+            template=_template(template_file, request),
+            supported=limits.tasks if limits else tuple(Task),
+            max_input_length=_input_length(request, limits),
+            validation_fraction=request.validation_fraction,
+            max_error_fraction=request.max_error_fraction,
+            repair=request.repair,
+            progress=lambda count: bar.advance(reading, count),
+        )
 
 
 def _template(file: Path | None, request: RunRequest) -> Template | None:
@@ -174,7 +185,7 @@ def _data_files(path: Path) -> list[Path]:
     return sorted(file for file in path.iterdir() if file.is_file() and is_data(file.name))
 
 
-def reading_progress() -> Progress:
+def _reading_progress() -> Progress:
     """A bar on standard error, gone when it is full; nothing where that is no terminal."""
     console = Console(stderr=True)
     columns = (

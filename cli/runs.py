@@ -14,7 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.style import Style
 from rich.text import Text
 
-from cli.data import left_out_notes, reading_progress, shown
+from cli.data import dataset_report, left_out_notes, shown
 from cli.deployment import Advance, Deployment, files_to_submit
 from cli.display import (
     answers_table,
@@ -30,11 +30,8 @@ from cli.display import (
 )
 from cli.options import AsJson, Stage, now, print_json
 from finetuning.aws.upload_bucket import RUN_FILE, TEMPLATE_FILE, is_data
-from finetuning.datasets.offline import prepare_files
-from finetuning.datasets.prompts import read_template
 from finetuning.errors import Code, DatasetRefused, FineTuningError, RunRefused
 from finetuning.evaluation.verdict import verdict
-from finetuning.jumpstart.catalogue import Task, support
 from finetuning.report import commands
 from finetuning.report.messages import LINK_HOURS
 from finetuning.runs.layout import RunLayout
@@ -201,21 +198,10 @@ def _run_json(path: Path) -> bytes:
 
 def _require_usable(files: Sequence[Path], request: RunRequest, console: Console) -> None:
     """The check that the workflow makes, made here first; a refusal shows the whole report of the data."""
-    data = [file for file in files if is_data(file.name)]
-    beside = [read_template(file.read_bytes()) for file in files if file.name == TEMPLATE_FILE]
-    limits = support(request.model) if request.model else None
-    with reading_progress() as bar:
-        reading = bar.add_task("Checking", total=sum(file.stat().st_size for file in data))
-        report = prepare_files(
-            data,
-            task=request.task,
-            template=request.template.texts if request.template else next(iter(beside), None),
-            supported=limits.tasks if limits else tuple(Task),
-            max_input_length=limits.input_length if limits else None,
-            validation_fraction=request.validation_fraction,
-            max_error_fraction=request.max_error_fraction,
-            progress=lambda count: bar.advance(reading, count),
-        )
+    beside = next((file for file in files if file.name == TEMPLATE_FILE), None)
+    report = dataset_report(
+        [file for file in files if is_data(file.name)], request, None if request.template else beside
+    )
     if report.refusal:
         console.print(shown(report))
         raise DatasetRefused(report.refusal.message, report.refusal.fix)

@@ -91,7 +91,7 @@ FIXES: dict[Fault, str] = {
     Fault.ROLE_TOOL: "Remove the conversation, or rewrite it without tool calls.",
     Fault.ROLE_ORDER: "Let user and assistant alternate, after at most one system turn.",
     Fault.NO_ASSISTANT: "Add the assistant's answer, or remove the row.",
-    Fault.TRAILING_USER: "End with the assistant's turn, or let repairs drop the last user turn.",
+    Fault.TRAILING_USER: "End with the assistant's turn, or let `repair` in run.json drop the last user turn.",
     Fault.MANY_TURNS: "Set `task` to chat: an instruction row holds one question and one answer.",
     Fault.CONTENT_EMPTY: "Fill it in, or remove the row.",
     Fault.CONTENT_NOT_TEXT: "Make it a string.",

@@ -49,6 +49,7 @@ def _preparation(store: RunStore, plan: RunPlan) -> Preparation:
         shard_bytes=settings().shard_bytes,
         validation_fraction=plan.validation_fraction,
         max_error_fraction=plan.max_error_fraction,
+        repair=plan.repair,
         max_input_length=_input_length(plan),
     )
 

@@ -160,6 +160,7 @@ class RunPlan(_Part):
     evaluation: EvaluationPlan
     validation_fraction: float
     max_error_fraction: float
+    repair: bool = True
     tags: dict[str, str]
     approval: bool = False
     dataset: DatasetSummary | None = None

@@ -232,6 +232,7 @@ def make_plan(
         ),
         validation_fraction=request.validation_fraction,
         max_error_fraction=request.max_error_fraction,
+        repair=request.repair,
         tags=request.tags,
         approval=request.approval and request.endpoint.deploy,
     )

@@ -135,6 +135,8 @@ class RunRequest(_Part):
     """Share of the rows held out to measure the model on, where the upload brings no validation data."""
     max_error_fraction: float = Field(default=0.01, ge=0, le=1)
     """Share of the rows that may be unusable before the run is refused."""
+    repair: bool = True
+    """Whether a last user turn that nobody answers is dropped, and counted; else such a conversation is unusable."""
     training: TrainingRequest = Field(default_factory=TrainingRequest)
     endpoint: EndpointRequest = Field(default_factory=EndpointRequest)
     evaluation: EvaluationRequest = Field(default_factory=EvaluationRequest)

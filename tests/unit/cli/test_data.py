@@ -111,6 +111,14 @@ def test_a_folders_run_json_counts_as_in_a_run_and_options_go_before_it(tmp_path
     assert (alone["ok"], alone["validation_fraction"]) == (False, 0.1)
 
 
+def test_run_json_may_leave_conversations_as_they_are(tmp_path: Path) -> None:
+    open_ended = {"messages": [*any_chat_rows(1)[0]["messages"], {"role": "user", "content": "And then?"}]}
+    any_file(tmp_path, [*any_chat_rows(9), open_ended])
+    assert checked(str(tmp_path))["repaired"] == 1
+    (tmp_path / "run.json").write_text('{"repair": false}')
+    assert checked(str(tmp_path))["error_counts"] == {"TRAILING_USER": 1}
+
+
 def test_run_jsons_template_goes_before_the_file_beside_it(tmp_path: Path) -> None:
     any_file(tmp_path, [{"drink": str(number), "verdict": "Fine"} for number in range(9)])
     (tmp_path / "template.json").write_text('{"prompt": "Is {drink} nice?", "completion": "{verdict}"}')

@@ -29,9 +29,9 @@ from tests.unit.handlers.test_step import AnyContext, log_lines, metrics_in
 CHAT = as_lines(any_chat_rows(300))
 
 
-def run_steps(made: Stage, **files: bytes) -> tuple[RunLayout, dict[str, Any]]:
+def run_steps(made: Stage, request: dict[str, Any] | None = None, **files: bytes) -> tuple[RunLayout, dict[str, Any]]:
     """From PlanRun to FinishDataset as the state machine does; the run's layout and the last result."""
-    event = made.upload_run({"accept_eula": True}, **files)
+    event = made.upload_run({"accept_eula": True, **(request or {})}, **files)
     planned = plan_run.handler(event, AnyContext())
     run_id = planned["run_id"]
     if planned["parquet"]:
@@ -87,6 +87,14 @@ def test_a_broken_line_7_stops_the_run_with_its_number_and_the_report_is_there(s
     report = DatasetReport.model_validate_json(objects(stage, f"runs/{key}")[""])
     assert report.errors[0].line == 7
     assert not [name for name in objects(stage, "runs/") if "/dataset/" in name]
+
+
+def test_a_question_nobody_answers_is_refused_where_run_json_allows_no_repair(stage: Stage) -> None:  # noqa: F811
+    open_ended = {"messages": [*any_chat_rows(1)[0]["messages"], {"role": "user", "content": "And then?"}]}
+    files = {"data.jsonl": as_lines([*any_chat_rows(40), open_ended])}
+    assert run_steps(stage, **files)[1]["train_rows"]
+    with pytest.raises(DatasetRefused, match="line 41"):
+        run_steps(stage, {"repair": False}, **files)
 
 
 def test_every_row_is_counted_in_the_metrics_and_each_reason_for_refusing_some_is_in_the_log(
