@@ -33,7 +33,7 @@ _VOLATILE = (
     (r"ROUGE-L \d\.\d\d", "ROUGE-L 0.00"),
     (r"\b\d\d [A-Z][a-z]{2} \d?\d:\d\d", "01 Jan 0:00"),
     (r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|\+00:00)", "<time>"),
-    (r"\d+\.\d\d → \d+\.\d\d", "0.00 → 0.00"),
+    (r"(loss +\S+  )\d+\.\d\d( → \d+\.\d\d)?", r"\g<1>0.00"),
     (r"\d+\.\d\d USD", "0.00 USD"),
     (r"\d+ with problems", "0 with problems"),
     (r"(?<=loss)( +)[▁-█]+", r"\1▁"),
