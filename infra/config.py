@@ -1,21 +1,19 @@
 """What a stage is: its settings, checked when the app is synthesised.
 
-`dev` goes with its stacks and costs nothing while idle; `prod` keeps its data and never leaves the private network.
+`dev` goes with its stacks and has no price by the hour while idle; `prod` keeps its data and never leaves the private
+network.
 Every field can be overridden for one synthesis: `-c max_cost_usd=50`.
 """
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from aws_cdk.aws_logs import RetentionDays
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from finetuning.runs.expiry import SWEEP_MINUTES, PositiveLimit
-
-CommaSeparated = Annotated[
-    tuple[str, ...], BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value)
-]
+from finetuning.runs.expiry import IdleMinutes, PositiveLimit
+from finetuning.settings import CommaSeparated
 
 LONGEST_RUNTIME_HOURS = 100
 """The longest training job whose polls fit the history of one execution (see the state machine's WaitForTraining)."""
@@ -63,9 +61,8 @@ class StageConfig(BaseModel):
     max_cost_usd: float | None = Field(default=None, gt=0)
     endpoint_ttl_hours: PositiveLimit
     """Hours after which an endpoint goes, or `never`: said for each stage, for one costs money every hour."""
-    endpoint_idle_minutes: Annotated[float, Field(ge=SWEEP_MINUTES, le=43_200)] | Literal["never"]
-    """Minutes without a question after which an endpoint goes, or `never`. At least the sweeper's own period; at most
-    thirty days, as far back as CloudWatch is asked."""
+    endpoint_idle_minutes: IdleMinutes
+    """Minutes without a question after which an endpoint goes, or `never`."""
     approval_hours: float = Field(default=24, gt=0, le=LONGEST_APPROVAL_HOURS)
     """How long a run that asks for approval waits for it; then it fails, and the tuned model stays."""
     shard_bytes: int = Field(default=256 << 20, ge=1 << 20)

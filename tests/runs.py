@@ -3,7 +3,6 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from finetuning.datasets.conversion import Task
 from finetuning.datasets.report import (
     Bucket,
     DatasetReport,
@@ -15,6 +14,7 @@ from finetuning.datasets.report import (
     Statistics,
 )
 from finetuning.evaluation.report import Answer, Comparison, EvaluationReport, Row, Scores, SmokeCheck, Summary
+from finetuning.jumpstart.catalogue import Task
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import Check, Cost, Event, Metric, RunState, RunStatus
 

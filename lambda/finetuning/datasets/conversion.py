@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 from finetuning.datasets.dialogs import Dialogs, is_media, kind, names, shown, text_of
@@ -21,15 +20,7 @@ from finetuning.datasets.shapes import (
     kind_of,
     shape_of,
 )
-
-
-class Task(StrEnum):
-    """JumpStart's three ways to train, and the form of rows each takes."""
-
-    CHAT = "chat"
-    INSTRUCTION = "instruction"
-    DOMAIN_ADAPTATION = "domain_adaptation"
-
+from finetuning.jumpstart.catalogue import Task
 
 KIND_OF = {Task.CHAT: Kind.DIALOG, Task.INSTRUCTION: Kind.COLUMNS, Task.DOMAIN_ADAPTATION: Kind.TEXT}
 LABELS = ("label", "kto_tag")

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ConfigDict
 
-from finetuning.datasets.conversion import KIND_OF, KINDS, Task
+from finetuning.datasets.conversion import KIND_OF, KINDS
 from finetuning.datasets.dialogs import ROLE_KEYS, Dialogs
 from finetuning.datasets.faults import FIXES, Fault, RowFault
 from finetuning.datasets.framing import BOM, MAX_LINE, Record, json_values, lines
@@ -34,6 +34,7 @@ from finetuning.datasets.shapes import (
     kind_of,
     shape_of,
 )
+from finetuning.jumpstart.catalogue import Task
 
 HEAD_BYTES = 1 << 20
 """As much of a file as `detect` wants to see."""

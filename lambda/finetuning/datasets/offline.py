@@ -7,7 +7,6 @@ from sys import maxsize
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
-from finetuning.datasets.conversion import Task
 from finetuning.datasets.detection import HEAD_BYTES, Detection, Framing, detect, detect_reframed
 from finetuning.datasets.faults import Fault
 from finetuning.datasets.finish import finish, write_shard
@@ -23,6 +22,7 @@ from finetuning.datasets.preparation import (
 from finetuning.datasets.prompts import Template
 from finetuning.datasets.report import DatasetReport
 from finetuning.datasets.workspace import BUFFER, Folder
+from finetuning.jumpstart.catalogue import Task
 
 Progress = Callable[[int], None]
 """Told how many bytes were read since it was last called."""

@@ -5,9 +5,9 @@ from sys import maxsize
 
 from pydantic import BaseModel, ConfigDict
 
-from finetuning.datasets.conversion import Task
 from finetuning.datasets.detection import Detection, Framing, Resolution, resolve
 from finetuning.datasets.prompts import DEFAULT_TEMPLATE, Template
+from finetuning.jumpstart.catalogue import Task
 
 DEFAULT_VALIDATION_FRACTION = 0.1
 DEFAULT_MAX_ERROR_FRACTION = 0.01

@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from finetuning.datasets.conversion import Task
 from finetuning.datasets.prompts import Template
+from finetuning.jumpstart.catalogue import Task
 
 TRAIN, VALIDATION = "train", "validation"
 

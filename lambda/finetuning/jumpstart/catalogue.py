@@ -15,6 +15,8 @@ from finetuning.errors import Code, FineTuningError
 
 
 class Task(StrEnum):
+    """JumpStart's three ways to train; each takes rows of one form."""
+
     CHAT = "chat"
     INSTRUCTION = "instruction"
     DOMAIN_ADAPTATION = "domain_adaptation"

@@ -16,6 +16,10 @@ Limit = float | Literal["never"]
 PositiveLimit = Annotated[float, Field(gt=0)] | Literal["never"]
 """Hours or minutes, or the word never."""
 
+SWEEP_MINUTES = 15
+IdleMinutes = Annotated[float, Field(ge=SWEEP_MINUTES, le=43_200)] | Literal["never"]
+"""At least the sweeper's own period; at most thirty days, as far back as CloudWatch is asked."""
+
 TTL_TAG, IDLE_TAG = "finetune:ttl-hours", "finetune:idle-minutes"
 DEPLOYED_TAG = "finetune:deployed-at"
 """`<configuration> <time>`: since when the endpoint serves this configuration, as the first sweep found it."""
@@ -24,7 +28,6 @@ KEPT_TAG = "finetune:kept-until"
 ANNOUNCED_TAG = "finetune:announced"
 """The deadline that the team was warned of."""
 
-SWEEP_MINUTES = 15
 WARN_BEFORE = timedelta(minutes=2 * SWEEP_MINUTES)
 """Two sweeps, so that one of them always falls into it: whoever goes was announced, but for a life that is shorter."""
 

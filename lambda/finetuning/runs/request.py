@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 from finetuning.datasets.prompts import Template
 from finetuning.errors import Code, Finding
 from finetuning.jumpstart.catalogue import nearest
-from finetuning.runs.expiry import PositiveLimit
+from finetuning.runs.expiry import IdleMinutes, PositiveLimit
 
 Path = tuple[str | int, ...]
 
@@ -91,7 +91,7 @@ class EndpointRequest(_Part):
     instance_count: int = Field(default=1, ge=1, le=100)
     ttl_hours: PositiveLimit | None = None
     """Hours after which the endpoint is deleted, or "never"; the tuned model stays. Default: the stage's."""
-    idle_minutes: Annotated[float, Field(ge=15, le=43_200)] | Literal["never"] | None = None
+    idle_minutes: IdleMinutes | None = None
     """Minutes without a question after which the endpoint is deleted, or "never". Default: the stage's."""
     autoscaling: AutoscalingRequest | None = None
     """Default: the number of instances stays as it is."""

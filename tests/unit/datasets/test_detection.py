@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from finetuning.datasets.conversion import Task
 from finetuning.datasets.detection import Detection, Format, Framing, detect, resolve
 from finetuning.datasets.faults import Fault
+from finetuning.jumpstart.catalogue import Task
 from tests.unit.datasets.builders import any_chat_rows, any_dialog, as_lines
 
 CHAT = as_lines(any_chat_rows(5))

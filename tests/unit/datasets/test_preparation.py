@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from finetuning.datasets import framing
-from finetuning.datasets.conversion import Task
 from finetuning.datasets.detection import Detection, Framing, detect
 from finetuning.datasets.faults import Fault
 from finetuning.datasets.finish import held_out_prompts, rendered
@@ -23,6 +22,7 @@ from finetuning.datasets.offline import prepare_files
 from finetuning.datasets.preparation import Preparation, SourceFile, prepare
 from finetuning.datasets.report import DatasetReport
 from finetuning.datasets.workspace import Folder
+from finetuning.jumpstart.catalogue import Task
 from tests.shared import SHARED, needs_shared
 from tests.unit.datasets.builders import (
     any_chat_rows,

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from finetuning.datasets.conversion import Converter, Task
+from finetuning.datasets.conversion import Converter
 from finetuning.datasets.faults import Fault, RowFault
 from finetuning.datasets.shapes import SHAPES, Case, Kind, Shape, kind_of, shape_of
+from finetuning.jumpstart.catalogue import Task
 from tests.shared import SHARED, needs_shared
 from tests.unit.datasets.builders import any_dialog, any_turn
 
