@@ -22,8 +22,7 @@ from cli.verification import verify_aws
 from finetuning.aws.account_checks import AccountChecks
 from finetuning.aws.advisory import advisory_client
 from finetuning.aws.jumpstart_bucket import JumpStartBucket
-from finetuning.aws.preflight import price_list
-from finetuning.aws.quotas import Quotas
+from finetuning.aws.preflight import account_quotas, price_list
 from finetuning.aws.upload_bucket import RUN_FILE, TEMPLATE_FILE, is_data
 from finetuning.datasets.detection import HEAD_BYTES, Detection, detect
 from finetuning.errors import Code, Finding, FineTuningError
@@ -264,9 +263,9 @@ def _detection(path: Path) -> Detection:
 def _ask_account(
     spec: ModelSpec, planned: RunPlan, here: Target, jumpstart: JumpStartBucket, checklist: Checklist
 ) -> RunPlan:
-    account, sagemaker = AccountChecks(spec, planned, here, checklist), advisory_client("sagemaker", here.region)
+    account = AccountChecks(spec, planned, here, checklist)
     account.artefacts(jumpstart)
-    account.quotas(Quotas(advisory_client("service-quotas", here.region), sagemaker, here.region))
+    account.quotas(account_quotas(here.region))
     return account.remaining_plan()
 
 

@@ -12,7 +12,7 @@ from cli.faults import require_sign_in
 from cli.options import AsJson, print_json
 from finetuning.aws.advisory import advisory_client
 from finetuning.aws.jumpstart_bucket import JumpStartBucket
-from finetuning.aws.preflight import price_list
+from finetuning.aws.preflight import account_quotas, price_list
 from finetuning.aws.pricing import PriceList
 from finetuning.aws.pricing import Use as PricedUse
 from finetuning.aws.quotas import QUOTA_NAMES, Quotas, Use
@@ -47,7 +47,7 @@ def verify_aws(
 
 def _checks(region: str) -> Iterator[Check]:
     jumpstart = JumpStartBucket(advisory_client("s3", region), region)
-    quotas = Quotas(advisory_client("service-quotas", region), advisory_client("sagemaker", region), region)
+    quotas = account_quotas(region)
     prices = price_list(region)
     training, hosting = set[str](), set[str]()
     for model_id in CATALOGUE:

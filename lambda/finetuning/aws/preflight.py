@@ -48,14 +48,10 @@ def check_account(
     """Adds what the account says of the plan: artefacts, quotas, names, key, role, and at last the requests
     themselves. Returns the plan without the fallbacks that the account rules out and nobody asked for.
     """
-    account, sagemaker = AccountChecks(spec, plan, here, checklist), advisory_client("sagemaker", here.region)
+    account = AccountChecks(spec, plan, here, checklist)
     account.artefacts(jumpstart)
-    account.quotas(Quotas(advisory_client("service-quotas", here.region), sagemaker, here.region))
-    account.names(sagemaker)
-    account.key(advisory_client("kms", here.region))
-    account.role(advisory_client("iam", here.region))
-    if not checklist.findings:
-        check_requests(run_requests(spec, plan, here), sagemaker.meta.service_model, checklist)
+    account.quotas(account_quotas(here.region))
+    _check_what_requests_name(account, spec, plan, here, checklist)
     return account.remaining_plan()
 
 
@@ -70,15 +66,22 @@ def check_deployment(plan: RunPlan, has_model: bool) -> Checklist:
     else:
         checklist.found("model", no_model(plan.run_id))
     spec = jumpstart.spec(plan.model_id, plan.model_version)
-    account, sagemaker = AccountChecks(spec, plan, here, checklist), advisory_client("sagemaker", here.region)
-    quotas = Quotas(advisory_client("service-quotas", here.region), sagemaker, here.region)
-    account.endpoint_quota(quotas, plan.endpoint.instance_count)
+    account = AccountChecks(spec, plan, here, checklist)
+    account.endpoint_quota(account_quotas(here.region), plan.endpoint.instance_count)
+    _check_what_requests_name(account, spec, plan, here, checklist)
+    return checklist
+
+
+def _check_what_requests_name(
+    account: AccountChecks, spec: ModelSpec, plan: RunPlan, here: Target, checklist: Checklist
+) -> None:
+    """Names, key and role, and at last the requests themselves."""
+    sagemaker = advisory_client("sagemaker", here.region)
     account.names(sagemaker)
     account.key(advisory_client("kms", here.region))
     account.role(advisory_client("iam", here.region))
     if not checklist.findings:
         check_requests(run_requests(spec, plan, here), sagemaker.meta.service_model, checklist)
-    return checklist
 
 
 def no_model(run_id: str) -> Finding:
@@ -88,6 +91,10 @@ def no_model(run_id: str) -> Finding:
         f"The run {run_id} has left no tuned model to deploy.",
         "Upload the data again; `finetune runs` shows which runs trained a model.",
     )
+
+
+def account_quotas(region: str) -> Quotas:
+    return Quotas(advisory_client("service-quotas", region), advisory_client("sagemaker", region), region)
 
 
 def price_list(region: str) -> PriceList:

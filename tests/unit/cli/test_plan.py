@@ -185,8 +185,6 @@ class AssumedPrices:
 class SilentQuotas:
     """Nor ListServiceQuotas."""
 
-    def __init__(self, *clients: Any) -> None: ...
-
     def check(self, *asked: Any) -> str:
         return "did not answer"
 
@@ -196,7 +194,7 @@ def test_verify_aws_says_which_facts_a_live_account_confirms_and_which_not(
 ) -> None:
     advisory_client.cache_clear()
     monkeypatch.setattr(verification, "price_list", lambda region: AssumedPrices())
-    monkeypatch.setattr(verification, "Quotas", SilentQuotas)
+    monkeypatch.setattr(verification, "account_quotas", lambda region: SilentQuotas())
     s3 = boto3.client("s3", region_name=REGION)
     for bucket in (cache_bucket(REGION), private_bucket(REGION)):
         s3.create_bucket(Bucket=bucket)
