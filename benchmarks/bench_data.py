@@ -26,6 +26,7 @@ from finetuning.datasets.detection import HEAD_BYTES, detect
 from finetuning.datasets.finish import finish, write_shard
 from finetuning.datasets.offline import prepare_files
 from finetuning.datasets.preparation import SourceFile, prepare
+from finetuning.datasets.workspace import BUFFER
 
 PROJECT = Path(__file__).resolve().parents[1]
 MEGABYTE = 1 << 20
@@ -76,7 +77,7 @@ def generate(path: Path, row_bytes: int, megabytes: int) -> None:
 
 
 def parse_only(path: Path, loads: Callable[[bytes], Any] = orjson.loads) -> None:
-    with path.open("rb", buffering=MEGABYTE) as file:
+    with path.open("rb", buffering=BUFFER) as file:
         for line in file:
             loads(line)
 

@@ -1,6 +1,6 @@
 """S3 objects as streams: read with resumption, written in parts, joined without passing through.
 
-Memory is flat: a megabyte of read buffer, and a part of 8 MiB for each object being written.
+Memory is flat: a small buffer for each object, and a part of 8 MiB for each that is being written.
 """
 
 import io
@@ -12,10 +12,9 @@ from botocore.exceptions import HTTPClientError, IncompleteReadError, ReadTimeou
 from urllib3.exceptions import HTTPError
 
 from finetuning.aws.faults import explained
-from finetuning.datasets.workspace import Piece
+from finetuning.datasets.workspace import BUFFER, Piece
 from finetuning.errors import Code, TransientAwsError
 
-READ_BUFFER = 1 << 20
 PART_BYTES = 8 << 20
 MIN_PART_BYTES = 5 << 20
 """S3's least for every part but the last."""
@@ -122,7 +121,7 @@ class S3Reader(io.RawIOBase):
 
 def s3_reader(s3: Any, bucket: str, key: str, start: int = 0, **version: str | None) -> BinaryIO:
     """A buffered reader of an object. `version`: `version_id`, `etag`."""
-    return io.BufferedReader(S3Reader(s3, bucket, key, start, **version), READ_BUFFER)
+    return io.BufferedReader(S3Reader(s3, bucket, key, start, **version), BUFFER)
 
 
 class MultipartUpload:
@@ -160,7 +159,7 @@ class MultipartUpload:
 
     def complete(self) -> None:
         if not self._upload_id:
-            self._s3.put_object(**self._target, Body=bytes(self._pending), **self._encryption)
+            self._s3.put_object(**self._target, Body=self._pending, **self._encryption)
             return
         if self._pending:
             self._send_pending()
@@ -180,9 +179,9 @@ class MultipartUpload:
 
     def _send_pending(self) -> None:
         part = self._next_part()
-        answer = self._s3.upload_part(**part, Body=bytes(self._pending))
+        answer = self._s3.upload_part(**part, Body=self._pending)
         self._parts.append({"PartNumber": part["PartNumber"], "ETag": answer["ETag"]})
-        self._pending.clear()
+        self._pending = bytearray()
 
     def _copy_part(self, key: str, start: int, end: int) -> None:
         part = self._next_part()
@@ -228,7 +227,7 @@ class S3Workspace:
     @contextmanager
     def _create(self, key: str) -> Iterator[BinaryIO]:
         with self._uploading(key) as upload:
-            writer = io.BufferedWriter(_Writer(upload), READ_BUFFER)
+            writer = io.BufferedWriter(_Writer(upload), BUFFER)
             yield cast(BinaryIO, writer)
             writer.flush()
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from finetuning.datasets.dialogs import Dialogs, is_media, kind, names, shown, text_of
+from finetuning.datasets.dialogs import Dialogs, is_media, kind, names, plain_characters, shown, text_of
 from finetuning.datasets.faults import Fault, RowFault
-from finetuning.datasets.prompts import Template, fill, template_columns
+from finetuning.datasets.prompts import Message, Template, fill, template_columns
 from finetuning.datasets.shapes import (
     BARE,
     Keys,
@@ -39,6 +39,8 @@ class _Route:
     labels: tuple[str, ...]
     ignored: tuple[str, ...]
     either: bool = False
+    turns: str = ""
+    """The column of turns that is the whole row, if it is a dialog just as it stands."""
     rows: int = 0
     guarded: bool = field(init=False)
 
@@ -68,13 +70,23 @@ class Converter:
 
     def __post_init__(self) -> None:
         self.dialogs = Dialogs(self.repair)
-        self._chat = self.task is Task.CHAT
         self._columns = template_columns(self.template) if self.template else []
 
-    def convert(self, row: Any) -> dict[str, Any]:
-        """`{"dialog": […]}`, instruction columns or `{"text": …}`. Raises `RowFault`."""
+    def convert(self, row: Any) -> tuple[dict[str, Any], int]:
+        """`{"dialog": […]}`, instruction columns or `{"text": …}`, and how many characters its texts have. Raises
+        `RowFault`.
+        """
         keys = tuple(row) if row.__class__ is dict else BARE
         route = self._routes.get(keys) or self._route(keys)
+        if route.turns:
+            turns = row[route.turns]
+            if characters := plain_characters(turns):
+                route.rows += 1
+                return {"dialog": turns}, characters
+        converted = self._converted(row, route)
+        return converted, characters_of(converted)
+
+    def _converted(self, row: Any, route: _Route) -> dict[str, Any]:
         if route.guarded:
             _guard(row, route)
         try:
@@ -83,10 +95,8 @@ class Converter:
             # Tables fill absent columns with null: without them the row may be of another shape.
             if row.__class__ is not dict or None not in row.values():
                 raise
-            return self.convert({key: value for key, value in row.items() if value is not None})
+            return self.convert({key: value for key, value in row.items() if value is not None})[0]
         route.rows += 1
-        if self._chat and reading.__class__ is list:
-            return {"dialog": reading}
         return self._as_task(reading, route)
 
     def shapes(self) -> Counter[str]:
@@ -130,11 +140,14 @@ class Converter:
         ignored = tuple(set(keys) - shape.columns(keys))
         labels = () if isinstance(shape, Text) else tuple(key for key in LABELS if key in keys)
         label, either = shape.label(keys, KIND_OF[self.task]), is_either(shape.kind, keys)
-        return _Route(label, shape.reader(keys), media, labels, ignored, either)
+        turns = shape.turns_key(keys) if self.task is Task.CHAT else ""
+        return _Route(label, shape.read, media, labels, ignored, either, turns)
 
     def _as_task(self, reading: Reading, route: _Route) -> dict[str, Any]:
         kind = kind_of(reading)
         if kind is KIND_OF[self.task]:
+            if isinstance(reading, list):
+                return {"dialog": reading}
             if isinstance(reading, dict):
                 return _with_system(reading) if self.template is None else reading
             return {"text": reading}
@@ -167,6 +180,18 @@ class Converter:
         if value in (None, ""):
             return ""
         return text_of(value, column) if isinstance(value, str) and not value.isspace() else _refused(value, column)
+
+
+def turns_of(converted: Mapping[str, Any]) -> list[Message]:
+    """The turns of a training row: none, where it is no dialog. A template may name a column of text `dialog`."""
+    dialog = converted.get("dialog")
+    return dialog if isinstance(dialog, list) else []
+
+
+def characters_of(converted: Mapping[str, Any]) -> int:
+    """Characters of all texts of a training row."""
+    texts = [turn["content"] for turn in turns_of(converted)] or converted.values()
+    return sum(map(len, texts))
 
 
 A_KIND = {Kind.DIALOG: "a conversation", Kind.COLUMNS: "an instruction with its answer", Kind.TEXT: "plain text"}

@@ -29,37 +29,36 @@ PAIR_USER = ("human", "user", "prompt", "query", "question", "instruction", "inp
 PAIR_ASSISTANT = ("assistant", "bot", "gpt", "completion", "response", "answer", "output")
 
 
-def plain_dialog(turns: Any) -> list[Message] | None:
-    """The dialog of turns that need no second look, None of any other: `Dialogs` then finds out what to make of it.
+def plain_characters(turns: Any) -> int:
+    """Characters of all contents, where the turns are a dialog just as they stand; 0 where they are not.
 
-    Most rows are like that, so this is the heart of the inner loop. Turns that are as they should be, `{role, content}`
-    in this order, are not copied.
+    Most rows are like that, so this is the heart of the inner loop. A turn as it should be is `{role, content}`, in
+    this order: it is written as it was read.
     """
-    expected = USER
+    expected, characters = USER, 0
     try:
         for turn in turns:
             role, content = turn.values()
-            if not content or content.isspace():
-                return None
-            if turn["role"] is not role or "content" not in turn:
-                return _renamed(turns, "role", "content")
+            if not content or content.isspace() or turn["role"] is not role or "content" not in turn:
+                return 0
             if role == expected:
                 expected = ASSISTANT if expected is USER else USER
-            elif role != SYSTEM or turn is not turns[0]:
-                return _renamed(turns, "role", "content")
-        plain: list[Message] = turns
-        return plain if expected is USER and len(turns) > 1 else None
-    except KeyError:
-        return _renamed(turns, "from", "value")
-    except (TypeError, AttributeError, ValueError):
-        return None
+            elif role != SYSTEM or characters:
+                return 0
+            characters += len(content)
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return 0
+    return characters if expected is USER and len(turns) > 1 else 0
 
 
-def _renamed(turns: Any, role_key: str, content_key: str) -> list[Message] | None:
-    """The same for turns with other names of keys and roles, or in another order."""
+def renamed_dialog(turns: Any) -> list[Message] | None:
+    """The dialog of turns `{role, content}` or `{from, value}` with any names of the roles, in any order of the two;
+    None of turns that need a closer look: `Dialogs` then finds out what to make of them.
+    """
     messages: list[Message] = []
     expected = USER
     try:
+        role_key, content_key = ("role", "content") if "role" in turns[0] else ("from", "value")
         for turn in turns:
             role, content = ROLES[turn[role_key]], turn[content_key]
             if not content or content.isspace() or len(turn) != 2:
@@ -69,7 +68,7 @@ def _renamed(turns: Any, role_key: str, content_key: str) -> list[Message] | Non
             elif role is not SYSTEM or messages:
                 return None
             messages.append({"role": role, "content": content})
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError, IndexError):
         return None
     return messages if expected is USER and len(messages) > 1 else None
 

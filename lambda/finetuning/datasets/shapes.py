@@ -5,7 +5,7 @@ To add one, write its class with `cases` and put it into `SHAPES`, where the fir
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar, NamedTuple
 
@@ -19,7 +19,8 @@ from finetuning.datasets.dialogs import (
     Dialogs,
     kind,
     names,
-    plain_dialog,
+    plain_characters,
+    renamed_dialog,
     text_of,
 )
 from finetuning.datasets.faults import Fault, RowFault
@@ -93,9 +94,9 @@ class Shape:
         """The row's content. Raises `RowFault`."""
         raise NotImplementedError
 
-    def reader(self, keys: Keys) -> Callable[[Any, Dialogs], Reading]:
-        """`read`, or something faster for rows with just these keys."""
-        return self.read
+    def turns_key(self, keys: Keys) -> str:
+        """The column that alone makes the row, where it holds a list of turns; "" where more has to be looked at."""
+        return ""
 
 
 class BareArray(Shape):
@@ -115,7 +116,7 @@ class BareArray(Shape):
     def read(self, row: Any, dialogs: Dialogs) -> Reading:
         if not isinstance(row, list):
             raise RowFault(Fault.SHAPE_UNKNOWN, f"The row is {kind(row)}, not an object or a list of turns.")
-        return plain_dialog(row) or dialogs.dialog(row, "")
+        return _simple(row) or dialogs.dialog(row, "")
 
 
 BARE: Keys = ("[]",)
@@ -186,21 +187,23 @@ class Conversation(Shape):
     def columns(self, keys: Keys) -> set[str]:
         return set(CONVERSATION + SYSTEM_KEYS + COMPLETION) & set(keys)
 
-    def reader(self, keys: Keys) -> Callable[[Any, Dialogs], Reading]:
-        if len(keys) > 1:
-            return self.read
-        (key,) = keys
-        return lambda row, dialogs: plain_dialog(row[key]) or self.read(row, dialogs)
+    def turns_key(self, keys: Keys) -> str:
+        return keys[0] if len(keys) == 1 else ""
 
     def read(self, row: Any, dialogs: Dialogs) -> Reading:
         path = _only(row, CONVERSATION)
         turns = row[path]
-        plain = plain_dialog(turns)
-        if plain and not any(row.get(key) for key in SYSTEM_KEYS):
-            return plain
+        simple = _simple(turns)
+        if simple and not any(row.get(key) for key in SYSTEM_KEYS):
+            return simple
         turns = decoded(turns, path)
         answer = _only(row, COMPLETION, needed=False)
         return dialogs.dialog(turns, path, _system(row), _answer(row, answer, dialogs) if answer else None)
+
+
+def _simple(turns: Any) -> list[Message] | None:
+    """The dialog of turns that need no closer look."""
+    return turns if plain_characters(turns) else renamed_dialog(turns)
 
 
 class Tree(Shape):

@@ -6,7 +6,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
-BUFFER = 1 << 20
+BUFFER = 64 << 10
+"""Bytes read or written at a time. The rows of a buffer stay in the core's cache while they are worked on: with a
+megabyte, short rows take half as long again."""
 
 
 class Piece(NamedTuple):

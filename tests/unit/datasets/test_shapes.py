@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from finetuning.datasets.conversion import Converter
+from finetuning.datasets.conversion import Converter, turns_of
 from finetuning.datasets.faults import Fault, RowFault
 from finetuning.datasets.shapes import SHAPES, Case, Kind, Shape, kind_of, shape_of
 from finetuning.jumpstart.catalogue import Task
@@ -19,7 +19,7 @@ CASES = [(shape, case) for shape in SHAPES for case in shape.cases]
 def converted(row: Any, task: Task = Task.CHAT, **how: Any) -> Any:
     """What a row becomes, or the code of its fault."""
     try:
-        return Converter(task, convertible=True, **how).convert(row)
+        return Converter(task, convertible=True, **how).convert(row)[0]
     except RowFault as fault:
         return fault.code
 
@@ -126,7 +126,7 @@ def test_a_fault_names_the_place_in_the_row() -> None:
 def test_a_last_user_turn_is_dropped_and_counted_unless_repairs_are_off() -> None:
     row = {"messages": [*any_dialog(), any_turn("user", "And then?")]}
     converter = Converter(Task.CHAT)
-    assert converter.convert(row) == {"dialog": any_dialog()}
+    assert converter.convert(row)[0] == {"dialog": any_dialog()}
     assert converter.dialogs.repaired == 1
     assert converted(row, repair=False) is Fault.TRAILING_USER
 
@@ -138,7 +138,7 @@ def test_in_a_chat_found_by_itself_an_instruction_row_is_of_another_task() -> No
 
 
 def test_a_question_and_an_answer_are_a_conversation_without_being_asked_for() -> None:
-    assert Converter(Task.CHAT).convert({"question": "Add", "answer": "7"}) == {"dialog": SEVEN}
+    assert Converter(Task.CHAT).convert({"question": "Add", "answer": "7"}) == ({"dialog": SEVEN}, 4)
 
 
 def test_a_conversation_of_one_question_can_be_asked_for_as_an_instruction() -> None:
@@ -173,3 +173,10 @@ def test_rows_with_ever_new_keys_do_not_fill_the_memory() -> None:
         converter.convert({"messages": any_dialog(), f"key{number}": 1})
     assert converter.shapes() == {"OpenAI chat": 10_000}
     assert len(converter._routes) <= 4096
+
+
+def test_a_templates_column_may_be_called_dialog() -> None:
+    template = {"prompt": "{dialog}", "completion": "{answer}"}
+    row = {"dialog": "Hello", "answer": "Good day"}
+    assert Converter(Task.INSTRUCTION, template=template).convert(row) == (row, 13)
+    assert turns_of(row) == []
