@@ -28,7 +28,8 @@ def reframe(source: BinaryIO, into: BinaryIO) -> int:
 
     try:
         return _reframe(pyarrow.parquet.ParquetFile, source, into)
-    except (pyarrow.lib.ArrowException, OSError, EOFError, zlib.error) as error:  # pyarrow raises OSError as well
+    # OSError: pyarrow raises it, too. ValueError and OverflowError: a text that is not UTF-8, a time Python has not.
+    except (pyarrow.lib.ArrowException, OSError, EOFError, ValueError, OverflowError, zlib.error) as error:
         raise ParquetDamaged(str(error)) from error
 
 

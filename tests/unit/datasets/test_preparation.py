@@ -254,6 +254,21 @@ def test_a_damaged_parquet_file_is_refused(tmp_path: Path) -> None:
     assert report.refusal.code == Fault.PARQUET_DAMAGED
 
 
+@pytest.mark.parametrize(
+    "column",
+    [
+        pyarrow.array([b"caf\xe9"]).cast(pyarrow.string(), safe=False),
+        pyarrow.array([1 << 49], pyarrow.timestamp("ms")),
+    ],
+    ids=["a text that is not UTF-8", "a time after the year 9999"],
+)
+def test_a_parquet_file_with_a_value_that_cannot_be_read_is_refused(tmp_path: Path, column: Any) -> None:
+    pyarrow.parquet.write_table(pyarrow.table({"text": column}), tmp_path / "data.parquet")
+    report = prepare_files([tmp_path / "data.parquet"], tmp_path / "out")
+    assert report.refusal is not None
+    assert report.refusal.code == Fault.PARQUET_DAMAGED
+
+
 def test_instruction_channels_bring_their_template(tmp_path: Path) -> None:
     report = report_of(tmp_path, [{"instruction": "Add", "input": str(number), "output": "7"} for number in range(50)])
     assert report.task is Task.INSTRUCTION
