@@ -7,7 +7,9 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+from finetuning.datasets import offline
 from finetuning.datasets.faults import Fault
 from finetuning.datasets.framing import BOM
 from finetuning.datasets.offline import prepare_files
@@ -34,7 +36,7 @@ class Mishandled(Exception):
 
 
 def try_file(seed: int, folder: Path) -> int:
-    """Makes one file and prepares it whole and in shards; the number of its lines. Raises `Mishandled`."""
+    """Makes one file and prepares it whole, and cut up; the number of its lines. Raises `Mishandled`."""
     chance = random.Random(seed)
     path = folder / chance.choice(NAMES)
     data = any_broken_file(chance, path.name)
@@ -43,9 +45,11 @@ def try_file(seed: int, folder: Path) -> int:
     shards = chance.choice((1, 2, 8))
     try:
         whole = prepare_files([path], folder / "whole", task=task, max_error_fraction=1)
-        cut = prepare_files(
-            [path], folder / "cut", task=task, max_error_fraction=1, shard_bytes=max(1, -(-len(data) // shards))
-        )
+        # Small buffers, so that there are batches after the first: what is plain about those is taken at once.
+        with patch.object(offline, "BUFFER", chance.choice((256, 1024, offline.BUFFER))):
+            cut = prepare_files(
+                [path], folder / "cut", task=task, max_error_fraction=1, shard_bytes=max(1, -(-len(data) // shards))
+            )
     except Exception as error:
         raise Mishandled(f"{path.name} as {task}: {type(error).__name__}: {error}") from error
     judge(whole, data)

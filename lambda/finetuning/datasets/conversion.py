@@ -99,6 +99,10 @@ class Converter:
         route.rows += 1
         return self._as_task(reading, route)
 
+    def took(self, keys: Keys, rows: int) -> None:
+        """Counts rows that were seen to be a dialog each without being converted one by one."""
+        (self._routes.get(keys) or self._route(keys)).rows += rows
+
     def shapes(self) -> Counter[str]:
         """Rows read so far, by shape."""
         counts: Counter[str] = Counter()

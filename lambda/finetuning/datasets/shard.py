@@ -5,7 +5,9 @@ import re
 from bisect import bisect
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from heapq import heappush, heapreplace
+from itertools import islice
 from typing import Any, BinaryIO, NamedTuple, cast
 
 import orjson
@@ -16,6 +18,7 @@ from finetuning.datasets.detection import Framing
 from finetuning.datasets.faults import FIXES, Fault, RowFault
 from finetuning.datasets.framing import CHUNK, Batch, Gunzip, batches, csv_rows, json_values, lines, undecodable
 from finetuning.datasets.json_faults import duplicate_key, json_fault, texts
+from finetuning.datasets.plain_batches import NUL, PlainBatch, PlainBatches
 from finetuning.datasets.preparation import Preparation, Shard, SourceFile
 from finetuning.datasets.prompts import RESPONSE_MARK, Template
 from finetuning.datasets.report import (
@@ -38,7 +41,7 @@ SAMPLES = 3
 LONGEST_KEPT = 32
 """Longest rows a shard reports: more than are shown, for some may turn out to be duplicates of another shard's."""
 
-MAX_LAYOUTS, MAX_TURNS = 4096, 1 << 20
+MAX_LAYOUTS = 4096
 
 
 class Sinks(NamedTuple):
@@ -103,19 +106,41 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
     result = ShardResult()
     tally = result.tally
     chat = preparation.task is Task.CHAT
-    threshold, rounding = preparation.validation_threshold, template_bytes(preparation.template) + 3
+    limit, threshold = preparation.row_limit, preparation.validation_threshold
+    rounding = template_bytes(preparation.template) + 3
     convert, loads, dumps, append_newline = converter.convert, orjson.loads, orjson.dumps, orjson.OPT_APPEND_NEWLINE
     as_int = int.from_bytes
+    train = _Side(sinks.train, sinks.train_digests)
+    validation = _Side(sinks.validation, sinks.validation_digests)
+    to_train, to_train_digests = train.rows.append, train.digests.append
+    to_validation, to_validation_digests = validation.rows.append, validation.digests.append
     seen: set[int] = set()
-    layouts: set[int] = set()
+    layouts: set[tuple[int, int]] = set()
+    plain = PlainBatches(layouts)
     longest: list[tuple[int, int, bytes]] = []
-    floor = turns = characters = 0
+    floor = turns = characters = duplicates = 0
 
     for numbers, records in found:
-        train: list[bytes] = []
-        validation: list[bytes] = []
-        train_digests: list[bytes] = []
-        validation_digests: list[bytes] = []
+        batch = plain.find(records) if chat and len(result.samples) == SAMPLES else None
+        if batch and (digests := _new_digests(batch.written, seen)):
+            sizes = list(map(len, batch.written))
+            for out, digest in zip(batch.written, digests, strict=True):
+                if as_int(digest) < threshold:
+                    to_validation(out)
+                    to_validation_digests(digest)
+                else:
+                    to_train(out)
+                    to_train_digests(digest)
+            if max(sizes) > floor:
+                for size, number, digest in zip(sizes, numbers, digests, strict=True):
+                    floor = _keep_longest(longest, floor, size, rounding, number, digest)
+            turns += sum(batch.turns)
+            characters += sum(batch.characters)
+            tally.scripts.update(_other_scripts(batch))
+            converter.took(batch.keys, len(records))
+            _flush(tally, (train, validation), rounding, limit)
+            tally.lines += len(records)
+            continue
         for number, raw in zip(numbers, records, strict=True):
             try:
                 if isinstance(raw, bytes):
@@ -132,7 +157,7 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
                     _refuse_nul(converted, row)
                 if read:
                     # Rows of one layout lose the same bytes when converted: one that loses others is looked into.
-                    layout = (read - size) * MAX_TURNS + len(dialog)
+                    layout = (read - size, len(dialog))
                     if layout not in layouts:
                         if duplicate := duplicate_key(cast(bytes, raw), row):
                             raise RowFault(Fault.JSON_DUPLICATE_KEY, f"The key {duplicate} is there twice.", duplicate)
@@ -155,38 +180,32 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
             digest = digest_of(out)
             key = as_int(digest)
             if key in seen:
-                tally.duplicates += 1
+                duplicates += 1
                 continue
             seen.add(key)
             if key < threshold:
-                validation.append(out)
-                validation_digests.append(digest)
+                to_validation(out)
+                to_validation_digests(digest)
             else:
-                train.append(out)
-                train_digests.append(digest)
+                to_train(out)
+                to_train_digests(digest)
             turns += len(dialog)
             characters += said
             if not out.isascii() and (script := script_of(out, said, len(dialog))) != LATIN:
                 tally.scripts[script] += 1
             if size > floor:
-                at = ((size + rounding) >> 2, -number, digest)
-                (heapreplace if len(longest) == LONGEST_KEPT else heappush)(longest, at)
-                floor = (longest[0][0] << 2) - rounding + 3 if len(longest) == LONGEST_KEPT else 0
+                floor = _keep_longest(longest, floor, size, rounding, number, digest)
                 if len(result.samples) < SAMPLES:  # the first rows are the longest so far
                     result.samples.append(Sample(digest=digest.hex(), row=converted))
 
+        _flush(tally, (train, validation), rounding, limit)
         tally.lines += len(records)
-        for channel, rows, digests, sink, digest_sink in (
-            (TRAIN, train, train_digests, sinks.train, sinks.train_digests),
-            (VALIDATION, validation, validation_digests, sinks.validation, sinks.validation_digests),
-        ):
-            sink.writelines(rows)
-            digest_sink.write(b"".join(digests))
-            _count_tokens(tally, channel, [(len(row) + rounding) >> 2 for row in rows], preparation.row_limit)
 
+    tally.count(TRAIN, train.written, train.tokens)
+    tally.count(VALIDATION, validation.written, validation.tokens)
     if latin := tally.kept - sum(tally.scripts.values()):
         tally.scripts[LATIN] = latin
-    tally.turns, tally.characters = turns, characters
+    tally.duplicates, tally.turns, tally.characters = duplicates, turns, characters
     tally.shapes, tally.ignored = converter.shapes(), converter.ignored()
     tally.repaired, tally.numbers_as_text = converter.dialogs.repaired, converter.numbers_as_text
     result.longest = [
@@ -196,16 +215,69 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
     return result
 
 
-def _count_tokens(tally: Tally, channel: str, tokens: Sequence[int], limit: int) -> None:
-    """Counts a batch of rows of one channel by their tokens."""
-    tally.count(channel, len(tokens), sum(tokens))
-    tally.histogram.update(map(int.bit_length, tokens))
-    if max(tokens, default=0) > limit:
-        tally.truncated += sum(length > limit for length in tokens)
+def _new_digests(written: Sequence[bytes], seen: set[int]) -> list[bytes] | None:
+    """The digests of the rows, and they are remembered; None where any of them has been seen before."""
+    digests = list(map(digest_of, written))
+    keys = set(map(int.from_bytes, digests))
+    if len(keys) < len(written) or not seen.isdisjoint(keys):
+        return None
+    seen |= keys
+    return digests
 
 
-NUL = b"\\u0000"
-"""As JSON writes it. It is looked for in a row as written: in a text that is not ASCII, Python looks very slowly."""
+def _keep_longest(
+    longest: list[tuple[int, int, bytes]], floor: int, size: int, rounding: int, number: int, digest: bytes
+) -> int:
+    """Keeps a row if it is among the longest; returns the size that the next one has to exceed."""
+    if size <= floor:
+        return floor
+    row = ((size + rounding) >> 2, -number, digest)
+    (heapreplace if len(longest) == LONGEST_KEPT else heappush)(longest, row)
+    return (longest[0][0] << 2) - rounding + 3 if len(longest) == LONGEST_KEPT else 0
+
+
+def _other_scripts(batch: PlainBatch) -> Iterator[str]:
+    """The script of every row of a batch that is not Latin."""
+    if all(map(bytes.isascii, batch.written)):
+        return
+    characters = iter(batch.characters)
+    for out, turns in zip(batch.written, batch.turns, strict=True):
+        said = sum(islice(characters, turns))
+        if not out.isascii() and (script := script_of(out, said, turns)) != LATIN:
+            yield script
+
+
+@dataclass(slots=True)
+class _Side:
+    """One side of the split: the rows of a batch, and how much has gone before them."""
+
+    sink: BinaryIO
+    digest_sink: BinaryIO
+    rows: list[bytes] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
+    written: int = 0
+    tokens: int = 0
+
+    def flush(self, rounding: int) -> list[int]:
+        """Writes the batch; returns the tokens of each row."""
+        self.sink.writelines(self.rows)
+        self.digest_sink.write(b"".join(self.digests))
+        tokens = [(len(row) + rounding) >> 2 for row in self.rows]
+        self.written += len(tokens)
+        self.tokens += sum(tokens)
+        self.rows.clear()
+        self.digests.clear()
+        return tokens
+
+
+def _flush(tally: Tally, sides: Sequence[_Side], rounding: int, limit: int) -> None:
+    """Writes a batch, and counts its rows by their tokens."""
+    for side in sides:
+        if side.rows:
+            tokens = side.flush(rounding)
+            tally.histogram.update(map(int.bit_length, tokens))
+            if max(tokens) > limit:
+                tally.truncated += sum(length > limit for length in tokens)
 
 
 def _refuse_nul(converted: Mapping[str, Any], row: Any) -> None:

@@ -1,0 +1,95 @@
+"""A batch taken at once comes to what its rows come to one by one."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from finetuning.datasets import offline
+from finetuning.datasets.offline import prepare_files
+from finetuning.datasets.plain_batches import PlainBatches, alternate
+from tests.unit.datasets.builders import any_chat_rows, any_dialog, any_file, any_turn, as_lines, channel
+
+TURNS = b'{"role": "user", "content": "Hello"}', b'{"role": "assistant", "content": "Good day"}'
+PECULIAR: dict[str, list[bytes]] = {
+    "nothing": [],
+    "a blank line": [b""],
+    "no JSON": [b"garbage"],
+    "a row over two lines, and two on another": [
+        b'{"messages": [%b' % TURNS[0],
+        b"%b]}" % TURNS[1],
+        b'{"messages": [%b, %b]}, {"messages": [%b, %b]}' % (*TURNS, *TURNS),
+    ],
+    "a key that is there twice": [b'{"messages": [], "messages": [%b, %b]}' % TURNS],
+    "a content that is there twice": [
+        b'{"messages": [{"role": "user", "content": "?", "content": "!"}, %b]}' % TURNS[1]
+    ],
+    "a NUL": [json.dumps({"messages": [any_turn("user", "a\0b"), any_turn("assistant")]}).encode()],
+    "what looks like a NUL": [json.dumps({"messages": [any_turn("user", "\\u0000"), any_turn("assistant")]}).encode()],
+    "half a character": [b'{"messages": [{"role": "user", "content": "\\ud83d"}, %b]}' % TURNS[1]],
+    "a system turn": [json.dumps({"messages": [any_turn("system"), *any_dialog()]}).encode()],
+    "an empty content": [json.dumps({"messages": [any_turn(), any_turn("assistant", " \n")]}).encode()],
+    "a content that is no text": [b'{"messages": [%b, {"role": "assistant", "content": 7}]}' % TURNS[0]],
+    "two users": [json.dumps({"messages": [any_turn(), any_turn()]}).encode()],
+    "roles that alternate over two rows": [
+        json.dumps({"messages": [any_turn(), any_turn("assistant"), any_turn()]}).encode(),
+        json.dumps({"messages": [any_turn("assistant"), any_turn(), any_turn("assistant")]}).encode(),
+    ],
+    "another order of keys": [b'{"messages": [{"content": "Hello", "role": "user"}, %b]}' % TURNS[1]],
+    "another key": [json.dumps({"messages": any_dialog(), "id": 7}).encode()],
+    "no turns": [b'{"messages": []}'],
+    "duplicates": [json.dumps({"messages": any_dialog(3)}).encode()] * 2,
+    "other scripts": [
+        json.dumps({"messages": any_dialog(word)}).encode() for word in ("чай" * 90, "茶" * 200, "お茶" * 90)
+    ],
+    "a long row": [json.dumps({"messages": any_dialog("tea " * 900)}).encode()],
+    "rows as long as the buffer": [json.dumps({"messages": any_dialog(f"{n} tea " * 200)}).encode() for n in range(3)],
+}
+
+
+@pytest.mark.parametrize("peculiar", PECULIAR)
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+def test_the_rows_and_the_report_are_those_of_the_rows_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, peculiar: str, line_end: bytes
+) -> None:
+    rows = as_lines(any_chat_rows(400)).splitlines()
+    at = 0 if peculiar == "rows as long as the buffer" else 200
+    rows[at:at] = PECULIAR[peculiar]
+    path = any_file(tmp_path, line_end.join([*rows, b""]))
+    monkeypatch.setattr(offline, "BUFFER", 2048)
+    taken: list[int] = []
+    find = PlainBatches.find
+
+    def counted(self: PlainBatches, records: list[bytes]) -> object:
+        batch = find(self, records)
+        taken.append(len(records) if batch else 0)
+        return batch
+
+    def prepared(name: str) -> tuple[object, bytes, bytes]:
+        report = prepare_files([path], tmp_path / name / "out", max_error_fraction=1, max_input_length=20)
+        return report, channel(tmp_path / name, "train"), channel(tmp_path / name, "validation")
+
+    monkeypatch.setattr(PlainBatches, "find", counted)
+    at_once = prepared("at-once")
+    monkeypatch.setattr(PlainBatches, "find", lambda self, records: None)
+    assert at_once == prepared("one-by-one")
+    assert sum(taken) > 100
+
+
+def test_a_row_over_two_lines_is_not_made_up_for_by_two_on_another() -> None:
+    line = b'{"messages": [%b, %b]}\n' % TURNS
+    lost = len(line) - len(
+        b'{"dialog":[%b,%b]}\n' % tuple(turn.replace(b": ", b":").replace(b", ", b",") for turn in TURNS)
+    )
+    found = PlainBatches({(lost, 2)}).find([line, line])
+    assert found
+    assert found.turns == [2, 2]
+    over_two_lines = [row + b"\n" for row in PECULIAR["a row over two lines, and two on another"]]
+    assert PlainBatches({(lost, 2)}).find(over_two_lines) is None
+
+
+def test_dialogs_alternate_each_by_itself() -> None:
+    assert alternate(["user", "assistant"] * 3, [2, 4])
+    assert not alternate(["user", "assistant"] * 3, [3, 3])
+    assert not alternate(["user", "assistant"], [2, 0])
+    assert not alternate(["assistant", "user"], [2])
