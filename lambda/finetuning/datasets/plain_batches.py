@@ -18,6 +18,9 @@ from finetuning.datasets.shapes import Keys, shape_of
 NUL = b"\\u0000"
 """As JSON writes it."""
 
+LONG_ROW = 1024
+"""Bytes of a row, on average, above which nothing is won: its bytes then cost more than the calls made for it."""
+
 LONGEST_PAUSE = 64
 _TURN = {("role", "content")}
 _ROLE: Callable[[Message], str] = itemgetter("role")
@@ -57,6 +60,8 @@ class PlainBatches:
     def _read(self, records: Sequence[Any]) -> PlainBatch | None:
         try:
             text = b",".join(records)
+            if len(text) > LONG_ROW * len(records):
+                return None
             rows = orjson.loads(b"[%b]" % text)
             (keys,) = set(map(tuple, rows))
             shape = shape_of(keys)
