@@ -59,7 +59,7 @@ class StepPermissions(Permissions):
             .allow(
                 "s3:ListBucket", on=[bucket.bucket_arn], because="Finds data files; tells an absent one from another's"
             )
-            ._use_key_for_s3()
+            ._use_key_for_s3("kms:Decrypt")
         )
 
     def find_uploads(self) -> Self:
@@ -79,7 +79,7 @@ class StepPermissions(Permissions):
             self.allow("s3:GetObject", on=[bucket.arn_for_objects(ANY_RUN.root + "*")], because=EACH_RUN)
             # Without the list permission a file that is not there yet would look like one that is forbidden.
             .allow("s3:ListBucket", on=[bucket.bucket_arn], because="Tells an absent file from a forbidden one")
-            ._use_key_for_s3()
+            ._use_key_for_s3("kms:Decrypt")
         )
 
     def write_runs(self, *keys: str) -> Self:
@@ -87,9 +87,12 @@ class StepPermissions(Permissions):
         return self.read_runs().write_files(ANY_RUN.status, *keys)
 
     def write_files(self, *keys: str) -> Self:
-        """Writes the given keys and no others; large files in parts, which it may break off."""
+        """Writes the given keys and no others; large files in parts, which it may break off. Who writes also reads: S3
+        decrypts to join the parts.
+        """
         bucket = self._stage.artifacts
         self.allow("s3:PutObject", on=[bucket.arn_for_objects(key) for key in keys], because=EACH_RUN)
+        self._use_key_for_s3("kms:GenerateDataKey")
         in_parts = [bucket.arn_for_objects(key) for key in keys if not key.endswith((".json", ".html"))]
         return self.allow("s3:AbortMultipartUpload", on=in_parts, because=EACH_RUN) if in_parts else self
 
@@ -118,15 +121,9 @@ class StepPermissions(Permissions):
             "s3:ListBucket", on=[name], because="Finds prefixes; tells an absent document from a forbidden one"
         )
 
-    def _use_key_for_s3(self) -> Self:
+    def _use_key_for_s3(self, action: str) -> Self:
         via_s3 = {"StringEquals": {"kms:ViaService": f"s3.{Stack.of(self).region}.amazonaws.com"}}
-        return self.allow(
-            "kms:Decrypt",
-            "kms:GenerateDataKey",
-            on=[self._stage.key.key_arn],
-            because="S3 encrypts with the stage's key",
-            when=via_s3,
-        )
+        return self.allow(action, on=[self._stage.key.key_arn], because="S3 encrypts with the stage's key", when=via_s3)
 
     # SageMaker
 
