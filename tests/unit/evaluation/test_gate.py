@@ -14,9 +14,19 @@ def scoring(tuned: float, base: float) -> EvaluationReport:
     return report.model_copy(update={"summary": report.summary.model_copy(update={"comparison": comparison})})
 
 
+def refusal(report: EvaluationReport) -> Code | None:
+    """The code with which the model is refused; None where it may go live."""
+    try:
+        require_no_worse(report, DEPLOY)
+    except EndpointFailed as refused:
+        return refused.code
+    return None
+
+
 @pytest.mark.parametrize("tuned", [0.29, 0.3, 0.9])
 def test_a_model_as_good_as_the_base_model_passes(tuned: float) -> None:
-    require_no_worse(scoring(tuned, 0.3), DEPLOY)
+    assert refusal(scoring(tuned, 0.3)) is None
+    assert refusal(scoring(tuned - 0.2, 0.3 + tuned)) is Code.EVALUATION_BELOW_BASE
 
 
 def test_a_worse_model_is_refused_with_the_scores() -> None:

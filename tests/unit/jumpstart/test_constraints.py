@@ -1,5 +1,6 @@
 """Patterns, lengths and enumerations that boto3 itself lets pass."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -79,6 +80,15 @@ def test_every_pattern_of_the_four_requests_can_be_read() -> None:
         for child in children:
             yield from strings(child, seen | {shape.name})
 
-    for operation in ("CreateTrainingJob", "CreateModel", "CreateEndpointConfig", "CreateEndpoint"):
-        for shape in strings(sagemaker_model().operation_model(operation).input_shape):
+    def is_read(shape: Any) -> bool:
+        try:
             list(violations(shape, "a"))
+        except re.error:
+            return False
+        return True
+
+    operations = ("CreateTrainingJob", "CreateModel", "CreateEndpointConfig", "CreateEndpoint")
+    shapes = [s for name in operations for s in strings(sagemaker_model().operation_model(name).input_shape)]
+    patterns = [shape for shape in shapes if "pattern" in shape.metadata]
+    assert len(patterns) > len(operations)
+    assert [shape.name for shape in patterns if not is_read(shape)] == []
