@@ -10,6 +10,7 @@ from operator import itemgetter, sub
 from typing import Any, NamedTuple
 
 import orjson
+from xxhash import xxh3_128_digest as digest_of
 
 from finetuning.datasets.dialogs import ASSISTANT, USER
 from finetuning.datasets.prompts import Message
@@ -28,13 +29,13 @@ _CONTENT: Callable[[Message], str] = itemgetter("content")
 
 
 class PlainBatch(NamedTuple):
-    """The rows of a batch: their dialogs, the number of turns of each, the characters of each turn, and as written."""
+    """The rows of a batch: their keys, the turns of each, the characters of each turn, the rows as written, digests."""
 
     keys: Keys
-    dialogs: Sequence[list[Message]]
     turns: Sequence[int]
     characters: Sequence[int]
     written: Sequence[bytes]
+    digests: Sequence[bytes]
 
 
 class PlainBatches:
@@ -42,13 +43,15 @@ class PlainBatches:
 
     `layouts`: what rows lose when they are written, with their turns, as the inner loop found it right. A batch has no
     others: so a key that is there twice, or a value that spreads over two lines, is never taken for plain.
+    `seen`: digests of the rows so far, as numbers. A batch has none of them, and adds its own.
     """
 
-    def __init__(self, layouts: set[tuple[int, int]]) -> None:
-        self._layouts = layouts
+    def __init__(self, layouts: set[tuple[int, int]], seen: set[int]) -> None:
+        self._layouts, self._seen = layouts, seen
         self._pause = self._skip = 0
 
     def find(self, records: Sequence[Any]) -> PlainBatch | None:
+        """The batch, where every one of its records is a plain row, and none a duplicate."""
         if self._skip:
             self._skip -= 1
             return None
@@ -84,7 +87,12 @@ class PlainBatches:
         lost: Iterable[int] = map(sub, map(len, records), map(len, written))
         if not self._layouts.issuperset(zip(lost, turns, strict=True)):
             return None
-        return PlainBatch(keys, dialogs, turns, list(map(len, contents)), written)
+        digests = list(map(digest_of, written))
+        numbers = set(map(int.from_bytes, digests))
+        if len(numbers) < len(digests) or not self._seen.isdisjoint(numbers):
+            return None
+        self._seen |= numbers
+        return PlainBatch(keys, turns, list(map(len, contents)), written, digests)
 
 
 def alternate(roles: Sequence[str], turns: Sequence[int]) -> bool:

@@ -81,11 +81,11 @@ def test_a_row_over_two_lines_is_not_made_up_for_by_two_on_another() -> None:
     lost = len(line) - len(
         b'{"dialog":[%b,%b]}\n' % tuple(turn.replace(b": ", b":").replace(b", ", b",") for turn in TURNS)
     )
-    found = PlainBatches({(lost, 2)}).find([line, line])
+    found = PlainBatches({(lost, 2)}, set()).find([line, line.replace(b"Hello", b"Howdy")])
     assert found
     assert found.turns == [2, 2]
     over_two_lines = [row + b"\n" for row in PECULIAR["a row over two lines, and two on another"]]
-    assert PlainBatches({(lost, 2)}).find(over_two_lines) is None
+    assert PlainBatches({(lost, 2)}, set()).find(over_two_lines) is None
 
 
 def test_dialogs_alternate_each_by_itself() -> None:
