@@ -16,7 +16,8 @@ class Series:
     @property
     def change(self) -> str:
         """First and last value, as text: "4.05 → 0.73"; the only one, where there is one."""
-        return " → ".join(f"{value:.2f}" for value in (self.values[0], *self.values[1:][-1:]))
+        first, last = f"{self.values[0]:.2f}", f"{self.values[-1]:.2f}"
+        return f"{first} → {last}" if len(self.values) > 1 else first
 
 
 def loss_curve(metrics: Iterable[Metric]) -> list[Series]:
