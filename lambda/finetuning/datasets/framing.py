@@ -46,19 +46,18 @@ def lines(reader: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[
         left -= _rest_of_line(reader) - 1
     buffered = cast(io.BufferedReader, reader)
     number = 1
-    while left > 0:
-        whole = buffered.peek().rfind(b"\n") + 1
-        # All whole lines of the buffer at once: `readlines` stops when it has more than it is asked for. A line across
-        # the buffer's end is read by itself, so that its length can be limited.
-        found: list[Record] = list(buffered.readlines(whole - 1)) if whole > 1 else [buffered.readline(MAX_LINE + 1)]
-        read = whole if whole > 1 else len(cast(bytes, found[0]))
-        if not read:
-            return
-        if read > MAX_LINE:
-            read += 0 if cast(bytes, found[0]).endswith(b"\n") else _rest_of_line(reader)
-            found = [RowFault(Fault.LINE_TOO_LONG, f"The line is longer than {MAX_LINE >> 20} MiB.")]
-        elif read > left:
+    while left > 0 and (chunk := buffered.read1()):
+        found: list[Any] = io.BytesIO(chunk).readlines()
+        read, last = len(chunk), found[-1]
+        if not last.endswith(b"\n"):
+            rest = buffered.readline(MAX_LINE + 1 - len(last))
+            found[-1] = last = last + rest
+            read += len(rest)
+        if read > left:
             del found[_starting_within(found, left) :]
+        if len(last) > MAX_LINE and found[-1] is last:
+            read += 0 if last.endswith(b"\n") else _rest_of_line(reader)
+            found[-1] = RowFault(Fault.LINE_TOO_LONG, f"The line is longer than {MAX_LINE >> 20} MiB.")
         if number == 1 and not start:
             found = _without_bom(found)
         yield Batch(range(number, number + len(found)), found)

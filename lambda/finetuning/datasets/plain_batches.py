@@ -1,41 +1,63 @@
 """A batch of conversations that are all as they should be, taken at once.
 
-Parsing, looking and writing are then a handful of calls for hundreds of rows. Whatever is not plain about a single one
-of them is for the inner loop, row by row: this only ever says yes to what that would take just the same.
+msgspec reads rows of a layout it is told, and refuses others, so that nothing is left to look for one by one; what
+remains is a handful of calls for hundreds of rows. Whatever is not plain about a single one of them is for the inner
+loop, row by row: this only ever says yes to what that would take just the same.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
-from operator import itemgetter, sub
-from typing import Any, NamedTuple
+from functools import cache
+from io import BytesIO
+from itertools import accumulate, chain, repeat
+from operator import attrgetter, contains, sub
+from typing import Any, Literal, NamedTuple
 
-import orjson
+import msgspec
 from xxhash import xxh3_128_digest as digest_of
 
-from finetuning.datasets.dialogs import ASSISTANT, USER
-from finetuning.datasets.prompts import Message
+from finetuning.datasets.dialogs import ASSISTANT, SYSTEM, USER
 from finetuning.datasets.shapes import Keys, shape_of
 
-NUL = b"\\u0000"
-"""As JSON writes it."""
-
-LONG_ROW = 1024
-"""Bytes of a row, on average, above which nothing is won: its bytes then cost more than the calls made for it."""
-
 LONGEST_PAUSE = 64
-_TURN = {("role", "content")}
-_ROLE: Callable[[Message], str] = itemgetter("role")
-_CONTENT: Callable[[Message], str] = itemgetter("content")
+
+
+class _Turn(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class _Row(msgspec.Struct, gc=False):
+    """A row as it is written."""
+
+    dialog: list[_Turn]
+
+
+_TURNS: Callable[[Any], list[_Turn]] = attrgetter("turns")
+_ROLE: Callable[[_Turn], str] = attrgetter("role")
+_CONTENT: Callable[[_Turn], str] = attrgetter("content")
+_written = msgspec.json.Encoder().encode_lines
+
+
+@cache
+def _reader(column: str) -> Callable[[Any], Any]:
+    """Reads the `turns` of rows that have them in one column, and nothing else."""
+    row = msgspec.defstruct(
+        "Row", [("turns", list[_Turn])], rename={"turns": column}, gc=False, forbid_unknown_fields=True
+    )
+    return msgspec.json.Decoder(row).decode
 
 
 class PlainBatch(NamedTuple):
-    """The rows of a batch: their keys, the turns of each, the characters of each turn, the rows as written, digests."""
+    """The rows of a batch: their keys, the turns of each, the characters of all, the rows as written, their
+    digests, and those as numbers.
+    """
 
     keys: Keys
     turns: Sequence[int]
-    characters: Sequence[int]
+    characters: int
     written: Sequence[bytes]
     digests: Sequence[bytes]
+    numbers: Sequence[int]
 
 
 class PlainBatches:
@@ -48,58 +70,69 @@ class PlainBatches:
 
     def __init__(self, layouts: set[tuple[int, int]], seen: set[int]) -> None:
         self._layouts, self._seen = layouts, seen
+        self._column = ""
         self._pause = self._skip = 0
+
+    def learn(self, row: Any) -> None:
+        """Takes note of the keys of a row that is laid out like no other so far."""
+        keys = tuple(row) if isinstance(row, dict) else ()
+        shape = shape_of(keys)
+        self._column = (shape.turns_key(keys) if shape else "") or self._column
 
     def find(self, records: Sequence[Any]) -> PlainBatch | None:
         """The batch, where every one of its records is a plain row, and none a duplicate."""
+        if not self._column:
+            return None
         if self._skip:
             self._skip -= 1
             return None
-        found = self._read(records) if self._layouts else None
+        found = self._read(records)
         self._pause = 0 if found else min(2 * self._pause + 1, LONGEST_PAUSE)
-        self._skip = self._pause if self._layouts else 0
+        self._skip = self._pause
         return found
 
     def _read(self, records: Sequence[Any]) -> PlainBatch | None:
         try:
-            text = b",".join(records)
-            if len(text) > LONG_ROW * len(records):
-                return None
-            rows = orjson.loads(b"[%b]" % text)
-            (keys,) = set(map(tuple, rows))
-            shape = shape_of(keys)
-            key = shape.turns_key(keys) if shape else ""
-            if not key or len(rows) != len(records) or text.rfind(NUL) >= 0:
-                return None
-            dialogs = [row[key] for row in rows]
-            turns = list(map(len, dialogs))
-            flat: list[Message] = list(chain.from_iterable(dialogs))
-            contents = list(map(_CONTENT, flat))
-            if not (
-                set(map(tuple, flat)) == _TURN
-                and alternate(list(map(_ROLE, flat)), turns)
-                and all(map(str.strip, contents))
-            ):
-                return None
-            written = [orjson.dumps({"dialog": dialog}, None, orjson.OPT_APPEND_NEWLINE) for dialog in dialogs]
-        except (orjson.JSONDecodeError, orjson.JSONEncodeError, TypeError, ValueError, KeyError):
+            dialogs = list(map(_TURNS, map(_reader(self._column), records)))
+        except (ValueError, TypeError):
             return None
+        turns = list(map(len, dialogs))
+        flat = list(chain.from_iterable(dialogs))
+        contents = list(map(_CONTENT, flat))
+        if not alternate(list(map(_ROLE, flat)), turns) or not all_said(contents):
+            return None
+        written = BytesIO(_written(list(map(_Row, dialogs)))).readlines()
         lost: Iterable[int] = map(sub, map(len, records), map(len, written))
         if not self._layouts.issuperset(zip(lost, turns, strict=True)):
             return None
         digests = list(map(digest_of, written))
-        numbers = set(map(int.from_bytes, digests))
-        if len(numbers) < len(digests) or not self._seen.isdisjoint(numbers):
+        numbers = list(map(int.from_bytes, digests))
+        distinct = set(numbers)
+        if len(distinct) < len(numbers) or not self._seen.isdisjoint(distinct):
             return None
-        self._seen |= numbers
-        return PlainBatch(keys, turns, list(map(len, contents)), written, digests)
+        self._seen |= distinct
+        return PlainBatch((self._column,), turns, sum(map(len, contents)), written, digests, numbers)
+
+
+def all_said(contents: Sequence[str]) -> bool:
+    """Whether there is a text in every content, and no NUL."""
+    return all(contents) and not any(map(str.isspace, contents)) and not any(map(contains, contents, repeat("\0")))
 
 
 def alternate(roles: Sequence[str], turns: Sequence[int]) -> bool:
-    """Whether every dialog, given as so many of the roles, is of questions with their answers and nothing else."""
+    """Whether every dialog, given as so many of the roles, is of questions with their answers, after a system turn or
+    none.
+    """
+    if not all(turns):
+        return False
+    if SYSTEM in roles:
+        ends = list(accumulate(turns, initial=0))
+        asked = [start + (roles[start] == SYSTEM) for start in ends[:-1]]
+        turns = list(map(sub, ends[1:], asked))
+        roles = list(chain.from_iterable(map(roles.__getitem__, map(slice, asked, ends[1:]))))
     return (
         all(turns)
-        and not any(count % 2 for count in turns)
+        and not any(count & 1 for count in turns)
         and set(roles[::2]) == {USER}
         and set(roles[1::2]) == {ASSISTANT}
     )

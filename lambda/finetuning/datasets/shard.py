@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappush, heapreplace
-from itertools import islice
 from typing import Any, BinaryIO, NamedTuple, cast
 
 import orjson
@@ -18,7 +17,7 @@ from finetuning.datasets.detection import Framing
 from finetuning.datasets.faults import FIXES, Fault, RowFault
 from finetuning.datasets.framing import CHUNK, Batch, Gunzip, batches, csv_rows, json_values, lines, undecodable
 from finetuning.datasets.json_faults import duplicate_key, json_fault, texts
-from finetuning.datasets.plain_batches import NUL, PlainBatch, PlainBatches
+from finetuning.datasets.plain_batches import PlainBatches
 from finetuning.datasets.preparation import Preparation, Shard, SourceFile
 from finetuning.datasets.prompts import RESPONSE_MARK, Template
 from finetuning.datasets.report import (
@@ -42,6 +41,9 @@ LONGEST_KEPT = 32
 """Longest rows a shard reports: more than are shown, for some may turn out to be duplicates of another shard's."""
 
 MAX_LAYOUTS = 4096
+
+NUL = b"\\u0000"
+"""As JSON writes it."""
 
 
 class Sinks(NamedTuple):
@@ -123,8 +125,8 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
     for numbers, records in found:
         if chat and len(result.samples) == SAMPLES and (batch := plain.find(records)):
             sizes = list(map(len, batch.written))
-            for out, digest in zip(batch.written, batch.digests, strict=True):
-                if as_int(digest) < threshold:
+            for out, digest, key in zip(batch.written, batch.digests, batch.numbers, strict=True):
+                if key < threshold:
                     to_validation(out)
                     to_validation_digests(digest)
                 else:
@@ -134,8 +136,8 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
                 for size, number, digest in zip(sizes, numbers, batch.digests, strict=True):
                     floor = _keep_longest(longest, floor, size, rounding, number, digest)
             turns += sum(batch.turns)
-            characters += sum(batch.characters)
-            tally.scripts.update(_other_scripts(batch))
+            characters += batch.characters
+            tally.scripts.update(script for out in batch.written if (script := script_of(out)) is not LATIN)
             converter.took(batch.keys, len(records))
             _flush(tally, (train, validation), rounding, limit)
             tally.lines += len(records)
@@ -162,6 +164,7 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
                             raise RowFault(Fault.JSON_DUPLICATE_KEY, f"The key {duplicate} is there twice.", duplicate)
                         if len(layouts) < MAX_LAYOUTS:
                             layouts.add(layout)
+                            plain.learn(row)
             except orjson.JSONDecodeError as error:
                 line = cast(bytes, raw)
                 if line.strip():
@@ -190,7 +193,7 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
                 to_train_digests(digest)
             turns += len(dialog)
             characters += said
-            if not out.isascii() and (script := script_of(out, said, len(dialog))) != LATIN:
+            if (script := script_of(out)) is not LATIN:
                 tally.scripts[script] += 1
             if size > floor:
                 floor = _keep_longest(longest, floor, size, rounding, number, digest)
@@ -223,17 +226,6 @@ def _keep_longest(
     row = ((size + rounding) >> 2, -number, digest)
     (heapreplace if len(longest) == LONGEST_KEPT else heappush)(longest, row)
     return (longest[0][0] << 2) - rounding + 3 if len(longest) == LONGEST_KEPT else 0
-
-
-def _other_scripts(batch: PlainBatch) -> Iterator[str]:
-    """The script of every row of a batch that is not Latin."""
-    if all(map(bytes.isascii, batch.written)):
-        return
-    characters = iter(batch.characters)
-    for out, turns in zip(batch.written, batch.turns, strict=True):
-        said = sum(islice(characters, turns))
-        if not out.isascii() and (script := script_of(out, said, turns)) != LATIN:
-            yield script
 
 
 @dataclass(slots=True)
@@ -372,7 +364,7 @@ class Measure(NamedTuple):
 def measure(out: bytes, row: Any, overhead: int = 0) -> Measure:
     """What the inner loop counts of a row written as `out`, for one row: a text, columns, or `{"dialog": […]}`."""
     turns, said = (0, len(row)) if isinstance(row, str) else (len(turns_of(row)), characters_of(row))
-    return Measure(tokens_of(len(out) + overhead), turns, said, script_of(out, said, turns))
+    return Measure(tokens_of(len(out) + overhead), turns, said, script_of(out))
 
 
 def template_bytes(template: Template | None) -> int:
@@ -395,22 +387,13 @@ _STARTS = [start for start, _ in _BLOCKS]
 SCRIPT_SAMPLE = 256
 """Bytes of a row looked at for its script."""
 
-TURN_BYTES = len('{"role":"user","content":""},')
-"""What is written of a turn besides its text, at least."""
-
 _ASCII = bytes(range(128))
 
 
-def script_of(out: bytes, characters: int, turns: int) -> str:
-    """The script most of a row's beginning is in: Latin unless a sixth of it is not. Han with kana is Japanese.
-
-    A row with hardly more bytes than characters is Latin without a look.
-    """
-    latin = characters + TURN_BYTES * turns
-    if (len(out) - latin) * 8 < latin or out.isascii():
-        return LATIN
+def script_of(out: bytes) -> str:
+    """The script most of a row's beginning is in: Latin unless a sixth of it is not. Han with kana is Japanese."""
     sample = out[:SCRIPT_SAMPLE]
-    if len(sample.translate(None, _ASCII)) * 6 < len(sample):
+    if sample.isascii() or len(sample.translate(None, _ASCII)) * 6 < len(sample):
         return LATIN
     text = sample.decode(errors="ignore")
     letters = _BEYOND_LATIN.findall(text)

@@ -29,6 +29,7 @@ PECULIAR: dict[str, list[bytes]] = {
     "half a character": [b'{"messages": [{"role": "user", "content": "\\ud83d"}, %b]}' % TURNS[1]],
     "a system turn": [json.dumps({"messages": [any_turn("system"), *any_dialog()]}).encode()],
     "an empty content": [json.dumps({"messages": [any_turn(), any_turn("assistant", " \n")]}).encode()],
+    "no content": [json.dumps({"messages": [any_turn(), any_turn("assistant", "")]}).encode()],
     "a content that is no text": [b'{"messages": [%b, {"role": "assistant", "content": 7}]}' % TURNS[0]],
     "two users": [json.dumps({"messages": [any_turn(), any_turn()]}).encode()],
     "roles that alternate over two rows": [
@@ -36,9 +37,16 @@ PECULIAR: dict[str, list[bytes]] = {
         json.dumps({"messages": [any_turn("assistant"), any_turn(), any_turn("assistant")]}).encode(),
     ],
     "another order of keys": [b'{"messages": [{"content": "Hello", "role": "user"}, %b]}' % TURNS[1]],
+    "another column": [json.dumps({"dialog": any_dialog("chai")}).encode()],
     "another key": [json.dumps({"messages": any_dialog(), "id": 7}).encode()],
     "no turns": [b'{"messages": []}'],
     "duplicates": [json.dumps({"messages": any_dialog(3)}).encode()] * 2,
+    "escapes": [json.dumps({"messages": any_dialog('Grüß \\u00e9 / \x07 😀 "')}).encode().replace(b"/", b"\\/")],
+    "a broken escape": [b'{"messages": [{"role": "user", "content": "\\x"}, %b]}' % TURNS[1]],
+    "bytes that are no text": [b'{"messages": [{"role": "user", "content": "\xff"}, %b]}' % TURNS[1]],
+    "other names of the roles": [
+        json.dumps({"conversations": [{"from": "human", "value": "?"}, {"from": "gpt", "value": "!"}]}).encode()
+    ],
     "other scripts": [
         json.dumps({"messages": any_dialog(word)}).encode() for word in ("чай" * 90, "茶" * 200, "お茶" * 90)
     ],
@@ -76,16 +84,66 @@ def test_the_rows_and_the_report_are_those_of_the_rows_one_by_one(
     assert sum(taken) > 100
 
 
-def test_a_row_over_two_lines_is_not_made_up_for_by_two_on_another() -> None:
-    line = b'{"messages": [%b, %b]}\n' % TURNS
-    lost = len(line) - len(
-        b'{"dialog":[%b,%b]}\n' % tuple(turn.replace(b": ", b":").replace(b", ", b",") for turn in TURNS)
-    )
-    found = PlainBatches({(lost, 2)}, set()).find([line, line.replace(b"Hello", b"Howdy")])
+LINE = b'{"messages": [%b, %b]}\n' % TURNS
+LOST = len(LINE) - len(
+    b'{"dialog":[%b,%b]}\n' % tuple(turn.replace(b": ", b":").replace(b", ", b",") for turn in TURNS)
+)
+
+
+def any_plain_batches(*layouts: tuple[int, int]) -> PlainBatches:
+    """What looks for rows laid out like `LINE`."""
+    batches = PlainBatches({(LOST, 2), *layouts}, set())
+    batches.learn({"messages": []})
+    return batches
+
+
+def test_a_batch_is_found_with_what_is_counted_of_it() -> None:
+    found = any_plain_batches().find([LINE, LINE.replace(b"Hello", "Grüß dich".encode())])
     assert found
-    assert found.turns == [2, 2]
+    assert (found.keys, found.turns, found.characters) == (("messages",), [2, 2], len("HelloGood dayGrüß dichGood day"))
+    assert json.loads(found.written[1])["dialog"][0] == {"role": "user", "content": "Grüß dich"}
+
+
+def test_a_row_over_two_lines_is_not_made_up_for_by_two_on_another() -> None:
     over_two_lines = [row + b"\n" for row in PECULIAR["a row over two lines, and two on another"]]
-    assert PlainBatches({(lost, 2)}, set()).find(over_two_lines) is None
+    assert any_plain_batches().find(over_two_lines) is None
+
+
+def test_a_batch_with_a_duplicate_is_not_plain() -> None:
+    other, third = LINE.replace(b"Hello", b"Howdy"), LINE.replace(b"Hello", b"Hi")
+    batches = any_plain_batches()
+    assert batches.find([LINE, LINE]) is None
+    batches = any_plain_batches()
+    assert batches.find([LINE, other])
+    assert batches.find([other, third]) is None
+
+
+@pytest.mark.parametrize("extra", [b'"id": "7"}', b'"messages": []}', b'"messages": "Hello"}'])
+def test_a_column_more_is_not_passed_over_whatever_the_layout(extra: bytes) -> None:
+    row = LINE.replace(b"}]}", b"}], " + extra)
+    assert any_plain_batches((LOST + len(row) - len(LINE), 2)).find([row]) is None
+
+
+def test_a_key_more_in_a_turn_is_not_passed_over_whatever_the_layout() -> None:
+    row = LINE.replace(b"}]}", b', "weight": 1}]}')
+    assert any_plain_batches((LOST + len(row) - len(LINE), 2)).find([row]) is None
+
+
+def test_rows_with_a_system_turn_are_plain() -> None:
+    system = LINE.replace(b"[", b'[{"role": "system", "content": "Be polite"}, ')
+    lost = len(system) - len(b'{"role":"system","content":"Be polite"},') - len(LINE) + LOST
+    found = any_plain_batches((lost, 3)).find([LINE, system])
+    assert found
+    assert found.turns == [2, 3]
+
+
+def test_where_no_batch_is_plain_fewer_and_fewer_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = any_plain_batches()
+    tried: list[int] = []
+    monkeypatch.setattr(PlainBatches, "_read", lambda self, records: tried.append(records[0]))
+    for number in range(100):
+        batches.find([number])
+    assert tried == [0, 2, 6, 14, 30, 62]
 
 
 def test_dialogs_alternate_each_by_itself() -> None:
@@ -93,3 +151,8 @@ def test_dialogs_alternate_each_by_itself() -> None:
     assert not alternate(["user", "assistant"] * 3, [3, 3])
     assert not alternate(["user", "assistant"], [2, 0])
     assert not alternate(["assistant", "user"], [2])
+    assert alternate(["system", "user", "assistant", "user", "assistant"], [3, 2])
+    assert not alternate(["system"], [1])
+    assert not alternate(["system", "system", "user", "assistant"], [4])
+    assert not alternate(["user", "assistant", "system", "user", "assistant", "user"], [5, 1])
+    assert not alternate(["user", "system", "assistant"], [3])
