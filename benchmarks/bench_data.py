@@ -88,7 +88,7 @@ def parse_with_stdlib(path: Path) -> None:
 
 def parse_and_write(path: Path) -> None:
     """The least there is to any preparation: nothing is checked, nothing counted."""
-    with path.open("rb", buffering=BUFFER) as file, tempfile.TemporaryFile(dir=path.parent) as out:
+    with path.open("rb", buffering=BUFFER) as file, tempfile.TemporaryFile(buffering=BUFFER, dir=path.parent) as out:
         for line in file:
             out.write(orjson.dumps({"dialog": orjson.loads(line)["messages"]}, None, orjson.OPT_APPEND_NEWLINE))
 

@@ -6,12 +6,12 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
-BUFFER = 64 << 10
-"""Bytes read at a time. The rows of a buffer stay in the core's cache while they are worked on: with a megabyte, short
-rows take half as long again."""
+BUFFER = 128 << 10
+"""Bytes read at a time. The rows of a buffer stay in the core's cache while they are worked on: with twice as many,
+short rows take a fifth longer."""
 
 WRITE_BUFFER = 1 << 20
-"""Bytes written at a time. Files grow a third faster by the megabyte than by the 64 KiB."""
+"""Bytes written at a time. Files grow a third faster by the megabyte than by 64 KiB."""
 
 
 class Piece(NamedTuple):
