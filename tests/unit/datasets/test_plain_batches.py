@@ -1,8 +1,10 @@
 """A batch taken at once comes to what its rows come to one by one."""
 
 import json
+import sys
 from pathlib import Path
 
+import orjson
 import pytest
 
 from finetuning.datasets import offline
@@ -102,6 +104,15 @@ def test_a_batch_is_found_with_what_is_counted_of_it() -> None:
     assert found
     assert (found.keys, found.turns, found.characters) == (("messages",), [2, 2], len("HelloGood dayGrüß dichGood day"))
     assert json.loads(found.written[1])["dialog"][0] == {"role": "user", "content": "Grüß dich"}
+
+
+def test_every_character_is_written_as_the_inner_loop_writes_it() -> None:
+    every = "".join(chr(code) for code in range(1, sys.maxunicode + 1) if not 0xD800 <= code < 0xE000)
+    dialog = [any_turn("user", every), any_turn("assistant")]
+    record, written = orjson.dumps({"messages": dialog}) + b"\n", orjson.dumps({"dialog": dialog}) + b"\n"
+    found = any_plain_batches((len(record) - len(written), 2)).find([record])
+    assert found
+    assert found.written == [written]
 
 
 def test_a_row_over_two_lines_is_not_made_up_for_by_two_on_another() -> None:
