@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from finetuning.datasets import offline
+from finetuning.datasets import finish, offline, shard
 from finetuning.datasets.faults import Fault
 from finetuning.datasets.framing import BOM
 from finetuning.datasets.offline import prepare_files
@@ -45,8 +45,14 @@ def try_file(seed: int, folder: Path) -> int:
     shards = chance.choice((1, 2, 8))
     try:
         whole = prepare_files([path], folder / "whole", task=task, max_error_fraction=1)
-        # Small buffers, so that there are batches after the first: what is plain about those is taken at once.
-        with patch.object(offline, "BUFFER", chance.choice((256, 1024, offline.BUFFER))):
+        # Small buffers, so that there are batches after the first: what is plain about those is taken at once. And few
+        # digests at a time, so that duplicates are found where the shards are joined.
+        known = chance.choice((3, 50, shard.DIGESTS_AT_ONCE))
+        with (
+            patch.object(offline, "BUFFER", chance.choice((256, 1024, offline.BUFFER))),
+            patch.object(shard, "DIGESTS_AT_ONCE", known),
+            patch.object(finish, "DIGESTS_AT_ONCE", known),
+        ):
             cut = prepare_files(
                 [path], folder / "cut", task=task, max_error_fraction=1, shard_bytes=max(1, -(-len(data) // shards))
             )

@@ -7,7 +7,7 @@ if one shard had read it all. Whole outputs of shards are joined by copying; onl
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import compress, islice
 from operator import itemgetter
 from typing import Any, BinaryIO
 
@@ -34,6 +34,7 @@ from finetuning.datasets.report import (
 from finetuning.datasets.shard import (
     BREAKS_OFF,
     DIGEST_BYTES,
+    DIGESTS_AT_ONCE,
     SAMPLES,
     Measure,
     Sinks,
@@ -43,11 +44,11 @@ from finetuning.datasets.shard import (
 )
 from finetuning.datasets.workspace import Piece, Workspace
 
-DIGESTS_AT_ONCE = 1 << 20
-"""Digests compared in one pass: about 90 MB. More rows take more passes, not more memory."""
-
 DIGESTS = ".digests"
 RESULT = "result.json"
+MAX_PASSES = 256
+"""Passes over all digests, told apart by their last byte; from 150 million rows on it takes more memory instead."""
+
 TEXT_CANDIDATES = 200
 """Held-out lines of a text looked at for prompts: some may stand in the trained part, too."""
 
@@ -122,34 +123,37 @@ class _Finish:
             channel: [_Output(self.shards + shard.key + channel) for shard in self.preparation.shards]
             for channel in (TRAIN, VALIDATION)
         }
-        for channel, of_shards in outputs.items():
-            self._drop_duplicates(channel, of_shards, tally)
+        if len(self.preparation.shards) > 1 or tally.kept > DIGESTS_AT_ONCE:
+            for channel, of_shards in outputs.items():
+                self._drop_duplicates(channel, of_shards, tally)
         moved = self._fill_empty_side(outputs, tally)
         return {channel: [*map(self._piece, outputs[channel]), *moved[channel]] for channel in outputs}
 
     def _drop_duplicates(self, channel: str, outputs: Sequence[_Output], tally: Tally) -> None:
-        """Marks rows that an earlier shard has; within one there are none left, and equal rows share a channel."""
-        if len(outputs) == 1:
-            return
+        """Marks rows that an earlier shard has, or their own had when it began anew; equal rows share a channel."""
         rows = sum(self.workspace.size(output.key + DIGESTS) for output in outputs) // DIGEST_BYTES
-        passes = -(-rows // DIGESTS_AT_ONCE)
+        passes = min(-(-rows // DIGESTS_AT_ONCE), MAX_PASSES)
         for turn in range(passes):
             seen: set[bytes] = set()
             for output in outputs:
-                for ordinal, digest in enumerate(self._digests(output)):
-                    if int.from_bytes(digest[-4:]) % passes == turn:
-                        if digest in seen:
-                            output.dropped.add(ordinal)
-                        seen.add(digest)
+                for ordinal, digest in self._digests(output, turn, passes):
+                    if digest in seen:
+                        output.dropped.add(ordinal)
+                    seen.add(digest)
         for output in outputs:
             if output.dropped:
                 self._take_out(output, channel, tally)
 
-    def _digests(self, output: _Output) -> Iterator[bytes]:
+    def _digests(self, output: _Output, turn: int = 0, passes: int = 1) -> Iterator[tuple[int, bytes]]:
+        """The digests of an output with the ordinals of their rows; of several passes each has its turn in one."""
+        due = bytes(byte % passes == turn for byte in range(256))
+        first = 0
         with self.workspace.open(output.key + DIGESTS) as file:
             while block := file.read(DIGEST_BYTES << 12):
-                for at in range(0, len(block), DIGEST_BYTES):
-                    yield block[at : at + DIGEST_BYTES]
+                ends = block[DIGEST_BYTES - 1 :: DIGEST_BYTES]
+                for at in compress(range(len(ends)), ends.translate(due)):
+                    yield first + at, block[at * DIGEST_BYTES : (at + 1) * DIGEST_BYTES]
+                first += len(ends)
 
     def _take_out(self, output: _Output, channel: str, tally: Tally) -> None:
         """Takes dropped rows out of the statistics; they are duplicates now."""
@@ -183,7 +187,7 @@ class _Finish:
             (
                 (digest, ordinal, output)
                 for output in outputs[of]
-                for ordinal, digest in enumerate(self._digests(output))
+                for ordinal, digest in self._digests(output)
                 if ordinal not in output.dropped
             ),
             key=itemgetter(0),

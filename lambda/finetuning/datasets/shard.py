@@ -40,6 +40,12 @@ SAMPLES = 3
 LONGEST_KEPT = 32
 """Longest rows a shard reports: more than are shown, for some may turn out to be duplicates of another shard's."""
 
+DIGESTS_AT_ONCE = 600_000
+"""Digests among which duplicates are looked for: about 50 MB, just before a set doubles its table. A shard that has
+more begins anew, and what it does not know any more is found where the shards are joined, in as many passes as it
+takes.
+"""
+
 MAX_LAYOUTS = 4096
 
 NUL = b"\\u0000"
@@ -123,6 +129,8 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
     floor = turns = characters = duplicates = 0
 
     for numbers, records in found:
+        if len(seen) > DIGESTS_AT_ONCE:
+            seen.clear()
         if chat and len(result.samples) == SAMPLES and (batch := plain.find(records)):
             sizes = list(map(len, batch.written))
             for out, digest, key in zip(batch.written, batch.digests, batch.numbers, strict=True):

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow
 import pyarrow.parquet
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from finetuning.datasets import framing
+from finetuning.datasets import finish, framing, offline, shard
 from finetuning.datasets.detection import Detection, Framing, detect
 from finetuning.datasets.faults import Fault
 from finetuning.datasets.finish import held_out_prompts, rendered
@@ -403,6 +404,29 @@ def test_rows_repeated_across_shards_are_dropped_as_if_one_had_read_them(
     assert (channel(tmp_path), channel(tmp_path, "validation")) == expected
     assert together.model_dump() == alone.model_dump()
     assert together.rows.validation >= 1 or together.rows.kept == 1
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    kept=st.lists(st.integers(0, 400), min_size=2, max_size=300),
+    shards=st.sampled_from([1, 2]),
+    known=st.sampled_from([1, 20, 200]),
+)
+def test_rows_repeated_after_more_than_is_kept_in_mind_are_dropped_all_the_same(
+    tmp_path: Path, kept: list[int], shards: int, known: int
+) -> None:
+    data = as_lines([{"messages": any_dialog(number)} for number in kept])
+    path = any_file(tmp_path, data)
+    in_one_go = prepare_files([path], tmp_path / "out")
+    expected = channel(tmp_path), channel(tmp_path, "validation")
+    with (
+        patch.object(offline, "BUFFER", 256),
+        patch.object(shard, "DIGESTS_AT_ONCE", known),
+        patch.object(finish, "DIGESTS_AT_ONCE", known),
+    ):
+        piecemeal = prepare_files([path], tmp_path / "out", shard_bytes=-(-len(data) // shards))
+    assert (channel(tmp_path), channel(tmp_path, "validation")) == expected
+    assert piecemeal.model_dump() == in_one_go.model_dump()
 
 
 # -- the samples -----------------------------------------------------------------------------------------------------
