@@ -50,6 +50,7 @@ def lines(reader: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[
         found: list[Any] = io.BytesIO(chunk).readlines()
         read, last = len(chunk), found[-1]
         if not last.endswith(b"\n"):
+            # The line goes on after what was read: its end is asked for by itself, so that its length can be limited.
             rest = buffered.readline(MAX_LINE + 1 - len(last))
             found[-1] = last = last + rest
             read += len(rest)

@@ -145,7 +145,7 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
                     floor = _keep_longest(longest, floor, size, rounding, number, digest)
             turns += sum(batch.turns)
             characters += batch.characters
-            tally.scripts.update(script for out in batch.written if (script := script_of(out)) is not LATIN)
+            tally.scripts.update(script for out in batch.written if (script := script_of(out)) != LATIN)
             converter.took(batch.keys, len(records))
             _flush(tally, (train, validation), rounding, limit)
             tally.lines += len(records)
@@ -201,7 +201,7 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
                 to_train_digests(digest)
             turns += len(dialog)
             characters += said
-            if (script := script_of(out)) is not LATIN:
+            if (script := script_of(out)) != LATIN:
                 tally.scripts[script] += 1
             if size > floor:
                 floor = _keep_longest(longest, floor, size, rounding, number, digest)
