@@ -23,7 +23,7 @@ from rich.table import Table
 
 from finetuning.aws.s3_streams import S3Workspace, s3_reader
 from finetuning.datasets.detection import HEAD_BYTES, detect
-from finetuning.datasets.finish import finish, write_shard
+from finetuning.datasets.join import finish, write_shard
 from finetuning.datasets.offline import prepare_files
 from finetuning.datasets.preparation import SourceFile, prepare
 from finetuning.datasets.workspace import BUFFER

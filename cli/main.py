@@ -9,9 +9,9 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
-from cli import data, decisions, endpoints, plan, report, runs
-from cli.display import error_panel
-from cli.faults import for_a_person
+from cli.commands import approvals, data, endpoints, plan, report, runs
+from cli.display.runs import error_panel
+from cli.errors import for_a_person
 from cli.options import print_json
 from finetuning.errors import Code, FineTuningError
 
@@ -40,9 +40,9 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "watch": runs.watch,
         "runs": runs.runs,
         "report": report.report,
-        "stop": decisions.stop,
-        "approve": decisions.approve,
-        "reject": decisions.reject,
+        "stop": approvals.stop,
+        "approve": approvals.approve,
+        "reject": approvals.reject,
     },
     "What answers, and what costs": {
         "ask": endpoints.ask,

@@ -6,20 +6,20 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli.checks import checks_table
+from cli.display.checks import checks_table
+from cli.errors import require_sign_in
 from cli.facts import FACTS, SpecFolder
-from cli.faults import require_sign_in
 from cli.options import AsJson, print_json
 from finetuning.aws.advisory import advisory_client
 from finetuning.aws.jumpstart_bucket import JumpStartBucket
-from finetuning.aws.preflight import account_quotas, price_list
 from finetuning.aws.pricing import PriceList
 from finetuning.aws.pricing import Use as PricedUse
-from finetuning.aws.quotas import QUOTA_NAMES, Quotas, Use
+from finetuning.aws.service_quotas import QUOTA_NAMES, Quotas, Use
 from finetuning.errors import FineTuningError
 from finetuning.jumpstart.assumptions import fallback_price
 from finetuning.jumpstart.catalogue import CATALOGUE
 from finetuning.jumpstart.spec import ModelSpec
+from finetuning.operations.preflight import account_quotas, price_list
 from finetuning.runs.status import Check
 
 

@@ -18,20 +18,20 @@ import typer
 from rich.console import Console
 from rich.rule import Rule
 
-from cli.deployment import Deployment
-from cli.display import loss_curve, plain
-from cli.runs import follow, show_result
+from cli.commands.runs import follow, show_result
+from cli.display.runs import loss_curve, plain
+from cli.stage.deployment import Deployment
 from finetuning.errors import FineTuningError
 from finetuning.report import commands
-from finetuning.runs.identity import Upload
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import RunState, RunStatus
+from finetuning.runs.uploads import Upload
 from rehearsal import cdk, jumpstart_cache, running
 from rehearsal.cdk import DeploymentFailed
 from rehearsal.emulator.faults import Fault
-from rehearsal.faults import MISHAPS, Mishap, read_mishap, told
 from rehearsal.running import HOME, PROJECT, Emulator, EmulatorFailed
+from rehearsal.scenarios import MISHAPS, Mishap, read_mishap, told
 
 STAGE = "dev"
 STATE = HOME / "state"

@@ -5,7 +5,7 @@ from typing import Any
 from aws_cdk import CfnOutput, Stack
 from constructs import Construct
 
-from finetuning.runs.links import (
+from finetuning.report.console_links import (
     alarms_link,
     dashboard_link,
     endpoints_link,

@@ -41,7 +41,7 @@ def main() -> None:
     from ministack.core import lambda_runtime
 
     from rehearsal.emulator import children, extensions, functions, permissions
-    from rehearsal.emulator.world import World
+    from rehearsal.emulator.context import World
 
     world = World(
         endpoint=os.environ["AWS_ENDPOINT_URL"],

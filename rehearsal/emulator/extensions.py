@@ -26,9 +26,9 @@ from rehearsal.emulator import (
     storage,
     workflow,
 )
+from rehearsal.emulator.context import World
 from rehearsal.emulator.sagemaker.service import SageMakerService
 from rehearsal.emulator.scaling import Scaling
-from rehearsal.emulator.world import World
 
 
 @dataclass(frozen=True)

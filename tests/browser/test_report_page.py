@@ -8,7 +8,7 @@ import pytest
 from finetuning.report.page import render
 from tests.browser.audit import DESKTOP, PHONE, complaints
 from tests.browser.chromium import Tab, chromium
-from tests.runs import any_dataset, any_evaluation, any_failed_status, any_plan, any_refusal, any_status
+from tests.builders.runs import any_dataset, any_evaluation, any_failed_status, any_plan, any_refusal, any_status
 from tests.unit.report.test_page import hostile_page
 
 

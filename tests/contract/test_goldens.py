@@ -14,7 +14,7 @@ from finetuning.jumpstart.requests import (
     training_job,
     tuned_model,
 )
-from tests.jumpstart import TARGET, any_spec
+from tests.builders.jumpstart import TARGET, any_spec
 from tests.shared import SHARED, needs_shared
 
 pytestmark = needs_shared

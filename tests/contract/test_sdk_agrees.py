@@ -17,7 +17,7 @@ from finetuning.jumpstart.catalogue import CATALOGUE
 from finetuning.jumpstart.hyperparameters import merge
 from finetuning.jumpstart.requests import TrainingJob, training_job
 from finetuning.jumpstart.spec import ModelSpec, read_spec, spec_key
-from tests.jumpstart import BASE_70B, FACTS, TARGET, any_spec
+from tests.builders.jumpstart import BASE_70B, FACTS, TARGET, any_spec
 from tests.shared import SHARED
 
 ORACLE = Path(__file__).with_name("sdk_oracle.py")

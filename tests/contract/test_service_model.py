@@ -8,9 +8,9 @@ from finetuning.errors import FineTuningError
 from finetuning.jumpstart import requests as jumpstart_requests
 from finetuning.jumpstart.catalogue import CATALOGUE, Task
 from finetuning.jumpstart.constraints import violations
-from finetuning.runs import requests
-from finetuning.runs.checklist import Checklist
-from tests.jumpstart import LLAMA, TARGET, any_spec, planned, sagemaker_model
+from finetuning.planning import orders
+from finetuning.planning.checklist import Checklist
+from tests.builders.jumpstart import LLAMA, TARGET, any_spec, planned, sagemaker_model
 
 INSTANCE_TYPES = sorted(
     {instance_type for model_id in CATALOGUE for instance_type in any_spec(model_id).supported_training_instance_types}
@@ -37,9 +37,9 @@ def test_a_run_is_a_valid_request_or_a_documented_refusal(model_id: str, task: T
     assert sorted((finding.code, finding.field) for finding in findings) == sorted(expected)
     if not expected:
         checklist, spec = Checklist(), any_spec(model_id)
-        built = requests.run_requests(spec, plan, TARGET)
-        built["create_model"] = requests.base_model(spec, plan, TARGET) if task is Task.CHAT else built["create_model"]
-        requests.check_requests(built, sagemaker_model(), checklist)
+        built = orders.run_requests(spec, plan, TARGET)
+        built["create_model"] = orders.base_model(spec, plan, TARGET) if task is Task.CHAT else built["create_model"]
+        orders.check_requests(built, sagemaker_model(), checklist)
         assert checklist.findings == []
         assert built["create_training_job"]["ResourceConfig"]["InstanceType"] == instance_type
 
@@ -109,9 +109,9 @@ def test_whatever_a_run_json_holds_ends_in_findings_or_in_requests_sagemaker_tak
         assert all(finding.code and finding.message and finding.fix for finding in findings)
         return
     try:
-        built = requests.run_requests(spec, plan, TARGET)
+        built = orders.run_requests(spec, plan, TARGET)
     except FineTuningError as error:
         raise AssertionError(f"a plan without findings has no requests: {error}") from error
     checklist = Checklist()
-    requests.check_requests(built, sagemaker_model(), checklist)
+    orders.check_requests(built, sagemaker_model(), checklist)
     assert checklist.findings == []

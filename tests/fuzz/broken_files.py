@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from finetuning.datasets import finish, offline, shard
-from finetuning.datasets.faults import Fault
+from finetuning.datasets import join, offline, shard
+from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.framing import BOM
 from finetuning.datasets.offline import prepare_files
-from finetuning.datasets.report import DatasetReport
+from finetuning.datasets.row_errors import Fault
 from finetuning.datasets.shapes import SHAPES
 from tests.shared import SHARED
 
@@ -51,7 +51,7 @@ def try_file(seed: int, folder: Path) -> int:
         with (
             patch.object(offline, "BUFFER", chance.choice((256, 1024, offline.BUFFER))),
             patch.object(shard, "DIGESTS_AT_ONCE", known),
-            patch.object(finish, "DIGESTS_AT_ONCE", known),
+            patch.object(join, "DIGESTS_AT_ONCE", known),
         ):
             cut = prepare_files(
                 [path], folder / "cut", task=task, max_error_fraction=1, shard_bytes=max(1, -(-len(data) // shards))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from finetuning.runs.request import MAX_PROMPTS
+from finetuning.runs.run_json import MAX_PROMPTS
 from finetuning.settings import Settings
 from infra.constructs.fine_tuning_workflow import DEFINITION
 from tests.infra.synthesis import Synthesised

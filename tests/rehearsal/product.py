@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from finetuning.datasets.offline import prepare_files
-from finetuning.runs.identity import Upload
 from finetuning.runs.layout import RunLayout
+from finetuning.runs.uploads import Upload
 from rehearsal.running import Emulator
 from tests.rehearsal.stacks import any_name, finished, invoke
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cli.deployment import Deployment
+from cli.stage.deployment import Deployment
 from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.guardrails import alarm_names

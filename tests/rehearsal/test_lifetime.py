@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from finetuning.evaluation.prompts import as_inputs
+from finetuning.evaluation.questions import as_inputs
 from finetuning.runs.expiry import ANNOUNCED_TAG, IDLE_TAG, KEPT_TAG, NEVER, TTL_TAG
 from rehearsal.jumpstart_cache import PRIVATE_BUCKET
 from rehearsal.running import PROJECT

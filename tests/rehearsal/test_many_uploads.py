@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from finetuning.runs.identity import Upload
+from finetuning.runs.uploads import Upload
 from infra.config import STAGES
 from tests.rehearsal.product import Product, any_chats
 from tests.rehearsal.stacks import any_name, finished

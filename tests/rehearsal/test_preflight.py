@@ -3,10 +3,10 @@
 import json
 
 from finetuning.jumpstart.requests import Target
+from finetuning.planning.orders import training_job
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
-from finetuning.runs.requests import training_job
-from tests.jumpstart import LLAMA, any_spec
+from tests.builders.jumpstart import LLAMA, any_spec
 from tests.rehearsal.product import Product, any_chats
 
 CHATS = b"".join(any_chats())

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cli.deployment import Deployment
+from cli.stage.deployment import Deployment
 from finetuning.aws.clients import client
 from finetuning.runs.layout import RunLayout
 from tests.rehearsal.product import Product, any_chats

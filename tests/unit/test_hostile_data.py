@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
+from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.offline import prepare_files
-from finetuning.datasets.prompts import Template, fill, template_columns
-from finetuning.datasets.report import DatasetReport
+from finetuning.datasets.templates import Template, fill, template_columns
 from finetuning.errors import Code, DatasetRefused, FineTuningError
 from finetuning.handlers.step import logger, step, tracer
-from finetuning.runs.identity import Upload
 from finetuning.runs.names import Names
-from tests.unit.datasets.builders import any_chat_rows, any_file, as_lines, report_of, rows_of
+from finetuning.runs.uploads import Upload
+from tests.builders.datasets import any_chat_rows, any_file, as_lines, report_of, rows_of
 from tests.unit.handlers.test_dataset_steps import objects, run_steps
 from tests.unit.handlers.test_plan_run import (
     Stage,

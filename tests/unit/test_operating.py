@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from cli.main import COMMANDS
-from finetuning.runs.request import run_schema
+from finetuning.runs.run_json import run_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
@@ -73,7 +73,7 @@ def test_every_action_of_the_sample_policy_is_one_that_aws_knows() -> None:
 
 @pytest.mark.parametrize("prefix", ["states", "cloudformation"])
 def test_what_the_command_calls_itself_is_allowed(prefix: str) -> None:
-    source = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "cli").glob("*.py")))
+    source = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "cli").rglob("*.py")))
     (service,) = SERVICES[prefix]
     operations: dict[str, str] = boto3.client(service, region_name="eu-west-1").meta.method_to_api_mapping
     called = {operations[name] for name in re.findall(r"\.(\w+)\(", source) if name in operations}

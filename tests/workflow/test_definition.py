@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from finetuning.planning.planner import DEFAULT_ENDPOINT_TIMEOUT, ENDPOINT_PROVISIONING_SECONDS
 from finetuning.runs.outcomes import last_attempt, wait_seconds
-from finetuning.runs.planning import DEFAULT_ENDPOINT_TIMEOUT, ENDPOINT_PROVISIONING_SECONDS
-from finetuning.runs.request import MAX_CAPACITY_WAIT_HOURS, MAX_FALLBACKS
+from finetuning.runs.run_json import MAX_CAPACITY_WAIT_HOURS, MAX_FALLBACKS
 from finetuning.runs.turns import LONGEST_WAIT_HOURS
 from infra.config import LONGEST_APPROVAL_HOURS, LONGEST_RUNTIME_HOURS
 from infra.constructs.fine_tuning_workflow import DEFINITION, steps_of

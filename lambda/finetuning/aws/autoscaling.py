@@ -3,7 +3,7 @@
 from botocore.exceptions import ClientError
 
 from finetuning.aws.clients import client
-from finetuning.aws.faults import error_code, explained
+from finetuning.aws.errors import error_code, explained
 from finetuning.jumpstart.requests import VARIANT
 from finetuning.runs.plan import Autoscaling
 

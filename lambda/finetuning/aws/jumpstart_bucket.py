@@ -5,7 +5,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from finetuning.aws.clients import client
-from finetuning.aws.faults import DENIED, error_code, explained
+from finetuning.aws.errors import DENIED, error_code, explained
 from finetuning.errors import Code, FineTuningError
 from finetuning.jumpstart.spec import (
     MANIFEST_KEY,

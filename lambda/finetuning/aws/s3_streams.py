@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, cast
 from botocore.exceptions import HTTPClientError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 from urllib3.exceptions import HTTPError
 
-from finetuning.aws.faults import explained
+from finetuning.aws.errors import explained
 from finetuning.datasets.workspace import BUFFER, Piece
 from finetuning.errors import Code, TransientAwsError
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from finetuning.aws.alarms import forget_endpoint
 from finetuning.aws.clients import client
-from finetuning.aws.faults import error_code, explained
+from finetuning.aws.cloudwatch import forget_endpoint
+from finetuning.aws.errors import error_code, explained
 from finetuning.errors import Code, FineTuningError, TransientAwsError
 
 RUN_TAG = "finetune:run-id"

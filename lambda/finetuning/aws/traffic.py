@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from finetuning.aws.clients import client
-from finetuning.aws.faults import explained
+from finetuning.aws.errors import explained
 
 VARIANT_NAME = "AllTraffic"
 PERIODS = (60, 300, 3600)

@@ -8,11 +8,11 @@ from typing import Any, NoReturn
 from botocore.exceptions import ClientError
 
 from finetuning.aws.clients import client
-from finetuning.aws.faults import error_code, explained
+from finetuning.aws.errors import error_code, explained
 from finetuning.datasets.detection import SUFFIXES
 from finetuning.errors import Code, FineTuningError
-from finetuning.runs.identity import Upload
 from finetuning.runs.plan import DataFile
+from finetuning.runs.uploads import Upload
 
 RUN_FILE, TEMPLATE_FILE = "run.json", "template.json"
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from finetuning.datasets.dialogs import Dialogs, is_media, kind, names, plain_characters, shown, text_of
-from finetuning.datasets.faults import Fault, RowFault
-from finetuning.datasets.prompts import Message, Template, fill, template_columns
+from finetuning.datasets.row_errors import Fault, RowFault
 from finetuning.datasets.shapes import (
     BARE,
     Keys,
@@ -20,6 +19,7 @@ from finetuning.datasets.shapes import (
     kind_of,
     shape_of,
 )
+from finetuning.datasets.templates import Message, Template, fill, template_columns
 from finetuning.jumpstart.catalogue import Task
 
 KIND_OF = {Task.CHAT: Kind.DIALOG, Task.INSTRUCTION: Kind.COLUMNS, Task.DOMAIN_ADAPTATION: Kind.TEXT}

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict
 
 from finetuning.datasets.conversion import KIND_OF, KINDS
 from finetuning.datasets.dialogs import ROLE_KEYS, Dialogs
-from finetuning.datasets.faults import FIXES, Fault, RowFault
 from finetuning.datasets.framing import BOM, MAX_LINE, Record, json_values, lines
+from finetuning.datasets.row_errors import FIXES, Fault, RowFault
 from finetuning.datasets.shapes import (
     BARE,
     COMPLETION,

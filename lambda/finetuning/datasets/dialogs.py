@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from finetuning.datasets.faults import Fault, RowFault
-from finetuning.datasets.prompts import Message
+from finetuning.datasets.row_errors import Fault, RowFault
+from finetuning.datasets.templates import Message
 
 SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, BinaryIO, NamedTuple, cast
 
-from finetuning.datasets.faults import Fault, RowFault
+from finetuning.datasets.row_errors import Fault, RowFault
 
 MAX_LINE = 16 << 20
 """Bytes of one record."""

@@ -7,9 +7,9 @@ from sys import maxsize
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
+from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.detection import HEAD_BYTES, Detection, Framing, detect, detect_reframed
-from finetuning.datasets.faults import Fault
-from finetuning.datasets.finish import finish, write_shard
+from finetuning.datasets.join import finish, write_shard
 from finetuning.datasets.parquet import ParquetDamaged, reframe
 from finetuning.datasets.preparation import (
     DEFAULT_MAX_ERROR_FRACTION,
@@ -19,8 +19,8 @@ from finetuning.datasets.preparation import (
     SourceFile,
     prepare,
 )
-from finetuning.datasets.prompts import Template
-from finetuning.datasets.report import DatasetReport
+from finetuning.datasets.row_errors import Fault
+from finetuning.datasets.templates import Template
 from finetuning.datasets.workspace import BUFFER, Folder
 from finetuning.jumpstart.catalogue import Task
 

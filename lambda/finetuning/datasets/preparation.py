@@ -6,7 +6,7 @@ from sys import maxsize
 from pydantic import BaseModel, ConfigDict
 
 from finetuning.datasets.detection import Detection, Framing, Resolution, resolve
-from finetuning.datasets.prompts import DEFAULT_TEMPLATE, Template
+from finetuning.datasets.templates import DEFAULT_TEMPLATE, Template
 from finetuning.jumpstart.catalogue import Task
 
 DEFAULT_VALIDATION_FRACTION = 0.1

@@ -23,8 +23,8 @@ from finetuning.datasets.dialogs import (
     renamed_dialog,
     text_of,
 )
-from finetuning.datasets.faults import Fault, RowFault
-from finetuning.datasets.prompts import Message
+from finetuning.datasets.row_errors import Fault, RowFault
+from finetuning.datasets.templates import Message
 
 Reading = list[Message] | dict[str, str] | str
 """A row read: a dialog; columns `instruction`, `context`, `response` (and `system`, `category` where given); a text."""

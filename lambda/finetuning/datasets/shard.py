@@ -13,14 +13,7 @@ import orjson
 from xxhash import xxh3_128_digest as digest_of
 
 from finetuning.datasets.conversion import Converter, characters_of, turns_of
-from finetuning.datasets.detection import Framing
-from finetuning.datasets.faults import FIXES, Fault, RowFault
-from finetuning.datasets.framing import CHUNK, Batch, Gunzip, batches, csv_rows, json_values, lines, undecodable
-from finetuning.datasets.json_faults import duplicate_key, json_fault, texts
-from finetuning.datasets.plain_batches import PlainBatches
-from finetuning.datasets.preparation import Preparation, Shard, SourceFile
-from finetuning.datasets.prompts import RESPONSE_MARK, Template
-from finetuning.datasets.report import (
+from finetuning.datasets.dataset_report import (
     MAX_ERRORS,
     TRAIN,
     VALIDATION,
@@ -31,6 +24,13 @@ from finetuning.datasets.report import (
     Tally,
     tokens_of,
 )
+from finetuning.datasets.detection import Framing
+from finetuning.datasets.framing import CHUNK, Batch, Gunzip, batches, csv_rows, json_values, lines, undecodable
+from finetuning.datasets.json_errors import duplicate_key, json_fault, texts
+from finetuning.datasets.plain_batches import PlainBatches
+from finetuning.datasets.preparation import Preparation, Shard, SourceFile
+from finetuning.datasets.row_errors import FIXES, Fault, RowFault
+from finetuning.datasets.templates import RESPONSE_MARK, Template
 from finetuning.jumpstart.catalogue import Task
 
 DIGEST_BYTES = 16

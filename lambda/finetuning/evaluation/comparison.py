@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from statistics import fmean, median
 
-from finetuning.evaluation.prompts import PARAMETERS, Question
-from finetuning.evaluation.report import Answer, Comparison, EvaluationReport, Row, Scores, SmokeCheck, Summary
+from finetuning.evaluation.questions import PARAMETERS, Question
+from finetuning.evaluation.results import Answer, Comparison, EvaluationReport, Row, Scores, SmokeCheck, Summary
 from finetuning.evaluation.scores import problem_of, score, words
 
 

@@ -1,7 +1,7 @@
 """Whether a tuned model may take the place of what serves: it must be no worse than the base model."""
 
 from finetuning.errors import Code, EndpointFailed
-from finetuning.evaluation.report import EvaluationReport
+from finetuning.evaluation.results import EvaluationReport
 
 
 def require_no_worse(report: EvaluationReport, deploy: str) -> None:

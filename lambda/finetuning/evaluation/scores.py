@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rapidfuzz.distance import LCSseq
 
-from finetuning.evaluation.report import Problem, Scores
+from finetuning.evaluation.results import Problem, Scores
 
 REPETITION_FROM = 20
 """Words (or characters, in a text without spaces) below which repetition says nothing."""

@@ -1,6 +1,6 @@
 """Whether tuning helped, in one plain sentence."""
 
-from finetuning.evaluation.report import EvaluationReport
+from finetuning.evaluation.results import EvaluationReport
 
 FOUND = {
     "better": "Tuning helped",

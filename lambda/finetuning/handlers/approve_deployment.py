@@ -2,12 +2,12 @@
 
 from datetime import UTC, datetime, timedelta
 
-from finetuning.aws.notifications import notify
-from finetuning.aws.report import write_report
-from finetuning.aws.status_board import record
-from finetuning.aws.store import run_store
-from finetuning.evaluation.report import EvaluationReport
+from finetuning.aws.run_store import run_store
+from finetuning.aws.sns import notify
+from finetuning.evaluation.results import EvaluationReport
 from finetuning.handlers.step import Payload, step
+from finetuning.operations.report_page import write_report
+from finetuning.operations.status_board import record
 from finetuning.report import commands
 from finetuning.report.messages import approval_asked
 from finetuning.runs.approval import Approval

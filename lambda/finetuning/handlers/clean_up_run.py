@@ -3,17 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from finetuning.aws.clean_up import planned_names, remove_half_made
-from finetuning.aws.notifications import notify
-from finetuning.aws.report import write_report
+from finetuning.aws.run_store import RunStore, run_store
 from finetuning.aws.sagemaker import sagemaker
-from finetuning.aws.status_board import read_status, record
-from finetuning.aws.store import RunStore, run_store
+from finetuning.aws.sns import notify
 from finetuning.errors import Code, FineTuningError
 from finetuning.handlers.step import Payload, logger, measure_failure, step, works_for
+from finetuning.operations.clean_up import planned_names, remove_half_made
+from finetuning.operations.report_page import write_report
+from finetuning.operations.status_board import read_status, record
 from finetuning.report import messages
-from finetuning.runs.identity import upload_of
 from finetuning.runs.status import CLEAN_UP, RunState
+from finetuning.runs.uploads import upload_of
 from finetuning.settings import settings
 
 

@@ -1,10 +1,10 @@
 """DeleteTemporaryEndpoints: candidate and base model were only there to be compared."""
 
-from finetuning.aws.clean_up import remove_temporary_endpoints
+from finetuning.aws.run_store import run_store
 from finetuning.aws.sagemaker import sagemaker
-from finetuning.aws.status_board import read_status, record
-from finetuning.aws.store import run_store
 from finetuning.handlers.step import Payload, step
+from finetuning.operations.clean_up import remove_temporary_endpoints
+from finetuning.operations.status_board import read_status, record
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
 from finetuning.settings import settings

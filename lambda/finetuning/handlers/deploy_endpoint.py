@@ -1,16 +1,16 @@
 """DeployEndpoint: model, configuration, endpoint; live, or temporary for an evaluation."""
 
-from finetuning.aws.deployment import target
-from finetuning.aws.hosting import Fleet, bring_live
 from finetuning.aws.jumpstart_bucket import read_model_spec
+from finetuning.aws.run_store import RunStore, run_store
 from finetuning.aws.sagemaker import ENDPOINT_TAG, REPLACES_TAG, sagemaker
-from finetuning.aws.status_board import read_status, record
-from finetuning.aws.store import RunStore, run_store
 from finetuning.handlers.step import Payload, step
 from finetuning.jumpstart.requests import Hosting, Request, endpoint, endpoint_config
-from finetuning.runs import requests
+from finetuning.operations.endpoint_updates import Fleet, bring_live
+from finetuning.operations.status_board import read_status, record
+from finetuning.operations.target import target
+from finetuning.planning import orders
+from finetuning.report.console_links import endpoint_link
 from finetuning.runs.layout import RunLayout
-from finetuning.runs.links import endpoint_link
 from finetuning.runs.outcomes import wait_seconds
 from finetuning.runs.plan import RunPlan
 from finetuning.settings import settings
@@ -25,11 +25,11 @@ def handler(event: Payload) -> Payload:
     plan = store.load(RunLayout(run_id).plan, RunPlan)
     spec, here = read_model_spec(plan.model_id, plan.model_version), target()
     status = read_status(store, run_id)
-    hosting, api = requests.hosting(variant, plan, here), sagemaker()
+    hosting, api = orders.hosting(variant, plan, here), sagemaker()
     if variant == "base":
-        api.create_model(requests.base_model(spec, plan, here))
+        api.create_model(orders.base_model(spec, plan, here))
     else:
-        api.create_model(requests.tuned_model(spec, plan, here, status.training_job))
+        api.create_model(orders.tuned_model(spec, plan, here, status.training_job))
     if variant == "live":
         _bring_live(store, hosting, plan, endpoint_config(spec, hosting, here), endpoint(spec, hosting))
     elif api.describe_endpoint(hosting.endpoint) is None:

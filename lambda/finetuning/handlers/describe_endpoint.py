@@ -2,14 +2,14 @@
 
 from datetime import UTC, datetime
 
-from finetuning.aws.deployment import target
-from finetuning.aws.hosting import settle
+from finetuning.aws.run_store import run_store
 from finetuning.aws.sagemaker import sagemaker
-from finetuning.aws.status_board import record
-from finetuning.aws.store import run_store
 from finetuning.errors import Code, EndpointFailed
 from finetuning.handlers.step import Payload, step
-from finetuning.runs import requests
+from finetuning.operations.endpoint_updates import settle
+from finetuning.operations.status_board import record
+from finetuning.operations.target import target
+from finetuning.planning import orders
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.outcomes import endpoint_outcome, wait_seconds
 from finetuning.runs.plan import RunPlan
@@ -23,7 +23,7 @@ def handler(event: Payload) -> Payload:
     """`{run_id, variant: "live"|"candidate"|"base"}` → `{outcome, wait_seconds}`. Raises `EndpointFailed`."""
     run_id, store, now = event["run_id"], run_store(), datetime.now(UTC)
     plan = store.load(RunLayout(run_id).plan, RunPlan)
-    hosting = requests.hosting(event["variant"], plan, target())
+    hosting = orders.hosting(event["variant"], plan, target())
     endpoint = sagemaker().describe_endpoint(hosting.endpoint)
     if endpoint is None:
         raise EndpointFailed(

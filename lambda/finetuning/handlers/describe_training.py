@@ -6,12 +6,12 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from finetuning.aws.job_log import log_tail
+from finetuning.aws.logs import log_tail
+from finetuning.aws.run_store import run_store
 from finetuning.aws.sagemaker import sagemaker
-from finetuning.aws.status_board import read_status, record
-from finetuning.aws.store import run_store
 from finetuning.errors import Code, TrainingFailed
 from finetuning.handlers.step import Payload, measure, step
+from finetuning.operations.status_board import read_status, record
 from finetuning.runs.ladder import elapsed_seconds, next_rung
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.outcomes import Outcome, training_progress, wait_seconds

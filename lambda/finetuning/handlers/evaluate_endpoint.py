@@ -1,14 +1,14 @@
 """EvaluateEndpoint: asks the tuned model, and the base model where it is up, what was held out from training."""
 
-from finetuning.aws.inference import asker
-from finetuning.aws.status_board import record
-from finetuning.aws.store import run_store
+from finetuning.aws.run_store import run_store
+from finetuning.aws.sagemaker_runtime import asker
 from finetuning.errors import Code, EndpointFailed
 from finetuning.evaluation.comparison import evaluate
 from finetuning.evaluation.gate import require_no_worse
-from finetuning.evaluation.prompts import questions
+from finetuning.evaluation.questions import questions
 from finetuning.evaluation.verdict import verdict
 from finetuning.handlers.step import Payload, step
+from finetuning.operations.status_board import record
 from finetuning.report import commands
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan

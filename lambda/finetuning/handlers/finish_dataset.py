@@ -2,19 +2,19 @@
 
 import orjson
 
-from finetuning.aws.dataset_store import workspace
 from finetuning.aws.jumpstart_bucket import read_model_spec
-from finetuning.aws.status_board import record
-from finetuning.aws.store import run_store
-from finetuning.datasets.finish import finish, held_out_prompts
+from finetuning.aws.run_store import run_store
+from finetuning.datasets.dataset_report import DatasetReport
+from finetuning.datasets.join import finish, held_out_prompts
 from finetuning.datasets.preparation import Preparation
-from finetuning.datasets.report import DatasetReport
 from finetuning.errors import DatasetRefused
 from finetuning.handlers.step import Payload, logger, measure, step
 from finetuning.jumpstart.catalogue import Task
+from finetuning.operations.dataset_files import workspace
+from finetuning.operations.status_board import record
+from finetuning.planning.planner import complete
 from finetuning.runs.layout import DATASET, SHARDS, RunLayout
 from finetuning.runs.plan import DatasetSummary, RunPlan
-from finetuning.runs.planning import complete
 
 STATE = "FinishDataset"
 

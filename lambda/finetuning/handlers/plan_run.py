@@ -2,17 +2,17 @@
 
 from typing import Any
 
-from finetuning.aws.preflight import check_deployment, preflight
-from finetuning.aws.status_board import read_status, record
-from finetuning.aws.store import RunStore, run_store
+from finetuning.aws.run_store import RunStore, run_store
 from finetuning.aws.upload_bucket import upload_bucket
 from finetuning.errors import RunRefused
 from finetuning.handlers.step import Payload, step, works_for
-from finetuning.runs.identity import Upload
+from finetuning.operations.preflight import check_deployment, preflight
+from finetuning.operations.status_board import read_status, record
+from finetuning.report.console_links import execution_link, files_link
 from finetuning.runs.layout import RunLayout
-from finetuning.runs.links import execution_link, files_link
 from finetuning.runs.plan import EndpointPlan, RunPlan
 from finetuning.runs.status import Cost, RunState
+from finetuning.runs.uploads import Upload
 from finetuning.settings import settings
 
 STATE = "PlanRun"

@@ -3,19 +3,19 @@
 from pathlib import PurePosixPath
 
 from finetuning.aws.clients import client
-from finetuning.aws.dataset_store import is_parquet, reframed, workspace
+from finetuning.aws.run_store import RunStore, run_store
 from finetuning.aws.s3_streams import s3_reader
-from finetuning.aws.status_board import record
-from finetuning.aws.store import RunStore, run_store
 from finetuning.datasets.detection import HEAD_BYTES, detect, detect_reframed
-from finetuning.datasets.finish import refused
+from finetuning.datasets.join import refused
 from finetuning.datasets.preparation import Preparation, SourceFile, prepare
 from finetuning.errors import DatasetRefused
 from finetuning.handlers.step import Payload, step
 from finetuning.jumpstart.catalogue import Task, support
+from finetuning.operations.dataset_files import is_parquet, reframed, workspace
+from finetuning.operations.status_board import record
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
-from finetuning.runs.request import read_request
+from finetuning.runs.run_json import read_request
 from finetuning.settings import settings
 
 STATE = "PlanShards"

@@ -1,10 +1,10 @@
 """PrepareShard: converts and checks the rows of one shard. Runs once for every shard, several at a time."""
 
-from finetuning.aws.dataset_store import open_shard, workspace
-from finetuning.aws.store import run_store
-from finetuning.datasets.finish import write_shard
+from finetuning.aws.run_store import run_store
+from finetuning.datasets.join import write_shard
 from finetuning.datasets.preparation import Preparation
 from finetuning.handlers.step import Payload, step
+from finetuning.operations.dataset_files import open_shard, workspace
 from finetuning.runs.layout import SHARDS, RunLayout
 
 

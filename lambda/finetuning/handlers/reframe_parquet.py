@@ -1,14 +1,14 @@
 """ReframeParquet: writes Parquet files out as JSON Lines. The one function with pyarrow."""
 
 from finetuning.aws.clients import client
-from finetuning.aws.dataset_store import is_parquet, reframed, workspace
+from finetuning.aws.run_store import run_store
 from finetuning.aws.s3_streams import s3_reader
-from finetuning.aws.status_board import record
-from finetuning.aws.store import run_store
-from finetuning.datasets.faults import FIXES, Fault
 from finetuning.datasets.parquet import ParquetDamaged, reframe
+from finetuning.datasets.row_errors import FIXES, Fault
 from finetuning.errors import DatasetRefused
 from finetuning.handlers.step import Payload, step
+from finetuning.operations.dataset_files import is_parquet, reframed, workspace
+from finetuning.operations.status_board import record
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
 

@@ -1,13 +1,13 @@
 """RegisterModel: the tuned model as a version in the model registry, with where it came from and how it did."""
 
-from finetuning.aws.deployment import target
 from finetuning.aws.jumpstart_bucket import read_model_spec
+from finetuning.aws.run_store import run_store
 from finetuning.aws.sagemaker import sagemaker
-from finetuning.aws.status_board import read_status, record
-from finetuning.aws.store import run_store
-from finetuning.evaluation.report import EvaluationReport
+from finetuning.evaluation.results import EvaluationReport
 from finetuning.handlers.step import Payload, step
-from finetuning.runs import registration
+from finetuning.operations.status_board import read_status, record
+from finetuning.operations.target import target
+from finetuning.planning import registration
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
 

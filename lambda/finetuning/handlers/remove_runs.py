@@ -11,7 +11,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from finetuning.aws.clients import client
-from finetuning.aws.faults import explained
+from finetuning.aws.errors import explained
 from finetuning.aws.sagemaker import SageMaker, sagemaker
 from finetuning.handlers.step import logger
 from finetuning.runs.outcomes import is_settled

@@ -1,18 +1,18 @@
 """ReportFailure: says what went wrong and what to do, and takes back what the run had half made."""
 
-from finetuning.aws.clean_up import limit_life, planned_names, remove_half_made
-from finetuning.aws.notifications import notify
-from finetuning.aws.report import write_report
+from finetuning.aws.run_store import run_store
 from finetuning.aws.sagemaker import sagemaker
-from finetuning.aws.status_board import record
-from finetuning.aws.store import run_store
+from finetuning.aws.sns import notify
 from finetuning.handlers.step import Payload, logger, measure_failure, step, works_for
+from finetuning.operations.clean_up import limit_life, planned_names, remove_half_made
+from finetuning.operations.report_page import write_report
+from finetuning.operations.status_board import record
 from finetuning.report import commands, messages
+from finetuning.report.console_links import file_link
 from finetuning.runs.failures import read_failure
-from finetuning.runs.identity import Upload
 from finetuning.runs.layout import RunLayout
-from finetuning.runs.links import file_link
 from finetuning.runs.status import RunState
+from finetuning.runs.uploads import Upload
 from finetuning.settings import settings
 
 STATE = "ReportFailure"

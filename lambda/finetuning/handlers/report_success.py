@@ -1,14 +1,14 @@
 """ReportSuccess: the run is over; where its model answers, and the report page."""
 
-from finetuning.aws.notifications import notify
-from finetuning.aws.report import write_report
-from finetuning.aws.status_board import record
-from finetuning.aws.store import run_store
-from finetuning.evaluation.report import EvaluationReport
+from finetuning.aws.run_store import run_store
+from finetuning.aws.sns import notify
+from finetuning.evaluation.results import EvaluationReport
 from finetuning.handlers.step import Payload, measure, step
+from finetuning.operations.report_page import write_report
+from finetuning.operations.status_board import record
 from finetuning.report import messages
+from finetuning.report.console_links import file_link
 from finetuning.runs.layout import RunLayout
-from finetuning.runs.links import file_link
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import RunState
 from finetuning.settings import settings

@@ -1,9 +1,9 @@
 """ScaleEndpoint: lets the live endpoint's number of instances follow its traffic."""
 
 from finetuning.aws.autoscaling import scale
-from finetuning.aws.status_board import read_status, record
-from finetuning.aws.store import run_store
+from finetuning.aws.run_store import run_store
 from finetuning.handlers.step import Payload, step
+from finetuning.operations.status_board import read_status, record
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
 from finetuning.settings import settings

@@ -4,17 +4,17 @@ from datetime import UTC, datetime
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from finetuning.aws.deployment import target
 from finetuning.aws.jumpstart_bucket import read_model_spec
+from finetuning.aws.run_store import run_store
 from finetuning.aws.sagemaker import sagemaker
-from finetuning.aws.status_board import read_status, record
-from finetuning.aws.store import run_store
 from finetuning.errors import NoCapacity
 from finetuning.handlers.step import Payload, measure, step
-from finetuning.runs import requests
+from finetuning.operations.status_board import read_status, record
+from finetuning.operations.target import target
+from finetuning.planning import orders
+from finetuning.report.console_links import training_job_link, training_log_link
 from finetuning.runs.ladder import next_rung
 from finetuning.runs.layout import RunLayout
-from finetuning.runs.links import training_job_link, training_log_link
 from finetuning.runs.outcomes import Outcome, wait_seconds
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import Rung
@@ -31,7 +31,7 @@ def handler(event: Payload) -> Payload:
     run_id, attempt, store = event["run_id"], int(event["attempt"]), run_store()
     plan = store.load(RunLayout(run_id).plan, RunPlan)
     spec, option = read_model_spec(plan.model_id, plan.model_version), plan.training.option(attempt)
-    request = requests.training_job(spec, plan, target(), attempt)
+    request = orders.training_job(spec, plan, target(), attempt)
     name, now = request["TrainingJobName"], datetime.now(UTC)
     rung = Rung(
         attempt=attempt,

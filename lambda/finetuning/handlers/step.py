@@ -13,7 +13,7 @@ from aws_lambda_powertools import Logger, Metrics, Tracer, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from finetuning.aws.faults import explained
+from finetuning.aws.errors import explained
 from finetuning.errors import FineTuningError
 
 Payload = dict[str, Any]

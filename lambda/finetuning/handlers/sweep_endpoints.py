@@ -9,18 +9,18 @@ from datetime import UTC, datetime, timedelta
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from finetuning.aws.left_overs import remove_left_overs
-from finetuning.aws.lifetimes import Standing, standing
-from finetuning.aws.notifications import notify
+from finetuning.aws.run_store import run_store
 from finetuning.aws.sagemaker import OWNER_TAG, sagemaker
-from finetuning.aws.status_board import read_status
-from finetuning.aws.store import run_store
+from finetuning.aws.sns import notify
 from finetuning.errors import Code, FineTuningError
 from finetuning.handlers.step import Payload, logger, measure, step
+from finetuning.operations.endpoint_life import Standing, standing
+from finetuning.operations.status_board import read_status
+from finetuning.operations.unused_models import remove_left_overs
+from finetuning.report.console_links import endpoints_link
 from finetuning.report.messages import endpoint_deleted, endpoint_expires
 from finetuning.runs.expiry import ANNOUNCED_TAG, DEPLOYED_TAG, WARN_BEFORE, Deadline, Lifetime, deployed_tag
 from finetuning.runs.layout import RunLayout
-from finetuning.runs.links import endpoints_link
 from finetuning.runs.names import Names
 from finetuning.runs.outcomes import is_settled
 from finetuning.runs.plan import RunPlan

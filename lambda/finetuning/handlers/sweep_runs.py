@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from finetuning.aws.clean_up import planned_names, remove_half_made
-from finetuning.aws.executions import Executions, executions
+from finetuning.aws.run_store import RunStore, run_store
 from finetuning.aws.sagemaker import OWNER_TAG, RUN_TAG, SageMaker, sagemaker
-from finetuning.aws.status_board import read_status, record
-from finetuning.aws.store import RunStore, run_store
+from finetuning.aws.step_functions import Executions, executions
 from finetuning.aws.upload_bucket import uploads_between
 from finetuning.handlers.clean_up_run import clean_up
 from finetuning.handlers.step import Payload, logger, step
+from finetuning.operations.clean_up import planned_names, remove_half_made
+from finetuning.operations.status_board import read_status, record
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.names import Names
 from finetuning.settings import settings

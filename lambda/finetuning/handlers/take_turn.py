@@ -2,11 +2,11 @@
 
 from datetime import UTC, datetime
 
-from finetuning.aws.executions import executions
-from finetuning.aws.status_board import record
-from finetuning.aws.store import run_store
+from finetuning.aws.run_store import run_store
+from finetuning.aws.step_functions import executions
 from finetuning.errors import Code, FineTuningError
 from finetuning.handlers.step import Payload, step
+from finetuning.operations.status_board import record
 from finetuning.runs.outcomes import Outcome, turn_pause
 from finetuning.runs.turns import LONGEST_WAIT_HOURS, runs_ahead
 from finetuning.settings import settings

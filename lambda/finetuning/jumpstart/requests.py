@@ -8,7 +8,7 @@
 | `endpoint_config(spec, hosting, target)`| CreateEndpointConfig | a `Hosting` |
 | `endpoint(spec, hosting)`               | CreateEndpoint       | a `Hosting` |
 
-A run's steps do not call these but `finetuning.runs.requests`, which derives the orders from plan.json.
+A run's steps do not call these but `finetuning.planning.orders`, which derives the orders from plan.json.
 
 The training request has the shape that the SageMaker SDK v2 sends for the same specification, and tests compare it
 whole with one captured from that SDK. Deliberate differences: no Debugger and no Profiler configuration (they cost

@@ -3,7 +3,7 @@
 import shlex
 
 from finetuning.errors import Code
-from finetuning.evaluation.prompts import DEFAULT_PROMPT, as_inputs, invocation
+from finetuning.evaluation.questions import DEFAULT_PROMPT, as_inputs, invocation
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import RunState, RunStatus
 

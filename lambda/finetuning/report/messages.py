@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from finetuning.evaluation.loss_curve import loss_curve
-from finetuning.evaluation.report import EvaluationReport
+from finetuning.evaluation.results import EvaluationReport
 from finetuning.evaluation.verdict import verdict
 from finetuning.report import commands
 from finetuning.report.text import shortened, visible

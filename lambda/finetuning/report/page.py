@@ -14,9 +14,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from finetuning.datasets.report import Bucket, DatasetReport, LineError
+from finetuning.datasets.dataset_report import Bucket, DatasetReport, LineError
 from finetuning.evaluation.loss_curve import loss_curve
-from finetuning.evaluation.report import EvaluationReport
+from finetuning.evaluation.results import EvaluationReport
 from finetuning.evaluation.verdict import verdict
 from finetuning.report import charts, commands
 from finetuning.report.text import shortened, visible

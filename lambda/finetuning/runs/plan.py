@@ -5,10 +5,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
-from finetuning.datasets.prompts import Template
+from finetuning.datasets.templates import Template
 from finetuning.jumpstart.assumptions import Price
 from finetuning.jumpstart.catalogue import Task
-from finetuning.runs.estimate import Estimate
 from finetuning.runs.expiry import Lifetime, Limit
 from finetuning.runs.names import Names
 from finetuning.runs.status import Check
@@ -49,6 +48,24 @@ class DatasetSummary(_Part):
     train_rows: int
     validation_rows: int
     train_tokens: int
+
+
+class Estimate(BaseModel):
+    """A prediction for one instance type, a lower bound while `tokens` is None. `seconds` and `usd` are None where a
+    figure they need is not known.
+
+    `assumptions` says in words what it rests on.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    tokens: int | None = None
+    epochs: int = 1
+    tokens_per_second: float | None = None
+    seconds: int | None = None
+    usd_per_hour: float | None = None
+    usd: float | None = None
+    assumptions: list[str] = Field(default_factory=list)
 
 
 class TrainingOption(_Part):

@@ -5,8 +5,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from rehearsal.emulator.context import World
 from rehearsal.emulator.sagemaker.errors import Refused, invalid
-from rehearsal.emulator.world import World
 
 _NVME_FAMILIES = frozenset(
     [

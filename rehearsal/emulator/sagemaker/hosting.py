@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from rehearsal.emulator import children, events
+from rehearsal.emulator.context import World
 from rehearsal.emulator.faults import Fault
 from rehearsal.emulator.identity import ACCOUNT
 from rehearsal.emulator.sagemaker import checks
 from rehearsal.emulator.sagemaker.errors import Refused, invalid
 from rehearsal.emulator.scaling import Scaling
-from rehearsal.emulator.world import World
 
 _READY_SECONDS = 180
 _UNHEALTHY = "did not pass the ping health check"

@@ -7,8 +7,8 @@ import threading
 from datetime import UTC, datetime
 from typing import Any
 
+from rehearsal.emulator.context import World
 from rehearsal.emulator.sagemaker.errors import Refused, invalid
-from rehearsal.emulator.world import World
 
 
 class ModelRegistry:

@@ -11,6 +11,7 @@ import botocore.session
 from ministack.core.responses import StreamingResponse
 
 from rehearsal.emulator import functions, permissions
+from rehearsal.emulator.context import World
 from rehearsal.emulator.faults import Fault
 from rehearsal.emulator.request_check import constraint_violations
 from rehearsal.emulator.sagemaker import authorisation, event_stream
@@ -19,7 +20,6 @@ from rehearsal.emulator.sagemaker.hosting import Hosting
 from rehearsal.emulator.sagemaker.registry import ModelRegistry
 from rehearsal.emulator.sagemaker.training import TrainingJobs
 from rehearsal.emulator.scaling import Scaling
-from rehearsal.emulator.world import World
 
 Answer = tuple[int, dict[str, str], bytes | StreamingResponse]
 Operation = Callable[[dict[str, Any]], dict[str, Any]]

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from rehearsal.emulator import children, events
+from rehearsal.emulator.context import World
 from rehearsal.emulator.faults import Fault
 from rehearsal.emulator.sagemaker import checks
 from rehearsal.emulator.sagemaker.errors import Refused, invalid
-from rehearsal.emulator.world import World
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 _IMAGE = re.compile(r"\d{12}\.dkr\.ecr\.[\w-]+\.amazonaws\.com/[\w./-]+[:@].+")

@@ -8,7 +8,7 @@ import pytest
 from finetuning.aws.jumpstart_bucket import JumpStartBucket
 from finetuning.errors import FineTuningError
 from finetuning.jumpstart.spec import cache_bucket, private_bucket
-from tests.jumpstart import BASE_70B, FACTS, LLAMA
+from tests.builders.jumpstart import BASE_70B, FACTS, LLAMA
 
 REGION = "us-east-1"
 

@@ -8,7 +8,7 @@ import pytest
 from botocore.stub import ANY, Stubber
 
 from finetuning.aws.pricing import PriceList
-from finetuning.aws.quotas import Quotas, Use
+from finetuning.aws.service_quotas import Quotas, Use
 from finetuning.errors import Finding
 
 REGION = "eu-west-1"

@@ -9,13 +9,13 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from finetuning.aws.clean_up import limit_life, remove_half_made
-from finetuning.aws.faults import explained
-from finetuning.aws.hosting import Fleet, bring_live, settle
-from finetuning.aws.left_overs import remove_left_overs
+from finetuning.aws.errors import explained
+from finetuning.aws.run_store import RunStore, run_store
 from finetuning.aws.sagemaker import SageMaker
-from finetuning.aws.store import RunStore, run_store
 from finetuning.errors import Code, FineTuningError, TransientAwsError
+from finetuning.operations.clean_up import limit_life, remove_half_made
+from finetuning.operations.endpoint_updates import Fleet, bring_live, settle
+from finetuning.operations.unused_models import remove_left_overs
 from finetuning.runs.names import Names
 from tests.unit.test_settings import any_environment
 

@@ -7,8 +7,8 @@ import pytest
 from botocore.exceptions import ClientError
 from typer.testing import CliRunner
 
-from cli.deployment import Deployment
 from cli.main import app
+from cli.stage.deployment import Deployment
 from finetuning.aws.clients import client
 from finetuning.errors import FineTuningError
 from finetuning.runs.layout import RunLayout

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from finetuning.errors import Code, FineTuningError, RunRefused
-from tests.unit.datasets.builders import any_chat_rows, any_file
+from tests.builders.datasets import any_chat_rows, any_file
 
 RUN = CliRunner()
 

@@ -11,14 +11,14 @@ from botocore.exceptions import (
     UnauthorizedSSOTokenError,
 )
 
-from cli.deployment import Deployment, files_to_submit
+from cli.stage.deployment import Deployment, files_to_submit
 from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError
-from finetuning.runs.identity import Upload
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.names import Names
 from finetuning.runs.status import RunState
-from tests.runs import RUN_ID, any_failed_status, any_plan, any_status, at
+from finetuning.runs.uploads import Upload
+from tests.builders.runs import RUN_ID, any_failed_status, any_plan, any_status, at
 from tests.unit.cli.conftest import ARTIFACTS, UPLOAD, write, write_status
 
 ROLE = "arn:aws:iam::123456789012:role/SageMakerExecution"

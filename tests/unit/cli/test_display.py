@@ -5,9 +5,9 @@ from io import StringIO
 
 from rich.console import Console, RenderableType
 
-from cli.deployment import EndpointSummary
-from cli.display import endpoints_table, runs_table
-from tests.runs import any_failed_status, any_status, at
+from cli.display.runs import endpoints_table, runs_table
+from cli.stage.deployment import EndpointSummary
+from tests.builders.runs import any_failed_status, any_status, at
 
 LONG = "a-name-of-24-characters-0a1b2c3d"
 

@@ -3,13 +3,13 @@ from collections.abc import Callable
 
 import pytest
 
-from cli import endpoints
-from cli.deployment import Deployment
+from cli.commands import endpoints
+from cli.stage.deployment import Deployment
 from finetuning.errors import Code, FineTuningError
 from finetuning.evaluation.comparison import Ask, Reply
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.names import TEMPORARY
-from tests.runs import RUN_ID, any_plan, any_status
+from tests.builders.runs import RUN_ID, any_plan, any_status
 from tests.unit.cli.conftest import Command, write, write_status
 from tests.unit.cli.test_deployment import any_endpoint_of
 

@@ -12,10 +12,10 @@ from botocore.exceptions import ClientError, ProfileNotFound
 from typer.testing import CliRunner
 
 from cli import main
-from cli.deployment import Deployment
-from cli.faults import for_a_person
+from cli.errors import for_a_person
 from cli.main import COMMANDS, app
-from finetuning.aws.faults import explained
+from cli.stage.deployment import Deployment
+from finetuning.aws.errors import explained
 from finetuning.errors import Code, FineTuningError
 from finetuning.report import commands
 

@@ -11,13 +11,14 @@ import typer
 from botocore.exceptions import NoCredentialsError
 from typer.testing import CliRunner
 
-from cli import plan, verification
+from cli import verification
+from cli.commands import plan
 from finetuning.aws.advisory import advisory_client
 from finetuning.errors import Code, FineTuningError
 from finetuning.jumpstart.assumptions import Price, fallback_price
 from finetuning.jumpstart.catalogue import CATALOGUE
 from finetuning.jumpstart.spec import cache_bucket, private_bucket
-from tests.jumpstart import BASE_70B, FACTS, LLAMA, any_spec, document
+from tests.builders.jumpstart import BASE_70B, FACTS, LLAMA, any_spec, document
 
 REGION = "us-east-1"
 REQUESTS = ["create_training_job", "create_model", "create_endpoint_config", "create_endpoint"]

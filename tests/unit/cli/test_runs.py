@@ -7,13 +7,13 @@ import boto3
 import pytest
 from rich.console import Console
 
-from cli import runs
-from cli.deployment import Deployment
-from cli.display import answers_table, progress
+from cli.commands import runs
+from cli.display.runs import answers_table, progress
+from cli.stage.deployment import Deployment
 from finetuning.errors import Code, DatasetRefused, FineTuningError, RunRefused
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.status import Cost, Rung, RunState, RunStatus
-from tests.runs import RUN_ID, any_evaluation, any_failed_status, any_plan, any_status, at
+from tests.builders.runs import RUN_ID, any_evaluation, any_failed_status, any_plan, any_status, at
 from tests.unit.cli.conftest import UPLOAD, Command, write, write_status
 
 

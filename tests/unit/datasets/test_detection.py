@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from finetuning.datasets.detection import Detection, Format, Framing, detect, resolve
-from finetuning.datasets.faults import Fault
+from finetuning.datasets.row_errors import Fault
 from finetuning.jumpstart.catalogue import Task
-from tests.unit.datasets.builders import any_chat_rows, any_dialog, as_lines
+from tests.builders.datasets import any_chat_rows, any_dialog, as_lines
 
 CHAT = as_lines(any_chat_rows(5))
 ALPACA = as_lines([{"instruction": "Add", "input": "", "output": str(number)} for number in range(5)])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from finetuning.aws.upload_bucket import is_data
 from finetuning.datasets.detection import SUFFIXES
-from finetuning.datasets.faults import FIXES, Fault
+from finetuning.datasets.row_errors import FIXES, Fault
 from finetuning.datasets.shapes import COMPLETION, CONVERSATION, PROMPT
 
 DOCUMENT = (Path(__file__).resolve().parents[3] / "docs" / "datasets.md").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ import pytest
 from finetuning.datasets import offline
 from finetuning.datasets.offline import prepare_files
 from finetuning.datasets.plain_batches import PlainBatches, alternate
-from tests.unit.datasets.builders import any_chat_rows, any_dialog, any_file, any_turn, as_lines, channel
+from tests.builders.datasets import any_chat_rows, any_dialog, any_file, any_turn, as_lines, channel
 
 TURNS = b'{"role": "user", "content": "Hello"}', b'{"role": "assistant", "content": "Good day"}'
 PECULIAR: dict[str, list[bytes]] = {

@@ -15,17 +15,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from finetuning.datasets import finish, framing, offline, shard
+from finetuning.datasets import framing, join, offline, shard
+from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.detection import Detection, Framing, detect
-from finetuning.datasets.faults import Fault
-from finetuning.datasets.finish import held_out_prompts, rendered
+from finetuning.datasets.join import held_out_prompts, rendered
 from finetuning.datasets.offline import prepare_files
 from finetuning.datasets.preparation import Preparation, SourceFile, prepare
-from finetuning.datasets.report import DatasetReport
+from finetuning.datasets.row_errors import Fault
 from finetuning.datasets.workspace import Folder
 from finetuning.jumpstart.catalogue import Task
-from tests.shared import SHARED, needs_shared
-from tests.unit.datasets.builders import (
+from tests.builders.datasets import (
     any_chat_rows,
     any_dialog,
     any_file,
@@ -35,6 +34,7 @@ from tests.unit.datasets.builders import (
     report_of,
     rows_of,
 )
+from tests.shared import SHARED, needs_shared
 
 LENIENT = 1.0
 
@@ -422,7 +422,7 @@ def test_rows_repeated_after_more_than_is_kept_in_mind_are_dropped_all_the_same(
     with (
         patch.object(offline, "BUFFER", 256),
         patch.object(shard, "DIGESTS_AT_ONCE", known),
-        patch.object(finish, "DIGESTS_AT_ONCE", known),
+        patch.object(join, "DIGESTS_AT_ONCE", known),
     ):
         piecemeal = prepare_files([path], tmp_path / "out", shard_bytes=-(-len(data) // shards))
     assert (channel(tmp_path), channel(tmp_path, "validation")) == expected

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from finetuning.datasets.conversion import Converter, turns_of
-from finetuning.datasets.faults import Fault, RowFault
+from finetuning.datasets.row_errors import Fault, RowFault
 from finetuning.datasets.shapes import SHAPES, Case, Kind, Shape, kind_of, shape_of
 from finetuning.jumpstart.catalogue import Task
+from tests.builders.datasets import any_dialog, any_turn
 from tests.shared import SHARED, needs_shared
-from tests.unit.datasets.builders import any_dialog, any_turn
 
 TASKS = {Kind.DIALOG: Task.CHAT, Kind.COLUMNS: Task.INSTRUCTION, Kind.TEXT: Task.DOMAIN_ADAPTATION}
 CASES = [(shape, case) for shape in SHAPES for case in shape.cases]

@@ -2,8 +2,8 @@ from collections.abc import Callable
 from threading import Barrier
 
 from finetuning.evaluation.comparison import Ask, Reply, evaluate
-from finetuning.evaluation.prompts import Question
-from finetuning.evaluation.report import Comparison, EvaluationReport, Scores
+from finetuning.evaluation.questions import Question
+from finetuning.evaluation.results import Comparison, EvaluationReport, Scores
 
 
 def any_question(**changes: str) -> Question:

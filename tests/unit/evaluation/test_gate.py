@@ -2,8 +2,8 @@ import pytest
 
 from finetuning.errors import Code, EndpointFailed
 from finetuning.evaluation.gate import require_no_worse
-from finetuning.evaluation.report import Comparison, EvaluationReport
-from tests.runs import any_evaluation
+from finetuning.evaluation.results import Comparison, EvaluationReport
+from tests.builders.runs import any_evaluation
 
 DEPLOY = "finetune deploy pirate-0a1b2c3d --stage prod"
 

@@ -1,10 +1,10 @@
 import pytest
 
 from finetuning.evaluation.comparison import Reply, evaluate
-from finetuning.evaluation.prompts import Question
-from finetuning.evaluation.report import Comparison, EvaluationReport
+from finetuning.evaluation.questions import Question
+from finetuning.evaluation.results import Comparison, EvaluationReport
 from finetuning.evaluation.verdict import verdict
-from tests.runs import any_evaluation
+from tests.builders.runs import any_evaluation
 
 
 def any_evaluation_with(**changes: object) -> EvaluationReport:

@@ -9,16 +9,16 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.offline import prepare_files
-from finetuning.datasets.report import DatasetReport
 from finetuning.errors import DatasetRefused
 from finetuning.handlers import finish_dataset, plan_run, plan_shards, prepare_shard, reframe_parquet
 from finetuning.handlers.step import logger
-from finetuning.runs.identity import Upload
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
+from finetuning.runs.uploads import Upload
 from finetuning.settings import settings
-from tests.unit.datasets.builders import any_chat_rows, as_lines
+from tests.builders.datasets import any_chat_rows, as_lines
 from tests.unit.handlers.test_plan_run import (
     ARTIFACTS,
     Stage,

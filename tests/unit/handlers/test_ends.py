@@ -7,13 +7,13 @@ from typing import Any
 import boto3
 import pytest
 
-from finetuning.aws.store import RunStore, run_store
+from finetuning.aws.run_store import RunStore, run_store
 from finetuning.errors import Code, FineTuningError, TrainingFailed
 from finetuning.handlers import clean_up_run, report_failure
 from finetuning.report.messages import Message
-from finetuning.runs.identity import Upload
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.status import CLEAN_UP, RunState, RunStatus
+from finetuning.runs.uploads import Upload
 from tests.unit.handlers.test_step import AnyContext
 from tests.unit.test_settings import any_environment
 

@@ -11,7 +11,7 @@ from finetuning.errors import DatasetRefused
 from finetuning.handlers import clean_up_run, report_failure
 from finetuning.handlers.step import Payload, logger, step
 from infra.constructs.log_queries import QUERIES, LogQuery
-from tests.unit.datasets.builders import any_chat_rows, as_lines
+from tests.builders.datasets import any_chat_rows, as_lines
 from tests.unit.handlers.test_dataset_steps import run_steps
 from tests.unit.handlers.test_plan_run import (
     Stage,

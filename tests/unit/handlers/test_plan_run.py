@@ -6,18 +6,18 @@ from typing import Any
 import boto3
 import pytest
 
-from finetuning.aws import preflight
 from finetuning.aws.advisory import advisory_client
 from finetuning.aws.jumpstart_bucket import JumpStartBucket
 from finetuning.errors import Code, FineTuningError, RunRefused, TransientAwsError
 from finetuning.handlers.plan_run import handler
 from finetuning.jumpstart.assumptions import Price, fallback_price
 from finetuning.jumpstart.spec import cache_bucket, private_bucket
-from finetuning.runs.identity import Upload
+from finetuning.operations import preflight
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import RunStatus
-from tests.jumpstart import FACTS, LLAMA, any_spec
+from finetuning.runs.uploads import Upload
+from tests.builders.jumpstart import FACTS, LLAMA, any_spec
 from tests.unit.handlers.test_step import AnyContext
 
 REGION = "us-east-1"

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from finetuning.aws import lifetimes
 from finetuning.aws.sagemaker import OWNER_TAG, RUN_TAG
 from finetuning.handlers import plan_run, sweep_endpoints
 from finetuning.handlers.step import logger
+from finetuning.operations import endpoint_life
 from finetuning.runs.expiry import lifetime_tags
 from finetuning.runs.plan import RunPlan
 from tests.unit.handlers.test_plan_run import (
@@ -72,7 +72,7 @@ def swept(
     fake = FakeSageMaker(run_id, hours_old)
     monkeypatch.setattr(sweep_endpoints, "sagemaker", lambda: fake)
     monkeypatch.setattr(sweep_endpoints, "notify", lambda *_: None)
-    monkeypatch.setattr(lifetimes, "invocations", lambda *_: [(datetime.now(UTC), 1.0)])
+    monkeypatch.setattr(endpoint_life, "invocations", lambda *_: [(datetime.now(UTC), 1.0)])
     sweep_endpoints.handler(event, AnyContext())  # type: ignore[arg-type]
     return fake, RunPlan.model_validate_json(made.written(upload, "plan.json"))
 

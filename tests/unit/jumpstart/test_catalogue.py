@@ -5,7 +5,7 @@ import pytest
 from finetuning.errors import FineTuningError
 from finetuning.jumpstart.assumptions import assumptions, fallback_price, has_only_local_storage
 from finetuning.jumpstart.catalogue import CATALOGUE, Task, nearest, support
-from tests.jumpstart import LLAMA, any_spec
+from tests.builders.jumpstart import LLAMA, any_spec
 
 
 def test_there_are_six_models_and_only_the_largest_have_no_instruction_tuning() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from finetuning.jumpstart.constraints import violations
-from tests.jumpstart import sagemaker_model
+from tests.builders.jumpstart import sagemaker_model
 
 
 def problems(request: dict[str, Any], operation: str = "CreateEndpoint") -> list[str]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from finetuning.jumpstart.catalogue import CATALOGUE, Task
 from finetuning.jumpstart.hyperparameters import MAX_VALUE_LENGTH, merge
-from tests.jumpstart import BASE_70B, LLAMA, any_spec
+from tests.builders.jumpstart import BASE_70B, LLAMA, any_spec
 
 P4D = "ml.p4d.24xlarge"
 

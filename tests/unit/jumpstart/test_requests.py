@@ -16,7 +16,7 @@ from finetuning.jumpstart.requests import (
     tuned_model,
 )
 from finetuning.jumpstart.spec import ModelSpec
-from tests.jumpstart import TARGET, any_spec
+from tests.builders.jumpstart import TARGET, any_spec
 
 P4D = "ml.p4d.24xlarge"
 HOSTING = Hosting("a-model", "a-config", "an-endpoint", P4D)

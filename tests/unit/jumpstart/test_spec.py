@@ -7,7 +7,7 @@ import pytest
 
 from finetuning.errors import FineTuningError
 from finetuning.jumpstart.spec import instance_family, newest, read_manifest, read_spec
-from tests.jumpstart import BASE_70B, TARGET, any_spec, document
+from tests.builders.jumpstart import BASE_70B, TARGET, any_spec, document
 
 
 def test_a_version_is_newer_by_its_numbers_not_by_its_letters() -> None:

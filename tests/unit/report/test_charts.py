@@ -8,7 +8,7 @@ from finetuning.evaluation.loss_curve import Series
 from finetuning.report import charts
 from finetuning.runs.status import Event
 from finetuning.runs.timeline import phases
-from tests.runs import START, any_status, at
+from tests.builders.runs import START, any_status, at
 
 
 def test_a_loss_falls_from_the_top_left_to_the_bottom_right() -> None:

@@ -8,7 +8,7 @@ import pytest
 from finetuning.report import messages
 from finetuning.report.messages import LINK_HOURS, MAX_SUBJECT, Message
 from finetuning.runs.status import Cost, RunState
-from tests.runs import RUN_ID, any_evaluation, any_failed_status, any_plan, any_status, at
+from tests.builders.runs import RUN_ID, any_evaluation, any_failed_status, any_plan, any_status, at
 
 ROOT = Path(__file__).resolve().parents[3]
 LINK = "https://artifacts.s3.amazonaws.com/runs/pirate-0a1b2c3d/report.html?X-Amz-Signature=0"

@@ -7,13 +7,13 @@ from html.parser import HTMLParser
 
 import pytest
 
-from finetuning.datasets.report import DatasetReport, FileReport, LineError, Refusal
-from finetuning.evaluation.prompts import DEFAULT_PROMPT, as_inputs, invocation
-from finetuning.evaluation.report import EvaluationReport
+from finetuning.datasets.dataset_report import DatasetReport, FileReport, LineError, Refusal
+from finetuning.evaluation.questions import DEFAULT_PROMPT, as_inputs, invocation
+from finetuning.evaluation.results import EvaluationReport
 from finetuning.report import commands, page
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import CLEAN_UP, Check, Event, Rung, RunState, RunStatus
-from tests.runs import (
+from tests.builders.runs import (
     RUN_ID,
     START,
     any_dataset,

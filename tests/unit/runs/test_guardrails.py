@@ -7,7 +7,7 @@ import pytest
 
 from finetuning.jumpstart.constraints import violations
 from finetuning.runs.guardrails import alarm_names, alarms, deployment_config
-from tests.jumpstart import sagemaker_model
+from tests.builders.jumpstart import sagemaker_model
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:topic"
 

@@ -8,7 +8,7 @@ from finetuning.errors import Code, TrainingFailed
 from finetuning.runs.ladder import next_rung
 from finetuning.runs.plan import TrainingPlan
 from finetuning.runs.status import Rung, RunStatus
-from tests.runs import START, any_plan, any_status
+from tests.builders.runs import START, any_plan, any_status
 
 
 def any_rung(attempt: int, seconds: int = 0) -> Rung:

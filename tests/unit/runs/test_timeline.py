@@ -4,7 +4,7 @@ from pathlib import Path
 
 from finetuning.runs.status import CLEAN_UP, Event, RunState
 from finetuning.runs.timeline import PHASES, phases, steps
-from tests.runs import any_status, at
+from tests.builders.runs import any_status, at
 
 
 def test_phases_follow_each_other_without_a_gap_from_begin_to_end() -> None:

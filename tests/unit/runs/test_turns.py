@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from finetuning.runs.turns import Execution, runs_ahead
-from tests.runs import START
+from tests.builders.runs import START
 
 
 def any_executions(*seconds: int) -> list[Execution]:

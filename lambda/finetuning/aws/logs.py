@@ -1,0 +1,34 @@
+"""The end of a training job's log."""
+
+from aws_lambda_powertools import Logger
+
+from finetuning.aws.clients import client
+from finetuning.aws.errors import explained
+from finetuning.errors import FineTuningError
+from finetuning.report.text import shortened, visible
+
+logger = Logger(child=True)
+
+GROUP = "/aws/sagemaker/TrainingJobs"
+LINES = 50
+LONGEST_LINE = 200
+"""Characters kept of a line: enough to name a cause, too few to copy rows of data into a status."""
+
+
+def log_tail(job_name: str) -> list[str]:
+    """The job's last lines, cut and made visible. None where there is no log, or it cannot be read: it is a help, and
+    the function's own log says why it is missing.
+    """
+    logs = client("logs")
+    try:
+        with explained(f"read the log of {job_name}"):
+            streams = logs.describe_log_streams(logGroupName=GROUP, logStreamNamePrefix=f"{job_name}/")["logStreams"]
+            if not streams:
+                return []
+            latest = max(streams, key=lambda stream: int(stream.get("lastEventTimestamp", 0)))["logStreamName"]
+            events = logs.get_log_events(logGroupName=GROUP, logStreamName=latest, limit=LINES, startFromHead=False)
+    except FineTuningError as error:
+        logger.warning("The job's log cannot be read", extra={"error": error.as_dict()})
+        return []
+    lines = (event["message"].rstrip() for event in events["events"])
+    return [visible(shortened(line, LONGEST_LINE)) for line in lines if line]

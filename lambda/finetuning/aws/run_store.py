@@ -1,0 +1,145 @@
+"""A run's JSON documents in the artifacts bucket."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import orjson
+from botocore.exceptions import ClientError
+from pydantic import BaseModel
+
+from finetuning.aws.clients import client
+from finetuning.aws.errors import error_code, explained
+from finetuning.errors import Code, FineTuningError
+from finetuning.runs.layout import RunLayout
+from finetuning.settings import settings
+
+M = TypeVar("M", bound=BaseModel)
+BLOCK_BYTES = 1 << 20
+
+
+class RunStore:
+    """Reads and writes whole documents. Every write is encrypted with the stage's key.
+
+    Raises `FineTuningError` (see `aws.faults`) when S3 refuses.
+    """
+
+    def __init__(self, s3: Any, bucket: str, kms_key_arn: str) -> None:
+        self._s3 = s3
+        self.bucket = bucket
+        self._encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_arn}
+
+    def read(self, key: str) -> bytes | None:
+        """The document's bytes, or None where there is none."""
+        with explained(f"read s3://{self.bucket}/{key}"):
+            try:
+                body: bytes = self._s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+            except ClientError as error:
+                if error_code(error) in ("NoSuchKey", "404"):
+                    return None
+                raise
+        return body
+
+    def write(self, key: str, body: bytes, content_type: str = "application/json") -> None:
+        with explained(f"write s3://{self.bucket}/{key}"):
+            self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type, **self._encryption)
+
+    def link(self, key: str, hours: float) -> str:
+        """A URL that anybody can GET the document at for so long, or until the credentials of this process expire.
+
+        It gives what these may do: read the object, and decrypt with its key.
+        """
+        named = {"Bucket": self.bucket, "Key": key}
+        return str(self._s3.generate_presigned_url("get_object", Params=named, ExpiresIn=round(hours * 3600)))
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """The names right below the prefix that have something below themselves."""
+        with explained(f"list s3://{self.bucket}/{prefix}"):
+            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix, Delimiter="/")
+            for page in pages:
+                for found in page.get("CommonPrefixes", []):
+                    yield found["Prefix"].removeprefix(prefix).rstrip("/")
+
+    def load(self, key: str, model: type[M]) -> M:
+        """The document as `model`; an absent one is an error, for an earlier step should have written it."""
+        body = self.read(key)
+        if body is None:
+            raise FineTuningError(
+                Code.INTERNAL_ERROR,
+                f"s3://{self.bucket}/{key} is missing.",
+                "Something removed the run's files while it went on. Upload the data again.",
+            )
+        return model.model_validate_json(body)
+
+    def find(self, key: str, model: type[M]) -> M | None:
+        """The document as `model`, or None where there is none."""
+        body = self.read(key)
+        return None if body is None else model.model_validate_json(body)
+
+    def save(self, key: str, model: BaseModel) -> None:
+        self.write(key, model.model_dump_json(indent=2).encode())
+
+    def digests(self, prefix: str) -> dict[str, str]:
+        """SHA-256 of every file below the prefix, by what follows the prefix in its key."""
+        with explained(f"read s3://{self.bucket}/{prefix}"):
+            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+            keys = [found["Key"] for page in pages for found in page.get("Contents", [])]
+            return {key.removeprefix(prefix): self._digest(key) for key in keys}
+
+    def _digest(self, key: str) -> str:
+        digest = hashlib.sha256()
+        for block in self._s3.get_object(Bucket=self.bucket, Key=key)["Body"].iter_chunks(BLOCK_BYTES):
+            digest.update(block)
+        return digest.hexdigest()
+
+    def is_empty(self, prefix: str) -> bool:
+        """Whether nothing lies below the prefix."""
+        with explained(f"list s3://{self.bucket}/{prefix}"):
+            return not self._s3.list_objects_v2(Bucket=self.bucket, Prefix=prefix, MaxKeys=1).get("Contents")
+
+    def claim(self, key: str, body: bytes) -> bytes:
+        """Writes the document unless there is one; returns what lies there now: `body`, or the earlier one."""
+        with explained(f"claim s3://{self.bucket}/{key}"):
+            try:
+                self._s3.put_object(
+                    Bucket=self.bucket,
+                    Key=key,
+                    Body=body,
+                    ContentType="application/json",
+                    IfNoneMatch="*",
+                    **self._encryption,
+                )
+            except ClientError as error:
+                # 409: another put of the same key is under way, and wins.
+                if error_code(error) not in (
+                    "PreconditionFailed",
+                    "ConditionalRequestConflict",
+                    "412",
+                    "409",
+                ):
+                    raise
+            else:
+                return body
+        return self.read(key) or body
+
+    def is_owned_by(self, run_id: str, execution_arn: str) -> bool:
+        """Whether the run is this execution's: it was the first to claim it, at an earlier try or now.
+
+        An upload that is delivered twice starts two executions. Whatever becomes of the one that came second, it must
+        not touch the run of the first.
+        """
+        claim = _claim_of(execution_arn)
+        return self.claim(RunLayout(run_id).claim, claim) == claim
+
+    def hand_over(self, run_id: str, execution_arn: str) -> None:
+        """Makes an ended run this execution's."""
+        self.write(RunLayout(run_id).claim, _claim_of(execution_arn))
+
+
+def _claim_of(execution_arn: str) -> bytes:
+    return orjson.dumps({"execution_arn": execution_arn})
+
+
+def run_store() -> RunStore:
+    """The artifacts bucket of this function's stage."""
+    return RunStore(client("s3"), settings().artifacts_bucket, settings().kms_key_arn)

@@ -1,0 +1,112 @@
+"""Asking an endpoint."""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from finetuning.aws.clients import client
+from finetuning.evaluation.comparison import Ask, Reply
+from finetuning.evaluation.questions import invocation
+
+
+def asker(endpoint: str) -> Ask:
+    """Sends prompts to that endpoint. A refusal or an answer of another form is a `Reply` with an error, not raised:
+    one prompt that fails should not hide what the others say."""
+    runtime = client("sagemaker-runtime")
+
+    def ask(inputs: str) -> Reply:
+        started = time.monotonic()
+        text, error, finished = "", None, None
+        try:
+            response = runtime.invoke_endpoint(
+                EndpointName=endpoint,
+                ContentType="application/json",
+                Accept="application/json",
+                Body=json.dumps(invocation(inputs)).encode(),
+            )
+            text, finished = _generated(response["Body"].read())
+        except (ClientError, BotoCoreError, ValueError) as failure:
+            error = str(failure)
+        return Reply(text, round((time.monotonic() - started) * 1000), error, finished)
+
+    return ask
+
+
+def ask_aloud(endpoint: str, inputs: str, heard: Callable[[str], None]) -> Reply:
+    """As `asker` asks, with each piece of the text told to `heard` as it comes.
+
+    Where the container cannot stream, the text comes as one piece. A stream that breaks off is a `Reply` with what came
+    until then and an error.
+    """
+    started = time.monotonic()
+    try:
+        response = client("sagemaker-runtime").invoke_endpoint_with_response_stream(
+            EndpointName=endpoint,
+            ContentType="application/json",
+            Body=json.dumps(invocation(inputs) | {"stream": True}).encode(),
+        )
+    except (ClientError, BotoCoreError):
+        return _told(asker(endpoint)(inputs), heard)
+    pieces, error, finished = [], None, None
+    try:
+        for line in _lines(event["PayloadPart"]["Bytes"] for event in response["Body"]):
+            if "token" not in line:  # the whole answer after all
+                text, finished = _generated(json.dumps(line).encode())
+            else:
+                text, reason = str(line["token"].get("text", "")), (line.get("details") or {}).get("finish_reason")
+                if reason == "error":
+                    raise ValueError("The endpoint stopped amid its answer.")
+                finished = finished if reason is None else reason != "length"
+            pieces.append(text)
+            heard(text)
+    except (ClientError, BotoCoreError, ValueError) as failure:  # a stream's error is a ClientError, too
+        error = str(failure)
+    return Reply("".join(pieces), round((time.monotonic() - started) * 1000), error, finished)
+
+
+def _told(reply: Reply, heard: Callable[[str], None]) -> Reply:
+    heard(reply.text)
+    return reply
+
+
+def _lines(parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a stream, one a line; parts end anywhere, and lines of server-sent events begin with `data:`.
+
+    Raises `ValueError` for what is neither.
+    """
+    rest = b""
+    for part in parts:
+        *complete, rest = (rest + part).split(b"\n")
+        yield from filter(None, map(_line, complete))
+    yield from filter(None, [_line(rest)])
+
+
+def _line(text: bytes) -> dict[str, Any] | None:
+    text = text.strip().removeprefix(b"data:").strip()
+    if not text or text == b"[DONE]":
+        return None
+    line = json.loads(text)
+    line = line[0] if isinstance(line, list) and len(line) == 1 else line
+    if not isinstance(line, dict):
+        raise ValueError(f"The endpoint answered without generated_text: {text[:200]!r}")
+    return line
+
+
+def _generated(body: bytes) -> tuple[str, bool | None]:
+    """The text, and whether the model ended it (None: not told), of `{"generated_text", "details": {"finish_reason"}}`;
+    older containers answer a list of one such, and without details.
+
+    DJL LMI reports a failure while it generates with status 200, an empty text and the finish_reason "error".
+    """
+    answer = json.loads(body)
+    if isinstance(answer, list) and len(answer) == 1:
+        answer = answer[0]
+    if not isinstance(answer, dict):
+        raise ValueError(f"The endpoint answered without generated_text: {body[:200]!r}")
+    reason = (answer.get("details") or {}).get("finish_reason")
+    if reason == "error" or not isinstance(answer.get("generated_text"), str):
+        raise ValueError(f"The endpoint answered without generated_text: {body[:200]!r}")
+    return answer["generated_text"], None if reason is None else reason != "length"

@@ -1,0 +1,69 @@
+"""The state machine's executions, as the functions beside it need them."""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from finetuning.aws.clients import client
+from finetuning.aws.errors import error_code, explained
+from finetuning.runs.turns import Execution
+from finetuning.runs.uploads import Upload, upload_of
+
+ENDED_EARLY = ("ABORTED", "TIMED_OUT", "FAILED")
+
+
+class Executions:
+    """Of one state machine. Raises the typed errors of `aws.faults`."""
+
+    def __init__(self, states: Any, state_machine_arn: str) -> None:
+        self._states = states
+        self._machine = state_machine_arn
+
+    def running(self) -> list[Execution]:
+        """Those that run now; AWS's list may miss what happened in the last seconds."""
+        return [Execution(each["startDate"], each["executionArn"]) for each in self._listed("RUNNING")]
+
+    def ended_early(self, since: datetime, until: datetime) -> Iterator[str]:
+        """ARNs of those that were aborted, timed out or failed in that time."""
+        for status in ENDED_EARLY:
+            for each in self._listed(status):
+                if each["stopDate"] < since:
+                    break  # the list begins with the latest
+                if each["stopDate"] <= until:
+                    yield str(each["executionArn"])
+
+    def describe(self, execution_arn: str) -> dict[str, Any]:
+        """As DescribeExecution answers."""
+        with explained(f"look up the execution {execution_arn}"):
+            return dict(self._states.describe_execution(executionArn=execution_arn))
+
+    def upload(self, execution_arn: str) -> Upload | None:
+        """What the execution was started for; None where that is nothing that starts a run."""
+        return upload_of(self.describe(execution_arn)["input"])
+
+    def start(self, upload: Upload) -> bool:
+        """Starts an execution as the upload's event would; False where this was done before."""
+        given = {"bucket": upload.bucket, "key": upload.key, "version_id": upload.version_id}
+        with explained(f"start the run {upload.run_id}"):
+            try:
+                self._states.start_execution(stateMachineArn=self._machine, name=upload.run_id, input=json.dumps(given))
+            except ClientError as error:
+                if error_code(error) == "ExecutionAlreadyExists":
+                    return False
+                raise
+        return True
+
+    def _listed(self, status: str) -> Iterator[dict[str, Any]]:
+        with explained(f"list the {status} executions"):
+            pages = self._states.get_paginator("list_executions").paginate(
+                stateMachineArn=self._machine, statusFilter=status
+            )
+            for page in pages:
+                yield from page["executions"]
+
+
+def executions(state_machine_arn: str) -> Executions:
+    return Executions(client("stepfunctions"), state_machine_arn)

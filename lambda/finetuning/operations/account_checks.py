@@ -1,0 +1,178 @@
+"""What only the account can tell of a plan: artefacts, quotas, names, key and role. Reads; starts nothing.
+
+Each check adds its lines to the preflight's table: red where AWS says no, yellow with the reason where AWS does not
+say.
+"""
+
+from typing import Any
+
+import orjson
+from botocore.exceptions import BotoCoreError, ClientError
+
+from finetuning.aws.errors import error_code
+from finetuning.aws.jumpstart_bucket import JumpStartBucket
+from finetuning.aws.service_quotas import Quotas
+from finetuning.errors import Code, Finding, FineTuningError
+from finetuning.jumpstart.requests import Target
+from finetuning.jumpstart.spec import ModelSpec
+from finetuning.planning.checklist import Checklist
+from finetuning.planning.planner import leave_out
+from finetuning.runs.plan import RunPlan
+
+
+class AccountChecks:
+    """Checks one plan against the account it is to run in."""
+
+    def __init__(self, spec: ModelSpec, plan: RunPlan, target: Target, checklist: Checklist) -> None:
+        self._spec = spec
+        self._plan = plan
+        self._target = target
+        self._checklist = checklist
+        types = plan.training.instance_types
+        self._optional = set() if plan.training.fallbacks_chosen else set(types[1:])
+        self._left_out: set[str] = set()
+
+    def remaining_plan(self) -> RunPlan:
+        """The plan without the fallbacks found unfit here that nobody asked for."""
+        training = self._plan.training
+        options = [option for option in training.options if option.instance_type not in self._left_out]
+        return self._plan.model_copy(update={"training": training.model_copy(update={"options": options})})
+
+    def artefacts(self, bucket: JumpStartBucket) -> None:
+        """The training script, and the gated weights as far as we may look."""
+        for (name, key), what in bucket.artefacts(self._spec, self._plan.training.instance_types).items():
+            try:
+                there = bucket.has(name, key)
+            except FineTuningError as error:
+                self._checklist.unknown("artefacts", f"{what}: {error.message}")
+                continue
+            if there is None:
+                self._checklist.unknown(
+                    "artefacts", f"{what}: s3://{name}/{key} may not be looked at; the job may read it"
+                )
+            elif there:
+                self._checklist.passed("artefacts", f"{what}: s3://{name}/{key}")
+            else:
+                message = (
+                    f"JumpStart's {what} of {self._spec.model_id} {self._spec.version} is not there: s3://{name}/{key}."
+                )
+                fix = "Pin another version with model_version, or choose another instance type."
+                self._missing(key, Finding(Code.ARTIFACT_MISSING, "model", message, fix))
+
+    def quotas(self, quotas: Quotas) -> None:
+        """One instance per training type, and the endpoint's."""
+        plan = self._plan
+        for position, instance_type in enumerate(plan.training.instance_types):
+            field = "training.fallback_instance_types" if position else "training.instance_type"
+            verdict = quotas.check(instance_type, "training", 1, field)
+            if isinstance(verdict, Finding) and instance_type in self._optional:
+                self._leave_out(instance_type, verdict)
+            else:
+                self._note("quota", instance_type + " for training", verdict)
+        if plan.endpoint.deploy:
+            self.endpoint_quota(quotas, plan.endpoint.instance_count * (1 + plan.evaluation.compare_with_base))
+
+    def endpoint_quota(self, quotas: Quotas, at_first: int) -> None:
+        """`at_first` instances while it is evaluated (a temporary endpoint has as many as the live one), and later as
+        many as autoscaling may give it.
+        """
+        endpoint = self._plan.endpoint
+        wanted = max(at_first, endpoint.most_instances)
+        verdict = quotas.check(endpoint.instance_type, "endpoint", wanted, "endpoint.instance_type")
+        self._note("quota", endpoint.instance_type + " for the endpoint", verdict)
+
+    def names(self, sagemaker: Any) -> None:
+        """Whether somebody else has what this run would make. An endpoint of ours may be updated; a job may not be
+        there.
+        """
+        names = self._plan.names(self._target.prefix)
+        looked_up = {
+            names.endpoint: (sagemaker.describe_endpoint, "EndpointName", "EndpointArn"),
+            names.training_job(0): (sagemaker.describe_training_job, "TrainingJobName", "TrainingJobArn"),
+        }
+        for name, (describe, parameter, arn) in looked_up.items():
+            try:
+                tags = sagemaker.list_tags(ResourceArn=describe(**{parameter: name})[arn])["Tags"]
+            except ClientError as error:
+                if error_code(error) in ("ValidationException", "ResourceNotFound"):
+                    self._checklist.passed("names", f"{name} is free")
+                else:
+                    self._checklist.unknown("names", f"{name}: {error}")
+            except BotoCoreError as error:
+                self._checklist.unknown("names", f"{name}: {error}")
+            else:
+                if {"Key": "finetune:created-by", "Value": self._target.prefix} in tags:
+                    self._checklist.passed("names", f"{name} is this stage's")
+                else:
+                    self._checklist.found(
+                        "names",
+                        Finding(
+                            Code.NAME_TAKEN,
+                            "endpoint.name" if name == names.endpoint else "",
+                            f"{name} exists, and this stage did not make it.",
+                            "Choose another endpoint.name, or delete what has the name.",
+                        ),
+                    )
+
+    def key(self, kms: Any) -> None:
+        """The stage's key is enabled and encrypts."""
+        arn = self._target.kms_key_arn
+        try:
+            key = kms.describe_key(KeyId=arn)["KeyMetadata"]
+        except (ClientError, BotoCoreError) as error:
+            self._absent_or_unknown(
+                "key", error, "NotFoundException", Code.KMS_KEY_UNUSABLE, f"The key {arn} does not exist."
+            )
+            return
+        if key.get("KeyState") == "Enabled":
+            self._checklist.passed("key", f"{arn} is enabled")
+        else:
+            self._refuse("key", Code.KMS_KEY_UNUSABLE, f"The key {arn} is {key.get('KeyState')}, not enabled.")
+
+    def role(self, iam: Any) -> None:
+        """The execution role exists and SageMaker may assume it."""
+        name = self._target.role_arn.rsplit("/", 1)[-1]
+        try:
+            trust = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
+        except (ClientError, BotoCoreError) as error:
+            self._absent_or_unknown(
+                "role", error, "NoSuchEntity", Code.ROLE_UNUSABLE, f"The role {name} does not exist."
+            )
+            return
+        document = trust if isinstance(trust, str) else orjson.dumps(trust).decode()
+        if "sagemaker.amazonaws.com" in document:
+            self._checklist.passed("role", f"SageMaker may assume {name}")
+        else:
+            self._refuse("role", Code.ROLE_UNUSABLE, f"SageMaker may not assume the role {name}.")
+
+    def _missing(self, key: str, finding: Finding) -> None:
+        """Weights that only fallbacks need which nobody asked for are no reason to refuse the run."""
+        types = [t for t in self._plan.training.instance_types if self._spec.gated_key(t) == key]
+        if types and self._optional.issuperset(types):
+            for instance_type in types:
+                self._leave_out(instance_type, finding)
+        else:
+            self._checklist.found("artefacts", finding)
+
+    def _leave_out(self, instance_type: str, finding: Finding) -> None:
+        self._left_out.add(instance_type)
+        leave_out(instance_type, finding.message, self._checklist)
+
+    def _note(self, check: str, what: str, verdict: Finding | str | None) -> None:
+        if verdict is None:
+            self._checklist.passed(check, f"{what}: enough")
+        elif isinstance(verdict, str):
+            self._checklist.unknown(check, f"{what}: {verdict}")
+        else:
+            self._checklist.found(check, verdict)
+
+    def _absent_or_unknown(self, check: str, error: Exception, absent: str, code: Code, message: str) -> None:
+        if isinstance(error, ClientError) and error_code(error) == absent:
+            self._refuse(check, code, message)
+        else:
+            self._checklist.unknown(check, str(error))
+
+    def _refuse(
+        self, check: str, code: Code, message: str, fix: str = "Deploy the stacks again; they make it."
+    ) -> None:
+        self._checklist.found(check, Finding(code, "", message, fix))

@@ -1,0 +1,74 @@
+"""Where an endpoint stands between its deployment and its end, for the sweeper and for the operator's command."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from finetuning.aws.sagemaker import RUN_TAG, SageMaker
+from finetuning.aws.traffic import invocations
+from finetuning.operations.endpoint_updates import instances
+from finetuning.runs.expiry import (
+    METRICS_DELAY,
+    NEVER,
+    WARN_BEFORE,
+    Deadline,
+    Lifetime,
+    deadline,
+    deployed_at,
+    kept_until,
+    lifetime_of,
+)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One endpoint. `unreadable`: tags that mean nothing, in whose place the stage's limits hold."""
+
+    name: str
+    arn: str
+    status: str
+    config: str
+    run_id: str
+    tags: Mapping[str, str]
+    created_at: datetime
+    changed_at: datetime
+    lifetime: Lifetime
+    unreadable: list[str]
+    deadline: Deadline | None
+    instances: int
+
+
+def standing(api: SageMaker, name: str, default: Lifetime, now: datetime) -> Standing | None:
+    """Reads the endpoint, its tags and, where they could matter, its invocations; None where it is gone."""
+    live = api.describe_endpoint(name)
+    if live is None:
+        return None
+    tags = api.tags(live["EndpointArn"])
+    lifetime, unreadable = lifetime_of(tags, default)
+    config, changed = live["EndpointConfigName"], live["LastModifiedTime"]
+    used = _last_used(name, lifetime, changed, now) if live["EndpointStatus"] == "InService" else changed
+    return Standing(
+        name=name,
+        arn=live["EndpointArn"],
+        status=live["EndpointStatus"],
+        config=config,
+        run_id=tags.get(RUN_TAG, ""),
+        tags=tags,
+        created_at=live["CreationTime"],
+        changed_at=changed,
+        lifetime=lifetime,
+        unreadable=unreadable,
+        deadline=deadline(lifetime, deployed_at(tags, config, changed), used, kept_until(tags)),
+        instances=instances(live),
+    )
+
+
+def _last_used(name: str, lifetime: Lifetime, changed: datetime, now: datetime) -> datetime:
+    """The last call, or when the endpoint came into service. Calls are looked for only where they could save it."""
+    if lifetime.idle_minutes == NEVER:
+        return changed
+    window = timedelta(minutes=lifetime.idle_minutes) + METRICS_DELAY
+    if now - changed < window - WARN_BEFORE:
+        return changed
+    calls = invocations(name, max(changed, now - window), now)
+    return max(changed, calls[-1][0]) if calls else changed

@@ -1,0 +1,114 @@
+"""An endpoint's way to its model: configuration, alarms and autoscaling change together, by a run or by hand."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from finetuning.aws.autoscaling import end_scaling, scale
+from finetuning.aws.cloudwatch import watch_endpoint
+from finetuning.aws.run_store import RunStore
+from finetuning.aws.sagemaker import REPLACES_TAG, RUN_TAG, SageMaker, endpoint_busy
+from finetuning.errors import Code, FineTuningError
+from finetuning.runs.guardrails import ROLLBACK_SECONDS, Request, deployment_config
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.outcomes import is_under_way
+from finetuning.runs.plan import RunPlan
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The instances an endpoint is to have: how many at first, whether their number then follows the traffic, and what
+    they may take to come up, in seconds."""
+
+    instances: int
+    scaled: bool
+    timeout_seconds: int
+
+
+def bring_live(api: SageMaker, store: RunStore, request: Request, topic_arn: str, fleet: Fleet) -> None:
+    """Creates the endpoint, or updates one of ours that serves an earlier model. `request`: CreateEndpoint's.
+
+    A fleet that grew with its traffic, and is to follow it further, keeps its instances through the update. An update
+    that SageMaker refuses leaves the endpoint as it was. May be repeated: an update already under way to that
+    configuration is left alone. Raises `FineTuningError` (ENDPOINT_BUSY, ENDPOINT_NAME_TAKEN).
+    """
+    name, config = request["EndpointName"], request["EndpointConfigName"]
+    live = api.describe_endpoint(name)
+    if live is None:
+        watch_endpoint(name, None, topic_arn)
+        api.create_endpoint(request)
+        return
+    api.require_ours(live)
+    if config in (live["EndpointConfigName"], pending(live)):
+        api.tag_endpoint(name, {tag["Key"]: tag["Value"] for tag in request["Tags"]})
+        return
+    if is_under_way(live["EndpointStatus"]):
+        raise endpoint_busy(name)
+    # SageMaker refuses another instance type while a variant is registered for scaling, and scales none meanwhile.
+    end_scaling(name)
+    watch_endpoint(name, config, topic_arn)
+    grown = fleet.scaled and instances(live) > fleet.instances
+    size = instances(live) if grown else fleet.instances
+    guardrails = deployment_config(name, size, fleet.timeout_seconds + ROLLBACK_SECONDS)
+    try:
+        api.update_endpoint(request, guardrails, keep_instances=grown)
+    except FineTuningError:
+        settle(api, store, live, topic_arn)
+        raise
+
+
+def pending(endpoint: dict[str, Any]) -> str | None:
+    """The configuration that the endpoint, as DescribeEndpoint answers, is on its way to."""
+    return endpoint.get("PendingDeploymentSummary", {}).get("EndpointConfigName")  # type: ignore[no-any-return]
+
+
+def instances(endpoint: Mapping[str, Any]) -> int:
+    """How many instances the endpoint, as DescribeEndpoint answers, has; 0 before it is in service."""
+    return sum(int(variant.get("CurrentInstanceCount", 0)) for variant in endpoint.get("ProductionVariants", []))
+
+
+def settle(api: SageMaker, store: RunStore, endpoint: dict[str, Any], topic_arn: str) -> None:
+    """After an update that came to nothing: tags, alarms and autoscaling are those of the model that serves.
+
+    Where its configuration is gone, nothing tells what the tags and the autoscaling were.
+    """
+    name, config = endpoint["EndpointName"], endpoint["EndpointConfigName"]
+    watch_endpoint(name, config, topic_arn)
+    live = api.configuration(config)
+    if live is None:
+        return
+    _, tags = live
+    api.tag(endpoint["EndpointArn"], tags)
+    plan = store.find(RunLayout(tags[RUN_TAG]).plan, RunPlan) if RUN_TAG in tags else None
+    if plan and plan.endpoint.autoscaling:
+        scale(name, plan.endpoint.autoscaling)
+
+
+def earlier_request(api: SageMaker, endpoint: str) -> tuple[Request, int]:
+    """The request that puts the endpoint back on the configuration it had before the one that serves, and that
+    configuration's number of instances.
+
+    Raises `FineTuningError` (ENDPOINT_NOT_FOUND, NOTHING_TO_ROLL_BACK_TO).
+    """
+    live = api.describe_endpoint(endpoint)
+    if live is None:
+        raise FineTuningError(
+            Code.ENDPOINT_NOT_FOUND, f"There is no endpoint {endpoint}.", "List them with `finetune endpoints`."
+        )
+    api.require_ours(live)
+    serving = api.configuration(live["EndpointConfigName"])
+    name = serving[1].get(REPLACES_TAG) if serving else None
+    earlier = api.configuration(name) if name else None
+    if earlier is None:
+        raise FineTuningError(
+            Code.NOTHING_TO_ROLL_BACK_TO,
+            f"Nothing is kept of what {endpoint} served before {live['EndpointConfigName']}.",
+            "Every run's model is kept in S3: deploy one again with `finetune deploy RUN`.",
+        )
+    described, tags = earlier
+    request = {
+        "EndpointName": endpoint,
+        "EndpointConfigName": described["EndpointConfigName"],
+        "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
+    }
+    return request, described["ProductionVariants"][0]["InitialInstanceCount"]

@@ -1,0 +1,142 @@
+"""The preflight of an upload: all that can be checked before anything is spent, and the plan that comes of it."""
+
+from datetime import UTC, datetime
+
+from finetuning.aws.advisory import advisory_client
+from finetuning.aws.jumpstart_bucket import JumpStartBucket, jumpstart_bucket
+from finetuning.aws.pricing import PRICE_LIST_REGIONS, PriceList
+from finetuning.aws.service_quotas import Quotas
+from finetuning.aws.upload_bucket import UploadBucket, upload_bucket
+from finetuning.datasets.detection import HEAD_BYTES, detect
+from finetuning.errors import Code, Finding
+from finetuning.jumpstart.requests import Target
+from finetuning.jumpstart.spec import ModelSpec
+from finetuning.operations.account_checks import AccountChecks
+from finetuning.operations.target import target
+from finetuning.planning.checklist import Checklist
+from finetuning.planning.orders import check_requests, run_requests
+from finetuning.planning.planner import StageDefaults, Submission, look_up_prices, make_plan, settle_model
+from finetuning.runs.plan import RunPlan
+from finetuning.runs.run_json import RunRequest, read_request
+from finetuning.runs.uploads import Upload
+from finetuning.settings import Settings, settings
+
+
+def preflight(upload: Upload, run_json: bytes) -> tuple[RunPlan | None, Checklist]:
+    """The plan of an upload and the preflight's table; a plan beside findings is a draft, None where not even that is
+    possible.
+
+    Raises `FineTuningError` only where AWS itself fails; what is wrong with the upload is a finding.
+    """
+    checklist, files, jumpstart, here = Checklist(), upload_bucket(upload), jumpstart_bucket(), target()
+    request, findings = read_request(run_json)
+    checklist.found("run.json", *findings)
+    submission = read_submission(files, upload, request, checklist)
+    stage = stage_defaults(settings())
+    spec = settle_model(request, stage, jumpstart.spec, checklist)
+    if spec is None:
+        return None, checklist
+    prices = look_up_prices(request, spec, price_list(here.region).price)
+    plan = make_plan(submission, spec, stage, prices, checklist)
+    plan = check_account(spec, plan, here, jumpstart, checklist)
+    return plan.model_copy(update={"checks": checklist.checks}), checklist
+
+
+def check_account(
+    spec: ModelSpec, plan: RunPlan, here: Target, jumpstart: JumpStartBucket, checklist: Checklist
+) -> RunPlan:
+    """Adds what the account says of the plan: artefacts, quotas, names, key, role, and at last the requests
+    themselves. Returns the plan without the fallbacks that the account rules out and nobody asked for.
+    """
+    account = AccountChecks(spec, plan, here, checklist)
+    account.artefacts(jumpstart)
+    account.quotas(account_quotas(here.region))
+    _check_what_requests_name(account, spec, plan, here, checklist)
+    return account.remaining_plan()
+
+
+def check_deployment(plan: RunPlan, has_model: bool) -> Checklist:
+    """What must hold to deploy the model of an earlier run once more; starts nothing.
+
+    `has_model`: whether its artefact is there.
+    """
+    checklist, jumpstart, here = Checklist(), jumpstart_bucket(), target()
+    if has_model:
+        checklist.passed("model", "the tuned model is kept")
+    else:
+        checklist.found("model", no_model(plan.run_id))
+    spec = jumpstart.spec(plan.model_id, plan.model_version)
+    account = AccountChecks(spec, plan, here, checklist)
+    account.endpoint_quota(account_quotas(here.region), plan.endpoint.instance_count)
+    _check_what_requests_name(account, spec, plan, here, checklist)
+    return checklist
+
+
+def _check_what_requests_name(
+    account: AccountChecks, spec: ModelSpec, plan: RunPlan, here: Target, checklist: Checklist
+) -> None:
+    """Names, key and role, and at last the requests themselves."""
+    sagemaker = advisory_client("sagemaker", here.region)
+    account.names(sagemaker)
+    account.key(advisory_client("kms", here.region))
+    account.role(advisory_client("iam", here.region))
+    if not checklist.findings:
+        check_requests(run_requests(spec, plan, here), sagemaker.meta.service_model, checklist)
+
+
+def no_model(run_id: str) -> Finding:
+    return Finding(
+        Code.RUN_HAS_NO_MODEL,
+        "",
+        f"The run {run_id} has left no tuned model to deploy.",
+        "Upload the data again; `finetune runs` shows which runs trained a model.",
+    )
+
+
+def account_quotas(region: str) -> Quotas:
+    return Quotas(advisory_client("service-quotas", region), advisory_client("sagemaker", region), region)
+
+
+def price_list(region: str) -> PriceList:
+    where = region if region in PRICE_LIST_REGIONS else PRICE_LIST_REGIONS[0]
+    return PriceList(advisory_client("pricing", where), region)
+
+
+def read_submission(files: UploadBucket, upload: Upload, request: RunRequest, checklist: Checklist) -> Submission:
+    """The data files and what their first rows show."""
+    data = files.data_files()
+    if data:
+        checklist.passed("data", f"{len(data)} files, {sum(file.size for file in data):,} bytes")
+    else:
+        checklist.found(
+            "data",
+            Finding(
+                Code.UPLOAD_WITHOUT_DATA,
+                "",
+                f"There is no data file beside s3://{upload.bucket}/{upload.key}.",
+                "Put the data into the same folder before run.json; run.json starts the run.",
+            ),
+        )
+    return Submission(
+        upload=upload,
+        request=request,
+        planned_at=datetime.now(UTC),
+        files=data,
+        detections=tuple(detect(files.head(file, HEAD_BYTES), file.key, file.size) for file in data),
+        template_file=files.template_json(),
+    )
+
+
+def stage_defaults(stage: Settings) -> StageDefaults:
+    return StageDefaults(
+        stage=stage.stage,
+        prefix=stage.prefix,
+        region=stage.aws_region,
+        default_model=stage.default_model,
+        accept_eula=stage.accept_eula,
+        max_runtime_hours=stage.max_runtime_hours,
+        max_cost_usd=stage.max_cost_usd,
+        endpoint_ttl_hours=stage.endpoint_ttl_hours,
+        endpoint_idle_minutes=stage.endpoint_idle_minutes,
+        training_instance_types=stage.training_instance_types,
+    )

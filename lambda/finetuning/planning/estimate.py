@@ -1,0 +1,45 @@
+"""What a training will take, before anything is known for certain: tokens × epochs ÷ tokens/s, and its price."""
+
+from collections.abc import Mapping
+
+from finetuning.jumpstart.assumptions import Price, assumptions
+from finetuning.runs.plan import Estimate
+
+
+def tokens_in(files: Mapping[str, int]) -> int:
+    """About how many tokens files of these sizes (by name, in bytes) hold, markup included: rather too many than too
+    few.
+    """
+    known = assumptions()
+    packed = (".gz", ".parquet")
+    size = sum(size * (known.compression_factor if name.endswith(packed) else 1) for name, size in files.items())
+    return int(size / known.bytes_per_token)
+
+
+def estimate(
+    model_id: str, instance_type: str, tokens: int | None, tokens_from: str, epochs: int, price: Price | None
+) -> Estimate:
+    """Predicts one training. `tokens` of one epoch, or None where the data is not known; `tokens_from` says whence."""
+    known = assumptions()
+    speed = known.training_tokens_per_second.get(model_id, {}).get(instance_type)
+    start = known.training_start_seconds.get(model_id, 0)
+    seconds = None if speed is None else round(start + (tokens or 0) * epochs / speed)
+    return Estimate(
+        tokens=tokens,
+        epochs=epochs,
+        tokens_per_second=speed,
+        seconds=seconds,
+        usd_per_hour=price.usd_per_hour if price else None,
+        usd=None if seconds is None or price is None else round(seconds / 3600 * price.usd_per_hour, 2),
+        assumptions=[
+            f"{tokens:,} tokens an epoch: {tokens_from}"
+            if tokens is not None
+            else "start-up alone, for the data's size is not known yet",
+            f"{speed:g} tokens/s on {instance_type} after {start:g} s of start-up (assumed {known.as_of}, not measured)"
+            if speed is not None
+            else f"no throughput of {model_id} on {instance_type} is known",
+            f"{price.usd_per_hour:.2f} USD an hour ({price.source})"
+            if price
+            else f"no price of {instance_type} is known",
+        ],
+    )

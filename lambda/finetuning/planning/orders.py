@@ -1,0 +1,138 @@
+"""The SageMaker requests of a run: plan.json's choices, the run's names and places, and JumpStart's facts put together.
+
+For an endpoint: `jumpstart.requests.endpoint_config(spec, hosting("live", plan, target), target)` and
+`jumpstart.requests.endpoint(spec, hosting("live", plan, target))`; other variants are the temporary ones.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from finetuning.errors import Code, Finding
+from finetuning.jumpstart import requests
+from finetuning.jumpstart.constraints import violations
+from finetuning.jumpstart.requests import Hosting, Request, Target, TrainingJob
+from finetuning.jumpstart.spec import ModelSpec
+from finetuning.planning.checklist import Checklist
+from finetuning.runs.expiry import lifetime_tags
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.plan import RunPlan
+
+TEMPORARY_TTL_HOURS = 3
+"""The run deletes its temporary endpoints itself; should it fail to, the sweeper does after this time."""
+
+Variant = Literal["live", "candidate", "base"]
+"""The run's endpoints: the one that stays, and two for the length of an evaluation."""
+
+
+OPERATIONS = {
+    "create_training_job": "CreateTrainingJob",
+    "create_model": "CreateModel",
+    "create_endpoint_config": "CreateEndpointConfig",
+    "create_endpoint": "CreateEndpoint",
+}
+"""The requests of a run and the API operations they are for."""
+
+
+def run_requests(spec: ModelSpec, plan: RunPlan, target: Target) -> dict[str, Request]:
+    """The four requests of a run that goes as planned, by their names in `OPERATIONS`; without an endpoint, only the
+    first.
+    """
+    job = training_job(spec, plan, target)
+    if not plan.endpoint.deploy:
+        return {"create_training_job": job}
+    live = hosting("live", plan, target)
+    return {
+        "create_training_job": job,
+        "create_model": tuned_model(spec, plan, target, job["TrainingJobName"]),
+        "create_endpoint_config": requests.endpoint_config(spec, live, target),
+        "create_endpoint": requests.endpoint(spec, live),
+    }
+
+
+def check_requests(built: Mapping[str, Request], service_model: Any, checklist: Checklist) -> None:
+    """Adds what SageMaker would refuse of the requests of `run_requests`, by boto3's model of the service."""
+    problems = [
+        f"{OPERATIONS[name]}: {problem}"
+        for name, request in built.items()
+        for problem in violations(service_model.operation_model(OPERATIONS[name]).input_shape, request)
+    ]
+    for problem in problems:
+        message = f"SageMaker would refuse {problem}."
+        checklist.found(
+            "requests", Finding(Code.REQUEST_INVALID, "", message, "Compare it with what run.json asks for.")
+        )
+    if not problems:
+        checklist.passed("requests", f"{len(built)}, as the service model wants them")
+
+
+def training_job(spec: ModelSpec, plan: RunPlan, target: Target, attempt: int = 0) -> Request:
+    """CreateTrainingJob of the given attempt: 0 is the preferred instance type, 1 its first fallback, and so on."""
+    option, layout = plan.training.option(attempt), RunLayout(plan.run_id)
+    held_out = plan.dataset is None or plan.dataset.validation_rows > 0
+    job = TrainingJob(
+        name=plan.names(target.prefix).training_job(attempt),
+        instance_type=option.instance_type,
+        hyperparameters=option.hyperparameters,
+        accept_eula=plan.accept_eula,
+        max_runtime_seconds=option.max_runtime_seconds,
+        train=f"s3://{target.bucket}/{layout.train}",
+        validation=f"s3://{target.bucket}/{layout.validation}" if held_out and spec.validation_supported else None,
+        output=f"s3://{target.bucket}/{layout.training_output}".rstrip("/"),
+        tags=run_tags(plan, target),
+    )
+    return requests.training_job(spec, job, target)
+
+
+def tuned_model(spec: ModelSpec, plan: RunPlan, target: Target, training_job_name: str) -> Request:
+    """CreateModel of what the named training job wrote."""
+    artifact = RunLayout(plan.run_id).model_artifact(training_job_name)
+    return requests.tuned_model(spec, hosting("live", plan, target), target, f"s3://{target.bucket}/{artifact}")
+
+
+def base_model(spec: ModelSpec, plan: RunPlan, target: Target) -> Request:
+    """CreateModel of the untuned model, for the comparison."""
+    return requests.base_model(spec, hosting("base", plan, target), target, accept_eula=plan.accept_eula)
+
+
+def hosting(variant: Variant, plan: RunPlan, target: Target) -> Hosting:
+    """What one of the run's endpoints is made of. The temporary ones have the shape of the live one."""
+    names = plan.names(target.prefix)
+    tags = run_tags(plan, target)
+    if variant != "live":
+        name = names.base if variant == "base" else names.candidate
+        return Hosting(
+            model=names.base if variant == "base" else names.model,
+            config=name,
+            endpoint=name,
+            instance_type=plan.endpoint.instance_type,
+            instance_count=plan.endpoint.instance_count,
+            tags=tags | lifetime_tags(TEMPORARY_TTL_HOURS, TEMPORARY_TTL_HOURS * 60),
+        )
+    capture = f"s3://{target.bucket}/{RunLayout(plan.run_id).capture}".rstrip("/")
+    return Hosting(
+        model=names.model,
+        config=names.endpoint_config,
+        endpoint=names.endpoint,
+        instance_type=plan.endpoint.instance_type,
+        instance_count=plan.endpoint.instance_count,
+        tags=tags | lifetime_tags(plan.endpoint.ttl_hours, plan.endpoint.idle_minutes),
+        capture=capture if plan.endpoint.data_capture_percentage else None,
+        capture_percentage=plan.endpoint.data_capture_percentage,
+    )
+
+
+def run_tags(plan: RunPlan, target: Target) -> dict[str, str]:
+    """The user's tags and ours: whose run it is, and who accepted which licence when."""
+    ours = {
+        "finetune:run-id": plan.run_id,
+        "finetune:stage": target.stage,
+        "finetune:created-by": target.prefix,
+    }
+    if plan.accepted:
+        ours |= {
+            "finetune:eula-accepted-by": re.sub(r"[^\w\s.:/=+\-@]", "_", plan.accepted.by)[:256],
+            "finetune:eula-accepted-at": plan.accepted.at.isoformat(timespec="seconds"),
+            "finetune:eula": plan.accepted.licence_key,
+        }
+    return plan.tags | ours

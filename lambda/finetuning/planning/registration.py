@@ -1,0 +1,88 @@
+"""A run's entry in the model registry: a version in the group of its endpoint, with its whole descent."""
+
+from collections.abc import Mapping
+
+from finetuning.jumpstart.requests import Request, Target
+from finetuning.jumpstart.spec import ModelSpec
+from finetuning.planning.orders import tuned_model
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.plan import RunPlan
+
+JSON = "application/json"
+MAX_VALUE = 256
+"""Characters of a value of `CustomerMetadataProperties`."""
+
+MAX_FILES = 20
+"""Digests kept: SageMaker takes 50 properties, and a training channel holds one data file and perhaps a template."""
+
+
+def model_package_group(plan: RunPlan, target: Target) -> Request:
+    """CreateModelPackageGroup: one group an endpoint, so that its versions follow each other there."""
+    endpoint = plan.names(target.prefix).endpoint
+    ours = {"finetune:stage": target.stage, "finetune:created-by": target.prefix}
+    return {
+        "ModelPackageGroupName": endpoint,
+        "ModelPackageGroupDescription": f"The models that {endpoint} serves or has served",
+        "Tags": [{"Key": key, "Value": value} for key, value in (plan.tags | ours).items()],
+    }
+
+
+def model_package(
+    spec: ModelSpec,
+    plan: RunPlan,
+    target: Target,
+    training_job: str,
+    digests: Mapping[str, str],
+    scores: Mapping[str, str] | None,
+) -> Request:
+    """CreateModelPackage. `digests`: SHA-256 of each file that was trained on, by its name. `scores`: mean ROUGE-L by
+    model and of how many prompts, None where nothing was evaluated.
+
+    Approved where the run put the model live; a model that was only trained waits for somebody's approval. A version
+    has no tags of its own: SageMaker refuses them.
+    """
+    model = tuned_model(spec, plan, target, training_job)
+    container = {key: model["PrimaryContainer"][key] for key in ("Image", "Environment", "ModelDataSource")}
+    request: Request = {
+        "ModelPackageGroupName": plan.names(target.prefix).endpoint,
+        "ModelPackageDescription": f"{plan.model_id} {plan.model_version}, tuned by the run {plan.run_id}",
+        "ClientToken": plan.run_id,
+        "ModelApprovalStatus": "Approved" if plan.endpoint.deploy else "PendingManualApproval",
+        "InferenceSpecification": {
+            "Containers": [container],
+            "SupportedContentTypes": [JSON],
+            "SupportedResponseMIMETypes": [JSON],
+            "SupportedRealtimeInferenceInstanceTypes": [plan.endpoint.instance_type],
+        },
+        "CustomerMetadataProperties": _descent(plan, target, training_job, digests, scores or {}),
+    }
+    if scores is not None:
+        statistics = {"ContentType": JSON, "S3Uri": _uri(target, RunLayout(plan.run_id).evaluation)}
+        request["ModelMetrics"] = {"ModelQuality": {"Statistics": statistics}}
+    return request
+
+
+def _descent(
+    plan: RunPlan,
+    target: Target,
+    training_job: str,
+    digests: Mapping[str, str],
+    scores: Mapping[str, str],
+) -> dict[str, str]:
+    layout = RunLayout(plan.run_id)
+    properties = {
+        "run-id": plan.run_id,
+        "training-job": training_job,
+        "jumpstart-model-id": plan.model_id,
+        "jumpstart-model-version": plan.model_version,
+        "task": str(plan.task),
+        "plan": _uri(target, layout.plan),
+        "report": _uri(target, layout.report_page),
+    }
+    properties |= {f"sha256:{name}"[:128]: digests[name] for name in sorted(digests)[:MAX_FILES]}
+    properties |= {f"rouge-l:{name}": value for name, value in scores.items()}
+    return {key: value[:MAX_VALUE] for key, value in properties.items()}
+
+
+def _uri(target: Target, key: str) -> str:
+    return f"s3://{target.bucket}/{key}"

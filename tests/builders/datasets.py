@@ -1,0 +1,51 @@
+"""Rows and files of data, as tests need them."""
+
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from finetuning.datasets.dataset_report import DatasetReport
+from finetuning.datasets.offline import prepare_files
+
+
+def any_turn(role: str = "user", content: str = "Hello") -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+def any_dialog(about: object = "tea") -> list[dict[str, str]]:
+    return [any_turn("user", f"What do you know of {about}?"), any_turn("assistant", f"A lot of {about}.")]
+
+
+def any_chat_rows(count: int) -> list[dict[str, Any]]:
+    return [{"messages": any_dialog(number)} for number in range(count)]
+
+
+def as_lines(rows: Sequence[Any]) -> bytes:
+    """Rows as JSONL; a row of bytes is a line as it is."""
+    return b"".join((row if isinstance(row, bytes) else json.dumps(row).encode()) + b"\n" for row in rows)
+
+
+def any_file(folder: Path, content: bytes | Sequence[Any], name: str = "data.jsonl") -> Path:
+    data = content if isinstance(content, bytes) else as_lines(content)
+    path = folder / name
+    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    return path
+
+
+def report_of(folder: Path, content: bytes | Sequence[Any], name: str = "data.jsonl", **how: Any) -> DatasetReport:
+    return prepare_files([any_file(folder, content, name)], folder / "out", **how)
+
+
+def channel(folder: Path, name: str = "train") -> bytes:
+    """The data file of a channel, b"" where there is none."""
+    files = list((folder / "out" / name).glob("data.*"))
+    return files[0].read_bytes() if files else b""
+
+
+def rows_of(folder: Path, *channels: str) -> list[Any]:
+    """The rows of the channels, train and validation together where none is named."""
+    return [
+        json.loads(line) for name in channels or ("train", "validation") for line in channel(folder, name).splitlines()
+    ]

@@ -1,0 +1,106 @@
+"""Builders for tests of JumpStart's facts, the requests made of them, and plans."""
+
+import copy
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+
+from finetuning.datasets.detection import detect
+from finetuning.errors import Finding
+from finetuning.jumpstart.assumptions import fallback_price
+from finetuning.jumpstart.requests import Target
+from finetuning.jumpstart.spec import ModelSpec, newest, read_manifest, read_spec
+from finetuning.planning.checklist import Checklist
+from finetuning.planning.planner import StageDefaults, Submission, look_up_prices, make_plan, settle_model
+from finetuning.runs.plan import DataFile, RunPlan
+from finetuning.runs.run_json import read_request
+from finetuning.runs.uploads import Upload
+
+FACTS = Path(__file__).resolve().parents[2] / "facts" / "jumpstart"
+LLAMA = "meta-textgeneration-llama-3-1-"
+BASE_70B = LLAMA + "70b"
+NOW = datetime(2026, 11, 23, 18, 10, 26, tzinfo=UTC)
+TARGET = Target(
+    prefix="finetune-dev",
+    stage="dev",
+    region="us-east-1",
+    bucket="my-bucket",
+    role_arn="arn:aws:iam::111122223333:role/SageMakerExec",
+    subnets=("subnet-1",),
+    security_groups=("sg-1",),
+    kms_key_arn="arn:aws:kms:us-east-1:111122223333:key/abc",
+)
+
+
+@cache
+def document(model_id: str) -> dict[str, Any]:
+    """The kept document of a model; do not change it, `changed` makes a copy."""
+    entry = newest(read_manifest((FACTS / "models_manifest.json").read_bytes()), model_id)
+    assert entry is not None
+    loaded: dict[str, Any] = json.loads((FACTS / entry.spec_key).read_bytes())
+    return loaded
+
+
+def any_spec(model_id: str = BASE_70B, change: Callable[[dict[str, Any]], Any] = lambda document: None) -> ModelSpec:
+    """The model's facts, after `change` was made to a copy of its document."""
+    copied = copy.deepcopy(document(model_id))
+    change(copied)
+    return read_spec(copied, model_id)
+
+
+def kept_spec(model_id: str, version: str | None = None) -> ModelSpec:
+    return any_spec(model_id)
+
+
+def any_stage(**changes: Any) -> StageDefaults:
+    stage: dict[str, Any] = {
+        "stage": "dev",
+        "prefix": "finetune-dev",
+        "region": "us-east-1",
+        "default_model": LLAMA + "8b-instruct",
+        "accept_eula": False,
+        "max_runtime_hours": 24,
+        "max_cost_usd": None,
+        "endpoint_ttl_hours": 8,
+        "endpoint_idle_minutes": 60,
+    }
+    return StageDefaults(**stage | changes)
+
+
+def planned(
+    run_json: dict[str, Any] | bytes,
+    *,
+    stage: StageDefaults | None = None,
+    size: int = 100_000,
+    head: bytes = b'{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]}\n',
+    name: str = "data.jsonl",
+    template_file: bytes | None = None,
+) -> tuple[RunPlan, list[Finding]]:
+    """What the planner makes of a run.json beside one data file, and what it finds wrong."""
+    body = run_json if isinstance(run_json, bytes) else json.dumps(run_json).encode()
+    checklist, stage = Checklist(), stage or any_stage()
+    request, findings = read_request(body)
+    checklist.found("run.json", *findings)
+    spec = settle_model(request, stage, kept_spec, checklist)
+    assert spec is not None
+    files = (DataFile(key=f"runs/demo/{name}", version_id="v1", size=size, etag="e"),)
+    upload = Upload("upload-bucket", "runs/demo/run.json", "v1")
+    plan = make_plan(
+        Submission(upload, request, NOW, files, (detect(head, name, max(size, len(head))),), template_file),
+        spec,
+        stage,
+        look_up_prices(request, spec, fallback_price),
+        checklist,
+    )
+    return plan, checklist.findings
+
+
+@cache
+def sagemaker_model() -> Any:
+    """boto3's model of SageMaker."""
+    return botocore.session.get_session().get_service_model("sagemaker")

@@ -1,0 +1,64 @@
+"""report.html: written from whatever the run has left, early or late."""
+
+from urllib.parse import parse_qs, urlsplit
+
+import boto3
+import pytest
+
+from finetuning.aws.clients import client
+from finetuning.aws.run_store import RunStore
+from finetuning.operations.report_page import write_report
+from finetuning.runs.layout import RunLayout
+from tests.builders.runs import RUN_ID, any_dataset, any_evaluation, any_failed_status, any_plan, any_status
+
+BUCKET = "artifacts"
+LAYOUT = RunLayout(RUN_ID)
+
+
+@pytest.fixture
+def store(aws: None) -> RunStore:
+    s3 = boto3.client("s3", region_name="us-east-1")
+    s3.create_bucket(Bucket=BUCKET)
+    return RunStore(s3, BUCKET, "arn:aws:kms:us-east-1:123456789012:key/k")
+
+
+def page_of(store: RunStore) -> str:
+    write_report(store, RUN_ID, "dev")
+    return (store.read(LAYOUT.report_page) or b"").decode()
+
+
+def test_a_run_that_failed_at_once_has_a_page_with_its_error(store: RunStore) -> None:
+    store.save(LAYOUT.status, any_failed_status())
+    assert "Mend line 7." in page_of(store)
+
+
+def test_a_finished_run_has_its_data_training_and_answers_on_the_page(store: RunStore) -> None:
+    store.save(LAYOUT.status, any_status())
+    store.save(LAYOUT.plan, any_plan())
+    store.save(LAYOUT.dataset_report, any_dataset())
+    store.save(LAYOUT.evaluation, any_evaluation())
+    page = page_of(store)
+    for section in ("answers", "next", "preflight", "dataset", "training", "timeline", "links"):
+        assert f'id="{section}"' in page
+
+
+def test_a_browser_is_told_that_it_is_a_page(store: RunStore) -> None:
+    store.save(LAYOUT.status, any_status())
+    write_report(store, RUN_ID, "dev")
+    head = boto3.client("s3", region_name="us-east-1").head_object(Bucket=BUCKET, Key=LAYOUT.report_page)
+    assert head["ContentType"] == "text/html; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [("us-east-1", "artifacts.s3.amazonaws.com"), ("eu-central-1", "artifacts.s3.eu-central-1.amazonaws.com")],
+)
+def test_a_link_is_signed_as_kms_needs_it_for_the_buckets_own_host(
+    aws: None, monkeypatch: pytest.MonkeyPatch, region: str, host: str
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+    link = urlsplit(RunStore(client("s3"), BUCKET, "").link(LAYOUT.report_page, 12))
+    query = parse_qs(link.query)
+    assert (link.scheme, link.netloc, link.path) == ("https", host, "/" + LAYOUT.report_page)
+    assert query["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
+    assert query["X-Amz-Expires"] == ["43200"]

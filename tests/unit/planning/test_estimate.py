@@ -1,0 +1,34 @@
+"""What a training is predicted to take, with its assumptions said."""
+
+import pytest
+
+from finetuning.jumpstart.assumptions import Price
+from finetuning.planning.estimate import estimate, tokens_in
+from tests.builders.jumpstart import LLAMA
+
+MODEL, G5 = LLAMA + "8b", "ml.g5.12xlarge"
+
+
+def test_time_is_start_up_and_tokens_by_speed_and_money_is_time_by_price() -> None:
+    predicted = estimate(MODEL, G5, 1_500_000, "counted", 2, Price(10.0, "a list"))
+    assert predicted.seconds == 900 + 2 * 1000
+    assert predicted.usd == pytest.approx(2900 / 3600 * 10, abs=0.01)
+    text = " ".join(predicted.assumptions)
+    for part in ("1,500,000 tokens", "counted", "1500 tokens/s", "assumed", "10.00 USD an hour (a list)"):
+        assert part in text
+
+
+def test_without_the_datas_size_the_start_alone_is_a_lower_bound() -> None:
+    predicted = estimate(MODEL, G5, None, "", 5, None)
+    assert (predicted.tokens, predicted.seconds, predicted.usd) == (None, 900, None)
+
+
+def test_an_instance_nobody_has_figures_for_is_not_guessed_at() -> None:
+    predicted = estimate(MODEL, "ml.new.xlarge", 1000, "counted", 1, None)
+    assert (predicted.seconds, predicted.usd) == (None, None)
+    assert "no throughput" in predicted.assumptions[1]
+
+
+def test_compressed_files_hold_more_than_their_size() -> None:
+    assert tokens_in({"a.jsonl": 400}) == 100
+    assert tokens_in({"a.jsonl.gz": 400}) == tokens_in({"a.parquet": 400}) == 400

@@ -1,0 +1,374 @@
+"""A submission judged whole: all findings at once, and a plan that holds."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from finetuning.errors import Code, RunRefused
+from finetuning.jumpstart.catalogue import Task
+from finetuning.planning.checklist import Checklist
+from finetuning.planning.orders import base_model, hosting, run_requests, run_tags, training_job
+from finetuning.planning.planner import complete, settle_model
+from finetuning.runs.plan import DatasetSummary, RunPlan
+from finetuning.runs.run_json import HELD_OUT, MAX_PROMPTS, RunRequest
+from tests.builders.jumpstart import LLAMA, NOW, TARGET, any_spec, any_stage, planned
+
+DOLLY = b'{"instruction": "Add", "context": "3 + 4", "response": "7", "category": "math"}\n'
+PROSE = b"It was a dark and stormy night in the harbour of Tindermoor.\n"
+
+
+def codes(run_json: Any, **how: Any) -> list[tuple[str, str]]:
+    return [(finding.code, finding.field) for finding in planned(run_json, **how)[1]]
+
+
+def accepted(**fields: Any) -> dict[str, Any]:
+    return {"accept_eula": True, **fields}
+
+
+def good(run_json: dict[str, Any], **how: Any) -> RunPlan:
+    plan, findings = planned(run_json, **how)
+    assert findings == []
+    return plan
+
+
+def test_five_faults_are_five_findings() -> None:
+    assert codes(
+        {
+            "task": "chat",
+            "hyperparameters": {"epochs": 3, "learning_rate": 7},
+            "training": {"instance_type": "ml.p4d.24xlarge"},
+            "endpoint": {"instance_type": "ml.t3.large"},
+        }
+    ) == [
+        ("EULA_NOT_ACCEPTED", "accept_eula"),
+        ("INSTANCE_TYPE_UNSUPPORTED", "training.instance_type"),
+        ("HYPERPARAMETER_INVALID", "hyperparameters.epochs"),
+        ("HYPERPARAMETER_INVALID", "hyperparameters.learning_rate"),
+        ("INSTANCE_TYPE_UNSUPPORTED", "endpoint.instance_type"),
+    ]
+
+
+def test_a_plan_survives_being_written_and_read() -> None:
+    plan = good(accepted(training={"fallback_instance_types": ["ml.g5.48xlarge"]}))
+    assert RunPlan.model_validate_json(plan.model_dump_json()) == plan
+
+
+def test_a_version_that_cannot_be_tuned_is_refused() -> None:
+    checklist = Checklist()
+    spec = any_spec(change=lambda document: document.update(training_supported=False))
+    settle_model(RunRequest(model=spec.model_id), any_stage(), lambda model_id, version: spec, checklist)
+    assert [finding.code for finding in checklist.findings] == [Code.MODEL_SPEC_UNUSABLE]
+
+
+def test_the_faults_of_an_unknown_model_do_not_hide_the_others() -> None:
+    assert codes(accepted(model=LLAMA + "9b", hyperparameters={"epoch": 0})) == [
+        ("MODEL_UNKNOWN", "model"),
+        ("HYPERPARAMETER_INVALID", "hyperparameters.epoch"),
+    ]
+
+
+def test_who_accepted_which_licence_when_is_in_the_plan_and_in_the_tags() -> None:
+    plan = good(accepted())
+    assert plan.accepted is not None
+    assert (plan.accepted.by, plan.accepted.at) == ("s3://upload-bucket/runs/demo/run.json", NOW)
+    tags = run_tags(plan, TARGET)
+    assert tags["finetune:eula-accepted-by"] == plan.accepted.by
+    assert tags["finetune:eula-accepted-at"].startswith("2026-11-23T18:10:26")
+    assert tags["finetune:eula"] == "fmhMetadata/eula/llama3_1Eula.txt"
+
+
+def test_a_stage_may_accept_the_licence_and_then_is_who_did() -> None:
+    plan = good({}, stage=any_stage(accept_eula=True))
+    assert plan.accepted is not None
+    assert plan.accepted.by == "stage dev"
+
+
+def test_a_licence_nobody_accepted_is_told_with_both_ways_for_an_upload_may_have_no_run_json() -> None:
+    _, [finding] = planned({})
+    assert finding.code == "EULA_NOT_ACCEPTED"
+    assert '"accept_eula": true in a run.json beside the data' in finding.fix
+    assert "deploy the stage with `-c accept_eula=true`" in finding.fix
+
+
+@pytest.mark.parametrize(
+    ("model", "head", "name", "task"),
+    [
+        ("8b", DOLLY, "d.jsonl", Task.INSTRUCTION),
+        ("405b-fp8", DOLLY, "d.jsonl", Task.CHAT),
+        ("8b", PROSE, "d.txt", Task.DOMAIN_ADAPTATION),
+        ("8b", b"PAR1" + b"\0" * 40, "d.parquet", None),
+    ],
+)
+def test_the_task_is_what_the_data_shows(model: str, head: bytes, name: str, task: Task | None) -> None:
+    plan = good(accepted(model=LLAMA + model), head=head, name=name)
+    assert plan.task == task
+    assert plan.parquet == name.endswith(".parquet")
+
+
+def test_data_that_is_none_is_refused_with_the_rest() -> None:
+    assert ("DATASET_REFUSED", "") in codes({}, head=b"<!DOCTYPE html><html>", name="d.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        (b"{}", "prompt"),
+        (b"not json", "template.json"),
+        (b'{"prompt": "{instruction", "completion": "{response}"}', "braces"),
+        (b'{"prompt": "{question}", "completion": "{response}"}', "question"),
+        (b'{"prompt": "{}", "completion": "{response}"}', "without a column"),
+        (b'{"prompt": "{instruction!r}", "completion": "{response}"}', "{instruction!r}"),
+        (b'{"prompt": "{instruction:>9}", "completion": "{response}"}', "{instruction:>9}"),
+        (b'{"prompt": "{instruction}", "completion": 7}', "completion"),
+        (b'{"prompt": "always", "completion": "the same"}', "names no column"),
+    ],
+)
+def test_a_template_that_does_not_fit_its_rows_is_refused(template: bytes, message: str) -> None:
+    _, findings = planned(accepted(), head=DOLLY, template_file=template)
+    assert [finding.code for finding in findings] == ["TEMPLATE_INVALID"]
+    assert message in findings[0].message
+
+
+def test_a_fitting_template_is_kept_and_makes_the_task_instruction() -> None:
+    template = b'{"prompt": "{instruction} {{as is}}", "completion": "{response}"}'
+    plan = good(accepted(), head=DOLLY, template_file=template)
+    assert plan.task is Task.INSTRUCTION
+    assert plan.template == {"prompt": "{instruction} {{as is}}", "completion": "{response}"}
+
+
+def test_over_budget_is_refused_with_the_numbers() -> None:
+    _, findings = planned(accepted(training={"max_cost_usd": 5}), size=400_000_000)
+    assert [(finding.code, finding.field) for finding in findings] == [
+        ("OVER_BUDGET", "training.max_cost_usd"),
+        ("OUT_OF_TIME", "training.max_runtime_hours"),
+    ]
+    for number in ("5.00 USD", "1500 tokens/s", "100,000,000 tokens", "7.09 USD an hour"):
+        assert number in findings[0].message
+
+
+def test_a_budget_that_suffices_limits_the_jobs_time() -> None:
+    plan = good(accepted(training={"max_cost_usd": 7.09}))
+    assert plan.training.max_runtime_seconds == 3600
+    assert plan.training.estimate.usd is not None
+    assert plan.training.estimate.usd < 7.09
+
+
+def test_a_job_that_would_be_cut_before_it_ends_is_a_finding() -> None:
+    assert codes(accepted(training={"max_runtime_hours": 0.2})) == [("OUT_OF_TIME", "training.max_runtime_hours")]
+
+
+def test_more_than_the_stage_allows_is_refused_not_clipped() -> None:
+    limits = any_stage(max_runtime_hours=10, max_cost_usd=50)
+    assert codes(accepted(training={"max_runtime_hours": 11, "max_cost_usd": 51}), stage=limits) == [
+        ("OUT_OF_TIME", "training.max_runtime_hours"),
+        ("OVER_BUDGET", "training.max_cost_usd"),
+    ]
+
+
+def test_every_fallback_has_its_own_price_and_time() -> None:
+    plan = good(accepted(training={"fallback_instance_types": ["ml.g5.48xlarge"], "max_cost_usd": 20.36}))
+    first, second = plan.training.options
+    assert plan.training.instance_types == ["ml.g5.12xlarge", "ml.g5.48xlarge"]
+    assert (first.estimate.usd_per_hour, second.estimate.usd_per_hour) == (7.09, 20.36)
+    assert second.max_runtime_seconds == 3600 < first.max_runtime_seconds
+    job = training_job(any_spec(plan.model_id), plan, TARGET, attempt=1)
+    assert job["TrainingJobName"].endswith("-1")
+    assert job["ResourceConfig"]["InstanceType"] == "ml.g5.48xlarge"
+    assert job["StoppingCondition"]["MaxRuntimeInSeconds"] == 3600
+
+
+def test_a_fallback_that_cannot_be_used_is_named() -> None:
+    asked = {"fallback_instance_types": ["ml.p4d.24xlarge"]}
+    assert codes(accepted(training=asked)) == [("INSTANCE_TYPE_UNSUPPORTED", "training.fallback_instance_types")]
+
+
+def test_a_region_jumpstart_does_not_serve_is_a_finding() -> None:
+    found = codes(accepted(), stage=any_stage(region="xx-nowhere-1"))
+    assert {code for code, _ in found} == {"REGION_UNSUPPORTED"}
+
+
+def test_approval_is_asked_for_before_a_deployment_only() -> None:
+    assert planned(accepted(approval=True))[0].approval is True
+    assert planned(accepted(approval=True, endpoint={"deploy": False}))[0].approval is False
+
+
+OTHERS_OF_8B = ["ml.g5.24xlarge", "ml.g5.48xlarge", "ml.g4dn.12xlarge", "ml.p3dn.24xlarge"]
+
+
+def test_fallbacks_are_the_models_other_types_unless_run_json_says_which_or_none() -> None:
+    plan, findings = planned(accepted())
+    assert plan.training.instance_types[0] == "ml.g5.12xlarge"
+    assert sorted(plan.training.instance_types[1:]) == sorted(OTHERS_OF_8B)
+    assert findings == []
+    chosen = accepted(training={"fallback_instance_types": ["ml.g5.48xlarge"]})
+    assert planned(chosen)[0].training.instance_types == ["ml.g5.12xlarge", "ml.g5.48xlarge"]
+    assert planned(accepted(training={"fallback_instance_types": []}))[0].training.instance_types == ["ml.g5.12xlarge"]
+
+
+def test_fallbacks_nobody_chose_are_tried_the_cheapest_first() -> None:
+    plan, _ = planned(accepted())
+    costs = [option.estimate.usd for option in plan.training.options[1:]]
+    known = [cost for cost in costs if cost is not None]
+    assert known == sorted(known)
+    assert costs[: len(known)] == known, "those of unknown cost come last"
+
+
+def test_a_fallback_nobody_chose_that_does_not_fit_is_left_out_and_says_why() -> None:
+    first = planned(accepted())[0].training.options
+    dearest = max(option.estimate.usd or 0 for option in first)
+    plan, findings = planned(accepted(training={"max_cost_usd": dearest - 0.01}))
+    left_out = {option.instance_type for option in first} - set(plan.training.instance_types)
+    assert findings == []
+    assert left_out
+    told = [check for check in plan.checks if check.check == "fallbacks"]
+    assert {check.message.split(" is left out")[0] for check in told} == left_out
+    assert all(check.ok for check in told)
+
+
+def test_a_chosen_fallback_that_does_not_fit_is_a_finding() -> None:
+    (option,) = [o for o in planned(accepted())[0].training.options if o.instance_type == "ml.p3dn.24xlarge"]
+    assert option.price is not None
+    assert ("OVER_BUDGET", "training.fallback_instance_types") in codes(
+        accepted(training={"fallback_instance_types": ["ml.p3dn.24xlarge"], "max_cost_usd": 0.5})
+    )
+
+
+def test_a_type_the_stages_permissions_refuse_is_found_before_a_job_is_started() -> None:
+    stage = replace(any_stage(), training_instance_types=("ml.g5.*",))
+    assert planned(accepted(), stage=stage)[0].training.instance_types[1:] == ["ml.g5.24xlarge", "ml.g5.48xlarge"]
+    asked = accepted(training={"instance_type": "ml.p3dn.24xlarge"})
+    assert ("INSTANCE_TYPE_UNSUPPORTED", "training.instance_type") in codes(asked, stage=stage)
+
+
+def test_a_fallback_nobody_chose_that_is_too_slow_for_the_prepared_data_goes_too() -> None:
+    plan, _ = planned(accepted(training={"max_runtime_hours": 3}))
+    spec = any_spec(LLAMA + "8b-instruct")
+    slowest = max(plan.training.options, key=lambda option: option.estimate.seconds or 0)
+    assert slowest.estimate.tokens_per_second
+    tokens = int(slowest.estimate.tokens_per_second * 3 * 3600 / slowest.estimate.epochs)
+    finished = complete(plan, spec, "chat", DatasetSummary(train_rows=9, validation_rows=1, train_tokens=tokens))
+    assert slowest.instance_type not in finished.training.instance_types
+    assert any(slowest.instance_type in check.message for check in finished.checks if check.check == "fallbacks")
+
+
+def test_a_name_too_long_for_sagemaker_is_refused() -> None:
+    stage = replace(any_stage(), prefix="finetune-" + "x" * 30)
+    assert codes(accepted(endpoint={"name": "e" * 40}), stage=stage)[0][0] == "RUN_JSON_INVALID"
+
+
+def test_tags_that_are_ours_or_awss_are_refused() -> None:
+    assert codes(accepted(tags={"aws:x": "1", "finetune:run-id": "2", "team": "3"})) == [
+        ("RUN_JSON_INVALID", "tags.aws:x"),
+        ("RUN_JSON_INVALID", "tags.finetune:run-id"),
+    ]
+
+
+def test_the_specification_wins_over_the_article_and_the_plan_says_where_they_differ() -> None:
+    plan = good(accepted(model=LLAMA + "70b"))
+    note = next(check.message for check in plan.checks if check.check == "model")
+    assert "per_device_train_batch_size is 1 by default, not 8" in note
+    assert plan.hyperparameters["per_device_train_batch_size"] == "1"
+
+
+def test_own_prompts_are_asked_beside_held_out_ones() -> None:
+    assert good(accepted(evaluation={"prompts": 3})).evaluation.held_out == 3
+    own = good(accepted(evaluation={"prompts": ["Ahoy?"]})).evaluation
+    assert (own.held_out, own.prompts) == (5, ["Ahoy?"])
+
+
+@pytest.mark.parametrize("prompts", [MAX_PROMPTS, ["Ahoy?"] * (MAX_PROMPTS - HELD_OUT)])
+def test_no_more_is_asked_than_fits_into_the_time(prompts: int | list[str]) -> None:
+    most = good(accepted(evaluation={"prompts": prompts})).evaluation
+    assert most.held_out + len(most.prompts) == MAX_PROMPTS
+    more = prompts + 1 if isinstance(prompts, int) else [*prompts, "One more?"]
+    assert ("RUN_JSON_INVALID", "evaluation.prompts") in codes(accepted(evaluation={"prompts": more}))
+
+
+def test_nothing_is_deployed_where_no_endpoint_is_wanted() -> None:
+    plan = good(accepted(endpoint={"deploy": False}, evaluation={"compare_with_base": True}))
+    assert plan.evaluation.compare_with_base is False
+    assert set(run_requests(any_spec(plan.model_id), plan, TARGET)) == {"create_training_job"}
+
+
+def test_temporary_endpoints_have_names_of_their_own_the_shape_of_the_live_one_and_a_short_life() -> None:
+    plan = good(accepted(endpoint={"instance_count": 2, "ttl_hours": 100, "data_capture": True}))
+    live, candidate, base = (hosting(variant, plan, TARGET) for variant in ("live", "candidate", "base"))
+    assert (candidate.endpoint, base.endpoint) == (f"{live.endpoint}-candidate", f"{live.endpoint}-base")
+    assert {(each.instance_type, each.instance_count) for each in (live, candidate, base)} == {
+        (plan.endpoint.instance_type, 2)
+    }
+    assert {each.tags["finetune:ttl-hours"] for each in (candidate, base)} == {"3"}
+    assert (candidate.model, base.model) == (live.model, base.endpoint)
+    assert (live.capture, candidate.capture) == (f"s3://{TARGET.bucket}/runs/{plan.run_id}/capture", None)
+    assert base_model(any_spec(plan.model_id), plan, TARGET)["ModelName"].endswith("-base")
+
+
+def test_a_model_that_must_beat_the_base_model_is_compared_with_it() -> None:
+    assert good(accepted(evaluation={"must_beat_base": True})).evaluation.compare_with_base
+    never_deployed = good(accepted(endpoint={"deploy": False}, evaluation={"must_beat_base": True}))
+    assert not never_deployed.evaluation.must_beat_base
+
+
+@pytest.mark.parametrize("changes", [{"evaluation": {"prompts": 0}}, {"validation_fraction": 0}])
+def test_a_gate_without_anything_to_judge_by_is_refused(changes: dict[str, Any]) -> None:
+    evaluation = {"must_beat_base": True, **changes.pop("evaluation", {})}
+    _, findings = planned(accepted(evaluation=evaluation, **changes))
+    assert [finding.field for finding in findings] == ["evaluation.must_beat_base"]
+
+
+@pytest.mark.parametrize(("low", "count", "high"), [(3, 3, 2), (2, 1, 4), (1, 5, 4)])
+def test_autoscaling_starts_within_its_limits_or_is_refused(low: int, count: int, high: int) -> None:
+    scaling = {"min_instances": low, "max_instances": high}
+    _, findings = planned(accepted(endpoint={"instance_count": count, "autoscaling": scaling}))
+    assert [finding.field for finding in findings] == ["endpoint.autoscaling"]
+
+
+def test_an_endpoint_may_come_to_have_what_autoscaling_allows() -> None:
+    scaled = good(accepted(endpoint={"autoscaling": {"max_instances": 4}})).endpoint
+    assert (scaled.instance_count, scaled.most_instances) == (1, 4)
+    assert good(accepted(endpoint={"instance_count": 2})).endpoint.most_instances == 2
+
+
+@pytest.mark.parametrize(("asked", "percentage"), [(False, 0), (True, 100), ({"percentage": 5}, 5)])
+def test_calls_are_captured_as_asked(asked: object, percentage: int) -> None:
+    plan = good(accepted(endpoint={"data_capture": asked}))
+    assert plan.endpoint.data_capture_percentage == percentage
+    request = run_requests(any_spec(plan.model_id), plan, TARGET)["create_endpoint_config"]
+    captured = request.get("DataCaptureConfig", {}).get("InitialSamplingPercentage", 0)
+    assert captured == percentage
+
+
+def summary(**changes: int) -> DatasetSummary:
+    return DatasetSummary(**{"train_rows": 90, "validation_rows": 10, "train_tokens": 9000} | changes)
+
+
+def test_a_completed_plan_has_the_tasks_flags_and_the_datasets_tokens() -> None:
+    plan = good(accepted(), head=b"PAR1" + b"\0" * 40, name="d.parquet")
+    completed = complete(plan, any_spec(plan.model_id), "instruction", summary())
+    assert completed.task is Task.INSTRUCTION
+    assert completed.hyperparameters["instruction_tuned"] == "True"
+    assert completed.training.estimate.tokens == 9000
+    assert completed.checks == plan.checks
+
+
+def test_without_held_out_rows_there_is_no_channel_and_the_script_splits_nothing_off() -> None:
+    plan = good(accepted())
+    spec = any_spec(plan.model_id)
+    completed = complete(plan, spec, "chat", summary(validation_rows=0))
+    assert completed.hyperparameters["validation_split_ratio"] == "0"
+    channels = [c["ChannelName"] for c in training_job(spec, completed, TARGET)["InputDataConfig"]]
+    assert channels == ["training", "code"]
+
+
+def test_a_dataset_larger_than_the_plan_allows_is_refused_before_training() -> None:
+    plan = good(accepted(training={"max_cost_usd": 5}))
+    with pytest.raises(RunRefused) as refused:
+        complete(plan, any_spec(plan.model_id), "chat", summary(train_tokens=10**9))
+    assert [finding.code for finding in refused.value.findings] == ["OVER_BUDGET", "OUT_OF_TIME"]
+
+
+def test_rows_that_turn_out_to_be_instructions_are_refused_on_a_model_without_that_mode() -> None:
+    plan = good(accepted(model=LLAMA + "405b-fp8"), head=b"PAR1" + b"\0" * 40, name="d.parquet")
+    with pytest.raises(RunRefused, match="planned"):
+        complete(plan, any_spec(plan.model_id), "instruction", summary())

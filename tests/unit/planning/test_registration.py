@@ -1,0 +1,53 @@
+"""A run's entry in the model registry."""
+
+from finetuning.jumpstart.constraints import violations
+from finetuning.planning.registration import model_package, model_package_group
+from tests.builders.jumpstart import TARGET, any_spec, sagemaker_model
+from tests.builders.runs import RUN_ID, any_plan
+
+SCORES = {"tuned": "0.533", "base": "0.133", "prompts": "1"}
+SPEC = any_spec(any_plan().model_id)
+
+
+def test_group_and_version_are_what_sagemaker_takes() -> None:
+    plan, model = any_plan(), sagemaker_model()
+    group = model_package_group(plan, TARGET)
+    package = model_package(SPEC, plan, TARGET, "the-job", {"train.jsonl": "a" * 64}, SCORES)
+    assert list(violations(model.operation_model("CreateModelPackageGroup").input_shape, group)) == []
+    assert list(violations(model.operation_model("CreateModelPackage").input_shape, package)) == []
+    assert package["ModelPackageGroupName"] == group["ModelPackageGroupName"]
+
+
+def test_a_property_that_sagemaker_would_refuse_is_found() -> None:
+    shape = sagemaker_model().operation_model("CreateModelPackage").input_shape
+    package = model_package(SPEC, any_plan(), TARGET, "the-job", {"a#b": "a" * 64}, None)
+    assert list(violations(shape, package)) != []
+
+
+def test_a_version_says_where_the_model_came_from_and_how_it_did() -> None:
+    package = model_package(SPEC, any_plan(), TARGET, "the-job", {"train.jsonl": "a" * 64}, SCORES)
+    properties = package["CustomerMetadataProperties"]
+    assert (
+        properties.items()
+        >= {
+            "run-id": RUN_ID,
+            "training-job": "the-job",
+            "sha256:train.jsonl": "a" * 64,
+            "jumpstart-model-version": any_plan().model_version,
+            "plan": f"s3://{TARGET.bucket}/runs/{RUN_ID}/plan.json",
+            "report": f"s3://{TARGET.bucket}/runs/{RUN_ID}/report.html",
+            "rouge-l:tuned": "0.533",
+            "rouge-l:base": "0.133",
+            "rouge-l:prompts": "1",
+        }.items()
+    )
+    source = package["InferenceSpecification"]["Containers"][0]["ModelDataSource"]["S3DataSource"]
+    assert source["S3Uri"] == f"s3://{TARGET.bucket}/runs/{RUN_ID}/training/the-job/output/model/"
+    assert package["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"].endswith("/evaluation.json")
+
+
+def test_a_model_that_was_only_trained_waits_for_approval() -> None:
+    plan = any_plan()
+    trained = plan.model_copy(update={"endpoint": plan.endpoint.model_copy(update={"deploy": False})})
+    assert model_package(SPEC, plan, TARGET, "job", {}, None)["ModelApprovalStatus"] == "Approved"
+    assert model_package(SPEC, trained, TARGET, "job", {}, None)["ModelApprovalStatus"] == "PendingManualApproval"

@@ -1,0 +1,115 @@
+"""run.json: every field optional, every fault named."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finetuning.runs.run_json import RunRequest, read_request, run_schema
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def faults(document: Any) -> dict[str, str]:
+    """Field → fix of every finding."""
+    _, findings = read_request(json.dumps(document).encode())
+    assert {finding.code for finding in findings} <= {"RUN_JSON_INVALID"}
+    return {finding.field: finding.fix for finding in findings}
+
+
+def test_an_empty_object_takes_every_default() -> None:
+    assert read_request(b"{}") == (RunRequest(), [])
+    assert RunRequest().accept_eula is False
+
+
+def test_the_published_schema_is_that_of_the_code() -> None:
+    published = json.loads((ROOT / "docs" / "run.schema.json").read_text())
+    assert published == run_schema(), "python -m finetuning.runs.run_json > docs/run.schema.json"
+
+
+@pytest.mark.parametrize("example", sorted(ROOT.glob("examples/*/run.json")), ids=lambda path: path.parent.name)
+def test_every_example_is_valid_by_the_code_and_by_the_schema(example: Path) -> None:
+    _, findings = read_request(example.read_bytes())
+    assert findings == []
+    jsonschema.validate(json.loads(example.read_text()), run_schema())
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b'{"a": NaN}', b"[]", b"null", b'"text"', b"\xff\xfe{"])
+def test_what_is_no_json_object_is_one_finding(body: bytes) -> None:
+    request, findings = read_request(body)
+    assert request == RunRequest()
+    assert [finding.code for finding in findings] == ["RUN_JSON_INVALID"]
+
+
+def test_a_byte_order_mark_is_no_fault() -> None:
+    assert read_request(b'\xef\xbb\xbf{"model": "m"}')[0].model == "m"
+
+
+def test_an_unknown_field_is_refused_with_the_nearest_name_at_every_depth() -> None:
+    found = faults({"modle": "x", "training": {"max_cost": 3}, "endpoint": {"ttl_hour": 1}, "zzz": 1})
+    assert found["modle"] == "Did you mean model?"
+    assert found["training.max_cost"] == "Did you mean max_cost_usd?"
+    assert found["endpoint.ttl_hour"] == "Did you mean ttl_hours?"
+    assert "hyperparameters" in found["zzz"]
+
+
+@pytest.mark.parametrize("value", ["true", "yes", 1, None, [True]])
+def test_a_licence_is_accepted_by_true_and_by_nothing_else(value: Any) -> None:
+    request, findings = read_request(json.dumps({"accept_eula": value}).encode())
+    assert request.accept_eula is False
+    assert [finding.field for finding in findings] == ["accept_eula"]
+
+
+def test_all_faults_are_found_at_once_and_the_rest_is_kept() -> None:
+    document = {
+        "model": "meta-textgeneration-llama-3-1-8b",
+        "task": "chatt",
+        "training": {"instance_type": "g5", "fallback_instance_types": ["ml.g5.12xlarge", 3], "max_runtime_hours": 2},
+        "template": {"prompt": "a"},
+        "tags": {"team": "a", "a#": "b"},
+        "hyperparameters": {"epoch": [1], "seed": 3},
+        "endpoint": None,
+        "validation_fraction": 1,
+    }
+    request, findings = read_request(json.dumps(document).encode())
+    assert {finding.field for finding in findings} == {
+        "task",
+        "training.instance_type",
+        "training.fallback_instance_types",
+        "template.completion",
+        "tags.a#",
+        "hyperparameters.epoch",
+        "endpoint",
+        "validation_fraction",
+    }
+    assert request.model == "meta-textgeneration-llama-3-1-8b"
+    assert request.training.max_runtime_hours == 2
+    assert (request.tags, request.hyperparameters) == ({"team": "a"}, {"seed": 3})
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(sorted(RunRequest.model_fields)) | st.text(max_size=9), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(json_values)
+def test_any_json_ends_in_a_request_and_findings(document: Any) -> None:
+    request, findings = read_request(json.dumps(document).encode())
+    again, left = read_request(request.model_dump_json().encode())
+    assert (again, left) == (request, [])
+    assert all(finding.message and finding.fix for finding in findings)
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_end_in_a_request_and_findings(body: bytes) -> None:
+    request, findings = read_request(body)
+    assert request == RunRequest() or not findings or body.strip().startswith(b"{")

@@ -1,0 +1,70 @@
+"""Which run an upload is."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finetuning.errors import Code, FineTuningError
+from finetuning.runs.names import Names
+from finetuning.runs.uploads import Upload, upload_of
+
+SAGEMAKER_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
+
+
+def any_upload(key: str = "inbox/faq.jsonl", version_id: str = "v1") -> Upload:
+    return Upload("uploads", key, version_id)
+
+
+def test_the_same_upload_delivered_twice_is_one_run() -> None:
+    assert any_upload().run_id == any_upload().run_id
+
+
+def test_a_new_upload_of_the_same_name_is_a_new_run() -> None:
+    assert any_upload(version_id="v1").run_id != any_upload(version_id="v2").run_id
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("inbox/faq.jsonl", "faq"),
+        ("inbox/My FAQ (final).csv.gz", "my-faq-final"),
+        ("inbox/版本.txt", "run"),
+        ("inbox/faq.tsv", "faq"),
+        ("runs/support-bot/run.json", "support-bot"),
+        ("inbox/" + "x" * 80 + ".json", "x" * 24),
+    ],
+)
+def test_a_run_is_named_after_the_file_or_the_folder(key: str, name: str) -> None:
+    assert any_upload(key).name == name
+
+
+@pytest.mark.parametrize(
+    "key", ["faq.jsonl", "inbox/faq", "inbox/deep/faq.jsonl", "runs/a/data.jsonl", "runs/a/b/run.json"]
+)
+def test_a_key_outside_the_two_folders_is_refused_with_where_to_put_it(key: str) -> None:
+    with pytest.raises(FineTuningError) as refusal:
+        _ = any_upload(key).run_id
+    assert refusal.value.code == Code.UPLOAD_NOT_FOUND
+    assert "inbox/" in refusal.value.fix
+
+
+def test_an_execution_s_upload_is_read_from_its_input() -> None:
+    given = '{"bucket": "uploads", "key": "inbox/faq.jsonl", "version_id": "1", "redeploy": null}'
+    assert upload_of(given) == Upload("uploads", "inbox/faq.jsonl", "1")
+
+
+@pytest.mark.parametrize(
+    "given", ["", "{}", "[]", '"a text"', '{"bucket": "b", "key": "inbox/deep/faq.jsonl", "version_id": "1"}']
+)
+def test_an_execution_that_somebody_started_with_anything_else_has_none(given: str) -> None:
+    assert upload_of(given) is None
+
+
+@given(st.text(min_size=1, max_size=200).filter(lambda text: "/" not in text), st.integers(0, 9))
+def test_every_name_made_from_an_upload_is_one_that_sagemaker_takes(stem: str, attempt: int) -> None:
+    names = Names("finetune-prod", any_upload(f"inbox/{stem}.jsonl").run_id)
+    for name in (names.training_job(attempt), names.model, names.endpoint_config, names.endpoint, names.base):
+        assert SAGEMAKER_NAME.fullmatch(name)
+        assert len(name) <= 63
