@@ -18,7 +18,7 @@ from botocore.exceptions import (
 )
 
 from finetuning.aws.advisory import advisory_client
-from finetuning.aws.errors import error_code, explained
+from finetuning.aws.errors import error_code, translate_errors
 from finetuning.errors import Code, FineTuningError
 
 NOT_SIGNED_IN = (
@@ -50,13 +50,13 @@ REFUSED_CREDENTIALS = frozenset(
 """Error codes for credentials that are none or no longer valid: of AWS's common errors, S3's and EC2's."""
 
 
-def for_a_person(error: FineTuningError | BotoCoreError | ClientError) -> FineTuningError:
+def to_cli_error(error: FineTuningError | BotoCoreError | ClientError) -> FineTuningError:
     """The failure with what a person can do: sign in, ask for a permission, look at the network. Others stay as they
     are, and so does what is said of them.
     """
     if not isinstance(error, FineTuningError):
         try:
-            with explained("answer"):
+            with translate_errors("answer"):
                 raise error
         except FineTuningError as typed:
             error = typed
@@ -81,13 +81,13 @@ def for_a_person(error: FineTuningError | BotoCoreError | ClientError) -> FineTu
 
 
 @contextmanager
-def told(action: str) -> Iterator[None]:
-    """`explained`, for a person."""
+def cli_errors(action: str) -> Iterator[None]:
+    """`translate_errors`, for a person."""
     try:
-        with explained(action):
+        with translate_errors(action):
             yield
     except FineTuningError as error:
-        raise for_a_person(error) from error.__cause__
+        raise to_cli_error(error) from error.__cause__
 
 
 def require_sign_in(region: str) -> None:
@@ -95,5 +95,5 @@ def require_sign_in(region: str) -> None:
 
     GetCallerIdentity needs no permission.
     """
-    with told("ask who you are"):
+    with cli_errors("ask who you are"):
         advisory_client("sts", region).get_caller_identity()

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from cli.commands import approvals, data, endpoints, plan, report, runs
 from cli.display.runs import error_panel
-from cli.errors import for_a_person
+from cli.errors import to_cli_error
 from cli.options import print_json
 from finetuning.errors import Code, FineTuningError
 
@@ -65,7 +65,7 @@ def main() -> None:
     try:
         app(prog_name="finetune")
     except (FineTuningError, BotoCoreError, ClientError) as error:
-        _fail(for_a_person(error))
+        _fail(to_cli_error(error))
     except Exception as error:
         if os.environ.get(TRACEBACK):
             raise

@@ -31,7 +31,7 @@ from rehearsal import cdk, jumpstart_cache, running
 from rehearsal.cdk import DeploymentFailed
 from rehearsal.emulator.faults import Fault
 from rehearsal.running import HOME, PROJECT, Emulator, EmulatorFailed
-from rehearsal.scenarios import MISHAPS, Mishap, read_mishap, told
+from rehearsal.scenarios import SCENARIOS, Scenario, describe_cost, read_scenario
 
 STAGE = "dev"
 STATE = HOME / "state"
@@ -50,12 +50,12 @@ Model = Annotated[
 ]
 
 
-FAULTS = "Faults, for --fault:\n\n" + "\n\n".join(f"{fault}: {MISHAPS[fault].story}" for fault in MISHAPS)
+FAULTS = "Faults, for --fault:\n\n" + "\n\n".join(f"{fault}: {SCENARIOS[fault].story}" for fault in SCENARIOS)
 
 
-def _mishap(text: str) -> Mishap:
+def _scenario(text: str) -> Scenario:
     try:
-        return read_mishap(text)
+        return read_scenario(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -67,9 +67,9 @@ def run(
     file: Annotated[Path | None, typer.Option(exists=True, help="A data file of your own, put into inbox/.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the emulated AWS and the endpoint up.")] = False,
     fault: Annotated[
-        Mishap | None,
+        Scenario | None,
         typer.Option(
-            parser=_mishap,
+            parser=_scenario,
             metavar="FAULT[:PART[:TIMES]]",
             help="What goes wrong: one of the faults below. PART is part of the name of what it hits.",
         ),
@@ -103,7 +103,7 @@ def run(
         status = follow(deployment, upload.run_id, console)
         _show(emulator, deployment, status)
         refused = _say_what_was_refused(emulator)
-        wrong = _say_how_it_ended(emulator, fault, status, served) if fault else status.state is not RunState.SUCCEEDED
+        wrong = _print_outcome(emulator, fault, status, served) if fault else status.state is not RunState.SUCCEEDED
         if keep:
             _say_how_to_talk(emulator, status, deployment.plan(status.run_id))
     if refused or wrong:
@@ -270,21 +270,21 @@ def _say_what_was_refused(emulator: Emulator) -> bool:
     return bool(refused)
 
 
-def _say_how_it_ended(emulator: Emulator, mishap: Mishap, status: RunStatus, served: set[str]) -> bool:
+def _print_outcome(emulator: Emulator, scenario: Scenario, status: RunStatus, served: set[str]) -> bool:
     """What happened, and what still costs money; returns whether anything is not as it should be."""
     _title("How it ended")
-    happened = sum(each["fault"] == mishap.fault for each in emulator.happened())
+    happened = sum(each["fault"] == scenario.fault for each in emulator.happened())
     wanted = served | ({status.endpoint} if status.state is RunState.SUCCEEDED else set())
     costing = _once_settled(emulator, wanted)
     code = f" with {status.error['code']}" if status.error else ""
-    console.print(plain(f"{mishap.fault} happened {happened} time{'s' if happened != 1 else ''}. {mishap.story}"))
+    console.print(plain(f"{scenario.fault} happened {happened} time{'s' if happened != 1 else ''}. {scenario.story}"))
     console.print(plain(f"The run {status.run_id} {status.state}{code}."))
     for thing in costing:
         note = ", as asked for" if thing["name"] in wanted else ""
-        console.print(plain(f"Still costs money: {told(thing)}{note}."), soft_wrap=True)
+        console.print(plain(f"Still costs money: {describe_cost(thing)}{note}."), soft_wrap=True)
     if not costing:
         console.print("Nothing costs money any more.")
-    wrong = mishap.judge(status, happened, costing, wanted)
+    wrong = scenario.judge(status, happened, costing, wanted)
     for line in wrong:
         console.print(plain(f"Not as it should be: {line}.", "red"), soft_wrap=True)
     return bool(wrong)

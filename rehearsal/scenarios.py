@@ -12,7 +12,7 @@ RUN_JSON = "run.json"
 
 
 @dataclass(frozen=True)
-class Mishap:
+class Scenario:
     """A fault for the run: what it hits (`part`, as the fault matches it) and how often, and the end it should lead to.
 
     With a part or number of the user's own the end is open: `state` is None then.
@@ -25,7 +25,7 @@ class Mishap:
     part: str = ""
     times: int = 1
 
-    def of_inbox(self) -> "Mishap":
+    def of_inbox(self) -> "Scenario":
         """The same for an upload without a run.json."""
         return replace(self, part="inbox/") if self.part == RUN_JSON else self
 
@@ -37,73 +37,73 @@ class Mishap:
             wrong.append(f"the run should have {self.state} {self.code}".rstrip() + f", and it {status.state} {code}")
         if status.state is not RunState.SUCCEEDED and not (status.error or {}).get("fix"):
             wrong.append("the error does not say what to do")
-        return wrong + [f"{told(thing)} still costs money" for thing in costing if thing["name"] not in wanted]
+        return wrong + [f"{describe_cost(thing)} still costs money" for thing in costing if thing["name"] not in wanted]
 
 
-MISHAPS = {
-    mishap.fault: mishap
-    for mishap in (
-        Mishap(
+SCENARIOS = {
+    scenario.fault: scenario
+    for scenario in (
+        Scenario(
             Fault.CAPACITY,
             "AWS has no instance of the first type: the next one is tried, re-priced.",
             RunState.SUCCEEDED,
         ),
-        Mishap(
+        Scenario(
             Fault.JOB_FAILS,
             "The training script fails: the run fails, and says why.",
             RunState.FAILED,
             Code.TRAINING_FAILED,
         ),
-        Mishap(
+        Scenario(
             Fault.JOB_STOPS,
             "Somebody stops the training job: that is no success.",
             RunState.FAILED,
             Code.TRAINING_STOPPED,
         ),
-        Mishap(
+        Scenario(
             Fault.JOB_TIMES_OUT,
             "The training job reaches its maximum run time.",
             RunState.FAILED,
             Code.TRAINING_OUT_OF_TIME,
         ),
-        Mishap(
+        Scenario(
             Fault.THROTTLING,
             "SageMaker refuses CreateTrainingJob more often than the SDK tries: the state machine tries again.",
             RunState.SUCCEEDED,
             part="CreateTrainingJob",
             times=6,
         ),
-        Mishap(
+        Scenario(
             Fault.ENDPOINT_FAILS,
             "The endpoint does not come up: it is taken away, the model stays.",
             RunState.FAILED,
             Code.ENDPOINT_FAILED,
         ),
-        Mishap(
+        Scenario(
             Fault.ROLLBACK,
             "A second run updates the first one's endpoint, and SageMaker rolls back: the first model still answers.",
             RunState.FAILED,
             Code.ENDPOINT_ROLLED_BACK,
         ),
-        Mishap(
+        Scenario(
             Fault.EVENT_LOST,
             "The event of the upload is lost: the sweeper finds the upload, and starts its run.",
             RunState.SUCCEEDED,
             part=RUN_JSON,
         ),
-        Mishap(
+        Scenario(
             Fault.EVENT_DUPLICATED,
             "The event of the upload comes twice: there is one run.",
             RunState.SUCCEEDED,
             part=RUN_JSON,
         ),
-        Mishap(
+        Scenario(
             Fault.FUNCTION_DIES,
             "A function ends before it did anything: its step is tried again.",
             RunState.SUCCEEDED,
             part="FinishDataset",
         ),
-        Mishap(
+        Scenario(
             Fault.FUNCTION_KILLED,
             "StartTraining is killed once its job is there: the next try finds that job.",
             RunState.SUCCEEDED,
@@ -113,17 +113,17 @@ MISHAPS = {
 }
 
 
-def read_mishap(text: str) -> Mishap:
+def read_scenario(text: str) -> Scenario:
     """`FAULT`, `FAULT:PART` or `FAULT:PART:TIMES`. Raises `ValueError`, which lists the faults."""
     found = re.fullmatch(r"([^:]+)(?::([^:]*))?(?::(\d+))?", text)
-    if not found or found[1] not in MISHAPS:
-        raise ValueError(f"There is no fault {text!r}. There are: {', '.join(MISHAPS)}.")
-    usual = MISHAPS[Fault(found[1])]
+    if not found or found[1] not in SCENARIOS:
+        raise ValueError(f"There is no fault {text!r}. There are: {', '.join(SCENARIOS)}.")
+    usual = SCENARIOS[Fault(found[1])]
     wished = replace(usual, part=found[2] or usual.part, times=int(found[3] or usual.times))
     return usual if wished == usual else replace(wished, state=None, code="")
 
 
-def told(thing: dict[str, Any]) -> str:
+def describe_cost(thing: dict[str, Any]) -> str:
     """One of `Emulator.costing()` in words."""
     owner = f" of the run {thing['owner']}" if thing["owner"] else ""
     return (

@@ -11,7 +11,7 @@ from rich.prompt import Confirm
 from cli.display.runs import endpoints_table, plain
 from cli.options import AsJson, Stage, now, print_json
 from cli.stage.deployment import Deployment
-from finetuning.aws.sagemaker_runtime import ask_aloud, asker
+from finetuning.aws.sagemaker_runtime import asker, stream_answer
 from finetuning.errors import Code, FineTuningError
 from finetuning.evaluation.questions import PARAMETERS, as_inputs
 from finetuning.report import commands
@@ -42,7 +42,7 @@ def ask(
             reply = asker(full_name)(inputs)
     else:
         console = Console()
-        reply = ask_aloud(full_name, inputs, _printer(console))
+        reply = stream_answer(full_name, inputs, _printer(console))
         console.print()
     if reply.error is not None:
         raise FineTuningError(
@@ -68,14 +68,14 @@ def _printer(console: Console) -> Callable[[str], None]:
     """Prints pieces of a text as they come, without the space before the first."""
     begun = False
 
-    def heard(piece: str) -> None:
+    def on_text(piece: str) -> None:
         nonlocal begun
         text = piece if begun else piece.lstrip()
         if text:
             begun = True
             console.print(plain(text), end="", soft_wrap=True)
 
-    return heard
+    return on_text
 
 
 def endpoints(stage: Stage = "dev", as_json: AsJson = False) -> None:

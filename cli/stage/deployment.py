@@ -11,10 +11,10 @@ from pathlib import Path
 from botocore.exceptions import ClientError
 from pydantic import BaseModel
 
-from cli.errors import told
+from cli.errors import cli_errors
 from finetuning.aws.autoscaling import scale
 from finetuning.aws.clients import client
-from finetuning.aws.errors import error_code, explained
+from finetuning.aws.errors import error_code, translate_errors
 from finetuning.aws.run_store import RunStore
 from finetuning.aws.sagemaker import OWNER_TAG, RUN_TAG, SageMaker, sagemaker
 from finetuning.aws.step_functions import executions
@@ -23,9 +23,9 @@ from finetuning.aws.upload_bucket import RUN_FILE, TEMPLATE_FILE, is_data
 from finetuning.datasets.detection import SUFFIXES
 from finetuning.errors import Code, FineTuningError
 from finetuning.evaluation.results import EvaluationReport
-from finetuning.operations.clean_up import remove_half_made
-from finetuning.operations.endpoint_life import Standing, standing
-from finetuning.operations.endpoint_updates import Fleet, bring_live, earlier_request
+from finetuning.operations.clean_up import remove_unfinished
+from finetuning.operations.endpoint_life import EndpointState, endpoint_state
+from finetuning.operations.endpoint_updates import Fleet, create_or_update, earlier_request
 from finetuning.operations.preflight import no_model
 from finetuning.report import commands
 from finetuning.runs.approval import Approval
@@ -107,7 +107,7 @@ class Deployment:
         """
         prefix = PREFIX + stage
         stack = f"{prefix}-workflow"
-        with told(f"read the stack {stack}"):
+        with cli_errors(f"read the stack {stack}"):
             cloudformation = client("cloudformation")
             try:
                 described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
@@ -152,7 +152,7 @@ class Deployment:
         for path in files:
             self._upload(path, f"runs/{name}/{path.name}", advance(path))
         key = f"runs/{name}/{RUN_FILE}"
-        with explained(f"upload {key}"):
+        with translate_errors(f"upload {key}"):
             put = client("s3").put_object(
                 Bucket=self.upload_bucket, Key=key, Body=run_json, ContentType="application/json"
             )
@@ -165,7 +165,7 @@ class Deployment:
         """
         status = self.status(run_id)
         try:
-            with explained(f"look up the upload of {run_id}"):
+            with translate_errors(f"look up the upload of {run_id}"):
                 upload = executions(self.state_machine_arn).upload(status.execution_arn if status else "")
                 if upload is None:
                     raise FineTuningError(Code.REQUEST_INVALID, "Its execution was started with no upload.", "")
@@ -186,7 +186,7 @@ class Deployment:
         return Upload(upload.bucket, upload.key, version)
 
     def _require_no_other_data(self, folder: str, ours: Set[str]) -> None:
-        with explained(f"list {folder}"):
+        with translate_errors(f"list {folder}"):
             pages = client("s3").get_paginator("list_objects_v2").paginate(Bucket=self.upload_bucket, Prefix=folder)
             names = [each["Key"].removeprefix(folder) for page in pages for each in page.get("Contents", [])]
         others = [name for name in names if name not in ours and (is_data(name) or name == TEMPLATE_FILE)]
@@ -199,7 +199,7 @@ class Deployment:
             )
 
     def _upload(self, path: Path, key: str, advance: Advance) -> Upload:
-        with explained(f"upload {path}"), path.open("rb") as body:
+        with translate_errors(f"upload {path}"), path.open("rb") as body:
             s3 = client("s3")
             # Not upload_file, whose own error hides AWS's.
             s3.upload_fileobj(body, self.upload_bucket, key, Callback=advance)
@@ -230,7 +230,7 @@ class Deployment:
         if status is None or not _is_running(status):
             return False
         cause = f"finetune stop, by {_caller()}"
-        with explained(f"stop the execution of {run_id}"):
+        with translate_errors(f"stop the execution of {run_id}"):
             client("stepfunctions").stop_execution(
                 executionArn=status.execution_arn, error=Code.RUN_ABORTED, cause=cause
             )
@@ -276,11 +276,11 @@ class Deployment:
 
     def execution_status(self, execution_arn: str) -> str:
         """RUNNING, SUCCEEDED, FAILED, TIMED_OUT or ABORTED."""
-        with explained("look up the execution"):
+        with translate_errors("look up the execution"):
             return str(client("stepfunctions").describe_execution(executionArn=execution_arn)["status"])
 
     def run_ids(self) -> list[str]:
-        with explained("list the runs"):
+        with translate_errors("list the runs"):
             pages = (
                 client("s3")
                 .get_paginator("list_objects_v2")
@@ -327,7 +327,7 @@ class Deployment:
             )
         terms = {} if ttl_hours is None else {"ttl_hours": ttl_hours}
         event = {**plan.upload.model_dump(), "redeploy": terms}
-        with explained(f"start the deployment of {run_id}"):
+        with translate_errors(f"start the deployment of {run_id}"):
             started = client("stepfunctions").start_execution(
                 stateMachineArn=self.state_machine_arn, input=json.dumps(event)
             )
@@ -362,11 +362,11 @@ class Deployment:
         """The endpoints that runs of this stage made: by their names' prefix, and their tag."""
         now = datetime.now(UTC)
         for each in list(sagemaker().endpoints(f"{self.prefix}-")):
-            found = standing(sagemaker(), each["EndpointName"], UNKNOWN, now)
+            found = endpoint_state(sagemaker(), each["EndpointName"], UNKNOWN, now)
             if found and found.run_id:
                 yield self._summary(found, now)
 
-    def _summary(self, found: Standing, now: datetime) -> EndpointSummary:
+    def _summary(self, found: EndpointState, now: datetime) -> EndpointSummary:
         plan, told = self.plan(found.run_id), found.tags.keys() - found.unreadable
         instances = found.instances or (plan.endpoint.instance_count if plan else 0)
         hourly = plan.endpoint.usd_per_hour * instances if plan and plan.endpoint.usd_per_hour is not None else None
@@ -395,7 +395,7 @@ class Deployment:
         `FineTuningError` (ENDPOINT_NOT_FOUND) where there is none, or it is not this stage's.
         """
         control, now = sagemaker(), datetime.now(UTC)
-        found = standing(control, endpoint, UNKNOWN, now)
+        found = endpoint_state(control, endpoint, UNKNOWN, now)
         if found is None or found.tags.get(OWNER_TAG) != self.prefix:
             raise FineTuningError(
                 Code.ENDPOINT_NOT_FOUND,
@@ -404,7 +404,7 @@ class Deployment:
             )
         until = max(now + timedelta(hours=hours), kept_until(found.tags) or now)
         control.tag_endpoint(endpoint, {KEPT_TAG: until.isoformat(timespec="seconds")})
-        extended = standing(control, endpoint, UNKNOWN, now)
+        extended = endpoint_state(control, endpoint, UNKNOWN, now)
         return extended.deadline if extended else None
 
     def endpoint(self, name: str) -> tuple[str, RunPlan | None]:
@@ -431,7 +431,7 @@ class Deployment:
         plan = self.plan(run_id)
         seconds = plan.endpoint.timeout_seconds if plan else LONGEST_UPDATE_SECONDS
         scaled = bool(plan and plan.endpoint.autoscaling)
-        bring_live(control, self.store, request, self.topic_arn, Fleet(instance_count, scaled, seconds))
+        create_or_update(control, self.store, request, self.topic_arn, Fleet(instance_count, scaled, seconds))
         return str(request["EndpointConfigName"])
 
     def rolled_back(self, endpoint: str, config: str) -> bool:
@@ -470,7 +470,7 @@ class Deployment:
         control, names, status = sagemaker(), self.names(run_id), self.status(run_id)
         done = []
         if status and _is_running(status):
-            with explained(f"stop the execution of {run_id}"):
+            with translate_errors(f"stop the execution of {run_id}"):
                 client("stepfunctions").stop_execution(
                     executionArn=status.execution_arn, error=Code.RUN_ABORTED, cause="finetune clean-up"
                 )
@@ -478,7 +478,7 @@ class Deployment:
         for name in self._endpoints_of(control, names):
             control.delete_endpoint(name)
             done.append(f"Deleted the endpoint {name} and its configuration")
-        done += remove_half_made(control, names)
+        done += remove_unfinished(control, names)
         control.delete_endpoint_config(names.endpoint_config)
         control.delete_model(names.model)
         return done
@@ -523,7 +523,7 @@ def _not_waiting(message: str) -> FineTuningError:
 @contextmanager
 def _answering(run_id: str) -> Iterator[None]:
     """Tells an answer that comes too late from one that could not be sent."""
-    with explained(f"answer the run {run_id}"):
+    with translate_errors(f"answer the run {run_id}"):
         try:
             yield
         except ClientError as error:
@@ -534,7 +534,7 @@ def _answering(run_id: str) -> Iterator[None]:
 
 def _caller() -> str:
     """The name of whoever runs the command, as AWS knows it."""
-    with explained("ask who you are"):
+    with translate_errors("ask who you are"):
         return str(client("sts").get_caller_identity()["Arn"])
 
 

@@ -41,9 +41,9 @@ def main() -> None:
     from ministack.core import lambda_runtime
 
     from rehearsal.emulator import children, extensions, functions, permissions
-    from rehearsal.emulator.context import World
+    from rehearsal.emulator.context import EmulatorContext
 
-    world = World(
+    context = EmulatorContext(
         endpoint=os.environ["AWS_ENDPOINT_URL"],
         region=arguments.region,
         state=state,
@@ -52,9 +52,9 @@ def main() -> None:
         base_model=arguments.base_model.absolute(),
         pandas_layer=arguments.pandas_layer.absolute(),
     )
-    sagemaker = extensions.install(world)
-    application = functions.mortal(permissions.checked(ministack.app), world.faults)
-    application = _with_controls(application, world, sagemaker)
+    sagemaker = extensions.install(context)
+    application = functions.mortal(permissions.checked(ministack.app), context.faults)
+    application = _with_controls(application, context, sagemaker)
     try:
         # Not asyncio.run, which would wait for requests that never end, such as a custom resource that nobody answers.
         loop = asyncio.new_event_loop()
@@ -101,7 +101,7 @@ async def _serve(application: Any, port: int, parent: int | None) -> None:
     await serve(application, config, shutdown_trigger=until_told)
 
 
-def _with_controls(application: Application, world: Any, sagemaker: Any) -> Application:
+def _with_controls(application: Application, context: Any, sagemaker: Any) -> Application:
     """Adds the rehearsal's own addresses, /_rehearsal/…: faults (GET, POST, DELETE), denials, grants, running."""
     from rehearsal.emulator import grants
     from rehearsal.emulator.permissions import denials
@@ -115,13 +115,13 @@ def _with_controls(application: Application, world: Any, sagemaker: Any) -> Appl
             case "GET", "/_rehearsal/grants":
                 return 200, json.dumps(grants.listed()).encode()
             case "GET", "/_rehearsal/faults":
-                return 200, json.dumps(world.faults.happened).encode()
+                return 200, json.dumps(context.faults.happened).encode()
             case "DELETE", "/_rehearsal/faults":
-                world.faults.clear()
+                context.faults.clear()
                 return 204, b""
             case "POST", "/_rehearsal/faults":
                 try:
-                    world.faults.inject(json.loads(body))
+                    context.faults.inject(json.loads(body))
                 except (KeyError, ValueError) as error:
                     return 400, str(error).encode()
                 return 204, b""

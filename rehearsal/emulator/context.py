@@ -13,7 +13,7 @@ from rehearsal.emulator.permissions import role_session
 
 
 @dataclass(frozen=True)
-class World:
+class EmulatorContext:
     """One emulator's settings. `endpoint` is its own URL, `state` the folder that goes when it stops."""
 
     endpoint: str

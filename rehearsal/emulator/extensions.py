@@ -26,7 +26,7 @@ from rehearsal.emulator import (
     storage,
     workflow,
 )
-from rehearsal.emulator.context import World
+from rehearsal.emulator.context import EmulatorContext
 from rehearsal.emulator.sagemaker.service import SageMakerService
 from rehearsal.emulator.scaling import Scaling
 
@@ -60,22 +60,22 @@ def _ignore(*_: Any) -> None:
     """There is nothing to delete."""
 
 
-def install(world: World) -> SageMakerService:
+def install(context: EmulatorContext) -> SageMakerService:
     """Adds all of it. To be called once, after the emulator was imported and before it serves."""
     for stub in STUBS:
         stub.register()
     scaling = Scaling()
-    sagemaker = SageMakerService(world, scaling)
+    sagemaker = SageMakerService(context, scaling)
     _add_service("sagemaker", "SageMaker.", sagemaker.handle_request)
     _add_service("application-autoscaling", "AnyScaleFrontendService.", scaling.handle_request)
     _add_service("servicequotas", "ServiceQuotasV20190624.", account.handle_request)
     _add_service("pricing", "AWSPriceListService.", account.handle_request)
     monitoring.install()
     permissions.install()
-    functions.install(world.faults, world.pandas_layer)
+    functions.install(context.faults, context.pandas_layer)
     workflow.install()
     storage.install()
-    events.install(world.faults)
+    events.install(context.faults)
     deliveries.install()
     grants.install()
     return sagemaker

@@ -331,14 +331,14 @@ def test_an_aborted_execution_tries_nothing_again(emulator: Emulator) -> None:
     states, machine = emulator.client("stepfunctions"), any_state_machine(emulator, workflow)
     arn = states.start_execution(stateMachineArn=machine)["executionArn"]
 
-    def told() -> list[str]:
+    def cli_errors() -> list[str]:
         return [event["type"] for event in states.get_execution_history(executionArn=arn)["events"]]
 
-    while "TaskFailed" not in told():
+    while "TaskFailed" not in cli_errors():
         time.sleep(0.1)
     states.stop_execution(executionArn=arn)
     time.sleep(3)  # the pause before the second try is two seconds here
-    assert told().count("TaskScheduled") == 1
+    assert cli_errors().count("TaskScheduled") == 1
 
 
 def test_an_upload_s_event_carries_the_version_and_can_be_lost_or_doubled(emulator: Emulator) -> None:

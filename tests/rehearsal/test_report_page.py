@@ -76,7 +76,7 @@ RUNS: dict[str, Callable[[Product], str]] = {"happy": happy, "refused": refused,
 
 
 @pytest.fixture(scope="module")
-def told(product: Product) -> dict[str, Told]:
+def cli_errors(product: Product) -> dict[str, Told]:
     """One run of each kind, side by side, each with the message the team got."""
     letterbox = _subscribed(product)
     run_ids = {kind: start(product) for kind, start in RUNS.items()}

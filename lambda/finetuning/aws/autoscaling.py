@@ -3,7 +3,7 @@
 from botocore.exceptions import ClientError
 
 from finetuning.aws.clients import client
-from finetuning.aws.errors import error_code, explained
+from finetuning.aws.errors import error_code, translate_errors
 from finetuning.jumpstart.requests import VARIANT
 from finetuning.runs.plan import Autoscaling
 
@@ -22,7 +22,7 @@ def _variant(endpoint: str) -> dict[str, str]:
 
 def scale(endpoint: str, wish: Autoscaling) -> None:
     """Lets the endpoint, which must be in service, follow its traffic. May be repeated."""
-    with explained(f"set up the autoscaling of {endpoint}"):
+    with translate_errors(f"set up the autoscaling of {endpoint}"):
         api = client("application-autoscaling")
         api.register_scalable_target(
             **_variant(endpoint), MinCapacity=wish.min_instances, MaxCapacity=wish.max_instances
@@ -40,7 +40,7 @@ def scale(endpoint: str, wish: Autoscaling) -> None:
 
 def end_scaling(endpoint: str) -> None:
     """Leaves the endpoint with the instances it has, and deletes its scaling policies; there may be none."""
-    with explained(f"end the autoscaling of {endpoint}"):
+    with translate_errors(f"end the autoscaling of {endpoint}"):
         try:
             client("application-autoscaling").deregister_scalable_target(**_variant(endpoint))
         except ClientError as error:

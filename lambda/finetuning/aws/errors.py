@@ -36,7 +36,7 @@ def error_code(error: ClientError) -> str:
 
 
 @contextmanager
-def explained(action: str) -> Iterator[None]:
+def translate_errors(action: str) -> Iterator[None]:
     """Turns botocore's errors inside into typed ones. `action` says what was being done: "start the training job"."""
     try:
         yield

@@ -5,7 +5,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from finetuning.aws.clients import client
-from finetuning.aws.errors import DENIED, error_code, explained
+from finetuning.aws.errors import DENIED, error_code, translate_errors
 from finetuning.errors import Code, FineTuningError
 from finetuning.jumpstart.spec import (
     MANIFEST_KEY,
@@ -50,7 +50,7 @@ class JumpStartBucket:
 
     def has(self, bucket: str, key: str) -> bool | None:
         """Whether the object, or anything under a prefix that ends in `/`, is there; None where we may not look."""
-        with explained(f"look for s3://{bucket}/{key}"):
+        with translate_errors(f"look for s3://{bucket}/{key}"):
             try:
                 if key.endswith("/"):
                     return bool(self._s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("KeyCount"))
@@ -73,7 +73,7 @@ class JumpStartBucket:
 
     def _read(self, key: str, what: str) -> bytes:
         bucket = cache_bucket(self.region)
-        with explained(f"read s3://{bucket}/{key}"):
+        with translate_errors(f"read s3://{bucket}/{key}"):
             try:
                 body: bytes = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
             except ClientError as error:

@@ -3,7 +3,7 @@
 from aws_lambda_powertools import Logger
 
 from finetuning.aws.clients import client
-from finetuning.aws.errors import explained
+from finetuning.aws.errors import translate_errors
 from finetuning.errors import FineTuningError
 from finetuning.report.text import shortened, visible
 
@@ -21,7 +21,7 @@ def log_tail(job_name: str) -> list[str]:
     """
     logs = client("logs")
     try:
-        with explained(f"read the log of {job_name}"):
+        with translate_errors(f"read the log of {job_name}"):
             streams = logs.describe_log_streams(logGroupName=GROUP, logStreamNamePrefix=f"{job_name}/")["logStreams"]
             if not streams:
                 return []

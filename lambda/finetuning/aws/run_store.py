@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from pydantic import BaseModel
 
 from finetuning.aws.clients import client
-from finetuning.aws.errors import error_code, explained
+from finetuning.aws.errors import error_code, translate_errors
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.layout import RunLayout
 from finetuning.settings import settings
@@ -31,7 +31,7 @@ class RunStore:
 
     def read(self, key: str) -> bytes | None:
         """The document's bytes, or None where there is none."""
-        with explained(f"read s3://{self.bucket}/{key}"):
+        with translate_errors(f"read s3://{self.bucket}/{key}"):
             try:
                 body: bytes = self._s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
             except ClientError as error:
@@ -41,7 +41,7 @@ class RunStore:
         return body
 
     def write(self, key: str, body: bytes, content_type: str = "application/json") -> None:
-        with explained(f"write s3://{self.bucket}/{key}"):
+        with translate_errors(f"write s3://{self.bucket}/{key}"):
             self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type, **self._encryption)
 
     def link(self, key: str, hours: float) -> str:
@@ -54,7 +54,7 @@ class RunStore:
 
     def folders(self, prefix: str) -> Iterator[str]:
         """The names right below the prefix that have something below themselves."""
-        with explained(f"list s3://{self.bucket}/{prefix}"):
+        with translate_errors(f"list s3://{self.bucket}/{prefix}"):
             pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix, Delimiter="/")
             for page in pages:
                 for found in page.get("CommonPrefixes", []):
@@ -81,7 +81,7 @@ class RunStore:
 
     def digests(self, prefix: str) -> dict[str, str]:
         """SHA-256 of every file below the prefix, by what follows the prefix in its key."""
-        with explained(f"read s3://{self.bucket}/{prefix}"):
+        with translate_errors(f"read s3://{self.bucket}/{prefix}"):
             pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
             keys = [found["Key"] for page in pages for found in page.get("Contents", [])]
             return {key.removeprefix(prefix): self._digest(key) for key in keys}
@@ -94,12 +94,12 @@ class RunStore:
 
     def is_empty(self, prefix: str) -> bool:
         """Whether nothing lies below the prefix."""
-        with explained(f"list s3://{self.bucket}/{prefix}"):
+        with translate_errors(f"list s3://{self.bucket}/{prefix}"):
             return not self._s3.list_objects_v2(Bucket=self.bucket, Prefix=prefix, MaxKeys=1).get("Contents")
 
     def claim(self, key: str, body: bytes) -> bytes:
         """Writes the document unless there is one; returns what lies there now: `body`, or the earlier one."""
-        with explained(f"claim s3://{self.bucket}/{key}"):
+        with translate_errors(f"claim s3://{self.bucket}/{key}"):
             try:
                 self._s3.put_object(
                     Bucket=self.bucket,

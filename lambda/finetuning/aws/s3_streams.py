@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, cast
 from botocore.exceptions import HTTPClientError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 from urllib3.exceptions import HTTPError
 
-from finetuning.aws.errors import explained
+from finetuning.aws.errors import translate_errors
 from finetuning.datasets.workspace import BUFFER, Piece
 from finetuning.errors import Code, TransientAwsError
 
@@ -71,7 +71,7 @@ class S3Reader(io.RawIOBase):
         return target
 
     def readinto(self, into: Any) -> int:
-        with explained(f"read {self._name}"):
+        with translate_errors(f"read {self._name}"):
             for _ in range(ATTEMPTS):
                 if self._body is None and not self._open():
                     return 0
@@ -232,7 +232,7 @@ class S3Workspace:
             writer.flush()
 
     def size(self, key: str) -> int:
-        with explained(f"look at s3://{self._bucket}/{self._prefix}{key}"):
+        with translate_errors(f"look at s3://{self._bucket}/{self._prefix}{key}"):
             return int(self._s3.head_object(Bucket=self._bucket, Key=self._prefix + key)["ContentLength"])
 
     def assemble(self, key: str, pieces: Sequence[Piece]) -> None:
@@ -244,7 +244,7 @@ class S3Workspace:
     def _uploading(self, key: str) -> Iterator[MultipartUpload]:
         """Completes the upload at the end; takes it back when anything fails, so that no parts are left to pay for."""
         upload = MultipartUpload(self._s3, self._bucket, self._prefix + key, self._encryption)
-        with explained(f"write s3://{self._bucket}/{self._prefix}{key}"):
+        with translate_errors(f"write s3://{self._bucket}/{self._prefix}{key}"):
             try:
                 yield upload
                 upload.complete()

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from finetuning.aws.clients import client
 from finetuning.aws.cloudwatch import forget_endpoint
-from finetuning.aws.errors import error_code, explained
+from finetuning.aws.errors import error_code, translate_errors
 from finetuning.errors import Code, FineTuningError, TransientAwsError
 
 RUN_TAG = "finetune:run-id"
@@ -95,7 +95,7 @@ class SageMaker:
         (ENDPOINT_BUSY) while another update is under way.
         """
         name, config = request["EndpointName"], request["EndpointConfigName"]
-        with explained(f"update the endpoint {name}"), _once_found():
+        with translate_errors(f"update the endpoint {name}"), _once_found():
             try:
                 arn = self._api.update_endpoint(
                     EndpointName=name,
@@ -124,7 +124,7 @@ class SageMaker:
         return None if described is None else (described, self.tags(described["EndpointConfigArn"]))
 
     def tag(self, arn: str, tags: Mapping[str, str]) -> None:
-        with explained(f"tag {arn}"):
+        with translate_errors(f"tag {arn}"):
             self._api.add_tags(ResourceArn=arn, Tags=[{"Key": key, "Value": tags[key]} for key in tags])
 
     def prune_configurations(self, prefix: str, endpoint: str, newest: str) -> None:
@@ -150,18 +150,18 @@ class SageMaker:
         May be repeated: the request's `ClientToken` makes SageMaker answer with the version it made the first time.
         """
         name = group["ModelPackageGroupName"]
-        with explained(f"make the model package group {name}"):
+        with translate_errors(f"make the model package group {name}"):
             try:
                 self._api.create_model_package_group(**group)
             except ClientError as error:
                 if not _is_taken(error):
                     raise
-        with explained(f"register a model in {name}"):
+        with translate_errors(f"register a model in {name}"):
             return str(self._api.create_model_package(**package)["ModelPackageArn"])
 
     def unregister_models(self, prefix: str) -> None:
         """Deletes the groups whose name starts with the prefix from the model registry, with all their versions."""
-        with explained("empty the model registry"):
+        with translate_errors("empty the model registry"):
             pages = self._api.get_paginator("list_model_package_groups").paginate(NameContains=prefix)
             groups = [
                 group["ModelPackageGroupName"] for page in pages for group in page["ModelPackageGroupSummaryList"]
@@ -180,7 +180,7 @@ class SageMaker:
 
     def tags(self, arn: str) -> dict[str, str]:
         """None for what is gone by now."""
-        with explained(f"read the tags of {arn}"), _unless_absent():
+        with translate_errors(f"read the tags of {arn}"), _unless_absent():
             pages = self._api.get_paginator("list_tags").paginate(ResourceArn=arn)
             return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
         return {}
@@ -192,13 +192,13 @@ class SageMaker:
 
     def endpoints(self, prefix: str) -> Iterator[dict[str, Any]]:
         """The endpoints whose name starts with the prefix, as ListEndpoints describes them."""
-        with explained("list the endpoints"):
+        with translate_errors("list the endpoints"):
             for page in self._api.get_paginator("list_endpoints").paginate(NameContains=prefix):
                 yield from (e for e in page["Endpoints"] if e["EndpointName"].startswith(prefix))
 
     def training_jobs(self, prefix: str, status: str) -> Iterator[str]:
         """Names of the jobs in that status whose name starts with the prefix."""
-        with explained("list the training jobs"):
+        with translate_errors("list the training jobs"):
             pages = self._api.get_paginator("list_training_jobs").paginate(NameContains=prefix, StatusEquals=status)
             for page in pages:
                 for job in page["TrainingJobSummaries"]:
@@ -207,13 +207,13 @@ class SageMaker:
 
     def models(self, prefix: str) -> Iterator[dict[str, Any]]:
         """The models whose name starts with the prefix, as ListModels describes them."""
-        with explained("list the models"):
+        with translate_errors("list the models"):
             for page in self._api.get_paginator("list_models").paginate(NameContains=prefix):
                 yield from (m for m in page["Models"] if m["ModelName"].startswith(prefix))
 
     def endpoint_configs(self, prefix: str) -> Iterator[dict[str, Any]]:
         """The endpoint configurations whose name starts with the prefix, as ListEndpointConfigs describes them."""
-        with explained("list the endpoint configurations"):
+        with translate_errors("list the endpoint configurations"):
             for page in self._api.get_paginator("list_endpoint_configs").paginate(NameContains=prefix):
                 yield from (c for c in page["EndpointConfigs"] if c["EndpointConfigName"].startswith(prefix))
 
@@ -226,7 +226,7 @@ class SageMaker:
         job = self.describe_training_job(name)
         if job is None or job["TrainingJobStatus"] != "InProgress":
             return False
-        with explained(f"stop the training job {name}"):
+        with translate_errors(f"stop the training job {name}"):
             self._api.stop_training_job(TrainingJobName=name)
         return True
 
@@ -240,7 +240,7 @@ class SageMaker:
         if live is None:
             return False
         prefix = self.tags(live["EndpointArn"]).get(OWNER_TAG)
-        with explained(f"delete the endpoint {name}"), _unless_absent():
+        with translate_errors(f"delete the endpoint {name}"), _unless_absent():
             self._api.delete_endpoint(EndpointName=name)
         # Only now, when nothing costs money any more, what might fail.
         configurations = {live["EndpointConfigName"]}
@@ -251,19 +251,19 @@ class SageMaker:
         return True
 
     def delete_endpoint_config(self, name: str) -> None:
-        with explained(f"delete the endpoint configuration {name}"), _unless_absent():
+        with translate_errors(f"delete the endpoint configuration {name}"), _unless_absent():
             self._api.delete_endpoint_config(EndpointConfigName=name)
 
     def delete_model(self, name: str) -> None:
         """Deletes the entry in SageMaker; the artefact in S3 stays."""
-        with explained(f"delete the model {name}"), _unless_absent():
+        with translate_errors(f"delete the model {name}"), _unless_absent():
             self._api.delete_model(ModelName=name)
 
     def _create(self, kind: str, noun: str, request: Request) -> str:
         name = request[f"{noun}Name"]
         # A model's data or a job's that is not found is none that SageMaker made.
         patience = _once_found() if kind.startswith("endpoint") else nullcontext()
-        with explained(f"create the {kind.replace('_', ' ')} {name}"), patience:
+        with translate_errors(f"create the {kind.replace('_', ' ')} {name}"), patience:
             try:
                 return str(getattr(self._api, f"create_{kind}")(**request)[f"{noun}Arn"])
             except ClientError as error:
@@ -282,7 +282,7 @@ class SageMaker:
 
     @staticmethod
     def _describe(describe: Callable[..., dict[str, Any]], **name: str) -> dict[str, Any] | None:
-        with explained(f"look up {next(iter(name.values()))}"):
+        with translate_errors(f"look up {next(iter(name.values()))}"):
             try:
                 return describe(**name)
             except ClientError as error:

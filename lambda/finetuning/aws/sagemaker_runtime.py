@@ -35,8 +35,8 @@ def asker(endpoint: str) -> Ask:
     return ask
 
 
-def ask_aloud(endpoint: str, inputs: str, heard: Callable[[str], None]) -> Reply:
-    """As `asker` asks, with each piece of the text told to `heard` as it comes.
+def stream_answer(endpoint: str, inputs: str, on_text: Callable[[str], None]) -> Reply:
+    """As `asker` asks, with each piece of the text told to `on_text` as it comes.
 
     Where the container cannot stream, the text comes as one piece. A stream that breaks off is a `Reply` with what came
     until then and an error.
@@ -49,7 +49,7 @@ def ask_aloud(endpoint: str, inputs: str, heard: Callable[[str], None]) -> Reply
             Body=json.dumps(invocation(inputs) | {"stream": True}).encode(),
         )
     except (ClientError, BotoCoreError):
-        return _told(asker(endpoint)(inputs), heard)
+        return _told(asker(endpoint)(inputs), on_text)
     pieces, error, finished = [], None, None
     try:
         for line in _lines(event["PayloadPart"]["Bytes"] for event in response["Body"]):
@@ -61,14 +61,14 @@ def ask_aloud(endpoint: str, inputs: str, heard: Callable[[str], None]) -> Reply
                     raise ValueError("The endpoint stopped amid its answer.")
                 finished = finished if reason is None else reason != "length"
             pieces.append(text)
-            heard(text)
+            on_text(text)
     except (ClientError, BotoCoreError, ValueError) as failure:  # a stream's error is a ClientError, too
         error = str(failure)
     return Reply("".join(pieces), round((time.monotonic() - started) * 1000), error, finished)
 
 
-def _told(reply: Reply, heard: Callable[[str], None]) -> Reply:
-    heard(reply.text)
+def _told(reply: Reply, on_text: Callable[[str], None]) -> Reply:
+    on_text(reply.text)
     return reply
 
 

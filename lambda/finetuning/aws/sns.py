@@ -1,11 +1,11 @@
 """What the team hears: a message on the stage's SNS topic."""
 
 from finetuning.aws.clients import client
-from finetuning.aws.errors import explained
+from finetuning.aws.errors import translate_errors
 from finetuning.report.messages import Message
 
 
 def notify(topic_arn: str, message: Message) -> None:
     """Publishes on the stage's topic."""
-    with explained("publish the notification"):
+    with translate_errors("publish the notification"):
         client("sns").publish(TopicArn=topic_arn, Subject=message.subject, Message=message.body)

@@ -8,7 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from finetuning.aws.clients import client
-from finetuning.aws.errors import error_code, explained
+from finetuning.aws.errors import error_code, translate_errors
 from finetuning.runs.turns import Execution
 from finetuning.runs.uploads import Upload, upload_of
 
@@ -37,7 +37,7 @@ class Executions:
 
     def describe(self, execution_arn: str) -> dict[str, Any]:
         """As DescribeExecution answers."""
-        with explained(f"look up the execution {execution_arn}"):
+        with translate_errors(f"look up the execution {execution_arn}"):
             return dict(self._states.describe_execution(executionArn=execution_arn))
 
     def upload(self, execution_arn: str) -> Upload | None:
@@ -47,7 +47,7 @@ class Executions:
     def start(self, upload: Upload) -> bool:
         """Starts an execution as the upload's event would; False where this was done before."""
         given = {"bucket": upload.bucket, "key": upload.key, "version_id": upload.version_id}
-        with explained(f"start the run {upload.run_id}"):
+        with translate_errors(f"start the run {upload.run_id}"):
             try:
                 self._states.start_execution(stateMachineArn=self._machine, name=upload.run_id, input=json.dumps(given))
             except ClientError as error:
@@ -57,7 +57,7 @@ class Executions:
         return True
 
     def _listed(self, status: str) -> Iterator[dict[str, Any]]:
-        with explained(f"list the {status} executions"):
+        with translate_errors(f"list the {status} executions"):
             pages = self._states.get_paginator("list_executions").paginate(
                 stateMachineArn=self._machine, statusFilter=status
             )

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from finetuning.aws.clients import client
-from finetuning.aws.errors import explained
+from finetuning.aws.errors import translate_errors
 
 VARIANT_NAME = "AllTraffic"
 PERIODS = (60, 300, 3600)
@@ -20,7 +20,7 @@ def invocations(endpoint: str, since: datetime, until: datetime) -> list[tuple[d
     seconds = (until - since).total_seconds()
     period = next((each for each in PERIODS if seconds / each < MOST_POINTS), PERIODS[-1])
     since = max(since, until - timedelta(seconds=period * (MOST_POINTS - 1)))
-    with explained(f"read the invocations of {endpoint}"):
+    with translate_errors(f"read the invocations of {endpoint}"):
         points = client("cloudwatch").get_metric_statistics(
             Namespace="AWS/SageMaker",
             MetricName="Invocations",

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from botocore.exceptions import ClientError
 
 from finetuning.aws.clients import client
-from finetuning.aws.errors import error_code, explained
+from finetuning.aws.errors import error_code, translate_errors
 from finetuning.datasets.detection import SUFFIXES
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.plan import DataFile
@@ -64,12 +64,12 @@ class UploadBucket:
         return None if answer is None else answer["Body"].read()
 
     def _keys(self, folder: str) -> Iterator[str]:
-        with explained(f"list s3://{self._upload.bucket}/{folder}"):
+        with translate_errors(f"list s3://{self._upload.bucket}/{folder}"):
             for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._upload.bucket, Prefix=folder):
                 yield from (found["Key"] for found in page.get("Contents", []))
 
     def _unless_absent(self, key: str, call: Callable[[], Any]) -> Any:
-        with explained(f"read s3://{self._upload.bucket}/{key}"):
+        with translate_errors(f"read s3://{self._upload.bucket}/{key}"):
             try:
                 return call()
             except ClientError as error:
@@ -81,7 +81,7 @@ class UploadBucket:
 def uploads_between(bucket: str, begin: datetime, end: datetime) -> Iterator[Upload]:
     """The uploads of that time which are to start a run, each key in its present version."""
     pages = client("s3").get_paginator("list_object_versions")
-    with explained(f"list s3://{bucket}"):
+    with translate_errors(f"list s3://{bucket}"):
         for prefix in ("inbox/", "runs/"):
             for page in pages.paginate(Bucket=bucket, Prefix=prefix):
                 for found in page.get("Versions", []):

@@ -7,8 +7,8 @@ from finetuning.aws.run_store import RunStore, run_store
 from finetuning.aws.sagemaker import sagemaker
 from finetuning.aws.sns import notify
 from finetuning.errors import Code, FineTuningError
-from finetuning.handlers.step import Payload, logger, measure_failure, step, works_for
-from finetuning.operations.clean_up import planned_names, remove_half_made
+from finetuning.handlers.step import Payload, logger, measure_failure, set_run_context, step
+from finetuning.operations.clean_up import planned_names, remove_unfinished
 from finetuning.operations.report_page import write_report
 from finetuning.operations.status_board import read_status, record
 from finetuning.report import messages
@@ -24,7 +24,7 @@ def handler(event: Payload) -> Payload:
     upload = upload_of(detail["input"])
     if upload is None:
         return {"done": []}
-    works_for(upload.run_id)
+    set_run_context(upload.run_id)
     return {"done": clean_up(upload.run_id, detail) or []}
 
 
@@ -36,7 +36,7 @@ def clean_up(run_id: str, ended: Mapping[str, Any]) -> list[str] | None:
     store = run_store()
     if not store.is_owned_by(run_id, ended["executionArn"]):
         return None
-    done = remove_half_made(sagemaker(), planned_names(store, run_id))
+    done = remove_unfinished(sagemaker(), planned_names(store, run_id))
     if not read_status(store, run_id).state.is_final:
         _tell(store, run_id, ended, done)
     else:

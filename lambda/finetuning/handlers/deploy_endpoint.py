@@ -5,7 +5,7 @@ from finetuning.aws.run_store import RunStore, run_store
 from finetuning.aws.sagemaker import ENDPOINT_TAG, REPLACES_TAG, sagemaker
 from finetuning.handlers.step import Payload, step
 from finetuning.jumpstart.requests import Hosting, Request, endpoint, endpoint_config
-from finetuning.operations.endpoint_updates import Fleet, bring_live
+from finetuning.operations.endpoint_updates import Fleet, create_or_update
 from finetuning.operations.status_board import read_status, record
 from finetuning.operations.target import target
 from finetuning.planning import orders
@@ -53,5 +53,5 @@ def _bring_live(store: RunStore, hosting: Hosting, plan: RunPlan, config: Reques
     api.tag(arn, dict(hosting.tags) | made_for)
     scaled = plan.endpoint.autoscaling is not None
     fleet = Fleet(hosting.instance_count, scaled, plan.endpoint.timeout_seconds)
-    bring_live(api, store, request, stage.topic_arn, fleet)
+    create_or_update(api, store, request, stage.topic_arn, fleet)
     api.prune_configurations(stage.prefix, hosting.endpoint, hosting.config)

@@ -6,7 +6,7 @@ from finetuning.aws.run_store import run_store
 from finetuning.aws.sagemaker import sagemaker
 from finetuning.errors import Code, EndpointFailed
 from finetuning.handlers.step import Payload, step
-from finetuning.operations.endpoint_updates import settle
+from finetuning.operations.endpoint_updates import restore_live_model
 from finetuning.operations.status_board import record
 from finetuning.operations.target import target
 from finetuning.planning import orders
@@ -35,7 +35,7 @@ def handler(event: Payload) -> Payload:
         outcome = endpoint_outcome(endpoint, hosting.config, now, plan.endpoint.timeout_seconds)
     except EndpointFailed as failure:
         if failure.code == Code.ENDPOINT_ROLLED_BACK:
-            settle(sagemaker(), store, endpoint, settings().topic_arn)
+            restore_live_model(sagemaker(), store, endpoint, settings().topic_arn)
         raise
     status = record(store, run_id, STATE, f"{hosting.endpoint}: {endpoint['EndpointStatus']}")
     elapsed = (now - endpoint["LastModifiedTime"]).total_seconds()

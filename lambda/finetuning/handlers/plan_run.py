@@ -5,7 +5,7 @@ from typing import Any
 from finetuning.aws.run_store import RunStore, run_store
 from finetuning.aws.upload_bucket import upload_bucket
 from finetuning.errors import RunRefused
-from finetuning.handlers.step import Payload, step, works_for
+from finetuning.handlers.step import Payload, set_run_context, step
 from finetuning.operations.preflight import check_deployment, preflight
 from finetuning.operations.status_board import read_status, record
 from finetuning.report.console_links import execution_link, files_link
@@ -28,7 +28,7 @@ def handler(event: Payload) -> Payload:
     is the outcome, too. Raises `RunRefused` with all findings where anything is wrong.
     """
     upload = Upload(event["bucket"], event["key"], event["version_id"])
-    works_for(upload.run_id)
+    set_run_context(upload.run_id)
     store, layout, execution_arn = run_store(), RunLayout(upload.run_id), event["execution_arn"]
     if event.get("redeploy") is not None:
         return _redeploy(store, layout, execution_arn, event["redeploy"])

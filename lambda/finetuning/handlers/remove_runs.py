@@ -11,7 +11,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from finetuning.aws.clients import client
-from finetuning.aws.errors import explained
+from finetuning.aws.errors import translate_errors
 from finetuning.aws.sagemaker import SageMaker, sagemaker
 from finetuning.handlers.step import logger
 from finetuning.runs.outcomes import is_settled
@@ -62,7 +62,7 @@ def _remove(api: SageMaker, state_machine: str, context: LambdaContext) -> None:
 def _stop_executions(state_machine: str) -> list[str]:
     """Stops those that run, which would make new things; returns them."""
     states = client("stepfunctions")
-    with explained("stop the executions"):
+    with translate_errors("stop the executions"):
         pages = states.get_paginator("list_executions").paginate(stateMachineArn=state_machine, statusFilter="RUNNING")
         running = [execution["executionArn"] for page in pages for execution in page["executions"]]
         for arn in running:
@@ -92,7 +92,7 @@ def _interfaces() -> list[str]:
     is gone: the subnets cannot go before them.
     """
     groups = set(settings().security_group_ids)
-    with explained("look for network interfaces"):
+    with translate_errors("look for network interfaces"):
         pages = (
             client("ec2")
             .get_paginator("describe_network_interfaces")
@@ -110,7 +110,7 @@ def _end_deliveries(access_logs: str) -> None:
     """S3 delivers access logs hours late, of deleting these objects, too, and CloudFormation deletes no bucket with
     something in it. The bucket's policy is what lets S3 deliver: once it is gone, an emptied bucket stays empty.
     """
-    with explained(f"end the deliveries to the bucket {access_logs}"):
+    with translate_errors(f"end the deliveries to the bucket {access_logs}"):
         client("s3").delete_bucket_policy(Bucket=access_logs)
 
 
@@ -119,7 +119,7 @@ def _empty(bucket: str) -> bool:
     objects in it.
     """
     s3, found = client("s3"), False
-    with explained(f"empty the bucket {bucket}"):
+    with translate_errors(f"empty the bucket {bucket}"):
         for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
             versions = [
                 {"Key": item["Key"], "VersionId": item["VersionId"]}

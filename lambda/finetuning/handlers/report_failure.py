@@ -3,8 +3,8 @@
 from finetuning.aws.run_store import run_store
 from finetuning.aws.sagemaker import sagemaker
 from finetuning.aws.sns import notify
-from finetuning.handlers.step import Payload, logger, measure_failure, step, works_for
-from finetuning.operations.clean_up import limit_life, planned_names, remove_half_made
+from finetuning.handlers.step import Payload, logger, measure_failure, set_run_context, step
+from finetuning.operations.clean_up import expire_failed, planned_names, remove_unfinished
 from finetuning.operations.report_page import write_report
 from finetuning.operations.status_board import record
 from finetuning.report import commands, messages
@@ -29,7 +29,7 @@ def handler(event: Payload) -> Payload:
     run_id = upload.run_id if upload.starts_a_run else None
     failure = read_failure(event["state"], event["error"], commands.deploy(run_id or "RUN", stage))
     answer = {"code": failure["code"], "message": failure["message"]}
-    works_for(run_id)
+    set_run_context(run_id)
     logger.warning(failure["message"], extra={"error": failure})
     if run_id is None:
         notify(settings().topic_arn, messages.upload_refused(upload.key, failure))
@@ -38,8 +38,8 @@ def handler(event: Payload) -> Payload:
         return answer
     measure_failure(failure["code"], run_id)
     names = planned_names(store, run_id)
-    serving = limit_life(sagemaker(), names)
-    for line in [*remove_half_made(sagemaker(), names), *serving]:
+    serving = expire_failed(sagemaker(), names)
+    for line in [*remove_unfinished(sagemaker(), names), *serving]:
         record(store, run_id, STATE, line)
     status = record(
         store,

@@ -1,4 +1,4 @@
-"""What every handler has in common: JSON logs, metrics and a trace that carry the run's id, and explained AWS faults.
+"""What every handler has in common: JSON logs, metrics and a trace that carry the run's id, and typed AWS errors.
 
 Powertools takes the service's name from POWERTOOLS_SERVICE_NAME, which is the stage's prefix: so `service` tells the
 stages apart in logs, metrics and traces.
@@ -13,7 +13,7 @@ from aws_lambda_powertools import Logger, Metrics, Tracer, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from finetuning.aws.errors import explained
+from finetuning.aws.errors import translate_errors
 from finetuning.errors import FineTuningError
 
 Payload = dict[str, Any]
@@ -40,10 +40,10 @@ def step(handle: Callable[[Payload], Payload]) -> Callable[[Payload, LambdaConte
     def run(event: Payload, context: LambdaContext) -> Payload:
         logger.append_keys(step=name)
         metrics.add_dimension(name="step", value=name)
-        works_for(event.get("run_id"))
+        set_run_context(event.get("run_id"))
         begun = time.monotonic()
         try:
-            with explained(f"run the step {name}"):
+            with translate_errors(f"run the step {name}"):
                 return handle(event)
         except FineTuningError as error:
             logger.warning(error.message, extra={"error": error.as_dict()})
@@ -62,7 +62,7 @@ def step(handle: Callable[[Payload], Payload]) -> Callable[[Payload, LambdaConte
     return handler
 
 
-def works_for(run_id: str | None) -> None:
+def set_run_context(run_id: str | None) -> None:
     """Says whose run this call works for: on its log lines, its metrics and its trace from here on.
 
     With the metrics the id is no dimension, of which each run would make new metrics to pay for: it lies beside the

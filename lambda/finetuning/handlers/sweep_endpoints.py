@@ -14,9 +14,9 @@ from finetuning.aws.sagemaker import OWNER_TAG, sagemaker
 from finetuning.aws.sns import notify
 from finetuning.errors import Code, FineTuningError
 from finetuning.handlers.step import Payload, logger, measure, step
-from finetuning.operations.endpoint_life import Standing, standing
+from finetuning.operations.endpoint_life import EndpointState, endpoint_state
 from finetuning.operations.status_board import read_status
-from finetuning.operations.unused_models import remove_left_overs
+from finetuning.operations.unused_models import remove_unused_models
 from finetuning.report.console_links import endpoints_link
 from finetuning.report.messages import endpoint_deleted, endpoint_expires
 from finetuning.runs.expiry import ANNOUNCED_TAG, DEPLOYED_TAG, WARN_BEFORE, Deadline, Lifetime, deployed_tag
@@ -48,7 +48,7 @@ def handler(event: Payload) -> Payload:
     for endpoint in list(sagemaker().endpoints(settings().prefix + "-")):
         name = endpoint["EndpointName"]
         attempt(name, lambda name=name: _sweep(name, period, done))  # type: ignore[misc]  # the default binds the loop's name
-    attempt("left-overs", lambda: done["left_overs"].extend(remove_left_overs(sagemaker(), run_store())))
+    attempt("left-overs", lambda: done["left_overs"].extend(remove_unused_models(sagemaker(), run_store())))
     if failures:
         raise FineTuningError(
             Code.SWEEP_INCOMPLETE,
@@ -61,7 +61,7 @@ def handler(event: Payload) -> Payload:
 def _sweep(name: str, period: timedelta, done: dict[str, list[str]]) -> None:
     stage, now = settings(), datetime.now(UTC)
     default = Lifetime(stage.endpoint_ttl_hours, stage.endpoint_idle_minutes)
-    found = standing(sagemaker(), name, default, now)
+    found = endpoint_state(sagemaker(), name, default, now)
     if found is None or found.tags.get(OWNER_TAG) != stage.prefix or not is_settled(found.status):
         return
     if period:
@@ -82,7 +82,7 @@ def _sweep(name: str, period: timedelta, done: dict[str, list[str]]) -> None:
         done["announced"].append(name)
 
 
-def _sweep_temporary(found: Standing, now: datetime, done: dict[str, list[str]]) -> None:
+def _sweep_temporary(found: EndpointState, now: datetime, done: dict[str, list[str]]) -> None:
     """An endpoint for the length of an evaluation: of no use once its run has ended, and nobody has to be warned."""
     store = run_store()
     ended = store.read(RunLayout(found.run_id).status) is None or read_status(store, found.run_id).state.is_final
@@ -92,7 +92,7 @@ def _sweep_temporary(found: Standing, now: datetime, done: dict[str, list[str]])
         _delete(found, found.deadline.reason, done)
 
 
-def _delete(found: Standing, reason: str, done: dict[str, list[str]]) -> None:
+def _delete(found: EndpointState, reason: str, done: dict[str, list[str]]) -> None:
     if not sagemaker().delete_endpoint(found.name):
         return
     logger.info("Deleted an endpoint", extra={"endpoint": found.name, "run_id": found.run_id, "reason": reason})
@@ -102,14 +102,14 @@ def _delete(found: Standing, reason: str, done: dict[str, list[str]]) -> None:
     notify(stage.topic_arn, endpoint_deleted(found.name, found.run_id, reason, stage=stage.stage, console=console))
 
 
-def _announce(found: Standing, deadline: Deadline) -> None:
+def _announce(found: EndpointState, deadline: Deadline) -> None:
     """First the tag: a message that is missing can be lived with, one every quarter of an hour cannot."""
     stage = settings()
     sagemaker().tag_endpoint(found.name, {ANNOUNCED_TAG: deadline.tag})
     notify(stage.topic_arn, endpoint_expires(found.name, deadline, stage=stage.stage))
 
 
-def _count_cost(found: Standing, served: timedelta) -> None:
+def _count_cost(found: EndpointState, served: timedelta) -> None:
     """Instance-hours since the last sweep, and their price by the plan of the run that the endpoint serves."""
     plan = run_store().find(RunLayout(found.run_id).plan, RunPlan)
     price = plan.endpoint.usd_per_hour if plan else None

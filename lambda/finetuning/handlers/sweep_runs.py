@@ -9,7 +9,7 @@ from finetuning.aws.step_functions import Executions, executions
 from finetuning.aws.upload_bucket import uploads_between
 from finetuning.handlers.clean_up_run import clean_up
 from finetuning.handlers.step import Payload, logger, step
-from finetuning.operations.clean_up import planned_names, remove_half_made
+from finetuning.operations.clean_up import planned_names, remove_unfinished
 from finetuning.operations.status_board import read_status, record
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.names import Names
@@ -68,7 +68,7 @@ def _remove_left(machine: Executions, store: RunStore, settled: datetime) -> Ite
     left = set(_runs_with_something(api, settled))  # before the executions: a run that begins now is not among them
     working = {_run_of(machine, execution.arn) for execution in machine.running()} if left else set()
     for run_id in sorted(left - working):
-        for line in remove_half_made(api, planned_names(store, run_id)):
+        for line in remove_unfinished(api, planned_names(store, run_id)):
             record(store, run_id, STATE, line)
             yield line
 

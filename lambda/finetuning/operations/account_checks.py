@@ -16,7 +16,7 @@ from finetuning.errors import Code, Finding, FineTuningError
 from finetuning.jumpstart.requests import Target
 from finetuning.jumpstart.spec import ModelSpec
 from finetuning.planning.checklist import Checklist
-from finetuning.planning.planner import leave_out
+from finetuning.planning.planner import drop_fallback
 from finetuning.runs.plan import RunPlan
 
 
@@ -156,7 +156,7 @@ class AccountChecks:
 
     def _leave_out(self, instance_type: str, finding: Finding) -> None:
         self._left_out.add(instance_type)
-        leave_out(instance_type, finding.message, self._checklist)
+        drop_fallback(instance_type, finding.message, self._checklist)
 
     def _note(self, check: str, what: str, verdict: Finding | str | None) -> None:
         if verdict is None:

@@ -21,7 +21,7 @@ def planned_names(store: RunStore, run_id: str) -> Names:
     return Names(prefix, run_id) if plan is None else RunPlan.model_validate_json(plan).names(prefix)
 
 
-def remove_half_made(sagemaker: SageMaker, names: Names) -> list[str]:
+def remove_unfinished(sagemaker: SageMaker, names: Names) -> list[str]:
     """Returns what was done, a line each. May be repeated. The tuned model and its artefact always stay."""
     done = [
         f"Stopped the training job {job}"
@@ -36,7 +36,7 @@ def remove_half_made(sagemaker: SageMaker, names: Names) -> list[str]:
     return done
 
 
-def limit_life(sagemaker: SageMaker, names: Names) -> list[str]:
+def expire_failed(sagemaker: SageMaker, names: Names) -> list[str]:
     """Says of an endpoint that it serves although its run failed: the evaluation came after it, or what followed broke.
 
     The first model of an endpoint goes in `FAILED_TTL_HOURS` where it would never go by itself. One that took an

@@ -21,7 +21,7 @@ from finetuning.runs.expiry import (
 
 
 @dataclass(frozen=True)
-class Standing:
+class EndpointState:
     """One endpoint. `unreadable`: tags that mean nothing, in whose place the stage's limits hold."""
 
     name: str
@@ -38,7 +38,7 @@ class Standing:
     instances: int
 
 
-def standing(api: SageMaker, name: str, default: Lifetime, now: datetime) -> Standing | None:
+def endpoint_state(api: SageMaker, name: str, default: Lifetime, now: datetime) -> EndpointState | None:
     """Reads the endpoint, its tags and, where they could matter, its invocations; None where it is gone."""
     live = api.describe_endpoint(name)
     if live is None:
@@ -47,7 +47,7 @@ def standing(api: SageMaker, name: str, default: Lifetime, now: datetime) -> Sta
     lifetime, unreadable = lifetime_of(tags, default)
     config, changed = live["EndpointConfigName"], live["LastModifiedTime"]
     used = _last_used(name, lifetime, changed, now) if live["EndpointStatus"] == "InService" else changed
-    return Standing(
+    return EndpointState(
         name=name,
         arn=live["EndpointArn"],
         status=live["EndpointStatus"],

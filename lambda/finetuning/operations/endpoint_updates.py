@@ -25,7 +25,7 @@ class Fleet:
     timeout_seconds: int
 
 
-def bring_live(api: SageMaker, store: RunStore, request: Request, topic_arn: str, fleet: Fleet) -> None:
+def create_or_update(api: SageMaker, store: RunStore, request: Request, topic_arn: str, fleet: Fleet) -> None:
     """Creates the endpoint, or updates one of ours that serves an earlier model. `request`: CreateEndpoint's.
 
     A fleet that grew with its traffic, and is to follow it further, keeps its instances through the update. An update
@@ -53,7 +53,7 @@ def bring_live(api: SageMaker, store: RunStore, request: Request, topic_arn: str
     try:
         api.update_endpoint(request, guardrails, keep_instances=grown)
     except FineTuningError:
-        settle(api, store, live, topic_arn)
+        restore_live_model(api, store, live, topic_arn)
         raise
 
 
@@ -67,7 +67,7 @@ def instances(endpoint: Mapping[str, Any]) -> int:
     return sum(int(variant.get("CurrentInstanceCount", 0)) for variant in endpoint.get("ProductionVariants", []))
 
 
-def settle(api: SageMaker, store: RunStore, endpoint: dict[str, Any], topic_arn: str) -> None:
+def restore_live_model(api: SageMaker, store: RunStore, endpoint: dict[str, Any], topic_arn: str) -> None:
     """After an update that came to nothing: tags, alarms and autoscaling are those of the model that serves.
 
     Where its configuration is gone, nothing tells what the tags and the autoscaling were.

@@ -6,7 +6,7 @@ from finetuning.runs.names import Names
 from finetuning.settings import settings
 
 
-def remove_left_overs(api: SageMaker, store: RunStore) -> list[str]:
+def remove_unused_models(api: SageMaker, store: RunStore) -> list[str]:
     """Deletes the models and configurations named ours whose run has no files left; a line each. They cost nothing,
     but they count against quotas, and their weights are gone.
 

@@ -396,7 +396,7 @@ def _trainable(
         except FineTuningError as error:
             where = error.field if position == 0 else "training.fallback_instance_types"
             if position and not chosen:
-                leave_out(instance_type, error.message, checklist)
+                drop_fallback(instance_type, error.message, checklist)
             else:
                 checklist.found("training instance", Finding(error.code, where, error.message, error.fix))
         else:
@@ -416,7 +416,7 @@ def _require_allowed(instance_type: str, stage: StageDefaults) -> None:
         )
 
 
-def leave_out(instance_type: str, why: str, checklist: Checklist) -> None:
+def drop_fallback(instance_type: str, why: str, checklist: Checklist) -> None:
     """Says of a fallback that nobody asked for why it is not one."""
     checklist.passed(FALLBACKS, f"{instance_type} is left out: {why}")
 
@@ -444,12 +444,12 @@ def _options(
         price = prices.get(instance_type)
         predicted = estimate(spec.model_id, instance_type, work.tokens, work.tokens_from, epochs, price)
         seconds = min(int(limits.hours * 3600), spec.estimator_kwargs.max_run)
-        misfits = list(_misfits(predicted, seconds, limits.usd, instance_type, fallback=position > 0))
+        limits_broken = list(_limit_findings(predicted, seconds, limits.usd, instance_type, fallback=position > 0))
         if price and limits.usd is not None:
             seconds = min(seconds, math.floor(limits.usd / price.usd_per_hour * 3600))
         new = [finding for finding in findings if finding not in found]
-        if position and not chosen and (new or misfits):
-            leave_out(instance_type, [*new, *misfits][0].message, checklist)
+        if position and not chosen and (new or limits_broken):
+            drop_fallback(instance_type, [*new, *limits_broken][0].message, checklist)
             continue
         options.append(
             TrainingOption(
@@ -461,9 +461,9 @@ def _options(
             )
         )
         checklist.found("hyperparameters", *new)
-        checklist.found("time and cost", *misfits)
+        checklist.found("time and cost", *limits_broken)
         found |= set(findings)
-        if not misfits:
+        if not limits_broken:
             checklist.passed(
                 "time and cost", f"{instance_type}: {_in_words(predicted)}; stopped after {seconds / 3600:.1f} h"
             )
@@ -487,7 +487,7 @@ def _by_price(option: TrainingOption) -> tuple[float, float]:
     )
 
 
-def _misfits(
+def _limit_findings(
     predicted: Estimate, seconds: int, budget: float | None, instance_type: str, *, fallback: bool
 ) -> Iterator[Finding]:
     """A job that would be cut before it ends leaves no model: better refused than started."""

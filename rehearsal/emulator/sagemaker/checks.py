@@ -5,7 +5,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from rehearsal.emulator.context import World
+from rehearsal.emulator.context import EmulatorContext
 from rehearsal.emulator.sagemaker.errors import Refused, invalid
 
 _NVME_FAMILIES = frozenset(
@@ -57,9 +57,9 @@ def has_objects(s3: Any, uri: str) -> str | None:
         return str(error)
 
 
-def role_can_be_assumed(world: World, role_arn: str) -> None:
+def role_can_be_assumed(context: EmulatorContext, role_arn: str) -> None:
     try:
-        role = world.client("iam").get_role(RoleName=role_arn.rsplit("/", 1)[-1])["Role"]
+        role = context.client("iam").get_role(RoleName=role_arn.rsplit("/", 1)[-1])["Role"]
     except ClientError:
         role = {}
     if "sagemaker.amazonaws.com" not in str(role.get("AssumeRolePolicyDocument")):
@@ -69,10 +69,10 @@ def role_can_be_assumed(world: World, role_arn: str) -> None:
         )
 
 
-def network_exists(world: World, vpc: dict[str, Any] | None) -> None:
+def network_exists(context: EmulatorContext, vpc: dict[str, Any] | None) -> None:
     if not vpc:
         return
-    ec2 = world.client("ec2")
+    ec2 = context.client("ec2")
     try:
         subnets = ec2.describe_subnets(SubnetIds=vpc["Subnets"])["Subnets"]
         groups = ec2.describe_security_groups(GroupIds=vpc["SecurityGroupIds"])["SecurityGroups"]
@@ -95,18 +95,18 @@ def is_gated(uri: str) -> bool:
     return split_uri(uri)[0].startswith("jumpstart-private-cache-prod-")
 
 
-def gated_object_opens(world: World, uri: str, accepted: bool, where: str) -> None:
+def gated_object_opens(context: EmulatorContext, uri: str, accepted: bool, where: str) -> None:
     """`where` names the request's member that accepts the licence."""
     if not accepted:
         raise invalid(
             f"The model at {uri} requires the end-user license agreement (EULA) to be accepted. Set {where} to true "
             "after reading its terms."
         )
-    if reason := has_objects(world.client("s3"), uri):
+    if reason := has_objects(context.client("s3"), uri):
         raise invalid(f"Could not access model data at {uri}: {reason}")
 
 
-def guardrails_hold(world: World, deployment: dict[str, Any], instances: int) -> None:
+def guardrails_hold(context: EmulatorContext, deployment: dict[str, Any], instances: int) -> None:
     """A canary of at most half the fleet, and alarms that exist. That absent alarms are refused is assumed."""
     routing = deployment.get("BlueGreenUpdatePolicy", {}).get("TrafficRoutingConfiguration", {})
     if routing.get("Type") == "CANARY":
@@ -118,15 +118,15 @@ def guardrails_hold(world: World, deployment: dict[str, Any], instances: int) ->
             raise invalid("CanarySize must be less than or equal to 50% of the variant's total instance count.")
     alarms = [alarm["AlarmName"] for alarm in deployment.get("AutoRollbackConfiguration", {}).get("Alarms", [])]
     if alarms:
-        known = world.client("cloudwatch").describe_alarms(AlarmNames=alarms)["MetricAlarms"]
+        known = context.client("cloudwatch").describe_alarms(AlarmNames=alarms)["MetricAlarms"]
         if missing := set(alarms) - {alarm["AlarmName"] for alarm in known}:
             raise invalid(f"Could not find the CloudWatch alarms {', '.join(sorted(missing))}.")
 
 
-def quota_allows(world: World, instance_type: str, use: str, wanted: int, running: int) -> None:
+def quota_allows(context: EmulatorContext, instance_type: str, use: str, wanted: int, running: int) -> None:
     """`use` as Service Quotas words it: `training job usage` or `endpoint usage`."""
     name = f"{instance_type} for {use}"
-    pages = world.client("service-quotas").get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
+    pages = context.client("service-quotas").get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
     quota = next((q["Value"] for page in pages for q in page["Quotas"] if q["QuotaName"] == name), 0.0)
     if running + wanted > quota:
         raise Refused(

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from rehearsal.emulator import children, events
-from rehearsal.emulator.context import World
+from rehearsal.emulator.context import EmulatorContext
 from rehearsal.emulator.faults import Fault
 from rehearsal.emulator.identity import ACCOUNT
 from rehearsal.emulator.sagemaker import checks
@@ -38,8 +38,8 @@ _ANSWER_SECONDS = 60
 class Catalogue:
     """Named things of one kind that are made once: models, or endpoint configurations."""
 
-    def __init__(self, world: World, noun: str, arn_kind: str, words: str) -> None:
-        self._world, self._noun, self._kind, self._words = world, noun, arn_kind, words
+    def __init__(self, context: EmulatorContext, noun: str, arn_kind: str, words: str) -> None:
+        self._world, self._noun, self._kind, self._words = context, noun, arn_kind, words
         self._things: dict[str, dict[str, Any]] = {}
 
     def add(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -70,19 +70,19 @@ class Catalogue:
 class _Server:
     """One stand-in server: a process on a free port of 127.0.0.1."""
 
-    def __init__(self, world: World, name: str, model_folder: Path) -> None:
+    def __init__(self, context: EmulatorContext, name: str, model_folder: Path) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
-        self.log = world.state / "endpoints" / f"{name}-{self.port}.log"
+        self.log = context.state / "endpoints" / f"{name}-{self.port}.log"
         self.log.parent.mkdir(parents=True, exist_ok=True)
         command = (
-            world.trainer_python, "-m", "rehearsal.trainer.serve",
+            context.trainer_python, "-m", "rehearsal.trainer.serve",
             "--model-dir", model_folder, "--port", str(self.port),
         )  # fmt: skip
         self._idle, self._calls, self._retired = threading.Condition(), 0, False
         with self.log.open("w") as log:
-            self.process: subprocess.Popen[str] = children.start(command, world.project, log)
+            self.process: subprocess.Popen[str] = children.start(command, context.project, log)
 
     def wait_until_ready(self) -> None:
         """Raises `RuntimeError` with the end of the log when the server ends, or is not ready in time."""
@@ -122,7 +122,7 @@ class _Retired(Exception):
 class _Endpoint:
     """One endpoint: what DescribeEndpoint answers, and the server behind it."""
 
-    def __init__(self, world: World, request: dict[str, Any]) -> None:
+    def __init__(self, context: EmulatorContext, request: dict[str, Any]) -> None:
         now = datetime.now(UTC)
         self.name = str(request["EndpointName"])
         self.server: _Server | None = None
@@ -130,7 +130,7 @@ class _Endpoint:
         """`instance_type` and `instances` of the configuration that was last asked for."""
         self.description: dict[str, Any] = {
             "EndpointName": self.name,
-            "EndpointArn": world.arn("endpoint", self.name),
+            "EndpointArn": context.arn("endpoint", self.name),
             "EndpointConfigName": request["EndpointConfigName"],
             "EndpointStatus": "Creating",
             "CreationTime": now,
@@ -149,12 +149,12 @@ class _Endpoint:
 class Hosting:
     """The models, configurations and endpoints of the account."""
 
-    def __init__(self, world: World, scaling: Scaling) -> None:
-        self._world = world
+    def __init__(self, context: EmulatorContext, scaling: Scaling) -> None:
+        self._world = context
         self._scaling = scaling
         scaling.endpoint_status = self._status
-        self.models = Catalogue(world, "Model", "model", "model")
-        self.configs = Catalogue(world, "EndpointConfig", "endpoint-config", "endpoint configuration")
+        self.models = Catalogue(context, "Model", "model", "model")
+        self.configs = Catalogue(context, "EndpointConfig", "endpoint-config", "endpoint configuration")
         self._endpoints: dict[str, _Endpoint] = {}
 
     def create_model(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -7,15 +7,15 @@ import threading
 from datetime import UTC, datetime
 from typing import Any
 
-from rehearsal.emulator.context import World
+from rehearsal.emulator.context import EmulatorContext
 from rehearsal.emulator.sagemaker.errors import Refused, invalid
 
 
 class ModelRegistry:
     """The account's groups and packages. Only packages that belong to a group: versions."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, context: EmulatorContext) -> None:
+        self._world = context
         self._groups: dict[str, dict[str, Any]] = {}
         self._packages: dict[str, dict[str, Any]] = {}
         self._tokens: dict[str, str] = {}

@@ -11,7 +11,7 @@ import botocore.session
 from ministack.core.responses import StreamingResponse
 
 from rehearsal.emulator import functions, permissions
-from rehearsal.emulator.context import World
+from rehearsal.emulator.context import EmulatorContext
 from rehearsal.emulator.faults import Fault
 from rehearsal.emulator.request_check import constraint_violations
 from rehearsal.emulator.sagemaker import authorisation, event_stream
@@ -30,13 +30,13 @@ _INVOCATION = re.compile(r"/endpoints/([^/]+)/invocations(-response-stream)?")
 class SageMakerService:
     """Answers every SageMaker request of the emulator."""
 
-    def __init__(self, world: World, scaling: Scaling) -> None:
-        self._world = world
+    def __init__(self, context: EmulatorContext, scaling: Scaling) -> None:
+        self._world = context
         self._model = botocore.session.get_session().get_service_model("sagemaker")
         self._tags: dict[str, dict[str, str]] = {}
-        self._hosting = hosting = Hosting(world, scaling)
-        registry = ModelRegistry(world)
-        self._jobs = jobs = TrainingJobs(world)
+        self._hosting = hosting = Hosting(context, scaling)
+        registry = ModelRegistry(context)
+        self._jobs = jobs = TrainingJobs(context)
         self._operations: dict[str, Operation] = {
             "CreateTrainingJob": self._tagged("TrainingJobArn", jobs.create),
             "DescribeTrainingJob": jobs.describe,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rehearsal.emulator import children, events
-from rehearsal.emulator.context import World
+from rehearsal.emulator.context import EmulatorContext
 from rehearsal.emulator.faults import Fault
 from rehearsal.emulator.sagemaker import checks
 from rehearsal.emulator.sagemaker.errors import Refused, invalid
@@ -35,15 +35,15 @@ class _Ended(Exception):
 class _Job:
     """One job: what DescribeTrainingJob answers, and the process behind it."""
 
-    def __init__(self, world: World, request: dict[str, Any]) -> None:
+    def __init__(self, context: EmulatorContext, request: dict[str, Any]) -> None:
         self.name = str(request["TrainingJobName"])
         self.request = request
-        self.folder = world.state / "jobs" / self.name
+        self.folder = context.state / "jobs" / self.name
         self.stopping = threading.Event()
         now = datetime.now(UTC)
         self.description: dict[str, Any] = {
             **{key: value for key, value in request.items() if key not in {"Tags"}},
-            "TrainingJobArn": world.arn("training-job", self.name),
+            "TrainingJobArn": context.arn("training-job", self.name),
             "TrainingJobStatus": "InProgress",
             "SecondaryStatus": "Starting",
             "CreationTime": now,
@@ -89,8 +89,8 @@ class _Job:
 class TrainingJobs:
     """The training jobs of the account."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, context: EmulatorContext) -> None:
+        self._world = context
         self._jobs: dict[str, _Job] = {}
 
     def create(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -148,7 +148,7 @@ class TrainingJobs:
         raise invalid("Requested resource not found.")
 
     def _check(self, request: dict[str, Any]) -> None:
-        world, resources = self._world, request.get("ResourceConfig", {})
+        context, resources = self._world, request.get("ResourceConfig", {})
         for member in ("InputDataConfig", "StoppingCondition"):
             if not request.get(member):
                 raise invalid(f"{member} is required for a training job.")
@@ -156,32 +156,34 @@ class TrainingJobs:
             raise invalid("ResourceConfig.InstanceType is required for a training job.")
         if not _IMAGE.fullmatch(request["AlgorithmSpecification"].get("TrainingImage", "")):
             raise invalid("AlgorithmSpecification.TrainingImage is not the URI of an image in ECR.")
-        checks.role_can_be_assumed(world, request["RoleArn"])
-        checks.network_exists(world, request.get("VpcConfig"))
+        checks.role_can_be_assumed(context, request["RoleArn"])
+        checks.network_exists(context, request.get("VpcConfig"))
         checks.volume_key_fits(instance_type, resources.get("VolumeKmsKeyId"), "VolumeKmsKeyId")
-        as_role = world.client("s3", request["RoleArn"])
+        as_role = context.client("s3", request["RoleArn"])
         for channel in request["InputDataConfig"]:
             source = channel["DataSource"]["S3DataSource"]
             if checks.is_gated(source["S3Uri"]):
                 accepted = source.get("ModelAccessConfig", {}).get("AcceptEula", False)
-                checks.gated_object_opens(world, source["S3Uri"], accepted, "ModelAccessConfig.AcceptEula")
+                checks.gated_object_opens(context, source["S3Uri"], accepted, "ModelAccessConfig.AcceptEula")
             elif reason := checks.has_objects(as_role, source["S3Uri"]):
                 raise invalid(
                     f'No S3 objects found under S3 URL "{source["S3Uri"]}" given in input data source. Please ensure '
-                    f"that the bucket exists in the selected region ({world.region}), that objects exist under that "
+                    f"that the bucket exists in the selected region ({context.region}), that objects exist under that "
                     f'S3 prefix, and that the role "{request["RoleArn"]}" has "s3:ListBucket" permissions on the '
                     f"bucket. Error message from S3: {reason}"
                 )
         environment = request.get("Environment", {})
         if gated := environment.get("SageMakerGatedModelS3Uri"):
-            checks.gated_object_opens(world, gated, environment.get("accept_eula") == "true", "Environment accept_eula")
+            checks.gated_object_opens(
+                context, gated, environment.get("accept_eula") == "true", "Environment accept_eula"
+            )
         running = sum(
             j.description["ResourceConfig"]["InstanceCount"]
             for j in self._jobs.values()
             if j.description["TrainingJobStatus"] == "InProgress"
             and j.description["ResourceConfig"]["InstanceType"] == instance_type
         )
-        checks.quota_allows(world, instance_type, "training job usage", resources.get("InstanceCount", 1), running)
+        checks.quota_allows(context, instance_type, "training job usage", resources.get("InstanceCount", 1), running)
 
     def _run(self, job: _Job) -> None:
         try:

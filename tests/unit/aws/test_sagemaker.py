@@ -9,13 +9,13 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from finetuning.aws.errors import explained
+from finetuning.aws.errors import translate_errors
 from finetuning.aws.run_store import RunStore, run_store
 from finetuning.aws.sagemaker import SageMaker
 from finetuning.errors import Code, FineTuningError, TransientAwsError
-from finetuning.operations.clean_up import limit_life, remove_half_made
-from finetuning.operations.endpoint_updates import Fleet, bring_live, settle
-from finetuning.operations.unused_models import remove_left_overs
+from finetuning.operations.clean_up import expire_failed, remove_unfinished
+from finetuning.operations.endpoint_updates import Fleet, create_or_update, restore_live_model
+from finetuning.operations.unused_models import remove_unused_models
 from finetuning.runs.names import Names
 from tests.unit.test_settings import any_environment
 
@@ -85,7 +85,7 @@ def test_an_endpoint_is_created_once_and_a_repeat_changes_nothing(api: Any) -> N
     sagemaker.create_model(any_model())
     sagemaker.create_endpoint_config(any_endpoint_config())
     for _ in range(2):
-        bring_live(sagemaker, NO_RUNS, any_endpoint(), TOPIC, ONE)
+        create_or_update(sagemaker, NO_RUNS, any_endpoint(), TOPIC, ONE)
     assert [endpoint["EndpointName"] for endpoint in sagemaker.endpoints("finetune-dev-")] == [NAMES.endpoint]
 
 
@@ -95,7 +95,7 @@ def test_somebody_elses_endpoint_is_never_updated(api: Any) -> None:
     sagemaker.create_endpoint_config(any_endpoint_config("theirs"))
     api.create_endpoint(EndpointName=NAMES.endpoint, EndpointConfigName="theirs")
     with pytest.raises(FineTuningError) as refusal:
-        bring_live(sagemaker, NO_RUNS, any_endpoint(), TOPIC, ONE)
+        create_or_update(sagemaker, NO_RUNS, any_endpoint(), TOPIC, ONE)
     assert refusal.value.code == Code.ENDPOINT_NAME_TAKEN
 
 
@@ -103,8 +103,8 @@ def test_clean_up_leaves_a_serving_endpoint_and_may_be_repeated(api: Any) -> Non
     sagemaker = SageMaker(api)
     sagemaker.create_model(any_model())
     sagemaker.create_endpoint_config(any_endpoint_config())
-    bring_live(sagemaker, NO_RUNS, any_endpoint(), TOPIC, ONE)
-    assert remove_half_made(sagemaker, NAMES) == []
+    create_or_update(sagemaker, NO_RUNS, any_endpoint(), TOPIC, ONE)
+    assert remove_unfinished(sagemaker, NAMES) == []
     assert sagemaker.describe_endpoint(NAMES.endpoint) is not None
 
 
@@ -127,7 +127,7 @@ def test_clean_up_takes_only_endpoints_that_never_served(
     sagemaker = serving(api)
     describe = api.describe_endpoint
     monkeypatch.setattr(api, "describe_endpoint", lambda **name: {**describe(**name), "EndpointStatus": status})
-    assert remove_half_made(sagemaker, NAMES) == ([f"Deleted the endpoint {NAMES.endpoint}"] if goes else [])
+    assert remove_unfinished(sagemaker, NAMES) == ([f"Deleted the endpoint {NAMES.endpoint}"] if goes else [])
 
 
 def ttl_of(api: Any) -> str:
@@ -141,7 +141,7 @@ def test_an_endpoint_whose_run_failed_does_not_stay_for_ever(
 ) -> None:
     sagemaker = serving(api)
     sagemaker.tag_endpoint(NAMES.endpoint, {"finetune:ttl-hours": ttl})
-    (line,) = limit_life(sagemaker, NAMES)
+    (line,) = expire_failed(sagemaker, NAMES)
     assert NAMES.endpoint in line
     assert ttl_of(api) == left
 
@@ -159,7 +159,7 @@ def test_an_endpoint_that_served_before_stays_and_the_way_back_is_told(
     )
     sagemaker.create_endpoint(any_endpoint())
     sagemaker.tag_endpoint(NAMES.endpoint, {"finetune:ttl-hours": "never"})
-    (line,) = limit_life(sagemaker, NAMES)
+    (line,) = expire_failed(sagemaker, NAMES)
     assert f"finetune rollback {NAMES.endpoint}" in line
     assert ttl_of(api) == "never"
 
@@ -173,7 +173,7 @@ def test_an_endpoint_that_is_being_changed_is_left_alone(api: Any, monkeypatch: 
     describe = api.describe_endpoint
     monkeypatch.setattr(api, "describe_endpoint", lambda **name: {**describe(**name), "EndpointStatus": "Updating"})
     with pytest.raises(FineTuningError) as refusal:
-        bring_live(sagemaker, NO_RUNS, any_endpoint("finetune-dev-next"), TOPIC, ONE)
+        create_or_update(sagemaker, NO_RUNS, any_endpoint("finetune-dev-next"), TOPIC, ONE)
     assert refusal.value.code == Code.ENDPOINT_BUSY
 
 
@@ -182,7 +182,7 @@ def test_after_an_update_that_came_to_nothing_tags_stay_where_the_configuration_
     sagemaker.delete_endpoint_config(NAMES.endpoint_config)
     endpoint = sagemaker.describe_endpoint(NAMES.endpoint)
     assert endpoint
-    settle(sagemaker, NO_RUNS, endpoint, TOPIC)
+    restore_live_model(sagemaker, NO_RUNS, endpoint, TOPIC)
     assert sagemaker.tags(endpoint["EndpointArn"])["finetune:run-id"] == NAMES.run_id
 
 
@@ -248,7 +248,7 @@ def test_left_overs_are_only_what_this_stage_made(api: Any, aws: None, monkeypat
     sagemaker = SageMaker(api)
     sagemaker.create_model(any_model())
     sagemaker.create_model({**any_model(), "ModelName": "finetune-dev-of-somebody", "Tags": []})
-    assert remove_left_overs(sagemaker, run_store()) == [f"Deleted the model {NAMES.model}"]
+    assert remove_unused_models(sagemaker, run_store()) == [f"Deleted the model {NAMES.model}"]
 
 
 def test_clean_up_deletes_the_temporary_base_endpoint(api: Any) -> None:
@@ -256,8 +256,8 @@ def test_clean_up_deletes_the_temporary_base_endpoint(api: Any) -> None:
     sagemaker.create_model(any_model())
     sagemaker.create_endpoint_config(any_endpoint_config(NAMES.base))
     api.create_endpoint(EndpointName=NAMES.base, EndpointConfigName=NAMES.base)
-    assert remove_half_made(sagemaker, NAMES) == [f"Deleted the endpoint {NAMES.base}"]
-    assert remove_half_made(sagemaker, NAMES) == []
+    assert remove_unfinished(sagemaker, NAMES) == [f"Deleted the endpoint {NAMES.base}"]
+    assert remove_unfinished(sagemaker, NAMES) == []
 
 
 def test_what_is_not_there_is_none_and_deleting_it_is_no_error(api: Any) -> None:
@@ -278,7 +278,7 @@ def test_what_is_not_there_is_none_and_deleting_it_is_no_error(api: Any) -> None
     ],
 )
 def test_awss_errors_are_told_apart_by_what_a_user_can_do(aws_code: str, code: Code) -> None:
-    with pytest.raises(FineTuningError, match="start the job") as failure, explained("start the job"):
+    with pytest.raises(FineTuningError, match="start the job") as failure, translate_errors("start the job"):
         raise ClientError({"Error": {"Code": aws_code, "Message": "because"}}, "CreateTrainingJob")
     assert failure.value.code == code
     assert isinstance(failure.value, TransientAwsError) == (code is Code.AWS_UNAVAILABLE)

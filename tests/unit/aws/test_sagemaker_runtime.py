@@ -11,7 +11,7 @@ from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
 from finetuning.aws.clients import client
-from finetuning.aws.sagemaker_runtime import ask_aloud, asker
+from finetuning.aws.sagemaker_runtime import asker, stream_answer
 from finetuning.evaluation.comparison import Reply
 
 REQUEST = {
@@ -91,10 +91,10 @@ def test_a_stream_is_heard_piece_by_piece_wherever_its_parts_end(
     monkeypatch.setattr(
         client("sagemaker-runtime"), "invoke_endpoint_with_response_stream", lambda **_: {"Body": parts}
     )
-    heard: list[str] = []
-    reply = ask_aloud("finetune-dev-pirate", "Ahoy?", heard.append)
+    on_text: list[str] = []
+    reply = stream_answer("finetune-dev-pirate", "Ahoy?", on_text.append)
     assert (reply.text, reply.error, reply.finished) == ("Arr — matey", None, True)
-    assert heard == (["Arr — matey"] if form == "the whole at once" else ["Arr", " — matey"])
+    assert on_text == (["Arr — matey"] if form == "the whole at once" else ["Arr", " — matey"])
 
 
 def test_a_stream_that_breaks_off_keeps_what_came_and_says_so(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,19 +105,19 @@ def test_a_stream_that_breaks_off_keeps_what_came_and_says_so(aws: None, monkeyp
     monkeypatch.setattr(
         client("sagemaker-runtime"), "invoke_endpoint_with_response_stream", lambda **_: {"Body": parts()}
     )
-    reply = ask_aloud("finetune-dev-pirate", "Ahoy?", lambda _: None)
+    reply = stream_answer("finetune-dev-pirate", "Ahoy?", lambda _: None)
     assert reply.text == "Arr"
     assert "gone" in str(reply.error)
 
 
 def test_a_container_that_cannot_stream_is_asked_for_the_whole(aws: None) -> None:
     answer = b'{"generated_text": "Arr"}'
-    heard: list[str] = []
+    on_text: list[str] = []
     with Stubber(client("sagemaker-runtime")) as stubber:
         stubber.add_client_error("invoke_endpoint_with_response_stream", "ValidationError", "no streaming here")
         stubber.add_response("invoke_endpoint", {"Body": StreamingBody(io.BytesIO(answer), len(answer))})
-        assert ask_aloud("finetune-dev-pirate", "Ahoy?", heard.append).text == "Arr"
-    assert heard == ["Arr"]
+        assert stream_answer("finetune-dev-pirate", "Ahoy?", on_text.append).text == "Arr"
+    assert on_text == ["Arr"]
 
 
 def test_a_model_that_fails_is_a_reply_with_its_words(aws: None) -> None:

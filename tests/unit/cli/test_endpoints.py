@@ -28,12 +28,12 @@ def answering(monkeypatch: pytest.MonkeyPatch, reply: Reply) -> list[str]:
 
         return ask
 
-    def ask_aloud(endpoint: str, inputs: str, heard: Callable[[str], None]) -> Reply:
-        heard(reply.text)
+    def stream_answer(endpoint: str, inputs: str, on_text: Callable[[str], None]) -> Reply:
+        on_text(reply.text)
         return asker(endpoint)(inputs)
 
     monkeypatch.setattr(endpoints, "asker", asker)
-    monkeypatch.setattr(endpoints, "ask_aloud", ask_aloud)
+    monkeypatch.setattr(endpoints, "stream_answer", stream_answer)
     return sent
 
 

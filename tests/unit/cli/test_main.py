@@ -12,10 +12,10 @@ from botocore.exceptions import ClientError, ProfileNotFound
 from typer.testing import CliRunner
 
 from cli import main
-from cli.errors import for_a_person
+from cli.errors import to_cli_error
 from cli.main import COMMANDS, app
 from cli.stage.deployment import Deployment
-from finetuning.aws.errors import explained
+from finetuning.aws.errors import translate_errors
 from finetuning.errors import Code, FineTuningError
 from finetuning.report import commands
 
@@ -118,7 +118,7 @@ def test_a_session_that_expires_on_the_way_is_told_as_such(
     aws: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expired = ClientError({"Error": {"Code": "ExpiredToken", "Message": "expired"}}, "GetObject")
-    with pytest.raises(FineTuningError) as caught, explained("read the status"):
+    with pytest.raises(FineTuningError) as caught, translate_errors("read the status"):
         raise expired
     end(monkeypatch, caught.value)
     assert "aws sso login" in capsys.readouterr().err
@@ -127,7 +127,7 @@ def test_a_session_that_expires_on_the_way_is_told_as_such(
 def test_a_token_of_the_approval_that_is_invalid_is_no_missing_sign_in() -> None:
     late = FineTuningError(Code.NOT_WAITING_FOR_APPROVAL, "It was answered.", "Look.")
     late.__cause__ = ClientError({"Error": {"Code": "InvalidToken", "Message": "no"}}, "SendTaskSuccess")
-    assert for_a_person(late) is late
+    assert to_cli_error(late) is late
 
 
 def test_aws_region_counts_by_itself_and_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:

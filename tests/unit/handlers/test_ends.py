@@ -78,7 +78,7 @@ def test_only_what_was_stopped_is_said_to_be(store: RunStore, monkeypatch: pytes
     for run, done in ((FIRST, []), (SECOND, ["Stopped the training job finetune-dev-demo"])):
         store.hand_over(UPLOAD.run_id, run)
         store.save(RunLayout(UPLOAD.run_id).status, RunStatus.begin(UPLOAD.run_id, datetime.now(UTC)))
-        monkeypatch.setattr(clean_up_run, "remove_half_made", lambda *_, done=done: done)
+        monkeypatch.setattr(clean_up_run, "remove_unfinished", lambda *_, done=done: done)
         clean_up(run, status)
         told = status_in(store)
         assert told is not None

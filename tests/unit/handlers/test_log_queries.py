@@ -57,9 +57,9 @@ def lines(
     with pytest.raises(DatasetRefused) as refused:
         run_steps(stage, **{"data.jsonl": as_lines([*any_chat_rows(40), b"{"])})
     monkeypatch.setattr(report_failure, "sagemaker", lambda: None)
-    monkeypatch.setattr(report_failure, "limit_life", lambda *_: [])
+    monkeypatch.setattr(report_failure, "expire_failed", lambda *_: [])
     for module in (report_failure, clean_up_run):
-        monkeypatch.setattr(module, "remove_half_made", lambda *_: [])
+        monkeypatch.setattr(module, "remove_unfinished", lambda *_: [])
         monkeypatch.setattr(module, "notify", lambda *_: None)
     upload = stage.upload_run({"accept_eula": True}, **{"data.jsonl": as_lines(any_chat_rows(40))})
     cause = json.dumps({"errorMessage": str(refused.value)})

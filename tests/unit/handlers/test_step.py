@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from finetuning.errors import DatasetRefused, TransientAwsError
-from finetuning.handlers.step import NAMESPACE, Payload, logger, measure, measure_failure, step, works_for
+from finetuning.handlers.step import NAMESPACE, Payload, logger, measure, measure_failure, set_run_context, step
 
 
 @dataclass
@@ -96,7 +96,7 @@ def test_a_run_is_on_every_line_once_a_step_knows_it(
 ) -> None:
     @step
     def handler(event: Payload) -> Payload:
-        works_for("faq-0123abcd")
+        set_run_context("faq-0123abcd")
         logger.info("The run is known")
         return {}
 
