@@ -8,7 +8,9 @@ from rich.console import Console
 
 from cli.display.runs import plain
 from cli.options import AsJson, Stage, print_json
+from cli.stage.approvals import approve_run, reject_run
 from cli.stage.deployment import Deployment
+from cli.stage.runs import find_run, stop_run
 from finetuning.errors import Code, FineTuningError
 from finetuning.report import commands
 from finetuning.runs.status import CLEAN_UP, RunStatus
@@ -27,8 +29,8 @@ def approve(run: Run, stage: Stage = "dev", as_json: AsJson = False) -> None:
       finetune approve pirate-0a1b2c3d
     """
     deployment = Deployment.find(stage)
-    run_id = deployment.resolve(run)
-    who = deployment.approve(run_id)
+    run_id = find_run(deployment, run)
+    who = approve_run(deployment, run_id)
     if as_json:
         print_json({"run_id": run_id, "approved_by": who})
     else:
@@ -48,8 +50,8 @@ def reject(
       finetune reject pirate-0a1b2c3d --reason "The answers are too long."
     """
     deployment = Deployment.find(stage)
-    run_id = deployment.resolve(run)
-    who = deployment.reject(run_id, reason)
+    run_id = find_run(deployment, run)
+    who = reject_run(deployment, run_id, reason)
     if as_json:
         print_json({"run_id": run_id, "rejected_by": who, "reason": reason})
     else:
@@ -64,8 +66,8 @@ def stop(run: Run, stage: Stage = "dev", as_json: AsJson = False) -> None:
       finetune stop pirate-0a1b2c3d
     """
     deployment, console = Deployment.find(stage), Console(stderr=as_json)
-    run_id = deployment.resolve(run)
-    stopped = deployment.stop(run_id)
+    run_id = find_run(deployment, run)
+    stopped = stop_run(deployment, run_id)
     with console.status("Waiting for the clean-up"):
         status = _cleaned_up(deployment, run_id)
     if as_json:

@@ -10,7 +10,10 @@ from rich.prompt import Confirm
 
 from cli.display.runs import endpoints_table, plain
 from cli.options import AsJson, Stage, now, print_json
+from cli.stage.clean_up import remaining_resources, remove_resources
 from cli.stage.deployment import Deployment
+from cli.stage.endpoints import extend_endpoint, find_endpoint, is_rolled_back, list_endpoints, roll_back
+from cli.stage.runs import find_run, has_taken_over, list_run_ids, redeploy
 from finetuning.aws.sagemaker_runtime import asker, stream_answer
 from finetuning.errors import Code, FineTuningError
 from finetuning.evaluation.questions import PARAMETERS, as_inputs
@@ -33,7 +36,7 @@ def ask(
       finetune ask finetune-dev-pirate-0a1b2c3d "Why is the sea salty?"
       finetune ask pirate-0a1b2c3d "Why is the sea salty?" --system "Answer in Latin."
     """
-    full_name, plan = Deployment.find(stage).endpoint(endpoint)
+    full_name, plan = find_endpoint(Deployment.find(stage), endpoint)
     task = str(plan.task) if plan and plan.task else "chat"
     task = "domain_adaptation" if raw else "instruction" if instruction else "chat" if system else task
     inputs = as_inputs(prompt, task, plan.template if plan else None, system)
@@ -86,7 +89,7 @@ def endpoints(stage: Stage = "dev", as_json: AsJson = False) -> None:
       finetune endpoints
       finetune endpoints --json | jq '[.[].usd_per_hour] | add'
     """
-    found = list(Deployment.find(stage).endpoints())
+    found = list(list_endpoints(Deployment.find(stage)))
     if as_json:
         print_json([each.model_dump(mode="json") for each in found])
     elif found:
@@ -109,8 +112,8 @@ def extend(
       finetune extend faq --hours 4
     """
     deployment = Deployment.find(stage)
-    name, _ = deployment.endpoint(endpoint)
-    goes = deployment.extend(name, hours)
+    name, _ = find_endpoint(deployment, endpoint)
+    goes = extend_endpoint(deployment, name, hours)
     if as_json:
         print_json({"endpoint": name, "goes_at": goes.at.isoformat() if goes else None})
     elif goes:
@@ -133,11 +136,11 @@ def deploy(
       finetune deploy pirate-0a1b2c3d && finetune watch pirate-0a1b2c3d
     """
     deployment = Deployment.find(stage)
-    run_id = deployment.resolve(run)
-    execution_arn = deployment.deploy(run_id, ttl_hours)
+    run_id = find_run(deployment, run)
+    execution_arn = redeploy(deployment, run_id, ttl_hours)
     console = Console(stderr=as_json)
     with console.status("Waiting for the workflow to take it up"):
-        _until(lambda: deployment.taken_over(run_id, execution_arn))
+        _until(lambda: has_taken_over(deployment, run_id, execution_arn))
     if as_json:
         print_json({"run_id": run_id, "execution_arn": execution_arn})
     else:
@@ -157,11 +160,11 @@ def rollback(
       finetune rollback faq
     """
     deployment = Deployment.find(stage)
-    name, _ = deployment.endpoint(endpoint)
-    config = deployment.roll_back(name)
+    name, _ = find_endpoint(deployment, endpoint)
+    config = roll_back(deployment, name)
     console = Console(stderr=as_json)
     with console.status(f"{name} goes back to {config}; the present model answers until then"):
-        _until(lambda: deployment.rolled_back(name, config))
+        _until(lambda: is_rolled_back(deployment, name, config))
     if as_json:
         print_json({"endpoint": name, "configuration": config})
     else:
@@ -189,14 +192,14 @@ def clean_up(
     deployment = Deployment.find(stage)
     console = Console(stderr=as_json)
     with console.status("Looking for what is left"):
-        served = [each.run_id for each in deployment.endpoints()] if every else []
-        run_ids = sorted({*deployment.run_ids(), *served}) if every else [deployment.resolve(run)]
-        remains = [line for run_id in run_ids for line in deployment.remains(run_id)]
+        served = [each.run_id for each in list_endpoints(deployment)] if every else []
+        run_ids = sorted({*list_run_ids(deployment), *served}) if every else [find_run(deployment, run)]
+        remains = [line for run_id in run_ids for line in remaining_resources(deployment, run_id)]
     for line in remains:
         console.print(plain(f"• {line}"))
     if remains and not yes and not Confirm.ask("Stop and delete these?", console=console, default=False):
         raise typer.Exit(1)
-    done = [line for run_id in run_ids for line in deployment.remove(run_id)]
+    done = [line for run_id in run_ids for line in remove_resources(deployment, run_id)]
     if as_json:
         print_json({"runs": run_ids, "done": done})
     else:

@@ -10,6 +10,7 @@ from rich.console import Console
 from cli.display.runs import plain
 from cli.options import AsJson, Stage, now, print_json
 from cli.stage.deployment import Deployment
+from cli.stage.runs import find_run
 from finetuning.errors import Code, FineTuningError
 from finetuning.operations.report_page import report_of
 from finetuning.report import commands
@@ -36,7 +37,7 @@ def report(
       finetune report pirate-0a1b2c3d --save report.html
     """
     deployment = Deployment.find(stage)
-    run_id = deployment.resolve(run)
+    run_id = find_run(deployment, run)
     if save:
         page = report_of(deployment.store, run_id, stage)
         try:

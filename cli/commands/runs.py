@@ -1,7 +1,6 @@
 """`finetune submit`, `watch` and `runs`: a deployed stage's runs from the terminal."""
 
 import re
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,9 +27,11 @@ from cli.display.runs import (
     runs_table,
 )
 from cli.options import AsJson, Stage, now, print_json
-from cli.stage.deployment import Advance, Deployment, files_to_submit
+from cli.stage.deployment import Deployment
+from cli.stage.runs import find_run, list_runs, status_changes, wait_for_report
+from cli.stage.uploads import Advance, files_to_submit, resubmit, submit_file, submit_folder
 from finetuning.aws.upload_bucket import RUN_FILE, TEMPLATE_FILE, is_data
-from finetuning.errors import Code, DatasetRefused, FineTuningError, RunRefused
+from finetuning.errors import DatasetRefused, RunRefused
 from finetuning.evaluation.verdict import verdict
 from finetuning.report import commands
 from finetuning.report.messages import LINK_HOURS
@@ -38,12 +39,6 @@ from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.run_json import RunRequest, read_request
 from finetuning.runs.status import RunState, RunStatus
-
-START_WITHIN_SECONDS = 180
-"""From upload to the first status.json: EventBridge delivers within seconds, a cold start takes a few more."""
-
-SILENT_SECONDS = 30
-"""A status that has not changed for so long is compared with the execution's own state."""
 
 View = Callable[[RunStatus, RunPlan | None], None]
 """Told of each change of a run."""
@@ -83,7 +78,7 @@ def submit(
     console = Console(stderr=as_json)
     deployment = Deployment.find(stage)
     if path is None:
-        run_id = deployment.submit_again(deployment.resolve(again)).run_id
+        run_id = resubmit(deployment, find_run(deployment, again)).run_id
         console.print(plain(f"Uploaded once more what started {again}; this starts the run {run_id}"))
     else:
         run_id = start_run(deployment, path, console, name=name, check=check)
@@ -112,7 +107,7 @@ def watch(
     Exit code: 0 where the run succeeded, 1 where it did not, 130 after Ctrl-C.
     """
     deployment = Deployment.find(stage)
-    run_id = run if RUN_ID.fullmatch(run) else deployment.resolve(run)  # an id may be watched before its run begins
+    run_id = run if RUN_ID.fullmatch(run) else find_run(deployment, run)  # an id may be watched before its run begins
     _watch(deployment, run_id, Console(stderr=as_json), as_json)
 
 
@@ -124,7 +119,7 @@ def runs(stage: Stage = "dev", as_json: AsJson = False) -> None:
       finetune runs
       finetune runs --json | jq -r '.[] | select(.state == "failed") | .run_id'
     """
-    found = Deployment.find(stage).runs()
+    found = list_runs(Deployment.find(stage))
     if as_json:
         print_json([status.model_dump(mode="json", exclude={"events", "metrics"}) for status in found])
     elif found:
@@ -151,10 +146,10 @@ def start_run(deployment: Deployment, path: Path, console: Console, *, name: str
         for note in left_out_notes([path]):
             console.print(plain(note), soft_wrap=True)
         with _uploading(console) as started:
-            upload = deployment.submit_folder(files, run_json, name or path.resolve().name, started)
+            upload = submit_folder(deployment, files, run_json, name or path.resolve().name, started)
     else:
         with _uploading(console) as started:
-            upload = deployment.submit_file(path, started(path), name)
+            upload = submit_file(deployment, path, started(path), name)
     said = f"Uploaded s3://{upload.bucket}/{upload.key}, which starts the run {upload.run_id}"
     console.print(plain(said), soft_wrap=True)
     return upload.run_id
@@ -167,9 +162,9 @@ def follow(deployment: Deployment, run_id: str, console: Console, poll_seconds: 
     """
     views = _live if console.is_terminal else _log
     with views(console) as show:
-        for status in _changes(deployment, run_id, poll_seconds):
+        for status in status_changes(deployment, run_id, poll_seconds):
             show(status, deployment.plan(run_id) if console.is_terminal else None)
-    _wait_for_report(deployment, status, poll_seconds)
+    wait_for_report(status, poll_seconds)
     return status
 
 
@@ -227,48 +222,6 @@ def _watch(deployment: Deployment, run_id: str, console: Console, as_json: bool)
         show_result(deployment, status, console)
     if status.state is not RunState.SUCCEEDED:
         raise typer.Exit(1)
-
-
-def _changes(deployment: Deployment, run_id: str, poll_seconds: float) -> Iterator[RunStatus]:
-    """The run's status each time it has changed, until it is final."""
-    last: RunStatus | None = None
-    heard, ended = time.monotonic(), False
-    while True:
-        status = deployment.status(run_id)
-        silent = time.monotonic() - heard
-        if status is not None and status != last:
-            last, heard, ended = status, time.monotonic(), False
-            yield status
-            if status.state.is_final:
-                return
-        elif last is None and silent > START_WITHIN_SECONDS:
-            raise FineTuningError(
-                Code.RUN_NOT_STARTED,
-                f"No run {run_id} began within {START_WITHIN_SECONDS} s of its upload.",
-                "Look at the trigger's dead-letter queue and the state machine's executions in the AWS console.",
-            )
-        elif last is not None and last.execution_arn and silent > SILENT_SECONDS:
-            if ended:
-                raise FineTuningError(
-                    Code.RUN_ABORTED,
-                    f"The execution of {run_id} ended after {last.step} without saying why.",
-                    f"Open the execution in the AWS console: {last.execution_arn}",
-                )
-            # Clean-up after an execution that was aborted takes a moment to say so: it is given one more silence.
-            ended = deployment.execution_status(last.execution_arn) != "RUNNING"
-            heard = time.monotonic()
-        time.sleep(poll_seconds)
-
-
-def _wait_for_report(deployment: Deployment, status: RunStatus, poll_seconds: float) -> None:
-    """The last step writes the final status first, then the report page, and then the execution ends."""
-    deadline = time.monotonic() + SILENT_SECONDS
-    while (
-        status.execution_arn
-        and deployment.execution_status(status.execution_arn) == "RUNNING"
-        and time.monotonic() < deadline
-    ):
-        time.sleep(poll_seconds)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from rich.spinner import Spinner
 from rich.table import Column, Table
 from rich.text import Text
 
-from cli.stage.deployment import EndpointSummary
+from cli.stage.endpoints import EndpointSummary
 from finetuning.evaluation.loss_curve import loss_curve as loss_series
 from finetuning.evaluation.results import Answer, EvaluationReport, Scores
 from finetuning.report.text import shortened, visible

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from cli.stage.deployment import Deployment
+from cli.stage.endpoints import is_rolled_back, roll_back
+from cli.stage.runs import list_runs, redeploy
 from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.guardrails import alarm_names
@@ -97,7 +99,7 @@ def described(product: Product, endpoint: str) -> dict[str, Any]:
 
 def deployed_again(product: Product, command: Deployment, run_id: str, **terms: float) -> dict[str, Any]:
     """status.json once the run's model has been deployed once more, or that has failed."""
-    execution = command.deploy(run_id, **terms)
+    execution = redeploy(command, run_id, **terms)
     product.until(run_id, lambda status: status["execution_arn"] == execution)
     return product.ended(run_id)
 
@@ -187,7 +189,7 @@ def test_both_models_are_versions_in_the_endpoint_s_group(
     assert digests
     assert all(len(digest) == 64 for digest in digests)
     assert package["ModelApprovalStatus"] == "Approved"
-    registered = {status.run_id: status.model_package for status in command.runs()}
+    registered = {status.run_id: status.model_package for status in list_runs(command)}
     assert registered[second[0]["run_id"]] == listed[0]["ModelPackageArn"]
 
 
@@ -200,8 +202,8 @@ def test_a_rollback_by_hand_puts_the_earlier_model_back_without_a_gap(
         DesiredWeightsAndCapacities=[{"VariantName": "AllTraffic", "DesiredInstanceCount": 2}],
     )
     with asking(product, endpoint) as answers:
-        assert command.roll_back(endpoint) == earlier
-        product.until(first["run_id"], lambda _: command.rolled_back(endpoint, earlier))
+        assert roll_back(command, endpoint) == earlier
+        product.until(first["run_id"], lambda _: is_rolled_back(command, endpoint, earlier))
     assert set(answers) == {"answered"}
     assert described(product, endpoint)["EndpointConfigName"] == earlier
     assert tags(product, endpoint)["finetune:run-id"] == first["run_id"]
@@ -211,7 +213,7 @@ def test_a_rollback_by_hand_puts_the_earlier_model_back_without_a_gap(
     assert fleet["CurrentInstanceCount"] == 2  # it follows its traffic: what it grew to serves on
     assert costing(product, first["run_id"], second[0]["run_id"]) == [endpoint]
     with pytest.raises(FineTuningError) as refused:
-        command.roll_back(endpoint)
+        roll_back(command, endpoint)
     assert refused.value.code == Code.NOTHING_TO_ROLL_BACK_TO
 
 
@@ -244,8 +246,8 @@ def test_a_kept_model_is_deployed_once_more_without_training(
     assert described(product, first["endpoint"])["EndpointConfigName"] == config_of(run_id)
     assert tags(product, first["endpoint"])["finetune:ttl-hours"] == "2"
     assert status["model_package"] == second[0]["model_package"]
-    assert command.roll_back(first["endpoint"]) == config_of(first["run_id"])
-    product.until(run_id, lambda _: command.rolled_back(first["endpoint"], config_of(first["run_id"])))
+    assert roll_back(command, first["endpoint"]) == config_of(first["run_id"])
+    product.until(run_id, lambda _: is_rolled_back(command, first["endpoint"], config_of(first["run_id"])))
 
 
 def test_a_deleted_endpoint_leaves_no_configuration_no_alarm_and_no_cost(
@@ -296,7 +298,7 @@ def test_a_run_without_a_model_cannot_be_deployed(product: Product, command: Dep
     run_id = product.submit(CHATS, accept_eula=False)
     product.ended(run_id)
     with pytest.raises(FineTuningError) as refused:
-        command.deploy(run_id)
+        redeploy(command, run_id)
     assert refused.value.code == Code.RUN_HAS_NO_MODEL
 
 

@@ -11,7 +11,11 @@ from botocore.exceptions import (
     UnauthorizedSSOTokenError,
 )
 
-from cli.stage.deployment import Deployment, files_to_submit
+from cli.stage.clean_up import remaining_resources, remove_resources
+from cli.stage.deployment import Deployment
+from cli.stage.endpoints import extend_endpoint, find_endpoint, list_endpoints
+from cli.stage.runs import execution_status, find_run, list_runs
+from cli.stage.uploads import files_to_submit, submit_file, submit_folder
 from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.layout import RunLayout
@@ -96,7 +100,7 @@ def test_what_refuses_an_upload_is_told_in_awss_words(deployment: Deployment, tm
     data.write_text("{}\n")
     boto3.client("s3", region_name="us-east-1").delete_bucket(Bucket=UPLOAD)
     with pytest.raises(FineTuningError, match="NoSuchBucket"):
-        deployment.submit_file(data, lambda sent: None)
+        submit_file(deployment, data, lambda sent: None)
 
 
 def test_a_folder_gives_its_data_and_template_and_keeps_everything_else(tmp_path: Path) -> None:
@@ -116,7 +120,7 @@ def test_run_json_arrives_last_and_its_version_names_the_run(deployment: Deploym
     data = tmp_path / "chat.jsonl"
     data.write_text("{}\n")
     sent: list[int] = []
-    upload = deployment.submit_folder([data], b'{"accept_eula": true}', "pirate", lambda path: sent.append)
+    upload = submit_folder(deployment, [data], b'{"accept_eula": true}', "pirate", lambda path: sent.append)
     s3 = boto3.client("s3", region_name="us-east-1")
     stored = {each["Key"]: each for each in s3.list_objects_v2(Bucket=UPLOAD)["Contents"]}
     assert stored.keys() == {"runs/pirate/chat.jsonl", "runs/pirate/run.json"}
@@ -135,7 +139,7 @@ def test_data_that_an_earlier_upload_left_under_the_name_is_not_trained_on_by_su
     for name in ("run.json", "new.jsonl", "old.jsonl"):
         s3.put_object(Bucket=UPLOAD, Key=f"runs/pirate/{name}", Body=b"earlier")
     with pytest.raises(FineTuningError, match=r"old\.jsonl") as caught:
-        deployment.submit_folder([data], b"{}", "pirate", lambda path: lambda sent: None)
+        submit_folder(deployment, [data], b"{}", "pirate", lambda path: lambda sent: None)
     assert caught.value.code == Code.UPLOAD_FOLDER_TAKEN
     assert s3.get_object(Bucket=UPLOAD, Key="runs/pirate/new.jsonl")["Body"].read() == b"earlier"
 
@@ -143,7 +147,7 @@ def test_data_that_an_earlier_upload_left_under_the_name_is_not_trained_on_by_su
 def test_a_single_file_goes_into_the_inbox(deployment: Deployment, tmp_path: Path) -> None:
     data = tmp_path / "faq.jsonl"
     data.write_text("{}\n")
-    upload = deployment.submit_file(data, lambda sent: None)
+    upload = submit_file(deployment, data, lambda sent: None)
     version = boto3.client("s3", region_name="us-east-1").head_object(Bucket=UPLOAD, Key="inbox/faq.jsonl")["VersionId"]
     assert upload.run_id == Upload(UPLOAD, "inbox/faq.jsonl", version).run_id
 
@@ -151,21 +155,21 @@ def test_a_single_file_goes_into_the_inbox(deployment: Deployment, tmp_path: Pat
 def test_a_single_file_runs_under_the_name_it_is_given(deployment: Deployment, tmp_path: Path) -> None:
     data = tmp_path / "faq.jsonl.gz"
     data.write_text("{}\n")
-    assert deployment.submit_file(data, lambda sent: None, "support").key == "inbox/support.jsonl.gz"
+    assert submit_file(deployment, data, lambda sent: None, "support").key == "inbox/support.jsonl.gz"
 
 
 def test_a_run_is_found_by_its_id_or_its_latest_upload_of_that_name(deployment: Deployment) -> None:
     write_status(any_status(run_id="pirate-00000001", started_at=at(0)))
     write_status(any_status(run_id="pirate-00000002", started_at=at(60)))
     write_status(any_status(run_id="pirate-ship-00000003", started_at=at(90)))
-    assert deployment.resolve("pirate-00000001") == "pirate-00000001"
-    assert deployment.resolve("pirate") == "pirate-00000002"
-    assert [status.run_id[-1] for status in deployment.runs()] == ["3", "2", "1"]
+    assert find_run(deployment, "pirate-00000001") == "pirate-00000001"
+    assert find_run(deployment, "pirate") == "pirate-00000002"
+    assert [status.run_id[-1] for status in list_runs(deployment)] == ["3", "2", "1"]
 
 
 def test_an_unknown_run_is_an_error_that_says_where_to_look(deployment: Deployment) -> None:
     with pytest.raises(FineTuningError) as caught:
-        deployment.resolve("nobody")
+        find_run(deployment, "nobody")
     assert caught.value.code == Code.RUN_NOT_FOUND
 
 
@@ -175,7 +179,7 @@ def test_endpoints_are_ours_by_prefix_and_tag_and_know_their_price(deployment: D
     sagemaker = boto3.client("sagemaker", region_name="us-east-1")
     for name in ("somebody-elses", "finetune-dev-by-hand"):
         sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=f"finetune-dev-{RUN_ID}")
-    (endpoint,) = deployment.endpoints()
+    (endpoint,) = list_endpoints(deployment)
     assert (endpoint.name, endpoint.run_id) == (f"finetune-dev-{RUN_ID}", RUN_ID)
     assert (endpoint.ttl_hours, endpoint.idle_minutes, endpoint.usd_per_hour) == (8.0, None, 37.69)
     assert endpoint.goes_at == endpoint.created_at + timedelta(hours=8)
@@ -185,15 +189,15 @@ def test_endpoints_are_ours_by_prefix_and_tag_and_know_their_price(deployment: D
 def test_an_endpoint_is_kept_for_longer_and_never_for_shorter(deployment: Deployment) -> None:
     any_endpoint_of(RUN_ID)
     name = f"finetune-dev-{RUN_ID}"
-    (before,) = deployment.endpoints()
+    (before,) = list_endpoints(deployment)
     assert before.goes_at
-    goes = deployment.extend(name, 1)
+    goes = extend_endpoint(deployment, name, 1)
     assert goes
     assert goes.at == before.goes_at  # eight hours after it was made: an hour from now is sooner
-    later = deployment.extend(name, 20)
+    later = extend_endpoint(deployment, name, 20)
     assert later
     assert later.at > before.goes_at + timedelta(hours=11)
-    again = deployment.extend(name, 9)
+    again = extend_endpoint(deployment, name, 9)
     assert again == later
 
 
@@ -203,7 +207,7 @@ def test_an_endpoint_of_somebody_else_is_not_kept(deployment: Deployment) -> Non
         EndpointName="somebody-elses", EndpointConfigName=f"finetune-dev-{RUN_ID}"
     )
     with pytest.raises(FineTuningError) as caught:
-        deployment.extend("somebody-elses", 1)
+        extend_endpoint(deployment, "somebody-elses", 1)
     assert caught.value.code == Code.ENDPOINT_NOT_FOUND
 
 
@@ -211,25 +215,25 @@ def test_an_endpoint_is_found_with_and_without_the_stages_prefix(deployment: Dep
     any_endpoint_of(RUN_ID)
     write(RunLayout(RUN_ID).plan, any_plan().model_dump_json())
     for name in (RUN_ID, f"finetune-dev-{RUN_ID}"):
-        found, plan = deployment.endpoint(name)
+        found, plan = find_endpoint(deployment, name)
         assert found == f"finetune-dev-{RUN_ID}"
         assert plan == any_plan()
     with pytest.raises(FineTuningError) as caught:
-        deployment.endpoint("other")
+        find_endpoint(deployment, "other")
     assert caught.value.code == Code.ENDPOINT_NOT_FOUND
 
 
 def test_removing_a_run_deletes_endpoint_configuration_and_model_and_keeps_its_files(deployment: Deployment) -> None:
     any_endpoint_of(RUN_ID)
     write_status(any_status())
-    assert deployment.remains(RUN_ID) == [f"endpoint finetune-dev-{RUN_ID}"]
-    assert deployment.remove(RUN_ID) == [f"Deleted the endpoint finetune-dev-{RUN_ID} and its configuration"]
+    assert remaining_resources(deployment, RUN_ID) == [f"endpoint finetune-dev-{RUN_ID}"]
+    assert remove_resources(deployment, RUN_ID) == [f"Deleted the endpoint finetune-dev-{RUN_ID} and its configuration"]
     sagemaker = boto3.client("sagemaker", region_name="us-east-1")
     assert not sagemaker.list_endpoints()["Endpoints"]
     assert not sagemaker.list_endpoint_configs()["EndpointConfigs"]
     assert not sagemaker.list_models()["Models"]
     assert deployment.status(RUN_ID) == any_status()
-    assert deployment.remains(RUN_ID) == deployment.remove(RUN_ID) == []
+    assert remaining_resources(deployment, RUN_ID) == remove_resources(deployment, RUN_ID) == []
 
 
 def test_an_endpoint_that_serves_a_later_run_under_the_users_name_stays(deployment: Deployment) -> None:
@@ -238,7 +242,7 @@ def test_an_endpoint_that_serves_a_later_run_under_the_users_name_stays(deployme
     plan = any_plan(run_id=earlier, endpoint=any_plan().endpoint.model_dump() | {"name": "parrot"})
     write(RunLayout(earlier).plan, plan.model_dump_json())
     write_status(any_status(run_id=earlier))
-    assert deployment.remove(earlier) == []
+    assert remove_resources(deployment, earlier) == []
     assert boto3.client("sagemaker", region_name="us-east-1").list_endpoints()["Endpoints"]
 
 
@@ -250,11 +254,11 @@ def test_removing_a_run_that_goes_on_stops_its_execution(deployment: Deployment)
     )["stateMachineArn"]
     execution = states.start_execution(stateMachineArn=machine)["executionArn"]
     write_status(any_status(state=RunState.RUNNING, execution_arn=execution))
-    assert deployment.remains(RUN_ID) == [f"execution of {RUN_ID}"]
-    assert f"Stopped the execution of {RUN_ID}" in deployment.remove(RUN_ID)
-    assert deployment.execution_status(execution) == "ABORTED"
+    assert remaining_resources(deployment, RUN_ID) == [f"execution of {RUN_ID}"]
+    assert f"Stopped the execution of {RUN_ID}" in remove_resources(deployment, RUN_ID)
+    assert execution_status(execution) == "ABORTED"
 
 
 def test_a_finished_run_has_no_execution_to_stop(deployment: Deployment) -> None:
     write_status(any_failed_status())
-    assert deployment.remains(RUN_ID) == []
+    assert remaining_resources(deployment, RUN_ID) == []

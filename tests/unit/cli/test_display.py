@@ -6,7 +6,7 @@ from io import StringIO
 from rich.console import Console, RenderableType
 
 from cli.display.runs import endpoints_table, runs_table
-from cli.stage.deployment import EndpointSummary
+from cli.stage.endpoints import EndpointSummary
 from tests.builders.runs import any_failed_status, any_status, at
 
 LONG = "a-name-of-24-characters-0a1b2c3d"

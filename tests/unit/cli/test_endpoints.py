@@ -5,6 +5,7 @@ import pytest
 
 from cli.commands import endpoints
 from cli.stage.deployment import Deployment
+from cli.stage.endpoints import list_endpoints
 from finetuning.errors import Code, FineTuningError
 from finetuning.evaluation.comparison import Ask, Reply
 from finetuning.runs.layout import RunLayout
@@ -92,7 +93,7 @@ def test_nothing_is_deleted_without_a_yes(deployment: Deployment, finetune: Comm
     code, output = finetune("clean-up", RUN_ID, stdin="n\n")
     assert code == 1
     assert f"endpoint finetune-dev-{RUN_ID}" in output
-    assert list(deployment.endpoints())
+    assert list(list_endpoints(deployment))
 
 
 @pytest.mark.parametrize("suffix", TEMPORARY)
@@ -106,7 +107,7 @@ def test_an_endpoint_for_an_evaluation_is_not_deleted_without_a_yes_either(
     assert code == 1
     assert f"endpoint {name}" in output
     assert finetune("clean-up", RUN_ID, stdin="y\n")[0] == 0
-    assert not list(deployment.endpoints())
+    assert not list(list_endpoints(deployment))
 
 
 def test_cleaning_up_everything_deletes_every_runs_endpoint(deployment: Deployment, finetune: Command) -> None:
@@ -116,7 +117,7 @@ def test_cleaning_up_everything_deletes_every_runs_endpoint(deployment: Deployme
     code, output = finetune("clean-up", "--all", "--yes", "--json")
     assert code == 0
     assert len(json.loads(output)["done"]) == 2
-    assert not list(deployment.endpoints())
+    assert not list(list_endpoints(deployment))
 
 
 @pytest.mark.parametrize("words", [["clean-up"], ["clean-up", RUN_ID, "--all"]])
@@ -129,8 +130,8 @@ def test_a_deployment_that_ends_before_it_has_the_run_is_not_waited_for(
     ended: str, code: Code, deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_status(any_status())
-    monkeypatch.setattr(Deployment, "deploy", lambda self, run_id, ttl_hours: OURS)
-    monkeypatch.setattr(Deployment, "execution_status", lambda self, arn: ended)
+    monkeypatch.setattr(endpoints, "redeploy", lambda deployment, run_id, ttl_hours: OURS)
+    monkeypatch.setattr("cli.stage.runs.execution_status", lambda arn: ended)
     with pytest.raises(FineTuningError) as caught:
         finetune("deploy", RUN_ID)
     assert caught.value.code == code
@@ -140,6 +141,6 @@ def test_a_deployment_that_has_the_run_can_be_followed(
     deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_status(any_status(execution_arn=OURS))
-    monkeypatch.setattr(Deployment, "deploy", lambda self, run_id, ttl_hours: OURS)
-    monkeypatch.setattr(Deployment, "execution_status", lambda self, arn: "FAILED")  # later, and told in the run
+    monkeypatch.setattr(endpoints, "redeploy", lambda deployment, run_id, ttl_hours: OURS)
+    monkeypatch.setattr("cli.stage.runs.execution_status", lambda arn: "FAILED")  # later, and told in the run
     assert f"finetune watch {RUN_ID} --stage dev" in finetune("deploy", RUN_ID)[1]

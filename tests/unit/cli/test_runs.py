@@ -19,7 +19,7 @@ from tests.unit.cli.conftest import UPLOAD, Command, write, write_status
 
 @pytest.fixture(autouse=True)
 def execution_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Deployment, "execution_status", lambda self, arn: "SUCCEEDED")
+    monkeypatch.setattr("cli.stage.runs.execution_status", lambda arn: "SUCCEEDED")
 
 
 def any_conversation(number: int = 0) -> str:
@@ -50,7 +50,7 @@ def test_following_prints_every_event_and_metric_once_and_ends_with_the_run(
 
 
 def test_a_run_that_never_begins_is_told_after_a_while(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "START_WITHIN_SECONDS", 0)
+    monkeypatch.setattr("cli.stage.runs.START_WITHIN_SECONDS", 0)
     with pytest.raises(FineTuningError) as caught:
         runs.follow(deployment, RUN_ID, any_console(), poll_seconds=0)
     assert caught.value.code == Code.RUN_NOT_STARTED
@@ -60,8 +60,8 @@ def test_a_run_whose_execution_died_without_a_word_is_not_waited_for(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_status(any_status(state=RunState.RUNNING))
-    monkeypatch.setattr(runs, "SILENT_SECONDS", 0)
-    monkeypatch.setattr(Deployment, "execution_status", lambda self, arn: "TIMED_OUT")
+    monkeypatch.setattr("cli.stage.runs.SILENT_SECONDS", 0)
+    monkeypatch.setattr("cli.stage.runs.execution_status", lambda arn: "TIMED_OUT")
     with pytest.raises(FineTuningError) as caught:
         runs.follow(deployment, RUN_ID, any_console(), poll_seconds=0)
     assert caught.value.code == Code.RUN_ABORTED
@@ -72,9 +72,9 @@ def test_an_aborted_run_is_given_the_time_to_say_so(deployment: Deployment, monk
     running = any_status(state=RunState.RUNNING)
     aborted = running.model_copy(update={"state": RunState.ABORTED})
     answers = [running, running, aborted]
-    monkeypatch.setattr(runs, "SILENT_SECONDS", 0)
+    monkeypatch.setattr("cli.stage.runs.SILENT_SECONDS", 0)
     monkeypatch.setattr(Deployment, "status", lambda self, run_id: answers.pop(0))
-    monkeypatch.setattr(Deployment, "execution_status", lambda self, arn: "ABORTED")
+    monkeypatch.setattr("cli.stage.runs.execution_status", lambda arn: "ABORTED")
     assert runs.follow(deployment, RUN_ID, any_console(), poll_seconds=0) == aborted
 
 
@@ -83,7 +83,7 @@ def test_a_run_is_over_when_its_execution_has_ended_and_the_report_is_written(
 ) -> None:
     write_status(any_status())
     executions = ["RUNNING", "RUNNING", "SUCCEEDED"]
-    monkeypatch.setattr(Deployment, "execution_status", lambda self, arn: executions.pop(0))
+    monkeypatch.setattr("cli.stage.runs.execution_status", lambda arn: executions.pop(0))
     runs.follow(deployment, RUN_ID, any_console(), poll_seconds=0)
     assert executions == []
 

@@ -1,0 +1,50 @@
+"""What a run made in SageMaker and still costs money: list it, delete it."""
+
+from cli.stage.deployment import Deployment
+from cli.stage.runs import is_running, stop_execution
+from finetuning.aws.sagemaker import SageMaker, sagemaker
+from finetuning.operations.clean_up import remove_unfinished
+from finetuning.runs.names import Names
+
+
+def remaining_resources(deployment: Deployment, run_id: str) -> list[str]:
+    """What of a run still costs money, a line each."""
+    control, names, status = sagemaker(), _names(deployment, run_id), deployment.status(run_id)
+    lines = [f"execution of {run_id}"] if status and is_running(status) else []
+    lines += [f"training job {job}" for job in control.training_jobs(names.training_job(0), "InProgress")]
+    return lines + [f"endpoint {name}" for name in _endpoints_of(control, names)]
+
+
+def remove_resources(deployment: Deployment, run_id: str) -> list[str]:
+    """Stops and deletes what a run made in SageMaker; returns what was done, a line each. May be repeated.
+
+    The run's files, the tuned weights among them, stay in the artifacts bucket.
+    """
+    control, names, status = sagemaker(), _names(deployment, run_id), deployment.status(run_id)
+    done = []
+    if status and is_running(status):
+        stop_execution(status, "finetune clean-up")
+        done.append(f"Stopped the execution of {run_id}")
+    for name in _endpoints_of(control, names):
+        control.delete_endpoint(name)
+        done.append(f"Deleted the endpoint {name} and its configuration")
+    done += remove_unfinished(control, names)
+    control.delete_endpoint_config(names.endpoint_config)
+    control.delete_model(names.model)
+    return done
+
+
+def _names(deployment: Deployment, run_id: str) -> Names:
+    plan = deployment.plan(run_id)
+    return plan.names(deployment.prefix) if plan else Names(deployment.prefix, run_id)
+
+
+def _endpoints_of(control: SageMaker, names: Names) -> list[str]:
+    """An endpoint with a name of the user's may serve a later run: only the run's own configuration counts."""
+    owned = {
+        names.endpoint: names.endpoint_config,
+        names.candidate: names.candidate,
+        names.base: names.base,
+    }
+    live = {name: control.describe_endpoint(name) for name in owned}
+    return [name for name, found in live.items() if found and found["EndpointConfigName"] == owned[name]]

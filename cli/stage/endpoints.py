@@ -1,0 +1,149 @@
+"""The endpoints of a stage's runs."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from pydantic import BaseModel
+
+from cli.stage.deployment import Deployment
+from finetuning.aws.autoscaling import scale
+from finetuning.aws.sagemaker import OWNER_TAG, RUN_TAG, sagemaker
+from finetuning.aws.traffic import invocations
+from finetuning.errors import Code, FineTuningError
+from finetuning.operations.endpoint_life import EndpointState, endpoint_state
+from finetuning.operations.endpoint_updates import Fleet, create_or_update, earlier_request
+from finetuning.runs.expiry import IDLE_TAG, KEPT_TAG, NEVER, TTL_TAG, Deadline, Lifetime, Limit, kept_until
+from finetuning.runs.guardrails import LONGEST_UPDATE_SECONDS
+from finetuning.runs.outcomes import Outcome, endpoint_outcome
+from finetuning.runs.plan import RunPlan
+
+UNKNOWN = Lifetime(NEVER, NEVER)
+"""What the command takes an endpoint's limits for where its tags do not tell: only the sweeper knows the stage's."""
+
+
+class EndpointSummary(BaseModel):
+    """One of our endpoints. Times in hours or minutes as the names say; None where its tags do not tell."""
+
+    name: str
+    status: str
+    run_id: str
+    created_at: datetime
+    ttl_hours: Limit | None
+    idle_minutes: Limit | None
+    goes_at: datetime | None
+    """None: it does not go by itself."""
+    goes_because: str
+    instance_type: str
+    instances: int
+    usd_per_hour: float | None
+    """Of all its instances, as many as there are now; so is the next."""
+    usd_so_far: float | None
+    calls_last_hour: int
+    calls_last_day: int
+
+
+def list_endpoints(deployment: Deployment) -> Iterator[EndpointSummary]:
+    """The endpoints that runs of this stage made: by their names' prefix, and their tag."""
+    now = datetime.now(UTC)
+    for each in list(sagemaker().endpoints(f"{deployment.prefix}-")):
+        found = endpoint_state(sagemaker(), each["EndpointName"], UNKNOWN, now)
+        if found and found.run_id:
+            yield _summary(deployment, found, now)
+
+
+def _summary(deployment: Deployment, found: EndpointState, now: datetime) -> EndpointSummary:
+    plan, told = deployment.plan(found.run_id), found.tags.keys() - found.unreadable
+    instances = found.instances or (plan.endpoint.instance_count if plan else 0)
+    hourly = plan.endpoint.usd_per_hour * instances if plan and plan.endpoint.usd_per_hour is not None else None
+    calls = invocations(found.name, now - timedelta(days=1), now)
+    return EndpointSummary(
+        name=found.name,
+        status=found.status,
+        run_id=found.run_id,
+        created_at=found.created_at,
+        ttl_hours=found.lifetime.ttl_hours if TTL_TAG in told else None,
+        idle_minutes=found.lifetime.idle_minutes if IDLE_TAG in told else None,
+        goes_at=found.deadline.at if found.deadline else None,
+        goes_because=found.deadline.reason if found.deadline else "",
+        instance_type=plan.endpoint.instance_type if plan else "",
+        instances=instances,
+        usd_per_hour=hourly,
+        usd_so_far=None if hourly is None else hourly * (now - found.created_at).total_seconds() / 3600,
+        calls_last_hour=round(sum(count for at, count in calls if at > now - timedelta(hours=1))),
+        calls_last_day=round(sum(count for _, count in calls)),
+    )
+
+
+def extend_endpoint(deployment: Deployment, endpoint: str, hours: float) -> Deadline | None:
+    """Keeps the endpoint for at least so many hours from now, asked or not; returns when it goes then.
+
+    It never shortens: an endpoint that would go later still does. None where it does not go by itself. Raises
+    `FineTuningError` (ENDPOINT_NOT_FOUND) where there is none, or it is not this stage's.
+    """
+    control, now = sagemaker(), datetime.now(UTC)
+    found = endpoint_state(control, endpoint, UNKNOWN, now)
+    if found is None or found.tags.get(OWNER_TAG) != deployment.prefix:
+        raise FineTuningError(
+            Code.ENDPOINT_NOT_FOUND,
+            f"The stage has no endpoint {endpoint}.",
+            "List its endpoints with `finetune endpoints`.",
+        )
+    until = max(now + timedelta(hours=hours), kept_until(found.tags) or now)
+    control.tag_endpoint(endpoint, {KEPT_TAG: until.isoformat(timespec="seconds")})
+    extended = endpoint_state(control, endpoint, UNKNOWN, now)
+    return extended.deadline if extended else None
+
+
+def find_endpoint(deployment: Deployment, name: str) -> tuple[str, RunPlan | None]:
+    """An endpoint's full name, and the plan of the run it serves; `name` may leave out the stage's prefix.
+
+    Raises `FineTuningError` (ENDPOINT_NOT_FOUND).
+    """
+    control = sagemaker()
+    for candidate in (name, f"{deployment.prefix}-{name}"):
+        live = control.describe_endpoint(candidate)
+        if live:
+            run_id = control.tags(live["EndpointArn"]).get(RUN_TAG)
+            return candidate, deployment.plan(run_id) if run_id else None
+    raise _no_endpoint(name, deployment.prefix)
+
+
+def roll_back(deployment: Deployment, endpoint: str) -> str:
+    """Starts putting the endpoint back on the configuration it had before; returns that configuration's name.
+
+    Raises `FineTuningError`: ENDPOINT_BUSY, NOTHING_TO_ROLL_BACK_TO.
+    """
+    control = sagemaker()
+    request, instance_count = earlier_request(control, endpoint)
+    run_id = next((tag["Value"] for tag in request["Tags"] if tag["Key"] == RUN_TAG), "")
+    plan = deployment.plan(run_id)
+    seconds = plan.endpoint.timeout_seconds if plan else LONGEST_UPDATE_SECONDS
+    scaled = bool(plan and plan.endpoint.autoscaling)
+    create_or_update(control, deployment.store, request, deployment.topic_arn, Fleet(instance_count, scaled, seconds))
+    return str(request["EndpointConfigName"])
+
+
+def is_rolled_back(deployment: Deployment, endpoint: str, config: str) -> bool:
+    """Whether the endpoint serves that configuration by now; its autoscaling is then set up again.
+
+    Raises `EndpointFailed` where it does not come to it.
+    """
+    live = sagemaker().describe_endpoint(endpoint)
+    if live is None:
+        raise _no_endpoint(endpoint, deployment.prefix)
+    tags = sagemaker().tags(live["EndpointArn"])
+    plan = deployment.plan(tags.get(RUN_TAG, ""))
+    seconds = plan.endpoint.timeout_seconds if plan else LONGEST_UPDATE_SECONDS
+    if endpoint_outcome(live, config, datetime.now(UTC), seconds) is Outcome.IN_PROGRESS:
+        return False
+    if plan and plan.endpoint.autoscaling:
+        scale(endpoint, plan.endpoint.autoscaling)
+    return True
+
+
+def _no_endpoint(name: str, prefix: str) -> FineTuningError:
+    return FineTuningError(
+        Code.ENDPOINT_NOT_FOUND,
+        f"There is no endpoint {name}, nor {prefix}-{name}.",
+        "List them with `finetune endpoints`. One past its time was deleted; `finetune deploy RUN` brings it back.",
+    )

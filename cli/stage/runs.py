@@ -1,0 +1,165 @@
+"""A stage's runs: find one, stop it, deploy its model once more."""
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from cli.stage.deployment import Deployment
+from finetuning.aws.clients import client
+from finetuning.aws.errors import translate_errors
+from finetuning.errors import Code, FineTuningError
+from finetuning.operations.preflight import no_model
+from finetuning.report import commands
+from finetuning.runs.status import RunState, RunStatus
+
+START_WITHIN_SECONDS = 180
+"""From upload to the first status.json: EventBridge delivers within seconds, a cold start takes a few more."""
+
+SILENT_SECONDS = 30
+"""A status that has not changed for so long is compared with the execution's own state."""
+
+
+def list_run_ids(deployment: Deployment) -> list[str]:
+    """Every run that has files in the artifacts bucket."""
+    return list(deployment.store.folders("runs/"))
+
+
+def list_runs(deployment: Deployment) -> list[RunStatus]:
+    """Every run that has a status, the latest first."""
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        found = [status for status in pool.map(deployment.status, list_run_ids(deployment)) if status]
+    return sorted(found, key=lambda status: status.started_at, reverse=True)
+
+
+def find_run(deployment: Deployment, run: str) -> str:
+    """A run's id: as it is, or the latest run of an upload of that name.
+
+    Raises `FineTuningError` (RUN_NOT_FOUND).
+    """
+    if deployment.status(run):
+        return run
+    named = [status.run_id for status in list_runs(deployment) if status.run_id.rpartition("-")[0] == run]
+    if not named:
+        raise FineTuningError(
+            Code.RUN_NOT_FOUND,
+            f"There is no run {run} in s3://{deployment.artifacts_bucket}/runs/.",
+            "List the runs with `finetune runs`. A run appears some seconds after its upload.",
+        )
+    return named[0]
+
+
+def execution_status(execution_arn: str) -> str:
+    """RUNNING, SUCCEEDED, FAILED, TIMED_OUT or ABORTED."""
+    with translate_errors("look up the execution"):
+        return str(client("stepfunctions").describe_execution(executionArn=execution_arn)["status"])
+
+
+def stop_run(deployment: Deployment, run_id: str) -> bool:
+    """Stops the execution of a run; False where it runs no more. What was under way is cleaned up after it."""
+    status = deployment.status(run_id)
+    if status is None or not is_running(status):
+        return False
+    stop_execution(status, f"finetune stop, by {caller()}")
+    return True
+
+
+def stop_execution(status: RunStatus, cause: str) -> None:
+    with translate_errors(f"stop the execution of {status.run_id}"):
+        client("stepfunctions").stop_execution(executionArn=status.execution_arn, error=Code.RUN_ABORTED, cause=cause)
+
+
+def is_running(status: RunStatus) -> bool:
+    return status.state is RunState.RUNNING and bool(status.execution_arn)
+
+
+def caller() -> str:
+    """The name of whoever runs the command, as AWS knows it."""
+    with translate_errors("ask who you are"):
+        return str(client("sts").get_caller_identity()["Arn"])
+
+
+def redeploy(deployment: Deployment, run_id: str, ttl_hours: float | None = None) -> str:
+    """Starts an execution that deploys the model of an ended run once more, and returns its ARN.
+
+    Raises `FineTuningError`: RUN_STILL_RUNNING, or RUN_HAS_NO_MODEL where the run trained none.
+    """
+    status, plan = deployment.status(run_id), deployment.plan(run_id)
+    if status is None or plan is None or not status.training_job:
+        finding = no_model(run_id)
+        raise FineTuningError(finding.code, finding.message, finding.fix)
+    if not status.state.is_final:
+        raise FineTuningError(
+            Code.RUN_STILL_RUNNING,
+            f"The run {run_id} is still running, at {status.step}.",
+            f"Wait for its end: {commands.watch(run_id, deployment.stage)}",
+        )
+    terms = {} if ttl_hours is None else {"ttl_hours": ttl_hours}
+    event = {**plan.upload.model_dump(), "redeploy": terms}
+    with translate_errors(f"start the deployment of {run_id}"):
+        started = client("stepfunctions").start_execution(
+            stateMachineArn=deployment.state_machine_arn, input=json.dumps(event)
+        )
+    return str(started["executionArn"])
+
+
+def has_taken_over(deployment: Deployment, run_id: str, execution_arn: str) -> bool:
+    """Whether the execution of `deploy` has the run by now.
+
+    Raises `FineTuningError` where it ended without: RUN_STILL_RUNNING where another has it, else RUN_NOT_STARTED.
+    """
+    state = execution_status(execution_arn)  # first: it may take the run over and end between two looks
+    status = deployment.status(run_id)
+    if status and status.execution_arn == execution_arn:
+        return True
+    if state == "SUCCEEDED":
+        raise FineTuningError(
+            Code.RUN_STILL_RUNNING,
+            f"Another execution has taken the run {run_id} up, so this one did nothing.",
+            f"Wait for its end: {commands.watch(run_id, deployment.stage)}",
+        )
+    if state != "RUNNING":
+        raise FineTuningError(
+            Code.RUN_NOT_STARTED,
+            f"The execution that was to deploy the model of {run_id} ended {state} before that: {execution_arn}",
+            f"Read in the Step Functions console why it ended; then: {commands.deploy(run_id, deployment.stage)}",
+        )
+    return False
+
+
+def status_changes(deployment: Deployment, run_id: str, poll_seconds: float) -> Iterator[RunStatus]:
+    """The run's status each time it has changed, until it is final."""
+    last: RunStatus | None = None
+    heard, ended = time.monotonic(), False
+    while True:
+        status = deployment.status(run_id)
+        silent = time.monotonic() - heard
+        if status is not None and status != last:
+            last, heard, ended = status, time.monotonic(), False
+            yield status
+            if status.state.is_final:
+                return
+        elif last is None and silent > START_WITHIN_SECONDS:
+            raise FineTuningError(
+                Code.RUN_NOT_STARTED,
+                f"No run {run_id} began within {START_WITHIN_SECONDS} s of its upload.",
+                "Look at the trigger's dead-letter queue and the state machine's executions in the AWS console.",
+            )
+        elif last is not None and last.execution_arn and silent > SILENT_SECONDS:
+            if ended:
+                raise FineTuningError(
+                    Code.RUN_ABORTED,
+                    f"The execution of {run_id} ended after {last.step} without saying why.",
+                    f"Open the execution in the AWS console: {last.execution_arn}",
+                )
+            # Clean-up after an execution that was aborted takes a moment to say so: it is given one more silence.
+            ended = execution_status(last.execution_arn) != "RUNNING"
+            heard = time.monotonic()
+        time.sleep(poll_seconds)
+
+
+def wait_for_report(status: RunStatus, poll_seconds: float) -> None:
+    """The last step writes the final status first, then the report page, and then the execution ends."""
+    deadline = time.monotonic() + SILENT_SECONDS
+    while status.execution_arn and execution_status(status.execution_arn) == "RUNNING" and time.monotonic() < deadline:
+        time.sleep(poll_seconds)

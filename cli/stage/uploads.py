@@ -1,0 +1,110 @@
+"""Uploading to a stage: the data files, and what starts a run."""
+
+from collections.abc import Callable, Sequence, Set
+from pathlib import Path
+
+from cli.stage.deployment import Deployment
+from finetuning.aws.clients import client
+from finetuning.aws.errors import translate_errors
+from finetuning.aws.step_functions import executions
+from finetuning.aws.upload_bucket import RUN_FILE, TEMPLATE_FILE, is_data
+from finetuning.datasets.detection import SUFFIXES
+from finetuning.errors import Code, FineTuningError
+from finetuning.runs.uploads import Upload, data_stem
+
+Advance = Callable[[int], None]
+"""Told how many more bytes of a file have been sent."""
+
+
+def files_to_submit(folder: Path) -> list[Path]:
+    """The data files of a run's folder, and its template.json; whatever else lies there stays at home.
+
+    Raises `FineTuningError` (UPLOAD_WITHOUT_DATA) where there is no data file.
+    """
+    visible = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
+    data = [path for path in visible if is_data(path.name)]
+    if not data:
+        raise FineTuningError(
+            Code.UPLOAD_WITHOUT_DATA,
+            f"{folder} holds no data file.",
+            f"Put a file there whose name ends in {', '.join(SUFFIXES)} (or one of these with .gz).",
+        )
+    return data + [path for path in visible if path.name == TEMPLATE_FILE]
+
+
+def submit_file(deployment: Deployment, path: Path, advance: Advance, name: str = "") -> Upload:
+    """Uploads one data file into the inbox, which starts a run with the stage's defaults, of that name or the
+    file's.
+    """
+    suffix = path.name.removeprefix(data_stem(path.name))
+    return _upload(deployment, path, f"inbox/{name + suffix if name else path.name}", advance)
+
+
+def submit_folder(
+    deployment: Deployment, files: Sequence[Path], run_json: bytes, name: str, advance: Callable[[Path], Advance]
+) -> Upload:
+    """Uploads the files, and then run.json, whose arrival starts the run.
+
+    Raises `FineTuningError` (UPLOAD_FOLDER_TAKEN) where data of another upload lies there: it would be trained on.
+    """
+    _require_no_other_data(deployment, f"runs/{name}/", {path.name for path in files})
+    for path in files:
+        _upload(deployment, path, f"runs/{name}/{path.name}", advance(path))
+    key = f"runs/{name}/{RUN_FILE}"
+    with translate_errors(f"upload {key}"):
+        put = client("s3").put_object(
+            Bucket=deployment.upload_bucket, Key=key, Body=run_json, ContentType="application/json"
+        )
+    return Upload(deployment.upload_bucket, key, put["VersionId"])
+
+
+def resubmit(deployment: Deployment, run_id: str) -> Upload:
+    """Uploads what started a run once more, as a version of its own, which starts a run of its own.
+
+    Raises `FineTuningError` (UPLOAD_NOT_FOUND) where nothing tells any more what that was, or it is gone.
+    """
+    status = deployment.status(run_id)
+    try:
+        with translate_errors(f"look up the upload of {run_id}"):
+            upload = executions(deployment.state_machine_arn).upload(status.execution_arn if status else "")
+            if upload is None:
+                raise FineTuningError(Code.REQUEST_INVALID, "Its execution was started with no upload.", "")
+            source = {"Bucket": upload.bucket, "Key": upload.key, "VersionId": upload.version_id}
+            # With other metadata, for S3 refuses to copy an object onto itself unchanged.
+            changed = {"MetadataDirective": "REPLACE", "Metadata": {"again": run_id}}
+            s3 = client("s3")
+            s3.copy(source, upload.bucket, upload.key, ExtraArgs=changed)
+            version = s3.head_object(Bucket=upload.bucket, Key=upload.key)["VersionId"]
+    except FineTuningError as error:
+        if error.code != Code.REQUEST_INVALID:
+            raise
+        raise FineTuningError(
+            Code.UPLOAD_NOT_FOUND,
+            f"What started {run_id} cannot be uploaded again: {error.message}",
+            "Old versions are kept for 30 days, executions for 90. Submit the files themselves.",
+        ) from error
+    return Upload(upload.bucket, upload.key, version)
+
+
+def _require_no_other_data(deployment: Deployment, folder: str, ours: Set[str]) -> None:
+    with translate_errors(f"list {folder}"):
+        pages = client("s3").get_paginator("list_objects_v2").paginate(Bucket=deployment.upload_bucket, Prefix=folder)
+        names = [each["Key"].removeprefix(folder) for page in pages for each in page.get("Contents", [])]
+    others = [name for name in names if name not in ours and (is_data(name) or name == TEMPLATE_FILE)]
+    if others:
+        raise FineTuningError(
+            Code.UPLOAD_FOLDER_TAKEN,
+            f"s3://{deployment.upload_bucket}/{folder} holds {', '.join(others)} of an earlier upload; "
+            "that data would be trained on, too.",
+            f"Choose another name with --name, or remove it: aws s3 rm s3://{deployment.upload_bucket}/{folder}{others[0]}",
+        )
+
+
+def _upload(deployment: Deployment, path: Path, key: str, advance: Advance) -> Upload:
+    with translate_errors(f"upload {path}"), path.open("rb") as body:
+        s3 = client("s3")
+        # Not upload_file, whose own error hides AWS's.
+        s3.upload_fileobj(body, deployment.upload_bucket, key, Callback=advance)
+        return Upload(
+            deployment.upload_bucket, key, s3.head_object(Bucket=deployment.upload_bucket, Key=key)["VersionId"]
+        )
