@@ -8,8 +8,8 @@ import pytest
 
 from rehearsal import cdk, jumpstart_cache, running
 from rehearsal.running import Emulator
-from tests.rehearsal import direct_deployment
-from tests.rehearsal.product import Product
+from tests.rehearsal.support import direct_deployment
+from tests.rehearsal.support.product import Product
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

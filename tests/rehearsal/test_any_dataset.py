@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from finetuning.runs.layout import RunLayout
-from tests.rehearsal.product import Product, any_chats
+from tests.rehearsal.support.product import Product, any_chats
 
 ROWS = 12
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from cli.main import COMMANDS
-from tests.rehearsal.product import SETTINGS, Product, any_chats
-from tests.rehearsal.terminal import GOLDENS, Said, Terminal
+from tests.rehearsal.support.product import SETTINGS, Product, any_chats
+from tests.rehearsal.support.terminal import GOLDENS, Said, Terminal
 
 RUN_JSON = SETTINGS | {
     "endpoint": {"deploy": True, "name": "parrot", "instance_type": "ml.g5.2xlarge"},

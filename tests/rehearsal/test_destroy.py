@@ -7,7 +7,7 @@ import pytest
 
 from rehearsal import cdk, jumpstart_cache, running
 from rehearsal.running import Emulator
-from tests.rehearsal.product import Product, any_chats
+from tests.rehearsal.support.product import Product, any_chats
 
 WORKFLOW = "finetune-dev-workflow"
 

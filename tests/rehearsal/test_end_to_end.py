@@ -8,8 +8,8 @@ import pytest
 
 from finetuning.runs.layout import RunLayout
 from rehearsal import running
-from tests.rehearsal.product import Product, any_chats, as_parquet
-from tests.rehearsal.stacks import any_name, invoke
+from tests.rehearsal.support.product import Product, any_chats, as_parquet
+from tests.rehearsal.support.stacks import any_name, invoke
 
 DEPLOYED = {"endpoint": {"deploy": True}, "evaluation": {"prompts": 2, "compare_with_base": True}}
 CHATS = b"".join(any_chats())

@@ -15,8 +15,8 @@ from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.guardrails import alarm_names
 from finetuning.runs.layout import RunLayout
-from tests.rehearsal.product import Product, any_chats
-from tests.rehearsal.stacks import any_name, invoke
+from tests.rehearsal.support.product import Product, any_chats
+from tests.rehearsal.support.stacks import any_name, invoke
 
 CHATS = b"".join(any_chats())
 SCALING = {"min_instances": 1, "max_instances": 2, "invocations_per_instance": 30}

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from rehearsal.running import Emulator
-from tests.rehearsal.scripted import Answers, Raised, Scripted, machine, ways
-from tests.rehearsal.stacks import finished
+from tests.rehearsal.support.scripted import Answers, Raised, Scripted, machine, ways
+from tests.rehearsal.support.stacks import finished
 
 STATES = machine()["States"]
 EDGES = [way for name, state in STATES.items() for way, _, _ in ways(name, state)]

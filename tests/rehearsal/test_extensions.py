@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from rehearsal import running
 from rehearsal.running import Emulator
-from tests.rehearsal.stacks import (
+from tests.rehearsal.support.stacks import (
     allow,
     any_function,
     any_name,

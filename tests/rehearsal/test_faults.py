@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from rehearsal import running
-from tests.rehearsal.mailbox import Mailbox
-from tests.rehearsal.product import Product, any_chats, undisturbed
-from tests.rehearsal.stacks import any_name
+from tests.rehearsal.support.mailbox import Mailbox
+from tests.rehearsal.support.product import Product, any_chats, undisturbed
+from tests.rehearsal.support.stacks import any_name
 
 CHATS = b"".join(any_chats())
 RUNBOOK = (running.PROJECT / "docs" / "runbook.md").read_text()

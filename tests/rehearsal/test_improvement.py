@@ -9,7 +9,7 @@ import pytest
 from finetuning.datasets.join import rendered
 from finetuning.runs.layout import RunLayout
 from rehearsal.running import PROJECT
-from tests.rehearsal.product import Product
+from tests.rehearsal.support.product import Product
 
 DATA = PROJECT / "examples" / "chat" / "ships_log.jsonl"
 SETTINGS: dict[str, Any] = {

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from infra.constructs.fine_tuning_workflow import DEFINITION, steps_of
-from tests.rehearsal.product import SETTINGS, Product, any_chats, as_parquet, undisturbed
-from tests.rehearsal.stacks import any_name, invoke
+from tests.rehearsal.support.product import SETTINGS, Product, any_chats, as_parquet, undisturbed
+from tests.rehearsal.support.stacks import any_name, invoke
 from tests.rehearsal.test_endpoints import SCALING
 
 MOST_CHANGES = 30

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.rehearsal.product import Product, any_chats
-from tests.rehearsal.stacks import any_name, invoke
+from tests.rehearsal.support.product import Product, any_chats
+from tests.rehearsal.support.stacks import any_name, invoke
 
 REASONS = Path(__file__).with_name("unused_grants.toml")
 

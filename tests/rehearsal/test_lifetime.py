@@ -15,9 +15,9 @@ from finetuning.evaluation.questions import as_inputs
 from finetuning.runs.expiry import ANNOUNCED_TAG, IDLE_TAG, KEPT_TAG, NEVER, TTL_TAG
 from rehearsal.jumpstart_cache import PRIVATE_BUCKET
 from rehearsal.running import PROJECT
-from tests.rehearsal.product import Product
-from tests.rehearsal.sagemaker_account import BASE_PREFIX, Account, any_account, any_model, configure, until
-from tests.rehearsal.stacks import any_name, invoke
+from tests.rehearsal.support.product import Product
+from tests.rehearsal.support.sagemaker_account import BASE_PREFIX, Account, any_account, any_model, configure, until
+from tests.rehearsal.support.stacks import any_name, invoke
 
 PREFIX = "finetune-dev-"
 

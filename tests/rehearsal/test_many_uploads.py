@@ -14,8 +14,8 @@ import pytest
 
 from finetuning.runs.uploads import Upload
 from infra.config import STAGES
-from tests.rehearsal.product import Product, any_chats
-from tests.rehearsal.stacks import any_name, finished
+from tests.rehearsal.support.product import Product, any_chats
+from tests.rehearsal.support.stacks import any_name, finished
 
 UPLOADS, TWICE = 50, 10
 LIMIT = STAGES["dev"]["max_concurrent_runs"]

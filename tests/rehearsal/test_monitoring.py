@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from infra.constructs.log_queries import QUERIES
-from tests.rehearsal.product import Product, any_chats
+from tests.rehearsal.support.product import Product, any_chats
 
 PREFIX = "finetune-dev"
 CHATS = b"".join(any_chats())

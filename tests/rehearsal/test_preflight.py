@@ -7,7 +7,7 @@ from finetuning.planning.orders import training_job
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
 from tests.builders.jumpstart import LLAMA, any_spec
-from tests.rehearsal.product import Product, any_chats
+from tests.rehearsal.support.product import Product, any_chats
 
 CHATS = b"".join(any_chats())
 

@@ -16,8 +16,8 @@ import pytest
 from finetuning.runs.layout import RunLayout
 from tests.browser.audit import DESKTOP, PHONE, complaints
 from tests.browser.chromium import Tab, chromium
-from tests.rehearsal.product import Product, any_chats
-from tests.rehearsal.stacks import any_name
+from tests.rehearsal.support.product import Product, any_chats
+from tests.rehearsal.support.stacks import any_name
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\u202egnp"
 HEADLINES = {

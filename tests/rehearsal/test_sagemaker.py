@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from rehearsal.jumpstart_cache import PRIVATE_BUCKET
 from rehearsal.running import Emulator
-from tests.rehearsal.sagemaker_account import (
+from tests.rehearsal.support.sagemaker_account import (
     BASE_PREFIX,
     GATED_KEY,
     Account,
@@ -20,7 +20,7 @@ from tests.rehearsal.sagemaker_account import (
     deploy_model,
     until,
 )
-from tests.rehearsal.stacks import allow, any_function, any_role, invoke
+from tests.rehearsal.support.stacks import allow, any_function, any_role, invoke
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from cli.stage.runs import stop_run
 from cli.stage.uploads import resubmit
 from finetuning.aws.clients import client
 from finetuning.runs.layout import RunLayout
-from tests.rehearsal.product import Product, any_chats
+from tests.rehearsal.support.product import Product, any_chats
 
 CHATS = b"".join(any_chats())
 ASKING = {"approval": True, "endpoint": {"deploy": True}}

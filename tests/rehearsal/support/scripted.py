@@ -16,7 +16,7 @@ from typing import Any
 
 from infra.constructs.fine_tuning_workflow import DEFINITION
 from rehearsal.running import Emulator
-from tests.rehearsal.stacks import allow, any_function, any_role, any_state_machine
+from tests.rehearsal.support.stacks import allow, any_function, any_role, any_state_machine
 
 State = dict[str, Any]
 Answers = Mapping[str, list[Any]]

@@ -8,7 +8,7 @@ from typing import Any
 
 from rehearsal.jumpstart_cache import PRIVATE_BUCKET
 from rehearsal.running import Emulator
-from tests.rehearsal.stacks import allow, any_name, any_role
+from tests.rehearsal.support.stacks import allow, any_name, any_role
 
 GATED_KEY = "meta-training/g5/v1.0.0/weights.tar.gz"
 BASE_PREFIX = "meta-textgeneration/artifacts/inference-prepack/v1.0.0/"

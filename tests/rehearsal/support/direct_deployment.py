@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rehearsal.running import REGION, Emulator
-from tests.rehearsal.stacks import settle
+from tests.rehearsal.support.stacks import settle
 
 ACCOUNT = "000000000000"
 ASSETS = f"cdk-hnb659fds-assets-{ACCOUNT}-{REGION}"

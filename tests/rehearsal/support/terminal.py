@@ -16,7 +16,7 @@ from typing import Any
 
 from rehearsal.running import PROJECT, Emulator
 
-GOLDENS = Path(__file__).parent / "cli"
+GOLDENS = Path(__file__).parents[1] / "cli"
 WIDTH = 100
 
 _METRIC = re.compile(r"^00:00:00 metric .*\n", re.MULTILINE)

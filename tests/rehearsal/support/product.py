@@ -16,7 +16,7 @@ from finetuning.datasets.offline import prepare_files
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.uploads import Upload
 from rehearsal.running import Emulator
-from tests.rehearsal.stacks import any_name, finished, invoke
+from tests.rehearsal.support.stacks import any_name, finished, invoke
 
 SETTINGS: dict[str, Any] = {
     "model": "meta-textgeneration-llama-3-1-8b-instruct",

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 
 from rehearsal.running import Emulator
-from tests.rehearsal.stacks import allow, any_name
+from tests.rehearsal.support.stacks import allow, any_name
 
 
 @dataclass
