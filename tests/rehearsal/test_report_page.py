@@ -29,7 +29,7 @@ HEADLINES = {
 
 
 @dataclass(frozen=True)
-class Told:
+class RunNotice:
     """What a run left its reader: its status.json, and the message about it."""
 
     status: dict[str, Any]
@@ -76,14 +76,14 @@ RUNS: dict[str, Callable[[Product], str]] = {"happy": happy, "refused": refused,
 
 
 @pytest.fixture(scope="module")
-def cli_errors(product: Product) -> dict[str, Told]:
+def notices(product: Product) -> dict[str, RunNotice]:
     """One run of each kind, side by side, each with the message the team got."""
     letterbox = _subscribed(product)
     run_ids = {kind: start(product) for kind, start in RUNS.items()}
     statuses = {kind: product.ended(run_id, 900) for kind, run_id in run_ids.items()}
     messages = _messages(product, letterbox, set(run_ids.values()))
     return {
-        kind: Told(statuses[kind], messages[run_id]["Subject"], messages[run_id]["Message"])
+        kind: RunNotice(statuses[kind], messages[run_id]["Subject"], messages[run_id]["Message"])
         for kind, run_id in run_ids.items()
     }
 
@@ -144,9 +144,9 @@ class _Programs(HTMLParser):
 
 @pytest.mark.parametrize("kind", RUNS)
 def test_the_message_names_the_run_and_its_link_opens_the_page_without_credentials(
-    told: dict[str, Told], kind: str
+    notices: dict[str, RunNotice], kind: str
 ) -> None:
-    run = told[kind]
+    run = notices[kind]
     assert run.subject.startswith(f"Run {run.status['run_id']} ")
     assert "\u202e" not in run.body
     with urllib.request.urlopen(run.link) as page:
@@ -154,8 +154,8 @@ def test_the_message_names_the_run_and_its_link_opens_the_page_without_credentia
         assert HEADLINES[kind] in page.read().decode()
 
 
-def test_a_link_opens_no_other_file_of_the_run(told: dict[str, Told]) -> None:
-    link = told["happy"].link.replace("report.html", "status.json")
+def test_a_link_opens_no_other_file_of_the_run(notices: dict[str, RunNotice]) -> None:
+    link = notices["happy"].link.replace("report.html", "status.json")
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(link)
 
@@ -163,14 +163,16 @@ def test_a_link_opens_no_other_file_of_the_run(told: dict[str, Told]) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [PHONE, DESKTOP])
 @pytest.mark.parametrize("kind", RUNS)
-def test_nothing_is_wrong_with_the_page(told: dict[str, Told], tab: Tab, kind: str, width: int, scheme: str) -> None:
-    assert complaints(tab, told[kind].link, width=width, scheme=scheme, keep_as=f"rehearsed-{kind}") == []
+def test_nothing_is_wrong_with_the_page(
+    notices: dict[str, RunNotice], tab: Tab, kind: str, width: int, scheme: str
+) -> None:
+    assert complaints(tab, notices[kind].link, width=width, scheme=scheme, keep_as=f"rehearsed-{kind}") == []
 
 
 def test_the_program_on_the_page_gets_an_answer_from_the_endpoint(
-    product: Product, told: dict[str, Told], monkeypatch: pytest.MonkeyPatch
+    product: Product, notices: dict[str, RunNotice], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with urllib.request.urlopen(told["happy"].link) as page:
+    with urllib.request.urlopen(notices["happy"].link) as page:
         program = _Programs(page.read().decode()).found["Python program"]
     runtime = product.emulator.client("sagemaker-runtime")
     monkeypatch.setattr("boto3.client", {"sagemaker-runtime": runtime}.__getitem__)
@@ -180,8 +182,8 @@ def test_the_program_on_the_page_gets_an_answer_from_the_endpoint(
     assert printed.getvalue()
 
 
-def test_an_aborted_run_has_the_page_of_what_it_had_come_to(product: Product, told: dict[str, Told]) -> None:
-    layout = RunLayout(told["aborted"].status["run_id"])
+def test_an_aborted_run_has_the_page_of_what_it_had_come_to(product: Product, notices: dict[str, RunNotice]) -> None:
+    layout = RunLayout(notices["aborted"].status["run_id"])
     page = product.emulator.client("s3").get_object(Bucket=product.artifacts, Key=layout.report_page)["Body"].read()
     assert b"RUN_ABORTED" in page
     assert b"Stopped the training job" in page
