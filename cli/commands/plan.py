@@ -32,7 +32,8 @@ from finetuning.operations.account_checks import AccountChecks
 from finetuning.operations.preflight import account_quotas, price_list
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.orders import OPERATIONS, check_requests, run_requests
-from finetuning.planning.planner import LookUp, StageDefaults, Submission, look_up_prices, make_plan, settle_model
+from finetuning.planning.planner import make_plan
+from finetuning.planning.submission import LookUp, StageDefaults, Submission, look_up_prices, settle_model
 from finetuning.runs.plan import DataFile, RunPlan
 from finetuning.runs.run_json import RunRequest, read_request
 from finetuning.runs.uploads import Upload

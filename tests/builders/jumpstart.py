@@ -16,7 +16,8 @@ from finetuning.jumpstart.assumptions import fallback_price
 from finetuning.jumpstart.requests import Target
 from finetuning.jumpstart.spec import ModelSpec, newest, read_manifest, read_spec
 from finetuning.planning.checklist import Checklist
-from finetuning.planning.planner import StageDefaults, Submission, look_up_prices, make_plan, settle_model
+from finetuning.planning.planner import make_plan
+from finetuning.planning.submission import StageDefaults, Submission, look_up_prices, settle_model
 from finetuning.runs.plan import DataFile, RunPlan
 from finetuning.runs.run_json import read_request
 from finetuning.runs.uploads import Upload

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from finetuning.planning.planner import DEFAULT_ENDPOINT_TIMEOUT, ENDPOINT_PROVISIONING_SECONDS
+from finetuning.planning.endpoint_terms import DEFAULT_ENDPOINT_TIMEOUT, ENDPOINT_PROVISIONING_SECONDS
 from finetuning.runs.outcomes import last_attempt, wait_seconds
 from finetuning.runs.run_json import MAX_CAPACITY_WAIT_HOURS, MAX_FALLBACKS
 from finetuning.runs.turns import LONGEST_WAIT_HOURS

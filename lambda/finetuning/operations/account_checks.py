@@ -16,7 +16,7 @@ from finetuning.errors import Code, Finding, FineTuningError
 from finetuning.jumpstart.requests import Target
 from finetuning.jumpstart.spec import ModelSpec
 from finetuning.planning.checklist import Checklist
-from finetuning.planning.planner import drop_fallback
+from finetuning.planning.training_options import drop_fallback
 from finetuning.runs.plan import RunPlan
 
 

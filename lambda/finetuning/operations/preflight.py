@@ -15,7 +15,8 @@ from finetuning.operations.account_checks import AccountChecks
 from finetuning.operations.target import target
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.orders import check_requests, run_requests
-from finetuning.planning.planner import StageDefaults, Submission, look_up_prices, make_plan, settle_model
+from finetuning.planning.planner import make_plan
+from finetuning.planning.submission import StageDefaults, Submission, look_up_prices, settle_model
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.run_json import RunRequest, read_request
 from finetuning.runs.uploads import Upload

@@ -9,7 +9,8 @@ from finetuning.errors import Code, RunRefused
 from finetuning.jumpstart.catalogue import Task
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.orders import base_model, hosting, run_requests, run_tags, training_job
-from finetuning.planning.planner import complete, settle_model
+from finetuning.planning.planner import complete
+from finetuning.planning.submission import settle_model
 from finetuning.runs.plan import DatasetSummary, RunPlan
 from finetuning.runs.run_json import HELD_OUT, MAX_PROMPTS, RunRequest
 from tests.builders.jumpstart import LLAMA, NOW, TARGET, any_spec, any_stage, planned

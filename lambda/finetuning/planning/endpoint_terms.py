@@ -1,0 +1,71 @@
+"""What the endpoint of a run will be: instances, expiry, scaling, captured calls, and how long it may take to start."""
+
+from collections.abc import Mapping
+
+from finetuning.errors import Code, Finding
+from finetuning.jumpstart.assumptions import Price
+from finetuning.jumpstart.spec import ModelSpec
+from finetuning.planning.checklist import Checklist
+from finetuning.planning.submission import StageDefaults, endpoint_type
+from finetuning.runs.plan import Autoscaling, EndpointPlan
+from finetuning.runs.run_json import DataCaptureRequest, EndpointRequest, RunRequest
+
+ENDPOINT_PROVISIONING_SECONDS = 1800
+"""On top of download and start-up: how long SageMaker may take to find and start an endpoint's instances."""
+
+DEFAULT_ENDPOINT_TIMEOUT = 3600
+"""Seconds for download and for start-up each, where the specification names none: the most SageMaker allows."""
+
+
+def endpoint_plan(
+    request: RunRequest, spec: ModelSpec, stage: StageDefaults, prices: Mapping[str, Price], checklist: Checklist
+) -> EndpointPlan:
+    asked = request.endpoint
+    instance_type = endpoint_type(request, spec)
+    if asked.deploy:
+        image = checklist.attempt("endpoint instance", lambda: spec.hosting_image(instance_type, stage.region))
+        price = prices.get(instance_type)
+        hourly = (
+            f"{price.usd_per_hour * asked.instance_count:.2f} USD an hour ({price.source})"
+            if price
+            else "price not known"
+        )
+        if image:
+            checklist.passed("endpoint instance", f"{asked.instance_count} × {instance_type}, {hourly}")
+        else:
+            instance_type = spec.default_inference_instance_type
+    price = prices.get(instance_type)
+    timeouts = spec.deploy_kwargs
+    capture = asked.data_capture
+    return EndpointPlan(
+        deploy=asked.deploy,
+        name=asked.name,
+        instance_type=instance_type,
+        instance_count=asked.instance_count,
+        ttl_hours=asked.ttl_hours or stage.endpoint_ttl_hours,
+        idle_minutes=asked.idle_minutes or stage.endpoint_idle_minutes,
+        timeout_seconds=ENDPOINT_PROVISIONING_SECONDS
+        + (timeouts.model_data_download_timeout or DEFAULT_ENDPOINT_TIMEOUT)
+        + (timeouts.container_startup_health_check_timeout or DEFAULT_ENDPOINT_TIMEOUT),
+        usd_per_hour=price.usd_per_hour if price else None,
+        autoscaling=_autoscaling(asked, checklist),
+        data_capture_percentage=capture.percentage if isinstance(capture, DataCaptureRequest) else 100 * capture,
+    )
+
+
+def _autoscaling(asked: EndpointRequest, checklist: Checklist) -> Autoscaling | None:
+    wish = asked.autoscaling
+    if wish is None:
+        return None
+    if not wish.min_instances <= asked.instance_count <= wish.max_instances:
+        checklist.found(
+            "endpoint instance",
+            Finding(
+                Code.RUN_JSON_INVALID,
+                "endpoint.autoscaling",
+                f"The endpoint starts with {asked.instance_count} instances, which is not between min_instances "
+                f"({wish.min_instances}) and max_instances ({wish.max_instances}).",
+                "Let min_instances <= instance_count <= max_instances.",
+            ),
+        )
+    return Autoscaling(**wish.model_dump())

@@ -1,0 +1,122 @@
+"""What a user handed in, and what it is judged by: the stage's defaults, the model's facts, the prices."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from finetuning.datasets.detection import Detection, Framing
+from finetuning.errors import Code, Finding, FineTuningError
+from finetuning.jumpstart.assumptions import Price
+from finetuning.jumpstart.catalogue import CATALOGUE, nearest, support
+from finetuning.jumpstart.spec import ModelSpec
+from finetuning.planning.checklist import Checklist
+from finetuning.planning.estimate import tokens_in
+from finetuning.runs.expiry import Limit
+from finetuning.runs.plan import DataFile
+from finetuning.runs.run_json import RunRequest
+from finetuning.runs.uploads import Upload
+
+LookUp = Callable[[str, Literal["training", "hosting"]], Price | None]
+"""Looks up the price of an instance type for a use."""
+
+ReadSpec = Callable[[str, str | None], ModelSpec]
+"""Reads a model's facts, in the version given or the newest; raises `FineTuningError`."""
+
+
+@dataclass(frozen=True)
+class StageDefaults:
+    """What the stage settles for every run: defaults, and limits no run.json can raise."""
+
+    stage: str
+    prefix: str
+    region: str
+    default_model: str
+    accept_eula: bool
+    max_runtime_hours: float
+    max_cost_usd: float | None
+    endpoint_ttl_hours: Limit
+    endpoint_idle_minutes: Limit
+    training_instance_types: tuple[str, ...] = ("*",)
+    """Patterns; permissions allow no other."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What a user handed in, and when it was planned. `detections`: what each file is, by its first bytes."""
+
+    upload: Upload
+    request: RunRequest
+    planned_at: datetime
+    files: tuple[DataFile, ...] = ()
+    detections: tuple[Detection, ...] = ()
+    template_file: bytes | None = None
+    """The upload's template.json."""
+
+    @property
+    def parquet(self) -> bool:
+        return any(detection.framing is Framing.PARQUET for detection in self.detections)
+
+    @property
+    def has_template(self) -> bool:
+        return self.request.template is not None or self.template_file is not None
+
+    @property
+    def columns(self) -> set[str]:
+        """Of the files' first rows; empty where they have none, or are not known yet."""
+        return {column for detection in self.detections for column in detection.columns}
+
+    @property
+    def tokens(self) -> int | None:
+        return tokens_in({file.key: file.size for file in self.files}) if self.files else None
+
+
+@dataclass(frozen=True)
+class Prices:
+    """By instance type. A type that is missing has no known price."""
+
+    training: Mapping[str, Price]
+    hosting: Mapping[str, Price]
+
+
+def training_types(request: RunRequest, spec: ModelSpec) -> list[str]:
+    """The instance types to judge, the preferred one first, each once: those asked for, else all of the model's."""
+    first = request.training.instance_type or spec.default_training_instance_type
+    chosen = request.training.fallback_instance_types
+    return list(dict.fromkeys([first, *(spec.supported_training_instance_types if chosen is None else chosen)]))
+
+
+def endpoint_type(request: RunRequest, spec: ModelSpec) -> str:
+    return request.endpoint.instance_type or spec.default_inference_instance_type
+
+
+def look_up_prices(request: RunRequest, spec: ModelSpec, look_up: LookUp) -> Prices:
+    """The prices a plan may need: of the types asked for, and of the model's own, which stand in for refused ones."""
+    training = {*training_types(request, spec), spec.default_training_instance_type}
+    hosting = {endpoint_type(request, spec), spec.default_inference_instance_type}
+    return Prices(
+        training={t: price for t in sorted(training) if (price := look_up(t, "training"))},
+        hosting={t: price for t in sorted(hosting) if (price := look_up(t, "hosting"))},
+    )
+
+
+def settle_model(
+    request: RunRequest, stage: StageDefaults, read_spec: ReadSpec, checklist: Checklist
+) -> ModelSpec | None:
+    """The facts of the model asked for, or None where none can be read.
+
+    For an unknown model or version there is a finding, and the rest is judged on the model most likely meant.
+    """
+    model_id, version = request.model or stage.default_model, request.model_version
+    if checklist.attempt("model", lambda: support(model_id)) is None:
+        model_id, version = nearest(model_id, CATALOGUE) or stage.default_model, None
+    spec = checklist.attempt("model", lambda: read_spec(model_id, version))
+    if spec is None and version is not None:
+        with suppress(FineTuningError):  # what is wrong with the version asked for has been said
+            return read_spec(model_id, None)
+    if spec is not None and not spec.fine_tuning_supported:
+        message = f"JumpStart's document of {spec.model_id} {spec.version} says that it cannot be fine-tuned."
+        fix = "Pin another version with model_version, or choose another model."
+        checklist.found("model", Finding(Code.MODEL_SPEC_UNUSABLE, "model", message, fix))
+    return spec
