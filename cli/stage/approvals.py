@@ -12,8 +12,8 @@ from finetuning.aws.clients import client
 from finetuning.aws.errors import error_code, translate_errors
 from finetuning.errors import Code, FineTuningError
 from finetuning.report import commands
-from finetuning.runs.approval import Approval
 from finetuning.runs.layout import RunLayout
+from finetuning.runs.status import Approval
 
 APPROVAL_STEP = "ApproveDeployment"
 MAX_CAUSE = 32_000

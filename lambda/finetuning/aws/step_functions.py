@@ -9,8 +9,8 @@ from botocore.exceptions import ClientError
 
 from finetuning.aws.clients import client
 from finetuning.aws.errors import error_code, translate_errors
-from finetuning.runs.turns import Execution
 from finetuning.runs.uploads import Upload, upload_of
+from finetuning.runs.waiting import Execution
 
 ENDED_EARLY = ("ABORTED", "TIMED_OUT", "FAILED")
 

@@ -10,9 +10,9 @@ from finetuning.operations.report_page import write_report
 from finetuning.operations.status_board import record
 from finetuning.report import commands
 from finetuning.report.messages import approval_asked
-from finetuning.runs.approval import Approval
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
+from finetuning.runs.status import Approval
 from finetuning.settings import settings
 
 STATE = "ApproveDeployment"

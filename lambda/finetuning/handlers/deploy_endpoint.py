@@ -11,8 +11,8 @@ from finetuning.operations.target import target
 from finetuning.planning import orders
 from finetuning.report.console_links import endpoint_link
 from finetuning.runs.layout import RunLayout
-from finetuning.runs.outcomes import wait_seconds
 from finetuning.runs.plan import RunPlan
+from finetuning.runs.waiting import wait_seconds
 from finetuning.settings import settings
 
 STATE = "DeployEndpoint"

@@ -11,8 +11,9 @@ from finetuning.operations.status_board import record
 from finetuning.operations.target import target
 from finetuning.planning import orders
 from finetuning.runs.layout import RunLayout
-from finetuning.runs.outcomes import endpoint_outcome, wait_seconds
+from finetuning.runs.outcomes import endpoint_outcome
 from finetuning.runs.plan import RunPlan
+from finetuning.runs.waiting import wait_seconds
 from finetuning.settings import settings
 
 STATE = "DescribeEndpoint"

@@ -12,11 +12,11 @@ from finetuning.aws.sagemaker import sagemaker
 from finetuning.errors import Code, TrainingFailed
 from finetuning.handlers.step import Payload, measure, step
 from finetuning.operations.status_board import read_status, record
-from finetuning.runs.ladder import elapsed_seconds, next_rung
 from finetuning.runs.layout import RunLayout
-from finetuning.runs.outcomes import Outcome, training_progress, wait_seconds
+from finetuning.runs.outcomes import Outcome, training_progress
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import Rung
+from finetuning.runs.waiting import elapsed_seconds, next_rung, wait_seconds
 
 STATE = "DescribeTraining"
 ENDED = ("Completed", "Failed", "Stopped")

@@ -13,11 +13,11 @@ from finetuning.operations.status_board import read_status, record
 from finetuning.operations.target import target
 from finetuning.planning import orders
 from finetuning.report.console_links import training_job_link, training_log_link
-from finetuning.runs.ladder import next_rung
 from finetuning.runs.layout import RunLayout
-from finetuning.runs.outcomes import Outcome, wait_seconds
+from finetuning.runs.outcomes import Outcome
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import Rung
+from finetuning.runs.waiting import next_rung, wait_seconds
 from finetuning.settings import settings
 
 STATE = "StartTraining"

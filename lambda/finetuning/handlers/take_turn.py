@@ -7,8 +7,8 @@ from finetuning.aws.step_functions import executions
 from finetuning.errors import Code, FineTuningError
 from finetuning.handlers.step import Payload, step
 from finetuning.operations.status_board import record
-from finetuning.runs.outcomes import Outcome, turn_pause
-from finetuning.runs.turns import LONGEST_WAIT_HOURS, runs_ahead
+from finetuning.runs.outcomes import Outcome
+from finetuning.runs.waiting import LONGEST_WAIT_HOURS, runs_ahead, turn_pause
 from finetuning.settings import settings
 
 STATE = "TakeTurn"

@@ -22,7 +22,6 @@ from finetuning.planning.training_options import (
     training_options,
 )
 from finetuning.runs.names import MAX_NAME_LENGTH
-from finetuning.runs.outcomes import last_attempt
 from finetuning.runs.plan import (
     Acceptance,
     DatasetSummary,
@@ -37,6 +36,7 @@ from finetuning.runs.run_json import (
     RESERVED_TAGS,
     RunRequest,
 )
+from finetuning.runs.waiting import last_attempt
 
 SPLIT_RATIO = "validation_split_ratio"
 

@@ -1,6 +1,5 @@
 """What SageMaker's descriptions mean for a run: go on waiting, go on to the next step, or stop with a reason."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,45 +10,6 @@ from finetuning.errors import Code, EndpointFailed, TrainingFailed
 from finetuning.runs.causes import explain
 from finetuning.runs.guardrails import ROLLBACK_SECONDS
 from finetuning.runs.status import Metric
-
-SHORTEST_WAIT, LONGEST_WAIT = 2, 600
-SHORTEST_PAUSE, LONGEST_PAUSE = 5, 600
-
-
-def wait_seconds(elapsed_seconds: float) -> int:
-    """Seconds until the next look: a twentieth of the time already waited.
-
-    So a job of a minute is seen to end within seconds, and the longest one (100 h) takes about 720 polls: at nine
-    history events each, all that a run may wait for stays below the 25,000 that one execution may have.
-    """
-    return max(SHORTEST_WAIT, min(LONGEST_WAIT, math.ceil(elapsed_seconds / 20)))
-
-
-def turn_pause(ahead: int, elapsed_seconds: float) -> int:
-    """Seconds until a run with so many before it looks again: a second for each at least, so that a crowd of waiting
-    runs asks no more often than a few.
-    """
-    return max(wait_seconds(elapsed_seconds), min(ahead, LONGEST_WAIT))
-
-
-def capacity_pause(elapsed_seconds: float) -> int:
-    """Seconds until the next instance type is tried: a tenth of the time for which there has been no capacity."""
-    return max(SHORTEST_PAUSE, min(LONGEST_PAUSE, math.ceil(elapsed_seconds / 10)))
-
-
-def goes_on_trying(attempt: int, rungs: int, elapsed_seconds: float, hours: float) -> bool:
-    """Whether another attempt follows: every rung is tried once, and all of them again while the time lasts."""
-    return attempt + 1 < rungs or elapsed_seconds < hours * 3600
-
-
-def last_attempt(rungs: int, hours: float) -> int:
-    """The highest number an attempt can have, where AWS refuses each at once."""
-    attempt, elapsed = 0, 0.0
-    while goes_on_trying(attempt, rungs, elapsed, hours):
-        elapsed += capacity_pause(elapsed)
-        attempt += 1
-    return attempt
-
 
 CAPACITY_WORDS = ("capacityerror", "insufficientcapacity", "insufficientinstancecapacity", "insufficient capacity")
 """How missing instances are named. `CapacityError` is what failed training jobs say; a refused request has not been

@@ -125,3 +125,9 @@ class RunStatus(BaseModel):
         known = {(metric.name, metric.time, metric.value) for metric in self.metrics}
         new = [metric for metric in seen if (metric.name, metric.time, metric.value) not in known]
         return self.model_copy(update={"metrics": [*self.metrics, *new]})
+
+
+class Approval(BaseModel):
+    """approval.json: an open question to the team. The token belongs to the execution that waits for the answer."""
+
+    task_token: str

@@ -14,9 +14,8 @@ from cli.main import app
 from cli.stage.deployment import Deployment
 from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError
-from finetuning.runs.approval import Approval
 from finetuning.runs.layout import RunLayout
-from finetuning.runs.status import CLEAN_UP, Event, RunState
+from finetuning.runs.status import CLEAN_UP, Approval, Event, RunState
 from finetuning.runs.uploads import Upload
 from tests.builders.runs import RUN_ID, any_status, at
 from tests.unit.cli.conftest import UPLOAD, write, write_status

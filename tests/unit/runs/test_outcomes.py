@@ -6,18 +6,7 @@ from typing import Any
 import pytest
 
 from finetuning.errors import Code, EndpointFailed, TrainingFailed
-from finetuning.runs.outcomes import (
-    Outcome,
-    capacity_pause,
-    endpoint_outcome,
-    goes_on_trying,
-    is_settled,
-    last_attempt,
-    names_capacity,
-    training_progress,
-    turn_pause,
-    wait_seconds,
-)
+from finetuning.runs.outcomes import Outcome, endpoint_outcome, is_settled, names_capacity, training_progress
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -35,10 +24,6 @@ def no_log(job_name: str) -> list[str]:
     return []
 
 
-def test_a_job_of_a_minute_is_seen_to_end_within_five_seconds() -> None:
-    assert wait_seconds(60) <= 5
-
-
 def test_a_running_job_shows_what_it_does_and_its_metrics() -> None:
     job = any_job(
         "InProgress",
@@ -52,11 +37,6 @@ def test_a_running_job_shows_what_it_does_and_its_metrics() -> None:
     assert [(metric.name, metric.value) for metric in progress.metrics] == [("eval-loss", 1.5)]
 
 
-def test_a_crowd_of_waiting_runs_asks_about_as_often_as_a_few() -> None:
-    questions_per_second = sum(1 / turn_pause(ahead, elapsed_seconds=0) for ahead in range(1, 500))
-    assert questions_per_second < 8
-
-
 def test_a_job_without_capacity_may_be_tried_elsewhere() -> None:
     job = any_job("Failed", FailureReason="CapacityError: Unable to provision requested ML compute capacity.")
     assert training_progress(job, no_log).outcome is Outcome.RETRY_ELSEWHERE
@@ -66,20 +46,6 @@ def test_a_quota_is_no_lack_of_capacity() -> None:
     quota = "The account-level service limit 'ml.g5.12xlarge for training job usage' is 0 Instances"
     assert not names_capacity(f"ResourceLimitExceeded: {quota}")
     assert names_capacity("InsufficientInstanceCapacity: try later")
-
-
-def test_every_rung_is_tried_once_and_all_again_while_the_time_lasts() -> None:
-    assert goes_on_trying(0, rungs=2, elapsed_seconds=7200, hours=1)
-    assert not goes_on_trying(1, rungs=2, elapsed_seconds=7200, hours=1)
-    assert goes_on_trying(7, rungs=2, elapsed_seconds=3500, hours=1)
-    assert not goes_on_trying(0, rungs=1, elapsed_seconds=0, hours=0)
-
-
-def test_the_pause_between_two_tries_grows_with_the_time_without_capacity() -> None:
-    pauses = [capacity_pause(minutes * 60) for minutes in (0, 1, 10, 60, 600)]
-    assert pauses == [5, 6, 60, 360, 600]
-    assert last_attempt(rungs=3, hours=0) == 2
-    assert last_attempt(rungs=1, hours=24) < 1000, "its number has to fit a job's name"
 
 
 @pytest.mark.parametrize(

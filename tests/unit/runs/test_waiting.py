@@ -1,14 +1,69 @@
-"""The capacity ladder: which attempt follows, and when it is given up."""
+"""How long a run waits: for a job, for its turn, for capacity."""
 
 from datetime import timedelta
 
 import pytest
 
 from finetuning.errors import Code, TrainingFailed
-from finetuning.runs.ladder import next_rung
 from finetuning.runs.plan import TrainingPlan
 from finetuning.runs.status import Rung, RunStatus
+from finetuning.runs.waiting import (
+    Execution,
+    capacity_pause,
+    goes_on_trying,
+    last_attempt,
+    next_rung,
+    runs_ahead,
+    turn_pause,
+    wait_seconds,
+)
 from tests.builders.runs import START, any_plan, any_status
+
+
+def test_a_job_of_a_minute_is_seen_to_end_within_five_seconds() -> None:
+    assert wait_seconds(60) <= 5
+
+
+def test_a_crowd_of_waiting_runs_asks_about_as_often_as_a_few() -> None:
+    questions_per_second = sum(1 / turn_pause(ahead, elapsed_seconds=0) for ahead in range(1, 500))
+    assert questions_per_second < 8
+
+
+def any_executions(*seconds: int) -> list[Execution]:
+    return [Execution(START + timedelta(seconds=each), f"arn:{number}") for number, each in enumerate(seconds)]
+
+
+def test_who_began_first_goes_first_whatever_the_list_s_order() -> None:
+    running = any_executions(30, 10, 20)
+    assert [runs_ahead(running, f"arn:{number}") for number in range(3)] == [2, 0, 1]
+
+
+def test_two_that_began_together_are_told_apart() -> None:
+    assert sorted(runs_ahead(any_executions(5, 5), arn) for arn in ("arn:0", "arn:1")) == [0, 1]
+
+
+def test_one_that_is_not_listed_yet_is_the_last() -> None:
+    assert runs_ahead(any_executions(1, 2), "arn:new") == 2
+
+
+def test_nobody_who_begins_later_takes_a_turn_away() -> None:
+    before = any_executions(1, 2)
+    later = [*before, Execution(START + timedelta(seconds=9), "arn:9")]
+    assert runs_ahead(later, "arn:1") == runs_ahead(before, "arn:1")
+
+
+def test_every_rung_is_tried_once_and_all_again_while_the_time_lasts() -> None:
+    assert goes_on_trying(0, rungs=2, elapsed_seconds=7200, hours=1)
+    assert not goes_on_trying(1, rungs=2, elapsed_seconds=7200, hours=1)
+    assert goes_on_trying(7, rungs=2, elapsed_seconds=3500, hours=1)
+    assert not goes_on_trying(0, rungs=1, elapsed_seconds=0, hours=0)
+
+
+def test_the_pause_between_two_tries_grows_with_the_time_without_capacity() -> None:
+    pauses = [capacity_pause(minutes * 60) for minutes in (0, 1, 10, 60, 600)]
+    assert pauses == [5, 6, 60, 360, 600]
+    assert last_attempt(rungs=3, hours=0) == 2
+    assert last_attempt(rungs=1, hours=24) < 1000, "its number has to fit a job's name"
 
 
 def any_rung(attempt: int, seconds: int = 0) -> Rung:
