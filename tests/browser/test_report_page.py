@@ -1,4 +1,4 @@
-"""The report page in a browser, of documents made for the purpose; tests/rehearsal looks at those of real runs."""
+"""The report page in a browser, rendered from builders; tests/rehearsal covers the pages of real runs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,20 +31,20 @@ def any_pages() -> dict[str, str]:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [PHONE, DESKTOP])
 @pytest.mark.parametrize("page", ["full", "refused", "bare", "hostile"])
-def test_nothing_is_wrong_with_the_page(tab: Tab, tmp_path: Path, page: str, width: int, scheme: str) -> None:
+def test_the_page_passes_the_audit(tab: Tab, tmp_path: Path, page: str, width: int, scheme: str) -> None:
     file = tmp_path / "report.html"
     file.write_text(any_pages()[page], encoding="utf-8")
     assert complaints(tab, file.as_uri(), width=width, scheme=scheme, keep_as=page) == []
 
 
-def test_the_style_is_let_through_by_the_pages_own_policy(tab: Tab, tmp_path: Path) -> None:
+def test_the_pages_policy_allows_its_own_style(tab: Tab, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     file.write_text(any_pages()["full"], encoding="utf-8")
     tab.open(file.as_uri(), width=DESKTOP)
     assert tab.evaluate("getComputedStyle(document.querySelector('.headline')).borderLeftStyle") == "solid"
 
 
-def test_hostile_data_makes_no_script(tab: Tab, tmp_path: Path) -> None:
+def test_hostile_data_creates_no_script(tab: Tab, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     file.write_text(hostile_page(), encoding="utf-8")
     tab.open(file.as_uri(), width=PHONE)
@@ -61,13 +61,13 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_the_audit_sees_what_is_wrong(tab: Tab, tmp_path: Path, fault: str) -> None:
+def test_the_audit_finds_each_fault(tab: Tab, tmp_path: Path, fault: str) -> None:
     file = tmp_path / "bad.html"
     file.write_text(f"<!doctype html><html lang=en><title>x</title><main><h1>x</h1>{FAULTS[fault]}</main>")
     assert any(fault in each for each in complaints(tab, file.as_uri(), width=PHONE, scheme="light"))
 
 
-def test_the_audit_sees_a_blank_page(tab: Tab, tmp_path: Path) -> None:
+def test_the_audit_finds_a_blank_page(tab: Tab, tmp_path: Path) -> None:
     file = tmp_path / "blank.html"
     file.write_text("<!doctype html><html lang=en><title>x</title><main></main>")
     assert any("blank" in each for each in complaints(tab, file.as_uri(), width=PHONE, scheme="light", keep_as="blank"))

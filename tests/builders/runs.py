@@ -1,4 +1,4 @@
-"""Builders of runs for tests: a status, a plan and answers as a run of chat data leaves them."""
+"""Builders of runs for tests: the status, plan, evaluation and dataset report of a run with chat data."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,7 +27,7 @@ def at(seconds: float) -> datetime:
 
 
 def any_status(**changes: Any) -> RunStatus:
-    """A run that has succeeded."""
+    """The status of a successful run."""
     losses = [(4.05, 3.71), (2.10, 1.90), (0.73, 0.81)]
     status = RunStatus(
         run_id=RUN_ID,
@@ -63,7 +63,7 @@ def any_status(**changes: Any) -> RunStatus:
 
 
 def any_failed_status(**changes: Any) -> RunStatus:
-    error = {"code": "DATASET_REFUSED", "message": "line 7 of chat.jsonl is not JSON", "fix": "Mend line 7."}
+    error = {"code": "DATASET_REFUSED", "message": "line 7 of chat.jsonl is not JSON", "fix": "Fix line 7."}
     failed = any_status(
         state=RunState.FAILED, step="FinishDataset", endpoint="", training_job="", metrics=[], error=error
     )
@@ -112,7 +112,7 @@ def any_evaluation() -> EvaluationReport:
 
 
 def any_plan(**changes: Any) -> RunPlan:
-    """A plan on two instance types, the second in case the first is not to be had."""
+    """A plan with an instance type and one fallback."""
     options = [
         {
             "instance_type": instance_type,
@@ -164,7 +164,7 @@ def any_plan(**changes: Any) -> RunPlan:
 
 
 def any_dataset(**changes: Any) -> DatasetReport:
-    """The report of a file of 50 lines with four bad ones."""
+    """The report of a file of 50 lines, four of them errors."""
     errors = [
         LineError(
             file="chat.jsonl",
@@ -218,4 +218,4 @@ def any_dataset(**changes: Any) -> DatasetReport:
 
 
 def any_refusal() -> Refusal:
-    return Refusal(code="TOO_MANY_ERRORS", message="4 of 50 lines are errors: 8 % of them.", fix="Mend those lines.")
+    return Refusal(code="TOO_MANY_ERRORS", message="4 of 50 lines are errors: 8 % of them.", fix="Fix those lines.")

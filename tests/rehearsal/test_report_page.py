@@ -21,7 +21,7 @@ from tests.rehearsal.support.stacks import any_name
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\u202egnp"
 HEADLINES = {
-    "happy": "The tuned model answers",
+    "happy": "The tuned model is deployed at",
     "refused": "The run failed at FinishDataset",
     "failed": "The run failed at DescribeTraining",
     "aborted": "The run was aborted",

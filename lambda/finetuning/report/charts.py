@@ -1,4 +1,4 @@
-"""Geometry of the report's charts: numbers in, SVG coordinates out. The template draws them."""
+"""Geometry of the report's charts: numbers in, SVG coordinates out. The templates draw them."""
 
 import math
 from collections.abc import Sequence
@@ -9,16 +9,16 @@ from finetuning.runs.timeline import Stretch
 
 WIDTH, HEIGHT = 640, 240
 LEFT, RIGHT, TOP, BOTTOM = 52, 16, 16, 36
-TRACK = 1_000
-"""Width of the timeline, which its cell stretches to its own."""
-FEWEST_SLOTS = 6
-"""So that the bars of a short histogram are bars."""
+TIMELINE_WIDTH = 1_000
+"""User units; the table cell scales the drawing to its own width."""
+MIN_SLOTS = 6
+"""Keeps the bars of a short histogram narrow."""
 PLOT_WIDTH, PLOT_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
 
 @dataclass(frozen=True)
 class Tick:
-    """A label on an axis, at `at` user units from the top (y) or the left (x)."""
+    """A label on an axis, `at` user units from the top (y axis) or from the left (x axis)."""
 
     at: float
     label: str
@@ -67,8 +67,8 @@ class BarChart:
 
 
 @dataclass(frozen=True)
-class Track:
-    """A phase on the timeline, from `x` over `width`; too short a one is drawn wide enough to be seen."""
+class TimelineBar:
+    """A phase on the timeline: `x` and `width` in user units, at least wide enough to be visible."""
 
     title: str
     seconds: float
@@ -76,21 +76,21 @@ class Track:
     width: float
 
 
-def tracks(stretches: Sequence[Stretch]) -> tuple[Track, ...]:
-    """Each phase where it lay between the run's begin and its end."""
+def timeline_bars(stretches: Sequence[Stretch]) -> tuple[TimelineBar, ...]:
+    """One bar per phase, placed between the start and the end of the run."""
     if not stretches:
         return ()
-    begin, whole = stretches[0].begin, (stretches[-1].end - stretches[0].begin).total_seconds() or 1
-    found = []
+    start, total = stretches[0].begin, (stretches[-1].end - stretches[0].begin).total_seconds() or 1
+    bars = []
     for each in stretches:
-        width = max(TRACK * each.duration.total_seconds() / whole, TRACK / 200)
-        x = min(TRACK * (each.begin - begin).total_seconds() / whole, TRACK - width)
-        found.append(Track(each.title, each.duration.total_seconds(), round(x, 1), round(width, 1)))
-    return tuple(found)
+        width = max(TIMELINE_WIDTH * each.duration.total_seconds() / total, TIMELINE_WIDTH / 200)
+        x = min(TIMELINE_WIDTH * (each.begin - start).total_seconds() / total, TIMELINE_WIDTH - width)
+        bars.append(TimelineBar(each.title, each.duration.total_seconds(), round(x, 1), round(width, 1)))
+    return tuple(bars)
 
 
 def line_chart(series: Sequence[Series]) -> LineChart | None:
-    """Losses over their readings, from zero up; None where nothing was reported."""
+    """Losses in the order they were reported, on an axis from zero; None if there are none."""
     values = [value for each in series for value in each.values if math.isfinite(value)]
     if not values:
         return None
@@ -105,7 +105,7 @@ def line_chart(series: Sequence[Series]) -> LineChart | None:
             each.title,
             each.change,
             tuple(
-                Point(x(index), _y(value, steps[-1]), f"{each.title}, reading {index + 1}: {value:.3f}")
+                Point(x(index), _y(value, steps[-1]), f"{each.title}, value {index + 1}: {value:.3f}")
                 for index, value in enumerate(each.values)
                 if math.isfinite(value)
             ),
@@ -118,11 +118,11 @@ def line_chart(series: Sequence[Series]) -> LineChart | None:
 
 
 def bar_chart(counts: Sequence[tuple[str, int]]) -> BarChart | None:
-    """A bar for each (label, count); None where all are zero."""
+    """A bar for each (label, count); None if all counts are zero."""
     if not any(count for _, count in counts):
         return None
     steps = nice_steps(max(count for _, count in counts))
-    slot = PLOT_WIDTH / max(len(counts), FEWEST_SLOTS)
+    slot = PLOT_WIDTH / max(len(counts), MIN_SLOTS)
     bars = tuple(
         Bar(
             x=round(LEFT + slot * index + slot * 0.1, 1),
@@ -138,7 +138,7 @@ def bar_chart(counts: Sequence[tuple[str, int]]) -> BarChart | None:
 
 
 def nice_steps(top: float) -> list[float]:
-    """Axis values from 0 to at least `top`, in steps of 1, 2 or 5 times a power of ten; at most six of them."""
+    """Axis values from 0 to at least `top`, in steps of 1, 2 or 5 times a power of ten; at most six values."""
     if top <= 0:
         return [0.0, 1.0]
     raw = top / 5

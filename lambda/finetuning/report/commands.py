@@ -1,4 +1,4 @@
-"""What to type next, on the report page and in messages: whole commands, ready to be copied."""
+"""Complete commands for the report page and for messages, ready to be copied."""
 
 import shlex
 
@@ -37,7 +37,7 @@ def reject(run_id: str, stage: str) -> str:
 
 
 def deploy(run_id: str, stage: str) -> str:
-    """Puts the model of an ended run live without training; a run that asks for approval asks anew."""
+    """Deploys the model of a finished run without training it again; asks for approval if the run requires it."""
     return f"finetune deploy {run_id} --stage {stage}"
 
 
@@ -62,21 +62,21 @@ def report(run_id: str, stage: str) -> str:
 
 
 def python_call(endpoint: str, plan: RunPlan) -> str:
-    """A whole program that asks the endpoint with boto3 alone, in the form the model was trained on."""
+    """A complete program that invokes the endpoint with boto3 only, in the format the model was trained on."""
     body = invocation(as_inputs(DEFAULT_PROMPT, str(plan.task), plan.template))
     return SNIPPET.format(inputs=body["inputs"], parameters=body["parameters"], endpoint=endpoint)
 
 
 def next_steps(status: RunStatus, plan: RunPlan | None, stage: str) -> list[tuple[str, str]]:
-    """(what for, command), those that make sense for a run that ended so."""
+    """(purpose, command) pairs that apply to the outcome of the run."""
     steps = []
     if plan and status.error and status.error.get("code") == Code.DATASET_REFUSED:
         names = [file.key.rpartition("/")[2] for file in plan.data_files]
-        steps += [("Check the mended data before it is uploaded", check(" ".join(map(shlex.quote, names))))]
+        steps += [("Check the corrected data before uploading it", check(" ".join(map(shlex.quote, names))))]
     if status.state is RunState.SUCCEEDED and status.endpoint:
-        steps += [("Ask it from a terminal", ask(status.endpoint, stage))]
-        steps += [("See what runs, and what it costs by the hour", endpoints(stage))]
+        steps += [("Ask the endpoint from a terminal", ask(status.endpoint, stage))]
+        steps += [("List endpoints and what they cost per hour", endpoints(stage))]
     if status.training_job or status.endpoint:
-        steps += [("Delete what costs money; files and tuned weights stay", clean_up(status.run_id, stage))]
-    steps += [("Open this page again, by a new link", report(status.run_id, stage))]
+        steps += [("Delete what costs money; files and tuned weights are kept", clean_up(status.run_id, stage))]
+    steps += [("Get a new link to this page", report(status.run_id, stage))]
     return steps

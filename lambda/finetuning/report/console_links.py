@@ -1,6 +1,6 @@
-"""Where in the AWS console a person looks at a run.
+"""Links into the AWS console for a run.
 
-AWS documents no addresses of its console: these are as a browser shows them, and assumed to stay.
+AWS does not document console URLs: these are copied from the browser's address bar and assumed to stay valid.
 """
 
 from urllib.parse import quote
@@ -39,7 +39,7 @@ def endpoints_link(region: str) -> str:
 
 
 def training_log_link(region: str, name: str) -> str:
-    """The job's log streams; the console wants the group's name escaped twice, with `$` for `%`."""
+    """The job's log streams; the console expects the group name escaped twice, with `$` instead of `%`."""
     group = quote(quote("/aws/sagemaker/TrainingJobs", safe=""), safe="").replace("%", "$")
     search = quote(quote(f"?logStreamNameFilter={name}", safe=""), safe="").replace("%", "$")
     return _cloudwatch(region, f"logsV2:log-groups/log-group/{group}{search}")
@@ -54,7 +54,7 @@ def files_link(region: str, bucket: str, prefix: str) -> str:
 
 
 def queries_link(region: str) -> str:
-    """CloudWatch Logs Insights; the saved queries are in its menu."""
+    """CloudWatch Logs Insights, whose menu lists the saved queries."""
     return _cloudwatch(region, "logsV2:logs-insights")
 
 

@@ -1,7 +1,7 @@
-"""What the team hears by SNS, to be read on a phone: what, result, cost, one link, one command.
+"""SNS messages to the team, short enough for a phone: what happened, result, cost, one link, one command.
 
-Each function makes one whole message of data alone. Text that came from an upload is in some of them, so what cannot
-be seen is made visible, and a long text is cut: the report page has all of it.
+Each function builds one complete message from data. Some contain text from an upload, so invisible characters are made
+visible and long text is cut; the report page has the full text.
 """
 
 import re
@@ -20,20 +20,20 @@ from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import RunStatus
 
 MAX_SUBJECT = 99
-"""Characters of an e-mail's subject: SNS takes fewer than 100, without line breaks and control characters (its API
-reference, Publish). Beyond ASCII phones and mail gateways differ, so none of it is sent."""
+"""Characters of an e-mail subject: SNS accepts fewer than 100, without line breaks or control characters (SNS API
+reference, Publish). Only ASCII is sent, because phones and mail gateways handle other characters differently."""
 
 MAX_TEXT = 600
-"""Characters of an explanation: a phone's screen."""
+"""Characters of an explanation: about one screen of a phone."""
 
 LINK_HOURS = 12
-"""For how long the link to a report is signed. S3 refuses it earlier where the credentials it was signed with have
-expired, and AWS does not say how long those of a Lambda function live: so people are told "up to"."""
+"""How long the link to a report is signed for. S3 rejects it earlier if the signing credentials have expired, and AWS
+does not document how long those of a Lambda function live: the message says "up to"."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """As SNS takes it."""
+    """The arguments of sns:Publish."""
 
     subject: str
     body: str
@@ -42,12 +42,12 @@ class Message:
 def run_succeeded(
     status: RunStatus, plan: RunPlan, evaluation: EvaluationReport | None, *, stage: str, report: str
 ) -> Message:
-    """`report` is a signed link to the page, here and below."""
+    """`report` is a signed link to the report page, here and below."""
     if plan.endpoint.deploy:
-        what = f"{status.endpoint} answers."
+        what = f"{status.endpoint} is in service."
         command = commands.ask(status.endpoint, stage)
     else:
-        what = "The tuned model is ready; no endpoint was asked for."
+        what = "The tuned model is ready; no endpoint was requested."
         command = commands.watch(status.run_id, stage)
     return _message(
         f"Run {status.run_id} succeeded",
@@ -55,7 +55,7 @@ def run_succeeded(
         *([verdict(evaluation)] if evaluation else []),
         f"Cost: {_training_cost(status)}{_endpoint_cost(plan) if plan.endpoint.deploy else ''}.",
         _report(report),
-        _command("Ask it" if plan.endpoint.deploy else "See it", command),
+        _command("Ask it" if plan.endpoint.deploy else "Details", command),
     )
 
 
@@ -68,26 +68,26 @@ def approval_asked(
     stage: str,
     report: str,
 ) -> Message:
-    """What whoever decides has to know: what the training came to, and what deploying costs."""
+    """What the approver needs: the result of the training, and what the endpoint will cost."""
     endpoint = plan.endpoint
     losses = ", ".join(f"{series.title} {series.change}" for series in loss_curve(status.metrics))
     return _message(
-        f"Run {status.run_id} waits for approval",
-        f"{plan.model_id} is tuned and waits to be deployed on {endpoint.instance_count} x {endpoint.instance_type}.",
-        *([f"Over the training: {losses}."] if losses else []),
+        f"Run {status.run_id} is waiting for approval",
+        f"{plan.model_id} is tuned and ready to deploy on {endpoint.instance_count} x {endpoint.instance_type}.",
+        *([f"During training: {losses}."] if losses else []),
         *([verdict(evaluation)] if evaluation else []),
         f"Cost: {_training_cost(status)}{_endpoint_cost(plan)}.",
         _report(report),
-        _command("Deploy it", commands.approve(status.run_id, stage)),
-        _command("Do not", commands.reject(status.run_id, stage)),
-        f"Without an answer by {answer_by:%d %b %H:%M} UTC it is not deployed. The tuned model is kept either way.",
+        _command("Approve", commands.approve(status.run_id, stage)),
+        _command("Reject", commands.reject(status.run_id, stage)),
+        f"Without a decision by {answer_by:%d %b %H:%M} UTC it is not deployed. The tuned model is kept in any case.",
     )
 
 
 def run_failed(
     status: RunStatus, error: dict[str, Any], *, serving: Sequence[str] = (), stage: str, report: str
 ) -> Message:
-    """`error` is `{code, message, fix}`; `serving` says what goes on costing money, a sentence each."""
+    """`error` is `{code, message, fix}`; `serving` has a sentence for each endpoint that still costs money."""
     return _message(
         f"Run {status.run_id} failed: {error['code']}",
         _text(error["message"]),
@@ -95,12 +95,12 @@ def run_failed(
         f"Cost: {_training_cost(status)}.",
         *(f"{sentence}." for sentence in serving),
         _report(report),
-        _command("All of it", commands.watch(status.run_id, stage)),
+        _command("Details", commands.watch(status.run_id, stage)),
     )
 
 
 def upload_refused(key: str, error: dict[str, Any]) -> Message:
-    """For an upload whose key is no run's: it has no report, and nothing was spent."""
+    """For an upload whose key does not belong to a run: it has no report, and nothing was spent."""
     return _message(
         f"Upload refused: {error['code']}",
         f"{_text(key)}: {_text(error['message'])}",
@@ -110,37 +110,37 @@ def upload_refused(key: str, error: dict[str, Any]) -> Message:
 
 
 def run_aborted(status: RunStatus, error: dict[str, Any], *, stage: str, report: str) -> Message:
-    """For a run that was aborted or ran out of time: nobody but clean-up is left to tell."""
+    """For a run that was aborted or timed out: sent by the clean-up, because the execution has ended."""
     return _message(
         f"Run {status.run_id} {status.state}",
         _text(error["message"]),
         f"What to do: {_text(error['fix'])}",
         f"Cost: {_training_cost(status)}.",
         _report(report),
-        _command("What is left", commands.clean_up(status.run_id, stage)),
+        _command("Clean up", commands.clean_up(status.run_id, stage)),
     )
 
 
 def endpoint_deleted(name: str, run_id: str, reason: str, *, stage: str, console: str) -> Message:
-    """`run_id` is the run whose model it served, `console` the address of SageMaker's endpoints."""
+    """`run_id` is the run whose model it served; `console` links to the SageMaker endpoints."""
     return _message(
         f"Endpoint {name} deleted",
         f"{name} was deleted: {reason}.",
         "Its model is kept.",
-        "Cost: it costs nothing from now on.",
+        "Cost: none from now on.",
         f"Endpoints: {console}",
-        _command("Deploy it once more", commands.deploy(run_id, stage)),
+        _command("Deploy it again", commands.deploy(run_id, stage)),
     )
 
 
 def endpoint_expires(name: str, deadline: Deadline, *, stage: str) -> Message:
-    """Some time before an endpoint is deleted."""
-    saved = " A question puts it off." if deadline.saved_by_asking else ""
+    """Sent a while before an endpoint is deleted."""
+    saved = " Any request postpones this." if deadline.saved_by_asking else ""
     return _message(
-        f"Endpoint {name} goes at {deadline.at:%H:%M} UTC",
+        f"Endpoint {name} expires at {deadline.at:%H:%M} UTC",
         f"{name} will be deleted at {deadline.at:%Y-%m-%d %H:%M} UTC or soon after: {deadline.reason}.{saved}",
         "Its model is kept.",
-        _command("Keep it for longer", commands.extend(name, 4, stage)),
+        _command("Keep it longer", commands.extend(name, 4, stage)),
     )
 
 
@@ -158,7 +158,7 @@ def _text(text: str) -> str:
 
 
 def _report(link: str) -> str:
-    return f"Report (opens for up to {LINK_HOURS} hours, for whoever has this link):\n{link}"
+    return f"Report (anyone with this link can open it, for up to {LINK_HOURS} hours):\n{link}"
 
 
 def _command(title: str, command: str) -> str:
@@ -167,18 +167,18 @@ def _command(title: str, command: str) -> str:
 
 def _training_cost(status: RunStatus) -> str:
     if status.cost.actual_usd is not None:
-        return f"{status.cost.actual_usd:,.2f} USD for the training"
+        return f"{status.cost.actual_usd:,.2f} USD for training"
     if not status.training_job:
-        return "nothing, for no training began"
-    predicted = "" if status.cost.estimate_usd is None else f"; {status.cost.estimate_usd:,.2f} USD were predicted"
-    return f"what the training took is not known{predicted}"
+        return "none, because no training job started"
+    estimate = "" if status.cost.estimate_usd is None else f" (estimate: {status.cost.estimate_usd:,.2f} USD)"
+    return f"not yet known for training{estimate}"
 
 
 def _endpoint_cost(plan: RunPlan) -> str:
     endpoint = plan.endpoint
     price = (
-        "a price not known"
+        "an unknown price"
         if endpoint.usd_per_hour is None
-        else f"{endpoint.usd_per_hour * endpoint.instance_count:,.2f} USD an hour"
+        else f"{endpoint.usd_per_hour * endpoint.instance_count:,.2f} USD per hour"
     )
-    return f"; the endpoint runs for {price}; it goes {endpoint.lifetime.in_words}"
+    return f"; the endpoint costs {price} and {endpoint.lifetime.in_words}"

@@ -1,7 +1,7 @@
-"""report.html: one run on one page that needs nothing else, to be read by whoever uploaded the data.
+"""report.html: one run on one self-contained page, for the person who uploaded the data.
 
-Data and answers on it are anybody's text: the template escapes all of it, and the page's policy lets no script run and
-nothing be fetched even if that failed.
+Data and answers are untrusted text. The templates escape all of it; if that failed, the page's Content-Security-Policy
+would still block scripts and requests.
 """
 
 import base64
@@ -26,7 +26,7 @@ from finetuning.runs.timeline import PHASES, phases
 
 HERE = Path(__file__).parent
 MAX_SHOWN = 4_000
-"""Characters of one text shown on the page; the JSON documents beside it have all of them."""
+"""Characters of one text on the page; the JSON documents next to it have the full text."""
 
 
 def render(
@@ -37,9 +37,9 @@ def render(
     evaluation: EvaluationReport | None = None,
     dataset: DatasetReport | None = None,
 ) -> str:
-    """The page, with a section for each document the run has got so far.
+    """The page, with a section for each document the run has so far.
 
-    A section's id is the name of its template. `stage` is for the commands it tells.
+    A section's id is the name of its template. `stage` is used in the commands on the page.
     """
     style = (HERE / "page.css").read_text(encoding="utf-8")
     answers = status.state is RunState.SUCCEEDED and status.endpoint
@@ -56,14 +56,14 @@ def render(
             error=status.error,
             plan=plan,
             dataset=dataset,
-            faults=_by_reason(dataset) if dataset else [],
+            errors_by_code=_errors_by_code(dataset) if dataset else [],
             lengths=charts.bar_chart([(_range(each), each.rows) for each in dataset.statistics.histogram])
             if dataset
             else None,
             evaluation=evaluation,
             verdict=verdict(evaluation) if evaluation else "",
             has_base=evaluation is not None and evaluation.has_base,
-            phases=charts.tracks(phases(status, status.updated_at)),
+            phases=charts.timeline_bars(phases(status, status.updated_at)),
             python_call=commands.python_call(status.endpoint, plan) if answers and plan else None,
             next_steps=commands.next_steps(status, plan, stage),
             losses=charts.line_chart(loss_curve(status.metrics)),
@@ -77,7 +77,7 @@ def headline(status: RunStatus) -> str:
     """The outcome in one sentence."""
     match status.state:
         case RunState.SUCCEEDED if status.endpoint:
-            return f"The tuned model answers at {status.endpoint}"
+            return f"The tuned model is deployed at {status.endpoint}"
         case RunState.SUCCEEDED:
             return "The tuned model is ready"
         case RunState.FAILED:
@@ -85,45 +85,45 @@ def headline(status: RunStatus) -> str:
         case RunState.ABORTED:
             return f"The run was aborted at {_last_step(status)}"
         case RunState.RUNNING:
-            return f"The run is at {status.step or 'its start'}"
+            return f"The run is running: {status.step}" if status.step else "The run is starting"
 
 
 def _last_step(status: RunStatus) -> str:
-    """Where the run was, and not that it was cleaned up after."""
+    """The last step of the run itself: not the clean-up after it."""
     steps = [event.step for event in status.events if event.step in PHASES]
     return status.step if status.step in PHASES or not steps else steps[-1]
 
 
 def _facts(status: RunStatus, plan: RunPlan | None) -> Iterator[tuple[str, str]]:
-    yield "Began", f"{status.started_at:%Y-%m-%d %H:%M} UTC"
-    yield "Took", _duration((status.updated_at - status.started_at).total_seconds())
+    yield "Started", f"{status.started_at:%Y-%m-%d %H:%M} UTC"
+    yield "Duration", _duration((status.updated_at - status.started_at).total_seconds())
     if plan:
         yield "Model", f"{plan.model_id} {plan.model_version}"
-        yield "Task", str(plan.task or "not known yet")
+        yield "Task", str(plan.task or "not yet known")
         yield "Data", ", ".join(file.key.rpartition("/")[2] for file in plan.data_files)
         if plan.accepted:
             yield "Licence accepted by", f"{plan.accepted.by}, {plan.accepted.at:%Y-%m-%d}"
     if status.training_job:
         yield "Training job", status.training_job
     if status.cost.estimate_usd is not None:
-        yield "Training, predicted", _usd(status.cost.estimate_usd)
+        yield "Estimated training cost", _usd(status.cost.estimate_usd)
     if status.cost.actual_usd is not None:
-        yield "Training, billed", _usd(status.cost.actual_usd)
+        yield "Billed training cost", _usd(status.cost.actual_usd)
 
 
 def _sections(
     status: RunStatus, plan: RunPlan | None, evaluation: EvaluationReport | None, dataset: DatasetReport | None
 ) -> Iterator[tuple[str, str]]:
-    """(template, title) of each section there is something for. Refused data is what its reader came for."""
+    """(template, title) of each section that has content. Refused data comes before the timeline: it is the reason."""
     refused = dataset is not None and dataset.refusal is not None
     if evaluation:
         yield "answers", "Answers"
     if status.state.is_final:
-        yield "next", "What now"
+        yield "next", "Next steps"
     if refused:
         yield "dataset", "Data"
     if status.events:
-        yield "timeline", "Where the time went"
+        yield "timeline", "Timeline"
     if plan or status.metrics:
         yield "training", "Training"
     if dataset and not refused:
@@ -132,14 +132,14 @@ def _sections(
         yield "preflight", "Checks"
 
 
-def _by_reason(dataset: DatasetReport) -> list[tuple[str, int, list[LineError]]]:
-    """(code, how many there are, those that are listed), the commonest first."""
+def _errors_by_code(dataset: DatasetReport) -> list[tuple[str, int, list[LineError]]]:
+    """(code, number of lines, the listed ones), most frequent first."""
     counts = sorted(dataset.error_counts.items(), key=lambda item: (-item[1], item[0]))
     return [(code, count, [each for each in dataset.errors if each.code == code]) for code, count in counts]
 
 
 def _range(bucket: Bucket) -> str:
-    """`64–127`, and from a thousand on `1k–2k`: what a bar's width has room for."""
+    """`64–127`, from 1,024 on `1k–2k`: short enough for the width of a bar."""
     if bucket.at_least >= 1 << 10:
         return f"{bucket.at_least >> 10}k–{bucket.below >> 10}k"
     return f"{bucket.at_least}–{bucket.below - 1}"
@@ -157,7 +157,7 @@ def _environment() -> Environment:
     environment.filters.update(visible=_visible, usd=_usd, duration=_duration, clock=_clock, count=_count)
     environment.globals.update(
         width=charts.WIDTH,
-        track=charts.TRACK,
+        timeline_width=charts.TIMELINE_WIDTH,
         height=charts.HEIGHT,
         plot={"left": charts.LEFT, "right": charts.WIDTH - charts.RIGHT},
     )
@@ -173,12 +173,12 @@ def _count(number: int) -> str:
 
 
 def _usd(amount: float | None) -> str:
-    return "not known" if amount is None else f"{amount:,.2f} USD"
+    return "unknown" if amount is None else f"{amount:,.2f} USD"
 
 
 def _duration(seconds: float | None) -> str:
     if seconds is None:
-        return "not known"
+        return "unknown"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

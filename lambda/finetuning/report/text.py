@@ -1,4 +1,4 @@
-"""Text that came from data or a model, made safe to show: what cannot be seen is made visible."""
+"""Makes text from data or a model safe to display: invisible characters become visible."""
 
 import re
 
@@ -6,19 +6,19 @@ _INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u
 
 
 def visible(text: str) -> str:
-    """The text with control characters replaced by a sign for them.
+    """Replaces control characters, bidirectional controls and lone surrogates by visible symbols.
 
-    Those could drive a terminal, reverse the reading direction of a whole line, or not be encodable at all. Line feeds
-    and tabs stay; a carriage return before a line feed goes.
+    They could control a terminal, reverse the reading direction of a line, or fail to encode. Line feeds and tabs are
+    kept; CRLF becomes LF.
     """
-    return _INVISIBLE.sub(_sign, text.replace("\r\n", "\n"))
+    return _INVISIBLE.sub(_symbol, text.replace("\r\n", "\n"))
 
 
-def _sign(match: re.Match[str]) -> str:
+def _symbol(match: re.Match[str]) -> str:
     code = ord(match[0])
     return chr(0x2400 + code) if code < 0x20 else "\ufffd"
 
 
 def shortened(text: str, limit: int) -> str:
-    """At most `limit` characters, with an ellipsis where some were left out."""
+    """The first `limit` characters, with an ellipsis if the text is longer."""
     return text if len(text) <= limit else text[:limit].rstrip() + " …"

@@ -45,9 +45,10 @@ class Lifetime:
 
     @property
     def in_words(self) -> str:
+        """A predicate: "expires after 8 h or after 60 minutes without requests"."""
         limits = [] if self.ttl_hours == NEVER else [f"after {self.ttl_hours:g} h"]
-        limits += [] if self.idle_minutes == NEVER else [f"after {self.idle_minutes:g} minutes without a question"]
-        return " or ".join(limits) or "never by itself"
+        limits += [] if self.idle_minutes == NEVER else [f"after {self.idle_minutes:g} minutes without requests"]
+        return f"expires {' or '.join(limits)}" if limits else "does not expire"
 
 
 @dataclass(frozen=True)

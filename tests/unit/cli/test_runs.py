@@ -185,7 +185,7 @@ def test_watching_a_failure_ends_with_the_error_its_fix_and_exit_code_1(
     code, output = finetune("watch", RUN_ID)
     assert code == 1
     assert "line 7 of chat.jsonl is not JSON" in output
-    assert "→ Mend line 7." in output
+    assert "→ Fix line 7." in output
 
 
 def test_all_findings_of_a_refused_run_are_shown(deployment: Deployment, finetune: Command) -> None:

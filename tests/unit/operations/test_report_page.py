@@ -29,7 +29,7 @@ def page_of(store: RunStore) -> str:
 
 def test_a_run_that_failed_at_once_has_a_page_with_its_error(store: RunStore) -> None:
     store.save(LAYOUT.status, any_failed_status())
-    assert "Mend line 7." in page_of(store)
+    assert "Fix line 7." in page_of(store)
 
 
 def test_a_finished_run_has_its_data_training_and_answers_on_the_page(store: RunStore) -> None:

@@ -20,24 +20,24 @@ def test_a_loss_falls_from_the_top_left_to_the_bottom_right() -> None:
     assert points[0].y == chart.y_ticks[-1].at
 
 
-def test_a_single_reading_is_drawn_in_the_middle() -> None:
+def test_a_single_value_is_drawn_in_the_middle() -> None:
     chart = charts.line_chart([Series("training loss", (4.0,))])
     assert chart
     assert chart.lines[0].points[0].x == charts.LEFT + charts.PLOT_WIDTH / 2
 
 
-def test_a_loss_that_is_no_number_is_left_out() -> None:
+def test_a_loss_that_is_not_a_finite_number_is_left_out() -> None:
     chart = charts.line_chart([Series("training loss", (math.nan, 1.0, math.inf))])
     assert chart
     assert len(chart.lines[0].points) == 1
 
 
-def test_nothing_to_draw_is_no_chart() -> None:
+def test_without_values_there_is_no_chart() -> None:
     assert charts.line_chart([]) is None
     assert charts.bar_chart([("0", 0)]) is None
 
 
-def test_bars_stand_on_the_axis_and_the_tallest_is_the_commonest() -> None:
+def test_bars_start_at_the_axis_and_the_highest_count_is_the_tallest() -> None:
     chart = charts.bar_chart([("short", 10), ("long", 5), ("none", 0)])
     assert chart
     assert {bar.y + bar.height for bar in chart.bars} == {charts.HEIGHT - charts.BOTTOM}
@@ -50,25 +50,25 @@ def test_an_axis_has_round_steps(top: float, steps: list[float]) -> None:
 
 
 @given(st.floats(min_value=1e-6, max_value=1e9))
-def test_an_axis_reaches_its_top_in_at_most_six_steps(top: float) -> None:
+def test_an_axis_reaches_the_maximum_with_at_most_six_values(top: float) -> None:
     steps = charts.nice_steps(top)
     assert steps[-1] >= top * (1 - 1e-6)
     assert 2 <= len(steps) <= 6
 
 
-def test_a_phase_lies_on_the_timeline_where_it_lay_in_time() -> None:
-    preflight, data, training, _ = charts.tracks(phases(any_status(), START))
+def test_a_phase_is_placed_on_the_timeline_by_its_start_and_duration() -> None:
+    preflight, data, training, _ = charts.timeline_bars(phases(any_status(), START))
     assert preflight.x == 0
-    assert training.x == pytest.approx(charts.TRACK * 25 / 5400, abs=0.1)
-    assert training.width == pytest.approx(charts.TRACK * (5390 - 25) / 5400, abs=0.1)
+    assert training.x == pytest.approx(charts.TIMELINE_WIDTH * 25 / 5400, abs=0.1)
+    assert training.width == pytest.approx(charts.TIMELINE_WIDTH * (5390 - 25) / 5400, abs=0.1)
     assert data.x < training.x
 
 
-def test_a_phase_of_no_time_can_be_seen_and_stays_on_the_timeline() -> None:
+def test_a_phase_of_zero_seconds_is_visible_and_within_the_timeline() -> None:
     events = [
         Event(time=at(seconds), step=step, message="x") for seconds, step in ((0, "PlanRun"), (0, "FinishDataset"))
     ]
-    for track in charts.tracks(phases(any_status(events=events, updated_at=START), START)):
-        assert track.width >= 1
-        assert track.x + track.width <= charts.TRACK
-    assert charts.tracks([]) == ()
+    for bar in charts.timeline_bars(phases(any_status(events=events, updated_at=START), START)):
+        assert bar.width >= 1
+        assert bar.x + bar.width <= charts.TIMELINE_WIDTH
+    assert charts.timeline_bars([]) == ()

@@ -39,7 +39,7 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"' onload=alert
 
 
 class Page(HTMLParser):
-    """The elements and attributes of a page, and its text."""
+    """The tags, attributes and text of a page."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ def hostile_page() -> str:
     return render(status, any_plan(task=None), evaluation, dataset)
 
 
-def test_whatever_data_and_models_say_stays_text() -> None:
+def test_markup_in_data_and_answers_stays_text() -> None:
     shown = Page(hostile_page())
     assert not {"script", "img", "iframe", "object", "link"} & set(shown.tags)
     assert not [name for name, _ in shown.attributes if name.startswith("on")]
@@ -92,7 +92,7 @@ def test_whatever_data_and_models_say_stays_text() -> None:
     assert "<script>alert(1)</script>" in shown.text
 
 
-def test_control_characters_of_the_data_are_made_visible() -> None:
+def test_control_characters_in_the_data_are_made_visible() -> None:
     html = hostile_page()
     assert not re.search(r"[\x00\x1b\u202e]", html)
     assert "␛[2J" in html
@@ -105,7 +105,7 @@ def test_only_https_links_are_links() -> None:
     assert targets[0].startswith("https://")
 
 
-def test_the_page_fetches_nothing_and_its_policy_lets_nothing_be_fetched() -> None:
+def test_the_page_makes_no_requests_and_its_policy_blocks_them() -> None:
     html = render(any_status(), any_plan(), any_evaluation(), any_dataset())
     shown = Page(html)
     assert not [name for name, _ in shown.attributes if name in ("src", "srcset", "style", "action")]
@@ -117,10 +117,10 @@ def test_the_page_fetches_nothing_and_its_policy_lets_nothing_be_fetched() -> No
     assert policy == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 
 
-def test_a_success_says_where_the_model_answers_what_it_cost_and_what_it_said() -> None:
+def test_a_success_shows_the_endpoint_the_cost_and_the_answers() -> None:
     text = Page(render(any_status(), any_plan(), any_evaluation())).text
     for expected in (
-        "The tuned model answers at finetune-dev-pirate-0a1b2c3d",
+        "The tuned model is deployed at finetune-dev-pirate-0a1b2c3d",
         "38.75 USD",
         "training loss: 4.05 → 0.73",
         "Arr, rivers bring the salt, matey.",
@@ -130,20 +130,20 @@ def test_a_success_says_where_the_model_answers_what_it_cost_and_what_it_said() 
         assert expected in text
 
 
-def test_a_failure_says_what_to_do_and_shows_no_section_it_has_nothing_for() -> None:
+def test_a_failure_says_what_to_do_and_has_no_empty_section() -> None:
     text = Page(render(any_failed_status())).text
     assert "line 7 of chat.jsonl is not JSON" in text
-    assert "Mend line 7." in text
+    assert "Fix line 7." in text
     assert "Answers" not in text
-    assert "Cost of the training" not in text
+    assert "Training cost" not in text
 
 
-def test_a_check_that_refused_says_which_field_and_what_to_do() -> None:
+def test_a_failed_check_names_the_field_and_the_fix() -> None:
     check = Check(
         check="licence", ok=False, message="not accepted", code="EULA_NOT_ACCEPTED", field="accept_eula", fix="Set it."
     )
     text = Page(render(any_failed_status(checks=[check]))).text
-    for expected in ("✗ refused", "licence", "accept_eula", "not accepted", "Set it.", "EULA_NOT_ACCEPTED"):
+    for expected in ("✗ failed", "licence", "accept_eula", "not accepted", "Set it.", "EULA_NOT_ACCEPTED"):
         assert expected in text
 
 
@@ -157,13 +157,13 @@ def test_every_finding_of_a_refused_run_is_listed_with_its_fix() -> None:
         assert f"field.{n}" in text
 
 
-def test_every_line_of_the_data_is_accounted_for() -> None:
+def test_every_line_of_the_data_is_counted() -> None:
     text = Page(render(any_status(), dataset=any_dataset())).text
     assert "50 lines = 40 kept + 5 duplicates + 4 errors + 1 blank" in text
-    assert "38 rows to train on, 2 held out" in text
+    assert "38 training rows, 2 held-out rows" in text
 
 
-def test_errors_stand_under_their_reason_the_commonest_first_with_place_snippet_and_fix() -> None:
+def test_errors_are_grouped_by_code_most_frequent_first_with_line_snippet_and_fix() -> None:
     text = Page(render(any_failed_status(), dataset=any_dataset(refusal=any_refusal()))).text
     assert text.index("ROLE_ORDER: 3 lines") < text.index("JSON_TRUNCATED: 1 line")
     for expected in (
@@ -180,7 +180,7 @@ def test_lengths_truncation_and_samples_are_shown() -> None:
     html = render(any_status(), dataset=any_dataset())
     assert "128–255: 14. 256–511: 8." in html
     text = Page(html).text
-    assert "1 row: the end is cut off in training" in text
+    assert "1 row: truncated in training" in text
     assert "<|start_header_id|>user<|end_header_id|>" in text
 
 
@@ -189,13 +189,13 @@ def test_every_state_has_a_headline(state: RunState) -> None:
     assert "<h1>The " in render(any_status(state=state))
 
 
-def test_an_aborted_run_is_said_to_have_ended_where_it_was_not_where_it_was_cleaned_up() -> None:
+def test_the_headline_of_an_aborted_run_names_its_last_step_not_the_clean_up() -> None:
     events = [Event(time=START, step=step, message="x") for step in ("PlanRun", "DescribeTraining", CLEAN_UP)]
     html = render(any_status(state=RunState.ABORTED, step=CLEAN_UP, events=events))
     assert "<h1>The run was aborted at DescribeTraining</h1>" in html
 
 
-def test_every_table_names_its_columns_and_every_chart_says_what_it_shows() -> None:
+def test_every_table_has_column_headers_and_every_chart_a_text_alternative() -> None:
     html = render(any_status(), any_plan(), any_evaluation(), any_dataset())
     assert html.count("<table") == html.count("<thead>")
     assert 'role="img" aria-label="training loss 4.05 → 0.73.' in html
@@ -206,7 +206,7 @@ def test_the_same_run_renders_to_the_same_bytes() -> None:
     assert render(any_status(), any_plan()) == render(any_status(), any_plan())
 
 
-def test_the_time_of_each_phase_is_told_in_words_beside_its_bar() -> None:
+def test_the_duration_of_each_phase_is_text_beside_its_bar() -> None:
     html = render(any_status())
     text = Page(html).text
     assert "Training" in text
@@ -214,18 +214,18 @@ def test_the_time_of_each_phase_is_told_in_words_beside_its_bar() -> None:
     assert html.count('<rect class="bar"') == 4
 
 
-def test_what_to_do_now_follows_from_how_the_run_ended() -> None:
+def test_the_next_steps_depend_on_the_outcome() -> None:
     good = Page(render(any_status(), any_plan())).text
     for expected in (
         'finetune ask finetune-dev-pirate-0a1b2c3d "What can you help me with?" --stage dev',
         f"finetune clean-up {RUN_ID} --stage dev",
-        "37.69 USD an hour. It goes after 8 h",
+        "costs 37.69 USD per hour and expires after 8 h",
     ):
         assert expected in good
     refused = Page(render(any_failed_status(), any_plan(), dataset=any_dataset(refusal=any_refusal()))).text
     assert "finetune check chat.jsonl" in refused
     assert "finetune ask" not in refused
-    assert "What now" not in Page(render(any_status(state=RunState.RUNNING))).text
+    assert "Next steps" not in Page(render(any_status(state=RunState.RUNNING))).text
 
 
 def test_refused_data_comes_before_everything_else() -> None:
@@ -235,7 +235,7 @@ def test_refused_data_comes_before_everything_else() -> None:
     assert good.index('id="timeline"') < good.index('id="dataset"')
 
 
-def test_every_entry_of_the_contents_leads_to_a_section() -> None:
+def test_every_entry_of_the_contents_links_to_a_section() -> None:
     shown = Page(hostile_page())
     ids = {value for name, value in shown.attributes if name == "id"}
     targets = [value for name, value in shown.attributes if name == "href" and value and value.startswith("#")]
@@ -244,22 +244,22 @@ def test_every_entry_of_the_contents_leads_to_a_section() -> None:
 
 
 @pytest.mark.parametrize("task", ["chat", "instruction", "domain_adaptation"])
-def test_the_program_on_the_page_asks_in_the_form_the_model_was_trained_on(
+def test_the_program_on_the_page_uses_the_format_the_model_was_trained_on(
     monkeypatch: pytest.MonkeyPatch, task: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     template = {"prompt": 'Q: {q} "quoted" \U0001f600\n', "completion": "{a}"} if task == "instruction" else None
     program = commands.python_call("finetune-dev-parrot", any_plan(task=task, template=template))
-    asked: dict[str, str] = {}
+    sent: dict[str, str] = {}
 
     class Runtime:
         def invoke_endpoint(self, **request: str) -> dict[str, io.BytesIO]:
-            asked.update(request)
+            sent.update(request)
             return {"Body": io.BytesIO(b'{"generated_text": "Arr."}')}
 
     monkeypatch.setattr("boto3.client", lambda service: Runtime())
     exec(compile(program, "program", "exec"), {})
-    assert json.loads(asked["Body"]) == invocation(as_inputs(DEFAULT_PROMPT, task, template))
-    assert asked["EndpointName"] == "finetune-dev-parrot"
+    assert json.loads(sent["Body"]) == invocation(as_inputs(DEFAULT_PROMPT, task, template))
+    assert sent["EndpointName"] == "finetune-dev-parrot"
     assert capsys.readouterr().out == "Arr.\n"
 
 
@@ -272,12 +272,12 @@ def any_ladder(*outcomes: str) -> list[Rung]:
     ]
 
 
-def test_a_ladder_that_was_climbed_is_shown_rung_by_rung() -> None:
+def test_every_attempt_at_an_instance_type_is_listed() -> None:
     text = Page(render(any_status(ladder=any_ladder("no_capacity", "completed")), any_plan())).text
-    assert text.index("ml.g0.xlarge") < text.index("none free") < text.index("ml.g1.xlarge")
-    assert "Where there was capacity" not in Page(render(any_status(ladder=any_ladder("completed")), any_plan())).text
-    assert "Where there was capacity" in Page(render(any_status(ladder=any_ladder("no_capacity")), any_plan())).text
+    assert text.index("ml.g0.xlarge") < text.index("no capacity") < text.index("ml.g1.xlarge")
+    assert "Instance types tried" not in Page(render(any_status(ladder=any_ladder("completed")), any_plan())).text
+    assert "Instance types tried" in Page(render(any_status(ladder=any_ladder("no_capacity")), any_plan())).text
 
 
-def test_the_means_say_of_how_many_prompts_they_are() -> None:
-    assert "Mean of 1 prompt with a reference" in Page(render(any_status(), evaluation=any_evaluation())).text
+def test_the_mean_scores_name_the_number_of_prompts() -> None:
+    assert "Mean over 1 prompt with a reference" in Page(render(any_status(), evaluation=any_evaluation())).text
