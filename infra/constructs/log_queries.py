@@ -7,6 +7,10 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from finetuning.metrics import ProductMetric
+
+DURATION = f"{ProductMetric.STEP_DURATION}.0"
+
 
 @dataclass(frozen=True, kw_only=True)
 class LogQuery:
@@ -50,9 +54,9 @@ fields @timestamp, run_id, step, exception_name, exception, @message
 )
 SLOWEST_STEPS = LogQuery(
     name="Slowest steps",
-    text="""\
-filter ispresent(StepDuration.0)
-| stats max(StepDuration.0) as longest_ms, avg(StepDuration.0) as mean_ms, count(*) as calls by step
+    text=f"""\
+filter ispresent({DURATION})
+| stats max({DURATION}) as longest_ms, avg({DURATION}) as mean_ms, count(*) as calls by step
 | sort longest_ms desc""",
 )
 ROWS_REFUSED = LogQuery(

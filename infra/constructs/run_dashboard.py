@@ -8,6 +8,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from finetuning.metrics import CODE, ENDPOINTS_LOG_GROUP, NAMESPACE, SERVICE, STEP, TRAINING_LOG_GROUP, ProductMetric
 from infra.constructs.log_queries import ROWS_REFUSED, SWEPT, WHY_RUNS_FAILED, LogQuery, log_groups
 
 PERIOD = Duration.minutes(5)
@@ -15,11 +16,6 @@ HOUR = Duration.hours(1)
 WHOLE, HALF, THIRD, QUARTER = 24, 12, 8, 6
 """Widths of widgets: a dashboard has 24 columns."""
 
-NAMESPACE = "FineTuning"
-"""Where the functions' own metrics are; their dimension `service` is the stage's prefix."""
-
-TRAINING = '"/aws/sagemaker/TrainingJobs"'
-ENDPOINTS = '"/aws/sagemaker/Endpoints"'
 LOSSES = {
     "Training loss": "huggingface-textgeneration:train-loss",
     "Validation loss": "huggingface-textgeneration:eval-loss",
@@ -87,7 +83,9 @@ class RunDashboard(cloudwatch.Dashboard):
             state_machine.metric_started(label="started", period=PERIOD),
             *(metric(label=label, color=color, period=PERIOD) for label, (metric, color) in ends.items()),
         ]
-        codes = self._search(f"{NAMESPACE},service,code", "RunFailed", "Sum", of=f'service="{self._prefix}"')
+        codes = self._search(
+            f"{NAMESPACE},{SERVICE},{CODE}", ProductMetric.RUN_FAILED, "Sum", of=f'{SERVICE}="{self._prefix}"'
+        )
         self._heading("Is it alive? What went wrong?")
         self.add_widgets(
             cloudwatch.SingleValueWidget(
@@ -99,7 +97,7 @@ class RunDashboard(cloudwatch.Dashboard):
         self.add_widgets(self._log("Why runs failed, the latest first", WHY_RUNS_FAILED, width=WHOLE))
 
     def _show_training(self) -> None:
-        jobs, hosts = f"{TRAINING},TrainingJobName", f"{TRAINING},Host"
+        jobs, hosts = f'"{TRAINING_LOG_GROUP}",TrainingJobName', f'"{TRAINING_LOG_GROUP}",Host'
         use = {
             "GPU of jobs (%, 100 for each)": "GPUUtilization",
             "GPU memory of jobs (%, 100 for each)": "GPUMemoryUtilization",
@@ -110,12 +108,16 @@ class RunDashboard(cloudwatch.Dashboard):
         self.add_widgets(*(self._found(title, hosts, [metric], width=THIRD) for title, metric in use.items()))
 
     def _show_data(self) -> None:
-        rows = {"DatasetRowsKept": GREEN, "DatasetRowsDuplicate": GREY, "DatasetRowsRefused": RED}
+        rows = {
+            ProductMetric.DATASET_ROWS_KEPT: GREEN,
+            ProductMetric.DATASET_ROWS_DUPLICATE: GREY,
+            ProductMetric.DATASET_ROWS_REFUSED: RED,
+        }
         self._heading("What became of the data?")
         self.add_widgets(
             cloudwatch.GraphWidget(
                 title="Rows",
-                left=[self._own(name, "finish_dataset", color=color) for name, color in rows.items()],
+                left=[self._own(metric, color=color) for metric, color in rows.items()],
                 stacked=True,
                 width=HALF,
             ),
@@ -123,7 +125,7 @@ class RunDashboard(cloudwatch.Dashboard):
         )
 
     def _show_endpoints(self) -> None:
-        endpoints, hosts = "AWS/SageMaker,EndpointName,VariantName", f"{ENDPOINTS},EndpointName,VariantName"
+        endpoints, hosts = "AWS/SageMaker,EndpointName,VariantName", f'"{ENDPOINTS_LOG_GROUP}",EndpointName,VariantName'
         errors = ["Invocation4XXErrors", "Invocation5XXErrors"]
         self._heading("Who asks, how long do answers take, and do they fail?")
         self.add_widgets(
@@ -134,10 +136,10 @@ class RunDashboard(cloudwatch.Dashboard):
         )
 
     def _show_cost(self) -> None:
-        estimated = self._own("TrainingEstimatedUsd", "start_training", label="training, estimated")
-        billed = self._own("TrainingActualUsd", "describe_training", label="training, billed")
-        hosting = self._own("EndpointUsd", "sweep_endpoints", label="endpoints")
-        hours = self._own("EndpointHours", "sweep_endpoints", label="endpoint instance hours")
+        estimated = self._own(ProductMetric.TRAINING_ESTIMATED_USD, label="training, estimated")
+        billed = self._own(ProductMetric.TRAINING_ACTUAL_USD, label="training, billed")
+        hosting = self._own(ProductMetric.ENDPOINT_USD, label="endpoints")
+        hours = self._own(ProductMetric.ENDPOINT_HOURS, label="endpoint instance hours")
         self._heading("What does it cost?")
         self.add_widgets(
             cloudwatch.SingleValueWidget(
@@ -183,15 +185,16 @@ class RunDashboard(cloudwatch.Dashboard):
             )
         )
 
-    def _own(self, name: str, step: str, *, label: str = "", color: str | None = None) -> cloudwatch.Metric:
-        """What a step of the functions' own has measured, summed up by the hour."""
+    def _own(self, metric: ProductMetric, *, label: str = "", color: str | None = None) -> cloudwatch.Metric:
+        """What the one handler that measures it has measured, summed up by the hour."""
+        (handler,) = metric.handlers
         return cloudwatch.Metric(
             namespace=NAMESPACE,
-            metric_name=name,
-            dimensions_map={"service": self._prefix, "step": step},
+            metric_name=metric,
+            dimensions_map={SERVICE: self._prefix, STEP: handler},
             statistic="Sum",
             period=HOUR,
-            label=label or name,
+            label=label or metric,
             color=color,
         )
 

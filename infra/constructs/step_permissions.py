@@ -11,6 +11,7 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from finetuning.jumpstart.spec import cache_bucket, private_bucket
+from finetuning.metrics import TRAINING_LOG_GROUP
 from finetuning.runs.layout import RunLayout
 from infra.config import StageConfig
 from infra.constructs.isolated_network import IsolatedNetwork
@@ -332,7 +333,7 @@ class StepPermissions(Permissions):
         group = Stack.of(self).format_arn(
             service="logs",
             resource="log-group",
-            resource_name="/aws/sagemaker/TrainingJobs",
+            resource_name=TRAINING_LOG_GROUP,
             arn_format=ArnFormat.COLON_RESOURCE_NAME,
         )
         return self.allow("logs:DescribeLogStreams", on=[f"{group}:*"], because="Finds a job's log streams").allow(

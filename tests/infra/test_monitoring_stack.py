@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from finetuning.metrics import CODE, NAMESPACE, SERVICE, STEP, ProductMetric
 from infra.constructs.log_queries import QUERIES
 from infra.constructs.run_dashboard import LOSSES
 from tests.infra.synthesis import ROOT, Synthesised, synthesise
@@ -74,6 +75,24 @@ def test_the_dashboard_keeps_to_cloudwatch_s_limits(stage: Synthesised) -> None:
         searches = [line["expression"] for line in lines]
         assert len(searches) <= 5, "search expressions of one graph"
         assert all(len(search) <= 1024 for search in searches)
+
+
+def test_our_own_metrics_are_shown_by_the_dimensions_they_are_written_with(stage: Synthesised) -> None:
+    """By any other dimension, or another handler's name, CloudWatch finds nothing and shows an empty graph."""
+    shown = [
+        line for widget in dashboard(stage) for line in widget["properties"].get("metrics", []) if line[0] == NAMESPACE
+    ]
+    assert len(shown) > 5
+    for _, name, *dimensions in shown:
+        values = dict(zip(dimensions[::2], dimensions[1::2], strict=False))
+        assert values == {SERVICE: stage.stage.node.id, STEP: ProductMetric(name).handlers[0]}
+    (failures,) = [
+        line[0]["expression"]
+        for widget in dashboard(stage)
+        for line in widget["properties"].get("metrics", [])
+        if isinstance(line[0], dict) and NAMESPACE in line[0]["expression"]
+    ]
+    assert f'{{{NAMESPACE},{SERVICE},{CODE}}} MetricName="{ProductMetric.RUN_FAILED}"' in failures
 
 
 def titles(stage: Synthesised) -> set[str]:

@@ -5,11 +5,11 @@ from aws_lambda_powertools import Logger
 from finetuning.aws.clients import client
 from finetuning.aws.errors import translate_errors
 from finetuning.errors import FineTuningError
+from finetuning.metrics import TRAINING_LOG_GROUP
 from finetuning.report.text import shortened, visible
 
 logger = Logger(child=True)
 
-GROUP = "/aws/sagemaker/TrainingJobs"
 LINES = 50
 LONGEST_LINE = 200
 """Characters kept of a line: enough to name a cause, too few to copy rows of data into a status."""
@@ -22,11 +22,14 @@ def log_tail(job_name: str) -> list[str]:
     logs = client("logs")
     try:
         with translate_errors(f"read the log of {job_name}"):
-            streams = logs.describe_log_streams(logGroupName=GROUP, logStreamNamePrefix=f"{job_name}/")["logStreams"]
+            found = logs.describe_log_streams(logGroupName=TRAINING_LOG_GROUP, logStreamNamePrefix=f"{job_name}/")
+            streams = found["logStreams"]
             if not streams:
                 return []
             latest = max(streams, key=lambda stream: int(stream.get("lastEventTimestamp", 0)))["logStreamName"]
-            events = logs.get_log_events(logGroupName=GROUP, logStreamName=latest, limit=LINES, startFromHead=False)
+            events = logs.get_log_events(
+                logGroupName=TRAINING_LOG_GROUP, logStreamName=latest, limit=LINES, startFromHead=False
+            )
     except FineTuningError as error:
         logger.warning("The job's log cannot be read", extra={"error": error.as_dict()})
         return []

@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from aws_lambda_powertools.metrics import MetricUnit
-
 from finetuning.aws.logs import log_tail
 from finetuning.aws.run_store import run_store
 from finetuning.aws.sagemaker import sagemaker
 from finetuning.errors import Code, TrainingFailed
 from finetuning.handlers.step import Payload, measure, step
+from finetuning.metrics import ProductMetric
 from finetuning.operations.status_board import read_status, record
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.outcomes import Outcome, training_progress
@@ -42,8 +41,9 @@ def handler(event: Payload) -> Payload:
     usd = _billed_usd(job, option.estimate.usd_per_hour)
     if job["TrainingJobStatus"] in ENDED:
         # Before the job is judged: one that failed was paid for as well.
-        measure(MetricUnit.NoUnit, TrainingActualUsd=usd)
-        measure(MetricUnit.Seconds, TrainingDuration=job.get("TrainingTimeInSeconds"))
+        measure(
+            {ProductMetric.TRAINING_ACTUAL_USD: usd, ProductMetric.TRAINING_DURATION: job.get("TrainingTimeInSeconds")}
+        )
     cost = read_status(store, run_id).cost
     if usd is not None:
         cost.actual_usd = usd

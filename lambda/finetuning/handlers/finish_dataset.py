@@ -10,6 +10,7 @@ from finetuning.datasets.preparation import Preparation
 from finetuning.errors import DatasetRefused
 from finetuning.handlers.step import Payload, logger, measure, step
 from finetuning.jumpstart.catalogue import Task
+from finetuning.metrics import ProductMetric
 from finetuning.operations.dataset_files import workspace
 from finetuning.operations.status_board import record
 from finetuning.planning.planner import complete
@@ -60,6 +61,12 @@ def handler(event: Payload) -> Payload:
 def _account_for(report: DatasetReport) -> None:
     """What became of the rows, for the dashboard, and why some were refused, for the log."""
     rows = report.rows
-    measure(DatasetRowsKept=rows.kept, DatasetRowsDuplicate=rows.duplicates, DatasetRowsRefused=rows.errors)
+    measure(
+        {
+            ProductMetric.DATASET_ROWS_KEPT: rows.kept,
+            ProductMetric.DATASET_ROWS_DUPLICATE: rows.duplicates,
+            ProductMetric.DATASET_ROWS_REFUSED: rows.errors,
+        }
+    )
     for reason, count in report.error_counts.items():
         logger.info("Rows refused", extra={"reason": reason, "rows": count})

@@ -4,6 +4,7 @@ from finetuning.aws.run_store import run_store
 from finetuning.aws.sns import notify
 from finetuning.evaluation.results import EvaluationReport
 from finetuning.handlers.step import Payload, measure, step
+from finetuning.metrics import ProductMetric
 from finetuning.operations.report_page import write_report
 from finetuning.operations.status_board import record
 from finetuning.report import messages
@@ -24,7 +25,7 @@ def handler(event: Payload) -> Payload:
     endpoint = plan.names(settings().prefix).endpoint
     message = f"The endpoint {endpoint} answers" if plan.endpoint.deploy else "The tuned model is ready"
     status = record(store, run_id, STATE, message, state=RunState.SUCCEEDED)
-    measure(RunSucceeded=1)
+    measure({ProductMetric.RUN_SUCCEEDED: 1})
     evaluation = store.find(RunLayout(run_id).evaluation, EvaluationReport)
     page = write_report(store, run_id, settings().stage)
     notify(settings().topic_arn, messages.run_succeeded(status, plan, evaluation, stage=settings().stage, report=page))

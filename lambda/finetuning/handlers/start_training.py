@@ -2,13 +2,12 @@
 
 from datetime import UTC, datetime
 
-from aws_lambda_powertools.metrics import MetricUnit
-
 from finetuning.aws.jumpstart_bucket import read_model_spec
 from finetuning.aws.run_store import run_store
 from finetuning.aws.sagemaker import sagemaker
 from finetuning.errors import NoCapacity
 from finetuning.handlers.step import Payload, measure, step
+from finetuning.metrics import ProductMetric
 from finetuning.operations.status_board import read_status, record
 from finetuning.operations.target import target
 from finetuning.planning import orders
@@ -47,7 +46,7 @@ def handler(event: Payload) -> Payload:
         status = record(store, run_id, STATE, refusal.message, rung=rung)
         pause = next_rung(status, plan.training, rung, now)
         return {"outcome": Outcome.RETRY_ELSEWHERE, "job_name": name, "wait_seconds": pause, **status.shown}
-    measure(MetricUnit.NoUnit, TrainingEstimatedUsd=option.estimate.usd)
+    measure({ProductMetric.TRAINING_ESTIMATED_USD: option.estimate.usd})
     region, status = settings().aws_region, read_status(store, run_id)
     status = record(
         store,

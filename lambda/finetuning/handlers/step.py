@@ -5,7 +5,7 @@ stages apart in logs, metrics and traces.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
@@ -15,10 +15,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from finetuning.aws.errors import translate_errors
 from finetuning.errors import FineTuningError
+from finetuning.metrics import CODE, NAMESPACE, STEP, ProductMetric
 
 Payload = dict[str, Any]
-
-NAMESPACE = "FineTuning"
 
 logger = Logger()
 metrics = Metrics(namespace=NAMESPACE)
@@ -39,7 +38,7 @@ def step(handle: Callable[[Payload], Payload]) -> Callable[[Payload, LambdaConte
     @wraps(handle)
     def run(event: Payload, context: LambdaContext) -> Payload:
         logger.append_keys(step=name)
-        metrics.add_dimension(name="step", value=name)
+        metrics.add_dimension(name=STEP, value=name)
         set_run_context(event.get("run_id"))
         begun = time.monotonic()
         try:
@@ -47,14 +46,14 @@ def step(handle: Callable[[Payload], Payload]) -> Callable[[Payload, LambdaConte
                 return handle(event)
         except FineTuningError as error:
             logger.warning(error.message, extra={"error": error.as_dict()})
-            measure(StepRefused=1)
+            measure({ProductMetric.STEP_REFUSED: 1})
             raise
         except Exception:
             logger.exception("The step failed unexpectedly")
-            measure(StepFailed=1)
+            measure({ProductMetric.STEP_FAILED: 1})
             raise
         finally:
-            measure(MetricUnit.Milliseconds, StepDuration=round((time.monotonic() - begun) * 1000))
+            measure({ProductMetric.STEP_DURATION: round((time.monotonic() - begun) * 1000)})
 
     handler: Callable[[Payload, LambdaContext], Payload] = logger.inject_lambda_context(clear_state=True)(
         tracer.capture_lambda_handler(metrics.log_metrics(run), capture_response=False)
@@ -74,15 +73,15 @@ def set_run_context(run_id: str | None) -> None:
         tracer.put_annotation("run_id", run_id)
 
 
-def measure(unit: MetricUnit = MetricUnit.Count, **values: float | None) -> None:
-    """Adds metrics of this step by their names; a value that is not known is left out."""
-    for name, value in values.items():
+def measure(values: Mapping[ProductMetric, float | None]) -> None:
+    """Adds metrics of this step; a value that is not known is left out."""
+    for metric, value in values.items():
         if value is not None:
-            metrics.add_metric(name=name, unit=unit, value=value)
+            metrics.add_metric(name=metric, unit=metric.unit, value=value)
 
 
 def measure_failure(code: str, run_id: str) -> None:
     """Counts a run that failed, by its error's code."""
-    with single_metric("RunFailed", MetricUnit.Count, 1, namespace=NAMESPACE) as metric:
-        metric.add_dimension("code", code)
+    with single_metric(ProductMetric.RUN_FAILED, MetricUnit.Count, 1, namespace=NAMESPACE) as metric:
+        metric.add_dimension(CODE, code)
         metric.add_metadata("run_id", run_id)

@@ -7,13 +7,12 @@ cannot be looked at or deleted keeps no other from its end: what went wrong is t
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from aws_lambda_powertools.metrics import MetricUnit
-
 from finetuning.aws.run_store import run_store
 from finetuning.aws.sagemaker import OWNER_TAG, sagemaker
 from finetuning.aws.sns import notify
 from finetuning.errors import Code, FineTuningError
 from finetuning.handlers.step import Payload, logger, measure, step
+from finetuning.metrics import ProductMetric
 from finetuning.operations.endpoint_life import EndpointState, endpoint_state
 from finetuning.operations.status_board import read_status
 from finetuning.operations.unused_models import remove_unused_models
@@ -115,8 +114,7 @@ def _count_cost(found: EndpointState, served: timedelta) -> None:
     price = plan.endpoint.usd_per_hour if plan else None
     hours = round(found.instances * served.total_seconds() / 3600, 4)
     usd = None if price is None else round(hours * price, 4)
-    measure(EndpointHours=hours)
-    measure(MetricUnit.NoUnit, EndpointUsd=usd)
+    measure({ProductMetric.ENDPOINT_HOURS: hours, ProductMetric.ENDPOINT_USD: usd})
     logger.info(
         "An endpoint serves",
         extra={

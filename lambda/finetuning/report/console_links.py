@@ -5,6 +5,8 @@ AWS does not document console URLs: these are copied from the browser's address 
 
 from urllib.parse import quote
 
+from finetuning.metrics import TRAINING_LOG_GROUP
+
 
 def _console(region: str, path: str) -> str:
     return f"https://{region}.console.aws.amazon.com/{path}"
@@ -40,7 +42,7 @@ def endpoints_link(region: str) -> str:
 
 def training_log_link(region: str, name: str) -> str:
     """The job's log streams; the console expects the group name escaped twice, with `$` instead of `%`."""
-    group = quote(quote("/aws/sagemaker/TrainingJobs", safe=""), safe="").replace("%", "$")
+    group = quote(quote(TRAINING_LOG_GROUP, safe=""), safe="").replace("%", "$")
     search = quote(quote(f"?logStreamNameFilter={name}", safe=""), safe="").replace("%", "$")
     return _cloudwatch(region, f"logsV2:log-groups/log-group/{group}{search}")
 

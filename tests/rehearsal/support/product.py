@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from finetuning.datasets.offline import prepare_files
+from finetuning.metrics import TRAINING_LOG_GROUP
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.uploads import Upload
 from rehearsal.running import Emulator
@@ -174,7 +175,7 @@ class Product:
 
     def training_log(self, job: str) -> list[str]:
         """The lines that the training job wrote."""
-        logs, group = self.emulator.client("logs"), "/aws/sagemaker/TrainingJobs"
+        logs, group = self.emulator.client("logs"), TRAINING_LOG_GROUP
         streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{job}/")["logStreams"]
         events = logs.get_log_events(logGroupName=group, logStreamName=streams[0]["logStreamName"])["events"]
         return [event["message"] for event in events]

@@ -12,7 +12,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from finetuning.errors import DatasetRefused, TransientAwsError
-from finetuning.handlers.step import NAMESPACE, Payload, logger, measure, measure_failure, set_run_context, step
+from finetuning.handlers.step import Payload, logger, measure, measure_failure, set_run_context, step
+from finetuning.metrics import NAMESPACE, ProductMetric
 
 
 @dataclass
@@ -81,7 +82,7 @@ def test_a_step_writes_its_metrics_as_one_line_with_the_run_beside_them_and_not_
 ) -> None:
     @step
     def handler(event: Payload) -> Payload:
-        measure(DatasetRowsKept=38, DatasetRowsRefused=0)
+        measure({ProductMetric.DATASET_ROWS_KEPT: 38, ProductMetric.DATASET_ROWS_REFUSED: 0})
         return {}
 
     handler({"run_id": "faq-0123abcd"}, AnyContext())  # type: ignore[arg-type]
@@ -121,7 +122,7 @@ def test_one_call_s_run_is_not_the_next_call_s(capsys: pytest.CaptureFixture[str
 def test_what_is_not_known_is_not_measured(capsys: pytest.CaptureFixture[str]) -> None:
     @step
     def handler(event: Payload) -> Payload:
-        measure(TrainingEstimatedUsd=None)
+        measure({ProductMetric.TRAINING_ESTIMATED_USD: None})
         return {}
 
     handler({}, AnyContext())  # type: ignore[arg-type]
