@@ -19,7 +19,8 @@ from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.offline import prepare_files
 from finetuning.datasets.templates import Template, read_template
 from finetuning.errors import RunRefused
-from finetuning.jumpstart.catalogue import CATALOGUE, ModelSupport, Task, support
+from finetuning.jumpstart.catalogue import CATALOGUE, ModelSupport, support
+from finetuning.jumpstart.family import Task
 from finetuning.runs.run_json import RunRequest, read_request
 
 SHOWN_ERRORS = 10

@@ -14,7 +14,7 @@ from finetuning.datasets.dataset_report import (
     Statistics,
 )
 from finetuning.evaluation.results import Answer, Comparison, EvaluationReport, Row, Scores, SmokeCheck, Summary
-from finetuning.jumpstart.catalogue import Task
+from finetuning.jumpstart.family import Task
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import Check, Cost, Event, Metric, RunState, RunStatus
 

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from finetuning.jumpstart.catalogue import Task
+from finetuning.jumpstart.family import Task
 from finetuning.jumpstart.hyperparameters import merge
 from finetuning.jumpstart.requests import (
     Hosting,

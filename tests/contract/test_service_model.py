@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from finetuning.errors import FineTuningError
 from finetuning.jumpstart import requests as jumpstart_requests
-from finetuning.jumpstart.catalogue import CATALOGUE, Task
+from finetuning.jumpstart.catalogue import CATALOGUE
 from finetuning.jumpstart.constraints import violations
+from finetuning.jumpstart.family import Task
 from finetuning.planning import orders
 from finetuning.planning.checklist import Checklist
 from tests.builders.jumpstart import LLAMA, TARGET, any_spec, planned, sagemaker_model

@@ -19,8 +19,8 @@ from finetuning.datasets.shapes import (
     kind_of,
     shape_of,
 )
-from finetuning.datasets.templates import Message, Template, fill, template_columns
-from finetuning.jumpstart.catalogue import Task
+from finetuning.datasets.templates import Template, fill, template_columns
+from finetuning.jumpstart.family import Message, Task
 
 KIND_OF = {Task.CHAT: Kind.DIALOG, Task.INSTRUCTION: Kind.COLUMNS, Task.DOMAIN_ADAPTATION: Kind.TEXT}
 LABELS = ("label", "kto_tag")

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from finetuning.datasets.templates import Template
-from finetuning.jumpstart.catalogue import Task
+from finetuning.jumpstart.family import Task
 
 TRAIN, VALIDATION = "train", "validation"
 

@@ -34,7 +34,7 @@ from finetuning.datasets.shapes import (
     kind_of,
     shape_of,
 )
-from finetuning.jumpstart.catalogue import Task
+from finetuning.jumpstart.family import Task
 
 HEAD_BYTES = 1 << 20
 """As much of a file as `detect` wants to see."""

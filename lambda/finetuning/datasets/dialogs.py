@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finetuning.datasets.row_errors import Fault, RowFault
-from finetuning.datasets.templates import Message
+from finetuning.jumpstart.family import Message
 
 SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
 

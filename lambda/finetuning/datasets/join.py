@@ -41,8 +41,9 @@ from finetuning.datasets.shard import (
     prepare_shard,
     template_bytes,
 )
-from finetuning.datasets.templates import Message, Template, chat_text, fill, instruction_text
+from finetuning.datasets.templates import Template, chat_text, fill, instruction_text
 from finetuning.datasets.workspace import Piece, Workspace
+from finetuning.jumpstart.family import Message
 
 DIGESTS = ".digests"
 RESULT = "result.json"

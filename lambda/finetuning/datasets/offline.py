@@ -22,7 +22,7 @@ from finetuning.datasets.preparation import (
 from finetuning.datasets.row_errors import Fault
 from finetuning.datasets.templates import Template
 from finetuning.datasets.workspace import BUFFER, Folder
-from finetuning.jumpstart.catalogue import Task
+from finetuning.jumpstart.family import Task
 
 Progress = Callable[[int], None]
 """Told how many bytes were read since it was last called."""

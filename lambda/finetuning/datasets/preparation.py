@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from finetuning.datasets.detection import Detection, Framing, Resolution, resolve
 from finetuning.datasets.templates import DEFAULT_TEMPLATE, Template
-from finetuning.jumpstart.catalogue import Task
+from finetuning.jumpstart.family import Task
 
 DEFAULT_VALIDATION_FRACTION = 0.1
 DEFAULT_MAX_ERROR_FRACTION = 0.01

@@ -31,7 +31,7 @@ from finetuning.datasets.plain_batches import PlainBatches
 from finetuning.datasets.preparation import Preparation, Shard, SourceFile
 from finetuning.datasets.row_errors import FIXES, Fault, RowFault
 from finetuning.datasets.templates import RESPONSE_MARK, Template
-from finetuning.jumpstart.catalogue import Task
+from finetuning.jumpstart.family import Task
 
 DIGEST_BYTES = 16
 """XXH3 of the row as written, 128 bits, at the speed of memory. Among a billion rows two share one by chance once in

@@ -8,11 +8,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_confi
 from typing_extensions import TypedDict
 
 from finetuning.errors import Code, FineTuningError
-
-
-class Message(TypedDict):
-    role: str
-    content: str
+from finetuning.jumpstart.family import Message
 
 
 @with_config(ConfigDict(extra="forbid", strict=True))

@@ -5,14 +5,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from finetuning.datasets.templates import (
-    DEFAULT_TEMPLATE,
-    Message,
-    Template,
-    chat_text,
-    columns_in,
-    instruction_text,
-)
+from finetuning.datasets.templates import DEFAULT_TEMPLATE, Template, chat_text, columns_in, instruction_text
+from finetuning.jumpstart.family import Message
 
 DEFAULT_PROMPT = "What can you help me with?"
 """Asked where nothing was held out and run.json names no prompt: an endpoint is never left unasked."""

@@ -9,7 +9,7 @@ from finetuning.datasets.join import finish, held_out_prompts
 from finetuning.datasets.preparation import Preparation
 from finetuning.errors import DatasetRefused
 from finetuning.handlers.step import Payload, logger, measure, step
-from finetuning.jumpstart.catalogue import Task
+from finetuning.jumpstart.family import Task
 from finetuning.metrics import ProductMetric
 from finetuning.operations.dataset_files import workspace
 from finetuning.operations.status_board import record

@@ -10,7 +10,8 @@ from finetuning.datasets.join import refused
 from finetuning.datasets.preparation import Preparation, SourceFile, prepare
 from finetuning.errors import DatasetRefused
 from finetuning.handlers.step import Payload, step
-from finetuning.jumpstart.catalogue import Task, support
+from finetuning.jumpstart.catalogue import support
+from finetuning.jumpstart.family import Task
 from finetuning.operations.dataset_files import is_parquet, reframed, workspace
 from finetuning.operations.status_board import record
 from finetuning.runs.layout import RunLayout

@@ -9,17 +9,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from enum import StrEnum
 
 from finetuning.errors import Code, FineTuningError
-
-
-class Task(StrEnum):
-    """JumpStart's three ways to train; each takes rows of one form."""
-
-    CHAT = "chat"
-    INSTRUCTION = "instruction"
-    DOMAIN_ADAPTATION = "domain_adaptation"
+from finetuning.jumpstart.family import Task
 
 
 @dataclass(frozen=True)

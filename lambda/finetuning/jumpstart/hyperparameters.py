@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from finetuning.errors import Code, Finding
-from finetuning.jumpstart.catalogue import Task, nearest, support
+from finetuning.jumpstart.catalogue import nearest, support
+from finetuning.jumpstart.family import Task
 from finetuning.jumpstart.spec import Hyperparameter, ModelSpec
 
 MAX_VALUE_LENGTH = 2500

@@ -8,7 +8,8 @@ from finetuning.datasets.detection import resolve
 from finetuning.datasets.row_errors import FIXES
 from finetuning.datasets.templates import TEMPLATE_FIX, Template, read_template, template_columns
 from finetuning.errors import Code, Finding, FineTuningError, RunRefused
-from finetuning.jumpstart.catalogue import Task, support
+from finetuning.jumpstart.catalogue import support
+from finetuning.jumpstart.family import Task
 from finetuning.jumpstart.spec import ModelSpec, cache_bucket
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.endpoint_terms import endpoint_plan

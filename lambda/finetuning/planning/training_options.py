@@ -8,7 +8,7 @@ from typing import Any
 
 from finetuning.errors import Code, Finding, FineTuningError
 from finetuning.jumpstart.assumptions import Price
-from finetuning.jumpstart.catalogue import Task
+from finetuning.jumpstart.family import Task
 from finetuning.jumpstart.hyperparameters import merge
 from finetuning.jumpstart.spec import ModelSpec
 from finetuning.planning.checklist import Checklist

@@ -9,7 +9,7 @@ import pytest
 
 from finetuning.datasets.detection import Detection, Format, Framing, detect, resolve
 from finetuning.datasets.row_errors import Fault
-from finetuning.jumpstart.catalogue import Task
+from finetuning.jumpstart.family import Task
 from tests.builders.datasets import any_chat_rows, any_dialog, as_lines
 
 CHAT = as_lines(any_chat_rows(5))

@@ -23,7 +23,7 @@ from finetuning.datasets.offline import prepare_files
 from finetuning.datasets.preparation import Preparation, SourceFile, prepare
 from finetuning.datasets.row_errors import Fault
 from finetuning.datasets.workspace import Folder
-from finetuning.jumpstart.catalogue import Task
+from finetuning.jumpstart.family import Task
 from tests.builders.datasets import (
     any_chat_rows,
     any_dialog,

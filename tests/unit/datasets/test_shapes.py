@@ -8,7 +8,7 @@ import pytest
 from finetuning.datasets.conversion import Converter, turns_of
 from finetuning.datasets.row_errors import Fault, RowFault
 from finetuning.datasets.shapes import SHAPES, Case, Kind, Shape, kind_of, shape_of
-from finetuning.jumpstart.catalogue import Task
+from finetuning.jumpstart.family import Task
 from tests.builders.datasets import any_dialog, any_turn
 from tests.shared import SHARED, needs_shared
 

@@ -4,7 +4,8 @@ import pytest
 
 from finetuning.errors import FineTuningError
 from finetuning.jumpstart.assumptions import assumptions, fallback_price, has_only_local_storage
-from finetuning.jumpstart.catalogue import CATALOGUE, Task, nearest, support
+from finetuning.jumpstart.catalogue import CATALOGUE, nearest, support
+from finetuning.jumpstart.family import Task
 from tests.builders.jumpstart import LLAMA, any_spec
 
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetuning.jumpstart.catalogue import CATALOGUE, Task
+from finetuning.jumpstart.catalogue import CATALOGUE
+from finetuning.jumpstart.family import Task
 from finetuning.jumpstart.hyperparameters import MAX_VALUE_LENGTH, merge
 from tests.builders.jumpstart import BASE_70B, LLAMA, any_spec
 

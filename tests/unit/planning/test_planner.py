@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from finetuning.errors import Code, RunRefused
-from finetuning.jumpstart.catalogue import Task
+from finetuning.jumpstart.family import Task
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.orders import base_model, hosting, run_requests, run_tags, training_job
 from finetuning.planning.planner import complete
