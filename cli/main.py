@@ -1,29 +1,24 @@
-"""`finetune`: the operator's command. Its parts are one file each; this one puts them together."""
+"""`finetune`: the operator's command, put together from `cli.commands`."""
 
 import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any
 
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
 from cli.commands import approvals, data, endpoints, plan, report, runs
-from cli.display.runs import error_panel
-from cli.errors import to_cli_error
-from cli.options import print_json
-from finetuning.errors import Code, FineTuningError
 
 TRACEBACK = "FINETUNE_TRACEBACK"
-"""The environment variable that asks for a defect's traceback."""
+"""The environment variable that asks for the traceback of an unexpected error."""
 
 app = typer.Typer(
     name="finetune",
     help="Fine-tune Llama on AWS from a data file: check it, plan it, submit it, watch it, ask the result.",
-    epilog="Exit code: 0 done; 1 refused, failed, or answered no; 2 wrong usage; 130 interrupted. "
-    "Colours follow NO_COLOR; AWS_PROFILE, AWS_REGION and AWS_ENDPOINT_URL are respected. "
-    f"{TRACEBACK}=1 shows the traceback of a defect.",
+    epilog="Exit codes: 0 success; 1 refused, failed, or answered no; 2 wrong usage; 130 interrupted. "
+    "NO_COLOR, AWS_PROFILE, AWS_REGION and AWS_ENDPOINT_URL are respected. "
+    f"{TRACEBACK}=1 shows the traceback of a bug in the command.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -44,7 +39,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "approve": approvals.approve,
         "reject": approvals.reject,
     },
-    "What answers, and what costs": {
+    "Endpoints": {
         "ask": endpoints.ask,
         "endpoints": endpoints.endpoints,
         "extend": endpoints.extend,
@@ -59,28 +54,42 @@ for panel, commands in COMMANDS.items():
 
 
 def main() -> None:
-    """Runs the command. A failure is told with what to do, to a machine as `{error}`, and ends with code 1."""
+    """Runs the command. A failure is printed with its fix, with --json as `{error}`, and ends with exit code 1."""
     if region := os.environ.get("AWS_REGION"):
         os.environ["AWS_DEFAULT_REGION"] = region  # the only one boto3 reads; AWS's CLI and other SDKs prefer the first
     try:
         app(prog_name="finetune")
-    except (FineTuningError, BotoCoreError, ClientError) as error:
-        _fail(to_cli_error(error))
     except Exception as error:
-        if os.environ.get(TRACEBACK):
+        failure = _failure(error)
+        if failure is None:
             raise
-        _fail(
-            FineTuningError(
-                Code.INTERNAL_ERROR,
-                f"{type(error).__name__}: {error}",
-                f"This is a defect of the command. Please report it with what {TRACEBACK}=1 prints.",
-            )
-        )
+        _print_failure(failure)
+        sys.exit(1)
 
 
-def _fail(error: FineTuningError) -> NoReturn:
+def _failure(error: Exception) -> dict[str, Any] | None:
+    """What to print of it; None for an unexpected error whose traceback is wanted."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from cli.errors import to_cli_error
+    from finetuning.errors import Code, FineTuningError
+
+    if isinstance(error, FineTuningError | BotoCoreError | ClientError):
+        return to_cli_error(error).as_dict()
+    if os.environ.get(TRACEBACK):
+        return None
+    return FineTuningError(
+        Code.INTERNAL_ERROR,
+        f"{type(error).__name__}: {error}",
+        f"This is a bug in the command. Please report it with the output of {TRACEBACK}=1.",
+    ).as_dict()
+
+
+def _print_failure(failure: dict[str, Any]) -> None:
+    from cli.display.findings import error_panel
+    from cli.display.text import print_json
+
     if "--json" in sys.argv:
-        print_json({"error": error.as_dict()})
+        print_json({"error": failure})
     else:
-        Console(stderr=True).print(error_panel(error.as_dict()))
-    sys.exit(1)
+        Console(stderr=True).print(error_panel(failure))

@@ -18,8 +18,9 @@ import typer
 from rich.console import Console
 from rich.rule import Rule
 
-from cli.commands.runs import follow, show_result
-from cli.display.runs import loss_curve, plain
+from cli.display.charts import loss_curve
+from cli.display.following import follow, show_result
+from cli.display.text import plain
 from cli.stage.deployment import Deployment
 from finetuning.errors import FineTuningError
 from finetuning.report import commands

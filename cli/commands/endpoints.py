@@ -1,41 +1,40 @@
-"""`finetune ask`, `endpoints`, `extend`, `deploy`, `rollback` and `clean-up`: what runs put up, from the terminal."""
+"""`finetune ask`, `endpoints`, `extend`, `deploy`, `rollback` and `clean-up`: what runs have deployed."""
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.prompt import Confirm
 
-from cli.display.runs import endpoints_table, plain
-from cli.options import AsJson, Stage, now, print_json
-from cli.stage.clean_up import remaining_resources, remove_resources
-from cli.stage.deployment import Deployment
-from cli.stage.endpoints import extend_endpoint, find_endpoint, is_rolled_back, list_endpoints, roll_back
-from cli.stage.runs import find_run, has_taken_over, list_run_ids, redeploy
-from finetuning.aws.sagemaker_runtime import asker, stream_answer
-from finetuning.errors import Code, FineTuningError
-from finetuning.evaluation.questions import PARAMETERS, as_inputs
-from finetuning.report import commands
+from cli.commands.options import AsJson, EndpointName, RunName, Stage
 
 
 def ask(
-    endpoint: Annotated[str, typer.Argument(help="The endpoint's name, with or without the stage's prefix.")],
+    endpoint: EndpointName,
     prompt: Annotated[str, typer.Argument(help="What to ask.")],
     stage: Stage = "dev",
-    system: Annotated[str, typer.Option(help="The system turn of a chat.")] = "",
-    raw: Annotated[bool, typer.Option("--raw", help="Send the text as it is.")] = False,
+    system: Annotated[str, typer.Option(help="The system message of a chat.")] = "",
+    raw: Annotated[bool, typer.Option("--raw", help="Send the text unchanged.")] = False,
     instruction: Annotated[bool, typer.Option("--instruction", help="Send it as an instruction.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask an endpoint, in the form its run was trained on unless told otherwise.
+    """Ask an endpoint a question, in the format its run was trained on unless an option says otherwise.
 
     \b
     Examples:
       finetune ask finetune-dev-pirate-0a1b2c3d "Why is the sea salty?"
       finetune ask pirate-0a1b2c3d "Why is the sea salty?" --system "Answer in Latin."
     """
+    from cli.display.text import print_json, stream_printer
+    from cli.stage.deployment import Deployment
+    from cli.stage.endpoints import find_endpoint
+    from finetuning.aws.sagemaker_runtime import asker, stream_answer
+    from finetuning.errors import Code, FineTuningError
+    from finetuning.evaluation.questions import PARAMETERS, as_inputs
+
     full_name, plan = find_endpoint(Deployment.find(stage), endpoint)
     task = str(plan.task) if plan and plan.task else "chat"
     task = "domain_adaptation" if raw else "instruction" if instruction else "chat" if system else task
@@ -45,13 +44,13 @@ def ask(
             reply = asker(full_name)(inputs)
     else:
         console = Console()
-        reply = stream_answer(full_name, inputs, _printer(console))
+        reply = stream_answer(full_name, inputs, stream_printer(console))
         console.print()
     if reply.error is not None:
         raise FineTuningError(
             Code.ENDPOINT_FAILED,
             f"The endpoint {full_name} did not answer: {reply.error}",
-            "Look at its status with `finetune endpoints`, and at its log in CloudWatch.",
+            "Check its status with `finetune endpoints`, and its log in CloudWatch.",
         )
     if as_json:
         print_json(
@@ -67,103 +66,105 @@ def ask(
         Console(stderr=True).print(f"(cut off at {PARAMETERS['max_new_tokens']} tokens)", style="dim")
 
 
-def _printer(console: Console) -> Callable[[str], None]:
-    """Prints pieces of a text as they come, without the space before the first."""
-    begun = False
-
-    def on_text(piece: str) -> None:
-        nonlocal begun
-        text = piece if begun else piece.lstrip()
-        if text:
-            begun = True
-            console.print(plain(text), end="", soft_wrap=True)
-
-    return on_text
-
-
 def endpoints(stage: Stage = "dev", as_json: AsJson = False) -> None:
-    """List the endpoints that runs made: age, traffic, when they go and why, and what they cost.
+    """List the endpoints that runs created: age, invocations, when they expire and why, and what they cost.
 
     \b
     Examples:
       finetune endpoints
       finetune endpoints --json | jq '[.[].usd_per_hour] | add'
     """
+    from cli.display.endpoints import endpoints_table
+    from cli.display.text import print_json
+    from cli.stage.deployment import Deployment
+    from cli.stage.endpoints import list_endpoints
+
     found = list(list_endpoints(Deployment.find(stage)))
     if as_json:
         print_json([each.model_dump(mode="json") for each in found])
     elif found:
         console = Console()
-        console.print(endpoints_table(found, now(), console.width))
+        console.print(endpoints_table(found, datetime.now(UTC), console.width))
     else:
         Console().print("No endpoints: nothing costs money by the hour.")
 
 
 def extend(
-    endpoint: Annotated[str, typer.Argument(help="The endpoint's name, with or without the stage's prefix.")],
-    hours: Annotated[float, typer.Option(min=0.1, help="For how long from now it is kept at least.")],
+    endpoint: EndpointName,
+    hours: Annotated[float, typer.Option(min=0.1, help="How many hours from now to keep it, at least.")],
     stage: Stage = "dev",
     as_json: AsJson = False,
 ) -> None:
-    """Keep an endpoint for at least so many hours from now, whether or not anybody asks it anything.
+    """Keep an endpoint for at least N more hours, even without requests.
 
     \b
     Example:
       finetune extend faq --hours 4
     """
+    from cli.display.text import plain, print_json
+    from cli.stage.deployment import Deployment
+    from cli.stage.endpoints import extend_endpoint, find_endpoint
+
     deployment = Deployment.find(stage)
     name, _ = find_endpoint(deployment, endpoint)
-    goes = extend_endpoint(deployment, name, hours)
+    expiry = extend_endpoint(deployment, name, hours)
     if as_json:
-        print_json({"endpoint": name, "goes_at": goes.at.isoformat() if goes else None})
-    elif goes:
-        Console().print(plain(f"{name} stays until {goes.at:%Y-%m-%d %H:%M} UTC at least"))
+        print_json({"endpoint": name, "expires_at": expiry.at.isoformat() if expiry else None})
+    elif expiry:
+        Console().print(plain(f"{name} is kept until {expiry.at:%Y-%m-%d %H:%M} UTC at least"))
     else:
-        Console().print(plain(f"{name} does not go by itself, and is kept"))
+        Console().print(plain(f"{name} never expires"))
 
 
 def deploy(
-    run: Annotated[str, typer.Argument(help="A run's id, or an upload's name for its latest run.")],
-    ttl_hours: Annotated[float | None, typer.Option(min=0.1, help="Default: as the run had it.")] = None,
+    run: RunName,
+    ttl_hours: Annotated[
+        float | None, typer.Option(min=0.1, help="Hours until the endpoint expires. Default: the run's own setting.")
+    ] = None,
     stage: Stage = "dev",
     as_json: AsJson = False,
 ) -> None:
-    """Deploy the model of an earlier run once more, without training.
+    """Deploy the model of an earlier run again, without training.
 
     \b
     Examples:
       finetune deploy pirate --ttl-hours 2
       finetune deploy pirate-0a1b2c3d && finetune watch pirate-0a1b2c3d
     """
+    from cli.display.text import plain, print_json
+    from cli.stage.deployment import Deployment
+    from cli.stage.runs import find_run, has_taken_over, redeploy
+    from finetuning.report import commands
+
     deployment = Deployment.find(stage)
     run_id = find_run(deployment, run)
     execution_arn = redeploy(deployment, run_id, ttl_hours)
     console = Console(stderr=as_json)
-    with console.status("Waiting for the workflow to take it up"):
+    with console.status("Waiting for the workflow to start"):
         _until(lambda: has_taken_over(deployment, run_id, execution_arn))
     if as_json:
         print_json({"run_id": run_id, "execution_arn": execution_arn})
     else:
-        said = f"Deploying the model of {run_id}. Follow it with: {commands.watch(run_id, stage)}"
-        console.print(plain(said), soft_wrap=True)
+        follow = commands.watch(run_id, stage)
+        console.print(plain(f"Deploying the model of {run_id}. Follow it with: {follow}"), soft_wrap=True)
 
 
-def rollback(
-    endpoint: Annotated[str, typer.Argument(help="The endpoint's name, with or without the stage's prefix.")],
-    stage: Stage = "dev",
-    as_json: AsJson = False,
-) -> None:
-    """Put an endpoint back on the model it served before, without a gap.
+def rollback(endpoint: EndpointName, stage: Stage = "dev", as_json: AsJson = False) -> None:
+    """Switch an endpoint back to the model it served before, without downtime.
 
     \b
-    Examples:
+    Example:
       finetune rollback faq
     """
+    from cli.display.text import plain, print_json
+    from cli.stage.deployment import Deployment
+    from cli.stage.endpoints import find_endpoint, is_rolled_back, roll_back
+
     deployment = Deployment.find(stage)
     name, _ = find_endpoint(deployment, endpoint)
     config = roll_back(deployment, name)
     console = Console(stderr=as_json)
-    with console.status(f"{name} goes back to {config}; the present model answers until then"):
+    with console.status(f"Switching {name} back to {config}; the current model answers until then"):
         _until(lambda: is_rolled_back(deployment, name, config))
     if as_json:
         print_json({"endpoint": name, "configuration": config})
@@ -172,23 +173,29 @@ def rollback(
 
 
 def clean_up(
-    run: Annotated[str, typer.Argument(help="A run's id, or an upload's name for its latest run.")] = "",
+    run: RunName = "",
     every: Annotated[bool, typer.Option("--all", help="Every run of the stage.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     stage: Stage = "dev",
     as_json: AsJson = False,
 ) -> None:
-    """Stop a run and delete its endpoint, configuration and model entry; its files in S3 stay.
+    """Stop a run and delete its endpoint, configuration and SageMaker model; its files in S3 stay.
 
     \b
     Examples:
       finetune clean-up pirate
       finetune clean-up --all --yes --stage dev
 
-    Exit code: 1 where the answer was no.
+    Exit code: 1 if you answered no.
     """
+    from cli.display.text import plain, print_json
+    from cli.stage.clean_up import remaining_resources, remove_resources
+    from cli.stage.deployment import Deployment
+    from cli.stage.endpoints import list_endpoints
+    from cli.stage.runs import find_run, list_run_ids
+
     if bool(run) == every:
-        raise typer.BadParameter("Name one run, or say --all.")
+        raise typer.BadParameter("Give one run, or --all.")
     deployment = Deployment.find(stage)
     console = Console(stderr=as_json)
     with console.status("Looking for what is left"):
@@ -203,10 +210,10 @@ def clean_up(
     if as_json:
         print_json({"runs": run_ids, "done": done})
     else:
-        console.print(plain("\n".join(done) or "Nothing was left to stop or delete."))
+        console.print(plain("\n".join(done) or "There was nothing to stop or delete."))
 
 
 def _until(reached: Callable[[], bool]) -> None:
-    """Looks every second. Ctrl-C only ends the waiting."""
+    """Checks every second. Ctrl-C only ends the waiting."""
     while not reached():
         time.sleep(1)

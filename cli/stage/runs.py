@@ -1,6 +1,7 @@
 """A stage's runs: find one, stop it, deploy its model once more."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,13 +12,20 @@ from finetuning.aws.errors import translate_errors
 from finetuning.errors import Code, FineTuningError
 from finetuning.operations.preflight import no_model
 from finetuning.report import commands
+from finetuning.report.messages import LINK_HOURS
+from finetuning.runs.layout import RunLayout
 from finetuning.runs.status import RunState, RunStatus
 
 START_WITHIN_SECONDS = 180
 """From upload to the first status.json: EventBridge delivers within seconds, a cold start takes a few more."""
 
+CLEAN_UP_SECONDS = 120
+"""From the end of an execution to the event of its clean-up: an event, a function, some calls."""
+
 SILENT_SECONDS = 30
 """A status that has not changed for so long is compared with the execution's own state."""
+
+RUN_ID = re.compile(r"[a-z0-9-]+-[0-9a-f]{8}")
 
 
 def list_run_ids(deployment: Deployment) -> list[str]:
@@ -163,3 +171,31 @@ def wait_for_report(status: RunStatus, poll_seconds: float) -> None:
     deadline = time.monotonic() + SILENT_SECONDS
     while status.execution_arn and execution_status(status.execution_arn) == "RUNNING" and time.monotonic() < deadline:
         time.sleep(poll_seconds)
+
+
+def wait_for_clean_up(deployment: Deployment, run_id: str) -> RunStatus:
+    """The run's status once it is final. Raises `FineTuningError` (CLEAN_UP_LATE)."""
+    deadline = time.monotonic() + CLEAN_UP_SECONDS
+    while time.monotonic() < deadline:
+        status = deployment.status(run_id)
+        if status is not None and status.state.is_final:
+            return status
+        time.sleep(1)
+    raise FineTuningError(
+        Code.CLEAN_UP_LATE,
+        f"The execution of {run_id} is stopped, but its clean-up has not reported for {CLEAN_UP_SECONDS} s.",
+        f"See what is left with `{commands.clean_up(run_id, deployment.stage)}`. "
+        "The sweep of runs, every 15 minutes, finishes what the clean-up did not.",
+    )
+
+
+def report_link(deployment: Deployment, run_id: str) -> str:
+    """A signed URL of the run's report page. Raises `FineTuningError` (REPORT_NOT_WRITTEN) while the run is running."""
+    status = deployment.status(run_id)
+    if status and not status.state.is_final:
+        raise FineTuningError(
+            Code.REPORT_NOT_WRITTEN,
+            f"The run {run_id} is still running; its report page is written when it ends.",
+            f"Follow it with `{commands.watch(run_id, deployment.stage)}`, or save the page so far with --save FILE.",
+        )
+    return deployment.store.link(RunLayout(run_id).report_page, LINK_HOURS)

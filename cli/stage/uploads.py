@@ -8,28 +8,11 @@ from finetuning.aws.clients import client
 from finetuning.aws.errors import translate_errors
 from finetuning.aws.step_functions import executions
 from finetuning.aws.upload_bucket import RUN_FILE, TEMPLATE_FILE, is_data
-from finetuning.datasets.detection import SUFFIXES
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.uploads import Upload, data_stem
 
 Advance = Callable[[int], None]
-"""Told how many more bytes of a file have been sent."""
-
-
-def files_to_submit(folder: Path) -> list[Path]:
-    """The data files of a run's folder, and its template.json; whatever else lies there stays at home.
-
-    Raises `FineTuningError` (UPLOAD_WITHOUT_DATA) where there is no data file.
-    """
-    visible = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
-    data = [path for path in visible if is_data(path.name)]
-    if not data:
-        raise FineTuningError(
-            Code.UPLOAD_WITHOUT_DATA,
-            f"{folder} holds no data file.",
-            f"Put a file there whose name ends in {', '.join(SUFFIXES)} (or one of these with .gz).",
-        )
-    return data + [path for path in visible if path.name == TEMPLATE_FILE]
+"""Called with the number of bytes sent since the last call."""
 
 
 def submit_file(deployment: Deployment, path: Path, advance: Advance, name: str = "") -> Upload:

@@ -85,6 +85,6 @@ def test_every_command_that_needs_a_stage_says_what_rights_it_takes() -> None:
     table = DOCUMENT.partition("| command | statements")[2].partition("\n\n")[0]
     rows = re.findall(r"^\| (.*?) \| (.*?) \|$", table, re.MULTILINE)
     named = {name for cell, _ in rows for name in re.findall(r"`([\w-]+)`", cell)}
-    assert named == {*COMMANDS["Runs"], *COMMANDS["What answers, and what costs"]}
+    assert named == {*COMMANDS["Runs"], *COMMANDS["Endpoints"]}
     told = {name for _, cell in rows for name in re.findall(r"`([A-Z]\w+)`", cell)}
     assert told == {statement["Sid"] for statement in statements()} - {"FindTheStage"}

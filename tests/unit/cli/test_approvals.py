@@ -109,7 +109,7 @@ def test_a_clean_up_that_says_nothing_is_not_waited_for_without_end(
     sent: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_status(any_status(state=RunState.RUNNING))
-    monkeypatch.setattr(approvals, "CLEAN_UP_SECONDS", 0)
+    monkeypatch.setattr("cli.stage.runs.CLEAN_UP_SECONDS", 0)
     with pytest.raises(FineTuningError) as caught:
         finetune("stop", RUN_ID)
     assert caught.value.code == Code.CLEAN_UP_LATE
@@ -117,7 +117,7 @@ def test_a_clean_up_that_says_nothing_is_not_waited_for_without_end(
 
 def test_a_run_that_is_over_is_not_stopped(sent: list[dict[str, Any]]) -> None:
     write_status(any_status())
-    assert "succeeded already" in finetune("stop", RUN_ID)[1]
+    assert "has already ended (succeeded)" in finetune("stop", RUN_ID)[1]
     assert sent == []
 
 

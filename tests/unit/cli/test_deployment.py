@@ -11,11 +11,12 @@ from botocore.exceptions import (
     UnauthorizedSSOTokenError,
 )
 
+from cli.preflight.data import LocalData
 from cli.stage.clean_up import remaining_resources, remove_resources
 from cli.stage.deployment import Deployment
 from cli.stage.endpoints import extend_endpoint, find_endpoint, list_endpoints
 from cli.stage.runs import execution_status, find_run, list_runs
-from cli.stage.uploads import files_to_submit, submit_file, submit_folder
+from cli.stage.uploads import submit_file, submit_folder
 from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.layout import RunLayout
@@ -106,13 +107,13 @@ def test_what_refuses_an_upload_is_told_in_awss_words(deployment: Deployment, tm
 def test_a_folder_gives_its_data_and_template_and_keeps_everything_else(tmp_path: Path) -> None:
     for name in ("b.jsonl", "a.csv.gz", "template.json", "run.json", "README.md", ".hidden.jsonl"):
         (tmp_path / name).write_text("x")
-    assert [path.name for path in files_to_submit(tmp_path)] == ["a.csv.gz", "b.jsonl", "template.json"]
+    assert [path.name for path in LocalData.read([tmp_path]).uploads] == ["a.csv.gz", "b.jsonl", "template.json"]
 
 
 def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(FineTuningError) as caught:
-        files_to_submit(tmp_path)
+        LocalData.read([tmp_path]).require_files(tmp_path)
     assert caught.value.code == Code.UPLOAD_WITHOUT_DATA
 
 

@@ -5,7 +5,8 @@ from io import StringIO
 
 from rich.console import Console, RenderableType
 
-from cli.display.runs import endpoints_table, runs_table
+from cli.display.endpoints import endpoints_table
+from cli.display.runs import runs_table
 from cli.stage.endpoints import EndpointSummary
 from tests.builders.runs import any_failed_status, any_status, at
 

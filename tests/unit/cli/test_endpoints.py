@@ -3,7 +3,6 @@ from collections.abc import Callable
 
 import pytest
 
-from cli.commands import endpoints
 from cli.stage.deployment import Deployment
 from cli.stage.endpoints import list_endpoints
 from finetuning.errors import Code, FineTuningError
@@ -33,8 +32,8 @@ def answering(monkeypatch: pytest.MonkeyPatch, reply: Reply) -> list[str]:
         on_text(reply.text)
         return asker(endpoint)(inputs)
 
-    monkeypatch.setattr(endpoints, "asker", asker)
-    monkeypatch.setattr(endpoints, "stream_answer", stream_answer)
+    monkeypatch.setattr("finetuning.aws.sagemaker_runtime.asker", asker)
+    monkeypatch.setattr("finetuning.aws.sagemaker_runtime.stream_answer", stream_answer)
     return sent
 
 
@@ -130,7 +129,7 @@ def test_a_deployment_that_ends_before_it_has_the_run_is_not_waited_for(
     ended: str, code: Code, deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_status(any_status())
-    monkeypatch.setattr(endpoints, "redeploy", lambda deployment, run_id, ttl_hours: OURS)
+    monkeypatch.setattr("cli.stage.runs.redeploy", lambda deployment, run_id, ttl_hours: OURS)
     monkeypatch.setattr("cli.stage.runs.execution_status", lambda arn: ended)
     with pytest.raises(FineTuningError) as caught:
         finetune("deploy", RUN_ID)
@@ -141,6 +140,6 @@ def test_a_deployment_that_has_the_run_can_be_followed(
     deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_status(any_status(execution_arn=OURS))
-    monkeypatch.setattr(endpoints, "redeploy", lambda deployment, run_id, ttl_hours: OURS)
+    monkeypatch.setattr("cli.stage.runs.redeploy", lambda deployment, run_id, ttl_hours: OURS)
     monkeypatch.setattr("cli.stage.runs.execution_status", lambda arn: "FAILED")  # later, and told in the run
     assert f"finetune watch {RUN_ID} --stage dev" in finetune("deploy", RUN_ID)[1]

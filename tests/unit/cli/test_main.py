@@ -54,7 +54,7 @@ def test_help_fits_its_terminal(name: str, columns: int) -> None:
 def test_the_overview_groups_the_commands_and_explains_exit_codes() -> None:
     shown = help_of()
     assert [shown.index(panel) for panel in COMMANDS] == sorted(shown.index(panel) for panel in COMMANDS)
-    assert "Exit code: 0 done" in shown
+    assert "Exit codes: 0 success" in shown
     assert "--install-completion" in shown
 
 

@@ -11,8 +11,8 @@ import typer
 from botocore.exceptions import NoCredentialsError
 from typer.testing import CliRunner
 
-from cli import verification
 from cli.commands import plan
+from cli.preflight import verification
 from finetuning.aws.advisory import advisory_client
 from finetuning.errors import Code, FineTuningError
 from finetuning.jumpstart.assumptions import Price, fallback_price

@@ -7,8 +7,9 @@ import boto3
 import pytest
 from rich.console import Console
 
-from cli.commands import runs
-from cli.display.runs import answers_table, progress
+from cli.display.answers import answers_table
+from cli.display.following import follow
+from cli.display.runs import progress
 from cli.stage.deployment import Deployment
 from finetuning.errors import Code, DatasetRefused, FineTuningError, RunRefused
 from finetuning.runs.layout import RunLayout
@@ -42,7 +43,7 @@ def test_following_prints_every_event_and_metric_once_and_ends_with_the_run(
     answers: list[RunStatus | None] = [None, begun, begun, training, done]
     monkeypatch.setattr(Deployment, "status", lambda self, run_id: answers.pop(0))
     console = any_console()
-    assert runs.follow(deployment, RUN_ID, console, poll_seconds=0) == done
+    assert follow(deployment, RUN_ID, console, poll_seconds=0) == done
     lines = console.export_text().splitlines()
     assert len([line for line in lines if "metric" not in line]) == len(done.events)
     assert len([line for line in lines if " metric " in line]) == len(done.metrics)
@@ -52,7 +53,7 @@ def test_following_prints_every_event_and_metric_once_and_ends_with_the_run(
 def test_a_run_that_never_begins_is_told_after_a_while(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cli.stage.runs.START_WITHIN_SECONDS", 0)
     with pytest.raises(FineTuningError) as caught:
-        runs.follow(deployment, RUN_ID, any_console(), poll_seconds=0)
+        follow(deployment, RUN_ID, any_console(), poll_seconds=0)
     assert caught.value.code == Code.RUN_NOT_STARTED
 
 
@@ -63,7 +64,7 @@ def test_a_run_whose_execution_died_without_a_word_is_not_waited_for(
     monkeypatch.setattr("cli.stage.runs.SILENT_SECONDS", 0)
     monkeypatch.setattr("cli.stage.runs.execution_status", lambda arn: "TIMED_OUT")
     with pytest.raises(FineTuningError) as caught:
-        runs.follow(deployment, RUN_ID, any_console(), poll_seconds=0)
+        follow(deployment, RUN_ID, any_console(), poll_seconds=0)
     assert caught.value.code == Code.RUN_ABORTED
     assert "ReportSuccess" in caught.value.message
 
@@ -75,7 +76,7 @@ def test_an_aborted_run_is_given_the_time_to_say_so(deployment: Deployment, monk
     monkeypatch.setattr("cli.stage.runs.SILENT_SECONDS", 0)
     monkeypatch.setattr(Deployment, "status", lambda self, run_id: answers.pop(0))
     monkeypatch.setattr("cli.stage.runs.execution_status", lambda arn: "ABORTED")
-    assert runs.follow(deployment, RUN_ID, any_console(), poll_seconds=0) == aborted
+    assert follow(deployment, RUN_ID, any_console(), poll_seconds=0) == aborted
 
 
 def test_a_run_is_over_when_its_execution_has_ended_and_the_report_is_written(
@@ -84,14 +85,14 @@ def test_a_run_is_over_when_its_execution_has_ended_and_the_report_is_written(
     write_status(any_status())
     executions = ["RUNNING", "RUNNING", "SUCCEEDED"]
     monkeypatch.setattr("cli.stage.runs.execution_status", lambda arn: executions.pop(0))
-    runs.follow(deployment, RUN_ID, any_console(), poll_seconds=0)
+    follow(deployment, RUN_ID, any_console(), poll_seconds=0)
     assert executions == []
 
 
 def test_the_live_view_ends_with_every_step(deployment: Deployment) -> None:
     write_status(any_status())
     console = Console(record=True, force_terminal=True, width=120)
-    runs.follow(deployment, RUN_ID, console, poll_seconds=0)
+    follow(deployment, RUN_ID, console, poll_seconds=0)
     text = console.export_text()
     for step in ("PlanRun", "FinishDataset", "StartTraining", "DescribeTraining", "EvaluateEndpoint", "ReportSuccess"):
         assert step in text
@@ -214,10 +215,10 @@ def test_ctrl_c_stops_watching_and_says_that_the_run_goes_on(
         raise KeyboardInterrupt
 
     write_status(any_status(state=RunState.RUNNING))
-    monkeypatch.setattr(runs, "follow", interrupted)
+    monkeypatch.setattr("cli.display.following.follow", interrupted)
     code, output = finetune("watch", RUN_ID)
     assert code == 130
-    assert f"the run goes on. Come back with: finetune watch {RUN_ID} --stage dev" in output
+    assert f"the run is still running. Come back with: finetune watch {RUN_ID} --stage dev" in output
 
 
 def test_submitting_a_folder_prints_the_id_of_the_run_it_starts(

@@ -1,15 +1,9 @@
 """`finetune verify-aws`: the facts taken on trust, held against a real account. Reads only; starts nothing."""
 
 from collections.abc import Iterator
-from typing import Annotated
 
-import typer
-from rich.console import Console
-
-from cli.display.checks import checks_table
 from cli.errors import require_sign_in
-from cli.facts import FACTS, SpecFolder
-from cli.options import AsJson, print_json
+from cli.preflight.models import FACTS, SpecFolder
 from finetuning.aws.advisory import advisory_client
 from finetuning.aws.jumpstart_bucket import JumpStartBucket
 from finetuning.aws.pricing import PriceList
@@ -23,29 +17,9 @@ from finetuning.operations.preflight import account_quotas, price_list
 from finetuning.runs.status import Check
 
 
-def verify_aws(
-    region: Annotated[
-        str, typer.Option(envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], help="The AWS region.")
-    ] = "us-east-1",
-    as_json: AsJson = False,
-) -> None:
-    """Hold the facts this project was built on against a real account. Needs credentials; starts nothing.
-
-    \b
-    Example:
-      finetune verify-aws --region eu-central-1
-    """
+def verify_facts(region: str) -> Iterator[Check]:
+    """Compares the kept facts of every model with what AWS says in the region."""
     require_sign_in(region)
-    checks = list(_checks(region))
-    if as_json:
-        print_json([check.model_dump(exclude_defaults=True) for check in checks])
-    else:
-        Console().print(checks_table(checks))
-    if any(check.ok is False for check in checks):
-        raise typer.Exit(1)
-
-
-def _checks(region: str) -> Iterator[Check]:
     jumpstart = JumpStartBucket(advisory_client("s3", region), region)
     quotas = account_quotas(region)
     prices = price_list(region)

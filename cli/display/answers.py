@@ -1,0 +1,45 @@
+"""What the models answered in the evaluation."""
+
+from rich.table import Table
+from rich.text import Text
+
+from cli.display.text import short
+from finetuning.evaluation.results import Answer, EvaluationReport, Scores
+
+MAX_ANSWER = 300
+"""Characters of a prompt or answer: enough to hear its style; the report page has the whole text."""
+
+
+def answers_table(evaluation: EvaluationReport) -> Table:
+    """What the base model, the tuned one and the data say to each prompt, and the mean scores below."""
+    has_base = evaluation.has_base
+    summary = evaluation.summary
+    title = "Answers to prompts the model was not trained on"
+    table = Table(title=title, show_lines=True, show_footer=True, expand=True)
+    prompts = f"{summary.scored} prompt{'s' if summary.scored > 1 else ''}"
+    mean = f"mean of {prompts} with a reference" if summary.scored else ""
+    table.add_column("prompt", ratio=2, overflow="fold", footer=mean)
+    if has_base:
+        table.add_column("base", ratio=3, overflow="fold", footer=_scores(summary.base))
+    table.add_column("tuned", ratio=3, overflow="fold", footer=_scores(summary.tuned))
+    table.add_column("truth", ratio=3, overflow="fold")
+    for row in evaluation.rows:
+        answers = [_answer(row.base)] if has_base else []
+        prompt, reference = short(row.prompt, MAX_ANSWER), short(row.reference or "—", MAX_ANSWER)
+        table.add_row(prompt, *answers, _answer(row.tuned), reference)
+    return table
+
+
+def _answer(answer: Answer | None) -> Text:
+    if answer is None:
+        return Text("—")
+    shown = short(answer.text, MAX_ANSWER)
+    if answer.problem:
+        shown = Text.assemble((f"[{answer.problem}] ", "bold red"), shown)
+    cut_off = "cut off" if answer.finished is False else ""
+    facts = [f"{answer.words} words", f"{answer.latency_ms / 1000:.1f} s", cut_off, _scores(answer.scores)]
+    return Text.assemble(shown, ("\n" + " · ".join(filter(None, facts)), "dim"))
+
+
+def _scores(scores: Scores | None) -> str:
+    return f"ROUGE-L {scores.rouge_l:.2f} · exact {scores.exact_match:.0%}" if scores else ""

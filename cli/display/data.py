@@ -1,0 +1,73 @@
+"""The report of data files in a terminal."""
+
+from collections.abc import Iterator
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Column, Table
+from rich.text import Text
+
+from cli.display.charts import length_histogram
+from cli.display.text import plain, short
+from finetuning.datasets.dataset_report import DatasetReport
+from finetuning.jumpstart.family import Task
+
+SHOWN_ERRORS = 10
+
+
+def data_report(report: DatasetReport) -> RenderableType:
+    return Group(*_parts(report))
+
+
+def _parts(report: DatasetReport) -> Iterator[RenderableType]:
+    """The report for a person: files, counts, errors, lengths, samples, and at last the verdict."""
+    yield _files(report)
+    yield _counts(report)
+    if report.error_counts:
+        yield _errors(report)
+    if report.statistics.histogram:
+        yield length_histogram(report.statistics)
+    for sample in report.samples[:1]:
+        yield Panel(short(sample), title="As the model sees it", title_align="left")
+    if report.ignored_columns:
+        columns = ", ".join(f"{name} ({count:,} rows)" for name, count in report.ignored_columns.items())
+        lost = str(report.task) == str(Task.DOMAIN_ADAPTATION)
+        advice = "; to train on questions and answers, name the columns prompt and completion, or give a template"
+        yield plain(f"· Columns not used: {columns}{advice if lost else ''}", "yellow" if lost else "")
+    for note in report.notes:
+        yield plain(f"· {note}")
+    if report.refusal:
+        yield Text.assemble((f"{report.refusal.code} ", "bold red"), plain(report.refusal.message))
+        yield Text.assemble(("What to do: ", "bold"), plain(report.refusal.fix))
+    else:
+        yield Text.assemble(
+            ("Good to train: ", "bold green"), f"{report.rows.train:,} rows, {report.rows.validation:,} held out"
+        )
+
+
+def _files(report: DatasetReport) -> Table:
+    table = Table(Column("File", overflow="fold"), "Format", "Shape", "Lines", "Why", title_justify="left")
+    for file in report.files:
+        format_ = (file.format or "?") + (".gz" if file.compressed else "")
+        table.add_row(plain(file.path), format_, plain(file.shape), f"{file.lines:,}", plain(file.why))
+    return table
+
+
+def _counts(report: DatasetReport) -> Table:
+    rows, statistics = report.rows, report.statistics
+    table = Table("Task", "Lines", "Kept", "Train", "Held out", "Duplicate", "Errors", "Blank", box=box.SIMPLE_HEAD)
+    counts = (rows.lines, rows.kept, rows.train, rows.validation, rows.duplicates, rows.errors, rows.blank)
+    table.add_row(str(report.task or "?"), *(f"{count:,}" for count in counts))
+    table.caption = f"About {statistics.tokens:,} tokens"
+    return table
+
+
+def _errors(report: DatasetReport) -> Table:
+    table = Table("Code", "Where", "What", "What to do", title="Errors", title_justify="left")
+    for error in report.errors[:SHOWN_ERRORS]:
+        where = f"{error.file} line {error.line}" + (f" {error.path}" if error.path else "")
+        table.add_row(error.code, plain(where), plain(error.message), plain(error.fix))
+    listed = ", ".join(f"{code} {count:,}" for code, count in report.error_counts.items())
+    table.caption = f"All of them: {listed}"
+    return table

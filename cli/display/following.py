@@ -1,0 +1,88 @@
+"""A run followed in a terminal to its end, and what it leaves its user with."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.live import Live
+from rich.style import Style
+from rich.text import Text
+
+from cli.display.answers import answers_table
+from cli.display.charts import loss_curve
+from cli.display.findings import error_panel
+from cli.display.runs import cost_line, event_line, metric_line, progress
+from cli.display.text import elapsed, plain
+from cli.stage.deployment import Deployment
+from cli.stage.runs import status_changes, wait_for_report
+from finetuning.evaluation.verdict import verdict
+from finetuning.report import commands
+from finetuning.report.messages import LINK_HOURS
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.plan import RunPlan
+from finetuning.runs.status import RunState, RunStatus
+
+View = Callable[[RunStatus, RunPlan | None], None]
+"""Told of each change of a run."""
+
+
+def follow(deployment: Deployment, run_id: str, console: Console, poll_seconds: float = 1.0) -> RunStatus:
+    """Shows the run until it ends: a live view in a terminal, else a line for each thing that happens.
+
+    Raises `FineTuningError` (RUN_NOT_STARTED) where no run begins, or where its execution ended without saying so.
+    """
+    views = _live if console.is_terminal else _log
+    with views(console) as show:
+        for status in status_changes(deployment, run_id, poll_seconds):
+            show(status, deployment.plan(run_id) if console.is_terminal else None)
+    wait_for_report(status, poll_seconds)
+    return status
+
+
+def show_result(deployment: Deployment, status: RunStatus, console: Console) -> None:
+    """What a finished run leaves its user with: answers and how to ask on, or the error and its fix."""
+    if status.state is not RunState.SUCCEEDED:
+        console.print(error_panel(status.error or {}))
+    evaluation = deployment.evaluation(status.run_id)
+    if evaluation:
+        console.print(answers_table(evaluation))
+        console.print(plain(verdict(evaluation)), soft_wrap=True)
+    if status.metrics and not console.is_terminal:
+        console.print(loss_curve(status))
+    console.print(plain(f"Took {elapsed(status.updated_at - status.started_at)}. {cost_line(status.cost)}"))
+    if status.state is RunState.SUCCEEDED and status.endpoint:
+        console.print(plain(f"Ask it:  {commands.ask(status.endpoint, deployment.stage)}"), soft_wrap=True)
+    page = Style(link=deployment.store.link(RunLayout(status.run_id).report_page, LINK_HOURS))
+    console.print(Text.assemble("Report:  ", (deployment.report_page(status.run_id), page)), soft_wrap=True)
+    console.print(plain(f"Open it: {commands.report(status.run_id, deployment.stage)}"), soft_wrap=True)
+
+
+@contextmanager
+def _live(console: Console) -> Iterator[View]:
+    """A view that is redrawn in place, with clocks that go on between two changes."""
+    latest: list[tuple[RunStatus, RunPlan | None]] = []
+    with Live(
+        get_renderable=lambda: (
+            progress(latest[-1][0], datetime.now(UTC), latest[-1][1]) if latest else "Waiting for the run to begin …"
+        ),
+        console=console,
+        refresh_per_second=4,
+    ) as live:
+        yield lambda status, plan: latest.append((status, plan))
+        live.refresh()
+
+
+@contextmanager
+def _log(console: Console) -> Iterator[View]:
+    """A view that prints each event and each metric once."""
+    seen = {"events": 0, "metrics": 0}
+
+    def show(status: RunStatus, _: RunPlan | None) -> None:
+        for event in status.events[seen["events"] :]:
+            console.print(event_line(event), soft_wrap=True)
+        for metric in status.metrics[seen["metrics"] :]:
+            console.print(metric_line(metric), soft_wrap=True)
+        seen.update(events=len(status.events), metrics=len(status.metrics))
+
+    yield show

@@ -1,0 +1,29 @@
+"""The models that can be tuned, in a terminal."""
+
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from cli.display.text import plain
+
+
+def model_facts(row: dict[str, Any]) -> Table | Text:
+    if "error" in row:
+        return plain(row["error"], "red")
+
+    def priced(types: dict[str, float | None], shown: int) -> str:
+        lines = [f"{name} {f'{usd:.2f}' if usd else '?'}" for name, usd in types.items()]
+        return "\n".join(lines[:shown] + ([f"and {len(lines) - shown} more"] if len(lines) > shown else []))
+
+    table = Table(box=box.SIMPLE_HEAD, expand=True, padding=(0, 1))
+    for column in ("tasks", "trained on", "answers on", "facts"):
+        table.add_column(column, overflow="fold", ratio=1)
+    table.add_row(
+        plain("\n".join([*row["tasks"], *(f"({task}: planned)" for task in row["planned_tasks"])])),
+        plain(priced(row["training_instance_types"], 5)),
+        plain(priced(row["endpoint_instance_types"], 3)),
+        plain(f"{row['version']}\n{row['provenance']}\n{row['method']}"),
+    )
+    return table

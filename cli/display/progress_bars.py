@@ -1,0 +1,55 @@
+"""Bars for what takes long: reading data files, uploading them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from cli.display.text import plain
+
+Advance = Callable[[int], None]
+"""Called with the number of bytes read or sent since the last call."""
+
+
+@contextmanager
+def reading_bar(files: Sequence[Path]) -> Iterator[Advance]:
+    """A bar on standard error, removed when it is full; nothing where that is no terminal."""
+    console = Console(stderr=True)
+    with Progress(*_columns(), console=console, transient=True, disable=not console.is_terminal) as bar:
+        reading = bar.add_task("Reading", total=sum(file.stat().st_size for file in files))
+        yield lambda count: bar.advance(reading, count)
+
+
+@contextmanager
+def upload_bars(console: Console) -> Iterator[Callable[[Path], Advance]]:
+    """Yields a function that opens a file's progress bar (or prints a line) and returns its `Advance`."""
+    with Progress(*_columns(), console=console, disable=not console.is_terminal) as bars:
+
+        def started(path: Path) -> Advance:
+            size = path.stat().st_size
+            if not console.is_terminal:
+                console.print(plain(f"Uploading {path.name} ({size:,} bytes)"))
+            task = bars.add_task(path.name, total=size)
+            return lambda sent: bars.update(task, advance=sent)
+
+        yield started
+
+
+def _columns() -> tuple[ProgressColumn, ...]:
+    return (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )

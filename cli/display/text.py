@@ -1,0 +1,59 @@
+"""Text helpers of every view. What came from data or a model is shown as plain text, never as markup."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from finetuning.report.text import shortened, visible
+
+MAX_SHOWN = 700
+"""Characters of a message shown in a table."""
+
+WIDE_ENOUGH = 100
+"""Columns of a terminal from which a run or an endpoint is a row of a table."""
+
+
+def plain(text: str, style: str = "") -> Text:
+    """Text as it is: no markup, and no control characters, which could drive the terminal or reverse the line."""
+    return Text(visible(text), style=style)
+
+
+def short(text: str, most: int = MAX_SHOWN) -> Text:
+    return plain(shortened(text, most))
+
+
+def elapsed(duration: timedelta) -> str:
+    """`0:42`, `12:03` or `1:02:03`."""
+    minutes, seconds = divmod(max(0, int(duration.total_seconds())), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def list_table(name: str, *titles: str) -> Table:
+    """The first column holds names, which are there to be copied: the others break first."""
+    others = (Column(title, overflow="fold") for title in titles)
+    return Table(Column(name, no_wrap=True, overflow="fold"), *others, box=box.SIMPLE_HEAD, padding=(0, 1))
+
+
+def stream_printer(console: Console) -> Callable[[str], None]:
+    """Prints pieces of a text as they come, without the space before the first."""
+    begun = False
+
+    def on_text(piece: str) -> None:
+        nonlocal begun
+        text = piece if begun else piece.lstrip()
+        if text:
+            begun = True
+            console.print(plain(text), end="", soft_wrap=True)
+
+    return on_text
+
+
+def print_json(document: Any) -> None:
+    print(json.dumps(document, ensure_ascii=False, indent=2))

@@ -1,0 +1,166 @@
+"""What a run.json would do and cost, judged on this machine or with what an AWS account says. Starts nothing."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+
+from cli.preflight.data import LocalData
+from cli.preflight.models import ModelFacts
+from finetuning.aws.jumpstart_bucket import JumpStartBucket
+from finetuning.aws.upload_bucket import RUN_FILE
+from finetuning.datasets.detection import HEAD_BYTES, Detection, detect
+from finetuning.errors import Code, Finding
+from finetuning.jumpstart.requests import Request, Target
+from finetuning.jumpstart.spec import ModelSpec
+from finetuning.operations.account_checks import AccountChecks
+from finetuning.operations.preflight import account_quotas
+from finetuning.planning.checklist import Checklist
+from finetuning.planning.orders import OPERATIONS, check_requests, run_requests
+from finetuning.planning.planner import make_plan
+from finetuning.planning.submission import StageDefaults, Submission, look_up_prices, settle_model
+from finetuning.runs.plan import DataFile, RunPlan
+from finetuning.runs.run_json import RunRequest, read_request
+from finetuning.runs.uploads import Upload
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """What came of a run.json. `plan` is a draft beside findings, None where not even that is possible."""
+
+    stage: StageDefaults
+    checklist: Checklist
+    plan: RunPlan | None
+    requests: dict[str, Request]
+    """By operation; empty beside findings."""
+
+    @property
+    def can_start(self) -> bool:
+        return not self.checklist.findings
+
+    def document(self) -> dict[str, Any]:
+        """What `finetune plan --json` prints."""
+        plan = self.plan.model_copy(update={"checks": self.checklist.checks}) if self.plan and self.can_start else None
+        return {
+            "ok": self.can_start,
+            "findings": [asdict(finding) for finding in self.checklist.findings],
+            "plan": plan.model_dump(mode="json") if plan else None,
+            "requests": {name: self.requests.get(name) for name in OPERATIONS},
+        }
+
+
+def plan_run(run_json: Path, facts: ModelFacts, region: str) -> PlannedRun:
+    """Judges a run.json as the workflow's PlanRun would, with the data beside it.
+
+    Raises `FineTuningError` only where AWS itself fails; what is wrong with the run is a finding.
+    """
+    checklist, here = Checklist(), _placeholders(region)
+    request, findings = read_request(run_json.read_bytes())
+    checklist.found("run.json", *findings)
+    stage = _stage(here)
+    spec = settle_model(request, stage, facts.documents.spec, checklist)
+    planned: RunPlan | None = None
+    if spec is not None:
+        prices = look_up_prices(request, spec, facts.price)
+        submission = _submission(run_json, request)
+        planned = make_plan(submission, spec, stage, prices, checklist)
+        checklist.found("data", *_without_data(run_json, submission))
+        if isinstance(facts.documents, JumpStartBucket):
+            planned = _ask_account(spec, planned, here, facts.documents, checklist)
+        if spec.model_id != (request.model or stage.default_model) or request.model_version not in (None, spec.version):
+            checklist.unknown("model", f"the rest is judged as {spec.model_id} {spec.version}")
+    return PlannedRun(stage, checklist, planned, _requests(spec, planned, here, checklist))
+
+
+def _placeholders(region: str) -> Target:
+    """Stands for what only a deployment knows; the forms are those of real ARNs and ids."""
+    return Target(
+        prefix="finetune-dev",
+        stage="dev",
+        region=region,
+        bucket="finetune-dev-artifacts-placeholder",
+        role_arn="arn:aws:iam::000000000000:role/placeholder-execution-role",
+        subnets=("subnet-placeholder1", "subnet-placeholder2"),
+        security_groups=("sg-placeholder",),
+        kms_key_arn=f"arn:aws:kms:{region}:000000000000:key/placeholder",
+    )
+
+
+def _stage(here: Target) -> StageDefaults:
+    """A stage that limits nothing: a deployed one may allow less, and its PlanRun says so."""
+    return StageDefaults(
+        stage=here.stage,
+        prefix=here.prefix,
+        region=here.region,
+        default_model="meta-textgeneration-llama-3-1-8b-instruct",
+        accept_eula=False,
+        max_runtime_hours=100,
+        max_cost_usd=None,
+        endpoint_ttl_hours=8,
+        endpoint_idle_minutes=60,
+    )
+
+
+def _submission(run_json: Path, request: RunRequest) -> Submission:
+    """As if it were uploaded: a file named run.json with the data beside it, any other alone."""
+    folder = run_json.resolve().parent
+    prefix = f"runs/{folder.name}/"
+    beside = LocalData.read([folder] if run_json.name == RUN_FILE else [])
+    return Submission(
+        upload=Upload("finetune-dev-upload-placeholder", prefix + RUN_FILE, "placeholder"),
+        request=request,
+        planned_at=datetime.now(UTC),
+        files=tuple(
+            DataFile(key=prefix + path.name, version_id="placeholder", size=path.stat().st_size, etag="placeholder")
+            for path in beside.files
+        ),
+        detections=tuple(_detection(path) for path in beside.files),
+        template_file=beside.template.read_bytes() if beside.template else None,
+    )
+
+
+def _without_data(run_json: Path, submission: Submission) -> Iterator[Finding]:
+    """What the workflow would refuse about the data of a file named run.json; another is judged without any."""
+    folder, heads = run_json.parent, submission.detections
+    if run_json.name == RUN_FILE and not heads:
+        yield Finding(
+            Code.UPLOAD_WITHOUT_DATA,
+            "",
+            f"There is no data file beside {run_json}.",
+            "Put the data into the same folder; to judge the settings alone, give the file another name.",
+        )
+    elif heads and not submission.parquet and not any(head.kinds or head.refusal for head in heads):
+        yield Finding(
+            Code.DATASET_REFUSED,
+            "",
+            "None of the data's first rows was recognised.",
+            f"See what is wrong with each: finetune check {folder}",
+        )
+
+
+def _detection(path: Path) -> Detection:
+    with path.open("rb") as file:
+        return detect(file.read(HEAD_BYTES), path.name, path.stat().st_size)
+
+
+def _ask_account(
+    spec: ModelSpec, planned: RunPlan, here: Target, jumpstart: JumpStartBucket, checklist: Checklist
+) -> RunPlan:
+    account = AccountChecks(spec, planned, here, checklist)
+    account.artefacts(jumpstart)
+    account.quotas(account_quotas(here.region))
+    return account.remaining_plan()
+
+
+def _requests(
+    spec: ModelSpec | None, planned: RunPlan | None, here: Target, checklist: Checklist
+) -> dict[str, Request]:
+    """The requests of a run that may start, judged by the service model; none beside findings."""
+    if spec is None or planned is None or checklist.findings:
+        return {}
+    built = run_requests(spec, planned, here)
+    check_requests(built, botocore.session.get_session().get_service_model("sagemaker"), checklist)
+    return {} if checklist.findings else built
