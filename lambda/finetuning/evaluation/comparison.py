@@ -1,4 +1,4 @@
-"""Asking the endpoints and judging what they say."""
+"""Sends the prompts to the endpoints and judges the answers."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,9 +12,9 @@ from finetuning.evaluation.scores import problem_of, score, words
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back from an endpoint: generated text, or why there is none.
+    """The response of an endpoint: generated text, or the error.
 
-    `finished`: whether the model ended by itself; None where the container does not tell.
+    `finished` is False if the text was cut off at the token limit, None if the container does not report it.
     """
 
     text: str
@@ -24,40 +24,40 @@ class Reply:
 
 
 Ask = Callable[[str], Reply]
-"""Sends rendered text as `inputs` to one endpoint."""
+"""Sends rendered text as `inputs` to an endpoint."""
 
 
 def evaluate(
     questions: Sequence[Question], ask_tuned: Ask, ask_base: Ask | None = None, notes: Sequence[str] = ()
 ) -> EvaluationReport:
-    """Asks every question of the tuned model, and of the base model where there is one.
+    """Sends every prompt to the tuned model, and to the base model if there is one.
 
-    Both at the same time, so that it takes as long as the slower of the two, but each one question after the other:
-    latencies are those of an endpoint that has nothing else to do.
+    The two models run in parallel, so the evaluation takes as long as the slower one. Each gets one prompt at a time:
+    the latencies are those of an idle endpoint.
     """
 
     def replies(ask: Ask) -> list[Reply]:
         return [ask(question.inputs) for question in questions]
 
-    with ThreadPoolExecutor(max_workers=1) as meanwhile:
-        asked_base = meanwhile.submit(replies, ask_base) if ask_base else None
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        pending = executor.submit(replies, ask_base) if ask_base else None
         tuned = replies(ask_tuned)
-        base = asked_base.result() if asked_base else [None] * len(questions)
+        base = pending.result() if pending else [None] * len(questions)
     rows = [
         Row(
             prompt=question.shown,
             source=question.source,
             reference=question.reference,
-            tuned=_answer(of_tuned, question.reference),
-            base=_answer(of_base, question.reference) if of_base else None,
+            tuned=_answer(tuned_reply, question.reference),
+            base=_answer(base_reply, question.reference) if base_reply else None,
         )
-        for question, of_tuned, of_base in zip(questions, tuned, base, strict=True)
+        for question, tuned_reply, base_reply in zip(questions, tuned, base, strict=True)
     ]
     checks = [
-        _check(rows, "error", "The endpoint answers", "ended in an error"),
-        _check(rows, "empty", "The answers say something", "empty"),
-        _check(rows, "repetitive", "The answers do not run in circles", "repeat themselves"),
-        _check_ends(rows),
+        _problem_check(rows, "error", "No errors", "failed"),
+        _problem_check(rows, "empty", "No empty answers", "empty"),
+        _problem_check(rows, "repetitive", "No repetition", "repetitive"),
+        _cut_off_check(rows),
     ]
     summary = _summary(rows)
     return EvaluationReport(
@@ -83,42 +83,41 @@ def _answer(reply: Reply, reference: str | None) -> Answer:
     )
 
 
-def _check_ends(rows: Sequence[Row]) -> SmokeCheck:
-    """A model that never learned to end goes on to the limit. One long answer is no fault: this fails no run."""
-    name = "The answers come to an end"
-    told = [row.tuned.finished for row in rows if row.tuned.problem != "error"]
-    if not told or None in told:
-        return SmokeCheck(check=name, ok=None, message="the container does not say how an answer ended")
-    cut = [number for number, row in enumerate(rows, start=1) if row.tuned.finished is False]
-    limit = PARAMETERS["max_new_tokens"]
-    return _checked(name, len(rows), cut, f"were cut off at {limit} tokens, without end-of-text")
+def _cut_off_check(rows: Sequence[Row]) -> SmokeCheck:
+    """Finds a model that did not learn to emit end-of-text. A long answer may be correct, so this fails no run."""
+    name = "No answer cut off"
+    reported = [row.tuned.finished for row in rows if row.tuned.problem != "error"]
+    if not reported or None in reported:
+        return SmokeCheck(check=name, ok=None, message="the container does not report how an answer ended")
+    cut_off = [number for number, row in enumerate(rows, start=1) if row.tuned.finished is False]
+    return _smoke_check(name, len(rows), cut_off, f"reached {PARAMETERS['max_new_tokens']} tokens without end-of-text")
 
 
-def _check(rows: Sequence[Row], problem: str, name: str, complaint: str) -> SmokeCheck:
-    found = [number for number, row in enumerate(rows, start=1) if row.tuned.problem == problem]
-    return _checked(name, len(rows), found, complaint)
+def _problem_check(rows: Sequence[Row], problem: str, name: str, label: str) -> SmokeCheck:
+    failed = [number for number, row in enumerate(rows, start=1) if row.tuned.problem == problem]
+    return _smoke_check(name, len(rows), failed, label)
 
 
-def _checked(name: str, of: int, found: Sequence[int], complaint: str) -> SmokeCheck:
-    if not found:
-        return SmokeCheck(check=name, ok=True, message=f"all {of} answers")
-    numbers = ", ".join(map(str, found))
-    return SmokeCheck(check=name, ok=False, message=f"{len(found)} of {of} answers {complaint}: {numbers}")
+def _smoke_check(name: str, total: int, failed: Sequence[int], label: str) -> SmokeCheck:
+    if not failed:
+        return SmokeCheck(check=name, ok=True, message=f"{total} of {total} answers")
+    numbers = ", ".join(map(str, failed))
+    return SmokeCheck(check=name, ok=False, message=f"{len(failed)} of {total} answers {label}: number {numbers}")
 
 
 def _summary(rows: Sequence[Row]) -> Summary:
     compared = [(row.tuned.text, row.base.text) for row in rows if row.base]
-    # Pairs only: a prompt that one of the two failed to answer would make the means of different prompts.
+    # Only prompts that both models answered: the means must be over the same prompts.
     pairs = [(row.tuned.scores, row.base.scores) for row in rows if row.tuned.scores and row.base and row.base.scores]
-    tuned = [of_tuned for of_tuned, _ in pairs] or [row.tuned.scores for row in rows if row.tuned.scores]
+    tuned = [tuned for tuned, _ in pairs] or [row.tuned.scores for row in rows if row.tuned.scores]
     return Summary(
         answers=len(rows),
         problems=sum(row.tuned.problem is not None for row in rows),
         changed=sum(tuned != base for tuned, base in compared) if compared else None,
         scored=len(tuned),
         tuned=_mean(tuned),
-        base=_mean([of_base for _, of_base in pairs]),
-        comparison=_compared(pairs),
+        base=_mean([base for _, base in pairs]),
+        comparison=_comparison(pairs),
         tuned_words=round(median(row.tuned.words for row in rows)),
         base_words=_median([row.base.words for row in rows if row.base]),
         reference_words=_median([len(words(row.reference)) for row in rows if row.reference]),
@@ -135,7 +134,7 @@ def _mean(scores: Sequence[Scores]) -> Scores | None:
     )
 
 
-def _compared(pairs: Sequence[tuple[Scores, Scores]]) -> Comparison | None:
+def _comparison(pairs: Sequence[tuple[Scores, Scores]]) -> Comparison | None:
     if not pairs:
         return None
     return Comparison(

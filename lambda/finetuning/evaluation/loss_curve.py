@@ -1,4 +1,4 @@
-"""The loss over the training, out of the metrics a job reported."""
+"""Training and validation loss, from the metrics a job reported."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,20 +8,20 @@ from finetuning.runs.status import Metric
 
 @dataclass(frozen=True)
 class Series:
-    """One metric's values in the order they were reported, one per epoch where none was missed between two looks."""
+    """The values of one metric by time: usually one per epoch; polling may miss some."""
 
     title: str
     values: tuple[float, ...]
 
     @property
     def change(self) -> str:
-        """First and last value, as text: "4.05 → 0.73"; the only one, where there is one."""
+        """First and last value as text, "4.05 → 0.73"; a single value alone."""
         first, last = f"{self.values[0]:.2f}", f"{self.values[-1]:.2f}"
         return f"{first} → {last}" if len(self.values) > 1 else first
 
 
 def loss_curve(metrics: Iterable[Metric]) -> list[Series]:
-    """The series of every metric whose name ends in "loss": the validation's are those that say "eval" or "valid"."""
+    """A series per metric whose name ends in "loss"; "eval" or "valid" in the name makes it the validation loss."""
     series: dict[str, list[Metric]] = {}
     for metric in metrics:
         if metric.name.lower().endswith("loss"):

@@ -1,4 +1,4 @@
-"""Which prompts the tuned model is asked, and as what text they reach the endpoint."""
+"""The prompts of an evaluation, and the text in which they are sent to the endpoint."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -9,11 +9,11 @@ from finetuning.datasets.templates import DEFAULT_TEMPLATE, Template, chat_text,
 from finetuning.jumpstart.family import Message
 
 DEFAULT_PROMPT = "What can you help me with?"
-"""Asked where nothing was held out and run.json names no prompt: an endpoint is never left unasked."""
+"""Used if no rows were held out and run.json has no prompts: every endpoint is tested with at least one."""
 
 PARAMETERS = {"max_new_tokens": 256, "top_p": 0.96, "temperature": 0.2, "do_sample": True, "seed": 10}
-"""Near-greedy answers of moderate length, the same each time as far as the container can. DJL LMI ignores temperature
-and top_p unless `do_sample` is true."""
+"""Near-greedy answers of moderate length, reproducible as far as the container allows. DJL LMI ignores temperature and
+top_p unless `do_sample` is true."""
 
 
 class HeldOutPrompt(BaseModel):
@@ -27,7 +27,7 @@ class HeldOutPrompt(BaseModel):
 
 
 class Question(BaseModel):
-    """A prompt twice: as a person reads it (`shown`: a chat's last question) and as the endpoint gets it (`inputs`)."""
+    """A prompt as displayed (`shown`: the last user turn of a chat) and as sent to the endpoint (`inputs`)."""
 
     shown: str
     inputs: str
@@ -50,24 +50,24 @@ def held_out(prompts_file: bytes) -> list[Question]:
 
 def questions(
     prompts_file: bytes | None,
-    own: Sequence[str],
+    extra: Sequence[str],
     task: str,
     template: Template | None,
 ) -> list[Question]:
-    """The held-out prompts, then run.json's own; one default prompt where there is neither."""
-    asked = held_out(prompts_file or b"")
-    asked += [Question(shown=text, inputs=as_inputs(text, task, template), source="run.json") for text in own]
-    if asked:
-        return asked
+    """The held-out prompts, then those of run.json; `DEFAULT_PROMPT` if there are none."""
+    found = held_out(prompts_file or b"")
+    found += [Question(shown=text, inputs=as_inputs(text, task, template), source="run.json") for text in extra]
+    if found:
+        return found
     inputs = as_inputs(DEFAULT_PROMPT, task, template)
     return [Question(shown=DEFAULT_PROMPT, inputs=inputs, source="default")]
 
 
 def as_inputs(text: str, task: str, template: Template | None = None, system: str | None = None) -> str:
-    """A person's text in the form the model was trained on.
+    """The user's text in the format the model was trained on.
 
-    For an instruction the template's `instruction` column, or else its first one, takes the text, and the others stay
-    empty. Domain adaptation continues the text as it is.
+    For instruction tuning the text fills the template's `instruction` column, or else its first column; the others stay
+    empty. For domain adaptation the text is sent unchanged, to be continued.
     """
     if task == "chat":
         turns: list[Message] = [{"role": "system", "content": system}] if system else []
@@ -80,13 +80,13 @@ def as_inputs(text: str, task: str, template: Template | None = None, system: st
 def invocation(inputs: str, parameters: Mapping[str, Any] = PARAMETERS) -> dict[str, Any]:
     """The body of an InvokeEndpoint request to a JumpStart Llama endpoint.
 
-    With `details` DJL LMI's answer says why the text ended: `details.finish_reason` is "length" where it was cut off.
+    With `details` DJL LMI reports why the text ended: `details.finish_reason` is "length" if it was cut off.
     """
     return {"inputs": inputs, "parameters": {**parameters, "details": True}}
 
 
-def _instruction(text: str, own_template: Template | None) -> str:
-    template = own_template or DEFAULT_TEMPLATE
+def _instruction(text: str, template: Template | None) -> str:
+    template = template or DEFAULT_TEMPLATE
     columns = columns_in(template["prompt"])
-    taker = "instruction" if "instruction" in columns else next(iter(columns), None)
-    return instruction_text(template, {column: text if column == taker else "" for column in columns})
+    filled = "instruction" if "instruction" in columns else next(iter(columns), None)
+    return instruction_text(template, {column: text if column == filled else "" for column in columns})

@@ -1,4 +1,4 @@
-"""How much an answer resembles its reference, and the signs of an answer that is broken."""
+"""Scores an answer against its reference, and detects unusable answers."""
 
 import re
 from collections import Counter
@@ -8,44 +8,44 @@ from rapidfuzz.distance import LCSseq
 
 from finetuning.evaluation.results import Problem, Scores
 
-REPETITION_FROM = 20
-"""Words (or characters, in a text without spaces) below which repetition says nothing."""
+MIN_REPETITION_LENGTH = 20
+"""Words (or characters, in a text without spaces). In a shorter text, repetition is normal."""
 
 _UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 
 
 def words(text: str) -> list[str]:
-    """Lower-cased words without punctuation; Chinese and Japanese, which do not space words, by character."""
+    """Lower-cased words without punctuation; single characters in Chinese and Japanese, which do not separate words."""
     return _WORD.findall(text.lower())
 
 
 def score(answer: str, reference: str) -> Scores:
-    """ROUGE-L as Lin defined it (ACL 2004) with β = 1: the F-measure of the longest common subsequence of words.
+    """ROUGE-L as defined by Lin (ACL 2004) with β = 1: the F-measure of the longest common subsequence of words.
 
-    Words are compared as they stand: no stemming. Equal words in equal order are an exact match.
+    There is no stemming. The same words in the same order are an exact match.
     """
-    given, wanted = words(answer), words(reference)
-    common = LCSseq.similarity(given, wanted)
+    actual, expected = words(answer), words(reference)
+    common = LCSseq.similarity(actual, expected)
     return Scores(
-        rouge_l=round(2 * common / (len(given) + len(wanted)), 3) if common else 0.0,
-        exact_match=float(given == wanted),
+        rouge_l=round(2 * common / (len(actual) + len(expected)), 3) if common else 0.0,
+        exact_match=float(actual == expected),
     )
 
 
 def problem_of(answer: str) -> Problem | None:
-    """What makes an answer useless whatever was asked, None for one that can be read."""
+    """What makes an answer unusable whatever the prompt; None for a readable answer."""
     text = answer.strip()
     if not text:
         return "empty"
     units = text.split()
     if len(units) == 1:
-        looping = _dominates(text)
+        repetitive = _dominates(text)
     else:
-        looping = _dominates(units) or (len(units) >= REPETITION_FROM and len(set(units)) < len(units) / 10)
-    return "repetitive" if looping else None
+        repetitive = _dominates(units) or (len(units) >= MIN_REPETITION_LENGTH and len(set(units)) < len(units) / 10)
+    return "repetitive" if repetitive else None
 
 
 def _dominates(units: Sequence[str]) -> bool:
-    """Whether one word or character makes up more than half of the text."""
-    return len(units) >= REPETITION_FROM and Counter(units).most_common(1)[0][1] > len(units) / 2
+    """True if one word or character makes up more than half of the text."""
+    return len(units) >= MIN_REPETITION_LENGTH and Counter(units).most_common(1)[0][1] > len(units) / 2

@@ -25,7 +25,7 @@ def in_turn(*texts: str) -> Callable[[str], Reply]:
     return lambda inputs: Reply(waiting.pop(0), 100)
 
 
-def test_base_and_tuned_are_asked_the_same_and_scored_against_the_same_reference() -> None:
+def test_both_models_get_the_same_prompt_and_are_scored_against_the_same_reference() -> None:
     seen: dict[str, str] = {}
 
     def replying(name: str, text: str) -> Ask:
@@ -45,11 +45,11 @@ def test_base_and_tuned_are_asked_the_same_and_scored_against_the_same_reference
     assert report.summary.changed == 1
 
 
-def test_base_and_tuned_are_asked_at_the_same_time() -> None:
-    both_asked = Barrier(2, timeout=10)
+def test_both_models_are_evaluated_in_parallel() -> None:
+    both_waiting = Barrier(2, timeout=10)
 
     def ask(inputs: str) -> Reply:
-        both_asked.wait()
+        both_waiting.wait()
         return Reply("because of the moon", 100)
 
     assert evaluate([any_question()], ask, ask).ok
@@ -62,28 +62,28 @@ def test_an_answer_without_a_reference_has_no_scores() -> None:
     assert report.summary.tuned is None
 
 
-def test_one_bad_answer_of_several_is_told_and_one_in_two_still_passes() -> None:
+def test_one_unusable_answer_of_two_is_reported_and_still_passes() -> None:
     report = evaluate([any_question()] * 2, in_turn("because", ""))
     assert report.ok
-    assert [check.check for check in report.checks if check.ok is False] == ["The answers say something"]
-    assert report.checks[1].message == "1 of 2 answers empty: 2"
+    assert [check.check for check in report.checks if check.ok is False] == ["No empty answers"]
+    assert report.checks[1].message == "1 of 2 answers empty: number 2"
 
 
-def test_an_endpoint_most_of_whose_answers_are_broken_does_not_pass() -> None:
+def test_an_endpoint_with_mostly_unusable_answers_fails() -> None:
     report = evaluate([any_question()] * 3, in_turn("", "la " * 40, "because of the moon"))
     assert not report.ok
     assert report.summary.problems == 2
 
 
-def test_an_endpoint_that_only_ever_fails_does_not_pass_and_its_message_is_kept() -> None:
+def test_an_endpoint_that_returns_only_errors_fails_and_its_message_is_kept() -> None:
     report = evaluate([any_question()], failing("ModelError: CUDA out of memory"))
     assert not report.ok
     assert report.rows[0].tuned.problem == "error"
     assert report.rows[0].tuned.text == "ModelError: CUDA out of memory"
 
 
-def test_a_broken_base_model_is_no_fault_of_the_tuned_one() -> None:
-    report = evaluate([any_question()], answering("because of the moon"), failing("gone"))
+def test_errors_of_the_base_model_do_not_fail_the_tuned_model() -> None:
+    report = evaluate([any_question()], answering("because of the moon"), failing("unavailable"))
     assert report.ok
     assert report.summary.base is None
 
@@ -95,34 +95,34 @@ def test_base_and_tuned_are_compared_prompt_by_prompt() -> None:
 
 
 def test_only_prompts_that_both_answered_are_compared() -> None:
-    base = iter([Reply("", 5, error="gone"), Reply("because of the moon", 100)])
+    base = iter([Reply("", 5, error="unavailable"), Reply("because of the moon", 100)])
     report = evaluate([any_question()] * 2, in_turn("no idea", "because of the moon"), lambda _: next(base))
     assert report.summary.comparison
     assert (report.summary.comparison.prompts, report.summary.comparison.gain) == (1, 0)
 
 
-def test_the_means_are_of_what_is_compared_and_of_what_was_scored_where_nothing_is() -> None:
-    base = iter([Reply("", 5, error="gone"), Reply("because of the moon", 100), Reply("Hello", 100)])
-    asked = [any_question(), any_question(), Question(shown="Hi", inputs="Hi", source="run.json")]
-    told = in_turn("no idea", "because of the moon", "Hi")
-    summary = evaluate(asked, told, lambda _: next(base)).summary
+def test_the_means_are_over_compared_prompts_or_over_all_scored_ones_without_a_comparison() -> None:
+    base = iter([Reply("", 5, error="unavailable"), Reply("because of the moon", 100), Reply("Hello", 100)])
+    prompts = [any_question(), any_question(), Question(shown="Hi", inputs="Hi", source="run.json")]
+    tuned = in_turn("no idea", "because of the moon", "Hi")
+    summary = evaluate(prompts, tuned, lambda _: next(base)).summary
     assert summary.tuned == summary.base == Scores(rouge_l=1, exact_match=1)
     assert summary.comparison
     assert (summary.answers, summary.scored, summary.comparison.prompts) == (3, 1, 1)
-    alone = evaluate(asked, in_turn("no idea", "because of the moon", "Hi")).summary
+    alone = evaluate(prompts, in_turn("no idea", "because of the moon", "Hi")).summary
     assert (alone.scored, alone.tuned, alone.base) == (2, Scores(rouge_l=0.5, exact_match=0.5), None)
 
 
-def test_answers_that_were_cut_off_are_told_and_fail_nothing() -> None:
+def test_cut_off_answers_are_reported_and_do_not_fail_the_evaluation() -> None:
     ends = iter([True, False])
     report = evaluate([any_question()] * 2, lambda _: Reply("because of the moon", 100, finished=next(ends)))
     (check,) = [check for check in report.checks if not check.ok]
-    assert check.message == "1 of 2 answers were cut off at 256 tokens, without end-of-text: 2"
+    assert check.message == "1 of 2 answers reached 256 tokens without end-of-text: number 2"
     assert report.ok
     assert report.summary.problems == 0
 
 
-def test_how_answers_end_is_not_guessed_at_where_the_container_does_not_tell() -> None:
+def test_without_a_finish_reason_the_cut_off_check_is_not_made() -> None:
     report = evaluate([any_question()], answering("because of the moon"))
     assert report.checks[-1].ok is None
 
@@ -133,6 +133,6 @@ def test_lengths_are_counted_in_words() -> None:
     assert (summary.tuned_words, summary.base_words, summary.reference_words) == (3, 1, 4)
 
 
-def test_the_report_survives_its_json() -> None:
+def test_the_report_round_trips_through_json() -> None:
     report = evaluate([any_question()], answering("because"), answering("why not"), notes=["a note"])
     assert EvaluationReport.model_validate_json(report.model_dump_json()) == report

@@ -10,7 +10,7 @@ def any_metric(name: str, value: float, minute: int) -> Metric:
     return Metric(name=f"huggingface-textgeneration:{name}", value=value, time=START + timedelta(minutes=minute))
 
 
-def test_losses_become_series_in_order_of_time_and_other_metrics_do_not() -> None:
+def test_losses_become_series_ordered_by_time_and_other_metrics_are_ignored() -> None:
     metrics = [
         any_metric("train-loss", 1.5, 2),
         any_metric("eval-loss", 2.5, 1),
@@ -22,10 +22,10 @@ def test_losses_become_series_in_order_of_time_and_other_metrics_do_not() -> Non
     assert (validation.title, validation.values) == ("validation loss", (2.5,))
 
 
-def test_a_job_that_reported_nothing_has_no_curve() -> None:
+def test_a_job_without_metrics_has_no_curve() -> None:
     assert loss_curve([]) == []
 
 
-def test_one_value_is_told_once() -> None:
+def test_a_single_value_is_shown_once() -> None:
     (only,) = loss_curve([any_metric("train-loss", 1.5, 1)])
     assert only.change == "1.50"

@@ -8,19 +8,19 @@ def test_the_same_words_in_the_same_order_are_an_exact_match_whatever_their_case
     assert (scores.rouge_l, scores.exact_match) == (1.0, 1.0)
 
 
-def test_the_same_words_in_another_order_lose_rouge_l() -> None:
+def test_the_same_words_in_another_order_score_lower() -> None:
     scores = score("d c b a", "a b c d")
     assert (scores.rouge_l, scores.exact_match) == (0.25, 0.0)
 
 
-def test_rouge_l_is_lins_example() -> None:
+def test_rouge_l_matches_lins_example() -> None:
     # Lin 2004, section 3.2: the longest common subsequence of both sentences with the first has three and two words.
     reference = "police killed the gunman"
     assert score("police kill the gunman", reference).rouge_l == 0.75
     assert score("the gunman kill police", reference).rouge_l == 0.5
 
 
-def test_rouge_l_weighs_precision_and_recall_alike() -> None:
+def test_rouge_l_weights_precision_and_recall_equally() -> None:
     assert score("a b", "a b c d").rouge_l == score("a b c d", "a b").rouge_l == 0.667
 
 
@@ -43,7 +43,7 @@ def test_chinese_is_compared_by_character() -> None:
         "of course " * 15 + "of",
     ],
 )
-def test_an_answer_that_runs_in_circles_is_repetitive(answer: str) -> None:
+def test_an_answer_that_repeats_itself_is_repetitive(answer: str) -> None:
     assert problem_of(answer) == "repetitive"
 
 
