@@ -33,12 +33,13 @@ def report(
     from cli.stage.deployment import Deployment
     from cli.stage.runs import find_run, report_link
     from finetuning.operations.report_page import report_of
+    from finetuning.operations.run import Run
     from finetuning.report.messages import LINK_HOURS
 
     deployment = Deployment.find(stage)
     run_id = find_run(deployment, run)
     if save:
-        page = report_of(deployment.store, run_id, stage)
+        page = report_of(Run(run_id, store=deployment.store, prefix=deployment.prefix), stage)
         try:
             save.write_text(page, encoding="utf-8")
         except OSError as error:

@@ -6,7 +6,9 @@ import pytest
 from moto import mock_aws
 
 from finetuning.aws.clients import client
+from finetuning.handlers import step
 from finetuning.settings import settings
+from tests.builders.memory import MemoryStore, any_environment
 
 
 @pytest.fixture
@@ -26,3 +28,21 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
     client.cache_clear()
     settings.cache_clear()
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The environment of a deployed function."""
+    for name, value in any_environment().items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+@pytest.fixture
+def memory(environment: None, monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
+    """The stage's documents in memory: those that every handler works on."""
+    store = MemoryStore()
+    monkeypatch.setattr(step, "run_store", lambda: store)
+    return store

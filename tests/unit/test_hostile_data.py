@@ -16,6 +16,7 @@ from finetuning.handlers.step import logger, step, tracer
 from finetuning.runs.names import Names
 from finetuning.runs.uploads import Upload
 from tests.builders.datasets import any_chat_rows, any_file, as_lines, report_of, rows_of
+from tests.builders.memory import MemoryStore
 from tests.unit.handlers.test_dataset_steps import objects, run_steps
 from tests.unit.handlers.test_plan_run import (
     Stage,
@@ -136,10 +137,12 @@ def test_no_row_is_in_a_log_line_or_a_metric(
     assert any(MARK in DatasetReport.model_validate_json(body).model_dump_json() for body in kept.values())
 
 
-def test_what_a_step_is_given_and_returns_is_not_kept_in_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_step_is_given_and_returns_is_not_kept_in_its_trace(
+    memory: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept: list[Any] = []
     monkeypatch.setattr(tracer, "put_metadata", lambda **what: kept.append(what))
-    handler = step(lambda event: {"row": MARK})
+    handler = step(lambda run, event: {"row": MARK})
     assert handler({"run_id": "faq-0123abcd", "row": MARK}, AnyContext()) == {"row": MARK}  # type: ignore[arg-type]
     assert MARK not in str(kept)
 

@@ -4,14 +4,14 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
-import orjson
 from botocore.exceptions import ClientError
 from pydantic import BaseModel
 
 from finetuning.aws.clients import client
 from finetuning.aws.errors import error_code, translate_errors
+from finetuning.aws.s3_streams import S3Workspace
+from finetuning.datasets.workspace import Workspace
 from finetuning.errors import Code, FineTuningError
-from finetuning.runs.layout import RunLayout
 from finetuning.settings import settings
 
 M = TypeVar("M", bound=BaseModel)
@@ -21,12 +21,13 @@ BLOCK_BYTES = 1 << 20
 class RunStore:
     """Reads and writes whole documents. Every write is encrypted with the stage's key.
 
-    Raises `FineTuningError` (see `aws.faults`) when S3 refuses.
+    Raises `FineTuningError` (see `aws.errors`) when S3 refuses.
     """
 
     def __init__(self, s3: Any, bucket: str, kms_key_arn: str) -> None:
         self._s3 = s3
         self.bucket = bucket
+        self._kms_key_arn = kms_key_arn
         self._encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_arn}
 
     def read(self, key: str) -> bytes | None:
@@ -122,22 +123,9 @@ class RunStore:
                 return body
         return self.read(key) or body
 
-    def is_owned_by(self, run_id: str, execution_arn: str) -> bool:
-        """Whether the run is this execution's: it was the first to claim it, at an earlier try or now.
-
-        An upload that is delivered twice starts two executions. Whatever becomes of the one that came second, it must
-        not touch the run of the first.
-        """
-        claim = _claim_of(execution_arn)
-        return self.claim(RunLayout(run_id).claim, claim) == claim
-
-    def hand_over(self, run_id: str, execution_arn: str) -> None:
-        """Makes an ended run this execution's."""
-        self.write(RunLayout(run_id).claim, _claim_of(execution_arn))
-
-
-def _claim_of(execution_arn: str) -> bytes:
-    return orjson.dumps({"execution_arn": execution_arn})
+    def workspace(self, prefix: str) -> Workspace:
+        """The objects below the prefix, as streams."""
+        return S3Workspace(self._s3, self.bucket, prefix, self._kms_key_arn)
 
 
 def run_store() -> RunStore:

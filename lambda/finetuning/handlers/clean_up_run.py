@@ -3,21 +3,20 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from finetuning.aws.run_store import RunStore, run_store
 from finetuning.aws.sagemaker import sagemaker
 from finetuning.aws.sns import notify
 from finetuning.errors import Code, FineTuningError
-from finetuning.handlers.step import Payload, logger, measure_failure, set_run_context, step
-from finetuning.operations.clean_up import planned_names, remove_unfinished
+from finetuning.handlers.step import Payload, function, logger, measure_failure, open_run, set_run_context
+from finetuning.operations.clean_up import remove_unfinished
 from finetuning.operations.report_page import write_report
-from finetuning.operations.status_board import read_status, record
+from finetuning.operations.run import Run
 from finetuning.report import messages
-from finetuning.runs.status import CLEAN_UP, RunState
+from finetuning.runs.status import RunState
 from finetuning.runs.uploads import upload_of
 from finetuning.settings import settings
 
 
-@step
+@function
 def handler(event: Payload) -> Payload:
     """EventBridge's "Step Functions Execution Status Change" → `{done: [what was taken back, …]}`."""
     detail = event["detail"]
@@ -33,25 +32,25 @@ def clean_up(run_id: str, ended: Mapping[str, Any]) -> list[str] | None:
 
     `ended` is the execution as EventBridge and DescribeExecution tell of it: `{executionArn, status, cause, …}`.
     """
-    store = run_store()
-    if not store.is_owned_by(run_id, ended["executionArn"]):
+    run = open_run(run_id, __name__)
+    if not run.is_owned_by(ended["executionArn"]):
         return None
-    done = remove_unfinished(sagemaker(), planned_names(store, run_id))
-    if not read_status(store, run_id).state.is_final:
-        _tell(store, run_id, ended, done)
+    done = remove_unfinished(sagemaker(), run.names)
+    if not run.status.state.is_final:
+        _report(run, ended, done)
     else:
         for line in done:
-            record(store, run_id, CLEAN_UP, line)
+            run.record(line)
     return done
 
 
-def _tell(store: RunStore, run_id: str, ended: Mapping[str, Any], done: Sequence[str]) -> None:
+def _report(run: Run, ended: Mapping[str, Any], done: Sequence[str]) -> None:
     error = _explained(ended, done).as_dict()
     logger.warning(error["message"], extra={"error": error})
-    measure_failure(str(error["code"]), run_id)
+    measure_failure(str(error["code"]), run.run_id)
     state = RunState.ABORTED if ended["status"] == "ABORTED" else RunState.FAILED
-    status = record(store, run_id, CLEAN_UP, str(error["message"]), state=state, error=error)
-    page = write_report(store, run_id, settings().stage)
+    status = run.record(str(error["message"]), state=state, error=error)
+    page = write_report(run, settings().stage)
     notify(settings().topic_arn, messages.run_aborted(status, error, stage=settings().stage, report=page))
 
 

@@ -2,29 +2,21 @@
 
 from datetime import UTC, datetime
 
-from finetuning.aws.run_store import run_store
 from finetuning.aws.sagemaker import sagemaker
 from finetuning.errors import Code, EndpointFailed
 from finetuning.handlers.step import Payload, step
 from finetuning.operations.endpoint_updates import restore_live_model
-from finetuning.operations.status_board import record
-from finetuning.operations.target import target
+from finetuning.operations.run import Run, target
 from finetuning.planning import orders
-from finetuning.runs.layout import RunLayout
 from finetuning.runs.outcomes import endpoint_outcome
-from finetuning.runs.plan import RunPlan
 from finetuning.runs.waiting import wait_seconds
 from finetuning.settings import settings
 
-STATE = "DescribeEndpoint"
-
 
 @step
-def handler(event: Payload) -> Payload:
+def handler(run: Run, event: Payload) -> Payload:
     """`{run_id, variant: "live"|"candidate"|"base"}` → `{outcome, wait_seconds}`. Raises `EndpointFailed`."""
-    run_id, store, now = event["run_id"], run_store(), datetime.now(UTC)
-    plan = store.load(RunLayout(run_id).plan, RunPlan)
-    hosting = orders.hosting(event["variant"], plan, target())
+    now, hosting = datetime.now(UTC), orders.hosting(event["variant"], run.plan, target())
     endpoint = sagemaker().describe_endpoint(hosting.endpoint)
     if endpoint is None:
         raise EndpointFailed(
@@ -33,11 +25,11 @@ def handler(event: Payload) -> Payload:
             "Somebody deleted it while the run waited. The tuned model is kept: deploy it with `finetune deploy RUN`.",
         )
     try:
-        outcome = endpoint_outcome(endpoint, hosting.config, now, plan.endpoint.timeout_seconds)
+        outcome = endpoint_outcome(endpoint, hosting.config, now, run.plan.endpoint.timeout_seconds)
     except EndpointFailed as failure:
         if failure.code == Code.ENDPOINT_ROLLED_BACK:
-            restore_live_model(sagemaker(), store, endpoint, settings().topic_arn)
+            restore_live_model(sagemaker(), run.store, endpoint, settings().topic_arn)
         raise
-    status = record(store, run_id, STATE, f"{hosting.endpoint}: {endpoint['EndpointStatus']}")
+    status = run.record(f"{hosting.endpoint}: {endpoint['EndpointStatus']}")
     elapsed = (now - endpoint["LastModifiedTime"]).total_seconds()
     return {"outcome": outcome, "wait_seconds": wait_seconds(elapsed), **status.shown}

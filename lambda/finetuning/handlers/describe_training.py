@@ -5,32 +5,26 @@ from datetime import UTC, datetime
 from typing import Any
 
 from finetuning.aws.logs import log_tail
-from finetuning.aws.run_store import run_store
 from finetuning.aws.sagemaker import sagemaker
 from finetuning.errors import Code, TrainingFailed
 from finetuning.handlers.step import Payload, measure, step
 from finetuning.metrics import ProductMetric
-from finetuning.operations.status_board import read_status, record
-from finetuning.runs.layout import RunLayout
+from finetuning.operations.run import Run
 from finetuning.runs.outcomes import Outcome, training_progress
-from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import Rung
 from finetuning.runs.waiting import elapsed_seconds, next_rung, wait_seconds
 
-STATE = "DescribeTraining"
 ENDED = ("Completed", "Failed", "Stopped")
 RUNG_OUTCOMES = {Outcome.COMPLETED: "completed", Outcome.RETRY_ELSEWHERE: "no_capacity"}
 
 
 @step
-def handler(event: Payload) -> Payload:
+def handler(run: Run, event: Payload) -> Payload:
     """`{run_id, job_name, attempt}` → `{outcome, wait_seconds}`. Raises `TrainingFailed` for a job without a model, and
     where AWS has no capacity and no attempt is left.
     """
-    run_id, job_name, attempt = event["run_id"], event["job_name"], int(event["attempt"])
-    store, now = run_store(), datetime.now(UTC)
-    plan = store.load(RunLayout(run_id).plan, RunPlan)
-    option = plan.training.option(attempt)
+    job_name, attempt, now = event["job_name"], int(event["attempt"]), datetime.now(UTC)
+    option = run.plan.training.option(attempt)
     job = sagemaker().describe_training_job(job_name)
     if job is None:
         raise TrainingFailed(
@@ -44,7 +38,7 @@ def handler(event: Payload) -> Payload:
         measure(
             {ProductMetric.TRAINING_ACTUAL_USD: usd, ProductMetric.TRAINING_DURATION: job.get("TrainingTimeInSeconds")}
         )
-    cost = read_status(store, run_id).cost
+    cost = run.status.cost
     if usd is not None:
         cost.actual_usd = usd
     rung = Rung(
@@ -58,16 +52,16 @@ def handler(event: Payload) -> Payload:
         progress = training_progress(job, log_tail)
     except TrainingFailed as failure:
         failed = rung.model_copy(update={"outcome": "failed", "message": failure.message})
-        record(store, run_id, STATE, "", rung=failed, cost=cost)
+        run.record("", rung=failed, cost=cost)
         raise
     rung = rung.model_copy(
         update={"outcome": RUNG_OUTCOMES.get(progress.outcome, "running"), "message": progress.message}
     )
-    status = record(store, run_id, STATE, progress.message, rung=rung, metrics=progress.metrics, cost=cost)
+    status = run.record(progress.message, rung=rung, metrics=progress.metrics, cost=cost)
     if progress.outcome is Outcome.RETRY_ELSEWHERE:
         return {
             "outcome": progress.outcome,
-            "wait_seconds": next_rung(status, plan.training, rung, now),
+            "wait_seconds": next_rung(status, run.plan.training, rung, now),
             **status.shown,
         }
     return {"outcome": progress.outcome, "wait_seconds": wait_seconds(elapsed_seconds(status, now)), **status.shown}

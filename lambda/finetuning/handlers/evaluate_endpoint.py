@@ -1,6 +1,5 @@
 """EvaluateEndpoint: asks the tuned model, and the base model where it is up, what was held out from training."""
 
-from finetuning.aws.run_store import run_store
 from finetuning.aws.sagemaker_runtime import asker
 from finetuning.errors import Code, EndpointFailed
 from finetuning.evaluation.comparison import evaluate
@@ -8,39 +7,33 @@ from finetuning.evaluation.gate import require_no_worse
 from finetuning.evaluation.questions import questions
 from finetuning.evaluation.verdict import verdict
 from finetuning.handlers.step import Payload, step
-from finetuning.operations.status_board import record
+from finetuning.operations.run import Run
 from finetuning.report import commands
-from finetuning.runs.layout import RunLayout
-from finetuning.runs.plan import RunPlan
 from finetuning.settings import settings
 
-STATE = "EvaluateEndpoint"
 NO_BASE = "The base model could not be deployed for comparison; only the tuned model was asked."
 
 
 @step
-def handler(event: Payload) -> Payload:
+def handler(run: Run, event: Payload) -> Payload:
     """`{run_id, variant: "live"|"candidate", with_base}` → what it shows.
 
     Raises `EndpointFailed` where the tuned answers are empty or broken, and where the run's model must beat the base
     model and does not.
     """
-    run_id, with_base, store = event["run_id"], bool(event["with_base"]), run_store()
-    layout = RunLayout(run_id)
-    plan = store.load(layout.plan, RunPlan)
-    names = plan.names(settings().prefix)
+    plan, names, with_base = run.plan, run.names, bool(event["with_base"])
     wanted = plan.evaluation
-    asked = questions(store.read(layout.prompts), wanted.prompts, str(plan.task), plan.template)
-    record(store, run_id, STATE, f"Asking {len(asked)} prompt{'s' if len(asked) > 1 else ''}")
+    asked = questions(run.store.read(run.layout.prompts), wanted.prompts, str(plan.task), plan.template)
+    run.record(f"Asking {len(asked)} prompt{'s' if len(asked) > 1 else ''}")
     report = evaluate(
         asked,
         asker(names.candidate if event["variant"] == "candidate" else names.endpoint),
         asker(names.base) if with_base else None,
         notes=[NO_BASE] if wanted.compare_with_base and not with_base else [],
     )
-    store.save(layout.evaluation, report)
-    record(store, run_id, STATE, f"{report.summary.answers} answers, {report.summary.problems} with problems")
-    status = record(store, run_id, STATE, verdict(report))
+    run.store.save(run.layout.evaluation, report)
+    run.record(f"{report.summary.answers} answers, {report.summary.problems} with problems")
+    status = run.record(verdict(report))
     if not report.ok:
         complaints = "; ".join(check.message for check in report.checks if check.ok is False)
         raise EndpointFailed(
@@ -49,5 +42,5 @@ def handler(event: Payload) -> Payload:
             "Read the answers in evaluation.json. A lower learning_rate or fewer epochs usually mends repetition.",
         )
     if wanted.must_beat_base:
-        require_no_worse(report, commands.deploy(run_id, settings().stage))
+        require_no_worse(report, commands.deploy(run.run_id, settings().stage))
     return status.shown

@@ -3,7 +3,6 @@
 import orjson
 
 from finetuning.aws.jumpstart_bucket import read_model_spec
-from finetuning.aws.run_store import run_store
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.join import finish, held_out_prompts
 from finetuning.datasets.preparation import Preparation
@@ -11,32 +10,27 @@ from finetuning.errors import DatasetRefused
 from finetuning.handlers.step import Payload, logger, measure, step
 from finetuning.jumpstart.family import Task
 from finetuning.metrics import ProductMetric
-from finetuning.operations.dataset_files import workspace
-from finetuning.operations.status_board import record
+from finetuning.operations.run import Run
 from finetuning.planning.planner import complete
-from finetuning.runs.layout import DATASET, SHARDS, RunLayout
-from finetuning.runs.plan import DatasetSummary, RunPlan
-
-STATE = "FinishDataset"
+from finetuning.runs.layout import DATASET, SHARDS
+from finetuning.runs.plan import DatasetSummary
 
 
 @step
-def handler(event: Payload) -> Payload:
+def handler(run: Run, event: Payload) -> Payload:
     """`{run_id}` → `{task, train_rows, validation_rows}`. Raises `DatasetRefused` where the rows are not good enough,
     `RunRefused` where the plan does not hold with so many; dataset.json is written either way.
     """
-    run_id, store = event["run_id"], run_store()
-    layout, run = RunLayout(run_id), workspace(run_id)
-    plan = store.load(layout.plan, RunPlan)
+    store, layout, plan = run.store, run.layout, run.plan
     preparation = store.load(layout.preparation, Preparation)
-    report = finish(preparation, run, SHARDS, DATASET)
+    report = finish(preparation, run.files, SHARDS, DATASET)
     store.save(layout.dataset_report, report)
     _account_for(report)
     if report.refusal:
         raise DatasetRefused(report.refusal.message, report.refusal.fix)
     rows = report.rows
     wanted = plan.evaluation.held_out if rows.validation else 0
-    prompts = held_out_prompts(preparation, run, DATASET, wanted) if wanted else ()
+    prompts = held_out_prompts(preparation, run.files, DATASET, wanted) if wanted else ()
     store.write(layout.prompts, b"".join(orjson.dumps(prompt) + b"\n" for prompt in prompts), "application/jsonl")
     summary = DatasetSummary(
         train_rows=rows.train, validation_rows=rows.validation, train_tokens=report.statistics.train_tokens
@@ -46,11 +40,8 @@ def handler(event: Payload) -> Payload:
     completed = complete(plan, spec, task, summary)
     if preparation.template:
         completed = completed.model_copy(update={"template": preparation.template})
-    store.save(layout.plan, completed)
-    status = record(
-        store,
-        run_id,
-        STATE,
+    run.save_plan(completed)
+    status = run.record(
         f"{rows.lines:,} lines: {rows.train:,} rows to train on, {rows.validation:,} held out, "
         f"{rows.duplicates:,} duplicates, {rows.errors:,} errors",
         checks=completed.checks,

@@ -3,7 +3,6 @@
 from pathlib import PurePosixPath
 
 from finetuning.aws.clients import client
-from finetuning.aws.run_store import RunStore, run_store
 from finetuning.aws.s3_streams import s3_reader
 from finetuning.datasets.detection import HEAD_BYTES, detect, detect_reframed
 from finetuning.datasets.join import refused
@@ -12,38 +11,34 @@ from finetuning.errors import DatasetRefused
 from finetuning.handlers.step import Payload, step
 from finetuning.jumpstart.catalogue import support
 from finetuning.jumpstart.family import Task
-from finetuning.operations.dataset_files import is_parquet, reframed, workspace
-from finetuning.operations.status_board import record
-from finetuning.runs.layout import RunLayout
+from finetuning.operations.dataset_files import is_parquet, reframed
+from finetuning.operations.run import Run
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.run_json import read_request
 from finetuning.settings import settings
 
-STATE = "PlanShards"
-
 
 @step
-def handler(event: Payload) -> Payload:
+def handler(run: Run, event: Payload) -> Payload:
     """`{run_id}` → `{shards: [0, 1, …]}`. Raises `DatasetRefused`, with dataset.json written, where the heads show that
     nothing can be trained.
     """
-    run_id, store = event["run_id"], run_store()
-    layout = RunLayout(run_id)
-    preparation = _preparation(store, store.load(layout.plan, RunPlan))
+    preparation = _preparation(run)
     resolution = preparation.resolution
     if resolution.refusal:
         report = refused(preparation, resolution.refusal, resolution.message)
-        store.save(layout.dataset_report, report)
+        run.store.save(run.layout.dataset_report, report)
         raise DatasetRefused(resolution.message, resolution.fix)
-    store.save(layout.preparation, preparation)
-    status = record(store, run_id, STATE, f"Preparing the data for {preparation.task}: {resolution.why}")
+    run.store.save(run.layout.preparation, preparation)
+    status = run.record(f"Preparing the data for {preparation.task}: {resolution.why}")
     return {"shards": [shard.number for shard in preparation.shards], **status.shown}
 
 
-def _preparation(store: RunStore, plan: RunPlan) -> Preparation:
-    request, _ = read_request(store.read(RunLayout(plan.run_id).request) or b"{}")
+def _preparation(run: Run) -> Preparation:
+    plan = run.plan
+    request, _ = read_request(run.store.read(run.layout.request) or b"{}")
     return prepare(
-        [_source_file(plan, number) for number in range(len(plan.data_files))],
+        [_source_file(run, number) for number in range(len(plan.data_files))],
         task=request.task,
         template=plan.template if request.task in ("auto", Task.INSTRUCTION) else None,
         supported=support(plan.model_id).tasks,
@@ -55,17 +50,17 @@ def _preparation(store: RunStore, plan: RunPlan) -> Preparation:
     )
 
 
-def _source_file(plan: RunPlan, number: int) -> SourceFile:
+def _source_file(run: Run, number: int) -> SourceFile:
     """A data file with what its head shows; a Parquet file is read from the JSON Lines it was written out to."""
+    plan = run.plan
     file, s3 = plan.data_files[number], client("s3")
     name = PurePosixPath(file.key).name
     if is_parquet(file.key):
-        run, key = workspace(plan.run_id), reframed(number)
-        size = run.size(key)
-        with run.open(key) as source:
+        key = reframed(number)
+        size = run.files.size(key)
+        with run.files.open(key) as source:
             detection = detect_reframed(source.read(HEAD_BYTES), size)
-        bucket, key = settings().artifacts_bucket, RunLayout(plan.run_id).root + key
-        return SourceFile(name=name, bucket=bucket, key=key, size=size, detection=detection)
+        return SourceFile(name=name, bucket=run.store.bucket, key=run.layout.root + key, size=size, detection=detection)
     with s3_reader(s3, plan.upload.bucket, file.key, version_id=file.version_id, etag=file.etag) as source:
         detection = detect(source.read(HEAD_BYTES), name, file.size)
     return SourceFile(

@@ -1,31 +1,26 @@
 """ReportFailure: says what went wrong and what to do, and takes back what the run had half made."""
 
-from finetuning.aws.run_store import run_store
 from finetuning.aws.sagemaker import sagemaker
 from finetuning.aws.sns import notify
-from finetuning.handlers.step import Payload, logger, measure_failure, set_run_context, step
-from finetuning.operations.clean_up import expire_failed, planned_names, remove_unfinished
+from finetuning.handlers.step import Payload, function, logger, measure_failure, open_run, set_run_context
+from finetuning.operations.clean_up import expire_failed, remove_unfinished
 from finetuning.operations.report_page import write_report
-from finetuning.operations.status_board import record
 from finetuning.report import commands, messages
 from finetuning.report.console_links import file_link
 from finetuning.runs.failures import read_failure
-from finetuning.runs.layout import RunLayout
 from finetuning.runs.status import RunState
 from finetuning.runs.uploads import Upload
 from finetuning.settings import settings
 
-STATE = "ReportFailure"
 
-
-@step
+@function
 def handler(event: Payload) -> Payload:
     """`{bucket, key, version_id, execution_arn, state, error: {Error, Cause}}` → the Fail state's `{code, message}`.
 
     An upload that is no run, such as inbox/folder/file.jsonl, has no status to write: it is told of in a message alone.
     """
     upload = Upload(event["bucket"], event["key"], event["version_id"])
-    store, stage = run_store(), settings().stage
+    stage = settings().stage
     run_id = upload.run_id if upload.starts_a_run else None
     failure = read_failure(event["state"], event["error"], commands.deploy(run_id or "RUN", stage))
     answer = {"code": failure["code"], "message": failure["message"]}
@@ -34,24 +29,22 @@ def handler(event: Payload) -> Payload:
     if run_id is None:
         notify(settings().topic_arn, messages.upload_refused(upload.key, failure))
         return answer
-    if not store.is_owned_by(run_id, event["execution_arn"]):
+    run = open_run(run_id, __name__)
+    if not run.is_owned_by(event["execution_arn"]):
         return answer
     measure_failure(failure["code"], run_id)
-    names = planned_names(store, run_id)
-    serving = expire_failed(sagemaker(), names)
-    for line in [*remove_unfinished(sagemaker(), names), *serving]:
-        record(store, run_id, STATE, line)
-    status = record(
-        store,
-        run_id,
-        event["state"],
+    serving = expire_failed(sagemaker(), run.names)
+    for line in [*remove_unfinished(sagemaker(), run.names), *serving]:
+        run.record(line)
+    status = run.record(
         failure["message"],
+        step=event["state"],
         state=RunState.FAILED,
         error=failure,
         execution_arn=event["execution_arn"],
     )
-    page = write_report(store, run_id, stage)
+    page = write_report(run, stage)
     message = messages.run_failed(status, failure, serving=serving, stage=stage, report=page)
     notify(settings().topic_arn, message)
-    report = file_link(settings().aws_region, store.bucket, RunLayout(run_id).report_page)
+    report = file_link(settings().aws_region, run.store.bucket, run.layout.report_page)
     return {**answer, "links": status.links | {"Report": report}}

@@ -3,32 +3,25 @@
 from datetime import UTC, datetime
 
 from finetuning.aws.jumpstart_bucket import read_model_spec
-from finetuning.aws.run_store import run_store
 from finetuning.aws.sagemaker import sagemaker
 from finetuning.errors import NoCapacity
 from finetuning.handlers.step import Payload, measure, step
 from finetuning.metrics import ProductMetric
-from finetuning.operations.status_board import read_status, record
-from finetuning.operations.target import target
+from finetuning.operations.run import Run, target
 from finetuning.planning import orders
 from finetuning.report.console_links import training_job_link, training_log_link
-from finetuning.runs.layout import RunLayout
 from finetuning.runs.outcomes import Outcome
-from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import Rung
 from finetuning.runs.waiting import next_rung, wait_seconds
 from finetuning.settings import settings
 
-STATE = "StartTraining"
-
 
 @step
-def handler(event: Payload) -> Payload:
+def handler(run: Run, event: Payload) -> Payload:
     """`{run_id, attempt}` → `{outcome, job_name, wait_seconds}`. Attempt 0 is the preferred instance type, 1 its first
     fallback. Raises `TrainingFailed` where AWS has no capacity and no attempt is left.
     """
-    run_id, attempt, store = event["run_id"], int(event["attempt"]), run_store()
-    plan = store.load(RunLayout(run_id).plan, RunPlan)
+    plan, attempt = run.plan, int(event["attempt"])
     spec, option = read_model_spec(plan.model_id, plan.model_version), plan.training.option(attempt)
     request = orders.training_job(spec, plan, target(), attempt)
     name, now = request["TrainingJobName"], datetime.now(UTC)
@@ -43,15 +36,12 @@ def handler(event: Payload) -> Payload:
         sagemaker().create_training_job(request)
     except NoCapacity as refusal:
         rung = rung.model_copy(update={"outcome": "no_capacity", "message": refusal.message})
-        status = record(store, run_id, STATE, refusal.message, rung=rung)
+        status = run.record(refusal.message, rung=rung)
         pause = next_rung(status, plan.training, rung, now)
         return {"outcome": Outcome.RETRY_ELSEWHERE, "job_name": name, "wait_seconds": pause, **status.shown}
     measure({ProductMetric.TRAINING_ESTIMATED_USD: option.estimate.usd})
-    region, status = settings().aws_region, read_status(store, run_id)
-    status = record(
-        store,
-        run_id,
-        STATE,
+    region, status = settings().aws_region, run.status
+    status = run.record(
         f"Training on {option.instance_type}",
         rung=rung,
         training_job=name,

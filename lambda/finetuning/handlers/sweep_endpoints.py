@@ -11,22 +11,19 @@ from finetuning.aws.run_store import run_store
 from finetuning.aws.sagemaker import OWNER_TAG, sagemaker
 from finetuning.aws.sns import notify
 from finetuning.errors import Code, FineTuningError
-from finetuning.handlers.step import Payload, logger, measure, step
+from finetuning.handlers.step import Payload, function, logger, measure, open_run
 from finetuning.metrics import ProductMetric
 from finetuning.operations.endpoint_life import EndpointState, endpoint_state
-from finetuning.operations.status_board import read_status
 from finetuning.operations.unused_models import remove_unused_models
 from finetuning.report.console_links import endpoints_link
 from finetuning.report.messages import endpoint_deleted, endpoint_expires
 from finetuning.runs.expiry import ANNOUNCED_TAG, DEPLOYED_TAG, WARN_BEFORE, Deadline, Lifetime, deployed_tag
-from finetuning.runs.layout import RunLayout
 from finetuning.runs.names import Names
 from finetuning.runs.outcomes import is_settled
-from finetuning.runs.plan import RunPlan
 from finetuning.settings import settings
 
 
-@step
+@function
 def handler(event: Payload) -> Payload:
     """`{period_minutes}`, the time since the last sweep → `{deleted: [endpoint, …], announced: [endpoint, …],
     left_overs: [what was removed, …]}`. A sweep by hand has no period, and counts no cost.
@@ -83,9 +80,8 @@ def _sweep(name: str, period: timedelta, done: dict[str, list[str]]) -> None:
 
 def _sweep_temporary(found: EndpointState, now: datetime, done: dict[str, list[str]]) -> None:
     """An endpoint for the length of an evaluation: of no use once its run has ended, and nobody has to be warned."""
-    store = run_store()
-    ended = store.read(RunLayout(found.run_id).status) is None or read_status(store, found.run_id).state.is_final
-    if ended:
+    status = open_run(found.run_id, __name__).find_status()
+    if status is None or status.state.is_final:
         _delete(found, "the run that it was made for has ended", done)
     elif found.deadline and found.deadline.at <= now:
         _delete(found, found.deadline.reason, done)
@@ -110,7 +106,7 @@ def _announce(found: EndpointState, deadline: Deadline) -> None:
 
 def _count_cost(found: EndpointState, served: timedelta) -> None:
     """Instance-hours since the last sweep, and their price by the plan of the run that the endpoint serves."""
-    plan = run_store().find(RunLayout(found.run_id).plan, RunPlan)
+    plan = open_run(found.run_id, __name__).find_plan()
     price = plan.endpoint.usd_per_hour if plan else None
     hours = round(found.instances * served.total_seconds() / 3600, 4)
     usd = None if price is None else round(hours * price, 4)

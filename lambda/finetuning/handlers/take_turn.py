@@ -2,28 +2,25 @@
 
 from datetime import UTC, datetime
 
-from finetuning.aws.run_store import run_store
 from finetuning.aws.step_functions import executions
 from finetuning.errors import Code, FineTuningError
 from finetuning.handlers.step import Payload, step
-from finetuning.operations.status_board import record
+from finetuning.operations.run import Run
 from finetuning.runs.outcomes import Outcome
 from finetuning.runs.waiting import LONGEST_WAIT_HOURS, runs_ahead, turn_pause
 from finetuning.settings import settings
 
-STATE = "TakeTurn"
-
 
 @step
-def handler(event: Payload) -> Payload:
+def handler(run: Run, event: Payload) -> Payload:
     """`{run_id, execution_arn, state_machine_arn, started_at}` → `{outcome: "go"|"waiting", wait_seconds}`.
 
     Raises `FineTuningError` (TURN_TIMED_OUT) for a run that has waited too long.
     """
-    run_id, limit = event["run_id"], settings().max_concurrent_runs
+    limit = settings().max_concurrent_runs
     ahead = runs_ahead(executions(event["state_machine_arn"]).running(), event["execution_arn"])
     if ahead < limit:
-        record(run_store(), run_id, STATE, "")
+        run.record("")
         return {"outcome": Outcome.GO, "wait_seconds": 0}
     elapsed = (datetime.now(UTC) - datetime.fromisoformat(event["started_at"])).total_seconds()
     if elapsed > LONGEST_WAIT_HOURS * 3600:
@@ -33,5 +30,5 @@ def handler(event: Payload) -> Payload:
             "Upload again later, or raise the stage's max_concurrent_runs and deploy it again.",
         )
     waiting = f"Waiting: {ahead} {'runs are' if ahead > 1 else 'run is'} ahead; {limit} may go at a time"
-    status = record(run_store(), run_id, STATE, waiting, progress=waiting)
+    status = run.record(waiting, progress=waiting)
     return {"outcome": Outcome.WAITING, "wait_seconds": turn_pause(ahead, elapsed), **status.shown}

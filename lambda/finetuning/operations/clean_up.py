@@ -1,24 +1,15 @@
 """Takes back what a run made and nobody will use: running jobs, temporary endpoints, endpoints that never served."""
 
-from finetuning.aws.run_store import RunStore
 from finetuning.aws.sagemaker import REPLACES_TAG, SageMaker
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.expiry import NEVER, TTL_TAG
-from finetuning.runs.layout import RunLayout
 from finetuning.runs.names import Names
-from finetuning.runs.plan import RunPlan
 from finetuning.settings import settings
 
 FAILED_TTL_HOURS = 8
 NEVER_SERVED = ("Creating", "Failed")
 """In every other state an endpoint serves, or will again: it is `Updating` whenever its fleet grows or shrinks, and
 `SystemUpdating` while SageMaker looks after it."""
-
-
-def planned_names(store: RunStore, run_id: str) -> Names:
-    """The run's names; without a plan those that need none, for the run may have failed before it was planned."""
-    plan, prefix = store.read(RunLayout(run_id).plan), settings().prefix
-    return Names(prefix, run_id) if plan is None else RunPlan.model_validate_json(plan).names(prefix)
 
 
 def remove_unfinished(sagemaker: SageMaker, names: Names) -> list[str]:

@@ -3,10 +3,9 @@
 from typing import BinaryIO
 
 from finetuning.aws.clients import client
-from finetuning.aws.s3_streams import S3Workspace, s3_reader
+from finetuning.aws.s3_streams import s3_reader
 from finetuning.datasets.preparation import Preparation, Shard
-from finetuning.runs.layout import SHARDS, RunLayout
-from finetuning.settings import settings
+from finetuning.runs.layout import SHARDS
 
 
 def is_parquet(key: str) -> bool:
@@ -16,12 +15,6 @@ def is_parquet(key: str) -> bool:
 def reframed(number: int) -> str:
     """Where the JSON Lines of the run's data file `number` lie, a Parquet file."""
     return f"{SHARDS}reframed/{number:05d}.jsonl"
-
-
-def workspace(run_id: str) -> S3Workspace:
-    """The run's folder in the artifacts bucket."""
-    stage = settings()
-    return S3Workspace(client("s3"), stage.artifacts_bucket, RunLayout(run_id).root, stage.kms_key_arn)
 
 
 def open_shard(preparation: Preparation, shard: Shard) -> BinaryIO:

@@ -12,7 +12,7 @@ from finetuning.errors import Code, Finding
 from finetuning.jumpstart.requests import Target
 from finetuning.jumpstart.spec import ModelSpec
 from finetuning.operations.account_checks import AccountChecks
-from finetuning.operations.target import target
+from finetuning.operations.run import target
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.orders import check_requests, run_requests
 from finetuning.planning.planner import make_plan

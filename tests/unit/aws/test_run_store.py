@@ -5,8 +5,7 @@ import pytest
 
 from finetuning.aws.run_store import RunStore
 from finetuning.errors import FineTuningError
-from finetuning.operations.status_board import read_status, record
-from finetuning.runs.status import RunState, RunStatus
+from finetuning.runs.status import RunStatus
 
 
 @pytest.fixture
@@ -33,14 +32,3 @@ def test_every_document_is_encrypted_with_the_stages_key(store: RunStore) -> Non
     store.write("a.json", b"{}")
     head = boto3.client("s3", region_name="us-east-1").head_object(Bucket="artifacts", Key="a.json")
     assert head["ServerSideEncryption"] == "aws:kms"
-
-
-def test_the_status_grows_event_by_event_and_does_not_repeat_itself(store: RunStore) -> None:
-    record(store, "faq-0123abcd", "PlanRun", "Planned")
-    record(store, "faq-0123abcd", "DescribeTraining", "Training: epoch 1")
-    record(store, "faq-0123abcd", "DescribeTraining", "Training: epoch 1")
-    record(store, "faq-0123abcd", "ReportSuccess", "", state=RunState.SUCCEEDED)
-    status = read_status(store, "faq-0123abcd")
-    assert [event.message for event in status.events] == ["Planned", "Training: epoch 1"]
-    assert status.state is RunState.SUCCEEDED
-    assert status.step == "ReportSuccess"

@@ -17,7 +17,7 @@ from finetuning.operations.clean_up import expire_failed, remove_unfinished
 from finetuning.operations.endpoint_updates import Fleet, create_or_update, restore_live_model
 from finetuning.operations.unused_models import remove_unused_models
 from finetuning.runs.names import Names
-from tests.unit.test_settings import any_environment
+from tests.builders.memory import any_environment
 
 ROLE = "arn:aws:iam::123456789012:role/SageMakerExecution"
 TOPIC = "arn:aws:sns:us-east-1:123456789012:topic"

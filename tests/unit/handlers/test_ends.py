@@ -10,12 +10,13 @@ import pytest
 from finetuning.aws.run_store import RunStore, run_store
 from finetuning.errors import Code, FineTuningError, TrainingFailed
 from finetuning.handlers import clean_up_run, report_failure
+from finetuning.operations.run import Run
 from finetuning.report.messages import Message
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.status import CLEAN_UP, RunState, RunStatus
 from finetuning.runs.uploads import Upload
+from tests.builders.memory import any_environment
 from tests.unit.handlers.test_step import AnyContext
-from tests.unit.test_settings import any_environment
 
 UPLOAD = Upload("uploads", "runs/demo/run.json", "1")
 EVENT = {"bucket": UPLOAD.bucket, "key": UPLOAD.key, "version_id": UPLOAD.version_id}
@@ -30,6 +31,10 @@ def store(aws: None, monkeypatch: pytest.MonkeyPatch) -> RunStore:
     for name, value in any_environment(TOPIC_ARN=topic).items():
         monkeypatch.setenv(name, value)
     return run_store()
+
+
+def run_of(store: RunStore) -> Run:
+    return Run(UPLOAD.run_id, store=store, prefix="finetune-dev")
 
 
 def report(execution_arn: str) -> Any:
@@ -62,7 +67,7 @@ def test_a_failure_is_in_the_status_under_its_code(store: RunStore) -> None:
 
 @pytest.mark.parametrize("end", [lambda: report(SECOND), lambda: clean_up(SECOND, "FAILED")])
 def test_an_execution_that_came_second_does_not_touch_the_run_of_the_first(store: RunStore, end: Any) -> None:
-    store.is_owned_by(UPLOAD.run_id, FIRST)
+    run_of(store).is_owned_by(FIRST)
     end()
     assert status_in(store) is None
 
@@ -70,13 +75,13 @@ def test_an_execution_that_came_second_does_not_touch_the_run_of_the_first(store
 def test_an_execution_that_dies_before_it_claimed_its_run_is_told_of_and_keeps_the_run(store: RunStore) -> None:
     clean_up(FIRST, "ABORTED")
     assert code_in(store) == "RUN_ABORTED"
-    assert not store.is_owned_by(UPLOAD.run_id, SECOND)
+    assert not run_of(store).is_owned_by(SECOND)
 
 
 @pytest.mark.parametrize("status", ["ABORTED", "TIMED_OUT"])
 def test_only_what_was_stopped_is_said_to_be(store: RunStore, monkeypatch: pytest.MonkeyPatch, status: str) -> None:
     for run, done in ((FIRST, []), (SECOND, ["Stopped the training job finetune-dev-demo"])):
-        store.hand_over(UPLOAD.run_id, run)
+        run_of(store).hand_over(run)
         store.save(RunLayout(UPLOAD.run_id).status, RunStatus.begin(UPLOAD.run_id, datetime.now(UTC)))
         monkeypatch.setattr(clean_up_run, "remove_unfinished", lambda *_, done=done: done)
         clean_up(run, status)

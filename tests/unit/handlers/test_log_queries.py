@@ -10,6 +10,7 @@ import pytest
 from finetuning.errors import DatasetRefused
 from finetuning.handlers import clean_up_run, report_failure
 from finetuning.handlers.step import Payload, logger, step
+from finetuning.operations.run import Run
 from infra.constructs.log_queries import QUERIES, LogQuery
 from tests.builders.datasets import any_chat_rows, as_lines
 from tests.unit.handlers.test_dataset_steps import run_steps
@@ -67,7 +68,7 @@ def lines(
     report_failure.handler(failed, AnyContext())  # type: ignore[arg-type]
 
     @step
-    def defective(event: Payload) -> Payload:
+    def defective(run: Run, event: Payload) -> Payload:
         raise KeyError("task")
 
     with pytest.raises(KeyError):

@@ -10,8 +10,8 @@ from botocore.exceptions import ClientError
 
 from finetuning.aws.clients import client
 from finetuning.handlers import remove_runs
+from tests.builders.memory import any_environment
 from tests.unit.handlers.test_step import AnyContext
-from tests.unit.test_settings import any_environment
 
 DELIVERY = {
     "Effect": "Allow",

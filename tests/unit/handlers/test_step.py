@@ -11,9 +11,27 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from finetuning.errors import DatasetRefused, TransientAwsError
-from finetuning.handlers.step import Payload, logger, measure, measure_failure, set_run_context, step
+from finetuning.errors import DatasetRefused, FineTuningError, TransientAwsError
+from finetuning.handlers.step import (
+    Payload,
+    function,
+    logger,
+    measure,
+    measure_failure,
+    set_run_context,
+    step,
+)
 from finetuning.metrics import NAMESPACE, ProductMetric
+from finetuning.operations.run import Run
+from finetuning.runs.uploads import Upload
+from tests.builders.memory import MemoryStore, any_environment
+
+RUN = {"run_id": "faq-0123abcd"}
+
+
+@pytest.fixture(autouse=True)
+def store(memory: MemoryStore) -> MemoryStore:
+    return memory
 
 
 @dataclass
@@ -46,17 +64,44 @@ def dimensions_of(line: dict[str, Any]) -> set[str]:
 
 def test_a_result_passes_through() -> None:
     @step
-    def handler(event: Payload) -> Payload:
-        return {"seen": event["run_id"]}
+    def handler(run: Run, event: Payload) -> Payload:
+        return {"seen": run.run_id}
 
     assert handler({"run_id": "faq-0123abcd"}, AnyContext()) == {"seen": "faq-0123abcd"}  # type: ignore[arg-type]
+
+
+def test_the_run_is_the_one_of_the_upload_where_the_payload_has_no_run_id(store: MemoryStore) -> None:
+    @step
+    def handler(run: Run, event: Payload) -> Payload:
+        return {"seen": run.run_id}
+
+    upload = Upload("uploads", "runs/faq/run.json", "v1")
+    event = {"bucket": upload.bucket, "key": upload.key, "version_id": upload.version_id}
+    assert handler(event, AnyContext()) == {"seen": upload.run_id}  # type: ignore[arg-type]
+    with pytest.raises(FineTuningError, match="neither inbox"):
+        handler({**event, "key": "elsewhere/faq.jsonl"}, AnyContext())  # type: ignore[arg-type]
+
+
+def test_a_run_records_its_events_under_the_name_of_the_handlers_module(store: MemoryStore) -> None:
+    def handle(run: Run, event: Payload) -> Payload:
+        return {"step": run.record("Done").step}
+
+    handle.__module__ = "finetuning.handlers.start_training"
+    assert step(handle)(RUN, AnyContext()) == {"step": "StartTraining"}  # type: ignore[arg-type]
+
+
+def test_the_bare_function_of_a_handler_can_be_called(store: MemoryStore) -> None:
+    def handle(run: Run, event: Payload) -> Payload:
+        return {"seen": run.run_id}
+
+    assert step(handle).__wrapped__ is handle
 
 
 def test_a_typed_failure_is_logged_with_its_code_and_the_run_and_raised_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     @step
-    def handler(event: Payload) -> Payload:
+    def handler(run: Run, event: Payload) -> Payload:
         raise DatasetRefused("line 7 is not JSON", "Mend it.")
 
     output = io.StringIO()
@@ -70,18 +115,18 @@ def test_a_typed_failure_is_logged_with_its_code_and_the_run_and_raised_again(
 
 def test_throttling_gets_the_name_the_state_machine_retries() -> None:
     @step
-    def handler(event: Payload) -> Payload:
+    def handler(run: Run, event: Payload) -> Payload:
         raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, "DescribeTrainingJob")
 
     with pytest.raises(TransientAwsError):
-        handler({}, AnyContext())  # type: ignore[arg-type]
+        handler(RUN, AnyContext())  # type: ignore[arg-type]
 
 
 def test_a_step_writes_its_metrics_as_one_line_with_the_run_beside_them_and_not_as_a_dimension(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     @step
-    def handler(event: Payload) -> Payload:
+    def handler(run: Run, event: Payload) -> Payload:
         measure({ProductMetric.DATASET_ROWS_KEPT: 38, ProductMetric.DATASET_ROWS_REFUSED: 0})
         return {}
 
@@ -95,7 +140,7 @@ def test_a_step_writes_its_metrics_as_one_line_with_the_run_beside_them_and_not_
 def test_a_run_is_on_every_line_once_a_step_knows_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    @step
+    @function
     def handler(event: Payload) -> Payload:
         set_run_context("faq-0123abcd")
         logger.info("The run is known")
@@ -109,8 +154,10 @@ def test_a_run_is_on_every_line_once_a_step_knows_it(
 
 
 def test_one_call_s_run_is_not_the_next_call_s(capsys: pytest.CaptureFixture[str]) -> None:
-    @step
+    @function
     def handler(event: Payload) -> Payload:
+        if event:
+            set_run_context(event["run_id"])
         return {}
 
     for event in ({"run_id": "faq-0123abcd"}, {}):
@@ -121,22 +168,22 @@ def test_one_call_s_run_is_not_the_next_call_s(capsys: pytest.CaptureFixture[str
 
 def test_what_is_not_known_is_not_measured(capsys: pytest.CaptureFixture[str]) -> None:
     @step
-    def handler(event: Payload) -> Payload:
+    def handler(run: Run, event: Payload) -> Payload:
         measure({ProductMetric.TRAINING_ESTIMATED_USD: None})
         return {}
 
-    handler({}, AnyContext())  # type: ignore[arg-type]
+    handler(RUN, AnyContext())  # type: ignore[arg-type]
     assert "TrainingEstimatedUsd" not in metrics_in(capsys.readouterr().out)[0]
 
 
 def test_a_refusal_and_a_defect_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
     @step
-    def handler(event: Payload) -> Payload:
+    def handler(run: Run, event: Payload) -> Payload:
         raise event["error"]
 
     for error in (DatasetRefused("line 7 is not JSON", "Mend it."), KeyError("task")):
         with pytest.raises(type(error)):
-            handler({"error": error}, AnyContext())  # type: ignore[arg-type]
+            handler(RUN | {"error": error}, AnyContext())  # type: ignore[arg-type]
     refused, failed = metrics_in(capsys.readouterr().out)
     assert ("StepRefused" in refused, "StepFailed" in refused) == (True, False)
     assert ("StepRefused" in failed, "StepFailed" in failed) == (False, True)
@@ -160,7 +207,7 @@ class Printer:
         print("TRACE", entity.serialize())
 
 xray_recorder.configure(emitter=Printer())
-step(lambda event: {})({"run_id": "faq-0123abcd"}, AnyContext())
+step(lambda run, event: {})({"run_id": "faq-0123abcd"}, AnyContext())
 """
 
 
@@ -170,6 +217,7 @@ def test_a_trace_can_be_found_by_its_run() -> None:
         "LAMBDA_TASK_ROOT": "/var/task",
         "_X_AMZN_TRACE_ID": "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1",
         "POWERTOOLS_SERVICE_NAME": "finetune-dev",
+        **any_environment(),
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
     said = subprocess.run([sys.executable, "-c", TRACED], env=as_lambda_does, capture_output=True, text=True)

@@ -8,6 +8,7 @@ import pytest
 from finetuning.aws.clients import client
 from finetuning.aws.run_store import RunStore
 from finetuning.operations.report_page import write_report
+from finetuning.operations.run import Run
 from finetuning.runs.layout import RunLayout
 from tests.builders.runs import RUN_ID, any_dataset, any_evaluation, any_failed_status, any_plan, any_status
 
@@ -23,7 +24,7 @@ def store(aws: None) -> RunStore:
 
 
 def page_of(store: RunStore) -> str:
-    write_report(store, RUN_ID, "dev")
+    write_report(Run(RUN_ID, store=store, prefix="finetune-dev"), "dev")
     return (store.read(LAYOUT.report_page) or b"").decode()
 
 
@@ -44,7 +45,7 @@ def test_a_finished_run_has_its_data_training_and_answers_on_the_page(store: Run
 
 def test_a_browser_is_told_that_it_is_a_page(store: RunStore) -> None:
     store.save(LAYOUT.status, any_status())
-    write_report(store, RUN_ID, "dev")
+    write_report(Run(RUN_ID, store=store, prefix="finetune-dev"), "dev")
     head = boto3.client("s3", region_name="us-east-1").head_object(Bucket=BUCKET, Key=LAYOUT.report_page)
     assert head["ContentType"] == "text/html; charset=utf-8"
 

@@ -1,4 +1,3 @@
-import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -38,10 +37,9 @@ def test_a_second_attempt_is_a_stretch_of_its_own_step() -> None:
 
 def test_every_state_that_tells_of_itself_has_a_phase() -> None:
     handlers = Path(__file__).resolve().parents[3] / "lambda" / "finetuning" / "handlers"
-    states = {
-        name for path in handlers.glob("*.py") for name in re.findall(r'^STATE = "(\w+)"', path.read_text(), re.M)
-    }
-    assert states - PHASES.keys() == {"ReportSuccess", "ReportFailure", "SweepRuns"}
+    writers = [path.stem for path in handlers.glob("*.py") if "run.record(" in path.read_text()]
+    states = {name.title().replace("_", "") for name in writers}
+    assert states - PHASES.keys() == {"CleanUpRun", "ReportSuccess", "ReportFailure", "SweepRuns"}
 
 
 def test_a_run_without_events_has_no_phases() -> None:

@@ -1,0 +1,64 @@
+"""A run over documents in memory."""
+
+import pytest
+
+from finetuning.errors import Code, FineTuningError
+from finetuning.operations.run import Run
+from finetuning.runs.status import RunState
+from tests.builders.memory import PREFIX, MemoryStore, any_run
+from tests.builders.runs import RUN_ID, any_plan
+
+FIRST, SECOND = "arn:first", "arn:second"
+
+
+def test_the_status_grows_by_each_event_and_does_not_repeat_one() -> None:
+    run = any_run(step="DescribeTraining")
+    run.record("Planned", step="PlanRun")
+    run.record("Training: epoch 1")
+    run.record("Training: epoch 1")
+    run.record("", step="ReportSuccess", state=RunState.SUCCEEDED)
+    status = run.status
+    assert [(event.step, event.message) for event in status.events] == [
+        ("PlanRun", "Planned"),
+        ("DescribeTraining", "Training: epoch 1"),
+    ]
+    assert (status.state, status.step) == (RunState.SUCCEEDED, "ReportSuccess")
+
+
+def test_a_run_without_a_plan_has_the_names_that_need_none_and_says_that_the_plan_is_missing() -> None:
+    run = Run(RUN_ID, store=MemoryStore(), prefix=PREFIX)
+    assert run.find_plan() is None
+    assert run.names.endpoint == f"{PREFIX}-{RUN_ID}"
+    with pytest.raises(FineTuningError, match=r"plan\.json is missing") as missing:
+        _ = run.plan
+    assert missing.value.code == Code.INTERNAL_ERROR
+
+
+def test_a_planned_run_has_the_endpoint_name_of_its_plan() -> None:
+    endpoint = any_plan().endpoint.model_dump() | {"name": "faq"}
+    assert any_run(endpoint=endpoint).names.endpoint == f"{PREFIX}-faq"
+
+
+def test_a_saved_plan_replaces_the_one_that_was_read() -> None:
+    run = any_run()
+    assert run.plan.approval is False
+    run.save_plan(any_plan(approval=True))
+    assert run.plan.approval is True
+    assert Run(RUN_ID, store=run.store, prefix=PREFIX).plan.approval is True
+
+
+def test_a_run_belongs_to_the_execution_that_claims_it_first_until_it_is_handed_over() -> None:
+    run = any_run()
+    assert not run.is_claimed()
+    assert run.is_owned_by(FIRST)
+    assert run.is_claimed()
+    assert (run.is_owned_by(FIRST), run.is_owned_by(SECOND)) == (True, False)
+    run.hand_over(SECOND)
+    assert (run.is_owned_by(FIRST), run.is_owned_by(SECOND)) == (False, True)
+
+
+def test_the_files_of_a_run_are_below_its_folder() -> None:
+    run = any_run()
+    with run.files.create("shards/0") as into:
+        into.write(b"row")
+    assert run.store.read(f"runs/{RUN_ID}/shards/0") == b"row"
