@@ -17,7 +17,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from finetuning.aws.advisory import advisory_client
+from finetuning.aws.clients import advisory_client
 from finetuning.aws.errors import error_code, translate_errors
 from finetuning.errors import Code, FineTuningError
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from cli.errors import require_sign_in
-from finetuning.aws.advisory import advisory_client
+from finetuning.aws.clients import advisory_client
 from finetuning.aws.jumpstart_bucket import JumpStartBucket
 from finetuning.errors import Code, FineTuningError
 from finetuning.jumpstart.assumptions import fallback_price

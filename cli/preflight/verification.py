@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from cli.errors import require_sign_in
 from cli.preflight.models import FACTS, SpecFolder
-from finetuning.aws.advisory import advisory_client
+from finetuning.aws.clients import advisory_client
 from finetuning.aws.jumpstart_bucket import JumpStartBucket
 from finetuning.aws.pricing import PriceList
 from finetuning.aws.pricing import Use as PricedUse

@@ -7,8 +7,8 @@ from pydantic import BaseModel
 
 from cli.stage.deployment import Deployment
 from finetuning.aws.autoscaling import scale
+from finetuning.aws.cloudwatch import invocations
 from finetuning.aws.sagemaker import OWNER_TAG, RUN_TAG, sagemaker
-from finetuning.aws.traffic import invocations
 from finetuning.errors import Code, FineTuningError
 from finetuning.operations.endpoint_life import EndpointState, endpoint_state
 from finetuning.operations.endpoint_updates import Fleet, create_or_update, earlier_request

@@ -1,5 +1,6 @@
 """boto3 clients of this process: one each, with the SDK's own retries."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -16,6 +17,10 @@ ONCE = RETRIES.merge(Config(retries={"total_max_attempts": 1}, read_timeout=70))
 """For asking an endpoint. SageMaker gives a container 60 seconds: one that hangs would be waited for five times over,
 and one that is too slow asked five times at once."""
 
+QUICKLY = Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1})
+"""For services whose answer improves a plan and whose silence must not stop it, such as prices and quotas. In a network
+without their endpoints a call ends in a timeout."""
+
 _CONFIGS = {"s3": S3, "sagemaker-runtime": ONCE}
 
 
@@ -26,3 +31,10 @@ def client(service: str) -> Any:
     Untyped: boto3 makes its clients at run time.
     """
     return boto3.client(service, config=_CONFIGS.get(service, RETRIES))
+
+
+@cache
+def advisory_client(service: str, region: str) -> Any:
+    """A client that gives up soon. Untyped, as `clients.client` is."""
+    create: Callable[..., Any] = boto3.client
+    return create(service, region_name=region, config=QUICKLY)

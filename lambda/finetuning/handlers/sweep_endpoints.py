@@ -13,8 +13,8 @@ from finetuning.aws.sns import notify
 from finetuning.errors import Code, FineTuningError
 from finetuning.handlers.step import Payload, function, logger, measure, open_run
 from finetuning.metrics import ProductMetric
+from finetuning.operations.clean_up import remove_unused_models
 from finetuning.operations.endpoint_life import EndpointState, endpoint_state
-from finetuning.operations.unused_models import remove_unused_models
 from finetuning.report.console_links import endpoints_link
 from finetuning.report.messages import endpoint_deleted, endpoint_expires
 from finetuning.runs.expiry import ANNOUNCED_TAG, DEPLOYED_TAG, WARN_BEFORE, Deadline, Lifetime, deployed_tag

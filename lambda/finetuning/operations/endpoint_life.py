@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from finetuning.aws.cloudwatch import invocations
 from finetuning.aws.sagemaker import RUN_TAG, SageMaker
-from finetuning.aws.traffic import invocations
 from finetuning.operations.endpoint_updates import instances
 from finetuning.runs.expiry import (
     METRICS_DELAY,

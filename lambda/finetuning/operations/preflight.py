@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from finetuning.aws.advisory import advisory_client
+from finetuning.aws.clients import advisory_client
 from finetuning.aws.jumpstart_bucket import JumpStartBucket, jumpstart_bucket
 from finetuning.aws.pricing import PRICE_LIST_REGIONS, PriceList
 from finetuning.aws.service_quotas import Quotas

@@ -13,9 +13,8 @@ from finetuning.aws.errors import translate_errors
 from finetuning.aws.run_store import RunStore, run_store
 from finetuning.aws.sagemaker import SageMaker
 from finetuning.errors import Code, FineTuningError, TransientAwsError
-from finetuning.operations.clean_up import expire_failed, remove_unfinished
+from finetuning.operations.clean_up import expire_failed, remove_unfinished, remove_unused_models
 from finetuning.operations.endpoint_updates import Fleet, create_or_update, restore_live_model
-from finetuning.operations.unused_models import remove_unused_models
 from finetuning.runs.names import Names
 from tests.builders.memory import any_environment
 

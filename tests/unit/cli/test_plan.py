@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from cli.commands import plan
 from cli.preflight import verification
-from finetuning.aws.advisory import advisory_client
+from finetuning.aws.clients import advisory_client
 from finetuning.errors import Code, FineTuningError
 from finetuning.jumpstart.assumptions import Price, fallback_price
 from finetuning.jumpstart.catalogue import CATALOGUE

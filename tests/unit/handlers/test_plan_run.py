@@ -6,7 +6,7 @@ from typing import Any
 import boto3
 import pytest
 
-from finetuning.aws.advisory import advisory_client
+from finetuning.aws.clients import advisory_client
 from finetuning.aws.jumpstart_bucket import JumpStartBucket
 from finetuning.errors import Code, FineTuningError, RunRefused, TransientAwsError
 from finetuning.handlers.plan_run import handler
