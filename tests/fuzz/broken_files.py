@@ -10,10 +10,10 @@ from typing import Any
 from unittest.mock import patch
 
 from finetuning.datasets import join, offline, shard
+from finetuning.datasets.data_errors import ErrorCode
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.framing import BOM
 from finetuning.datasets.offline import prepare_files
-from finetuning.datasets.row_errors import Fault
 from finetuning.datasets.shapes import SHAPES
 from tests.shared import SHARED
 
@@ -28,7 +28,7 @@ ODD = (
 Mutation = Callable[[bytes, random.Random], bytes]
 
 
-CODES = frozenset(map(str, Fault))
+CODES = frozenset(map(str, ErrorCode))
 
 
 class Mishandled(Exception):

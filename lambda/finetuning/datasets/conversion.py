@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from finetuning.datasets.data_errors import DataError, ErrorCode
 from finetuning.datasets.dialogs import Dialogs, is_media, kind, names, plain_characters, shown, text_of
-from finetuning.datasets.row_errors import Fault, RowFault
 from finetuning.datasets.shapes import (
     BARE,
     Keys,
@@ -74,7 +74,7 @@ class Converter:
 
     def convert(self, row: Any) -> tuple[dict[str, Any], int]:
         """`{"dialog": […]}`, instruction columns or `{"text": …}`, and how many characters its texts have. Raises
-        `RowFault`.
+        `DataError`.
         """
         keys = tuple(row) if row.__class__ is dict else BARE
         route = self._routes.get(keys) or self._route(keys)
@@ -91,7 +91,7 @@ class Converter:
             _guard(row, route)
         try:
             reading = route.read(row, self.dialogs)
-        except RowFault:
+        except DataError:
             # Tables fill absent columns with null: without them the row may be of another shape.
             if row.__class__ is not dict or None not in row.values():
                 raise
@@ -159,8 +159,8 @@ class Converter:
             return {"dialog": as_dialog(reading)}
         if self.convertible and isinstance(reading, list) and self.task is Task.INSTRUCTION:
             return _with_system(as_columns(reading))
-        raise RowFault(
-            Fault.SHAPE_OTHER_TASK,
+        raise DataError(
+            ErrorCode.SHAPE_OTHER_TASK,
             f"The row is {A_KIND[kind]} ({route.shape}); this run trains on {KINDS[KIND_OF[self.task]]}.",
         )
 
@@ -168,15 +168,15 @@ class Converter:
         """The template's columns, each a text; numbers are written out. The completion must not be empty."""
         assert self.template is not None
         if not isinstance(row, dict):
-            raise RowFault(Fault.SHAPE_UNKNOWN, f"The row is {kind(row)}, not an object with columns.")
+            raise DataError(ErrorCode.SHAPE_UNKNOWN, f"The row is {kind(row)}, not an object with columns.")
         columns = {column: self._template_value(row, column) for column in self._columns}
         if not fill(self.template["completion"], columns).strip():
-            raise RowFault(Fault.CONTENT_EMPTY, "The completion is empty.", template_columns(self.template)[-1])
+            raise DataError(ErrorCode.CONTENT_EMPTY, "The completion is empty.", template_columns(self.template)[-1])
         return columns
 
     def _template_value(self, row: Mapping[str, Any], column: str) -> str:
         if column not in row:
-            raise RowFault(Fault.COLUMN_MISSING, f"{column} is missing; the row has {names(row)}.", column)
+            raise DataError(ErrorCode.COLUMN_MISSING, f"{column} is missing; the row has {names(row)}.", column)
         value = row[column]
         if isinstance(value, int | float) and not isinstance(value, bool):
             self.numbers_as_text += 1
@@ -203,33 +203,33 @@ KINDS = {Kind.DIALOG: "conversations", Kind.COLUMNS: "instructions with answers"
 
 
 def _guard(row: Any, route: _Route) -> None:
-    """Raises `RowFault` for a row that comes with pictures or sound, or with an answer marked as rejected."""
+    """Raises `DataError` for a row that comes with pictures or sound, or with an answer marked as rejected."""
     for key in route.media:
         if row[key] not in (None, "", [], {}, "[]"):
-            raise RowFault(Fault.MEDIA, f"The row comes with {key}: {shown(row[key])}", key)
+            raise DataError(ErrorCode.MEDIA, f"The row comes with {key}: {shown(row[key])}", key)
     for key in route.labels:
         if row[key] is False or (isinstance(row[key], str) and row[key].lower() == "false"):
-            raise RowFault(Fault.REJECTED_ANSWER, f"{key} is false: the answer was rejected.", key)
+            raise DataError(ErrorCode.REJECTED_ANSWER, f"{key} is false: the answer was rejected.", key)
 
 
 def _unknown(row: Any, _: Dialogs) -> Reading:
     nested = next((key for key in NESTING if isinstance(row.get(key), list)), "")
     if nested:
-        raise RowFault(Fault.SHAPE_UNKNOWN, f"The rows are nested under {nested}: write one row a line.", nested)
-    raise RowFault(Fault.SHAPE_UNKNOWN, f"No known layout has the columns {names(row)}.")
+        raise DataError(ErrorCode.SHAPE_UNKNOWN, f"The rows are nested under {nested}: write one row a line.", nested)
+    raise DataError(ErrorCode.SHAPE_UNKNOWN, f"No known layout has the columns {names(row)}.")
 
 
 def _text_column(row: Any, column: str) -> str:
     if not isinstance(row, dict) or column not in row:
-        raise RowFault(Fault.COLUMN_MISSING, f"{column} is missing.", column)
+        raise DataError(ErrorCode.COLUMN_MISSING, f"{column} is missing.", column)
     value = row[column]
     return text_of(value, column) if isinstance(value, str) else _refused(value, column)
 
 
 def _refused(value: Any, path: str) -> str:
     if isinstance(value, str):
-        raise RowFault(Fault.CONTENT_EMPTY, "The content is empty.", path)
-    raise RowFault(Fault.CONTENT_NOT_TEXT, f"The content is {kind(value)}.", path)
+        raise DataError(ErrorCode.CONTENT_EMPTY, "The content is empty.", path)
+    raise DataError(ErrorCode.CONTENT_NOT_TEXT, f"The content is {kind(value)}.", path)
 
 
 def _with_system(columns: dict[str, str]) -> dict[str, str]:

@@ -15,9 +15,9 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from finetuning.datasets.conversion import KIND_OF, KINDS
+from finetuning.datasets.data_errors import FIXES, DataError, ErrorCode
 from finetuning.datasets.dialogs import ROLE_KEYS, Dialogs
 from finetuning.datasets.framing import BOM, MAX_LINE, Record, json_values, lines
-from finetuning.datasets.row_errors import FIXES, Fault, RowFault
 from finetuning.datasets.shapes import (
     BARE,
     COMPLETION,
@@ -62,7 +62,7 @@ class Framing(StrEnum):
 
 
 class Detection(BaseModel):
-    """What a file turned out to be, and why. `refusal` is a code of `Fault` where it cannot be used at all."""
+    """What a file turned out to be, and why. `refusal` is a code of `ErrorCode` where it cannot be used at all."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -82,7 +82,7 @@ class Detection(BaseModel):
     is_table: bool = False
     """Whether the rows come from CSV or Parquet, where any column may hold the text."""
     why: str = ""
-    refusal: Fault | None = None
+    refusal: ErrorCode | None = None
     message: str = ""
 
     @property
@@ -132,8 +132,8 @@ def detect(head: bytes, name: str, size: int, *, is_table: bool = False) -> Dete
         _refuse_strangers(head, size)
         suffix = PurePosixPath(name.lower()).suffix
         detection = _detected(head.removeprefix(BOM), suffix, whole)
-    except _Refused as refused:
-        return Detection(refusal=refused.code, message=refused.message)
+    except DataError as error:
+        return Detection(refusal=error.code, message=error.message)
     is_table = is_table or detection.framing is Framing.CSV
     return detection.model_copy(update={"compressed": compressed, "is_table": is_table})
 
@@ -144,41 +144,37 @@ def detect_reframed(head: bytes, size: int) -> Detection:
     return detection.model_copy(update={"format": Format.PARQUET, "why": f"it starts with PAR1; {detection.why}"})
 
 
-class _Refused(Exception):
-    def __init__(self, code: Fault, message: str) -> None:
-        self.code, self.message = code, message
-        super().__init__(message)
-
-
 def _inflated(head: bytes) -> tuple[bytes, bool]:
     """The head of what was compressed, and whether that is all of it."""
     stream = zlib.decompressobj(wbits=31)
     try:
         return stream.decompress(head, HEAD_BYTES), stream.eof
     except zlib.error as error:
-        raise _Refused(Fault.COMPRESSION, f"The gzip stream is damaged: {error}.") from error
+        raise DataError(ErrorCode.COMPRESSION, f"The gzip stream is damaged: {error}.") from error
 
 
 def _refuse_strangers(head: bytes, size: int) -> None:
     """Raises for a file that is no data: empty, a pointer, a web page, an archive, or text that is not UTF-8."""
     text = head.removeprefix(BOM).lstrip()
     if not size or not text:
-        raise _Refused(Fault.FILE_EMPTY, "The file is empty.")
+        raise DataError(ErrorCode.FILE_EMPTY, "The file is empty.")
     if head.startswith(_WIDE):
-        raise _Refused(Fault.ENCODING, f"The file is {'UTF-32' if head[:4].count(0) > 1 else 'UTF-16'}.")
+        raise DataError(ErrorCode.ENCODING, f"The file is {'UTF-32' if head[:4].count(0) > 1 else 'UTF-16'}.")
     for signature, what in _SIGNATURES.items():
         if head.startswith(signature):
-            raise _Refused(Fault.ARCHIVE, f"The file is {what}.")
+            raise DataError(ErrorCode.ARCHIVE, f"The file is {what}.")
     if text.startswith(b"version https://git-lfs.github.com/spec/"):
-        raise _Refused(
-            Fault.GIT_LFS_POINTER, "The file is a git-LFS pointer: a note of where the data is, not the data."
+        raise DataError(
+            ErrorCode.GIT_LFS_POINTER, "The file is a git-LFS pointer: a note of where the data is, not the data."
         )
     if re.match(rb"<(!doctype|html|head|\?xml|error)\b", text[:100].lower()):
-        raise _Refused(Fault.WEB_PAGE, "The file is a web page (or an error page) in place of the data.")
+        raise DataError(ErrorCode.WEB_PAGE, "The file is a web page (or an error page) in place of the data.")
     sample = head[:4096]
     if not head.startswith(b"PAR1") and sample.count(0) > len(sample) // 5:
         wide = "UTF-32" if sample.count(0) > len(sample) // 2 else "UTF-16"
-        raise _Refused(Fault.ENCODING, f"The file is full of NUL bytes: {wide} without a byte-order mark, or binary.")
+        raise DataError(
+            ErrorCode.ENCODING, f"The file is full of NUL bytes: {wide} without a byte-order mark, or binary."
+        )
 
 
 def _detected(head: bytes, suffix: str, whole: bool) -> Detection:
@@ -186,13 +182,15 @@ def _detected(head: bytes, suffix: str, whole: bool) -> Detection:
     if head.startswith(b"PAR1"):
         return Detection(format=Format.PARQUET, framing=Framing.PARQUET, why="it starts with PAR1")
     if named is Format.PARQUET:
-        raise _Refused(Fault.FORMAT_UNKNOWN, "The file is named .parquet and is none: PAR1 is missing at its start.")
+        raise DataError(
+            ErrorCode.FORMAT_UNKNOWN, "The file is named .parquet and is none: PAR1 is missing at its start."
+        )
     if named is Format.TEXT:
         return Detection(format=named, framing=Framing.TEXT, shape="text", kinds={Kind.TEXT: 1}, why="it is named .txt")
     if named is Format.CSV:
         return _csv(head, suffix, whole)
     if named is None and head.lstrip()[:1] not in (b"{", b"["):
-        raise _Refused(Fault.FORMAT_UNKNOWN, "Neither the name nor the content tells what the file is.")
+        raise DataError(ErrorCode.FORMAT_UNKNOWN, "Neither the name nor the content tells what the file is.")
     framing, why = _json_framing(head, whole)
     format_ = Format.JSONL if framing is Framing.LINES else Format.JSON
     rows = [row for row in map(_loads, _values(head, framing)) if isinstance(row, dict | list)]
@@ -251,7 +249,7 @@ def _shaped(rows: Sequence[Any], **known: Any) -> Detection:
             continue
         try:
             kind = kind_of(shape.read(row, dialogs))
-        except RowFault:
+        except DataError:
             kind = shape.kind
         history = history or (isinstance(shape, QuestionAndAnswer) and kind is Kind.DIALOG and bool(row.get(HISTORY)))
         shapes[shape.label(keys, kind)] += 1
@@ -291,17 +289,17 @@ def _csv(head: bytes, suffix: str, whole: bool) -> Detection:
     delimiter = max(_DELIMITERS, key=lambda each: _evenness(_csv_head(text, each, whole)))
     rows = _csv_head(text, delimiter, whole)
     if not rows:
-        raise _Refused(Fault.CSV_INVALID, "No row of the file can be read as CSV.")
+        raise DataError(ErrorCode.CSV_INVALID, "No row of the file can be read as CSV.")
     first = [_column_name(cell) for cell in rows[0]]
     has_header = _is_header(first, rows[1:])
     columns = first if has_header else {1: ["text"], 2: ["question", "answer"]}.get(len(first), [])
     if not columns:
         shown = ", ".join(cell[:30] for cell in rows[0][:6])
-        raise _Refused(
-            Fault.COLUMNS_UNKNOWN, f"The file has {len(first)} columns and no header; it starts with {shown}."
+        raise DataError(
+            ErrorCode.COLUMNS_UNKNOWN, f"The file has {len(first)} columns and no header; it starts with {shown}."
         )
     if len(set(columns)) < len(columns):
-        raise _Refused(Fault.COLUMNS_UNKNOWN, f"Two columns have one name: {', '.join(columns)}.")
+        raise DataError(ErrorCode.COLUMNS_UNKNOWN, f"Two columns have one name: {', '.join(columns)}.")
     body = [dict(zip(columns, row, strict=True)) for row in rows[has_header:] if len(row) == len(columns)]
     header = "with a header" if has_header else "without a header"
     why = f"it is named {suffix} and delimited by {delimiter!r}, {header}"
@@ -355,7 +353,7 @@ def _is_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
 class Resolution(BaseModel):
     """What an upload is trained for. `convertible`: see `Converter`. `text_columns`: by file, "" where not needed.
 
-    With a `refusal`, a code of `Fault`, nothing of it can be used.
+    With a `refusal`, a code of `ErrorCode`, nothing of it can be used.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -364,7 +362,7 @@ class Resolution(BaseModel):
     convertible: bool = False
     text_columns: tuple[str, ...] = ()
     why: str = ""
-    refusal: Fault | None = None
+    refusal: ErrorCode | None = None
     message: str = ""
 
     @property
@@ -388,15 +386,17 @@ def resolve(
             return Resolution(refusal=detection.refusal, message=f"{name}: {detection.message}")
     framings = {detection.framing for _, detection in files}
     if Framing.TEXT in framings and len(framings) > 1:
-        return Resolution(refusal=Fault.FILES_MIXED, message="The upload has plain text (.txt) beside rows of data.")
+        return Resolution(
+            refusal=ErrorCode.FILES_MIXED, message="The upload has plain text (.txt) beside rows of data."
+        )
     asked = Task.INSTRUCTION if has_template else task
     if Framing.TEXT in framings and asked not in ("auto", Task.DOMAIN_ADAPTATION):
         message = f"Plain text (.txt) is for domain_adaptation, not for {asked}."
-        return Resolution(refusal=Fault.TASK_IMPOSSIBLE, message=message)
+        return Resolution(refusal=ErrorCode.TASK_IMPOSSIBLE, message=message)
     if has_template:
         if task not in ("auto", Task.INSTRUCTION):
             return Resolution(
-                refusal=Fault.TASK_IMPOSSIBLE, message=f"template.json is for instruction, not for {task}."
+                refusal=ErrorCode.TASK_IMPOSSIBLE, message=f"template.json is for instruction, not for {task}."
             )
         return Resolution(task=Task.INSTRUCTION, text_columns=("",) * len(files), why="the upload has a template.json")
     kinds: Counter[Kind] = sum((Counter(detection.kinds) for _, detection in files), Counter())
@@ -436,7 +436,7 @@ def _with_text_columns(files: Sequence[tuple[str, Detection]], convertible: bool
         else:
             several = "several columns hold text" if detection.text_columns else "no column holds text"
             return Resolution(
-                refusal=Fault.COLUMNS_UNKNOWN,
+                refusal=ErrorCode.COLUMNS_UNKNOWN,
                 message=f"{name}: {several}, and none is named text. The columns are {', '.join(detection.columns)}.",
             )
     named = [column for column in chosen if column]

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from finetuning.datasets.row_errors import Fault, RowFault
-from finetuning.jumpstart.family import Message
+from finetuning.datasets.data_errors import DataError, ErrorCode
+from finetuning.datasets.templates import Message
 
 SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
 
@@ -87,7 +87,7 @@ class Dialogs:
     def dialog(self, turns: Any, path: str, system: str = "", answer: Message | None = None) -> list[Message]:
         """The dialog of `turns`: a list of `{role, content}` or `{from, value}`, or of `{human, assistant}` pairs.
 
-        `system` stands before it, `answer` after a last user turn. Raises `RowFault` at the first turn that does not
+        `system` stands before it, `answer` after a last user turn. Raises `DataError` at the first turn that does not
         belong where it is.
         """
         messages = self.messages(turns, path)
@@ -100,13 +100,13 @@ class Dialogs:
     def messages(self, turns: Any, path: str) -> list[Message]:
         """The turns with roles mapped and contents joined to text, their order not yet checked."""
         if not isinstance(turns, list):
-            raise RowFault(Fault.CONTENT_NOT_TEXT, f"{path} is {kind(turns)}, not a list of turns.", path)
+            raise DataError(ErrorCode.CONTENT_NOT_TEXT, f"{path} is {kind(turns)}, not a list of turns.", path)
         messages: list[Message] = []
         for number, turn in enumerate(turns):
             where = f"{path}[{number}]"
             if not isinstance(turn, dict):
-                raise RowFault(
-                    Fault.SHAPE_UNKNOWN, f"{where} is {kind(turn)}, not a turn with role and content.", where
+                raise DataError(
+                    ErrorCode.SHAPE_UNKNOWN, f"{where} is {kind(turn)}, not a turn with role and content.", where
                 )
             if any(key in turn for key in ROLE_KEYS):
                 messages.append(self._message(turn, where))
@@ -118,15 +118,15 @@ class Dialogs:
         """The dialog, if its turns come in the right order; a trailing user turn is dropped where repairs may."""
         first = 1 if messages and messages[0]["role"] == SYSTEM else 0
         if all(message["role"] != ASSISTANT for message in messages):
-            raise RowFault(Fault.NO_ASSISTANT, "No assistant speaks: there is nothing to learn.", path)
+            raise DataError(ErrorCode.NO_ASSISTANT, "No assistant speaks: there is nothing to learn.", path)
         for number, message in enumerate(messages[first:]):
             expected = ASSISTANT if number % 2 else USER
             if message["role"] != expected:
                 where = f"{path}[{first + number}]"
-                raise RowFault(Fault.ROLE_ORDER, _out_of_order(number, message["role"], expected), where)
+                raise DataError(ErrorCode.ROLE_ORDER, _out_of_order(number, message["role"], expected), where)
         if messages[-1]["role"] == USER:
             if not self.repair:
-                raise RowFault(Fault.TRAILING_USER, "The last turn is the user's.", f"{path}[{len(messages) - 1}]")
+                raise DataError(ErrorCode.TRAILING_USER, "The last turn is the user's.", f"{path}[{len(messages) - 1}]")
             self.repaired += 1
             return messages[:-1]
         return messages
@@ -137,17 +137,17 @@ class Dialogs:
         mapped = ROLES.get(role) or ROLES.get(role.strip().lower()) if isinstance(role, str) else None
         for key in CALLS:
             if turn.get(key):
-                raise RowFault(Fault.ROLE_TOOL, f"The turn calls a tool ({key}).", f"{where}.{key}")
+                raise DataError(ErrorCode.ROLE_TOOL, f"The turn calls a tool ({key}).", f"{where}.{key}")
         if mapped is None:
             if isinstance(role, str) and role.strip().lower() in TOOL_ROLES:
-                raise RowFault(Fault.ROLE_TOOL, f"A turn of {role!r} is a tool's.", f"{where}.{role_key}")
-            raise RowFault(Fault.ROLE_UNKNOWN, f"The role is {shown(role)}.", f"{where}.{role_key}")
+                raise DataError(ErrorCode.ROLE_TOOL, f"A turn of {role!r} is a tool's.", f"{where}.{role_key}")
+            raise DataError(ErrorCode.ROLE_UNKNOWN, f"The role is {shown(role)}.", f"{where}.{role_key}")
         keys = [key for key in CONTENT_KEYS if key in turn]
         if not keys:
-            raise RowFault(Fault.CONTENT_NOT_TEXT, "The turn has no content.", where)
+            raise DataError(ErrorCode.CONTENT_NOT_TEXT, "The turn has no content.", where)
         given = [key for key in keys if turn[key] not in ("", None)] or keys
         if any(turn[key] != turn[given[0]] for key in given[1:]):
-            raise RowFault(Fault.COLUMNS_CONFLICT, f"The turn has two texts: {', '.join(given)}.", where)
+            raise DataError(ErrorCode.COLUMNS_CONFLICT, f"The turn has two texts: {', '.join(given)}.", where)
         if len(turn) > 2:
             self._pass_over(turn, {role_key, *keys}, where)
         return {"role": mapped, "content": text_of(turn[given[0]], f"{where}.{given[0]}")}
@@ -156,22 +156,22 @@ class Dialogs:
         for key, value in turn.items():
             if key not in read and value:
                 if is_media(key):
-                    raise RowFault(Fault.MEDIA, f"The turn has {key}.", f"{where}.{key}")
+                    raise DataError(ErrorCode.MEDIA, f"The turn has {key}.", f"{where}.{key}")
                 self.ignored[f"turn.{key}"] += 1
 
     def _pair(self, turn: Mapping[str, Any], where: str) -> list[Message]:
         asked, answered = _filled(turn, PAIR_USER), _filled(turn, PAIR_ASSISTANT)
         if not asked or not answered:
-            raise RowFault(
-                Fault.SHAPE_UNKNOWN, f"The turn has neither a role nor a question and answer: {names(turn)}.", where
+            raise DataError(
+                ErrorCode.SHAPE_UNKNOWN, f"The turn has neither a role nor a question and answer: {names(turn)}.", where
             )
         messages: list[Message] = []
         if turn.get("system"):
             messages.append({"role": SYSTEM, "content": text_of(turn["system"], f"{where}.system")})
         for role, keys in ((USER, asked), (ASSISTANT, answered)):
             if len(keys) > 1:
-                raise RowFault(
-                    Fault.COLUMNS_CONFLICT, f"The turn has two texts of the {role}: {', '.join(keys)}.", where
+                raise DataError(
+                    ErrorCode.COLUMNS_CONFLICT, f"The turn has two texts of the {role}: {', '.join(keys)}.", where
                 )
             messages.append({"role": role, "content": text_of(turn[keys[0]], f"{where}.{keys[0]}")})
         return messages
@@ -179,7 +179,7 @@ class Dialogs:
     def _with_system(self, messages: list[Message], system: str, path: str) -> list[Message]:
         if messages and messages[0]["role"] == SYSTEM:
             if messages[0]["content"] != system:
-                raise RowFault(Fault.COLUMNS_CONFLICT, "The row has two different system texts.", f"{path}[0]")
+                raise DataError(ErrorCode.COLUMNS_CONFLICT, "The row has two different system texts.", f"{path}[0]")
             return messages
         return [{"role": SYSTEM, "content": system}, *messages]
 
@@ -195,16 +195,16 @@ def is_media(key: str) -> bool:
 def text_of(content: Any, path: str) -> str:
     """A content as text: a string, or text blocks joined (`{type: text, text|value}`, Bedrock's `{text}`, strings).
 
-    Raises `RowFault` for anything else, and for an empty text.
+    Raises `DataError` for anything else, and for an empty text.
     """
     if isinstance(content, dict):
         content = [content]
     if isinstance(content, list):
         content = "".join(_block(block, f"{path}[{number}]") for number, block in enumerate(content))
     if not isinstance(content, str):
-        raise RowFault(Fault.CONTENT_NOT_TEXT, f"The content is {kind(content)}.", path)
+        raise DataError(ErrorCode.CONTENT_NOT_TEXT, f"The content is {kind(content)}.", path)
     if not content or content.isspace():
-        raise RowFault(Fault.CONTENT_EMPTY, "The content is empty.", path)
+        raise DataError(ErrorCode.CONTENT_EMPTY, "The content is empty.", path)
     return content
 
 
@@ -223,7 +223,7 @@ def _block(block: Any, path: str) -> str:
                 text: str = block[key]
                 return text
     what = block.get("type") or names(block) if isinstance(block, dict) else kind(block)
-    raise RowFault(Fault.CONTENT_NOT_TEXT, f"A block of the content is not text: {shown(what)}.", path)
+    raise DataError(ErrorCode.CONTENT_NOT_TEXT, f"A block of the content is not text: {shown(what)}.", path)
 
 
 def _out_of_order(number: int, role: str, expected: str) -> str:

@@ -1,7 +1,7 @@
 """From bytes to records: lines of JSONL or text, values of a JSON document, rows of CSV.
 
-A record is its bytes, its columns (CSV), or the `RowFault` that stands for it, with the line it starts on, counted from
-1 within what was read. No fault ends the reading, and no record is left out. Records come in batches, for speed.
+A record is its bytes, its columns (CSV), or the `DataError` that stands for it, with the line it starts on, counted
+from 1 within what was read. No error ends the reading, and no record is left out. Records come in batches, for speed.
 """
 
 import csv
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, BinaryIO, NamedTuple, cast
 
-from finetuning.datasets.row_errors import Fault, RowFault
+from finetuning.datasets.data_errors import DataError, ErrorCode
 
 MAX_LINE = 16 << 20
 """Bytes of one record."""
@@ -21,7 +21,7 @@ MAX_LINE = 16 << 20
 CHUNK = 1 << 20
 BOM = b"\xef\xbb\xbf"
 
-Record = bytes | dict[str, str] | RowFault
+Record = bytes | dict[str, str] | DataError
 
 
 class Batch(NamedTuple):
@@ -58,7 +58,7 @@ def lines(reader: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[
             del found[_starting_within(found, left) :]
         if len(last) > MAX_LINE and found[-1] is last:
             read += 0 if last.endswith(b"\n") else _rest_of_line(reader)
-            found[-1] = RowFault(Fault.LINE_TOO_LONG, f"The line is longer than {MAX_LINE >> 20} MiB.")
+            found[-1] = DataError(ErrorCode.LINE_TOO_LONG, f"The line is longer than {MAX_LINE >> 20} MiB.")
         if number == 1 and not start:
             found = _without_bom(found)
         yield Batch(range(number, number + len(found)), found)
@@ -145,13 +145,13 @@ def json_values(reader: BinaryIO, depth: int) -> Iterator[tuple[int, Record]]:
         buffer, scanned = buffer[start:], max(scanned - start, 0)
         if len(buffer) > MAX_LINE:
             if not skipping:
-                yield line, RowFault(Fault.LINE_TOO_LONG, f"The value is longer than {MAX_LINE >> 20} MiB.")
+                yield line, DataError(ErrorCode.LINE_TOO_LONG, f"The value is longer than {MAX_LINE >> 20} MiB.")
             skipping = True
             line += buffer.count(b"\n", 0, scanned)
             buffer, scanned = buffer[scanned:], 0
     rest = buffer[start:]
     if open_brackets and not skipping:
-        yield line, RowFault(Fault.JSON_TRUNCATED, "The file ends within a JSON value.")
+        yield line, DataError(ErrorCode.JSON_TRUNCATED, "The file ends within a JSON value.")
     else:
         yield from _value(rest, line, stray=True)
 
@@ -167,7 +167,7 @@ def _value(text: bytes, line: int, stray: bool) -> Iterator[tuple[int, Record]]:
         return
     line += text.count(b"\n", 0, len(text) - len(value))
     if stray:
-        yield line, RowFault(Fault.JSON_INVALID, "This stands outside the array of rows.")
+        yield line, DataError(ErrorCode.JSON_INVALID, "This stands outside the array of rows.")
     else:
         yield line, value.removeprefix(BOM)
 
@@ -180,8 +180,8 @@ def csv_rows(
     Quotes are taken strictly: one that is not closed would otherwise swallow the rows that follow.
     """
     csv.field_size_limit(MAX_LINE)
-    faults: list[RowFault] = []
-    rows = csv.reader(_decoded(reader, faults), delimiter=delimiter, strict=True)
+    errors: list[DataError] = []
+    rows = csv.reader(_decoded(reader, errors), delimiter=delimiter, strict=True)
     skip = has_header
     while True:
         line = rows.line_num + 1
@@ -191,13 +191,13 @@ def csv_rows(
             return
         except csv.Error as error:
             skip = False
-            faults.clear()
-            yield line, RowFault(Fault.CSV_INVALID, f"The row cannot be read: {error}.")
+            errors.clear()
+            yield line, DataError(ErrorCode.CSV_INVALID, f"The row cannot be read: {error}.")
             continue
-        if faults:
-            fault = faults[0]
-            faults.clear()
-            yield line, fault
+        if errors:
+            found = errors[0]
+            errors.clear()
+            yield line, found
         elif not fields:
             yield line, b""
         elif skip:
@@ -205,46 +205,46 @@ def csv_rows(
         elif len(fields) != len(columns):
             yield (
                 line,
-                RowFault(Fault.CSV_COLUMNS, f"The row has {len(fields)} fields, the file {len(columns)} columns."),
+                DataError(ErrorCode.CSV_COLUMNS, f"The row has {len(fields)} fields, the file {len(columns)} columns."),
             )
         else:
             yield line, dict(zip(columns, fields, strict=True))
 
 
-def _decoded(reader: BinaryIO, faults: list[RowFault]) -> Iterator[str]:
-    """Lines as text. What cannot be one is told in `faults`, and a line stands in for it."""
+def _decoded(reader: BinaryIO, errors: list[DataError]) -> Iterator[str]:
+    """Lines as text. What cannot be one is told in `errors`, and a line stands in for it."""
     for line in (record for batch in lines(reader) for record in batch.records):
-        if isinstance(line, RowFault):
-            faults.append(line)
+        if isinstance(line, DataError):
+            errors.append(line)
             yield "\n"
             continue
         data = cast(bytes, line)
         try:
             yield data.decode()
         except UnicodeDecodeError as error:
-            faults.append(undecodable(data, error))
+            errors.append(undecodable(data, error))
             yield data.decode(errors="replace")
 
 
-def undecodable(line: bytes, error: UnicodeDecodeError) -> RowFault:
-    """The fault of a line that is not UTF-8, with what it looks like."""
+def undecodable(line: bytes, error: UnicodeDecodeError) -> DataError:
+    """The error of a line that is not UTF-8, with what it looks like."""
     if b"\0" in line:
         likely = "it looks like UTF-16 or UTF-32"
     elif line.decode("latin-1").isprintable() or line[error.start] >= 0xA0:
         likely = "it looks like Latin-1 (Windows-1252)"
     else:
         likely = "it may be binary"
-    return RowFault(Fault.ENCODING, f"Byte {error.start + 1}, 0x{line[error.start]:02X}, is not UTF-8; {likely}.")
+    return DataError(ErrorCode.ENCODING, f"Byte {error.start + 1}, 0x{line[error.start]:02X}, is not UTF-8; {likely}.")
 
 
 class Gunzip(io.RawIOBase):
     """A gzip stream, read; several members in a row are one stream.
 
-    A stream that is cut off or damaged ends there, and `fault` says so: whatever came before is still of use.
+    A stream that is cut off or damaged ends there, and `error` says so: whatever came before is still of use.
     """
 
     def __init__(self, source: BinaryIO) -> None:
-        self.fault: RowFault | None = None
+        self.error: DataError | None = None
         self._source = source
         self._member: Any = None
         self._input = b""
@@ -254,11 +254,11 @@ class Gunzip(io.RawIOBase):
 
     def readinto(self, into: Any) -> int:
         data = b""
-        while not data and not self.fault and self._has_input():
+        while not data and not self.error and self._has_input():
             try:
                 data = self._member.decompress(self._input, len(into))
             except zlib.error as error:
-                self.fault = RowFault(Fault.COMPRESSION, f"The gzip stream is damaged from here: {error}.")
+                self.error = DataError(ErrorCode.COMPRESSION, f"The gzip stream is damaged from here: {error}.")
                 break
             self._input = self._member.unconsumed_tail or self._member.unused_data
             if self._member.eof:
@@ -272,7 +272,7 @@ class Gunzip(io.RawIOBase):
             self._input = self._source.read(CHUNK >> 2)
             if not self._input:
                 if self._member:
-                    self.fault = RowFault(Fault.COMPRESSION, "The gzip stream is cut off here.")
+                    self.error = DataError(ErrorCode.COMPRESSION, "The gzip stream is cut off here.")
                 return False
             if not self._member:
                 self._input = self._input.lstrip(b"\0")

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from finetuning.datasets.data_errors import FIXES, ErrorCode
 from finetuning.datasets.dataset_report import (
     LONGEST,
     MAX_ERRORS,
@@ -29,7 +30,6 @@ from finetuning.datasets.dataset_report import (
     tokens_of,
 )
 from finetuning.datasets.preparation import Preparation, Shard
-from finetuning.datasets.row_errors import FIXES, Fault
 from finetuning.datasets.shard import (
     BREAKS_OFF,
     DIGEST_BYTES,
@@ -326,7 +326,7 @@ def _split(pieces: Sequence[Piece], cut: int) -> tuple[list[Piece], list[Piece]]
     return [piece for piece in before if piece.end > piece.start], [piece for piece in after if piece.end > piece.start]
 
 
-def refused(preparation: Preparation, code: Fault, message: str) -> DatasetReport:
+def refused(preparation: Preparation, code: ErrorCode, message: str) -> DatasetReport:
     """The report of data that was not read at all."""
     report = _outline(preparation)
     report.task = None
@@ -377,9 +377,9 @@ def _refusal(preparation: Preparation, report: DatasetReport, broken_off: Sequen
             name = preparation.files[shard.file].name
             return Refusal(code=code, message=f"{name} breaks off: what followed is not known.", fix=FIXES[code])
     if not rows.kept:
-        code, share = Fault.NOTHING_USABLE, f"None of the {rows.lines:,} lines can be used"
+        code, share = ErrorCode.NOTHING_USABLE, f"None of the {rows.lines:,} lines can be used"
     elif rows.errors > preparation.max_error_fraction * (rows.lines - rows.blank):
-        code = Fault.TOO_MANY_ERRORS
+        code = ErrorCode.TOO_MANY_ERRORS
         percent = 100 * rows.errors / (rows.lines - rows.blank)
         share = (
             f"{rows.errors:,} of {rows.lines:,} lines cannot be used ({percent:.1f} %, "
@@ -387,7 +387,7 @@ def _refusal(preparation: Preparation, report: DatasetReport, broken_off: Sequen
         )
     else:
         return None
-    # Where and which fault, but no word of the row: what is raised ends in logs and in notifications.
+    # Where and which error, but no word of the row: what is raised ends in logs and in notifications.
     first = "; ".join(f"{error.file} line {error.line}: {error.code}" for error in report.errors[:3])
     more = f" … and {rows.errors - 3:,} more" if rows.errors > 3 else ""
     return Refusal(code=code, message=f"{share}. {first}{more}".strip(), fix=FIXES[code])

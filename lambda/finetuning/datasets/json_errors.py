@@ -7,8 +7,8 @@ from typing import Any, NoReturn
 
 import orjson
 
+from finetuning.datasets.data_errors import DataError, ErrorCode
 from finetuning.datasets.framing import undecodable
-from finetuning.datasets.row_errors import Fault, RowFault
 
 MAX_DEPTH = 1024
 """orjson's limit."""
@@ -18,42 +18,42 @@ _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _PYTHON = re.compile(r"""[\[{(]\s*[\[{(]?\s*'|[:,\[]\s*(None|True|False)\s*[,}\]]""")
 
 
-def json_fault(raw: bytes, error: orjson.JSONDecodeError) -> RowFault:
-    """The fault of a line that orjson refuses, by what is most likely wrong with it."""
+def json_error(raw: bytes, error: orjson.JSONDecodeError) -> DataError:
+    """The error of a line that orjson refuses, by what is most likely wrong with it."""
     if b"\0" in raw:
-        return RowFault(Fault.NUL, f"Byte {raw.index(0) + 1} is NUL.")
+        return DataError(ErrorCode.NUL, f"Byte {raw.index(0) + 1} is NUL.")
     try:
         text = raw.decode()
     except UnicodeDecodeError as undecoded:
         return undecodable(raw, undecoded)
     if "ecursion" in error.msg or _depth(raw) > MAX_DEPTH:
-        return RowFault(Fault.JSON_TOO_DEEP, f"The value is nested more than {MAX_DEPTH} deep.")
+        return DataError(ErrorCode.JSON_TOO_DEEP, f"The value is nested more than {MAX_DEPTH} deep.")
     if "surrogate" in error.msg:
-        return RowFault(Fault.JSON_SURROGATE, f"Column {error.colno}: half of a character (a lone surrogate).")
+        return DataError(ErrorCode.JSON_SURROGATE, f"Column {error.colno}: half of a character (a lone surrogate).")
     if constant := _constant_in(text):
         return constant
     if _PYTHON.match(text.lstrip()) or _PYTHON.search(text[:_DEEPEST_LOOK]):
-        return RowFault(Fault.PYTHON_LITERAL, "This is a Python literal, not JSON.")
+        return DataError(ErrorCode.PYTHON_LITERAL, "This is a Python literal, not JSON.")
     what = "ends too early" if error.pos >= len(text.rstrip()) else f"is wrong at column {error.colno}"
-    return RowFault(Fault.JSON_INVALID, f"The JSON {what}: {error.msg.split(':')[0]}.")
+    return DataError(ErrorCode.JSON_INVALID, f"The JSON {what}: {error.msg.split(':')[0]}.")
 
 
-def _constant_in(text: str) -> RowFault | None:
-    """The fault of a line whose first fault is NaN or Infinity, which Python's parser tells by name.
+def _constant_in(text: str) -> DataError | None:
+    """The error of a line whose first error is NaN or Infinity, which Python's parser tells by name.
 
     Whatever else that parser refuses is told better by orjson's error, which the caller has.
     """
     try:
         json.loads(text, parse_constant=_constant)
-    except RowFault as fault:
-        return fault
+    except DataError as error:
+        return error
     except (ValueError, RecursionError):
         return None
     return None
 
 
 def _constant(name: str) -> NoReturn:
-    raise RowFault(Fault.JSON_CONSTANT, f"{name} is not a JSON value.")
+    raise DataError(ErrorCode.JSON_CONSTANT, f"{name} is not a JSON value.")
 
 
 def _depth(raw: bytes) -> int:
@@ -88,7 +88,7 @@ def duplicate_key(raw: bytes, row: Any) -> str:
     try:
         json.loads(raw, object_pairs_hook=look)
     except RecursionError as error:
-        raise RowFault(Fault.JSON_TOO_DEEP, "The value is nested too deep to be looked through.") from error
+        raise DataError(ErrorCode.JSON_TOO_DEEP, "The value is nested too deep to be looked through.") from error
     return found[0] if found else ""
 
 

@@ -7,6 +7,7 @@ from sys import maxsize
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
+from finetuning.datasets.data_errors import ErrorCode
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.detection import HEAD_BYTES, Detection, Framing, detect, detect_reframed
 from finetuning.datasets.join import finish, write_shard
@@ -19,7 +20,6 @@ from finetuning.datasets.preparation import (
     SourceFile,
     prepare,
 )
-from finetuning.datasets.row_errors import Fault
 from finetuning.datasets.templates import Template
 from finetuning.datasets.workspace import BUFFER, Folder
 from finetuning.jumpstart.family import Task
@@ -88,7 +88,7 @@ def _written_out(path: Path, work: Folder, number: int) -> tuple[Path, Detection
         with path.open("rb") as source, work.create(key) as into:
             reframe(source, into)
     except ParquetDamaged as error:
-        return path, Detection(refusal=Fault.PARQUET_DAMAGED, message=f"The Parquet file cannot be read: {error}")
+        return path, Detection(refusal=ErrorCode.PARQUET_DAMAGED, message=f"The Parquet file cannot be read: {error}")
     written = work.root / key
     with written.open("rb") as file:
         return written, detect_reframed(file.read(HEAD_BYTES), written.stat().st_size)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import orjson
 
+from finetuning.datasets.data_errors import DataError, ErrorCode
 from finetuning.datasets.dialogs import (
     ASSISTANT,
     ROLE_KEYS,
@@ -23,8 +24,7 @@ from finetuning.datasets.dialogs import (
     renamed_dialog,
     text_of,
 )
-from finetuning.datasets.row_errors import Fault, RowFault
-from finetuning.jumpstart.family import Message
+from finetuning.datasets.templates import Message
 
 Reading = list[Message] | dict[str, str] | str
 """A row read: a dialog; columns `instruction`, `context`, `response` (and `system`, `category` where given); a text."""
@@ -55,10 +55,10 @@ HISTORY = "history"
 
 
 class Case(NamedTuple):
-    """A row and what it becomes: a reading, or the fault it is refused with."""
+    """A row and what it becomes: a reading, or the error it is refused with."""
 
     row: Any
-    becomes: Reading | Fault
+    becomes: Reading | ErrorCode
 
 
 def _turn(role: str, content: str) -> Message:
@@ -75,7 +75,7 @@ class Shape:
 
     name: ClassVar[str]
     kind: ClassVar[Kind] = Kind.DIALOG
-    """What its rows mostly are: that is what a row with a fault counts as."""
+    """What its rows mostly are: that is what a row with an error counts as."""
     cases: ClassVar[Sequence[Case]] = ()
 
     def claims(self, keys: Keys) -> bool:
@@ -91,7 +91,7 @@ class Shape:
         raise NotImplementedError
 
     def read(self, row: Any, dialogs: Dialogs) -> Reading:
-        """The row's content. Raises `RowFault`."""
+        """The row's content. Raises `DataError`."""
         raise NotImplementedError
 
     def turns_key(self, keys: Keys) -> str:
@@ -103,8 +103,8 @@ class BareArray(Shape):
     name = "bare array of messages"
     cases = (
         Case([{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day"}], _HELLO),
-        Case([["Hello", "Good day"]], Fault.SHAPE_UNKNOWN),
-        Case("Hello", Fault.SHAPE_UNKNOWN),
+        Case([["Hello", "Good day"]], ErrorCode.SHAPE_UNKNOWN),
+        Case("Hello", ErrorCode.SHAPE_UNKNOWN),
     )
 
     def claims(self, keys: Keys) -> bool:
@@ -115,7 +115,7 @@ class BareArray(Shape):
 
     def read(self, row: Any, dialogs: Dialogs) -> Reading:
         if not isinstance(row, list):
-            raise RowFault(Fault.SHAPE_UNKNOWN, f"The row is {kind(row)}, not an object or a list of turns.")
+            raise DataError(ErrorCode.SHAPE_UNKNOWN, f"The row is {kind(row)}, not an object or a list of turns.")
         return _simple(row) or dialogs.dialog(row, "")
 
 
@@ -143,7 +143,7 @@ class Conversation(Shape):
             _HELLO,
         ),
         Case({"messages": '[{"role":"user","content":"Hello"},{"role":"assistant","content":"Good day"}]'}, _HELLO),
-        Case({"messages": "[{'role': 'user', 'content': 'Hello'}]"}, Fault.PYTHON_LITERAL),
+        Case({"messages": "[{'role': 'user', 'content': 'Hello'}]"}, ErrorCode.PYTHON_LITERAL),
         Case({"conversations": [{"from": "human", "value": "Hello"}, {"from": "gpt", "value": "Good day"}]}, _HELLO),
         Case({"conversation": [{"human": "Hello", "assistant": "Good day"}]}, _HELLO),
         Case({"conversation": [{"system": "Be polite", "input": "Hello", "output": "Good day"}]}, _POLITE),
@@ -166,15 +166,18 @@ class Conversation(Shape):
             _HELLO,
         ),
         Case({"messages": [*_HELLO, _turn(USER, "Anyone?")]}, _HELLO),
-        Case({"messages": [_turn(USER, "Hello")]}, Fault.NO_ASSISTANT),
-        Case({"messages": [_turn(ASSISTANT, "Hello"), _turn(USER, "Hello")]}, Fault.ROLE_ORDER),
-        Case({"messages": [_turn(USER, "Hello"), {"role": "assistant", "content": ""}]}, Fault.CONTENT_EMPTY),
+        Case({"messages": [_turn(USER, "Hello")]}, ErrorCode.NO_ASSISTANT),
+        Case({"messages": [_turn(ASSISTANT, "Hello"), _turn(USER, "Hello")]}, ErrorCode.ROLE_ORDER),
+        Case({"messages": [_turn(USER, "Hello"), {"role": "assistant", "content": ""}]}, ErrorCode.CONTENT_EMPTY),
         Case(
             {"messages": [_turn(USER, "Hello"), {"role": "assistant", "content": None, "tool_calls": [{}]}]},
-            Fault.ROLE_TOOL,
+            ErrorCode.ROLE_TOOL,
         ),
-        Case({"messages": [_turn(USER, "Hello"), {"role": "tool", "content": "42"}, *_HELLO[1:]]}, Fault.ROLE_TOOL),
-        Case({"messages": [{"role": "user", "content": [{"type": "image_url"}]}, *_HELLO[1:]]}, Fault.CONTENT_NOT_TEXT),
+        Case({"messages": [_turn(USER, "Hello"), {"role": "tool", "content": "42"}, *_HELLO[1:]]}, ErrorCode.ROLE_TOOL),
+        Case(
+            {"messages": [{"role": "user", "content": [{"type": "image_url"}]}, *_HELLO[1:]]},
+            ErrorCode.CONTENT_NOT_TEXT,
+        ),
     )
 
     def claims(self, keys: Keys) -> bool:
@@ -225,7 +228,7 @@ class Tree(Shape):
             _HELLO,
         ),
         Case({"role": "prompter", "text": "Hello", "replies": [{"role": "assistant", "text": "Good day"}]}, _HELLO),
-        Case({"message_id": "b", "parent_id": "a", "role": "assistant", "text": "Good day"}, Fault.SHAPE_UNKNOWN),
+        Case({"message_id": "b", "parent_id": "a", "role": "assistant", "text": "Good day"}, ErrorCode.SHAPE_UNKNOWN),
     )
 
     def claims(self, keys: Keys) -> bool:
@@ -238,12 +241,12 @@ class Tree(Shape):
     def read(self, row: Any, dialogs: Dialogs) -> Reading:
         root = row.get("prompt", row)
         if isinstance(root, str):
-            raise RowFault(
-                Fault.SHAPE_UNKNOWN, f"There is a prompt and nothing that answers it: {names(row)}.", "prompt"
+            raise DataError(
+                ErrorCode.SHAPE_UNKNOWN, f"There is a prompt and nothing that answers it: {names(row)}.", "prompt"
             )
         if not isinstance(root, dict) or "replies" not in root:
-            raise RowFault(
-                Fault.SHAPE_UNKNOWN,
+            raise DataError(
+                ErrorCode.SHAPE_UNKNOWN,
                 "Messages of a tree, each in a row of its own: use the export that nests the replies.",
             )
         return dialogs.dialog(list(_best_path(root)), "prompt" if "prompt" in row else "")
@@ -253,11 +256,11 @@ def _best_path(node: Any) -> Iterable[dict[str, Any]]:
     """The turns from a message down; of the replies the one with the lowest rank, unranked ones last."""
     while node is not None:
         if not isinstance(node, dict):
-            raise RowFault(Fault.SHAPE_UNKNOWN, f"A reply is {kind(node)}, not a message.", "replies")
+            raise DataError(ErrorCode.SHAPE_UNKNOWN, f"A reply is {kind(node)}, not a message.", "replies")
         yield {key: node[key] for key in ("role", "text") if key in node}
         replies = node.get("replies") or []
         if not isinstance(replies, list):
-            raise RowFault(Fault.SHAPE_UNKNOWN, f"The replies are {kind(replies)}, not a list.", "replies")
+            raise DataError(ErrorCode.SHAPE_UNKNOWN, f"The replies are {kind(replies)}, not a list.", "replies")
         node = min(replies, key=_rank) if replies else None
 
 
@@ -280,16 +283,16 @@ class QuestionAndAnswer(Shape):
         Case({"question": "Add", "answer": "7", "id": 3}, {"instruction": "Add", "context": "", "response": "7"}),
         Case({"input": "Add", "target": "7"}, {"instruction": "Add", "context": "", "response": "7"}),
         Case({"prompt": "Add", "response": "7", "output": "7"}, {"instruction": "Add", "context": "", "response": "7"}),
-        Case({"prompt": "Add", "response": "7", "output": "8"}, Fault.COLUMNS_CONFLICT),
-        Case({"prompt": "Add", "completion": ""}, Fault.CONTENT_EMPTY),
-        Case({"prompt": "Add", "completion": 7}, Fault.CONTENT_NOT_TEXT),
+        Case({"prompt": "Add", "response": "7", "output": "8"}, ErrorCode.COLUMNS_CONFLICT),
+        Case({"prompt": "Add", "completion": ""}, ErrorCode.CONTENT_EMPTY),
+        Case({"prompt": "Add", "completion": 7}, ErrorCode.CONTENT_NOT_TEXT),
         Case({"prompt": [_turn(USER, "Hello")], "completion": [_turn(ASSISTANT, "Good day")]}, _HELLO),
         Case({"query": "Bye", "response": "So long", "history": [["Hello", "Good day"]], "system": "Be polite"},
              [*_POLITE, _turn(USER, "Bye"), _turn(ASSISTANT, "So long")]),
         Case({"input": ["Hello", "Bye"], "output": ["Good day", "So long"]},
              [*_HELLO, _turn(USER, "Bye"), _turn(ASSISTANT, "So long")]),
-        Case({"prompt": "Add", "completion": "8", "label": False}, Fault.REJECTED_ANSWER),
-        Case({"prompt": "What is it?", "completion": "A cat", "images": ["cat.png"]}, Fault.MEDIA),
+        Case({"prompt": "Add", "completion": "8", "label": False}, ErrorCode.REJECTED_ANSWER),
+        Case({"prompt": "What is it?", "completion": "A cat", "images": ["cat.png"]}, ErrorCode.MEDIA),
     )  # fmt: skip
 
     def claims(self, keys: Keys) -> bool:
@@ -306,7 +309,7 @@ class QuestionAndAnswer(Shape):
         if not asked or not answered:
             side = "answer" if asked else "question"
             keys = COMPLETION if asked else (INSTRUCTION, *PROMPT, INPUT)
-            raise RowFault(Fault.CONTENT_EMPTY, f"The {side} is empty.", next(key for key in keys if key in row))
+            raise DataError(ErrorCode.CONTENT_EMPTY, f"The {side} is empty.", next(key for key in keys if key in row))
         question, answer = _unwrapped(row[asked]), _unwrapped(row[answered])
         if isinstance(question, list) or isinstance(answer, list | dict):
             return self._dialog(row, asked, answered, dialogs)
@@ -328,8 +331,8 @@ class QuestionAndAnswer(Shape):
         question, answer = _unwrapped(row[asked]), _unwrapped(row[answered])
         if _texts(question) and _texts(answer):
             if len(question) != len(answer):
-                raise RowFault(
-                    Fault.ROLE_ORDER, f"{asked} has {len(question)} texts, {answered} has {len(answer)}.", answered
+                raise DataError(
+                    ErrorCode.ROLE_ORDER, f"{asked} has {len(question)} texts, {answered} has {len(answer)}.", answered
                 )
             pairs = [{"user": user, "assistant": assistant} for user, assistant in zip(question, answer, strict=True)]
             return dialogs.dialog(pairs, asked, _system(row))
@@ -348,8 +351,8 @@ class QuestionAndAnswer(Shape):
         """An answer that is the whole conversation: what was asked has to be in it."""
         missing = [message for message in asked if message["role"] == USER and message not in dialog]
         if missing:
-            raise RowFault(
-                Fault.COLUMNS_CONFLICT, f"{path} is a conversation about something else than was asked.", path
+            raise DataError(
+                ErrorCode.COLUMNS_CONFLICT, f"{path} is a conversation about something else than was asked.", path
             )
         return dialogs.dialog(dialog, path, _system(row))
 
@@ -363,7 +366,7 @@ class Preference(QuestionAndAnswer):
         Case({"chosen": _HELLO, "rejected": [_HELLO[0], _turn(ASSISTANT, "What?")]}, _HELLO),
         Case({"prompt": "Hello", "chosen": _HELLO, "rejected": _HELLO}, _HELLO),
         Case({"prompt": [_turn(USER, "Hello")], "chosen": _turn(ASSISTANT, "Good day"), "rejected": {}}, _HELLO),
-        Case({"prompt": "Bye", "chosen": _HELLO, "rejected": _HELLO}, Fault.COLUMNS_CONFLICT),
+        Case({"prompt": "Bye", "chosen": _HELLO, "rejected": _HELLO}, ErrorCode.COLUMNS_CONFLICT),
     )
 
     def claims(self, keys: Keys) -> bool:
@@ -378,7 +381,7 @@ class Preference(QuestionAndAnswer):
         chosen = _unwrapped(row["chosen"])
         if isinstance(chosen, list):
             return dialogs.dialog(chosen, "chosen", _system(row))
-        raise RowFault(Fault.SHAPE_UNKNOWN, f"There is a chosen answer and no question: {names(row)}.", "chosen")
+        raise DataError(ErrorCode.SHAPE_UNKNOWN, f"There is a chosen answer and no question: {names(row)}.", "chosen")
 
 
 class Alpaca(QuestionAndAnswer):
@@ -394,7 +397,7 @@ class Alpaca(QuestionAndAnswer):
             {"instruction": "Add", "input": "3 + 4", "output": "7", "history": [["Hello", "Good day"]]},
             [*_HELLO, _turn(USER, "Add\n3 + 4"), _turn(ASSISTANT, "7")],
         ),
-        Case({"instruction": "Add", "input": "", "output": ""}, Fault.CONTENT_EMPTY),
+        Case({"instruction": "Add", "input": "", "output": ""}, ErrorCode.CONTENT_EMPTY),
     )
 
     def claims(self, keys: Keys) -> bool:
@@ -434,9 +437,9 @@ class Text(Shape):
             {"text": "<|im_start|>user\nIs user\n\nassistant one?<|im_end|>\n<|im_start|>assistant\nuser is."},
             [_turn(USER, "Is user\n\nassistant one?"), _turn(ASSISTANT, "user is.")],
         ),
-        Case({"text": "<|im_start|>user\nHello<|im_end|>\n"}, Fault.NO_ASSISTANT),
-        Case({"text": ""}, Fault.CONTENT_EMPTY),
-        Case({"text": 7}, Fault.CONTENT_NOT_TEXT),
+        Case({"text": "<|im_start|>user\nHello<|im_end|>\n"}, ErrorCode.NO_ASSISTANT),
+        Case({"text": ""}, ErrorCode.CONTENT_EMPTY),
+        Case({"text": 7}, ErrorCode.CONTENT_NOT_TEXT),
     )
 
     def claims(self, keys: Keys) -> bool:
@@ -451,7 +454,7 @@ class Text(Shape):
     def read(self, row: Any, dialogs: Dialogs) -> Reading:
         text = row["text"]
         if not isinstance(text, str):
-            raise RowFault(Fault.CONTENT_NOT_TEXT, f"The text is {kind(text)}.", "text")
+            raise DataError(ErrorCode.CONTENT_NOT_TEXT, f"The text is {kind(text)}.", "text")
         text_of(text, "text")
         if text.lstrip().startswith(_IM_START):
             return dialogs.dialog(_marked_turns(text), "text", _system(row))
@@ -468,8 +471,8 @@ def _marked_turns(text: str) -> list[dict[str, str]]:
     for number, part in enumerate(text.split(_IM_START)[1:]):
         turn = _MARKED_TURN.fullmatch(part)
         if not turn or _IM_END in turn[2]:
-            raise RowFault(
-                Fault.SHAPE_UNKNOWN, f"Turn {number} is not marked as <|im_start|>role … <|im_end|>.", "text"
+            raise DataError(
+                ErrorCode.SHAPE_UNKNOWN, f"Turn {number} is not marked as <|im_start|>role … <|im_end|>.", "text"
             )
         turns.append({"role": turn[1], "content": turn[2]})
     return turns
@@ -508,38 +511,38 @@ def as_dialog(columns: Mapping[str, str]) -> list[Message]:
 
 
 def as_columns(dialog: Sequence[Message]) -> dict[str, str]:
-    """A dialog of one question and one answer as instruction columns. Raises `RowFault` for a longer one."""
+    """A dialog of one question and one answer as instruction columns. Raises `DataError` for a longer one."""
     system = dialog[0]["content"] if dialog[0]["role"] == SYSTEM else ""
     turns = dialog[1:] if system else dialog
     if len(turns) != 2:
-        raise RowFault(Fault.MANY_TURNS, f"The conversation has {len(turns) // 2} answers.")
+        raise DataError(ErrorCode.MANY_TURNS, f"The conversation has {len(turns) // 2} answers.")
     return {"instruction": turns[0]["content"], "context": "", "response": turns[1]["content"], "system": system}
 
 
 def decoded(value: Any, path: str) -> Any:
-    """A list that may be written as a JSON text in a column, read. Raises `RowFault` where the text is no JSON."""
+    """A list that may be written as a JSON text in a column, read. Raises `DataError` where the text is no JSON."""
     if not isinstance(value, str):
         return value
     try:
         return orjson.loads(value)
     except orjson.JSONDecodeError as error:
         if re.match(r"\s*[\[{]\s*[\[{]?\s*'", value):
-            raise RowFault(Fault.PYTHON_LITERAL, f"{path} holds a Python literal, not JSON.", path) from error
-        raise RowFault(Fault.JSON_INVALID, f"{path} holds a text that is not JSON: {error}.", path) from error
+            raise DataError(ErrorCode.PYTHON_LITERAL, f"{path} holds a Python literal, not JSON.", path) from error
+        raise DataError(ErrorCode.JSON_INVALID, f"{path} holds a text that is not JSON: {error}.", path) from error
 
 
 def _only(row: Mapping[str, Any], keys: Iterable[str], needed: bool = True) -> str:
-    """The one of `keys` that has something in it; "" where none has. Two that differ are a fault."""
+    """The one of `keys` that has something in it; "" where none has. Two that differ are an error."""
     found = [key for key in keys if row.get(key)]
     if not found:
         if needed:
             path = next(key for key in keys if key in row)
-            raise RowFault(Fault.CONTENT_EMPTY, f"{path} is empty.", path)
+            raise DataError(ErrorCode.CONTENT_EMPTY, f"{path} is empty.", path)
         # 0 and false are something, though not a text: they are told as such.
         return next((key for key in keys if row.get(key) not in (None, "", [], {})), "")
     for other in found[1:]:
         if row[other] != row[found[0]]:
-            raise RowFault(Fault.COLUMNS_CONFLICT, f"{found[0]} and {other} say different things.", other)
+            raise DataError(ErrorCode.COLUMNS_CONFLICT, f"{found[0]} and {other} say different things.", other)
     return found[0]
 
 
@@ -568,7 +571,7 @@ def _answer(row: Mapping[str, Any], key: str, dialogs: Dialogs) -> Message:
     if isinstance(answer, list) and len(answer) == 1:
         message = dialogs.messages(answer, key)[0]
         if message["role"] != ASSISTANT:
-            raise RowFault(Fault.ROLE_ORDER, f"The answer is the {message['role']}'s turn.", key)
+            raise DataError(ErrorCode.ROLE_ORDER, f"The answer is the {message['role']}'s turn.", key)
         return message
     return _turn(ASSISTANT, text_of(answer, key))
 
@@ -586,13 +589,13 @@ def _unwrapped(value: Any) -> Any:
 def _turns_of_history(history: Any) -> list[Any]:
     """Earlier turns: pairs `[question, answer]`, or turns of any form `Dialogs.messages` reads."""
     if not isinstance(history, list):
-        raise RowFault(Fault.CONTENT_NOT_TEXT, f"The history is {kind(history)}, not a list.", HISTORY)
+        raise DataError(ErrorCode.CONTENT_NOT_TEXT, f"The history is {kind(history)}, not a list.", HISTORY)
     turns: list[Any] = []
     for number, pair in enumerate(history):
         if isinstance(pair, list):
             if len(pair) != 2:
-                raise RowFault(
-                    Fault.ROLE_ORDER, f"An earlier turn has {len(pair)} texts, not two.", f"{HISTORY}[{number}]"
+                raise DataError(
+                    ErrorCode.ROLE_ORDER, f"An earlier turn has {len(pair)} texts, not two.", f"{HISTORY}[{number}]"
                 )
             turns.append({"user": pair[0], "assistant": pair[1]})
         else:

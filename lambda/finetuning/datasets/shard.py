@@ -13,6 +13,7 @@ import orjson
 from xxhash import xxh3_128_digest as digest_of
 
 from finetuning.datasets.conversion import Converter, characters_of, turns_of
+from finetuning.datasets.data_errors import FIXES, DataError, ErrorCode
 from finetuning.datasets.dataset_report import (
     MAX_ERRORS,
     TRAIN,
@@ -26,10 +27,9 @@ from finetuning.datasets.dataset_report import (
 )
 from finetuning.datasets.detection import Framing
 from finetuning.datasets.framing import CHUNK, Batch, Gunzip, batches, csv_rows, json_values, lines, undecodable
-from finetuning.datasets.json_errors import duplicate_key, json_fault, texts
+from finetuning.datasets.json_errors import duplicate_key, json_error, texts
 from finetuning.datasets.plain_batches import PlainBatches
 from finetuning.datasets.preparation import Preparation, Shard, SourceFile
-from finetuning.datasets.row_errors import FIXES, Fault, RowFault
 from finetuning.datasets.templates import RESPONSE_MARK, Template
 from finetuning.jumpstart.family import Task
 
@@ -74,7 +74,7 @@ def prepare_shard(preparation: Preparation, shard: Shard, source: BinaryIO, sink
 
 
 def _batches(file: SourceFile, shard: Shard, source: BinaryIO) -> Iterator[Batch]:
-    """The records of the shard; where a compressed file is damaged, a fault stands at the end."""
+    """The records of the shard; where a compressed file is damaged, an error stands at the end."""
     unzipped = Gunzip(source) if file.detection.compressed else None
     if unzipped:
         source = cast(BinaryIO, io.BufferedReader(unzipped, CHUNK))
@@ -92,12 +92,12 @@ def _batches(file: SourceFile, shard: Shard, source: BinaryIO) -> Iterator[Batch
     for batch in found:
         yield batch
         last = batch.numbers[-1]
-    if unzipped and unzipped.fault:
-        yield Batch([last + 1], [unzipped.fault])
+    if unzipped and unzipped.error:
+        yield Batch([last + 1], [unzipped.error])
 
 
-BREAKS_OFF = frozenset((Fault.JSON_TRUNCATED, Fault.COMPRESSION))
-"""Faults after which the rest of a file is not known."""
+BREAKS_OFF = frozenset((ErrorCode.JSON_TRUNCATED, ErrorCode.COMPRESSION))
+"""Errors after which the rest of a file is not known."""
 
 
 def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Batch], sinks: Sinks) -> ShardResult:
@@ -154,7 +154,7 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
             try:
                 if isinstance(raw, bytes):
                     row, read = loads(raw), len(raw)
-                elif isinstance(raw, RowFault):
+                elif isinstance(raw, DataError):
                     raise raw
                 else:
                     row, read = raw, 0
@@ -169,22 +169,24 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
                     layout = (read - size, len(dialog))
                     if layout not in layouts:
                         if duplicate := duplicate_key(cast(bytes, raw), row):
-                            raise RowFault(Fault.JSON_DUPLICATE_KEY, f"The key {duplicate} is there twice.", duplicate)
+                            raise DataError(
+                                ErrorCode.JSON_DUPLICATE_KEY, f"The key {duplicate} is there twice.", duplicate
+                            )
                         if len(layouts) < MAX_LAYOUTS:
                             layouts.add(layout)
                             plain.learn(row)
             except orjson.JSONDecodeError as error:
                 line = cast(bytes, raw)
                 if line.strip():
-                    _refuse(result, file, number, json_fault(line, error), line)
+                    _refuse(result, file, number, json_error(line, error), line)
                 else:
                     tally.blank += 1
                 continue
             except orjson.JSONEncodeError:
-                _refuse(result, file, number, RowFault(Fault.JSON_SURROGATE, "A character is cut in half."), raw)
+                _refuse(result, file, number, DataError(ErrorCode.JSON_SURROGATE, "A character is cut in half."), raw)
                 continue
-            except RowFault as fault:
-                _refuse(result, file, number, fault, raw)
+            except DataError as error:
+                _refuse(result, file, number, error, raw)
                 continue
 
             digest = digest_of(out)
@@ -270,28 +272,28 @@ def _flush(tally: Tally, sides: Sequence[_Side], rounding: int, limit: int) -> N
 
 
 def _refuse_nul(converted: Mapping[str, Any], row: Any) -> None:
-    """Raises `RowFault` where a text that is trained on has a NUL, which tokenizers do not know.
+    """Raises `DataError` where a text that is trained on has a NUL, which tokenizers do not know.
 
     What looks like one may also be spelt out in the text, and is none.
     """
     for _, trained_on in texts(converted):
         if "\0" in trained_on:
             where = next((path for path, text in texts(row) if "\0" in text and text in trained_on), "")
-            raise RowFault(Fault.NUL, "The content has a NUL character.", where)
+            raise DataError(ErrorCode.NUL, "The content has a NUL character.", where)
 
 
-def _refuse(result: ShardResult, file: SourceFile, line: int, fault: RowFault, raw: Any) -> None:
-    result.tally.error_counts[fault.code] += 1
-    result.broken_off = result.broken_off or fault.code in BREAKS_OFF
+def _refuse(result: ShardResult, file: SourceFile, line: int, error: DataError, raw: Any) -> None:
+    result.tally.error_counts[error.code] += 1
+    result.broken_off = result.broken_off or error.code in BREAKS_OFF
     if len(result.errors) < MAX_ERRORS:
         result.errors.append(
             LineError(
                 file=file.name,
                 line=line,
-                path=fault.path,
-                code=fault.code,
-                message=fault.message,
-                fix=FIXES[fault.code],
+                path=error.path,
+                code=error.code,
+                message=error.message,
+                fix=FIXES[error.code],
                 snippet=snippet(raw),
             )
         )
@@ -302,7 +304,7 @@ SNIPPET = 160
 
 def snippet(raw: Any) -> str:
     """The start of a record in characters that are safe to print."""
-    if isinstance(raw, RowFault):
+    if isinstance(raw, DataError):
         return ""
     data = raw if isinstance(raw, bytes) else orjson.dumps({key: value[:SNIPPET] for key, value in _printable(raw)})
     text = data[: SNIPPET * 4].decode(errors="backslashreplace").strip()
@@ -324,9 +326,9 @@ def _prepare_text(preparation: Preparation, shard: Shard, found: Iterator[Batch]
     ends_open = False
     for number, raw in ((number, raw) for batch in found for number, raw in zip(*batch, strict=True)):
         tally.lines += 1
-        fault = raw if isinstance(raw, RowFault) else _not_utf8(cast(bytes, raw))
-        if fault:
-            _refuse(result, file, number, fault, raw)
+        error = raw if isinstance(raw, DataError) else _not_utf8(cast(bytes, raw))
+        if error:
+            _refuse(result, file, number, error, raw)
             continue
         line = cast(bytes, raw)
         sinks.train.write(line)
@@ -350,7 +352,7 @@ def _prepare_text(preparation: Preparation, shard: Shard, found: Iterator[Batch]
     return result
 
 
-def _not_utf8(line: bytes) -> RowFault | None:
+def _not_utf8(line: bytes) -> DataError | None:
     if line.isascii():
         return None
     try:

@@ -2,8 +2,8 @@
 
 from finetuning.aws.clients import client
 from finetuning.aws.s3_streams import s3_reader
+from finetuning.datasets.data_errors import FIXES, ErrorCode
 from finetuning.datasets.parquet import ParquetDamaged, reframe
-from finetuning.datasets.row_errors import FIXES, Fault
 from finetuning.errors import DatasetRefused
 from finetuning.handlers.step import Payload, step
 from finetuning.operations.dataset_files import is_parquet, reframed
@@ -23,7 +23,7 @@ def handler(run: Run, event: Payload) -> Payload:
                 rows += reframe(source, into)
         except ParquetDamaged as error:
             raise DatasetRefused(
-                f"{file.key}: the Parquet file cannot be read: {error}", FIXES[Fault.PARQUET_DAMAGED]
+                f"{file.key}: the Parquet file cannot be read: {error}", FIXES[ErrorCode.PARQUET_DAMAGED]
             ) from error
     status = run.record(f"{rows:,} rows of Parquet written out as JSON Lines")
     return status.shown

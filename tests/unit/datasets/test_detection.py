@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from finetuning.datasets.data_errors import ErrorCode
 from finetuning.datasets.detection import Detection, Format, Framing, detect, resolve
-from finetuning.datasets.row_errors import Fault
-from finetuning.jumpstart.family import Task
+from finetuning.jumpstart.catalogue import Task
 from tests.builders.datasets import any_chat_rows, any_dialog, as_lines
 
 CHAT = as_lines(any_chat_rows(5))
@@ -52,26 +52,26 @@ def test_how_records_lie_in_a_file(data: bytes, name: str, framing: Framing) -> 
 
 
 @pytest.mark.parametrize(
-    ("data", "name", "fault"),
+    ("data", "name", "code"),
     [
-        (b"", "data.jsonl", Fault.FILE_EMPTY),
-        (b"\xef\xbb\xbf \r\n", "data.jsonl", Fault.FILE_EMPTY),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:2d\nsize 3\n", "data.jsonl", Fault.GIT_LFS_POINTER),
-        (b"<!DOCTYPE html><html>", "data.json", Fault.WEB_PAGE),
-        (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "data.csv", Fault.WEB_PAGE),
-        (CHAT.decode().encode("utf-16"), "data.jsonl", Fault.ENCODING),
-        (CHAT.decode().encode("utf-16-le"), "data.jsonl", Fault.ENCODING),
-        (CHAT.decode().encode("utf-32"), "data.jsonl", Fault.ENCODING),
-        (b"PK\x03\x04....", "data.jsonl", Fault.ARCHIVE),
-        (b"\x1f\x8b but no gzip", "data.jsonl.gz", Fault.COMPRESSION),
-        (b"no Parquet", "data.parquet", Fault.FORMAT_UNKNOWN),
-        (b"what is this", "data.bin", Fault.FORMAT_UNKNOWN),
-        (b"Yes it is,that is,why not so\nOne more,two words,three of them\n", "data.csv", Fault.COLUMNS_UNKNOWN),
+        (b"", "data.jsonl", ErrorCode.FILE_EMPTY),
+        (b"\xef\xbb\xbf \r\n", "data.jsonl", ErrorCode.FILE_EMPTY),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:2d\n", "data.jsonl", ErrorCode.GIT_LFS_POINTER),
+        (b"<!DOCTYPE html><html>", "data.json", ErrorCode.WEB_PAGE),
+        (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "data.csv", ErrorCode.WEB_PAGE),
+        (CHAT.decode().encode("utf-16"), "data.jsonl", ErrorCode.ENCODING),
+        (CHAT.decode().encode("utf-16-le"), "data.jsonl", ErrorCode.ENCODING),
+        (CHAT.decode().encode("utf-32"), "data.jsonl", ErrorCode.ENCODING),
+        (b"PK\x03\x04....", "data.jsonl", ErrorCode.ARCHIVE),
+        (b"\x1f\x8b but no gzip", "data.jsonl.gz", ErrorCode.COMPRESSION),
+        (b"no Parquet", "data.parquet", ErrorCode.FORMAT_UNKNOWN),
+        (b"what is this", "data.bin", ErrorCode.FORMAT_UNKNOWN),
+        (b"Yes it is,that is,why not so\nOne more,two words,three of them\n", "data.csv", ErrorCode.COLUMNS_UNKNOWN),
     ],
 )  # fmt: skip
-def test_what_is_no_data_is_refused_by_name(data: bytes, name: str, fault: Fault) -> None:
+def test_what_is_no_data_is_refused_by_name(data: bytes, name: str, code: ErrorCode) -> None:
     detection = found(data, name)
-    assert detection.refusal is fault
+    assert detection.refusal is code
     assert detection.message
     assert detection.fix
 
@@ -148,27 +148,27 @@ def test_the_only_column_with_text_is_taken_and_named() -> None:
 
 def test_several_columns_with_text_are_refused_and_listed() -> None:
     resolution = resolved_table("nr,body,note\n1,It was a dark and stormy night,Somebody wrote this down at sea\n")
-    assert resolution.refusal is Fault.COLUMNS_UNKNOWN
+    assert resolution.refusal is ErrorCode.COLUMNS_UNKNOWN
     assert "nr, body, note" in resolution.message
 
 
 def test_text_and_rows_in_one_upload_are_refused() -> None:
     files = [("a.txt", found(b"Once upon", "a.txt")), ("b.jsonl", found(CHAT))]
-    assert resolve(files).refusal is Fault.FILES_MIXED
+    assert resolve(files).refusal is ErrorCode.FILES_MIXED
 
 
 def test_plain_text_cannot_be_made_a_chat() -> None:
-    assert resolve([("a.txt", found(b"Once upon", "a.txt"))], "chat").refusal is Fault.TASK_IMPOSSIBLE
+    assert resolve([("a.txt", found(b"Once upon", "a.txt"))], "chat").refusal is ErrorCode.TASK_IMPOSSIBLE
 
 
 def test_a_template_settles_the_task() -> None:
     assert resolve([("a.jsonl", found(CHAT))], has_template=True).task is Task.INSTRUCTION
-    assert resolve([("a.jsonl", found(CHAT))], "chat", has_template=True).refusal is Fault.TASK_IMPOSSIBLE
+    assert resolve([("a.jsonl", found(CHAT))], "chat", has_template=True).refusal is ErrorCode.TASK_IMPOSSIBLE
 
 
 def test_a_file_that_is_refused_refuses_the_upload_by_name() -> None:
     resolution = resolve([("good.jsonl", found(CHAT)), ("bad.jsonl", found(b""))])
-    assert resolution.refusal is Fault.FILE_EMPTY
+    assert resolution.refusal is ErrorCode.FILE_EMPTY
     assert "bad.jsonl" in resolution.message
 
 

@@ -4,19 +4,19 @@ import re
 from pathlib import Path
 
 from finetuning.aws.upload_bucket import is_data
+from finetuning.datasets.data_errors import FIXES, ErrorCode
 from finetuning.datasets.detection import SUFFIXES
-from finetuning.datasets.row_errors import FIXES, Fault
 from finetuning.datasets.shapes import COMPLETION, CONVERSATION, PROMPT
 
 DOCUMENT = (Path(__file__).resolve().parents[3] / "docs" / "datasets.md").read_text(encoding="utf-8")
 
 
 def test_every_code_has_an_entry_and_every_entry_is_a_code() -> None:
-    assert set(re.findall(r"^\| `([A-Z_]+)` \|", DOCUMENT, re.MULTILINE)) == set(map(str, Fault))
+    assert set(re.findall(r"^\| `([A-Z_]+)` \|", DOCUMENT, re.MULTILINE)) == set(map(str, ErrorCode))
 
 
 def test_every_code_has_a_fix() -> None:
-    assert set(FIXES) == set(Fault)
+    assert set(FIXES) == set(ErrorCode)
 
 
 def test_every_column_that_is_read_is_named() -> None:
@@ -28,4 +28,4 @@ def test_every_suffix_that_is_documented_makes_a_file_data_and_no_other_does() -
     named = set(re.findall(r"`(\.\w+)`", files)) - {".gz"}
     assert named == set(SUFFIXES)
     assert all(is_data(f"runs/faq/data{suffix}{packed}") for suffix in named for packed in ("", ".gz"))
-    assert [suffix for suffix in named if suffix not in FIXES[Fault.FORMAT_UNKNOWN]] == []
+    assert [suffix for suffix in named if suffix not in FIXES[ErrorCode.FORMAT_UNKNOWN]] == []

@@ -16,12 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from finetuning.datasets import framing, join, offline, shard
+from finetuning.datasets.data_errors import ErrorCode
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.detection import Detection, Framing, detect
 from finetuning.datasets.join import held_out_prompts, rendered
 from finetuning.datasets.offline import prepare_files
 from finetuning.datasets.preparation import Preparation, SourceFile, prepare
-from finetuning.datasets.row_errors import Fault
 from finetuning.datasets.workspace import Folder
 from finetuning.jumpstart.family import Task
 from tests.builders.datasets import (
@@ -49,30 +49,30 @@ def adds_up(report: DatasetReport) -> bool:
     )
 
 
-BAD_LINES: dict[bytes, Fault] = {
-    b'{"messages": [': Fault.JSON_INVALID,
-    b'{"messages": NaN}': Fault.JSON_CONSTANT,
-    b'{"messages": [{"role": "user", "content": "\\ud83d"}]}': Fault.JSON_SURROGATE,
-    b'{"messages": [{"role": "user", "content": "a\0b"}]}': Fault.NUL,
-    b'{"messages": [{"role": "user", "content": "a\\u0000b"}, {"role": "assistant", "content": "c"}]}': Fault.NUL,
-    b'{"messages": [{"role": "user", "content": "caf\xe9"}]}': Fault.ENCODING,
-    b"{'messages': [{'role': 'user', 'content': 'Hello'}]}": Fault.PYTHON_LITERAL,
-    b"[" * 100_000 + b"]" * 100_000: Fault.JSON_TOO_DEEP,
-    b'{"messages": [], "messages": [1]}': Fault.SHAPE_UNKNOWN,
+BAD_LINES: dict[bytes, ErrorCode] = {
+    b'{"messages": [': ErrorCode.JSON_INVALID,
+    b'{"messages": NaN}': ErrorCode.JSON_CONSTANT,
+    b'{"messages": [{"role": "user", "content": "\\ud83d"}]}': ErrorCode.JSON_SURROGATE,
+    b'{"messages": [{"role": "user", "content": "a\0b"}]}': ErrorCode.NUL,
+    b'{"messages": [{"role": "user", "content": "a\\u0000b"}, {"role": "assistant", "content": "c"}]}': ErrorCode.NUL,
+    b'{"messages": [{"role": "user", "content": "caf\xe9"}]}': ErrorCode.ENCODING,
+    b"{'messages': [{'role': 'user', 'content': 'Hello'}]}": ErrorCode.PYTHON_LITERAL,
+    b"[" * 100_000 + b"]" * 100_000: ErrorCode.JSON_TOO_DEEP,
+    b'{"messages": [], "messages": [1]}': ErrorCode.SHAPE_UNKNOWN,
     b'{"messages":[{"role":"user","content":"a","content":"b"},{"role":"assistant","content":"c"}]}': (
-        Fault.JSON_DUPLICATE_KEY
+        ErrorCode.JSON_DUPLICATE_KEY
     ),
-    b'{"messages": [{"role": "user", "content": "Hello"}]}': Fault.NO_ASSISTANT,
-    b'"a string"': Fault.SHAPE_UNKNOWN,
-    b"garbage": Fault.JSON_INVALID,
+    b'{"messages": [{"role": "user", "content": "Hello"}]}': ErrorCode.NO_ASSISTANT,
+    b'"a string"': ErrorCode.SHAPE_UNKNOWN,
+    b"garbage": ErrorCode.JSON_INVALID,
 }
 
 
-@pytest.mark.parametrize(("line", "fault"), BAD_LINES.items(), ids=list(map(str, BAD_LINES.values())))
-def test_a_bad_line_is_told_with_its_number_and_its_own_reason(tmp_path: Path, line: bytes, fault: Fault) -> None:
+@pytest.mark.parametrize(("line", "code"), BAD_LINES.items(), ids=list(map(str, BAD_LINES.values())))
+def test_a_bad_line_is_told_with_its_number_and_its_own_reason(tmp_path: Path, line: bytes, code: ErrorCode) -> None:
     rows: list[Any] = any_chat_rows(9)
     report = report_of(tmp_path, [*rows[:6], line, *rows[6:]], max_error_fraction=LENIENT)
-    assert [(error.line, error.code) for error in report.errors] == [(7, fault)]
+    assert [(error.line, error.code) for error in report.errors] == [(7, code)]
     assert report.errors[0].fix
     assert report.rows.kept == 9
     assert adds_up(report)
@@ -94,7 +94,7 @@ WITH_NUL: dict[str, Any] = {
 @pytest.mark.parametrize(("path", "row"), WITH_NUL.items(), ids=WITH_NUL)
 def test_a_nul_is_told_with_its_place_in_any_layout(tmp_path: Path, path: str, row: Any) -> None:
     report = report_of(tmp_path, [row, row], max_error_fraction=LENIENT)
-    assert [(error.code, error.path) for error in report.errors] == [(Fault.NUL, path)] * 2
+    assert [(error.code, error.path) for error in report.errors] == [(ErrorCode.NUL, path)] * 2
 
 
 def test_a_nul_that_is_spelt_out_is_none(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_more_errors_than_allowed_refuse_the_data_and_the_message_names_the_line
     rows: list[Any] = any_chat_rows(39)
     report = report_of(tmp_path, [*rows[:6], b'{"messages": [', *rows[6:]])
     assert report.refusal is not None
-    assert report.refusal.code == Fault.TOO_MANY_ERRORS
+    assert report.refusal.code == ErrorCode.TOO_MANY_ERRORS
     assert "line 7" in report.refusal.message
     assert channel(tmp_path) == b""
 
@@ -127,7 +127,7 @@ def test_as_many_errors_as_allowed_do_not(tmp_path: Path) -> None:
 def test_nothing_usable_is_refused(tmp_path: Path) -> None:
     report = report_of(tmp_path, [b"garbage", b"more"], max_error_fraction=LENIENT)
     assert report.refusal is not None
-    assert report.refusal.code == Fault.NOTHING_USABLE
+    assert report.refusal.code == ErrorCode.NOTHING_USABLE
 
 
 def test_escaped_and_raw_text_order_of_keys_and_line_ends_make_no_difference(tmp_path: Path) -> None:
@@ -171,7 +171,10 @@ def test_bad_rows_of_an_array_cost_themselves_alone(tmp_path: Path) -> None:
     good = [json.dumps(row) for row in any_chat_rows(4)]
     text = "[\n" + ",\n".join([*good[:2], '{"messages": NaN}', '{"messages": [{]}', *good[2:]]) + "\n]"
     report = report_of(tmp_path, text.encode(), "data.json", max_error_fraction=LENIENT)
-    assert [(error.line, error.code) for error in report.errors] == [(4, Fault.JSON_CONSTANT), (5, Fault.JSON_INVALID)]
+    assert [(error.line, error.code) for error in report.errors] == [
+        (4, ErrorCode.JSON_CONSTANT),
+        (5, ErrorCode.JSON_INVALID),
+    ]
     assert report.rows.kept == 4
     assert adds_up(report)
 
@@ -184,7 +187,7 @@ def test_a_file_that_breaks_off_is_refused_however_few_errors(tmp_path: Path, na
     path.write_bytes(whole[: len(whole) * 3 // 4])
     report = prepare_files([path], max_error_fraction=LENIENT)
     assert report.refusal is not None
-    assert report.refusal.code in (Fault.JSON_TRUNCATED, Fault.COMPRESSION)
+    assert report.refusal.code in (ErrorCode.JSON_TRUNCATED, ErrorCode.COMPRESSION)
     assert report.rows.kept > 100
     assert adds_up(report)
 
@@ -195,7 +198,7 @@ def test_a_line_over_the_limit_is_an_error_and_the_next_is_read(
     monkeypatch.setattr(framing, "MAX_LINE", 2000)
     long = json.dumps({"messages": [any_turn("user", "x" * 3_000_000), any_turn("assistant")]}).encode()
     report = report_of(tmp_path, [*any_chat_rows(2), long, *any_chat_rows(4)[2:]], max_error_fraction=LENIENT)
-    assert [(error.line, error.code) for error in report.errors] == [(3, Fault.LINE_TOO_LONG)]
+    assert [(error.line, error.code) for error in report.errors] == [(3, ErrorCode.LINE_TOO_LONG)]
     assert report.rows.kept == 4
 
 
@@ -209,7 +212,10 @@ def test_quoted_line_ends_and_a_mark_in_front_of_a_table(tmp_path: Path) -> None
 def test_rows_of_a_table_that_are_too_wide_or_badly_quoted_are_errors(tmp_path: Path) -> None:
     text = 'prompt,completion\na,b\nc,d,e\n"f"g,h\ni,j\n'
     report = report_of(tmp_path, text.encode(), "data.csv", max_error_fraction=LENIENT)
-    assert [(error.line, error.code) for error in report.errors] == [(3, Fault.CSV_COLUMNS), (4, Fault.CSV_INVALID)]
+    assert [(error.line, error.code) for error in report.errors] == [
+        (3, ErrorCode.CSV_COLUMNS),
+        (4, ErrorCode.CSV_INVALID),
+    ]
     assert report.rows.kept == 2
     assert adds_up(report)
 
@@ -252,7 +258,7 @@ def test_parquet_is_read_with_its_lists_and_its_nulls(tmp_path: Path) -> None:
 def test_a_damaged_parquet_file_is_refused(tmp_path: Path) -> None:
     report = report_of(tmp_path, b"PAR1 and no more", "data.parquet")
     assert report.refusal is not None
-    assert report.refusal.code == Fault.PARQUET_DAMAGED
+    assert report.refusal.code == ErrorCode.PARQUET_DAMAGED
 
 
 @pytest.mark.parametrize(
@@ -267,7 +273,7 @@ def test_a_parquet_file_with_a_value_that_cannot_be_read_is_refused(tmp_path: Pa
     pyarrow.parquet.write_table(pyarrow.table({"text": column}), tmp_path / "data.parquet")
     report = prepare_files([tmp_path / "data.parquet"], tmp_path / "out")
     assert report.refusal is not None
-    assert report.refusal.code == Fault.PARQUET_DAMAGED
+    assert report.refusal.code == ErrorCode.PARQUET_DAMAGED
 
 
 def test_instruction_channels_bring_their_template(tmp_path: Path) -> None:

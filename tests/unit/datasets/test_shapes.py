@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from finetuning.datasets.conversion import Converter, turns_of
-from finetuning.datasets.row_errors import Fault, RowFault
+from finetuning.datasets.data_errors import DataError, ErrorCode
 from finetuning.datasets.shapes import SHAPES, Case, Kind, Shape, kind_of, shape_of
 from finetuning.jumpstart.family import Task
 from tests.builders.datasets import any_dialog, any_turn
@@ -17,11 +17,11 @@ CASES = [(shape, case) for shape in SHAPES for case in shape.cases]
 
 
 def converted(row: Any, task: Task = Task.CHAT, **how: Any) -> Any:
-    """What a row becomes, or the code of its fault."""
+    """What a row becomes, or the code of its error."""
     try:
         return Converter(task, convertible=True, **how).convert(row)[0]
-    except RowFault as fault:
-        return fault.code
+    except DataError as error:
+        return error.code
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def converted(row: Any, task: Task = Task.CHAT, **how: Any) -> Any:
 )
 def test_a_shape_reads_its_own_cases_as_it_says(shape: Shape, case: Case) -> None:
     row, becomes = case
-    if isinstance(becomes, Fault):
+    if isinstance(becomes, ErrorCode):
         assert converted(row) is becomes
         return
     task = TASKS[kind_of(becomes)]
@@ -90,35 +90,35 @@ def test_what_is_kept_as_chat(row: Any, becomes: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "fault"),
+    ("row", "code"),
     [
-        ({"messages": any_dialog(), "label": False}, Fault.REJECTED_ANSWER),
-        ({"messages": any_dialog(), "images": ["a.png"]}, Fault.MEDIA),
-        ({"messages": any_dialog(), "conversations": any_dialog("coffee")}, Fault.COLUMNS_CONFLICT),
-        ({"messages": [any_turn("system"), any_turn("system"), *any_dialog()]}, Fault.ROLE_ORDER),
-        ({"messages": [any_turn("user"), any_turn("user"), any_turn("assistant")]}, Fault.ROLE_ORDER),
-        ({"messages": [any_turn("narrator"), any_turn("assistant")]}, Fault.ROLE_UNKNOWN),
-        ({"messages": [any_turn("user"), any_turn("assistant", " \n")]}, Fault.CONTENT_EMPTY),
-        ({"messages": [any_turn("user"), {"role": "assistant", "content": 3}]}, Fault.CONTENT_NOT_TEXT),
-        ({"messages": [any_turn("user"), {"role": "assistant"}]}, Fault.CONTENT_NOT_TEXT),
-        ({"messages": "no list"}, Fault.JSON_INVALID),
-        ({"messages": {"role": "user"}}, Fault.CONTENT_NOT_TEXT),
-        ({"messages": []}, Fault.CONTENT_EMPTY),
-        ({"messages": [1, 2]}, Fault.SHAPE_UNKNOWN),
-        ({"text": "just words"}, Fault.SHAPE_OTHER_TASK),
-        ({"columns": "nobody knows"}, Fault.SHAPE_UNKNOWN),
-        ({"instances": [{"messages": any_dialog()}]}, Fault.SHAPE_UNKNOWN),
-        ({}, Fault.SHAPE_UNKNOWN),
-        (7, Fault.SHAPE_UNKNOWN),
-        ([["user", "Hello"]], Fault.SHAPE_UNKNOWN),
+        ({"messages": any_dialog(), "label": False}, ErrorCode.REJECTED_ANSWER),
+        ({"messages": any_dialog(), "images": ["a.png"]}, ErrorCode.MEDIA),
+        ({"messages": any_dialog(), "conversations": any_dialog("coffee")}, ErrorCode.COLUMNS_CONFLICT),
+        ({"messages": [any_turn("system"), any_turn("system"), *any_dialog()]}, ErrorCode.ROLE_ORDER),
+        ({"messages": [any_turn("user"), any_turn("user"), any_turn("assistant")]}, ErrorCode.ROLE_ORDER),
+        ({"messages": [any_turn("narrator"), any_turn("assistant")]}, ErrorCode.ROLE_UNKNOWN),
+        ({"messages": [any_turn("user"), any_turn("assistant", " \n")]}, ErrorCode.CONTENT_EMPTY),
+        ({"messages": [any_turn("user"), {"role": "assistant", "content": 3}]}, ErrorCode.CONTENT_NOT_TEXT),
+        ({"messages": [any_turn("user"), {"role": "assistant"}]}, ErrorCode.CONTENT_NOT_TEXT),
+        ({"messages": "no list"}, ErrorCode.JSON_INVALID),
+        ({"messages": {"role": "user"}}, ErrorCode.CONTENT_NOT_TEXT),
+        ({"messages": []}, ErrorCode.CONTENT_EMPTY),
+        ({"messages": [1, 2]}, ErrorCode.SHAPE_UNKNOWN),
+        ({"text": "just words"}, ErrorCode.SHAPE_OTHER_TASK),
+        ({"columns": "nobody knows"}, ErrorCode.SHAPE_UNKNOWN),
+        ({"instances": [{"messages": any_dialog()}]}, ErrorCode.SHAPE_UNKNOWN),
+        ({}, ErrorCode.SHAPE_UNKNOWN),
+        (7, ErrorCode.SHAPE_UNKNOWN),
+        ([["user", "Hello"]], ErrorCode.SHAPE_UNKNOWN),
     ],
 )  # fmt: skip
-def test_what_is_refused_and_as_what(row: Any, fault: Fault) -> None:
-    assert converted(row) is fault
+def test_what_is_refused_and_as_what(row: Any, code: ErrorCode) -> None:
+    assert converted(row) is code
 
 
 def test_a_fault_names_the_place_in_the_row() -> None:
-    with pytest.raises(RowFault) as caught:
+    with pytest.raises(DataError) as caught:
         Converter(Task.CHAT).convert({"messages": [any_turn("user"), any_turn("assistant", "")]})
     assert caught.value.path == "messages[1].content"
 
@@ -128,13 +128,13 @@ def test_a_last_user_turn_is_dropped_and_counted_unless_repairs_are_off() -> Non
     converter = Converter(Task.CHAT)
     assert converter.convert(row)[0] == {"dialog": any_dialog()}
     assert converter.dialogs.repaired == 1
-    assert converted(row, repair=False) is Fault.TRAILING_USER
+    assert converted(row, repair=False) is ErrorCode.TRAILING_USER
 
 
 def test_in_a_chat_found_by_itself_an_instruction_row_is_of_another_task() -> None:
-    with pytest.raises(RowFault) as caught:
+    with pytest.raises(DataError) as caught:
         Converter(Task.CHAT).convert({"instruction": "Add", "output": "7"})
-    assert caught.value.code is Fault.SHAPE_OTHER_TASK
+    assert caught.value.code is ErrorCode.SHAPE_OTHER_TASK
 
 
 def test_a_question_and_an_answer_are_a_conversation_without_being_asked_for() -> None:
@@ -147,7 +147,7 @@ def test_a_conversation_of_one_question_can_be_asked_for_as_an_instruction() -> 
         "context": "",
         "response": any_dialog()[1]["content"],
     }
-    assert converted({"messages": any_dialog() * 2}, Task.INSTRUCTION) is Fault.MANY_TURNS
+    assert converted({"messages": any_dialog() * 2}, Task.INSTRUCTION) is ErrorCode.MANY_TURNS
 
 
 def test_with_a_template_its_columns_are_all_that_counts() -> None:
@@ -155,9 +155,9 @@ def test_with_a_template_its_columns_are_all_that_counts() -> None:
     how = {"template": template}
     row = {"drink": "tea", "answer": 3, "more": None}
     assert converted(row, Task.INSTRUCTION, **how) == {"drink": "tea", "answer": "3"}
-    assert converted({"drink": "tea"}, Task.INSTRUCTION, **how) is Fault.COLUMN_MISSING
-    assert converted({"drink": "tea", "answer": ""}, Task.INSTRUCTION, **how) is Fault.CONTENT_EMPTY
-    assert converted({"drink": ["tea"], "answer": "3"}, Task.INSTRUCTION, **how) is Fault.CONTENT_NOT_TEXT
+    assert converted({"drink": "tea"}, Task.INSTRUCTION, **how) is ErrorCode.COLUMN_MISSING
+    assert converted({"drink": "tea", "answer": ""}, Task.INSTRUCTION, **how) is ErrorCode.CONTENT_EMPTY
+    assert converted({"drink": ["tea"], "answer": "3"}, Task.INSTRUCTION, **how) is ErrorCode.CONTENT_NOT_TEXT
 
 
 def test_columns_nobody_looks_at_are_counted() -> None:

@@ -1,0 +1,115 @@
+"""What can be wrong with a file or a row: a code, and what to do about it.
+
+The message beside a code says what was found in the very row; the fix is the same for every row of a code.
+Each code has an entry in docs/datasets.md.
+"""
+
+from enum import StrEnum
+
+
+class ErrorCode(StrEnum):
+    """The stable name of an error; users filter reports by it, so it is never renamed."""
+
+    # The file as a whole
+    FILE_EMPTY = "FILE_EMPTY"
+    GIT_LFS_POINTER = "GIT_LFS_POINTER"
+    WEB_PAGE = "WEB_PAGE"
+    ARCHIVE = "ARCHIVE"
+    FORMAT_UNKNOWN = "FORMAT_UNKNOWN"
+    FILES_MIXED = "FILES_MIXED"
+    COLUMNS_UNKNOWN = "COLUMNS_UNKNOWN"
+    PARQUET_DAMAGED = "PARQUET_DAMAGED"
+    TASK_IMPOSSIBLE = "TASK_IMPOSSIBLE"
+    # The bytes of a line
+    ENCODING = "ENCODING"
+    COMPRESSION = "COMPRESSION"
+    LINE_TOO_LONG = "LINE_TOO_LONG"
+    NUL = "NUL"
+    # Its JSON or CSV
+    JSON_INVALID = "JSON_INVALID"
+    JSON_TRUNCATED = "JSON_TRUNCATED"
+    JSON_CONSTANT = "JSON_CONSTANT"
+    JSON_TOO_DEEP = "JSON_TOO_DEEP"
+    JSON_SURROGATE = "JSON_SURROGATE"
+    JSON_DUPLICATE_KEY = "JSON_DUPLICATE_KEY"
+    PYTHON_LITERAL = "PYTHON_LITERAL"
+    CSV_INVALID = "CSV_INVALID"
+    CSV_COLUMNS = "CSV_COLUMNS"
+    # The row
+    SHAPE_UNKNOWN = "SHAPE_UNKNOWN"
+    SHAPE_OTHER_TASK = "SHAPE_OTHER_TASK"
+    COLUMN_MISSING = "COLUMN_MISSING"
+    COLUMNS_CONFLICT = "COLUMNS_CONFLICT"
+    MEDIA = "MEDIA"
+    REJECTED_ANSWER = "REJECTED_ANSWER"
+    # Its turns and texts
+    ROLE_UNKNOWN = "ROLE_UNKNOWN"
+    ROLE_TOOL = "ROLE_TOOL"
+    ROLE_ORDER = "ROLE_ORDER"
+    NO_ASSISTANT = "NO_ASSISTANT"
+    TRAILING_USER = "TRAILING_USER"
+    MANY_TURNS = "MANY_TURNS"
+    CONTENT_EMPTY = "CONTENT_EMPTY"
+    CONTENT_NOT_TEXT = "CONTENT_NOT_TEXT"
+    # The upload, once everything is read
+    NOTHING_USABLE = "NOTHING_USABLE"
+    TOO_MANY_ERRORS = "TOO_MANY_ERRORS"
+
+
+FIXES: dict[ErrorCode, str] = {
+    ErrorCode.FILE_EMPTY: "Upload the file again; the export or the copy before it wrote nothing.",
+    ErrorCode.GIT_LFS_POINTER: "Run `git lfs pull` in the repository and upload the file it brings.",
+    ErrorCode.WEB_PAGE: "Download the data itself (the `raw` or `resolve` link, signed in where needed) and "
+    "upload that.",
+    ErrorCode.ARCHIVE: "Unpack it and upload the data files; of a PDF or a Word document export the text as .txt or "
+    ".jsonl. gzip of a single file (`.gz`) is read as it is.",
+    ErrorCode.FORMAT_UNKNOWN: "Upload .jsonl, .json, .ndjson, .csv, .tsv, .txt or .parquet, each also as .gz.",
+    ErrorCode.FILES_MIXED: "Upload plain text and rows of data as separate runs.",
+    ErrorCode.COLUMNS_UNKNOWN: "Rename the columns to those docs/datasets.md lists, `text` for plain text, "
+    "or bring a template.json that names them.",
+    ErrorCode.PARQUET_DAMAGED: "Write the file again, and check the copy: its footer at the end may be missing.",
+    ErrorCode.TASK_IMPOSSIBLE: "Choose the task the data is for, or `auto`.",
+    ErrorCode.ENCODING: "Save the file as UTF-8.",
+    ErrorCode.COMPRESSION: "Compress the file again, or upload it uncompressed.",
+    ErrorCode.LINE_TOO_LONG: "Split it: a line may hold up to 16 MiB.",
+    ErrorCode.NUL: "Remove the NUL characters; they usually come from a broken export.",
+    ErrorCode.JSON_INVALID: "Write each row with a JSON library, one row a line.",
+    ErrorCode.JSON_TRUNCATED: "Export or copy it again: the end is missing.",
+    ErrorCode.JSON_CONSTANT: "Write null or leave the key out: NaN and Infinity are not JSON.",
+    ErrorCode.JSON_TOO_DEEP: "Flatten the row; no known layout nests deeper than a few levels.",
+    ErrorCode.JSON_SURROGATE: "Export again with whole characters: half of an emoji was cut off.",
+    ErrorCode.JSON_DUPLICATE_KEY: "Keep one of the two.",
+    ErrorCode.PYTHON_LITERAL: "Write rows with json.dumps(row), not str(row).",
+    ErrorCode.CSV_INVALID: 'Quote the field, and double the quotes inside it ("").',
+    ErrorCode.CSV_COLUMNS: "Give the row as many fields as the first row; quote fields that hold the delimiter.",
+    ErrorCode.SHAPE_UNKNOWN: "Use one of the layouts in docs/datasets.md, or bring a template.json.",
+    ErrorCode.SHAPE_OTHER_TASK: "Upload rows of one task together, or set `task` in run.json where rows can "
+    "be converted.",
+    ErrorCode.COLUMN_MISSING: "Give every row the columns that template.json names.",
+    ErrorCode.COLUMNS_CONFLICT: "Keep the column that is meant, and remove the other.",
+    ErrorCode.MEDIA: "Remove the row: the model reads text, and the text alone would teach something else.",
+    ErrorCode.REJECTED_ANSWER: "Remove the row: a rejected answer is not training data.",
+    ErrorCode.ROLE_UNKNOWN: "Use system, user and assistant.",
+    ErrorCode.ROLE_TOOL: "Remove the conversation, or rewrite it without tool calls.",
+    ErrorCode.ROLE_ORDER: "Let user and assistant alternate, after at most one system turn.",
+    ErrorCode.NO_ASSISTANT: "Add the assistant's answer, or remove the row.",
+    ErrorCode.TRAILING_USER: "End with the assistant's turn, or let `repair` in run.json drop the last user turn.",
+    ErrorCode.MANY_TURNS: "Set `task` to chat: an instruction row holds one question and one answer.",
+    ErrorCode.CONTENT_EMPTY: "Fill it in, or remove the row.",
+    ErrorCode.CONTENT_NOT_TEXT: "Make it a string.",
+    ErrorCode.NOTHING_USABLE: "Fix the errors listed, or compare the file with the layouts in docs/datasets.md.",
+    ErrorCode.TOO_MANY_ERRORS: "Fix or remove the lines listed in the report, or raise max_error_fraction in run.json.",
+}
+
+
+class DataError(Exception):
+    """Why a row, or a whole file, cannot be used.
+
+    `path` is where in the row: `messages[3].content`; "" for the row as a whole or a file.
+    """
+
+    def __init__(self, code: ErrorCode, message: str, path: str = "") -> None:
+        self.code = code
+        self.message = message
+        self.path = path
+        super().__init__(f"{code}: {message}")
