@@ -1,11 +1,10 @@
-"""What a file is, from its first bytes; and what a set of files is to be trained for."""
+"""What a file is, from its first bytes."""
 
-import csv
 import io
 import re
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from itertools import islice
 from pathlib import PurePosixPath
@@ -14,27 +13,19 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ConfigDict
 
-from finetuning.datasets.conversion import KIND_OF, KINDS
+from finetuning.datasets.csv_dialect import csv_dialect
 from finetuning.datasets.data_errors import FIXES, DataError, ErrorCode
 from finetuning.datasets.dialogs import ROLE_KEYS, Dialogs
-from finetuning.datasets.framing import BOM, MAX_LINE, Record, json_values, lines
+from finetuning.datasets.framing import BOM, Record, json_values, lines
 from finetuning.datasets.shapes import (
     BARE,
-    COMPLETION,
-    CONTEXT,
-    CONVERSATION,
     HISTORY,
-    INPUT,
-    INSTRUCTION,
-    PROMPT,
-    SYSTEM_KEYS,
     Kind,
     QuestionAndAnswer,
     is_either,
     kind_of,
     shape_of,
 )
-from finetuning.jumpstart.family import Task
 
 HEAD_BYTES = 1 << 20
 """As much of a file as `detect` wants to see."""
@@ -188,7 +179,7 @@ def _detected(head: bytes, suffix: str, whole: bool) -> Detection:
     if named is Format.TEXT:
         return Detection(format=named, framing=Framing.TEXT, shape="text", kinds={Kind.TEXT: 1}, why="it is named .txt")
     if named is Format.CSV:
-        return _csv(head, suffix, whole)
+        return _table(head, suffix, whole)
     if named is None and head.lstrip()[:1] not in (b"{", b"["):
         raise DataError(ErrorCode.FORMAT_UNKNOWN, "Neither the name nor the content tells what the file is.")
     framing, why = _json_framing(head, whole)
@@ -275,170 +266,16 @@ def _holds_text(values: Sequence[Any]) -> bool:
     return 2 * wordy > len(values) and sum(map(len, texts)) >= 20 * len(texts)
 
 
-_DELIMITERS = ",\t;|"
-_KNOWN_COLUMNS = frozenset(
-    (*CONVERSATION, *PROMPT, *COMPLETION, *SYSTEM_KEYS, INSTRUCTION, INPUT, CONTEXT, HISTORY, "text", "rejected")
-)
-_NAME = re.compile(r"[^\W\d][\w-]{0,40}")
-
-
-def _csv(head: bytes, suffix: str, whole: bool) -> Detection:
-    """A table: its delimiter by what makes rows of one width, its header by known names or by looking like names."""
-    text = head.decode(errors="replace")
-    csv.field_size_limit(MAX_LINE)
-    delimiter = max(_DELIMITERS, key=lambda each: _evenness(_csv_head(text, each, whole)))
-    rows = _csv_head(text, delimiter, whole)
-    if not rows:
-        raise DataError(ErrorCode.CSV_INVALID, "No row of the file can be read as CSV.")
-    first = [_column_name(cell) for cell in rows[0]]
-    has_header = _is_header(first, rows[1:])
-    columns = first if has_header else {1: ["text"], 2: ["question", "answer"]}.get(len(first), [])
-    if not columns:
-        shown = ", ".join(cell[:30] for cell in rows[0][:6])
-        raise DataError(
-            ErrorCode.COLUMNS_UNKNOWN, f"The file has {len(first)} columns and no header; it starts with {shown}."
-        )
-    if len(set(columns)) < len(columns):
-        raise DataError(ErrorCode.COLUMNS_UNKNOWN, f"Two columns have one name: {', '.join(columns)}.")
-    body = [dict(zip(columns, row, strict=True)) for row in rows[has_header:] if len(row) == len(columns)]
-    header = "with a header" if has_header else "without a header"
-    why = f"it is named {suffix} and delimited by {delimiter!r}, {header}"
+def _table(head: bytes, suffix: str, whole: bool) -> Detection:
+    dialect = csv_dialect(head.decode(errors="replace"), whole, HEAD_ROWS)
+    header = "with a header" if dialect.has_header else "without a header"
     detection = _shaped(
-        body,
+        dialect.rows,
         format=Format.CSV,
         framing=Framing.CSV,
-        why=why,
-        columns=tuple(columns),
-        has_header=has_header,
-        delimiter=delimiter,
+        why=f"it is named {suffix} and delimited by {dialect.delimiter!r}, {header}",
+        columns=dialect.columns,
+        has_header=dialect.has_header,
+        delimiter=dialect.delimiter,
     )
-    return detection.model_copy(update={"text_columns": tuple(columns)}) if len(columns) == 1 else detection
-
-
-def _csv_head(text: str, delimiter: str, whole: bool) -> list[list[str]]:
-    """The first rows. A row that cannot be read ends them here; the preparation, which reads all, tells of it."""
-    rows, readable = [], True
-    try:
-        for row in islice(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), HEAD_ROWS + 1):
-            rows.append(row)
-    except csv.Error:
-        readable = False
-    if readable and not whole and len(rows) <= HEAD_ROWS:
-        rows = rows[:-1]  # the head may end within it
-    return [row for row in rows if row]
-
-
-def _evenness(rows: Sequence[Sequence[str]]) -> tuple[bool, int]:
-    """Whether nine rows of ten are as wide as the first, and how wide."""
-    if not rows or len(rows[0]) < 2:
-        return False, 0
-    width = len(rows[0])
-    even = sum(len(row) == width for row in rows) * 10 >= len(rows) * 9
-    return even, width if even else 0
-
-
-def _column_name(cell: str) -> str:
-    """The column's name; one of ours whatever its capitals."""
-    name = cell.strip()
-    return name.lower() if name.lower() in _KNOWN_COLUMNS else name
-
-
-def _is_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    if any(name in _KNOWN_COLUMNS for name in first):
-        return True
-    looks_named = all(_NAME.fullmatch(name) for name in first)
-    return looks_named and not all(_NAME.fullmatch(cell) for row in rows[:20] for cell in row if cell)
-
-
-class Resolution(BaseModel):
-    """What an upload is trained for. `convertible`: see `Converter`. `text_columns`: by file, "" where not needed.
-
-    With a `refusal`, a code of `ErrorCode`, nothing of it can be used.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    task: Task = Task.CHAT
-    convertible: bool = False
-    text_columns: tuple[str, ...] = ()
-    why: str = ""
-    refusal: ErrorCode | None = None
-    message: str = ""
-
-    @property
-    def fix(self) -> str:
-        return FIXES[self.refusal] if self.refusal else ""
-
-
-def resolve(
-    files: Sequence[tuple[str, Detection]],
-    task: str = "auto",
-    *,
-    has_template: bool = False,
-    supported: Collection[str] = tuple(Task),
-) -> Resolution:
-    """What to train the files for, all of them together: what was asked for, else what most of their first rows are.
-
-    `supported`: the tasks the model can be trained for; a model without instruction mode gets instructions as chat.
-    """
-    for name, detection in files:
-        if detection.refusal:
-            return Resolution(refusal=detection.refusal, message=f"{name}: {detection.message}")
-    framings = {detection.framing for _, detection in files}
-    if Framing.TEXT in framings and len(framings) > 1:
-        return Resolution(
-            refusal=ErrorCode.FILES_MIXED, message="The upload has plain text (.txt) beside rows of data."
-        )
-    asked = Task.INSTRUCTION if has_template else task
-    if Framing.TEXT in framings and asked not in ("auto", Task.DOMAIN_ADAPTATION):
-        message = f"Plain text (.txt) is for domain_adaptation, not for {asked}."
-        return Resolution(refusal=ErrorCode.TASK_IMPOSSIBLE, message=message)
-    if has_template:
-        if task not in ("auto", Task.INSTRUCTION):
-            return Resolution(
-                refusal=ErrorCode.TASK_IMPOSSIBLE, message=f"template.json is for instruction, not for {task}."
-            )
-        return Resolution(task=Task.INSTRUCTION, text_columns=("",) * len(files), why="the upload has a template.json")
-    kinds: Counter[Kind] = sum((Counter(detection.kinds) for _, detection in files), Counter())
-    chosen, convertible, why = _chosen(task, kinds, any(detection.history for _, detection in files), supported)
-    needs_text = chosen is Task.DOMAIN_ADAPTATION if task != "auto" or kinds else _all_tables(files)
-    if not needs_text:
-        return Resolution(task=chosen, convertible=convertible, text_columns=("",) * len(files), why=why)
-    return _with_text_columns(files, convertible, why)
-
-
-def _chosen(task: str, kinds: Counter[Kind], history: bool, supported: Collection[str]) -> tuple[Task, bool, str]:
-    if task != "auto":
-        return Task(task), True, "run.json asks for it"
-    if history:
-        return Task.CHAT, True, "rows have earlier turns, which an instruction row cannot hold"
-    most = max(Kind, key=lambda kind: kinds[kind])
-    if not kinds:
-        return Task.CHAT, True, "no row was recognised"
-    if most is Kind.COLUMNS and Task.INSTRUCTION not in supported:
-        return Task.CHAT, True, "the rows are instructions with answers, and the model is tuned on conversations only"
-    chosen = next(task for task, kind in KIND_OF.items() if kind is most)
-    return chosen, False, f"most of the first rows are {KINDS[most]}"
-
-
-def _all_tables(files: Sequence[tuple[str, Detection]]) -> bool:
-    return all(detection.is_table for _, detection in files)
-
-
-def _with_text_columns(files: Sequence[tuple[str, Detection]], convertible: bool, why: str) -> Resolution:
-    """Domain adaptation, with the column of each table that holds the text."""
-    chosen = []
-    for name, detection in files:
-        if not detection.is_table or "text" in detection.columns:
-            chosen.append("")
-        elif len(detection.text_columns) == 1:
-            chosen.append(detection.text_columns[0])
-        else:
-            several = "several columns hold text" if detection.text_columns else "no column holds text"
-            return Resolution(
-                refusal=ErrorCode.COLUMNS_UNKNOWN,
-                message=f"{name}: {several}, and none is named text. The columns are {', '.join(detection.columns)}.",
-            )
-    named = [column for column in chosen if column]
-    why += f"; the text is in the column {', '.join(named)}" if named else ""
-    return Resolution(task=Task.DOMAIN_ADAPTATION, convertible=convertible, text_columns=tuple(chosen), why=why)
+    return detection.model_copy(update={"text_columns": dialect.columns}) if len(dialect.columns) == 1 else detection

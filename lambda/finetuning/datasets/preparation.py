@@ -5,7 +5,8 @@ from sys import maxsize
 
 from pydantic import BaseModel, ConfigDict
 
-from finetuning.datasets.detection import Detection, Framing, Resolution, resolve
+from finetuning.datasets.detection import Detection, Framing
+from finetuning.datasets.resolution import Resolution, resolve
 from finetuning.datasets.templates import DEFAULT_TEMPLATE, Template
 from finetuning.jumpstart.family import Task
 

@@ -5,7 +5,7 @@ file) `complete` adds once the dataset is prepared, and judges again.
 """
 
 from finetuning.datasets.data_errors import FIXES
-from finetuning.datasets.detection import resolve
+from finetuning.datasets.resolution import resolve
 from finetuning.datasets.templates import TEMPLATE_FIX, Template, read_template, template_columns
 from finetuning.errors import Code, Finding, FineTuningError, RunRefused
 from finetuning.jumpstart.catalogue import support

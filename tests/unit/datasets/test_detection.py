@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from finetuning.datasets.data_errors import ErrorCode
-from finetuning.datasets.detection import Detection, Format, Framing, detect, resolve
+from finetuning.datasets.detection import Detection, Format, Framing, detect
+from finetuning.datasets.resolution import resolve
 from finetuning.jumpstart.catalogue import Task
 from tests.builders.datasets import any_chat_rows, any_dialog, as_lines
 

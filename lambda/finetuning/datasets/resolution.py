@@ -1,0 +1,106 @@
+"""What a set of files is trained for, all of them together."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from finetuning.datasets.conversion import KIND_OF, KINDS
+from finetuning.datasets.data_errors import FIXES, ErrorCode
+from finetuning.datasets.detection import Detection, Framing
+from finetuning.datasets.shapes import Kind
+from finetuning.jumpstart.catalogue import Task
+
+
+class Resolution(BaseModel):
+    """What an upload is trained for. `convertible`: see `Converter`. `text_columns`: by file, "" where not needed.
+
+    With a `refusal`, a code of `ErrorCode`, nothing of it can be used.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    task: Task = Task.CHAT
+    convertible: bool = False
+    text_columns: tuple[str, ...] = ()
+    why: str = ""
+    refusal: ErrorCode | None = None
+    message: str = ""
+
+    @property
+    def fix(self) -> str:
+        return FIXES[self.refusal] if self.refusal else ""
+
+
+def resolve(
+    files: Sequence[tuple[str, Detection]],
+    task: str = "auto",
+    *,
+    has_template: bool = False,
+    supported: Collection[str] = tuple(Task),
+) -> Resolution:
+    """What to train the files for, all of them together: what was asked for, else what most of their first rows are.
+
+    `supported`: the tasks the model can be trained for; a model without instruction mode gets instructions as chat.
+    """
+    for name, detection in files:
+        if detection.refusal:
+            return Resolution(refusal=detection.refusal, message=f"{name}: {detection.message}")
+    framings = {detection.framing for _, detection in files}
+    if Framing.TEXT in framings and len(framings) > 1:
+        return Resolution(
+            refusal=ErrorCode.FILES_MIXED, message="The upload has plain text (.txt) beside rows of data."
+        )
+    asked = Task.INSTRUCTION if has_template else task
+    if Framing.TEXT in framings and asked not in ("auto", Task.DOMAIN_ADAPTATION):
+        message = f"Plain text (.txt) is for domain_adaptation, not for {asked}."
+        return Resolution(refusal=ErrorCode.TASK_IMPOSSIBLE, message=message)
+    if has_template:
+        if task not in ("auto", Task.INSTRUCTION):
+            return Resolution(
+                refusal=ErrorCode.TASK_IMPOSSIBLE, message=f"template.json is for instruction, not for {task}."
+            )
+        return Resolution(task=Task.INSTRUCTION, text_columns=("",) * len(files), why="the upload has a template.json")
+    kinds: Counter[Kind] = sum((Counter(detection.kinds) for _, detection in files), Counter())
+    chosen, convertible, why = _chosen(task, kinds, any(detection.history for _, detection in files), supported)
+    needs_text = chosen is Task.DOMAIN_ADAPTATION if task != "auto" or kinds else _all_tables(files)
+    if not needs_text:
+        return Resolution(task=chosen, convertible=convertible, text_columns=("",) * len(files), why=why)
+    return _with_text_columns(files, convertible, why)
+
+
+def _chosen(task: str, kinds: Counter[Kind], history: bool, supported: Collection[str]) -> tuple[Task, bool, str]:
+    if task != "auto":
+        return Task(task), True, "run.json asks for it"
+    if history:
+        return Task.CHAT, True, "rows have earlier turns, which an instruction row cannot hold"
+    most = max(Kind, key=lambda kind: kinds[kind])
+    if not kinds:
+        return Task.CHAT, True, "no row was recognised"
+    if most is Kind.COLUMNS and Task.INSTRUCTION not in supported:
+        return Task.CHAT, True, "the rows are instructions with answers, and the model is tuned on conversations only"
+    chosen = next(task for task, kind in KIND_OF.items() if kind is most)
+    return chosen, False, f"most of the first rows are {KINDS[most]}"
+
+
+def _all_tables(files: Sequence[tuple[str, Detection]]) -> bool:
+    return all(detection.is_table for _, detection in files)
+
+
+def _with_text_columns(files: Sequence[tuple[str, Detection]], convertible: bool, why: str) -> Resolution:
+    """Domain adaptation, with the column of each table that holds the text."""
+    chosen = []
+    for name, detection in files:
+        if not detection.is_table or "text" in detection.columns:
+            chosen.append("")
+        elif len(detection.text_columns) == 1:
+            chosen.append(detection.text_columns[0])
+        else:
+            several = "several columns hold text" if detection.text_columns else "no column holds text"
+            return Resolution(
+                refusal=ErrorCode.COLUMNS_UNKNOWN,
+                message=f"{name}: {several}, and none is named text. The columns are {', '.join(detection.columns)}.",
+            )
+    named = [column for column in chosen if column]
+    why += f"; the text is in the column {', '.join(named)}" if named else ""
+    return Resolution(task=Task.DOMAIN_ADAPTATION, convertible=convertible, text_columns=tuple(chosen), why=why)
