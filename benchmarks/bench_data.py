@@ -23,9 +23,10 @@ from rich.table import Table
 
 from finetuning.aws.s3_streams import S3Workspace, s3_reader
 from finetuning.datasets.detection import HEAD_BYTES, detect
-from finetuning.datasets.join import finish, write_shard
+from finetuning.datasets.join import join_shards
 from finetuning.datasets.offline import prepare_files
 from finetuning.datasets.preparation import SourceFile, prepare
+from finetuning.datasets.shard import write_shard
 from finetuning.datasets.workspace import BUFFER
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -111,7 +112,7 @@ def ours_over_s3(path: Path) -> None:
     for shard in preparation.shards:
         with s3_reader(s3, BUCKET, DATA, max(shard.start - 1, 0)) as source:
             write_shard(preparation, shard, source, workspace, "shards/")
-    assert finish(preparation, workspace, "shards/", "dataset/").ok
+    assert join_shards(preparation, workspace, "shards/", "dataset/").ok
 
 
 SUBJECTS: dict[str, Callable[[Path], None]] = {

@@ -7,12 +7,12 @@ from finetuning.datasets.dataset_report import (
     Bucket,
     DatasetReport,
     FileReport,
-    LineError,
     LongRow,
     Refusal,
     Rows,
     Statistics,
 )
+from finetuning.datasets.shard_result import LineError
 from finetuning.evaluation.results import Answer, Comparison, EvaluationReport, Row, Scores, SmokeCheck, Summary
 from finetuning.jumpstart.family import Task
 from finetuning.runs.plan import RunPlan

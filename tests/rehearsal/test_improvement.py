@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from finetuning.datasets.join import rendered
+from finetuning.datasets.templates import rendered
 from finetuning.runs.layout import RunLayout
 from rehearsal.running import PROJECT
 from tests.rehearsal.support.product import Product

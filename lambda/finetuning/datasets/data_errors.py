@@ -56,6 +56,9 @@ class ErrorCode(StrEnum):
     TOO_MANY_ERRORS = "TOO_MANY_ERRORS"
 
 
+BREAKS_OFF = frozenset((ErrorCode.JSON_TRUNCATED, ErrorCode.COMPRESSION))
+"""Errors after which the rest of a file is not known."""
+
 FIXES: dict[ErrorCode, str] = {
     ErrorCode.FILE_EMPTY: "Upload the file again; the export or the copy before it wrote nothing.",
     ErrorCode.GIT_LFS_POINTER: "Run `git lfs pull` in the repository and upload the file it brings.",

@@ -6,32 +6,21 @@ other scripts about right.
 """
 
 from collections import Counter
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from finetuning.datasets.templates import Template
+from finetuning.datasets.data_errors import BREAKS_OFF, FIXES, ErrorCode
+from finetuning.datasets.preparation import Preparation
+from finetuning.datasets.shard_result import MAX_ERRORS, SAMPLES, LineError, ShardResult, Tally
+from finetuning.datasets.templates import Template, rendered
 from finetuning.jumpstart.family import Task
-
-TRAIN, VALIDATION = "train", "validation"
-
-MAX_ERRORS = 100
-"""Errors listed one by one; all are counted."""
 
 LONGEST = 5
 HOW_ESTIMATED = "a token for every four bytes of the row as written (UTF-8), plus the template's for instructions"
 
 
-def tokens_of(size: int) -> int:
-    """Estimated tokens of so many bytes."""
-    return (size + 3) >> 2
-
-
-class Model(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-
-class Rows(Model):
+class Rows(BaseModel):
     """kept + duplicates + errors + blank = lines; train + validation = kept.
 
     A line is a line of JSONL or text, an element of a JSON array, a row of CSV or Parquet.
@@ -46,25 +35,13 @@ class Rows(Model):
     blank: int = 0
 
 
-class LineError(Model):
-    """A line that cannot be used. `path`: where in the row; `snippet`: its start, control characters escaped."""
-
-    file: str
-    line: int
-    path: str
-    code: str
-    message: str
-    fix: str
-    snippet: str = ""
-
-
-class LongRow(Model):
+class LongRow(BaseModel):
     file: str
     line: int
     tokens: int
 
 
-class Bucket(Model):
+class Bucket(BaseModel):
     """Rows of `at_least` to `below` estimated tokens."""
 
     at_least: int
@@ -72,7 +49,7 @@ class Bucket(Model):
     rows: int
 
 
-class Statistics(Model):
+class Statistics(BaseModel):
     """Of the rows kept. `truncated`: rows longer than `max_input_length` tokens, whose end the training cuts off."""
 
     turns: int = 0
@@ -88,7 +65,7 @@ class Statistics(Model):
     token_estimate: str = HOW_ESTIMATED
 
 
-class FileReport(Model):
+class FileReport(BaseModel):
     """A file of the upload: what it was taken for, and why."""
 
     path: str
@@ -100,7 +77,7 @@ class FileReport(Model):
     size: int = 0
 
 
-class Refusal(Model):
+class Refusal(BaseModel):
     """Why nothing is trained."""
 
     code: str
@@ -108,7 +85,7 @@ class Refusal(Model):
     fix: str
 
 
-class DatasetReport(Model):
+class DatasetReport(BaseModel):
     """The whole of dataset.json. `errors` are the first `MAX_ERRORS`, `error_counts` all of them by code."""
 
     files: list[FileReport]
@@ -134,91 +111,145 @@ class DatasetReport(Model):
         return self.refusal is None
 
 
-class Tally(Model):
-    """What is counted while rows are read, and adds up over shards."""
+def build_report(preparation: Preparation, results: Sequence[ShardResult], tally: Tally) -> DatasetReport:
+    """The report of prepared data. `results`: of every shard; `tally`: of all of them, duplicates between shards and
+    the choice of held-out rows counted in.
+    """
+    report = _outline(preparation)
+    first_line: dict[int, int] = {}
+    offsets = []
+    for shard, result in zip(preparation.shards, results, strict=True):
+        offsets.append(first_line.get(shard.file, 0))
+        first_line[shard.file] = offsets[-1] + result.tally.lines
+        for error in result.errors[: MAX_ERRORS - len(report.errors)]:
+            report.errors.append(error.model_copy(update={"line": error.line + offsets[-1]}))
+    for number, file in enumerate(report.files):
+        file.lines = first_line.get(number, 0)
+    report.rows = Rows(**{name: getattr(tally, name) for name in Rows.model_fields})
+    report.error_counts = dict(tally.error_counts.most_common())
+    report.shapes = dict(tally.shapes.most_common())
+    report.ignored_columns = dict(tally.ignored.most_common())
+    report.repaired = tally.repaired
+    report.statistics = Statistics(
+        turns=tally.turns,
+        characters=tally.characters,
+        tokens=tally.train_tokens + tally.validation_tokens,
+        train_tokens=tally.train_tokens,
+        validation_tokens=tally.validation_tokens,
+        longest=_longest(preparation, results, offsets),
+        histogram=_histogram(tally),
+        scripts=dict(tally.scripts.most_common()),
+        max_input_length=preparation.max_input_length,
+        truncated=tally.truncated,
+    )
+    samples = {sample.digest or index: sample.row for result in results for index, sample in enumerate(result.samples)}
+    report.samples = [rendered(row, preparation.template) for row in list(samples.values())[:SAMPLES]]
+    report.notes = list(_notes(preparation, report, tally))
+    report.refusal = _refusal(preparation, report, [result.broken_off for result in results])
+    return report
 
-    blank: int = 0
-    duplicates: int = 0
-    lines: int = 0
-    train: int = 0
-    validation: int = 0
-    train_tokens: int = 0
-    validation_tokens: int = 0
-    turns: int = 0
-    characters: int = 0
-    truncated: int = 0
-    repaired: int = 0
-    numbers_as_text: int = 0
-    histogram: Counter[int] = Field(default_factory=Counter)
-    """Rows by the number of binary digits of their token count."""
-    scripts: Counter[str] = Field(default_factory=Counter)
-    shapes: Counter[str] = Field(default_factory=Counter)
-    ignored: Counter[str] = Field(default_factory=Counter)
-    error_counts: Counter[str] = Field(default_factory=Counter)
 
-    def add(self, other: "Tally", times: int = 1) -> None:
-        """Adds another tally, or takes it away (`times=-1`)."""
-        for name in Tally.model_fields:
-            mine, theirs = getattr(self, name), getattr(other, name)
-            if isinstance(mine, Counter):
-                for key, count in theirs.items():
-                    mine[key] += times * count
-                    if not mine[key]:
-                        del mine[key]
-            else:
-                setattr(self, name, mine + times * theirs)
+def refusal_report(preparation: Preparation) -> DatasetReport:
+    """The report of data that was not read at all: its files, or what they are for, are refused."""
+    resolution = preparation.resolution
+    assert resolution.refusal, "the resolution has no refusal"
+    report = _outline(preparation)
+    report.task = None
+    for file in preparation.files:
+        if file.detection.refusal:
+            report.errors.append(
+                LineError(
+                    file=file.name,
+                    line=0,
+                    path="",
+                    code=file.detection.refusal,
+                    message=file.detection.message,
+                    fix=file.detection.fix,
+                )
+            )
+    report.error_counts = dict(Counter(error.code for error in report.errors))
+    report.refusal = Refusal(code=resolution.refusal, message=resolution.message, fix=resolution.fix)
+    return report
 
-    def count(self, channel: str, rows: int, tokens: int) -> None:
-        """Adds to a channel, `train` or `validation`."""
-        setattr(self, channel, getattr(self, channel) + rows)
-        setattr(self, f"{channel}_tokens", getattr(self, f"{channel}_tokens") + tokens)
 
-    @property
-    def kept(self) -> int:
-        return self.train + self.validation
+def _outline(preparation: Preparation) -> DatasetReport:
+    return DatasetReport(
+        files=[
+            FileReport(
+                path=file.name,
+                format=file.detection.format,
+                compressed=file.detection.compressed,
+                shape=file.detection.shape,
+                why=file.detection.why,
+                size=file.size,
+            )
+            for file in preparation.files
+        ],
+        task=preparation.task,
+        task_reason=preparation.resolution.why,
+        template=preparation.template,
+        max_error_fraction=preparation.max_error_fraction,
+        validation_fraction=preparation.validation_fraction,
+    )
 
-    @property
-    def errors(self) -> int:
-        return sum(self.error_counts.values())
 
-    def rows(self) -> Rows:
-        return Rows(
-            lines=self.lines,
-            kept=self.kept,
-            train=self.train,
-            validation=self.validation,
-            duplicates=self.duplicates,
-            errors=self.errors,
-            blank=self.blank,
+def _histogram(tally: Tally) -> list[Bucket]:
+    """Rows by length, in powers of two from the shortest row's bucket to the longest's."""
+    if not tally.histogram:
+        return []
+    digits = range(min(tally.histogram), max(tally.histogram) + 1)
+    return [Bucket(at_least=1 << n >> 1, below=1 << n, rows=tally.histogram[n]) for n in digits]
+
+
+def _longest(preparation: Preparation, results: Sequence[ShardResult], offsets: Sequence[int]) -> list[LongRow]:
+    found: dict[str, LongRow] = {}
+    for shard, result, offset in zip(preparation.shards, results, offsets, strict=True):
+        name = preparation.files[shard.file].name
+        for row in result.longest:
+            line = row.line + offset
+            found.setdefault(row.digest or f"{name}:{line}", LongRow(file=name, line=line, tokens=row.tokens))
+    return sorted(found.values(), key=lambda row: -row.tokens)[:LONGEST]
+
+
+def _refusal(preparation: Preparation, report: DatasetReport, broken_off: Sequence[bool]) -> Refusal | None:
+    """Why the data is not trained on: a file that breaks off, nothing usable, or too many errors."""
+    rows = report.rows
+    for shard, broken in zip(preparation.shards, broken_off, strict=True):
+        if broken:
+            code = next(code for code in BREAKS_OFF if code in report.error_counts)
+            name = preparation.files[shard.file].name
+            return Refusal(code=code, message=f"{name} breaks off: what followed is not known.", fix=FIXES[code])
+    if not rows.kept:
+        code, share = ErrorCode.NOTHING_USABLE, f"None of the {rows.lines:,} lines can be used"
+    elif rows.errors > preparation.max_error_fraction * (rows.lines - rows.blank):
+        code = ErrorCode.TOO_MANY_ERRORS
+        percent = 100 * rows.errors / (rows.lines - rows.blank)
+        share = (
+            f"{rows.errors:,} of {rows.lines:,} lines cannot be used ({percent:.1f} %, "
+            f"{100 * preparation.max_error_fraction:g} % are allowed)"
         )
-
-    def buckets(self) -> list[Bucket]:
-        """The length histogram: powers of two, from the shortest row's bucket to the longest's."""
-        if not self.histogram:
-            return []
-        digits = range(min(self.histogram), max(self.histogram) + 1)
-        return [Bucket(at_least=1 << n >> 1, below=1 << n, rows=self.histogram[n]) for n in digits]
-
-
-class Sample(Model):
-    """A row kept, in its converted form."""
-
-    digest: str
-    row: dict[str, Any]
+    else:
+        return None
+    # Where and which error, but no word of the row: what is raised ends in logs and in notifications.
+    first = "; ".join(f"{error.file} line {error.line}: {error.code}" for error in report.errors[:3])
+    more = f" … and {rows.errors - 3:,} more" if rows.errors > 3 else ""
+    return Refusal(code=code, message=f"{share}. {first}{more}".strip(), fix=FIXES[code])
 
 
-class LongestRow(Model):
-    tokens: int
-    line: int
-    digest: str
-
-
-class ShardResult(Model):
-    """What one shard reports. Lines are counted from the shard's first."""
-
-    tally: Tally = Field(default_factory=Tally)
-    errors: list[LineError] = Field(default_factory=list)
-    samples: list[Sample] = Field(default_factory=list)
-    longest: list[LongestRow] = Field(default_factory=list)
-    broken_off: bool = False
-    """Whether the file ended in the middle of something: what would have followed is not known."""
+def _notes(preparation: Preparation, report: DatasetReport, tally: Tally) -> Iterator[str]:
+    """What a user should know though nothing is wrong."""
+    if report.rows.kept and not report.rows.validation:
+        yield "Nothing is held out for validation: " + (
+            "there is only one row." if report.rows.kept == 1 else "validation_fraction is 0."
+        )
+    if preparation.is_text and report.rows.validation:
+        yield "The text is kept as it is; its tail is held out for validation, for a text is read in its order."
+    if tally.repaired:
+        yield f"In {tally.repaired:,} conversations a last user turn without an answer was dropped."
+    if tally.numbers_as_text:
+        yield f"{tally.numbers_as_text:,} numbers in the template's columns were written as text."
+    if any("preference" in shape for shape in tally.shapes) or "rejected" in tally.ignored:
+        yield "Of preference pairs the chosen answer is trained on; the rejected one is left out."
+    for file in preparation.files:
+        if file.text_column:
+            yield f"{file.name}: the text is taken from the column {file.text_column}."

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finetuning.datasets.data_errors import DataError, ErrorCode
-from finetuning.datasets.templates import Message
+from finetuning.jumpstart.family import Message
 
 SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
 

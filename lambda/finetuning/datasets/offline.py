@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from finetuning.datasets.data_errors import ErrorCode
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.detection import HEAD_BYTES, Detection, Framing, detect, detect_reframed
-from finetuning.datasets.join import finish, write_shard
+from finetuning.datasets.join import join_shards
 from finetuning.datasets.parquet import ParquetDamaged, reframe
 from finetuning.datasets.preparation import (
     DEFAULT_MAX_ERROR_FRACTION,
@@ -20,6 +20,7 @@ from finetuning.datasets.preparation import (
     SourceFile,
     prepare,
 )
+from finetuning.datasets.shard import write_shard
 from finetuning.datasets.templates import Template
 from finetuning.datasets.workspace import BUFFER, Folder
 from finetuning.jumpstart.family import Task
@@ -64,7 +65,7 @@ def prepare_files(
         for shard in preparation.shards:
             with _opened(preparation, shard, progress) as source:
                 write_shard(preparation, shard, source, work, "shards/")
-        report = finish(preparation, work, "shards/", "dataset/")
+        report = join_shards(preparation, work, "shards/", "dataset/")
         if out and report.ok:
             for channel in ("train", "validation"):
                 _replace(work.root / "dataset" / channel, out / channel)

@@ -24,7 +24,7 @@ from finetuning.datasets.dialogs import (
     renamed_dialog,
     text_of,
 )
-from finetuning.datasets.templates import Message
+from finetuning.jumpstart.family import Message
 
 Reading = list[Message] | dict[str, str] | str
 """A row read: a dialog; columns `instruction`, `context`, `response` (and `system`, `category` where given); a text."""

@@ -1,9 +1,6 @@
 """One shard: records in, training rows out, every record counted. The inner loop of the data preparation."""
 
 import io
-import re
-from bisect import bisect
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappush, heapreplace
@@ -13,9 +10,16 @@ import orjson
 from xxhash import xxh3_128_digest as digest_of
 
 from finetuning.datasets.conversion import Converter, characters_of, turns_of
-from finetuning.datasets.data_errors import FIXES, DataError, ErrorCode
-from finetuning.datasets.dataset_report import (
+from finetuning.datasets.data_errors import BREAKS_OFF, FIXES, DataError, ErrorCode
+from finetuning.datasets.detection import Framing
+from finetuning.datasets.framing import CHUNK, Batch, Gunzip, batches, csv_rows, json_values, lines, undecodable
+from finetuning.datasets.json_errors import duplicate_key, json_error, texts
+from finetuning.datasets.plain_batches import PlainBatches
+from finetuning.datasets.preparation import Preparation, Shard, SourceFile
+from finetuning.datasets.scripts import LATIN, script_of
+from finetuning.datasets.shard_result import (
     MAX_ERRORS,
+    SAMPLES,
     TRAIN,
     VALIDATION,
     LineError,
@@ -23,20 +27,17 @@ from finetuning.datasets.dataset_report import (
     Sample,
     ShardResult,
     Tally,
-    tokens_of,
 )
-from finetuning.datasets.detection import Framing
-from finetuning.datasets.framing import CHUNK, Batch, Gunzip, batches, csv_rows, json_values, lines, undecodable
-from finetuning.datasets.json_errors import duplicate_key, json_error, texts
-from finetuning.datasets.plain_batches import PlainBatches
-from finetuning.datasets.preparation import Preparation, Shard, SourceFile
 from finetuning.datasets.templates import RESPONSE_MARK, Template
+from finetuning.datasets.workspace import Workspace
 from finetuning.jumpstart.family import Task
+
+DIGESTS, RESULT = ".digests", "result.json"
+"""Names of what a shard writes beside its rows."""
 
 DIGEST_BYTES = 16
 """XXH3 of the row as written, 128 bits, at the speed of memory. Among a billion rows two share one by chance once in
 10²⁰ uploads; who forges one loses a row of their own."""
-SAMPLES = 3
 LONGEST_KEPT = 32
 """Longest rows a shard reports: more than are shown, for some may turn out to be duplicates of another shard's."""
 
@@ -59,6 +60,32 @@ class Sinks(NamedTuple):
     validation: BinaryIO
     train_digests: BinaryIO
     validation_digests: BinaryIO
+
+
+def write_shard(
+    preparation: Preparation, shard: Shard, source: BinaryIO, workspace: Workspace, prefix: str
+) -> ShardResult:
+    """Prepares one shard into `prefix` of the workspace, and writes its result beside its rows."""
+    at = prefix + shard.key
+    with (
+        workspace.create(at + TRAIN) as train,
+        workspace.create(at + VALIDATION) as validation,
+        workspace.create(at + TRAIN + DIGESTS) as train_digests,
+        workspace.create(at + VALIDATION + DIGESTS) as validation_digests,
+    ):
+        result = prepare_shard(preparation, shard, source, Sinks(train, validation, train_digests, validation_digests))
+    with workspace.create(at + RESULT) as file:
+        file.write(result.model_dump_json().encode())
+    return result
+
+
+def read_results(preparation: Preparation, workspace: Workspace, prefix: str) -> list[ShardResult]:
+    """What every shard reported, in order."""
+    results = []
+    for shard in preparation.shards:
+        with workspace.open(prefix + shard.key + RESULT) as file:
+            results.append(ShardResult.model_validate_json(file.read()))
+    return results
 
 
 def prepare_shard(preparation: Preparation, shard: Shard, source: BinaryIO, sinks: Sinks) -> ShardResult:
@@ -94,10 +121,6 @@ def _batches(file: SourceFile, shard: Shard, source: BinaryIO) -> Iterator[Batch
         last = batch.numbers[-1]
     if unzipped and unzipped.error:
         yield Batch([last + 1], [unzipped.error])
-
-
-BREAKS_OFF = frozenset((ErrorCode.JSON_TRUNCATED, ErrorCode.COMPRESSION))
-"""Errors after which the rest of a file is not known."""
 
 
 def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Batch], sinks: Sinks) -> ShardResult:
@@ -371,6 +394,11 @@ class Measure(NamedTuple):
     script: str
 
 
+def tokens_of(size: int) -> int:
+    """Estimated tokens of so many bytes."""
+    return (size + 3) >> 2
+
+
 def measure(out: bytes, row: Any, overhead: int = 0) -> Measure:
     """What the inner loop counts of a row written as `out`, for one row: a text, columns, or `{"dialog": […]}`."""
     turns, said = (0, len(row)) if isinstance(row, str) else (len(turns_of(row)), characters_of(row))
@@ -380,34 +408,3 @@ def measure(out: bytes, row: Any, overhead: int = 0) -> Measure:
 def template_bytes(template: Template | None) -> int:
     """Bytes the template adds to every row."""
     return len((template["prompt"] + RESPONSE_MARK + template["completion"]).encode()) if template else 0
-
-
-LATIN = "Latin"
-_BEYOND_LATIN = re.compile(
-    "[\u0370-\u1dbf\u2c00-\u2dff\u2e80-\ud7ff\uf900-\ufdff\ufe70-\ufefe\uff66-\uff9f\U00010000-\U0001f000\U00020000-\U0003ffff]"
-)
-_BLOCKS = (
-    (0x0370, "Greek"), (0x0400, "Cyrillic"), (0x0530, "Armenian"), (0x0590, "Hebrew"), (0x0600, "Arabic"),
-    (0x0900, "Devanagari"), (0x0980, "other"), (0x0B80, "Tamil"), (0x0C00, "other"), (0x0E00, "Thai"),
-    (0x0E80, "other"), (0x10A0, "Georgian"), (0x1100, "Hangul"), (0x1200, "other"), (0x2E80, "Han"),
-    (0x3040, "Kana"), (0x3100, "Han"), (0xA000, "other"), (0xAC00, "Hangul"), (0xD7B0, "other"), (0xF900, "Han"),
-    (0xFB00, "other"), (0xFE70, "Arabic"), (0xFF00, "Kana"), (0x10000, "other"), (0x20000, "Han"),
-)  # fmt: skip
-_STARTS = [start for start, _ in _BLOCKS]
-SCRIPT_SAMPLE = 256
-"""Bytes of a row looked at for its script."""
-
-_ASCII = bytes(range(128))
-
-
-def script_of(out: bytes) -> str:
-    """The script most of a row's beginning is in: Latin unless a sixth of it is not. Han with kana is Japanese."""
-    sample = out[:SCRIPT_SAMPLE]
-    if sample.isascii() or len(sample.translate(None, _ASCII)) * 6 < len(sample):
-        return LATIN
-    text = sample.decode(errors="ignore")
-    letters = _BEYOND_LATIN.findall(text)
-    if len(letters) * 6 < len(text):
-        return LATIN
-    counts = Counter(_BLOCKS[bisect(_STARTS, ord(letter)) - 1][1] for letter in letters[:100])
-    return "Japanese" if counts["Kana"] else counts.most_common(1)[0][0]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from string import Formatter
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
@@ -113,3 +113,12 @@ def fill(text: str, row: Mapping[str, object]) -> str:
 def instruction_text(template: Template, row: Mapping[str, object]) -> str:
     """The prompt of an instruction row as the model gets it at inference: up to where the response starts."""
     return fill(template["prompt"], row) + RESPONSE_MARK
+
+
+def rendered(row: Mapping[str, Any], template: Template | None) -> str:
+    """A converted row as the model sees it in training."""
+    if "dialog" in row:
+        return chat_text(row["dialog"], add_generation_prompt=False)
+    if template:
+        return instruction_text(template, row) + fill(template["completion"], row)
+    return str(row["text"])

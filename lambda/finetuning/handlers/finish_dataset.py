@@ -4,7 +4,8 @@ import orjson
 
 from finetuning.aws.jumpstart_bucket import read_model_spec
 from finetuning.datasets.dataset_report import DatasetReport
-from finetuning.datasets.join import finish, held_out_prompts
+from finetuning.datasets.held_out import held_out_prompts
+from finetuning.datasets.join import join_shards
 from finetuning.datasets.preparation import Preparation
 from finetuning.errors import DatasetRefused
 from finetuning.handlers.step import Payload, logger, measure, step
@@ -23,7 +24,7 @@ def handler(run: Run, event: Payload) -> Payload:
     """
     store, layout, plan = run.store, run.layout, run.plan
     preparation = store.load(layout.preparation, Preparation)
-    report = finish(preparation, run.files, SHARDS, DATASET)
+    report = join_shards(preparation, run.files, SHARDS, DATASET)
     store.save(layout.dataset_report, report)
     _account_for(report)
     if report.refusal:

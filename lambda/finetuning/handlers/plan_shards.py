@@ -4,8 +4,8 @@ from pathlib import PurePosixPath
 
 from finetuning.aws.clients import client
 from finetuning.aws.s3_streams import s3_reader
+from finetuning.datasets.dataset_report import refusal_report
 from finetuning.datasets.detection import HEAD_BYTES, detect, detect_reframed
-from finetuning.datasets.join import refused
 from finetuning.datasets.preparation import Preparation, SourceFile, prepare
 from finetuning.errors import DatasetRefused
 from finetuning.handlers.step import Payload, step
@@ -26,8 +26,7 @@ def handler(run: Run, event: Payload) -> Payload:
     preparation = _preparation(run)
     resolution = preparation.resolution
     if resolution.refusal:
-        report = refused(preparation, resolution.refusal, resolution.message)
-        run.store.save(run.layout.dataset_report, report)
+        run.store.save(run.layout.dataset_report, refusal_report(preparation))
         raise DatasetRefused(resolution.message, resolution.fix)
     run.store.save(run.layout.preparation, preparation)
     status = run.record(f"Preparing the data for {preparation.task}: {resolution.why}")

@@ -1,7 +1,7 @@
 """PrepareShard: converts and checks the rows of one shard. Runs once for every shard, several at a time."""
 
-from finetuning.datasets.join import write_shard
 from finetuning.datasets.preparation import Preparation
+from finetuning.datasets.shard import write_shard
 from finetuning.handlers.step import Payload, step
 from finetuning.operations.dataset_files import open_shard
 from finetuning.operations.run import Run

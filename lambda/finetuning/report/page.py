@@ -14,7 +14,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from finetuning.datasets.dataset_report import Bucket, DatasetReport, LineError
+from finetuning.datasets.dataset_report import Bucket, DatasetReport
+from finetuning.datasets.shard_result import LineError
 from finetuning.evaluation.loss_curve import loss_curve
 from finetuning.evaluation.results import EvaluationReport
 from finetuning.evaluation.verdict import verdict

@@ -10,7 +10,7 @@ import pytest
 from finetuning.datasets.data_errors import ErrorCode
 from finetuning.datasets.detection import Detection, Format, Framing, detect
 from finetuning.datasets.resolution import resolve
-from finetuning.jumpstart.catalogue import Task
+from finetuning.jumpstart.family import Task
 from tests.builders.datasets import any_chat_rows, any_dialog, as_lines
 
 CHAT = as_lines(any_chat_rows(5))

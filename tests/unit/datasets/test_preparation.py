@@ -19,9 +19,10 @@ from finetuning.datasets import framing, join, offline, shard
 from finetuning.datasets.data_errors import ErrorCode
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.detection import Detection, Framing, detect
-from finetuning.datasets.join import held_out_prompts, rendered
+from finetuning.datasets.held_out import held_out_prompts
 from finetuning.datasets.offline import prepare_files
 from finetuning.datasets.preparation import Preparation, SourceFile, prepare
+from finetuning.datasets.templates import rendered
 from finetuning.datasets.workspace import Folder
 from finetuning.jumpstart.family import Task
 from tests.builders.datasets import (

@@ -1,7 +1,6 @@
 import json
 
-from finetuning.datasets.join import rendered
-from finetuning.datasets.templates import RESPONSE_MARK, Template
+from finetuning.datasets.templates import RESPONSE_MARK, Template, rendered
 from finetuning.evaluation.questions import DEFAULT_PROMPT, as_inputs, invocation, questions
 
 CHAT_PROMPT = {

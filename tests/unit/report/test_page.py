@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from finetuning.datasets.dataset_report import DatasetReport, FileReport, LineError, Refusal
+from finetuning.datasets.dataset_report import DatasetReport, FileReport, Refusal
+from finetuning.datasets.shard_result import LineError
 from finetuning.evaluation.questions import DEFAULT_PROMPT, as_inputs, invocation
 from finetuning.evaluation.results import EvaluationReport
 from finetuning.report import commands, page
