@@ -231,7 +231,7 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
             if size > floor:
                 floor = _keep_longest(longest, floor, size, rounding, number, digest)
                 if len(result.samples) < SAMPLES:  # the first rows are the longest so far
-                    result.samples.append(Sample(digest=digest.hex(), row=converted))
+                    _keep_sample(result, digest.hex(), converted)
 
         _flush(tally, (train, validation), rounding, limit)
         tally.lines += len(records)
@@ -250,11 +250,20 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
     return result
 
 
+def _keep_sample(result: ShardResult, digest: str, row: dict[str, Any]) -> None:
+    """Keeps a row to be shown, once: the shard may have forgotten that it has it."""
+    if all(sample.digest != digest for sample in result.samples):
+        result.samples.append(Sample(digest=digest, row=row))
+
+
 def _keep_longest(
     longest: list[tuple[int, int, bytes]], floor: int, size: int, rounding: int, number: int, digest: bytes
 ) -> int:
-    """Keeps a row if it is among the longest; returns the size that the next one has to exceed."""
-    if size <= floor:
+    """Keeps a row if it is among the longest; returns the size that the next one has to exceed.
+
+    A duplicate that the shard has forgotten is not kept twice.
+    """
+    if size <= floor or any(digest == kept for _, _, kept in longest):
         return floor
     row = ((size + rounding) >> 2, -number, digest)
     (heapreplace if len(longest) == LONGEST_KEPT else heappush)(longest, row)

@@ -12,7 +12,7 @@ from unittest.mock import patch
 import pyarrow
 import pyarrow.parquet
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from finetuning.datasets import framing, join, offline, shard
@@ -419,7 +419,9 @@ def test_rows_repeated_across_shards_are_dropped_as_if_one_had_read_them(
     shards=st.sampled_from([1, 2]),
     known=st.sampled_from([1, 20, 200]),
 )
-def test_rows_repeated_after_more_than_is_kept_in_mind_are_dropped_all_the_same(
+@example(kept=[1, 1, 2, 1, 0], shards=1, known=1)
+@example(kept=[7, 300] * 40 + [1, 2, 3, 4], shards=1, known=1)
+def test_duplicates_are_found_when_a_shard_has_forgotten_the_first_of_them(
     tmp_path: Path, kept: list[int], shards: int, known: int
 ) -> None:
     data = as_lines([{"messages": any_dialog(number)} for number in kept])
