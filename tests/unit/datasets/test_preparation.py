@@ -398,16 +398,26 @@ def test_every_line_is_accounted_for_and_shards_make_no_difference(
     assert outcomes[0] == outcomes[1] == outcomes[2]
 
 
+SOME_ARE_LONGER = 28
+"""Tokens that some rows of `_rows_about` exceed."""
+
+
+def _rows_about(numbers: list[int]) -> bytes:
+    """Rows of two scripts and of several lengths."""
+    return as_lines([{"messages": any_dialog(f"числе {number}" if number % 2 else number)} for number in numbers])
+
+
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kept=st.lists(st.integers(0, 400), min_size=2, max_size=300), shards=st.sampled_from([2, 3, 8]))
 def test_rows_repeated_across_shards_are_dropped_as_if_one_had_read_them(
     tmp_path: Path, kept: list[int], shards: int
 ) -> None:
-    data = as_lines([{"messages": any_dialog(number)} for number in kept])
+    data = _rows_about(kept)
     path = any_file(tmp_path, data)
-    alone = prepare_files([path], tmp_path / "out")
+    alone = prepare_files([path], tmp_path / "out", max_input_length=SOME_ARE_LONGER)
     expected = channel(tmp_path), channel(tmp_path, "validation")
-    together = prepare_files([path], tmp_path / "out", shard_bytes=-(-len(data) // shards))
+    shard_bytes = -(-len(data) // shards)
+    together = prepare_files([path], tmp_path / "out", shard_bytes=shard_bytes, max_input_length=SOME_ARE_LONGER)
     assert (channel(tmp_path), channel(tmp_path, "validation")) == expected
     assert together.model_dump() == alone.model_dump()
     assert together.rows.validation >= 1 or together.rows.kept == 1
@@ -424,16 +434,17 @@ def test_rows_repeated_across_shards_are_dropped_as_if_one_had_read_them(
 def test_duplicates_are_found_when_a_shard_has_forgotten_the_first_of_them(
     tmp_path: Path, kept: list[int], shards: int, known: int
 ) -> None:
-    data = as_lines([{"messages": any_dialog(number)} for number in kept])
+    data = _rows_about(kept)
     path = any_file(tmp_path, data)
-    in_one_go = prepare_files([path], tmp_path / "out")
+    in_one_go = prepare_files([path], tmp_path / "out", max_input_length=SOME_ARE_LONGER)
     expected = channel(tmp_path), channel(tmp_path, "validation")
     with (
         patch.object(offline, "BUFFER", 256),
         patch.object(shard, "DIGESTS_AT_ONCE", known),
         patch.object(join, "DIGESTS_AT_ONCE", known),
     ):
-        piecemeal = prepare_files([path], tmp_path / "out", shard_bytes=-(-len(data) // shards))
+        shard_bytes = -(-len(data) // shards)
+        piecemeal = prepare_files([path], tmp_path / "out", shard_bytes=shard_bytes, max_input_length=SOME_ARE_LONGER)
     assert (channel(tmp_path), channel(tmp_path, "validation")) == expected
     assert piecemeal.model_dump() == in_one_go.model_dump()
 
