@@ -21,17 +21,18 @@ from finetuning.operations.preflight import account_quotas
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.orders import OPERATIONS, check_requests, run_requests
 from finetuning.planning.planner import make_plan
-from finetuning.planning.submission import StageDefaults, Submission, look_up_prices, settle_model
+from finetuning.planning.submission import Submission, look_up_prices, settle_model
 from finetuning.runs.plan import DataFile, RunPlan
 from finetuning.runs.run_json import RunRequest, read_request
 from finetuning.runs.uploads import Upload
+from finetuning.settings import LONGEST_RUNTIME_HOURS, DeployedStage
 
 
 @dataclass(frozen=True)
 class PlannedRun:
     """What came of a run.json. `plan` is a draft beside findings, None where not even that is possible."""
 
-    stage: StageDefaults
+    stage: DeployedStage
     checklist: Checklist
     plan: RunPlan | None
     requests: dict[str, Request]
@@ -89,16 +90,13 @@ def _placeholders(region: str) -> Target:
     )
 
 
-def _stage(here: Target) -> StageDefaults:
+def _stage(here: Target) -> DeployedStage:
     """A stage that limits nothing: a deployed one may allow less, and its PlanRun says so."""
-    return StageDefaults(
+    return DeployedStage(
         stage=here.stage,
-        prefix=here.prefix,
-        region=here.region,
-        default_model="meta-textgeneration-llama-3-1-8b-instruct",
-        accept_eula=False,
-        max_runtime_hours=100,
-        max_cost_usd=None,
+        aws_region=here.region,
+        max_runtime_hours=LONGEST_RUNTIME_HOURS,
+        training_instance_types=("*",),
         endpoint_ttl_hours=8,
         endpoint_idle_minutes=60,
     )

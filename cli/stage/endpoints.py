@@ -12,10 +12,11 @@ from finetuning.aws.sagemaker import OWNER_TAG, RUN_TAG, sagemaker
 from finetuning.errors import Code, FineTuningError
 from finetuning.operations.endpoint_life import EndpointState, endpoint_state
 from finetuning.operations.endpoint_updates import Fleet, create_or_update, earlier_request
-from finetuning.runs.expiry import IDLE_TAG, KEPT_TAG, NEVER, TTL_TAG, Deadline, Lifetime, Limit, kept_until
+from finetuning.runs.expiry import IDLE_TAG, KEPT_TAG, TTL_TAG, Deadline, Lifetime, kept_until
 from finetuning.runs.guardrails import LONGEST_UPDATE_SECONDS
 from finetuning.runs.outcomes import Outcome, endpoint_outcome
 from finetuning.runs.plan import RunPlan
+from finetuning.settings import NEVER, Limit
 
 UNKNOWN = Lifetime(NEVER, NEVER)
 """What the command takes an endpoint's limits for where its tags do not tell: only the sweeper knows the stage's."""

@@ -9,7 +9,7 @@ from aws_cdk import aws_scheduler_targets as targets
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from finetuning.runs.expiry import SWEEP_MINUTES
+from finetuning.settings import SWEEP_MINUTES
 from infra.constructs.acknowledgements import acknowledge
 from infra.constructs.permissions import Permissions, service_role
 

@@ -13,7 +13,7 @@ def settings_environment(config: StageConfig, deployed: Mapping[str, object]) ->
 
     Raises `KeyError` with the field's name where neither knows it, so that a new setting cannot be forgotten here.
     """
-    known = {**dict(config), "prefix": config.prefix, **deployed}
+    known = {**dict(config), **deployed}
     values = {name: known[name] for name in Settings.model_fields if name not in GIVEN_BY_LAMBDA}
     return {name.upper(): _written(value) for name, value in values.items() if value is not None}
 

@@ -1,7 +1,8 @@
-"""What a function is told by its deployment. The only reader of the environment.
+"""The settings of a stage: those fixed at synthesis and those a deployed function reads. The only reader of os.environ.
 
-The field names, upper-cased, are the environment variables; the infrastructure writes them from the same class,
-so a setting that one side forgets fails at synthesis or at the first cold start, by name.
+`StageSettings` holds every field, default and limit that both sides share. The infrastructure writes the environment
+variables from the fields of `Settings`, upper-cased, so a setting that one side lacks fails at synthesis or at the
+first cold start, by name.
 """
 
 import os
@@ -17,17 +18,83 @@ CommaSeparated = Annotated[
     tuple[str, ...], BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value)
 ]
 
-Limit = Annotated[float, Field(gt=0)] | Literal["never"]
+LONGEST_RUNTIME_HOURS = 100
+"""The longest training job whose polls fit the history of one execution (see the state machine's WaitForTraining)."""
+
+LONGEST_APPROVAL_HOURS = 72
+"""With it, a run that also waited for everything else still ends before its execution is timed out."""
+
+SWEEP_MINUTES = 15
+"""How often the sweeper runs."""
+
+LONGEST_IDLE_MINUTES = 43_200
+"""Thirty days: as far back as CloudWatch is asked for invocations."""
+
+NEVER: Literal["never"] = "never"
+Limit = float | Literal["never"]
+"""Hours or minutes after which an endpoint is deleted, or never."""
+TtlHours = Annotated[float, Field(gt=0)] | Literal["never"]
+IdleMinutes = Annotated[float, Field(ge=SWEEP_MINUTES, le=LONGEST_IDLE_MINUTES)] | Literal["never"]
 
 
-class Settings(BaseModel):
-    """Settings of one deployed stage. Times in hours or minutes, money in USD, sizes in bytes, as the names say."""
+class StageSettings(BaseModel):
+    """What is settled for every run of a stage: defaults of run.json, and limits that no run.json can raise.
+
+    Money in USD; times in hours or minutes and sizes in bytes, as the names say.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    stage: str = Field(pattern=r"^[a-z][a-z0-9]{1,7}$")
+    """Part of every name: `finetune-<stage>`. Short, because a run's names must fit SageMaker's 63 characters."""
+    default_model: str = "meta-textgeneration-llama-3-1-8b-instruct"
+    accept_eula: bool = False
+    """Accepts Meta's licence for every run of the stage; otherwise each run.json must accept it."""
+    gated_weights: Literal["env", "channel"] = "env"
+    """How a training job is given the licensed weights (unverified which of the two the platform prefers)."""
+    max_runtime_hours: float = Field(default=24, gt=0, le=LONGEST_RUNTIME_HOURS)
+    max_cost_usd: float | None = Field(default=None, gt=0)
+    endpoint_ttl_hours: TtlHours
+    """Hours after which an endpoint is deleted, or `never`. It has no default: an endpoint costs money every hour."""
+    endpoint_idle_minutes: IdleMinutes
+    """Minutes without requests after which an endpoint is deleted, or `never`."""
+    max_concurrent_runs: int = Field(default=5, ge=1, le=100)
+    """How many runs train, deploy or wait for approval at the same time; later ones are queued."""
+    approval_hours: float = Field(default=24, gt=0, le=LONGEST_APPROVAL_HOURS)
+    """How long a run waits for the approval it asks for. Then it fails, and the tuned model is kept."""
+    shard_bytes: int = Field(default=256 << 20, ge=1 << 20)
+    """What one function reads at most: it has 15 minutes."""
+    training_instance_types: CommaSeparated = (
+        "ml.g4dn.*",
+        "ml.g5.*",
+        "ml.g6.*",
+        "ml.g6e.*",
+        "ml.p3dn.*",
+        "ml.p4d.*",
+        "ml.p4de.*",
+        "ml.p5.*",
+        "ml.p5e.*",
+        "ml.p5en.*",
+    )
+    """Patterns; IAM allows jobs on no other type."""
+
+    @property
+    def prefix(self) -> str:
+        """First part of every name in the account, and of every permission on such a name."""
+        return f"finetune-{self.stage}"
+
+
+class DeployedStage(StageSettings):
+    """A stage in the region that its runs are planned for."""
+
+    aws_region: str
+
+
+class Settings(DeployedStage):
+    """What the deployment passes to a function: the stage's settings and the resources it uses."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    stage: str
-    prefix: str
-    aws_region: str
     upload_bucket: str
     artifacts_bucket: str
     kms_key_arn: str
@@ -35,18 +102,6 @@ class Settings(BaseModel):
     subnet_ids: CommaSeparated
     security_group_ids: CommaSeparated
     topic_arn: str
-    default_model: str
-    accept_eula: bool = False
-    gated_weights: Literal["env", "channel"] = "env"
-    max_runtime_hours: float = Field(gt=0, le=100)
-    max_cost_usd: float | None = Field(default=None, gt=0)
-    training_instance_types: CommaSeparated
-    """Patterns: IAM lets jobs have no other."""
-    max_concurrent_runs: int = Field(gt=0)
-    approval_hours: float = Field(gt=0)
-    endpoint_ttl_hours: Limit
-    endpoint_idle_minutes: Limit
-    shard_bytes: int = Field(default=1 << 30, gt=0)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:

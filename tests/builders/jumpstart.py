@@ -17,10 +17,11 @@ from finetuning.jumpstart.requests import Target
 from finetuning.jumpstart.spec import ModelSpec, newest, read_manifest, read_spec
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.planner import make_plan
-from finetuning.planning.submission import StageDefaults, Submission, look_up_prices, settle_model
+from finetuning.planning.submission import Submission, look_up_prices, settle_model
 from finetuning.runs.plan import DataFile, RunPlan
 from finetuning.runs.run_json import read_request
 from finetuning.runs.uploads import Upload
+from finetuning.settings import DeployedStage
 
 FACTS = Path(__file__).resolve().parents[2] / "facts" / "jumpstart"
 LLAMA = "meta-textgeneration-llama-3-1-"
@@ -58,25 +59,21 @@ def kept_spec(model_id: str, version: str | None = None) -> ModelSpec:
     return any_spec(model_id)
 
 
-def any_stage(**changes: Any) -> StageDefaults:
+def any_stage(**changes: Any) -> DeployedStage:
     stage: dict[str, Any] = {
         "stage": "dev",
-        "prefix": "finetune-dev",
-        "region": "us-east-1",
-        "default_model": LLAMA + "8b-instruct",
-        "accept_eula": False,
-        "max_runtime_hours": 24,
-        "max_cost_usd": None,
+        "aws_region": "us-east-1",
+        "training_instance_types": ("*",),
         "endpoint_ttl_hours": 8,
         "endpoint_idle_minutes": 60,
     }
-    return StageDefaults(**stage | changes)
+    return DeployedStage(**stage | changes)
 
 
 def planned(
     run_json: dict[str, Any] | bytes,
     *,
-    stage: StageDefaults | None = None,
+    stage: DeployedStage | None = None,
     size: int = 100_000,
     head: bytes = b'{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]}\n',
     name: str = "data.jsonl",

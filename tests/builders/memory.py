@@ -20,7 +20,6 @@ def any_environment(**changes: str) -> dict[str, str]:
     """The environment of a deployed function."""
     return {
         "STAGE": "dev",
-        "PREFIX": PREFIX,
         "AWS_REGION": "us-east-1",
         "UPLOAD_BUCKET": "uploads",
         "ARTIFACTS_BUCKET": "artifacts",

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from finetuning.evaluation.questions import as_inputs
-from finetuning.runs.expiry import ANNOUNCED_TAG, IDLE_TAG, KEPT_TAG, NEVER, TTL_TAG
+from finetuning.runs.expiry import ANNOUNCED_TAG, IDLE_TAG, KEPT_TAG, TTL_TAG
+from finetuning.settings import NEVER
 from rehearsal.jumpstart_cache import PRIVATE_BUCKET
 from rehearsal.running import PROJECT
 from tests.rehearsal.support.product import Product

@@ -1,10 +1,17 @@
-"""What a function is told by its deployment."""
+"""The settings that a deployment and its functions share."""
+
+import re
+from pathlib import Path
 
 import pytest
 
 from finetuning.errors import FineTuningError
-from finetuning.settings import Settings
+from finetuning.settings import Settings, StageSettings
+from infra.config import StageConfig
 from tests.builders.memory import any_environment
+
+PACKAGE = Path(__file__).resolve().parents[2] / "lambda" / "finetuning"
+PURE = ("jumpstart", "datasets", "runs", "planning", "evaluation", "report")
 
 
 def test_settings_are_typed() -> None:
@@ -25,3 +32,24 @@ def test_every_missing_or_malformed_variable_is_named() -> None:
         Settings.from_environment(environment)
     for name in ("TOPIC_ARN", "GATED_WEIGHTS", "MAX_RUNTIME_HOURS"):
         assert name in failure.value.message
+
+
+@pytest.mark.parametrize("side", [Settings, StageConfig])
+def test_what_both_sides_share_has_one_default_and_one_limit(side: type[StageSettings]) -> None:
+    for name, field in StageSettings.model_fields.items():
+        assert name not in side.__annotations__, f"{side.__name__} repeats {name}"
+        assert repr(side.model_fields[name]) == repr(field)
+
+
+def test_a_function_reads_at_most_256_mib_of_a_file_by_default() -> None:
+    assert StageSettings.model_fields["shard_bytes"].default == 256 * 1024 * 1024
+
+
+@pytest.mark.parametrize("package", PURE)
+def test_pure_packages_take_settings_as_arguments_and_never_read_the_environment(package: str) -> None:
+    for module in (PACKAGE / package).rglob("*.py"):
+        source = module.read_text(encoding="utf-8")
+        imported = re.findall(r"^from finetuning\.settings import (?:\(([^)]*)\)|(.*))$", source, re.MULTILINE)
+        names = {name.strip() for found in imported for name in "".join(found).split(",")}
+        assert "settings" not in names, module
+        assert "os.environ" not in source, module

@@ -12,7 +12,7 @@ import pytest
 from finetuning.planning.endpoint_terms import DEFAULT_ENDPOINT_TIMEOUT, ENDPOINT_PROVISIONING_SECONDS
 from finetuning.runs.run_json import MAX_CAPACITY_WAIT_HOURS, MAX_FALLBACKS
 from finetuning.runs.waiting import LONGEST_WAIT_HOURS, last_attempt, wait_seconds
-from infra.config import LONGEST_APPROVAL_HOURS, LONGEST_RUNTIME_HOURS
+from finetuning.settings import LONGEST_APPROVAL_HOURS, LONGEST_RUNTIME_HOURS
 from infra.constructs.fine_tuning_workflow import DEFINITION, steps_of
 from infra.state_machine.diagram import DOCUMENT, with_diagram
 

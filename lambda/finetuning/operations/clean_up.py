@@ -3,9 +3,9 @@
 from finetuning.aws.run_store import RunStore
 from finetuning.aws.sagemaker import REPLACES_TAG, SageMaker
 from finetuning.errors import Code, FineTuningError
-from finetuning.runs.expiry import NEVER, TTL_TAG
+from finetuning.runs.expiry import TTL_TAG
 from finetuning.runs.names import Names
-from finetuning.settings import settings
+from finetuning.settings import NEVER, settings
 
 FAILED_TTL_HOURS = 8
 NEVER_SERVED = ("Creating", "Failed")

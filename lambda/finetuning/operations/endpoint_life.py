@@ -9,7 +9,6 @@ from finetuning.aws.sagemaker import RUN_TAG, SageMaker
 from finetuning.operations.endpoint_updates import instances
 from finetuning.runs.expiry import (
     METRICS_DELAY,
-    NEVER,
     WARN_BEFORE,
     Deadline,
     Lifetime,
@@ -18,6 +17,7 @@ from finetuning.runs.expiry import (
     kept_until,
     lifetime_of,
 )
+from finetuning.settings import NEVER
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from finetuning.operations.run import target
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.orders import check_requests, run_requests
 from finetuning.planning.planner import make_plan
-from finetuning.planning.submission import StageDefaults, Submission, look_up_prices, settle_model
+from finetuning.planning.submission import Submission, look_up_prices, settle_model
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.run_json import RunRequest, read_request
 from finetuning.runs.uploads import Upload
-from finetuning.settings import Settings, settings
+from finetuning.settings import settings
 
 
 def preflight(upload: Upload, run_json: bytes) -> tuple[RunPlan | None, Checklist]:
@@ -33,7 +33,7 @@ def preflight(upload: Upload, run_json: bytes) -> tuple[RunPlan | None, Checklis
     request, findings = read_request(run_json)
     checklist.found("run.json", *findings)
     submission = read_submission(files, upload, request, checklist)
-    stage = stage_defaults(settings())
+    stage = settings()
     spec = settle_model(request, stage, jumpstart.spec, checklist)
     if spec is None:
         return None, checklist
@@ -125,19 +125,4 @@ def read_submission(files: UploadBucket, upload: Upload, request: RunRequest, ch
         files=data,
         detections=tuple(detect(files.head(file, HEAD_BYTES), file.key, file.size) for file in data),
         template_file=files.template_json(),
-    )
-
-
-def stage_defaults(stage: Settings) -> StageDefaults:
-    return StageDefaults(
-        stage=stage.stage,
-        prefix=stage.prefix,
-        region=stage.aws_region,
-        default_model=stage.default_model,
-        accept_eula=stage.accept_eula,
-        max_runtime_hours=stage.max_runtime_hours,
-        max_cost_usd=stage.max_cost_usd,
-        endpoint_ttl_hours=stage.endpoint_ttl_hours,
-        endpoint_idle_minutes=stage.endpoint_idle_minutes,
-        training_instance_types=stage.training_instance_types,
     )

@@ -6,9 +6,10 @@ from finetuning.errors import Code, Finding
 from finetuning.jumpstart.assumptions import Price
 from finetuning.jumpstart.spec import ModelSpec
 from finetuning.planning.checklist import Checklist
-from finetuning.planning.submission import StageDefaults, endpoint_type
+from finetuning.planning.submission import endpoint_type
 from finetuning.runs.plan import Autoscaling, EndpointPlan
 from finetuning.runs.run_json import DataCaptureRequest, EndpointRequest, RunRequest
+from finetuning.settings import DeployedStage
 
 ENDPOINT_PROVISIONING_SECONDS = 1800
 """On top of download and start-up: how long SageMaker may take to find and start an endpoint's instances."""
@@ -18,12 +19,12 @@ DEFAULT_ENDPOINT_TIMEOUT = 3600
 
 
 def endpoint_plan(
-    request: RunRequest, spec: ModelSpec, stage: StageDefaults, prices: Mapping[str, Price], checklist: Checklist
+    request: RunRequest, spec: ModelSpec, stage: DeployedStage, prices: Mapping[str, Price], checklist: Checklist
 ) -> EndpointPlan:
     asked = request.endpoint
     instance_type = endpoint_type(request, spec)
     if asked.deploy:
-        image = checklist.attempt("endpoint instance", lambda: spec.hosting_image(instance_type, stage.region))
+        image = checklist.attempt("endpoint instance", lambda: spec.hosting_image(instance_type, stage.aws_region))
         price = prices.get(instance_type)
         hourly = (
             f"{price.usd_per_hour * asked.instance_count:.2f} USD an hour ({price.source})"

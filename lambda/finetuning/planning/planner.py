@@ -13,7 +13,7 @@ from finetuning.jumpstart.family import Task
 from finetuning.jumpstart.spec import ModelSpec, cache_bucket
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.endpoint_terms import endpoint_plan
-from finetuning.planning.submission import Prices, StageDefaults, Submission, training_types
+from finetuning.planning.submission import Prices, Submission, training_types
 from finetuning.planning.training_options import (
     FALLBACKS,
     Limits,
@@ -38,12 +38,13 @@ from finetuning.runs.run_json import (
     RunRequest,
 )
 from finetuning.runs.waiting import last_attempt
+from finetuning.settings import DeployedStage
 
 SPLIT_RATIO = "validation_split_ratio"
 
 
 def make_plan(
-    submission: Submission, spec: ModelSpec, stage: StageDefaults, prices: Prices, checklist: Checklist
+    submission: Submission, spec: ModelSpec, stage: DeployedStage, prices: Prices, checklist: Checklist
 ) -> RunPlan:
     """Judges the submission and settles the plan; what is wrong goes into `checklist`, beside what was found before.
 
@@ -137,11 +138,11 @@ def complete(plan: RunPlan, spec: ModelSpec, task_name: str, dataset: DatasetSum
 
 
 def _acceptance(
-    submission: Submission, spec: ModelSpec, stage: StageDefaults, checklist: Checklist
+    submission: Submission, spec: ModelSpec, stage: DeployedStage, checklist: Checklist
 ) -> Acceptance | None:
     upload = submission.upload
     licence = spec.hosting_eula_key or ""
-    where = f"s3://{cache_bucket(stage.region)}/{licence}"
+    where = f"s3://{cache_bucket(stage.aws_region)}/{licence}"
     if submission.request.accept_eula:
         by = f"s3://{upload.bucket}/{upload.key}"
     elif stage.accept_eula:

@@ -13,33 +13,16 @@ from finetuning.jumpstart.catalogue import CATALOGUE, nearest, support
 from finetuning.jumpstart.spec import ModelSpec
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.estimate import tokens_in
-from finetuning.runs.expiry import Limit
 from finetuning.runs.plan import DataFile
 from finetuning.runs.run_json import RunRequest
 from finetuning.runs.uploads import Upload
+from finetuning.settings import DeployedStage
 
 LookUp = Callable[[str, Literal["training", "hosting"]], Price | None]
 """Looks up the price of an instance type for a use."""
 
 ReadSpec = Callable[[str, str | None], ModelSpec]
 """Reads a model's facts, in the version given or the newest; raises `FineTuningError`."""
-
-
-@dataclass(frozen=True)
-class StageDefaults:
-    """What the stage settles for every run: defaults, and limits no run.json can raise."""
-
-    stage: str
-    prefix: str
-    region: str
-    default_model: str
-    accept_eula: bool
-    max_runtime_hours: float
-    max_cost_usd: float | None
-    endpoint_ttl_hours: Limit
-    endpoint_idle_minutes: Limit
-    training_instance_types: tuple[str, ...] = ("*",)
-    """Patterns; permissions allow no other."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +85,7 @@ def look_up_prices(request: RunRequest, spec: ModelSpec, look_up: LookUp) -> Pri
 
 
 def settle_model(
-    request: RunRequest, stage: StageDefaults, read_spec: ReadSpec, checklist: Checklist
+    request: RunRequest, stage: DeployedStage, read_spec: ReadSpec, checklist: Checklist
 ) -> ModelSpec | None:
     """The facts of the model asked for, or None where none can be read.
 

@@ -13,9 +13,9 @@ from finetuning.jumpstart.hyperparameters import merge
 from finetuning.jumpstart.spec import ModelSpec
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.estimate import estimate
-from finetuning.planning.submission import StageDefaults
 from finetuning.runs.plan import Estimate, TrainingOption
 from finetuning.runs.run_json import MAX_FALLBACKS, RunRequest
+from finetuning.settings import DeployedStage
 
 FALLBACKS = "fallbacks"
 
@@ -38,7 +38,7 @@ class Workload:
     tokens_from: str
 
 
-def training_limits(request: RunRequest, stage: StageDefaults, checklist: Checklist) -> Limits:
+def training_limits(request: RunRequest, stage: DeployedStage, checklist: Checklist) -> Limits:
     hours, usd = request.training.max_runtime_hours, request.training.max_cost_usd
     if hours is not None and hours > stage.max_runtime_hours:
         checklist.found(
@@ -65,7 +65,7 @@ def training_limits(request: RunRequest, stage: StageDefaults, checklist: Checkl
 
 
 def trainable_types(
-    instance_types: list[str], spec: ModelSpec, stage: StageDefaults, checklist: Checklist, *, chosen: bool
+    instance_types: list[str], spec: ModelSpec, stage: DeployedStage, checklist: Checklist, *, chosen: bool
 ) -> list[str]:
     """Those the model can be trained on in the stage, a finding for each other that was asked for; the model's default
     where none is left.
@@ -73,7 +73,7 @@ def trainable_types(
     good = []
     for position, instance_type in enumerate(instance_types):
         try:
-            spec.training_image(instance_type, stage.region)
+            spec.training_image(instance_type, stage.aws_region)
             spec.gated_key(instance_type)
             _require_allowed(instance_type, stage)
         except FineTuningError as error:
@@ -87,7 +87,7 @@ def trainable_types(
     return good or [spec.default_training_instance_type]
 
 
-def _require_allowed(instance_type: str, stage: StageDefaults) -> None:
+def _require_allowed(instance_type: str, stage: DeployedStage) -> None:
     """Raises `FineTuningError` for a type that the stage's permissions would refuse when the job is to start."""
     if not any(fnmatchcase(instance_type, pattern) for pattern in stage.training_instance_types):
         raise FineTuningError(

@@ -7,18 +7,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
 
-from pydantic import Field
-
-NEVER: Literal["never"] = "never"
-Limit = float | Literal["never"]
-PositiveLimit = Annotated[float, Field(gt=0)] | Literal["never"]
-"""Hours or minutes, or the word never."""
-
-SWEEP_MINUTES = 15
-IdleMinutes = Annotated[float, Field(ge=SWEEP_MINUTES, le=43_200)] | Literal["never"]
-"""At least the sweeper's own period; at most thirty days, as far back as CloudWatch is asked."""
+from finetuning.settings import NEVER, SWEEP_MINUTES, Limit
 
 TTL_TAG, IDLE_TAG = "finetune:ttl-hours", "finetune:idle-minutes"
 DEPLOYED_TAG = "finetune:deployed-at"

@@ -8,9 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, computed_field
 from finetuning.datasets.templates import Template
 from finetuning.jumpstart.assumptions import Price
 from finetuning.jumpstart.family import Task
-from finetuning.runs.expiry import Lifetime, Limit
+from finetuning.runs.expiry import Lifetime
 from finetuning.runs.names import Names
 from finetuning.runs.status import Check
+from finetuning.settings import Limit
 
 
 class _Part(BaseModel):

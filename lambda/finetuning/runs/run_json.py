@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 from finetuning.datasets.templates import Template
 from finetuning.errors import Code, Finding
 from finetuning.jumpstart.catalogue import nearest
-from finetuning.runs.expiry import IdleMinutes, PositiveLimit
+from finetuning.settings import LONGEST_RUNTIME_HOURS, IdleMinutes, TtlHours
 
 Path = tuple[str | int, ...]
 
@@ -58,7 +58,7 @@ class TrainingRequest(_Part):
     """
     capacity_wait_hours: float = Field(default=1, ge=0, le=MAX_CAPACITY_WAIT_HOURS)
     """How long the types are tried over and over; each is tried once at least."""
-    max_runtime_hours: float | None = Field(default=None, gt=0, le=100)
+    max_runtime_hours: float | None = Field(default=None, gt=0, le=LONGEST_RUNTIME_HOURS)
     """Default: the stage's. A run predicted to take longer is refused; a job cut by it leaves no model."""
     max_cost_usd: float | None = Field(default=None, gt=0)
     """Of the training. A run predicted to cost more is refused; the job's time limit follows from it."""
@@ -89,7 +89,7 @@ class EndpointRequest(_Part):
     instance_type: InstanceType | None = None
     """Default: the model's own."""
     instance_count: int = Field(default=1, ge=1, le=100)
-    ttl_hours: PositiveLimit | None = None
+    ttl_hours: TtlHours | None = None
     """Hours after which the endpoint is deleted, or "never"; the tuned model stays. Default: the stage's."""
     idle_minutes: IdleMinutes | None = None
     """Minutes without a question after which the endpoint is deleted, or "never". Default: the stage's."""

@@ -50,7 +50,7 @@ def objects(made: Stage, prefix: str) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("shard_bytes", [1 << 30, 9000])
+@pytest.mark.parametrize("shard_bytes", [1 << 30, 1 << 20])
 def test_the_channels_hold_what_prepare_writes_here_and_nothing_else(
     stage: Stage,  # noqa: F811 - the fixture
     tmp_path: Path,
@@ -59,8 +59,10 @@ def test_the_channels_hold_what_prepare_writes_here_and_nothing_else(
 ) -> None:
     monkeypatch.setenv("SHARD_BYTES", str(shard_bytes))
     settings.cache_clear()
-    layout, result = run_steps(stage, **{"data.jsonl": CHAT})
-    (tmp_path / "data.jsonl").write_bytes(CHAT)
+    chats = as_lines(any_chat_rows(20_000))
+    assert len(chats) > 2 << 20
+    layout, result = run_steps(stage, **{"data.jsonl": chats})
+    (tmp_path / "data.jsonl").write_bytes(chats)
     report = prepare_files([tmp_path / "data.jsonl"], tmp_path / "out")
     assert objects(stage, layout.train) == {"data.jsonl": (tmp_path / "out/train/data.jsonl").read_bytes()}
     assert objects(stage, layout.validation) == {"data.jsonl": (tmp_path / "out/validation/data.jsonl").read_bytes()}

@@ -78,7 +78,6 @@ def stage(aws: None, monkeypatch: pytest.MonkeyPatch) -> Stage:
     made = Stage()
     environment = {
         "STAGE": "dev",
-        "PREFIX": "finetune-dev",
         "AWS_REGION": REGION,
         "UPLOAD_BUCKET": UPLOADS,
         "ARTIFACTS_BUCKET": ARTIFACTS,

@@ -1,6 +1,5 @@
 """A submission judged whole: all findings at once, and a plan that holds."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -185,7 +184,7 @@ def test_a_fallback_that_cannot_be_used_is_named() -> None:
 
 
 def test_a_region_jumpstart_does_not_serve_is_a_finding() -> None:
-    found = codes(accepted(), stage=any_stage(region="xx-nowhere-1"))
+    found = codes(accepted(), stage=any_stage(aws_region="xx-nowhere-1"))
     assert {code for code, _ in found} == {"REGION_UNSUPPORTED"}
 
 
@@ -236,7 +235,7 @@ def test_a_chosen_fallback_that_does_not_fit_is_a_finding() -> None:
 
 
 def test_a_type_the_stages_permissions_refuse_is_found_before_a_job_is_started() -> None:
-    stage = replace(any_stage(), training_instance_types=("ml.g5.*",))
+    stage = any_stage(training_instance_types=("ml.g5.*",))
     assert planned(accepted(), stage=stage)[0].training.instance_types[1:] == ["ml.g5.24xlarge", "ml.g5.48xlarge"]
     asked = accepted(training={"instance_type": "ml.p3dn.24xlarge"})
     assert ("INSTANCE_TYPE_UNSUPPORTED", "training.instance_type") in codes(asked, stage=stage)
@@ -254,7 +253,7 @@ def test_a_fallback_nobody_chose_that_is_too_slow_for_the_prepared_data_goes_too
 
 
 def test_a_name_too_long_for_sagemaker_is_refused() -> None:
-    stage = replace(any_stage(), prefix="finetune-" + "x" * 30)
+    stage = any_stage().model_copy(update={"stage": "x" * 30})  # longer than a stage's name may be
     assert codes(accepted(endpoint={"name": "e" * 40}), stage=stage)[0][0] == "RUN_JSON_INVALID"
 
 

@@ -8,7 +8,6 @@ from finetuning.runs.expiry import (
     IDLE_TAG,
     KEPT_TAG,
     METRICS_DELAY,
-    NEVER,
     TTL_TAG,
     WARN_BEFORE,
     Deadline,
@@ -20,6 +19,7 @@ from finetuning.runs.expiry import (
     lifetime_of,
     lifetime_tags,
 )
+from finetuning.settings import NEVER
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
