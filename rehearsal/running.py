@@ -11,6 +11,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import boto3
 import pyarrow
@@ -82,11 +83,12 @@ class Emulator:
 
     def inject(self, fault: str, match: str = "", *, after: int = 0, times: int = 1, message: str = "") -> None:
         """Makes something go wrong (rehearsal/emulator/faults.py has the list, and says what the rest means)."""
-        wish = {"fault": fault, "match": match, "after": after, "times": times, "message": message}
-        self._control("POST", "faults", json.dumps(wish).encode())
+        injection = {"fault": fault, "match": match, "after": after, "times": times, "message": message}
+        self._control("POST", "faults", json.dumps(injection).encode())
 
-    def clear_faults(self) -> None:
-        self._control("DELETE", "faults")
+    def clear_faults(self, match: str = "") -> None:
+        """Ends the faults that were injected with every word of `match`: without any, all of them."""
+        self._control("DELETE", f"faults?{urlencode({'match': match})}")
 
     def happened(self) -> list[dict[str, str]]:
         """The faults that happened, `{fault, match}` each time."""

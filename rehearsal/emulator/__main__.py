@@ -13,6 +13,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 Application = Callable[..., Awaitable[None]]
 
@@ -40,15 +41,15 @@ def main() -> None:
     from ministack import app as ministack
     from ministack.core import lambda_runtime
 
-    from rehearsal.emulator import children, extensions, functions, permissions
+    from rehearsal.emulator import extensions, functions, permissions
+    from rehearsal.emulator.children import Trainer
     from rehearsal.emulator.context import EmulatorContext
 
     context = EmulatorContext(
         endpoint=os.environ["AWS_ENDPOINT_URL"],
         region=arguments.region,
         state=state,
-        project=Path.cwd(),
-        trainer_python=arguments.trainer_python.absolute(),
+        trainer=Trainer(arguments.trainer_python.absolute(), Path.cwd()),
         base_model=arguments.base_model.absolute(),
         pandas_layer=arguments.pandas_layer.absolute(),
     )
@@ -60,7 +61,7 @@ def main() -> None:
         loop = asyncio.new_event_loop()
         loop.run_until_complete(_serve(application, arguments.port, os.getppid() if arguments.with_parent else None))
     finally:
-        children.end_all()
+        context.trainer.end_all()
         lambda_runtime.reset()
         shutil.rmtree(state / "tmp", ignore_errors=True)
         os._exit(0)  # threads of unfinished executions must not hold the process
@@ -106,7 +107,7 @@ def _with_controls(application: Application, context: Any, sagemaker: Any) -> Ap
     from rehearsal.emulator import grants
     from rehearsal.emulator.permissions import denials
 
-    def control(method: str, path: str, body: bytes) -> tuple[int, bytes]:
+    def control(method: str, path: str, query: dict[str, list[str]], body: bytes) -> tuple[int, bytes]:
         match method, path:
             case "GET", "/_rehearsal/denials":
                 return 200, json.dumps(denials).encode()
@@ -117,7 +118,7 @@ def _with_controls(application: Application, context: Any, sagemaker: Any) -> Ap
             case "GET", "/_rehearsal/faults":
                 return 200, json.dumps(context.faults.happened).encode()
             case "DELETE", "/_rehearsal/faults":
-                context.faults.clear()
+                context.faults.clear(" ".join(query.get("match", [])))
                 return 204, b""
             case "POST", "/_rehearsal/faults":
                 try:
@@ -131,7 +132,8 @@ def _with_controls(application: Application, context: Any, sagemaker: Any) -> Ap
         if scope["type"] != "http" or not scope["path"].startswith("/_rehearsal/"):
             await application(scope, receive, send)
             return
-        status, said = control(scope["method"], scope["path"], (await receive())["body"])
+        query = parse_qs(scope["query_string"].decode())
+        status, said = control(scope["method"], scope["path"], query, (await receive())["body"])
         await send({"type": "http.response.start", "status": status, "headers": []})
         await send({"type": "http.response.body", "body": said})
 

@@ -7,6 +7,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from rehearsal.emulator.children import Trainer
 from rehearsal.emulator.faults import Faults
 from rehearsal.emulator.identity import ACCOUNT
 from rehearsal.emulator.permissions import role_session
@@ -19,8 +20,7 @@ class EmulatorContext:
     endpoint: str
     region: str
     state: Path
-    project: Path
-    trainer_python: Path
+    trainer: Trainer
     base_model: Path
     pandas_layer: Path
     faults: Faults = field(default_factory=Faults)

@@ -28,6 +28,8 @@ class Fault(StrEnum):
     """Somebody stops a training job while it trains. Matches the job's name."""
     ENDPOINT_FAILS = "endpoint-fails"
     """An endpoint does not come up. Matches the endpoint's name."""
+    ENDPOINT_HANGS = "endpoint-hangs"
+    """An endpoint stays `Creating` or `Updating` until the fault is cleared. Matches the endpoint's name."""
     ENDPOINT_AGES = "endpoint-ages"
     """Not a fault but the passing of time: an endpoint was made, and last changed, as many hours earlier as the message
     says. Matches the endpoint's name."""
@@ -69,34 +71,54 @@ class Faults:
 
     def __init__(self) -> None:
         self.happened: list[dict[str, str]] = []
-        """`fault`, and `match` as it was wished for, each time that one happened."""
+        """`fault`, and `match` as it was injected, each time that one happened."""
         self._waiting: list[_Waiting] = []
+        self._held: list[tuple[set[str], threading.Event]] = []
         self._lock = threading.Lock()
 
-    def inject(self, wish: dict[str, Any]) -> None:
+    def inject(self, injection: dict[str, Any]) -> None:
         """Raises `ValueError` for a fault that does not exist."""
         waiting = _Waiting(
-            fault=Fault(wish["fault"]),
-            words=wish.get("match", "").split(),
-            after=int(wish.get("after", 0)),
-            times=int(wish.get("times", 1)),
-            message=wish.get("message", "") or "injected by the rehearsal",
+            fault=Fault(injection["fault"]),
+            words=injection.get("match", "").split(),
+            after=int(injection.get("after", 0)),
+            times=int(injection.get("times", 1)),
+            message=injection.get("message", "") or "injected by the rehearsal",
         )
         with self._lock:
             self._waiting.append(waiting)
 
-    def clear(self) -> None:
+    def clear(self, match: str = "") -> None:
+        """Forgets every fault that was injected with all words of `match`, and ends those that hold something up."""
+        words = set(match.split())
         with self._lock:
-            self._waiting.clear()
+            self._waiting = [waiting for waiting in self._waiting if not words <= {*waiting.words}]
+            for held, released in self._held:
+                if words <= held:
+                    released.set()
+            self._held = [(held, released) for held, released in self._held if not released.is_set()]
 
     def take(self, fault: Fault, description: str) -> str | None:
         """The message of the first fault of this kind that happens to this, used up by one; None without any."""
         with self._lock:
-            for waiting in self._waiting:
-                if waiting.happens_to(fault, description):
-                    self.happened.append({"fault": str(fault), "match": " ".join(waiting.words)})
-                    waiting.times -= 1
-                    if waiting.times <= 0:
-                        self._waiting.remove(waiting)
-                    return waiting.message
+            waiting = self._next(fault, description)
+            return waiting.message if waiting else None
+
+    def hold(self, fault: Fault, description: str) -> None:
+        """Waits until the fault is cleared, if it happens to this."""
+        released = threading.Event()
+        with self._lock:
+            if (waiting := self._next(fault, description)) is None:
+                return
+            self._held.append(({*waiting.words}, released))
+        released.wait()
+
+    def _next(self, fault: Fault, description: str) -> _Waiting | None:
+        for waiting in self._waiting:
+            if waiting.happens_to(fault, description):
+                self.happened.append({"fault": str(fault), "match": " ".join(waiting.words)})
+                waiting.times -= 1
+                if waiting.times <= 0:
+                    self._waiting.remove(waiting)
+                return waiting
         return None

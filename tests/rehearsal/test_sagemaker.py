@@ -154,8 +154,14 @@ def test_a_job_keeps_its_tags(account: Account, trained: dict[str, Any]) -> None
     assert tags == [{"Key": "finetune:run-id", "Value": "canary"}]
 
 
+def any_long_job(account: Account, **changes: Any) -> dict[str, Any]:
+    """A request for a job that trains for longer than a test waits."""
+    hyperparameters = any_training_job(account)["HyperParameters"] | {"epoch": "1000"}
+    return any_training_job(account, HyperParameters=hyperparameters, **changes)
+
+
 def test_a_stopped_job_ends_stopped_without_a_model(account: Account) -> None:
-    request = any_training_job(account)
+    request = any_long_job(account)
     account.api.create_training_job(**request)
     until(lambda: described(account, request), "SecondaryStatus", "Training")
     account.api.stop_training_job(TrainingJobName=request["TrainingJobName"])
@@ -164,7 +170,7 @@ def test_a_stopped_job_ends_stopped_without_a_model(account: Account) -> None:
 
 
 def test_a_job_over_its_time_is_stopped(account: Account) -> None:
-    request = any_training_job(account, StoppingCondition={"MaxRuntimeInSeconds": 1})
+    request = any_long_job(account, StoppingCondition={"MaxRuntimeInSeconds": 1})
     account.api.create_training_job(**request)
     job = ended(account, request)
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
@@ -288,6 +294,19 @@ def test_an_endpoint_can_fail(account: Account) -> None:
     assert failed["EndpointStatus"] == "Failed"
     assert "ping health check" in failed["FailureReason"]
     account.api.delete_endpoint(EndpointName=name)
+
+
+def test_an_endpoint_can_hang_until_the_fault_is_cleared(account: Account) -> None:
+    account.emulator.inject("endpoint-hangs", match="canary-model")
+    name = deploy_model(account, any_base_model(account))
+    other = deploy_model(account, any_base_model(account))
+    in_service(account, other)
+    account.emulator.clear_faults(other)
+    assert account.api.describe_endpoint(EndpointName=name)["EndpointStatus"] == "Creating"
+    account.emulator.clear_faults("canary-model")
+    assert in_service(account, name)["EndpointStatus"] == "InService"
+    for each in (name, other):
+        account.api.delete_endpoint(EndpointName=each)
 
 
 CALLER = """

@@ -8,7 +8,6 @@ and its baking time, rollbacks that an alarm sets off (the fault `rollback` is o
 import contextlib
 import json
 import socket
-import subprocess
 import threading
 import time
 import urllib.error
@@ -19,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from rehearsal.emulator import children, events
+from rehearsal.emulator import events
 from rehearsal.emulator.context import EmulatorContext
 from rehearsal.emulator.faults import Fault
 from rehearsal.emulator.identity import ACCOUNT
@@ -76,13 +75,10 @@ class _Server:
             self.port = int(probe.getsockname()[1])
         self.log = context.state / "endpoints" / f"{name}-{self.port}.log"
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        command = (
-            context.trainer_python, "-m", "rehearsal.trainer.serve",
-            "--model-dir", model_folder, "--port", str(self.port),
-        )  # fmt: skip
         self._idle, self._calls, self._retired = threading.Condition(), 0, False
         with self.log.open("w") as log:
-            self.process: subprocess.Popen[str] = children.start(command, context.project, log)
+            arguments = ("--model-dir", model_folder, "--port", str(self.port))
+            self.process = context.trainer.start("serve", *arguments, output=log)
 
     def wait_until_ready(self) -> None:
         """Raises `RuntimeError` with the end of the log when the server ends, or is not ready in time."""
@@ -112,7 +108,7 @@ class _Server:
         with self._idle:
             self._retired = True
             self._idle.wait_for(lambda: self._calls == 0, timeout=_ANSWER_SECONDS)
-        children.end(self.process)
+        self.process.end()
 
 
 class _Retired(Exception):
@@ -306,6 +302,7 @@ class Hosting:
                 raise RuntimeError(message)
             if before and (message := faults.take(Fault.ROLLBACK, endpoint.name)):
                 raise RuntimeError(message)
+            faults.hold(Fault.ENDPOINT_HANGS, endpoint.name)
             server = self._serve(config_name)
         except Exception as error:  # noqa: BLE001 — SageMaker reports whatever happened as the endpoint's reason
             endpoint.description.pop("PendingDeploymentSummary", None)

@@ -5,8 +5,8 @@ Not rehearsed: instances (their names and the account's quota are checked), the 
 
 import contextlib
 import json
+import os
 import re
-import subprocess
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rehearsal.emulator import children, events
+from rehearsal.emulator import events
 from rehearsal.emulator.context import EmulatorContext
 from rehearsal.emulator.faults import Fault
 from rehearsal.emulator.sagemaker import checks
@@ -246,29 +246,27 @@ class TrainingJobs:
         most = job.request["StoppingCondition"].get("MaxRuntimeInSeconds", 86400)
         if self._world.faults.take(Fault.JOB_HANGS, job.name):
             raise _Ended("Stopped", "Stopped" if job.stopping.wait(most) else "MaxRuntimeExceeded")
-        command = (
-            self._world.trainer_python, "-m", "rehearsal.trainer.train",
-            "--root", job.folder, "--base-model", self._world.base_model,
-        )  # fmt: skip
-        process = children.start(command, self._world.project, subprocess.PIPE)
+        arguments = ("--root", job.folder, "--base-model", self._world.base_model)
+        reading, writing = os.pipe()
+        with os.fdopen(writing, "w") as output:
+            process = self._world.trainer.start("train", *arguments, output=output)
         deadline = time.monotonic() + most
-        reader = threading.Thread(target=self._follow, args=(job, process.stdout), daemon=True)
+        reader = threading.Thread(target=self._follow, args=(job, os.fdopen(reading)), daemon=True)
         reader.start()
         if self._world.faults.take(Fault.JOB_STOPS, job.name):
             job.stopping.set()
         while process.poll() is None:
             if job.stopping.wait(0.2):
-                children.end(process)
+                process.end()
                 raise _Ended("Stopped", "Stopped")
             if time.monotonic() > deadline:
-                children.end(process)
+                process.end()
                 raise _Ended("Stopped", "MaxRuntimeExceeded")
-        children.end(process)
         reader.join()
-        if process.returncode:
+        if code := process.poll():
             failure = job.folder / "output" / "failure"
             reason = failure.read_text() if failure.exists() else "the process left no reason"
-            raise _Ended("Failed", "Failed", f"AlgorithmError: {reason}, exit code: {process.returncode}")
+            raise _Ended("Failed", "Failed", f"AlgorithmError: {reason}, exit code: {code}")
 
     def _follow(self, job: _Job, lines: Iterable[str]) -> None:
         """Copies the container's lines to CloudWatch Logs and reads the metrics in them."""
