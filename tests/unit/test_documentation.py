@@ -1,17 +1,185 @@
-"""The documentation says each thing once."""
+"""What the documentation names exists: files, headings, commands, options, make targets, fields, layers, titles."""
 
+import ast
 import re
+import tomllib
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import typer
+from botocore import xform_name
+from typer.core import TyperGroup
+
+from cli.main import app
+from finetuning.runs.run_json import read_request, run_schema
+from rehearsal.scenarios import SCENARIOS
+from tests.unit.test_operating import fields
 
 ROOT = Path(__file__).resolve().parents[2]
+README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+COMMANDS = typer.main.get_command(app)
+AWS_CONSOLE = {"View logs"}
+"""Titles in docs/console.md that are AWS's own."""
+
+
+def code_in(document: Path) -> Iterator[str]:
+    """Inline code and the lines of code blocks: what a reader may type."""
+    text = document.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    yield from (line for block in blocks for line in block.splitlines())
+    yield from re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors GitHub generates for a document's headings."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def directories() -> set[str]:
+    """Top-level directories that are part of the project."""
+    ignored = {line.strip("/") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()}
+    return {path.name for path in ROOT.iterdir() if path.is_dir() and path.name[0] != "."} - ignored
+
+
+def first_cells(document: Path, heading: str) -> list[str]:
+    """The code in the first column of the table under a heading."""
+    section = document.read_text(encoding="utf-8").partition(f"# {heading}\n")[2].partition("\n#")[0]
+    return [
+        name for cell in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for name in re.findall(r"`(.+?)`", cell)
+    ]
+
+
+def literals(folder: Path) -> set[str]:
+    """Every string in the Python files of a folder; of an f-string its constant parts."""
+    nodes = (node for file in folder.rglob("*.py") for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_within_the_project_leads_somewhere(document: Path) -> None:
+    dead = []
+    for link in re.findall(r"\]\((?!\w+:)([^)\s]+)\)", document.read_text(encoding="utf-8")):
+        file, _, anchor = link.partition("#")
+        target = document.parent / file if file else document
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            dead.append(link)
+    assert dead == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_path_that_is_named_exists(document: Path) -> None:
+    named = [code for code in code_in(document) if re.fullmatch(r"[\w./-]+", code) and "/" in code]
+    paths = [code for code in named if code.partition("/")[0] in directories()]
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_and_option_that_is_named_exists(document: Path) -> None:
+    assert isinstance(COMMANDS, TyperGroup)
+    unknown = []
+    for code in code_in(document):
+        for name, rest in re.findall(r"(?:^|\s)finetune ([a-z][a-z-]+)\b([^|&;]*)", code):
+            command = COMMANDS.commands.get(name)
+            options = {word for each in command.params for word in each.opts} if command else set()
+            if command is None or set(re.findall(r"(?<!\S)--[a-z-]+", rest)) - options:
+                unknown.append(code)
+    assert unknown == []
+
+
+def test_the_readme_lists_every_command() -> None:
+    assert isinstance(COMMANDS, TyperGroup)
+    visible = {name for name, command in COMMANDS.commands.items() if not command.hidden}
+    listed = {cell.split()[0] for cell in first_cells(README, "The command")}
+    assert listed == visible - {"verify-aws"}  # that one is described under "What is verified"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_make_target_and_variable_that_is_named_exists(document: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    unknown = []
+    for code in code_in(document):
+        unknown += [code for name in re.findall(r"^make ([a-z-]+)", code) if name not in targets]
+        variables = set(re.findall(r"\b([A-Z]+)=", code)) if re.match(r"make |[A-Z]+=", code) else set()
+        unknown += [code for variable in variables - {"PYTHONPATH"} if f"\n{variable} ?=" not in makefile]
+    assert unknown == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_example_and_fault_that_is_named_exists(document: Path) -> None:
+    known = {"EXAMPLE": {path.name for path in (ROOT / "examples").iterdir()}, "FAULT": set(map(str, SCENARIOS))}
+    named = [found for code in code_in(document) for found in re.findall(r"\b(EXAMPLE|FAULT)=([\w-]+)", code)]
+    assert [value for variable, value in named if value not in known[variable]] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_aws_command_that_is_named_exists(document: Path) -> None:
+    unknown = []
+    for code in code_in(document):
+        for service, command in re.findall(r"(?:^|\s)aws ([a-z0-9-]+) ([a-z-]+)", code):
+            if service in ("s3", "configure", "sso"):  # the CLI's own commands, not operations of an API
+                continue
+            client = boto3.client({"s3api": "s3"}.get(service, service), region_name="us-east-1")
+            operations = {xform_name(name, "-") for name in client.meta.service_model.operation_names}
+            unknown += [] if command in operations else [code]
+    assert unknown == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_field_of_run_json_that_is_named_exists(document: Path) -> None:
+    schema = run_schema()
+    known = set(fields(schema, schema))
+    known |= {name.rpartition(".")[0] for name in known}
+    named = {
+        code for code in code_in(document) if re.fullmatch(r"(training|endpoint|evaluation|template)\.[a-z_.]+", code)
+    }
+    assert sorted(name for name in named - known if not name.endswith(".json")) == []
+
+
+def test_every_run_json_in_the_readme_is_valid() -> None:
+    blocks = re.findall(r"^```json\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert blocks
+    assert [read_request(block.encode())[1] for block in blocks] == [[]] * len(blocks)
+
+
+def test_the_readme_links_to_every_document() -> None:
+    links = re.findall(r"\]\((docs/[\w.-]+)", README.read_text(encoding="utf-8"))
+    assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")} - set(links) == set()
+
+
+def test_contributing_describes_every_directory() -> None:
+    listed = {path.partition("/")[0] for path in first_cells(CONTRIBUTING, "Layout") if path.endswith("/")}
+    assert listed == directories()
+
+
+def test_contributing_lists_the_layers_that_are_checked() -> None:
+    contracts: list[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
+        "importlinter"
+    ]["contracts"]
+    layers = next(each["layers"] for each in contracts if "finetuning.handlers" in each.get("layers", []))
+    checked = [name.removeprefix("finetuning.") for layer in layers for name in re.split(r" [:|] ", layer)]
+    assert first_cells(CONTRIBUTING, "Layers of `lambda/finetuning`") == checked
+
+
+def test_every_title_in_the_console_guide_exists() -> None:
+    titles = set(
+        re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", (ROOT / "docs" / "console.md").read_text(encoding="utf-8"))
+    )
+    known = literals(ROOT / "infra") | literals(ROOT / "lambda")
+    assert {title for title in titles - AWS_CONSOLE if not any(text.startswith(title) for text in known)} == set()
 
 
 def test_no_paragraph_occurs_twice() -> None:
     places: dict[str, list[str]] = defaultdict(list)
-    for file in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]):
-        for block in re.split(r"\n\s*\n", file.read_text(encoding="utf-8")):
+    for document in DOCUMENTS:
+        for block in re.split(r"\n\s*\n", document.read_text(encoding="utf-8")):
             paragraph = " ".join(block.split())
             if len(paragraph) > 60:  # shorter ones are headings and the frames of lists
-                places[paragraph].append(file.name)
+                places[paragraph].append(document.name)
     assert [(found, paragraph) for paragraph, found in places.items() if len(found) > 1] == []
