@@ -5,10 +5,13 @@ from collections.abc import Iterator
 import pytest
 from moto import mock_aws
 
-from finetuning.aws.clients import client
-from finetuning.handlers import step
+from finetuning.aws.clients import advisory_client, client
+from finetuning.handlers import step, sweep_endpoints
+from finetuning.operations import preflight
 from finetuning.settings import settings
+from tests.builders.aws import FakeAws
 from tests.builders.memory import MemoryStore, any_environment
+from tests.builders.stage import DatedPrices, SilentQuotas, Stage
 
 
 @pytest.fixture
@@ -44,5 +47,29 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def memory(environment: None, monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
     """The stage's documents in memory: those that every handler works on."""
     store = MemoryStore()
-    monkeypatch.setattr(step, "run_store", lambda: store)
+    for module in (step, sweep_endpoints):
+        monkeypatch.setattr(module, "run_store", lambda: store)
     return store
+
+
+@pytest.fixture
+def cloud(memory: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAws]:
+    """An account in memory, behind every client of the process; the stage's documents are in `memory`."""
+    account = FakeAws()
+    monkeypatch.setattr("boto3.client", lambda service, **_: account[service])
+    client.cache_clear()
+    yield account
+    client.cache_clear()
+
+
+@pytest.fixture
+def stage(aws: None, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """A deployed stage in moto's AWS."""
+    advisory_client.cache_clear()
+    made = Stage()
+    environment = any_environment(KMS_KEY_ARN=made.key, EXECUTION_ROLE_ARN=made.role, TRAINING_INSTANCE_TYPES="ml.*")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(preflight, "price_list", lambda region: DatedPrices())
+    monkeypatch.setattr(preflight, "Quotas", SilentQuotas)
+    return made

@@ -16,13 +16,9 @@ from finetuning.handlers.step import logger, step, tracer
 from finetuning.runs.names import Names
 from finetuning.runs.uploads import Upload
 from tests.builders.datasets import any_chat_rows, any_file, as_lines, report_of, rows_of
+from tests.builders.handlers import AnyContext
 from tests.builders.memory import MemoryStore
-from tests.unit.handlers.test_dataset_steps import objects, run_steps
-from tests.unit.handlers.test_plan_run import (
-    Stage,
-    stage,  # noqa: F401 - the fixture
-)
-from tests.unit.handlers.test_step import AnyContext
+from tests.builders.stage import Stage, objects, run_steps
 
 MARK = "Zanzibarleopard"
 """A word that stands in rows and nowhere else."""
@@ -114,7 +110,7 @@ def test_files_are_found_by_what_the_user_called_them_and_written_under_our_name
 
 
 def test_no_row_is_in_a_log_line_or_a_metric(
-    stage: Stage,  # noqa: F811 - the fixture
+    stage: Stage,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -143,7 +139,7 @@ def test_what_a_step_is_given_and_returns_is_not_kept_in_its_trace(
     kept: list[Any] = []
     monkeypatch.setattr(tracer, "put_metadata", lambda **what: kept.append(what))
     handler = step(lambda run, event: {"row": MARK})
-    assert handler({"run_id": "faq-0123abcd", "row": MARK}, AnyContext()) == {"row": MARK}  # type: ignore[arg-type]
+    assert handler({"run_id": "faq-0123abcd", "row": MARK}, AnyContext()) == {"row": MARK}
     assert MARK not in str(kept)
 
 

@@ -3,7 +3,6 @@
 import io
 import json
 from pathlib import Path
-from typing import Any
 
 import pyarrow
 import pyarrow.parquet
@@ -12,47 +11,22 @@ import pytest
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.offline import prepare_files
 from finetuning.errors import DatasetRefused
-from finetuning.handlers import finish_dataset, plan_run, plan_shards, prepare_shard, reframe_parquet
+from finetuning.handlers import plan_run, plan_shards
 from finetuning.handlers.step import logger
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.uploads import Upload
 from finetuning.settings import settings
 from tests.builders.datasets import any_chat_rows, as_lines
-from tests.unit.handlers.test_plan_run import (
-    ARTIFACTS,
-    Stage,
-    stage,  # noqa: F401 - the fixture
-)
-from tests.unit.handlers.test_step import AnyContext, log_lines, metrics_in
+from tests.builders.handlers import AnyContext, log_lines, metrics_in
+from tests.builders.stage import ARTIFACTS, Stage, objects, run_steps
 
 CHAT = as_lines(any_chat_rows(300))
 
 
-def run_steps(made: Stage, request: dict[str, Any] | None = None, **files: bytes) -> tuple[RunLayout, dict[str, Any]]:
-    """From PlanRun to FinishDataset as the state machine does; the run's layout and the last result."""
-    event = made.upload_run({"accept_eula": True, **(request or {})}, **files)
-    planned = plan_run.handler(event, AnyContext())
-    run_id = planned["run_id"]
-    if planned["parquet"]:
-        reframe_parquet.handler({"run_id": run_id}, AnyContext())
-    shards = plan_shards.handler({"run_id": run_id}, AnyContext())["shards"]
-    for shard in shards:
-        prepare_shard.handler({"run_id": run_id, "shard": shard}, AnyContext())
-    return RunLayout(run_id), finish_dataset.handler({"run_id": run_id}, AnyContext())
-
-
-def objects(made: Stage, prefix: str) -> dict[str, bytes]:
-    found = made.s3.list_objects_v2(Bucket=ARTIFACTS, Prefix=prefix).get("Contents", [])
-    return {
-        item["Key"].removeprefix(prefix): made.s3.get_object(Bucket=ARTIFACTS, Key=item["Key"])["Body"].read()
-        for item in found
-    }
-
-
 @pytest.mark.parametrize("shard_bytes", [1 << 30, 1 << 20])
 def test_the_channels_hold_what_prepare_writes_here_and_nothing_else(
-    stage: Stage,  # noqa: F811 - the fixture
+    stage: Stage,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     shard_bytes: int,
@@ -70,7 +44,7 @@ def test_the_channels_hold_what_prepare_writes_here_and_nothing_else(
     assert (result["task"], result["train_rows"], result["validation_rows"]) == ("chat", *counted)
 
 
-def test_the_plan_is_completed_and_prompts_are_kept_for_the_evaluation(stage: Stage) -> None:  # noqa: F811
+def test_the_plan_is_completed_and_prompts_are_kept_for_the_evaluation(stage: Stage) -> None:
     layout, result = run_steps(stage, **{"data.jsonl": CHAT})
     plan = RunPlan.model_validate_json(objects(stage, layout.plan)[""])
     assert plan.dataset is not None
@@ -80,7 +54,7 @@ def test_the_plan_is_completed_and_prompts_are_kept_for_the_evaluation(stage: St
     assert set(prompts[0]) == {"prompt", "messages", "reference"}
 
 
-def test_a_broken_line_7_stops_the_run_with_its_number_and_the_report_is_there(stage: Stage) -> None:  # noqa: F811
+def test_a_broken_line_7_stops_the_run_with_its_number_and_the_report_is_there(stage: Stage) -> None:
     lines = as_lines(any_chat_rows(40)).splitlines(keepends=True)
     lines[6] = b'{"messages": [\n'
     with pytest.raises(DatasetRefused, match="line 7"):
@@ -91,7 +65,7 @@ def test_a_broken_line_7_stops_the_run_with_its_number_and_the_report_is_there(s
     assert not [name for name in objects(stage, "runs/") if "/dataset/" in name]
 
 
-def test_a_question_nobody_answers_is_refused_where_run_json_allows_no_repair(stage: Stage) -> None:  # noqa: F811
+def test_a_question_nobody_answers_is_refused_where_run_json_allows_no_repair(stage: Stage) -> None:
     open_ended = {"messages": [*any_chat_rows(1)[0]["messages"], {"role": "user", "content": "And then?"}]}
     files = {"data.jsonl": as_lines([*any_chat_rows(40), open_ended])}
     assert run_steps(stage, **files)[1]["train_rows"]
@@ -100,7 +74,7 @@ def test_a_question_nobody_answers_is_refused_where_run_json_allows_no_repair(st
 
 
 def test_every_row_is_counted_in_the_metrics_and_each_reason_for_refusing_some_is_in_the_log(
-    stage: Stage,  # noqa: F811 - the fixture
+    stage: Stage,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -117,7 +91,7 @@ def test_every_row_is_counted_in_the_metrics_and_each_reason_for_refusing_some_i
     assert {line["run_id"] for line in reasons} == {counted["run_id"]}
 
 
-def test_parquet_goes_the_same_way(stage: Stage) -> None:  # noqa: F811
+def test_parquet_goes_the_same_way(stage: Stage) -> None:
     table = io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(any_chat_rows(50)), table)
     layout, result = run_steps(stage, **{"data.parquet": table.getvalue()})
@@ -126,7 +100,7 @@ def test_parquet_goes_the_same_way(stage: Stage) -> None:  # noqa: F811
     assert list(objects(stage, layout.train)) == ["data.jsonl"]
 
 
-def test_a_pointer_in_place_of_the_data_is_refused_before_anything_is_read(stage: Stage) -> None:  # noqa: F811
+def test_a_pointer_in_place_of_the_data_is_refused_before_anything_is_read(stage: Stage) -> None:
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:2d\nsize 3\n"
     upload = stage.upload_run({"accept_eula": True}, **{"data.jsonl": CHAT})
     layout = RunLayout(Upload(upload["bucket"], upload["key"], upload["version_id"]).run_id)

@@ -15,8 +15,8 @@ from finetuning.report.messages import Message
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.status import CLEAN_UP, RunState, RunStatus
 from finetuning.runs.uploads import Upload
+from tests.builders.handlers import AnyContext
 from tests.builders.memory import any_environment
-from tests.unit.handlers.test_step import AnyContext
 
 UPLOAD = Upload("uploads", "runs/demo/run.json", "1")
 EVENT = {"bucket": UPLOAD.bucket, "key": UPLOAD.key, "version_id": UPLOAD.version_id}
@@ -40,12 +40,12 @@ def run_of(store: RunStore) -> Run:
 def report(execution_arn: str) -> Any:
     error = {"Error": "TrainingFailed", "Cause": json.dumps({"errorMessage": str(FAILURE)})}
     event = {**EVENT, "execution_arn": execution_arn, "state": "DescribeTraining", "error": error}
-    return report_failure.handler(event, AnyContext())  # type: ignore[arg-type]  # a stand-in for Lambda's context
+    return report_failure.handler(event, AnyContext())
 
 
 def clean_up(execution_arn: str, status: str, **detail: str) -> Any:
     told = {"executionArn": execution_arn, "status": status, "input": json.dumps(EVENT), **detail}
-    return clean_up_run.handler({"detail": told}, AnyContext())  # type: ignore[arg-type]
+    return clean_up_run.handler({"detail": told}, AnyContext())
 
 
 def status_in(store: RunStore) -> RunStatus | None:
@@ -111,7 +111,7 @@ def test_an_upload_in_a_folder_too_deep_is_told_of_in_a_message(
         _ = Upload("uploads", key, "1").run_id
     error = {"Error": "FineTuningError", "Cause": json.dumps({"errorMessage": str(refused.value)})}
     event = {**EVENT, "key": key, "execution_arn": FIRST, "state": "PlanRun", "error": error}
-    answer = report_failure.handler(event, AnyContext())  # type: ignore[arg-type]
+    answer = report_failure.handler(event, AnyContext())
     assert answer["code"] == "UPLOAD_NOT_FOUND"
     assert key in told[0].body
     assert "What to do: Put one data file under inbox/" in told[0].body
@@ -130,4 +130,4 @@ def test_what_was_reported_stays_as_it_was_reported(store: RunStore) -> None:
 
 def test_an_execution_that_was_started_with_no_upload_has_nothing_to_clean_up(store: RunStore) -> None:
     told = {"executionArn": FIRST, "status": "FAILED", "input": "{}"}
-    assert clean_up_run.handler({"detail": told}, AnyContext()) == {"done": []}  # type: ignore[arg-type]
+    assert clean_up_run.handler({"detail": told}, AnyContext()) == {"done": []}

@@ -13,12 +13,8 @@ from finetuning.handlers.step import Payload, logger, step
 from finetuning.operations.run import Run
 from infra.constructs.log_queries import QUERIES, LogQuery
 from tests.builders.datasets import any_chat_rows, as_lines
-from tests.unit.handlers.test_dataset_steps import run_steps
-from tests.unit.handlers.test_plan_run import (
-    Stage,
-    stage,  # noqa: F401 - the fixture
-)
-from tests.unit.handlers.test_step import AnyContext, log_lines
+from tests.builders.handlers import AnyContext, log_lines
+from tests.builders.stage import Stage, run_steps
 from tests.unit.handlers.test_sweep_endpoints import swept
 
 INSIGHTS = {
@@ -48,7 +44,7 @@ def lookup(line: dict[str, Any], path: str) -> Any:
 
 @pytest.fixture
 def lines(
-    stage: Stage,  # noqa: F811 - the fixture
+    stage: Stage,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> dict[str, list[dict[str, Any]]]:
@@ -65,14 +61,14 @@ def lines(
     upload = stage.upload_run({"accept_eula": True}, **{"data.jsonl": as_lines(any_chat_rows(40))})
     cause = json.dumps({"errorMessage": str(refused.value)})
     failed = {**upload, "state": "FinishDataset", "error": {"Error": "DatasetRefused", "Cause": cause}}
-    report_failure.handler(failed, AnyContext())  # type: ignore[arg-type]
+    report_failure.handler(failed, AnyContext())
 
     @step
     def defective(run: Run, event: Payload) -> Payload:
         raise KeyError("task")
 
     with pytest.raises(KeyError):
-        defective({"run_id": "faq-0123abcd"}, AnyContext())  # type: ignore[arg-type]
+        defective({"run_id": "faq-0123abcd"}, AnyContext())
     swept(stage, monkeypatch, hours_old=9, period_minutes=15)
     by_step: dict[str, list[dict[str, Any]]] = {}
     for line in log_lines(log.getvalue()) + log_lines(capsys.readouterr().out):

@@ -10,8 +10,8 @@ from botocore.exceptions import ClientError
 
 from finetuning.aws.clients import client
 from finetuning.handlers import remove_runs
+from tests.builders.handlers import AnyContext
 from tests.builders.memory import any_environment
-from tests.unit.handlers.test_step import AnyContext
 
 DELIVERY = {
     "Effect": "Allow",
@@ -55,7 +55,7 @@ def destroy(**properties: Any) -> None:
         "LogicalResourceId": "Runs",
         "ResourceProperties": {"StateMachineArn": "machine", **properties},
     }
-    remove_runs.handler(event, AnyContext())  # type: ignore[arg-type]  # a stand-in for Lambda's context
+    remove_runs.handler(event, AnyContext())
 
 
 def has_policy(bucket: str) -> bool:

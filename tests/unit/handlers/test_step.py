@@ -5,8 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -21,9 +19,10 @@ from finetuning.handlers.step import (
     set_run_context,
     step,
 )
-from finetuning.metrics import NAMESPACE, ProductMetric
+from finetuning.metrics import ProductMetric
 from finetuning.operations.run import Run
 from finetuning.runs.uploads import Upload
+from tests.builders.handlers import AnyContext, dimensions_of, log_lines, metrics_in
 from tests.builders.memory import MemoryStore, any_environment
 
 RUN = {"run_id": "faq-0123abcd"}
@@ -34,40 +33,12 @@ def store(memory: MemoryStore) -> MemoryStore:
     return memory
 
 
-@dataclass
-class AnyContext:
-    function_name: str = "PrepareShard"
-    function_version: str = "1"
-    invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:PrepareShard"
-    memory_limit_in_mb: int = 512
-    aws_request_id: str = "request"
-
-
-def log_lines(output: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in output.splitlines() if line.startswith("{")]
-
-
-def metrics_in(output: str) -> list[dict[str, Any]]:
-    """The metrics of the output: each line in CloudWatch's embedded metric format, as CloudWatch demands it."""
-    lines = [line for line in log_lines(output) if "_aws" in line]
-    for line in lines:
-        (directive,) = line["_aws"]["CloudWatchMetrics"]
-        assert directive["Namespace"] == NAMESPACE
-        named = [*directive["Dimensions"][0], *(metric["Name"] for metric in directive["Metrics"])]
-        assert set(named) <= line.keys()
-    return lines
-
-
-def dimensions_of(line: dict[str, Any]) -> set[str]:
-    return set(line["_aws"]["CloudWatchMetrics"][0]["Dimensions"][0])
-
-
 def test_a_result_passes_through() -> None:
     @step
     def handler(run: Run, event: Payload) -> Payload:
         return {"seen": run.run_id}
 
-    assert handler({"run_id": "faq-0123abcd"}, AnyContext()) == {"seen": "faq-0123abcd"}  # type: ignore[arg-type]
+    assert handler({"run_id": "faq-0123abcd"}, AnyContext()) == {"seen": "faq-0123abcd"}
 
 
 def test_the_run_is_the_one_of_the_upload_where_the_payload_has_no_run_id(store: MemoryStore) -> None:
@@ -77,9 +48,9 @@ def test_the_run_is_the_one_of_the_upload_where_the_payload_has_no_run_id(store:
 
     upload = Upload("uploads", "runs/faq/run.json", "v1")
     event = {"bucket": upload.bucket, "key": upload.key, "version_id": upload.version_id}
-    assert handler(event, AnyContext()) == {"seen": upload.run_id}  # type: ignore[arg-type]
+    assert handler(event, AnyContext()) == {"seen": upload.run_id}
     with pytest.raises(FineTuningError, match="neither inbox"):
-        handler({**event, "key": "elsewhere/faq.jsonl"}, AnyContext())  # type: ignore[arg-type]
+        handler({**event, "key": "elsewhere/faq.jsonl"}, AnyContext())
 
 
 def test_a_run_records_its_events_under_the_name_of_the_handlers_module(store: MemoryStore) -> None:
@@ -87,7 +58,7 @@ def test_a_run_records_its_events_under_the_name_of_the_handlers_module(store: M
         return {"step": run.record("Done").step}
 
     handle.__module__ = "finetuning.handlers.start_training"
-    assert step(handle)(RUN, AnyContext()) == {"step": "StartTraining"}  # type: ignore[arg-type]
+    assert step(handle)(RUN, AnyContext()) == {"step": "StartTraining"}
 
 
 def test_the_bare_function_of_a_handler_can_be_called(store: MemoryStore) -> None:
@@ -107,7 +78,7 @@ def test_a_typed_failure_is_logged_with_its_code_and_the_run_and_raised_again(
     output = io.StringIO()
     monkeypatch.setattr(logger.registered_handler, "stream", output)
     with pytest.raises(DatasetRefused):
-        handler({"run_id": "faq-0123abcd"}, AnyContext())  # type: ignore[arg-type]
+        handler({"run_id": "faq-0123abcd"}, AnyContext())
     logged = next(line for line in log_lines(output.getvalue()) if line.get("level") == "WARNING")
     assert logged["run_id"] == "faq-0123abcd"
     assert logged["error"]["code"] == "DATASET_REFUSED"
@@ -119,7 +90,7 @@ def test_throttling_gets_the_name_the_state_machine_retries() -> None:
         raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, "DescribeTrainingJob")
 
     with pytest.raises(TransientAwsError):
-        handler(RUN, AnyContext())  # type: ignore[arg-type]
+        handler(RUN, AnyContext())
 
 
 def test_a_step_writes_its_metrics_as_one_line_with_the_run_beside_them_and_not_as_a_dimension(
@@ -130,7 +101,7 @@ def test_a_step_writes_its_metrics_as_one_line_with_the_run_beside_them_and_not_
         measure({ProductMetric.DATASET_ROWS_KEPT: 38, ProductMetric.DATASET_ROWS_REFUSED: 0})
         return {}
 
-    handler({"run_id": "faq-0123abcd"}, AnyContext())  # type: ignore[arg-type]
+    handler({"run_id": "faq-0123abcd"}, AnyContext())
     (line,) = metrics_in(capsys.readouterr().out)
     assert (line["run_id"], line["DatasetRowsKept"], line["DatasetRowsRefused"]) == ("faq-0123abcd", [38], [0])
     assert "StepDuration" in line
@@ -148,7 +119,7 @@ def test_a_run_is_on_every_line_once_a_step_knows_it(
 
     output = io.StringIO()
     monkeypatch.setattr(logger.registered_handler, "stream", output)
-    handler({"bucket": "uploads"}, AnyContext())  # type: ignore[arg-type]
+    handler({"bucket": "uploads"}, AnyContext())
     lines = log_lines(output.getvalue()) + metrics_in(capsys.readouterr().out)
     assert [line["run_id"] for line in lines] == ["faq-0123abcd"] * 2
 
@@ -161,7 +132,7 @@ def test_one_call_s_run_is_not_the_next_call_s(capsys: pytest.CaptureFixture[str
         return {}
 
     for event in ({"run_id": "faq-0123abcd"}, {}):
-        handler(event, AnyContext())  # type: ignore[arg-type]
+        handler(event, AnyContext())
     first, second = metrics_in(capsys.readouterr().out)
     assert (first.get("run_id"), second.get("run_id")) == ("faq-0123abcd", None)
 
@@ -172,7 +143,7 @@ def test_what_is_not_known_is_not_measured(capsys: pytest.CaptureFixture[str]) -
         measure({ProductMetric.TRAINING_ESTIMATED_USD: None})
         return {}
 
-    handler(RUN, AnyContext())  # type: ignore[arg-type]
+    handler(RUN, AnyContext())
     assert "TrainingEstimatedUsd" not in metrics_in(capsys.readouterr().out)[0]
 
 
@@ -183,7 +154,7 @@ def test_a_refusal_and_a_defect_are_told_apart(capsys: pytest.CaptureFixture[str
 
     for error in (DatasetRefused("line 7 is not JSON", "Mend it."), KeyError("task")):
         with pytest.raises(type(error)):
-            handler(RUN | {"error": error}, AnyContext())  # type: ignore[arg-type]
+            handler(RUN | {"error": error}, AnyContext())
     refused, failed = metrics_in(capsys.readouterr().out)
     assert ("StepRefused" in refused, "StepFailed" in refused) == (True, False)
     assert ("StepRefused" in failed, "StepFailed" in failed) == (False, True)
@@ -200,7 +171,7 @@ def test_a_failed_run_is_counted_by_its_code(capsys: pytest.CaptureFixture[str])
 TRACED = """
 from aws_xray_sdk.core import xray_recorder
 from finetuning.handlers.step import step
-from tests.unit.handlers.test_step import AnyContext
+from tests.builders.handlers import AnyContext
 
 class Printer:
     def send_entity(self, entity):

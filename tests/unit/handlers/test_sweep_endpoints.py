@@ -12,11 +12,8 @@ from finetuning.handlers.step import logger
 from finetuning.operations import endpoint_life
 from finetuning.runs.expiry import lifetime_tags
 from finetuning.runs.plan import RunPlan
-from tests.unit.handlers.test_plan_run import (
-    Stage,
-    stage,  # noqa: F401 - the fixture
-)
-from tests.unit.handlers.test_step import AnyContext, log_lines, metrics_in
+from tests.builders.handlers import AnyContext, log_lines, metrics_in
+from tests.builders.stage import Stage
 
 
 class FakeSageMaker:
@@ -68,17 +65,17 @@ def swept(
 ) -> tuple[FakeSageMaker, RunPlan]:
     """What a sweep did to the endpoint of a planned run."""
     upload = made.upload_run({"accept_eula": True})
-    run_id = plan_run.handler(upload, AnyContext())["run_id"]  # type: ignore[arg-type]
+    run_id = plan_run.handler(upload, AnyContext())["run_id"]
     fake = FakeSageMaker(run_id, hours_old)
     monkeypatch.setattr(sweep_endpoints, "sagemaker", lambda: fake)
     monkeypatch.setattr(sweep_endpoints, "notify", lambda *_: None)
     monkeypatch.setattr(endpoint_life, "invocations", lambda *_: [(datetime.now(UTC), 1.0)])
-    sweep_endpoints.handler(event, AnyContext())  # type: ignore[arg-type]
+    sweep_endpoints.handler(event, AnyContext())
     return fake, RunPlan.model_validate_json(made.written(upload, "plan.json"))
 
 
 def test_each_sweep_counts_the_instance_hours_since_the_last_and_their_price(
-    stage: Stage,  # noqa: F811 - the fixture
+    stage: Stage,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -90,7 +87,7 @@ def test_each_sweep_counts_the_instance_hours_since_the_last_and_their_price(
 
 
 def test_an_endpoint_younger_than_the_period_counts_from_its_making(
-    stage: Stage,  # noqa: F811
+    stage: Stage,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -100,7 +97,7 @@ def test_an_endpoint_younger_than_the_period_counts_from_its_making(
 
 
 def test_a_sweep_by_hand_counts_no_cost(
-    stage: Stage,  # noqa: F811
+    stage: Stage,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -109,7 +106,7 @@ def test_a_sweep_by_hand_counts_no_cost(
 
 
 def test_an_endpoint_past_its_time_goes_and_the_log_says_why(
-    stage: Stage,  # noqa: F811
+    stage: Stage,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     log = io.StringIO()

@@ -1,0 +1,214 @@
+"""An AWS account in memory, for unit tests: what boto3's clients would answer, without HTTP.
+
+SageMaker keeps what is created; its statuses change only where a test changes them. Every other service records its
+calls and answers as a test tells it.
+"""
+
+import io
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from finetuning.aws.sagemaker import OWNER_TAG, RUN_TAG
+from finetuning.runs.names import Names
+from tests.builders.jumpstart import FACTS
+from tests.builders.memory import PREFIX
+from tests.builders.runs import RUN_ID
+
+KINDS = {"training_job": "TrainingJob", "model": "Model", "endpoint_config": "EndpointConfig", "endpoint": "Endpoint"}
+LISTS = {
+    "list_training_jobs": ("training_job", "TrainingJobSummaries"),
+    "list_models": ("model", "Models"),
+    "list_endpoint_configs": ("endpoint_config", "EndpointConfigs"),
+    "list_endpoints": ("endpoint", "Endpoints"),
+}
+FIRST_STATUS = {"training_job": "InProgress", "endpoint": "Creating"}
+
+
+def client_error(code: str, message: str = "no", operation: str = "AnyOperation") -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": message}}, operation)
+
+
+def hours_ago(hours: float) -> datetime:
+    return datetime.now(UTC) - timedelta(hours=hours)
+
+
+class FakeService:
+    """Records every call. `answers`: by operation, a response, an exception to raise, or a function of the request."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.answers: dict[str, Any] = {}
+
+    def __getattr__(self, operation: str) -> Any:
+        def call(**request: Any) -> Any:
+            self.calls.append((operation, request))
+            if operation not in self.answers:
+                return self._answer(operation, request)
+            answer = self.answers[operation]
+            if isinstance(answer, Exception):
+                raise answer
+            return answer(**request) if callable(answer) else answer
+
+        return call
+
+    def _answer(self, operation: str, request: dict[str, Any]) -> Any:
+        return {}
+
+    def get_paginator(self, operation: str) -> Any:
+        return SimpleNamespace(paginate=lambda **request: [getattr(self, operation)(**request)])
+
+    def requests(self, operation: str) -> list[dict[str, Any]]:
+        """What was asked of that operation."""
+        return [request for name, request in self.calls if name == operation]
+
+
+class FakeSageMaker(FakeService):
+    """SageMaker's control plane. `things`: by kind ("endpoint") and name, as it is described."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.things: dict[str, dict[str, dict[str, Any]]] = {kind: {} for kind in KINDS}
+        self.tags: dict[str, dict[str, str]] = defaultdict(dict)
+
+    def _answer(self, operation: str, request: dict[str, Any]) -> Any:
+        if operation in LISTS:
+            return self._list(*LISTS[operation], request)
+        if operation == "list_tags":
+            return {"Tags": _as_list(self.tags[request["ResourceArn"]])}
+        if operation == "add_tags":
+            self.tags[request["ResourceArn"]] |= _as_dict(request["Tags"])
+            return {}
+        verb, _, kind = operation.partition("_")
+        return getattr(self, f"_{verb}")(kind, request) if kind in KINDS else {}
+
+    def _list(self, kind: str, field: str, request: dict[str, Any]) -> dict[str, Any]:
+        status = request.get("StatusEquals")
+        named = (t for name, t in self.things[kind].items() if request.get("NameContains", "") in name)
+        return {field: [thing for thing in named if status in (None, thing.get(f"{KINDS[kind]}Status"))]}
+
+    def _create(self, kind: str, request: dict[str, Any]) -> dict[str, Any]:
+        noun, name = KINDS[kind], request[f"{KINDS[kind]}Name"]
+        if name in self.things[kind]:
+            raise client_error("ValidationException", f"Cannot create already existing {kind} {name}.")
+        arn = f"arn:aws:sagemaker:us-east-1:123456789012:{kind.replace('_', '-')}/{name}"
+        now = datetime.now(UTC)
+        thing = {**request, f"{noun}Arn": arn, "CreationTime": now, "LastModifiedTime": now}
+        if kind in FIRST_STATUS:
+            thing[f"{noun}Status"] = FIRST_STATUS[kind]
+        self.things[kind][name] = thing
+        self.tags[arn] = _as_dict(thing.pop("Tags", []))
+        return {f"{noun}Arn": arn}
+
+    def _find(self, kind: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        name = request[f"{KINDS[kind]}Name"]
+        if name not in self.things[kind]:
+            raise client_error("ValidationException", f"Could not find {kind} {name}.")
+        return self.things[kind][name]
+
+    def _describe(self, kind: str, request: dict[str, Any]) -> dict[str, Any]:
+        return dict(self._find(kind, request))
+
+    def _delete(self, kind: str, request: dict[str, Any]) -> dict[str, Any]:
+        self._find(kind, request)
+        del self.things[kind][request[f"{KINDS[kind]}Name"]]
+        return {}
+
+    def _stop(self, kind: str, request: dict[str, Any]) -> dict[str, Any]:
+        self._find(kind, request)[f"{KINDS[kind]}Status"] = "Stopping"
+        return {}
+
+    def _update(self, kind: str, request: dict[str, Any]) -> dict[str, Any]:
+        thing = self._find(kind, request)
+        thing["EndpointStatus"] = "Updating"
+        thing["PendingDeploymentSummary"] = {"EndpointConfigName": request["EndpointConfigName"]}
+        return {"EndpointArn": thing["EndpointArn"]}
+
+    def names(self, kind: str) -> set[str]:
+        return set(self.things[kind])
+
+    def endpoint(self, name: str) -> dict[str, Any]:
+        return self.things["endpoint"][name]
+
+    def tags_of(self, kind: str, name: str) -> dict[str, str]:
+        return self.tags[self.things[kind][name][f"{KINDS[kind]}Arn"]]
+
+    def add(
+        self, kind: str, name: str, run_id: str | None = RUN_ID, tags: Mapping[str, str] | None = None, **described: Any
+    ) -> dict[str, Any]:
+        """Something of a run of this stage (`run_id` None: of somebody else), described so."""
+        ours = {RUN_TAG: run_id, OWNER_TAG: PREFIX} if run_id else {}
+        self._create(kind, {f"{KINDS[kind]}Name": name, "Tags": _as_list({**ours, **(tags or {})})})
+        self.things[kind][name] |= described
+        return self.things[kind][name]
+
+    def add_endpoint(
+        self,
+        name: str = f"{PREFIX}-{RUN_ID}",
+        config: str = f"{PREFIX}-{RUN_ID}",
+        run_id: str | None = RUN_ID,
+        *,
+        status: str = "InService",
+        hours_old: float = 1,
+        instances: int = 1,
+        tags: Mapping[str, str] | None = None,
+        config_tags: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """An endpoint with its configuration and its model."""
+        if config not in self.things["endpoint_config"]:
+            self.add("endpoint_config", config, run_id, config_tags or {}, **_production(config, instances))
+        if config not in self.things["model"]:
+            self.add("model", config, run_id)
+        return self.add(
+            "endpoint",
+            name,
+            run_id,
+            tags,
+            EndpointConfigName=config,
+            EndpointStatus=status,
+            CreationTime=hours_ago(hours_old),
+            LastModifiedTime=hours_ago(hours_old),
+            ProductionVariants=[{"VariantName": "AllTraffic", "CurrentInstanceCount": instances}],
+        )
+
+    def add_job(self, name: str = Names(PREFIX, RUN_ID).training_job(0), **described: Any) -> dict[str, Any]:
+        """The training job of a run, in progress unless `described` otherwise."""
+        return self.add("training_job", name, **described)
+
+
+def _production(model: str, instances: int) -> dict[str, Any]:
+    return {"ProductionVariants": [{"ModelName": model, "InitialInstanceCount": instances}]}
+
+
+def _as_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def _as_dict(tags: list[dict[str, str]]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in tags}
+
+
+class FakeAws:
+    """The clients of an account, by service. S3 has JumpStart's documents and nothing else."""
+
+    def __init__(self) -> None:
+        self.sagemaker = FakeSageMaker()
+        self._services: dict[str, FakeService] = defaultdict(FakeService, sagemaker=self.sagemaker)
+        self["s3"].answers["get_object"] = _jumpstart_document
+        self["cloudwatch"].answers["get_metric_statistics"] = {"Datapoints": []}
+
+    def __getitem__(self, service: str) -> FakeService:
+        return self._services[service]
+
+    def messages(self) -> Iterator[str]:
+        """Subject and text of each notification."""
+        for request in self["sns"].requests("publish"):
+            yield f"{request['Subject']}\n{request['Message']}"
+
+
+def _jumpstart_document(Bucket: str, Key: str, **_: Any) -> dict[str, Any]:  # noqa: N803  # boto3's names
+    return {"Body": io.BytesIO((FACTS / Key).read_bytes())}
