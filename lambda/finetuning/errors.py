@@ -1,7 +1,7 @@
-"""Every failure a user can meet: a code, what happened, and what to do.
+"""Every failure a user can see: a code, what happened, and what to do.
 
-An error's text (`str(error)`) is JSON, because Step Functions hands a failed function's message on as text: the state
-machine, the console and the failure report then read the same `{code, message, fix}`.
+The text of an error (`str(error)`) is JSON, because Step Functions passes a failed function's message on as text. The
+state machine, the console and the failure report all read the same `{code, message, fix}`.
 Each `Code` has an entry in docs/runbook.md.
 """
 
@@ -12,7 +12,7 @@ from enum import StrEnum
 
 
 class Code(StrEnum):
-    """The stable name of a failure; users search for it, so it is never renamed."""
+    """The stable name of a failure. It is never renamed, because users search for it."""
 
     # The upload and its run.json
     UPLOAD_NOT_FOUND = "UPLOAD_NOT_FOUND"
@@ -20,7 +20,7 @@ class Code(StrEnum):
     UPLOAD_FOLDER_TAKEN = "UPLOAD_FOLDER_TAKEN"
     RUN_JSON_INVALID = "RUN_JSON_INVALID"
     RUN_REFUSED = "RUN_REFUSED"
-    # The preflight's findings
+    # Findings of the preflight
     EULA_NOT_ACCEPTED = "EULA_NOT_ACCEPTED"
     MODEL_UNKNOWN = "MODEL_UNKNOWN"
     MODEL_SPEC_UNUSABLE = "MODEL_SPEC_UNUSABLE"
@@ -40,7 +40,7 @@ class Code(StrEnum):
     OUT_OF_TIME = "OUT_OF_TIME"
     # The data
     DATASET_REFUSED = "DATASET_REFUSED"
-    # Waiting
+    # The queue
     TURN_TIMED_OUT = "TURN_TIMED_OUT"
     # Training
     TRAINING_FAILED = "TRAINING_FAILED"
@@ -69,12 +69,12 @@ class Code(StrEnum):
     SWEEP_INCOMPLETE = "SWEEP_INCOMPLETE"
     EVALUATION_BELOW_BASE = "EVALUATION_BELOW_BASE"
     EVALUATION_INCONCLUSIVE = "EVALUATION_INCONCLUSIVE"
-    # AWS itself
+    # AWS
     QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
     ACCESS_DENIED = "ACCESS_DENIED"
     REQUEST_INVALID = "REQUEST_INVALID"
     AWS_UNAVAILABLE = "AWS_UNAVAILABLE"
-    # The operator's command
+    # The command
     AWS_NOT_CONFIGURED = "AWS_NOT_CONFIGURED"
     DEPLOYMENT_NOT_FOUND = "DEPLOYMENT_NOT_FOUND"
     RUN_NOT_FOUND = "RUN_NOT_FOUND"
@@ -93,14 +93,14 @@ class Code(StrEnum):
 
 
 MAX_LOG_LINES = 12
-"""Kept of a job's log beside an error; its link leads to the rest."""
+"""Lines of a job's log kept with an error; status.json links to the full log."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing wrong with a run, found before anything was spent.
+    """One problem found by the preflight.
 
-    `field` is the dotted path of the run.json field it concerns ("training.instance_type"), "" for the whole upload.
+    `field` is the dotted path of the run.json field ("training.instance_type"), or "" for the whole upload.
     """
 
     code: str
@@ -110,9 +110,9 @@ class Finding:
 
 
 class FineTuningError(Exception):
-    """A failure with a code, an explanation and a way out.
+    """A failure with a code, a message and a fix.
 
-    Subclasses exist where the state machine or a caller must tell one kind from another by name.
+    Subclasses exist where the state machine or a caller distinguishes a kind by its name.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class FineTuningError(Exception):
         super().__init__(json.dumps(self.as_dict(), ensure_ascii=False))
 
     def as_dict(self) -> dict[str, object]:
-        """`{code, message, fix}`, with `field`, `findings` and the end of a `log` where there are any."""
+        """`{code, message, fix}`, with `field`, `findings` and the end of the `log` if there are any."""
         error: dict[str, object] = {"code": str(self.code), "message": self.message, "fix": self.fix}
         if self.field:
             error["field"] = self.field
@@ -146,7 +146,7 @@ class FineTuningError(Exception):
 
 
 class RunRefused(FineTuningError):
-    """The preflight found something wrong: all findings at once, nothing spent."""
+    """The preflight found at least one problem. Has all findings; nothing was spent."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         first = findings[0]
@@ -155,7 +155,7 @@ class RunRefused(FineTuningError):
 
 
 class DatasetRefused(FineTuningError):
-    """The data cannot be trained on: too many bad lines, nothing usable, or not a data file at all."""
+    """The data cannot be used: too many invalid lines, no usable rows, or not a data file."""
 
     def __init__(self, message: str, fix: str) -> None:
         super().__init__(Code.DATASET_REFUSED, message, fix)
@@ -166,7 +166,7 @@ class TrainingFailed(FineTuningError):
 
 
 class NoCapacity(FineTuningError):
-    """AWS has no instance of the type asked for just now; another type may be free."""
+    """AWS has no capacity for the instance type; another type may have."""
 
     def __init__(self, message: str) -> None:
         super().__init__(
@@ -177,8 +177,8 @@ class NoCapacity(FineTuningError):
 
 
 class EndpointFailed(FineTuningError):
-    """The endpoint did not come into service, or does not answer as it should."""
+    """The endpoint did not come into service, or its answers are unusable."""
 
 
 class TransientAwsError(FineTuningError):
-    """AWS asked us to try again later; the state machine does, by this name."""
+    """AWS throttled the call or was unavailable. The state machine retries errors of this name."""

@@ -7,7 +7,7 @@ from finetuning.handlers.step import Payload, step
 from finetuning.operations.report_page import write_report
 from finetuning.operations.run import Run
 from finetuning.report import commands
-from finetuning.report.messages import approval_asked
+from finetuning.report.messages import approval_requested
 from finetuning.runs.status import Approval
 from finetuning.settings import settings
 
@@ -21,7 +21,7 @@ def handler(run: Run, event: Payload) -> Payload:
     waiting = f"Waiting for approval until {answer_by:%d %b %H:%M} UTC: {commands.approve(run.run_id, stage.stage)}"
     status = run.record(waiting, progress=waiting)
     report = write_report(run, stage.stage)
-    message = approval_asked(
+    message = approval_requested(
         status, run.plan, run.find_evaluation(), answer_by=answer_by, stage=stage.stage, report=report
     )
     notify(stage.topic_arn, message)

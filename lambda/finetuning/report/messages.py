@@ -59,7 +59,7 @@ def run_succeeded(
     )
 
 
-def approval_asked(
+def approval_requested(
     status: RunStatus,
     plan: RunPlan,
     evaluation: EvaluationReport | None,

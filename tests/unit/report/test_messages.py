@@ -37,7 +37,9 @@ def of_deletion() -> Message:
 
 def of_approval() -> Message:
     answer_by, status = at(86_400), any_status(state=RunState.RUNNING, endpoint="")
-    return messages.approval_asked(status, any_plan(), any_evaluation(), answer_by=answer_by, stage="prod", report=LINK)
+    return messages.approval_requested(
+        status, any_plan(), any_evaluation(), answer_by=answer_by, stage="prod", report=LINK
+    )
 
 
 EVERY = [of_success, of_failure, of_abort, of_deletion]
