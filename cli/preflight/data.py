@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from finetuning.aws.upload_bucket import RUN_FILE, TEMPLATE_FILE, is_data
+from finetuning.aws.upload_bucket import is_data
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.detection import SUFFIXES
 from finetuning.datasets.offline import prepare_files
@@ -13,6 +13,7 @@ from finetuning.datasets.templates import Template, read_template
 from finetuning.errors import Code, FineTuningError, RunRefused
 from finetuning.jumpstart.catalogue import CATALOGUE, ModelSupport, support
 from finetuning.jumpstart.family import Task
+from finetuning.runs.layout import RUN_FILE, TEMPLATE_FILE
 from finetuning.runs.run_json import RunRequest, read_request
 
 

@@ -11,7 +11,6 @@ import botocore.session
 from cli.preflight.data import LocalData
 from cli.preflight.models import ModelFacts
 from finetuning.aws.jumpstart_bucket import JumpStartBucket
-from finetuning.aws.upload_bucket import RUN_FILE
 from finetuning.datasets.detection import HEAD_BYTES, Detection, detect
 from finetuning.errors import Code, Finding
 from finetuning.jumpstart.requests import Request, Target
@@ -22,6 +21,7 @@ from finetuning.planning.checklist import Checklist
 from finetuning.planning.orders import OPERATIONS, check_requests, run_requests
 from finetuning.planning.planner import make_plan
 from finetuning.planning.submission import Submission, look_up_prices, settle_model
+from finetuning.runs.layout import RUN_FILE
 from finetuning.runs.plan import DataFile, RunPlan
 from finetuning.runs.run_json import RunRequest, read_request
 from finetuning.runs.uploads import Upload

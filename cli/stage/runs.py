@@ -13,7 +13,7 @@ from finetuning.errors import Code, FineTuningError
 from finetuning.operations.preflight import no_model
 from finetuning.report import commands
 from finetuning.report.messages import LINK_HOURS
-from finetuning.runs.layout import RunLayout
+from finetuning.runs.layout import RUNS, RunLayout
 from finetuning.runs.status import RunState, RunStatus
 
 START_WITHIN_SECONDS = 180
@@ -30,7 +30,7 @@ RUN_ID = re.compile(r"[a-z0-9-]+-[0-9a-f]{8}")
 
 def list_run_ids(deployment: Deployment) -> list[str]:
     """Every run that has files in the artifacts bucket."""
-    return list(deployment.store.folders("runs/"))
+    return list(deployment.store.folders(RUNS))
 
 
 def list_runs(deployment: Deployment) -> list[RunStatus]:

@@ -7,8 +7,9 @@ from cli.stage.deployment import Deployment
 from finetuning.aws.clients import client
 from finetuning.aws.errors import translate_errors
 from finetuning.aws.step_functions import executions
-from finetuning.aws.upload_bucket import RUN_FILE, TEMPLATE_FILE, is_data
+from finetuning.aws.upload_bucket import is_data
 from finetuning.errors import Code, FineTuningError
+from finetuning.runs.layout import RUN_FILE, TEMPLATE_FILE
 from finetuning.runs.uploads import Upload, data_stem
 
 Advance = Callable[[int], None]

@@ -10,9 +10,10 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
+from finetuning.jumpstart.assumptions import PRICE_LIST_REGIONS
 from finetuning.jumpstart.spec import cache_bucket, private_bucket
 from finetuning.metrics import TRAINING_LOG_GROUP
-from finetuning.runs.layout import RunLayout
+from finetuning.runs.layout import INBOX, RUNS, RunLayout
 from infra.config import StageConfig
 from infra.constructs.isolated_network import IsolatedNetwork
 from infra.constructs.permissions import Conditions, Permissions
@@ -22,7 +23,6 @@ ANY_RUN = RunLayout("*")
 
 OURS = "Whatever the runs of this stage are called: their names begin with the stage's prefix"
 EACH_RUN = "Runs are not known at deployment; their files lie under runs/<run-id>/"
-PRICE_LIST_REGIONS = ("us-east-1", "eu-central-1", "ap-south-1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class StepPermissions(Permissions):
         return (
             self.allow(
                 "s3:GetObjectVersion",
-                on=[bucket.arn_for_objects("inbox/*"), bucket.arn_for_objects("runs/*")],
+                on=[bucket.arn_for_objects(f"{INBOX}*"), bucket.arn_for_objects(f"{RUNS}*")],
                 because="Users choose the names of what they upload, under these two prefixes",
             )
             .allow(
@@ -65,7 +65,7 @@ class StepPermissions(Permissions):
 
     def find_uploads(self) -> Self:
         """Reads what is in a folder now, to plan with it."""
-        folders = self._stage.uploads.arn_for_objects("runs/*")
+        folders = self._stage.uploads.arn_for_objects(f"{RUNS}*")
         return self.read_uploads().allow("s3:GetObject", on=[folders], because="Users choose their folders' names")
 
     def list_uploads(self) -> Self:

@@ -8,16 +8,11 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from finetuning.runs.layout import START_PATTERNS
 from infra.constructs.permissions import Permissions, service_role
 
 MAX_EVENT_AGE = Duration.hours(6)
 RETRIES = 20
-STARTS_A_RUN = ("inbox/*.*", "runs/*/run.json")
-"""A file with an extension (so not the console's empty folder objects), or the run.json that completes a folder.
-
-`*` matches `/`, too, and several conditions on one field are always alternatives: EventBridge cannot say "and no folder
-below". PlanRun refuses such a key, and ReportFailure tells of it.
-"""
 
 
 class UploadTrigger(Construct):
@@ -46,7 +41,7 @@ class UploadTrigger(Construct):
                 detail_type=["Object Created"],
                 detail={
                     "bucket": {"name": [uploads.bucket_name]},
-                    "object": {"key": [{"wildcard": pattern} for pattern in STARTS_A_RUN]},
+                    "object": {"key": [{"wildcard": pattern} for pattern in START_PATTERNS]},
                 },
             ),
         )

@@ -15,6 +15,7 @@ from finetuning.report.console_links import (
     traces_link,
     training_jobs_link,
 )
+from finetuning.runs.layout import RUNS
 from infra.config import StageConfig
 from infra.constructs.log_queries import LogQueries
 from infra.constructs.monthly_budget import MonthlyBudget
@@ -65,8 +66,8 @@ class MonitoringStack(Stack):
                 "Runs": executions_link(self.region, workflow.state_machine.state_machine_arn),
                 "Training jobs": training_jobs_link(self.region),
                 "Endpoints": endpoints_link(self.region),
-                "Uploads": files_link(self.region, storage.uploads.bucket_name, "runs/"),
-                "Reports and files of runs": files_link(self.region, storage.artifacts.bucket_name, "runs/"),
+                "Uploads": files_link(self.region, storage.uploads.bucket_name, RUNS),
+                "Reports and files of runs": files_link(self.region, storage.artifacts.bucket_name, RUNS),
                 "Saved queries": queries_link(self.region),
                 "Traces": traces_link(self.region),
                 "Alarms": alarms_link(self.region),

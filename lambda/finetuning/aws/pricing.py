@@ -10,9 +10,6 @@ from finetuning.jumpstart.assumptions import Price, fallback_price
 
 Use = Literal["training", "hosting"]
 
-PRICE_LIST_REGIONS = ("us-east-1", "eu-central-1", "ap-south-1")
-"""Where the Price List API is offered; each answers for every region."""
-
 
 class PriceList:
     """Prices of one region.

@@ -11,10 +11,9 @@ from finetuning.aws.clients import client
 from finetuning.aws.errors import error_code, translate_errors
 from finetuning.datasets.detection import SUFFIXES
 from finetuning.errors import Code, FineTuningError
+from finetuning.runs.layout import INBOX, RUN_FILE, RUNS, TEMPLATE_FILE
 from finetuning.runs.plan import DataFile
 from finetuning.runs.uploads import Upload
-
-RUN_FILE, TEMPLATE_FILE = "run.json", "template.json"
 
 
 class UploadBucket:
@@ -82,7 +81,7 @@ def uploads_between(bucket: str, begin: datetime, end: datetime) -> Iterator[Upl
     """The uploads of that time which are to start a run, each key in its present version."""
     pages = client("s3").get_paginator("list_object_versions")
     with translate_errors(f"list s3://{bucket}"):
-        for prefix in ("inbox/", "runs/"):
+        for prefix in (INBOX, RUNS):
             for page in pages.paginate(Bucket=bucket, Prefix=prefix):
                 for found in page.get("Versions", []):
                     upload = Upload(bucket, found["Key"], found["VersionId"])

@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict
 
 from finetuning.jumpstart.spec import instance_family
 
+PRICE_LIST_REGIONS = ("us-east-1", "eu-central-1", "ap-south-1")
+"""Where the Price List API is offered; each answers for every region."""
+
 
 class Assumptions(BaseModel):
     """Prices in USD per instance-hour, throughput in tokens per second of training, times in seconds.

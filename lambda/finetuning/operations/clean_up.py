@@ -4,6 +4,7 @@ from finetuning.aws.run_store import RunStore
 from finetuning.aws.sagemaker import REPLACES_TAG, SageMaker
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.expiry import TTL_TAG
+from finetuning.runs.layout import RUNS
 from finetuning.runs.names import Names
 from finetuning.settings import NEVER, settings
 
@@ -76,7 +77,7 @@ def remove_unused_models(api: SageMaker, store: RunStore) -> list[str]:
     What a live endpoint serves stays, whatever became of its run's files: its own limits end it.
     """
     prefix = settings().prefix + "-"
-    runs = set(store.folders("runs/"))
+    runs = set(store.folders(RUNS))
     live = (api.describe_endpoint(endpoint["EndpointName"]) for endpoint in list(api.endpoints(prefix)))
     used = {endpoint["EndpointConfigName"] for endpoint in live if endpoint}
     done = []

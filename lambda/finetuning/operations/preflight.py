@@ -4,11 +4,12 @@ from datetime import UTC, datetime
 
 from finetuning.aws.clients import advisory_client
 from finetuning.aws.jumpstart_bucket import JumpStartBucket, jumpstart_bucket
-from finetuning.aws.pricing import PRICE_LIST_REGIONS, PriceList
+from finetuning.aws.pricing import PriceList
 from finetuning.aws.service_quotas import Quotas
 from finetuning.aws.upload_bucket import UploadBucket, upload_bucket
 from finetuning.datasets.detection import HEAD_BYTES, detect
 from finetuning.errors import Code, Finding
+from finetuning.jumpstart.assumptions import PRICE_LIST_REGIONS
 from finetuning.jumpstart.requests import Target
 from finetuning.jumpstart.spec import ModelSpec
 from finetuning.operations.account_checks import AccountChecks

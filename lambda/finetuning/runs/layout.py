@@ -1,6 +1,19 @@
-"""Where a run's files lie in the artifacts bucket."""
+"""Where files lie: in the upload bucket, and of a run in the artifacts bucket."""
 
 from dataclasses import dataclass
+
+RUNS = "runs/"
+"""The folder of uploads with a run.json in the upload bucket, and of all runs in the artifacts bucket."""
+
+INBOX, RUN_FILE, TEMPLATE_FILE = "inbox/", "run.json", "template.json"
+
+START_PATTERNS = (f"{INBOX}*.*", f"{RUNS}*/{RUN_FILE}")
+"""The keys whose arrival starts an execution, as EventBridge matches them: a file with an extension (not the folder
+objects that the console makes), or the run.json that completes a folder.
+
+`*` matches `/` as well, and EventBridge cannot exclude deeper folders in the same rule: for such a key PlanRun fails
+(`uploads.Upload.starts_a_run`), and ReportFailure notifies the team.
+"""
 
 SHARDS, DATASET = "shards/", "dataset/"
 """Within a run's folder, which is the workspace of the steps that prepare its data."""
@@ -14,7 +27,7 @@ class RunLayout:
 
     @property
     def root(self) -> str:
-        return f"runs/{self.run_id}/"
+        return f"{RUNS}{self.run_id}/"
 
     @property
     def claim(self) -> str:

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from finetuning.datasets.detection import SUFFIXES
 from finetuning.errors import Code, FineTuningError
+from finetuning.runs.layout import INBOX, RUN_FILE, RUNS
 
 MAX_NAME = 24
 """Characters of an upload's name kept in a run id: names made from it must fit SageMaker's 63."""
@@ -25,13 +26,14 @@ class Upload:
     def folder(self) -> str | None:
         """`runs/<name>/` for an upload with a run.json, None for a single file in the inbox."""
         parts = self.key.split("/")
-        return "/".join(parts[:2]) + "/" if len(parts) == 3 and parts[0] == "runs" and parts[2] == "run.json" else None
+        is_folder = len(parts) == 3 and f"{parts[0]}/" == RUNS and parts[2] == RUN_FILE
+        return f"{RUNS}{parts[1]}/" if is_folder else None
 
     @property
     def starts_a_run(self) -> bool:
         """Whether its arrival does: a file with a suffix in the inbox, or the run.json that completes a folder."""
         parts = self.key.split("/")
-        return self.folder is not None or (len(parts) == 2 and parts[0] == "inbox" and "." in parts[1])
+        return self.folder is not None or (len(parts) == 2 and f"{parts[0]}/" == INBOX and "." in parts[1])
 
     @property
     def name(self) -> str:

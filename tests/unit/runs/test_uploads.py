@@ -1,12 +1,14 @@
 """Which run an upload is."""
 
 import re
+from fnmatch import fnmatchcase
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from finetuning.errors import Code, FineTuningError
+from finetuning.runs.layout import INBOX, START_PATTERNS
 from finetuning.runs.names import Names
 from finetuning.runs.uploads import Upload, upload_of
 
@@ -48,6 +50,17 @@ def test_a_key_outside_the_two_folders_is_refused_with_where_to_put_it(key: str)
         _ = any_upload(key).run_id
     assert refusal.value.code == Code.UPLOAD_NOT_FOUND
     assert "inbox/" in refusal.value.fix
+
+
+PARTS = st.sampled_from(["inbox", "runs", "run.json", "template.json", "faq", "faq.jsonl", ".hidden", "a b.csv", ""])
+
+
+@given(st.lists(PARTS, min_size=1, max_size=4).map("/".join))
+def test_the_rule_s_patterns_match_every_key_that_starts_a_run_and_else_only_deeper_folders(key: str) -> None:
+    matched = any(fnmatchcase(key, pattern) for pattern in START_PATTERNS)
+    starts = any_upload(key).starts_a_run
+    too_deep = key.count("/") > (1 if key.startswith(INBOX) else 2)
+    assert matched == starts or (matched and too_deep)
 
 
 def test_an_execution_s_upload_is_read_from_its_input() -> None:
