@@ -15,6 +15,9 @@ from botocore import xform_name
 from typer.core import TyperGroup
 
 from cli.main import app
+from finetuning.datasets.data_errors import ErrorCode
+from finetuning.errors import Code
+from finetuning.jumpstart.assumptions import fallback_price
 from finetuning.runs.run_json import read_request, run_schema
 from rehearsal.scenarios import SCENARIOS
 from tests.unit.test_operating import fields
@@ -25,6 +28,8 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 COMMANDS = typer.main.get_command(app)
 AWS_CONSOLE = {"View logs"}
 """Titles in docs/console.md that are AWS's own."""
+OTHER_CAPITALS = {"TIMED_OUT", "DELETE_FAILED"}
+"""States of an execution and of a stack; environment variables have a value or stand in code."""
 
 
 def code_in(document: Path) -> Iterator[str]:
@@ -146,6 +151,29 @@ def test_every_run_json_in_the_readme_is_valid() -> None:
     blocks = re.findall(r"^```json\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert blocks
     assert [read_request(block.encode())[1] for block in blocks] == [[]] * len(blocks)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_error_code_that_is_named_exists(document: Path) -> None:
+    text = re.sub(r"`[^`]*`", "", document.read_text(encoding="utf-8"))
+    named = set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", text))
+    assert named - set(Code) - set(ErrorCode) - OTHER_CAPITALS == set()
+
+
+def test_every_step_in_the_readme_has_a_handler() -> None:
+    text = README.read_text(encoding="utf-8")
+    flow = text.partition("## What a run does\n\n```\n")[2].partition("```")[0]
+    steps = re.findall(r"^\d\d:\d\d:\d\d ([A-Z]\w+)", text, re.MULTILINE) + re.findall(r"[A-Z]\w+", flow)
+    handlers = ROOT / "lambda" / "finetuning" / "handlers"
+    assert steps
+    assert [step for step in steps if not (handlers / f"{xform_name(step)}.py").exists()] == []
+
+
+def test_every_price_in_the_readme_is_the_assumed_one() -> None:
+    prices = re.findall(r"`(ml\.[\w.]+)` \((\d+\.\d\d) USD", README.read_text(encoding="utf-8"))
+    assumed = [(name, price.usd_per_hour if (price := fallback_price(name, "training")) else 0) for name, _ in prices]
+    assert prices
+    assert [(name, float(price)) for name, price in prices] == assumed
 
 
 def test_the_readme_links_to_every_document() -> None:
