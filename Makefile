@@ -105,6 +105,10 @@ coverage: setup-tests ## The fast suites, with branch coverage of lambda/ and in
 	@mkdir -p build/coverage
 	@$(BIN)/pytest $(FAST) -n 2 --dist loadfile --cov
 
+.PHONY: mutants
+mutants: setup-tests ## Change the pure packages in one place at a time: a change that no test notices is a failure
+	@$(BIN)/python -m tests.mutants $(ONLY)
+
 .PHONY: lint types imports format synth check
 lint: setup-tests
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -312,8 +312,8 @@ def test_a_model_that_must_beat_the_base_model_is_compared_with_it() -> None:
 
 @pytest.mark.parametrize("changes", [{"evaluation": {"prompts": 0}}, {"validation_fraction": 0}])
 def test_a_gate_without_anything_to_judge_by_is_refused(changes: dict[str, Any]) -> None:
-    evaluation = {"must_beat_base": True, **changes.pop("evaluation", {})}
-    _, findings = planned(accepted(evaluation=evaluation, **changes))
+    evaluation = {"must_beat_base": True, **changes.get("evaluation", {})}
+    _, findings = planned(accepted(**(changes | {"evaluation": evaluation})))
     assert [finding.field for finding in findings] == ["evaluation.must_beat_base"]
 
 
