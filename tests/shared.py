@@ -1,4 +1,4 @@
-"""Reference files kept beside the checkout; tests that read them skip where they are absent."""
+"""Reference files next to the checkout; tests that need them are skipped without them."""
 
 from pathlib import Path
 
@@ -6,5 +6,5 @@ import pytest
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 needs_shared = pytest.mark.skipif(
-    not (SHARED / "data").is_dir(), reason="the reference files are not beside this checkout"
+    not (SHARED / "data").is_dir(), reason="the reference files are not next to this checkout"
 )

@@ -1,4 +1,4 @@
-"""Unit tests never leave the process: AWS is moto's, and its credentials are nobody's."""
+"""Fixtures of the unit tests. AWS is moto or a fake in memory, with credentials that are not valid anywhere."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What users upload is data: it becomes no name, path, template or log line (nor a page: report/test_page.py)."""
+"""Uploaded data never becomes a name, a path, a template or a log line. For the page see report/test_page.py."""
 
 import io
 import json
@@ -21,7 +21,7 @@ from tests.builders.memory import MemoryStore
 from tests.builders.stage import Stage, objects, run_steps
 
 MARK = "Zanzibarleopard"
-"""A word that stands in rows and nowhere else."""
+"""A word that occurs in rows only."""
 HOSTILE_TEXTS = (
     "{0.__class__.__init__.__globals__}",
     "{response}",
@@ -47,14 +47,14 @@ HOSTILE_NAMES = (
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
 @pytest.mark.parametrize("pattern", ["inbox/{}.jsonl", "runs/{}/run.json"])
-def test_a_name_gives_nothing_but_letters_digits_and_hyphens(name: str, pattern: str) -> None:
+def test_a_name_becomes_letters_digits_and_hyphens_only(name: str, pattern: str) -> None:
     run_id = Upload("uploads", pattern.replace("{}", name.replace("/", "_")), "v1").run_id
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*-[0-9a-f]{8}", run_id)
     assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", Names("finetune-dev", run_id).endpoint)
 
 
 @pytest.mark.parametrize("text", HOSTILE_TEXTS)
-def test_a_row_s_text_is_put_into_a_template_as_it_is(text: str) -> None:
+def test_the_text_of_a_row_is_inserted_into_a_template_unchanged(text: str) -> None:
     assert fill("Say {a}{b}", {"a": text, "b": text}) == f"Say {text}{text}"
 
 
@@ -62,11 +62,11 @@ def test_a_row_s_text_is_put_into_a_template_as_it_is(text: str) -> None:
     "field",
     ["{}", "{0}", "{a.__class__}", "{0.__class__}", "{a[0]}", "{a!r}", "{a:>9}", "{a:{b}}", "{a", "a}", "{a{b}}"],
 )
-def test_a_template_that_looks_into_its_columns_is_refused(field: str) -> None:
+def test_a_template_that_accesses_attributes_or_formats_is_refused(field: str) -> None:
     for template in (Template(prompt=f"{{a}} {field}", completion="{b}"), Template(prompt="{a}", completion=field)):
-        with pytest.raises(FineTuningError) as refused:
+        with pytest.raises(FineTuningError) as failure:
             template_columns(template)
-        assert refused.value.code == Code.TEMPLATE_INVALID
+        assert failure.value.code == Code.TEMPLATE_INVALID
 
 
 def test_a_template_is_read_as_jumpstart_reads_it() -> None:
@@ -78,7 +78,7 @@ def test_a_template_is_read_as_jumpstart_reads_it() -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE_TEXTS)
-def test_a_row_s_text_reaches_the_training_data_unchanged(tmp_path: Path, text: str) -> None:
+def test_the_text_of_a_row_reaches_the_training_data_unchanged(tmp_path: Path, text: str) -> None:
     questions = [f"{number} {text}" for number in range(9)]
     rows = [
         {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": text}]}
@@ -95,7 +95,7 @@ def test_a_csv_formula_stays_text(tmp_path: Path) -> None:
     assert "=1+1" in json.dumps(rows_of(tmp_path))
 
 
-def test_what_is_quoted_of_a_bad_line_is_short_and_printable(tmp_path: Path) -> None:
+def test_the_snippet_of_an_invalid_line_is_short_and_printable(tmp_path: Path) -> None:
     rows = [*any_chat_rows(40), b'{"messages": [' + b"\x1b[2J\x07" + MARK.encode() * 500]
     (error,) = report_of(tmp_path, rows, max_error_fraction=0.5).errors
     assert len(error.snippet) <= 200
@@ -103,7 +103,7 @@ def test_what_is_quoted_of_a_bad_line_is_short_and_printable(tmp_path: Path) -> 
     assert error.message.isprintable()
 
 
-def test_files_are_found_by_what_the_user_called_them_and_written_under_our_names(tmp_path: Path) -> None:
+def test_files_are_read_under_the_users_names_and_written_under_ours(tmp_path: Path) -> None:
     path = any_file(tmp_path, as_lines(any_chat_rows(12)), "$(id) {0} <b>..jsonl")
     assert prepare_files([path], tmp_path / "out").ok
     assert {file.name for file in (tmp_path / "out").rglob("*") if file.is_file()} == {"data.jsonl"}
@@ -126,16 +126,14 @@ def test_no_row_is_in_a_log_line_or_a_metric(
     run_steps(stage, **{"data.jsonl": as_lines(rows)})
     with pytest.raises(DatasetRefused):
         run_steps(stage, **{"data.jsonl": as_lines([*rows, *bad])})
-    said = log.getvalue() + "".join(capsys.readouterr())
-    assert "finish_dataset" in said
-    assert MARK not in said
+    output = log.getvalue() + "".join(capsys.readouterr())
+    assert "finish_dataset" in output
+    assert MARK not in output
     kept = {name: body for name, body in objects(stage, "runs/").items() if name.endswith("dataset.json")}
     assert any(MARK in DatasetReport.model_validate_json(body).model_dump_json() for body in kept.values())
 
 
-def test_what_a_step_is_given_and_returns_is_not_kept_in_its_trace(
-    memory: MemoryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_input_and_output_of_a_step_are_not_in_its_trace(memory: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[Any] = []
     monkeypatch.setattr(tracer, "put_metadata", lambda **what: kept.append(what))
     handler = step(lambda run, event: {"row": MARK})

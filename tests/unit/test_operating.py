@@ -1,4 +1,4 @@
-"""docs/operating.md tells all there is to set, and allows what the command does."""
+"""docs/operating.md documents every field of run.json and allows every call of the command."""
 
 import json
 import re
@@ -25,7 +25,7 @@ SERVICES = {
 }
 """IAM's prefix of an action → boto3's services with its operations."""
 NO_OPERATION = {"s3:ListBucket", "s3:GetObjectVersion"}
-"""Actions that are not named after an operation: S3 asks them of ListObjectsV2, and of reading a version."""
+"""Actions without an operation of the same name: S3 requires them for ListObjectsV2 and for reading a version."""
 
 
 def part(name: str) -> str:
@@ -44,8 +44,8 @@ def actions() -> set[str]:
 
 
 def fields(schema: dict[str, Any], node: dict[str, Any], path: str = "") -> Iterator[str]:
-    """Dotted names of all that a run.json may hold; of a field that is an object its own fields, and the field itself
-    where it may be something else, too."""
+    """Dotted names of all fields of run.json: for an object its fields, and the object itself if it may have another
+    type too."""
     for name, value in node["properties"].items():
         options = [value, *value.get("anyOf", [])]
         parts = [schema["$defs"][each["$ref"].rpartition("/")[2]] for each in options if "$ref" in each]
@@ -55,13 +55,13 @@ def fields(schema: dict[str, Any], node: dict[str, Any], path: str = "") -> Iter
             yield from fields(schema, each, f"{path}{name}.")
 
 
-def test_every_field_of_run_json_stands_in_the_table_and_no_other_does() -> None:
+def test_the_table_lists_exactly_the_fields_of_run_json() -> None:
     schema = run_schema()
     first_cells = re.findall(r"^\| (`.*?) \|", part("run.json"), re.MULTILINE)
     assert sorted(re.findall(r"`([\w.]+)`", " ".join(first_cells))) == sorted(fields(schema, schema))
 
 
-def test_every_action_of_the_sample_policy_is_one_that_aws_knows() -> None:
+def test_every_action_of_the_sample_policy_exists() -> None:
     known = {
         f"{prefix}:{operation}"
         for prefix, services in SERVICES.items()
@@ -72,7 +72,7 @@ def test_every_action_of_the_sample_policy_is_one_that_aws_knows() -> None:
 
 
 @pytest.mark.parametrize("prefix", ["states", "cloudformation"])
-def test_what_the_command_calls_itself_is_allowed(prefix: str) -> None:
+def test_the_sample_policy_allows_every_call_of_the_command(prefix: str) -> None:
     source = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "cli").rglob("*.py")))
     (service,) = SERVICES[prefix]
     operations: dict[str, str] = boto3.client(service, region_name="eu-west-1").meta.method_to_api_mapping
@@ -81,10 +81,10 @@ def test_what_the_command_calls_itself_is_allowed(prefix: str) -> None:
     assert {f"{prefix}:{operation}" for operation in called} <= actions()
 
 
-def test_every_command_that_needs_a_stage_says_what_rights_it_takes() -> None:
+def test_every_command_that_needs_a_stage_lists_its_statements() -> None:
     table = DOCUMENT.partition("| command | statements")[2].partition("\n\n")[0]
     rows = re.findall(r"^\| (.*?) \| (.*?) \|$", table, re.MULTILINE)
     named = {name for cell, _ in rows for name in re.findall(r"`([\w-]+)`", cell)}
     assert named == {*COMMANDS["Runs"], *COMMANDS["Endpoints"]}
-    told = {name for _, cell in rows for name in re.findall(r"`([A-Z]\w+)`", cell)}
-    assert told == {statement["Sid"] for statement in statements()} - {"FindTheStage"}
+    listed = {name for _, cell in rows for name in re.findall(r"`([A-Z]\w+)`", cell)}
+    assert listed == {statement["Sid"] for statement in statements()} - {"FindTheStage"}

@@ -1,4 +1,4 @@
-"""`make rehearse FAULT=…`: which faults there are, how they are asked for, and what is judged of their end."""
+"""`make rehearse FAULT=…`: the faults, how they are selected, and how the outcome of the run is judged."""
 
 import re
 from typing import Any
@@ -18,13 +18,13 @@ ENDPOINT = {
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
-def test_every_fault_is_in_the_documentation_with_its_end(scenario: Any) -> None:
+def test_every_fault_is_documented_with_its_outcome(scenario: Any) -> None:
     end = f"{scenario.state}, {scenario.code}" if scenario.code else str(scenario.state)
     (row,) = [line for line in DOCUMENT.splitlines() if line.startswith(f"| `{scenario.fault}` |")]
     assert row.endswith(f"| {end} |")
 
 
-def test_every_fault_can_be_rehearsed_but_one_that_never_ends_and_one_that_only_ages() -> None:
+def test_every_fault_except_two_of_the_tests_can_be_rehearsed() -> None:
     assert set(Fault) - SCENARIOS.keys() == {Fault.JOB_HANGS, Fault.ENDPOINT_AGES}
 
 
@@ -33,13 +33,13 @@ def test_an_unknown_fault_is_refused_with_the_list() -> None:
         read_scenario("earthquake")
 
 
-def test_part_and_number_can_be_one_s_own_and_then_the_end_is_open() -> None:
+def test_a_custom_part_or_count_leaves_the_outcome_open() -> None:
     assert read_scenario("function-dies") == SCENARIOS[Fault.FUNCTION_DIES]
     other = read_scenario("function-dies:PlanShards:4")
     assert (other.part, other.times, other.state) == ("PlanShards", 4, None)
 
 
-def test_an_end_as_it_should_be_has_nothing_wrong_about_it() -> None:
+def test_the_expected_outcome_has_no_complaints() -> None:
     endpoint = {**ENDPOINT, "name": any_status().endpoint}
     assert read_scenario("capacity").judge(any_status(), 1, [endpoint], {any_status().endpoint}) == []
 
@@ -53,8 +53,6 @@ def test_an_end_as_it_should_be_has_nothing_wrong_about_it() -> None:
         ("function-dies:Somebody", 1, [ENDPOINT], "endpoint e of the run r .* still costs money"),
     ],
 )
-def test_what_is_not_as_it_should_be_is_said(
-    fault: str, happened: int, costing: list[dict[str, Any]], words: str
-) -> None:
+def test_every_deviation_is_reported(fault: str, happened: int, costing: list[dict[str, Any]], words: str) -> None:
     (line,) = read_scenario(fault).judge(any_failed_status(), happened, costing, set())
     assert re.search(words, line)

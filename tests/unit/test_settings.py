@@ -21,7 +21,7 @@ def test_settings_are_typed() -> None:
     assert settings.max_cost_usd is None
 
 
-def test_nobody_has_accepted_the_licence_by_default() -> None:
+def test_the_licence_is_not_accepted_by_default() -> None:
     assert Settings.from_environment(any_environment()).accept_eula is False
 
 
@@ -35,7 +35,7 @@ def test_every_missing_or_malformed_variable_is_named() -> None:
 
 
 @pytest.mark.parametrize("side", [Settings, StageConfig])
-def test_what_both_sides_share_has_one_default_and_one_limit(side: type[StageSettings]) -> None:
+def test_shared_settings_have_one_default_and_one_limit(side: type[StageSettings]) -> None:
     for name, field in StageSettings.model_fields.items():
         assert name not in side.__annotations__, f"{side.__name__} repeats {name}"
         assert repr(side.model_fields[name]) == repr(field)
