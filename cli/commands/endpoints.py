@@ -34,11 +34,13 @@ def ask(
     from finetuning.aws.sagemaker_runtime import asker, stream_answer
     from finetuning.errors import Code, FineTuningError
     from finetuning.evaluation.questions import PARAMETERS, as_inputs
+    from finetuning.jumpstart.catalogue import DEFAULT_FAMILY
 
     full_name, plan = find_endpoint(Deployment.find(stage), endpoint)
     task = str(plan.task) if plan and plan.task else "chat"
     task = "domain_adaptation" if raw else "instruction" if instruction else "chat" if system else task
-    inputs = as_inputs(prompt, task, plan.template if plan else None, system)
+    family = plan.family if plan else DEFAULT_FAMILY
+    inputs = as_inputs(prompt, task, plan.template if plan else None, system, family)
     if as_json:
         with Console(stderr=True).status("Waiting for the answer"):
             reply = asker(full_name)(inputs)

@@ -11,8 +11,8 @@ from finetuning.datasets.detection import SUFFIXES
 from finetuning.datasets.offline import prepare_files
 from finetuning.datasets.templates import Template, read_template
 from finetuning.errors import Code, FineTuningError, RunRefused
-from finetuning.jumpstart.catalogue import CATALOGUE, ModelSupport, support
-from finetuning.jumpstart.family import Task
+from finetuning.jumpstart.catalogue import CATALOGUE, DEFAULT_FAMILY, support
+from finetuning.jumpstart.family import ModelSupport, Task
 from finetuning.runs.layout import RUN_FILE, TEMPLATE_FILE
 from finetuning.runs.run_json import RunRequest, read_request
 
@@ -100,6 +100,7 @@ def check_data(
         template=_template(template_file, request, data),
         supported=limits.tasks if limits else tuple(Task),
         max_input_length=_input_length(request, limits),
+        family=(limits.family if limits else DEFAULT_FAMILY).name,
         validation_fraction=request.validation_fraction,
         max_error_fraction=request.max_error_fraction,
         repair=request.repair,

@@ -9,7 +9,8 @@ from finetuning.aws.clients import advisory_client
 from finetuning.aws.jumpstart_bucket import JumpStartBucket
 from finetuning.errors import Code, FineTuningError
 from finetuning.jumpstart.assumptions import fallback_price
-from finetuning.jumpstart.catalogue import CATALOGUE, ModelSupport
+from finetuning.jumpstart.catalogue import CATALOGUE
+from finetuning.jumpstart.family import ModelSupport
 from finetuning.jumpstart.spec import MANIFEST_KEY, ModelSpec, newest, read_manifest, read_spec, spec_key
 from finetuning.operations.preflight import price_list
 from finetuning.planning.submission import LookUp

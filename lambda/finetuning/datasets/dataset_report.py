@@ -143,7 +143,9 @@ def build_report(preparation: Preparation, results: Sequence[ShardResult], tally
         truncated=tally.truncated,
     )
     samples = {sample.digest or index: sample.row for result in results for index, sample in enumerate(result.samples)}
-    report.samples = [rendered(row, preparation.template) for row in list(samples.values())[:SAMPLES]]
+    report.samples = [
+        rendered(row, preparation.template, preparation.family) for row in list(samples.values())[:SAMPLES]
+    ]
     report.notes = list(_notes(preparation, report, tally))
     report.refusal = _refusal(preparation, report, [result.broken_off for result in results])
     return report

@@ -8,8 +8,9 @@ import orjson
 
 from finetuning.datasets.preparation import Preparation
 from finetuning.datasets.shard_result import TRAIN, VALIDATION
-from finetuning.datasets.templates import Template, chat_text, fill, instruction_text
+from finetuning.datasets.templates import Template, fill, instruction_text
 from finetuning.datasets.workspace import Piece, Workspace
+from finetuning.jumpstart.catalogue import FAMILIES
 from finetuning.jumpstart.family import Message
 
 TEXT_CANDIDATES = 200
@@ -86,7 +87,7 @@ def held_out_prompts(
                 yield _continuation(line.decode())
         else:
             for line in islice(lines, count):
-                yield _prompt(orjson.loads(line), preparation.template)
+                yield _prompt(orjson.loads(line), preparation.template, preparation.family)
 
 
 def _unseen(lines: Iterable[bytes], workspace: Workspace, trained_on: str) -> Iterator[bytes]:
@@ -98,11 +99,11 @@ def _unseen(lines: Iterable[bytes], workspace: Workspace, trained_on: str) -> It
     yield from candidates
 
 
-def _prompt(row: Mapping[str, Any], template: Template | None) -> dict[str, Any]:
+def _prompt(row: Mapping[str, Any], template: Template | None, family: str) -> dict[str, Any]:
     if "dialog" in row:
         messages: list[Message] = row["dialog"][:-1]
         reference = row["dialog"][-1]["content"]
-        prompt = chat_text(messages, add_generation_prompt=True)
+        prompt = FAMILIES[family].chat_text(messages, add_generation_prompt=True)
         return {"prompt": prompt, "messages": messages, "reference": reference}
     if template:
         prompt, reference = instruction_text(template, row), fill(template["completion"], row)

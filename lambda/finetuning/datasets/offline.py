@@ -23,6 +23,7 @@ from finetuning.datasets.preparation import (
 from finetuning.datasets.shard import write_shard
 from finetuning.datasets.templates import Template
 from finetuning.datasets.workspace import BUFFER, Folder
+from finetuning.jumpstart.catalogue import DEFAULT_FAMILY
 from finetuning.jumpstart.family import Task
 
 Progress = Callable[[int], None]
@@ -40,6 +41,7 @@ def prepare_files(
     validation_fraction: float = DEFAULT_VALIDATION_FRACTION,
     max_error_fraction: float = DEFAULT_MAX_ERROR_FRACTION,
     repair: bool = True,
+    family: str = DEFAULT_FAMILY.name,
     shard_bytes: int = maxsize,
     progress: Progress = lambda count: None,
 ) -> DatasetReport:
@@ -61,6 +63,7 @@ def prepare_files(
             max_error_fraction=max_error_fraction,
             max_input_length=max_input_length,
             repair=repair,
+            family=family,
         )
         for shard in preparation.shards:
             with _opened(preparation, shard, progress) as source:

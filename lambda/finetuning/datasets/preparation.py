@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from finetuning.datasets.detection import Detection, Framing
 from finetuning.datasets.resolution import Resolution, resolve
 from finetuning.datasets.templates import DEFAULT_TEMPLATE, Template
+from finetuning.jumpstart.catalogue import DEFAULT_FAMILY
 from finetuning.jumpstart.family import Task
 
 DEFAULT_VALIDATION_FRACTION = 0.1
@@ -59,6 +60,8 @@ class Preparation(BaseModel):
     max_error_fraction: float = DEFAULT_MAX_ERROR_FRACTION
     max_input_length: int | None = None
     """Tokens of a row the model reads in training."""
+    family: str = DEFAULT_FAMILY.name
+    """Of the model; its chat template renders the dialogs."""
 
     @property
     def task(self) -> Task:
@@ -108,6 +111,7 @@ def prepare(
     max_error_fraction: float = DEFAULT_MAX_ERROR_FRACTION,
     max_input_length: int | None = None,
     repair: bool = True,
+    family: str = DEFAULT_FAMILY.name,
 ) -> Preparation:
     """Settles the task of the files together, and cuts those that can be cut into shards of about `shard_bytes`."""
     resolution = resolve(
@@ -124,6 +128,7 @@ def prepare(
         validation_fraction=validation_fraction,
         max_error_fraction=max_error_fraction,
         max_input_length=max_input_length,
+        family=family,
     )
 
 

@@ -1,6 +1,6 @@
-"""Rows as the model sees them: the Llama 3.1 chat template and JumpStart's instruction template."""
+"""Rows as the model sees them: JumpStart's instruction template, and its family's chat template."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from string import Formatter
 from typing import Annotated, Any
 
@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_confi
 from typing_extensions import TypedDict
 
 from finetuning.errors import Code, FineTuningError
-from finetuning.jumpstart.family import Message
+from finetuning.jumpstart.catalogue import FAMILIES
 
 
 @with_config(ConfigDict(extra="forbid", strict=True))
@@ -40,27 +40,6 @@ DEFAULT_TEMPLATE: Template = {
 
 RESPONSE_MARK = "\n\n### Response:\n"
 """What JumpStart puts between an instruction and its response; a prompt at inference ends with it."""
-
-_SYSTEM_PREFIX = "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n"
-
-
-def chat_text(messages: Iterable[Message], add_generation_prompt: bool) -> str:
-    """A dialog in the Llama 3.1 chat template, special tokens spelled out.
-
-    The template opens with a system turn even where the dialog has none, and trims every content.
-    `add_generation_prompt` leaves the text where the assistant is to speak.
-    """
-    turns = list(messages)
-    system = turns.pop(0)["content"].strip() if turns and turns[0]["role"] == "system" else ""
-    parts = ["<|begin_of_text|>", _turn("system", _SYSTEM_PREFIX + system)]
-    parts += [_turn(turn["role"], turn["content"].strip()) for turn in turns]
-    if add_generation_prompt:
-        parts.append("<|start_header_id|>assistant<|end_header_id|>\n\n")
-    return "".join(parts)
-
-
-def _turn(role: str, content: str) -> str:
-    return f"<|start_header_id|>{role}<|end_header_id|>\n\n{content}<|eot_id|>"
 
 
 def read_template(document: bytes) -> Template:
@@ -115,10 +94,10 @@ def instruction_text(template: Template, row: Mapping[str, object]) -> str:
     return fill(template["prompt"], row) + RESPONSE_MARK
 
 
-def rendered(row: Mapping[str, Any], template: Template | None) -> str:
-    """A converted row as the model sees it in training."""
+def rendered(row: Mapping[str, Any], template: Template | None, family: str) -> str:
+    """A converted row as a model of the family sees it in training."""
     if "dialog" in row:
-        return chat_text(row["dialog"], add_generation_prompt=False)
+        return FAMILIES[family].chat_text(row["dialog"], add_generation_prompt=False)
     if template:
         return instruction_text(template, row) + fill(template["completion"], row)
     return str(row["text"])

@@ -5,8 +5,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from finetuning.datasets.templates import DEFAULT_TEMPLATE, Template, chat_text, columns_in, instruction_text
-from finetuning.jumpstart.family import Message
+from finetuning.datasets.templates import DEFAULT_TEMPLATE, Template, columns_in, instruction_text
+from finetuning.jumpstart.catalogue import DEFAULT_FAMILY
+from finetuning.jumpstart.family import Family, Message
 
 DEFAULT_PROMPT = "What can you help me with?"
 """Used if no rows were held out and run.json has no prompts: every endpoint is tested with at least one."""
@@ -53,25 +54,34 @@ def questions(
     extra: Sequence[str],
     task: str,
     template: Template | None,
+    family: Family = DEFAULT_FAMILY,
 ) -> list[Question]:
     """The held-out prompts, then those of run.json; `DEFAULT_PROMPT` if there are none."""
     found = held_out(prompts_file or b"")
-    found += [Question(shown=text, inputs=as_inputs(text, task, template), source="run.json") for text in extra]
+    found += [
+        Question(shown=text, inputs=as_inputs(text, task, template, family=family), source="run.json") for text in extra
+    ]
     if found:
         return found
-    inputs = as_inputs(DEFAULT_PROMPT, task, template)
+    inputs = as_inputs(DEFAULT_PROMPT, task, template, family=family)
     return [Question(shown=DEFAULT_PROMPT, inputs=inputs, source="default")]
 
 
-def as_inputs(text: str, task: str, template: Template | None = None, system: str | None = None) -> str:
-    """The user's text in the format the model was trained on.
+def as_inputs(
+    text: str,
+    task: str,
+    template: Template | None = None,
+    system: str | None = None,
+    family: Family = DEFAULT_FAMILY,
+) -> str:
+    """The user's text in the format that a model of the family was trained on.
 
     For instruction tuning the text fills the template's `instruction` column, or else its first column; the others stay
     empty. For domain adaptation the text is sent unchanged, to be continued.
     """
     if task == "chat":
         turns: list[Message] = [{"role": "system", "content": system}] if system else []
-        return chat_text([*turns, {"role": "user", "content": text}], add_generation_prompt=True)
+        return family.chat_text([*turns, {"role": "user", "content": text}], add_generation_prompt=True)
     if task == "instruction":
         return _instruction(text, template)
     return text

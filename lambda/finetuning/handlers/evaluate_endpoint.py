@@ -23,7 +23,7 @@ def handler(run: Run, event: Payload) -> Payload:
     """
     plan, names, with_base = run.plan, run.names, bool(event["with_base"])
     wanted = plan.evaluation
-    asked = questions(run.store.read(run.layout.prompts), wanted.prompts, str(plan.task), plan.template)
+    asked = questions(run.store.read(run.layout.prompts), wanted.prompts, str(plan.task), plan.template, plan.family)
     run.record(f"Asking {len(asked)} prompt{'s' if len(asked) > 1 else ''}")
     report = evaluate(
         asked,

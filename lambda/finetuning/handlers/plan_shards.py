@@ -41,6 +41,7 @@ def _preparation(run: Run) -> Preparation:
         task=request.task,
         template=plan.template if request.task in ("auto", Task.INSTRUCTION) else None,
         supported=support(plan.model_id).tasks,
+        family=plan.family.name,
         shard_bytes=settings().shard_bytes,
         validation_fraction=plan.validation_fraction,
         max_error_fraction=plan.max_error_fraction,

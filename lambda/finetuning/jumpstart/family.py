@@ -1,7 +1,18 @@
-"""What the models of all families have in common: the tasks they are trained for, and the form of a dialog."""
+"""What a family of models is: what its models share, and models of another family do differently.
 
+To add a family, write a module in `families`, name the family in the rows of its models in `catalogue`, and add their
+documents to facts/.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypedDict
+from typing import Protocol, TypedDict
+
+from finetuning.errors import Code, Finding, FineTuningError
+
+DEFAULT_LENGTH = 1024
+"""Tokens of a row that JumpStart's script reads where `max_input_length` is -1, or the model's maximum if less."""
 
 
 class Task(StrEnum):
@@ -17,3 +28,68 @@ class Message(TypedDict):
 
     role: str
     content: str
+
+
+class Family(Protocol):
+    """The chat template, the licence and the hyperparameter rules of a family."""
+
+    @property
+    def name(self) -> str:
+        """As its publisher writes it: "Llama 3.1". The documents of a run name the family by it."""
+
+    @property
+    def licence_url(self) -> str | None:
+        """The licence that has to be accepted before the weights may be used, None where there is none."""
+
+    def chat_text(self, messages: Iterable[Message], *, add_generation_prompt: bool) -> str:
+        """A dialog in the family's chat template, special tokens spelled out.
+
+        `add_generation_prompt` ends the text where the assistant's answer begins.
+        """
+
+    def task_flags(self, task: Task) -> Mapping[str, str]:
+        """The hyperparameters that tell the training script its task."""
+
+    def conflicts(self, model: "ModelSupport", values: Mapping[str, str]) -> Iterator[Finding]:
+        """The training script's rules across several hyperparameters that `values`, all of a job's, break.
+
+        A hyperparameter that the model does not have breaks no rule.
+        """
+
+
+@dataclass(frozen=True)
+class ModelSupport:
+    """A model that can be tuned. `input_length` (tokens) and `train_batch` (rows per device) are the training script's
+    defaults.
+    """
+
+    model_id: str
+    family: Family
+    training_instance_type: str
+    input_length: int
+    train_batch: int
+    method: str
+    planned: frozenset[Task] = frozenset()
+    """Tasks that JumpStart has announced for the model and does not offer yet."""
+    fsdp: bool = True
+    """Whether the training script can shard the model (`enable_fsdp`); the specification does not say."""
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        return tuple(task for task in Task if task not in self.planned)
+
+    def require(self, task: Task) -> Task:
+        """The task; raises `FineTuningError` for one the model cannot be tuned for."""
+        if task in self.planned:
+            raise FineTuningError(
+                Code.TASK_UNSUPPORTED,
+                f"{task} tuning of {self.model_id} is planned by JumpStart and not available yet.",
+                f"Set task to one of {', '.join(self.tasks)}, or choose a smaller model.",
+                field="task",
+            )
+        return task
+
+
+def conflict(hyperparameter: str, message: str, fix: str) -> Finding:
+    """A finding of `Family.conflicts`, about the hyperparameter that is to be changed."""
+    return Finding(Code.HYPERPARAMETERS_CONFLICT, f"hyperparameters.{hyperparameter}", message, fix)

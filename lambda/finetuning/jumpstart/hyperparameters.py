@@ -7,7 +7,7 @@ across several of them are the training script's own and stand in no specificati
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from finetuning.errors import Code, Finding
@@ -17,14 +17,6 @@ from finetuning.jumpstart.spec import Hyperparameter, ModelSpec
 
 MAX_VALUE_LENGTH = 2500
 """Of a value as it is sent, in JSON quotes: SageMaker's service model."""
-
-TASK_FLAGS: dict[Task, dict[str, str]] = {
-    Task.CHAT: {"chat_dataset": "True", "instruction_tuned": "False"},
-    Task.INSTRUCTION: {"chat_dataset": "False", "instruction_tuned": "True"},
-    Task.DOMAIN_ADAPTATION: {"chat_dataset": "False", "instruction_tuned": "False"},
-}
-"""How the training script is told its task."""
-
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _DECIMAL = re.compile(r"[+-]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
@@ -39,7 +31,8 @@ def merge(
     (not known yet) the task's flags keep their defaults.
     """
     known = {p.name: p for p in spec.hyperparameters_on(instance_type).values() if p.scope == "algorithm"}
-    flags = {name: value for name, value in TASK_FLAGS[task].items() if name in known} if task else {}
+    model = support(spec.model_id)
+    flags = {name: value for name, value in model.family.task_flags(task).items() if name in known} if task else {}
     values = {name: parameter.default_text for name, parameter in known.items()} | flags
     findings: list[Finding] = []
     accepted: dict[str, str] = {}
@@ -59,7 +52,7 @@ def merge(
             )
         else:
             accepted[name] = str(value)
-    conflicts = list(_conflicts(spec, values | accepted))
+    conflicts = list(model.family.conflicts(model, values | accepted))
     findings += conflicts
     contradicting = {finding.field.removeprefix("hyperparameters.") for finding in conflicts}
     accepted = {name: value for name, value in accepted.items() if name not in contradicting}
@@ -106,38 +99,6 @@ def _out_of_range(parameter: Hyperparameter, number: float, verb: str) -> str:
         if broken:
             return f"must {verb} {word} {limit:g}, not {number:g}"
     return ""
-
-
-def _conflicts(spec: ModelSpec, values: Mapping[str, str]) -> Iterator[Finding]:
-    """Rules across hyperparameters, judged on the merged values. Only those the model has are judged."""
-
-    def is_true(name: str) -> bool:
-        return values.get(name, "").lower() == "true"
-
-    if is_true("instruction_tuned") and is_true("chat_dataset"):
-        yield _finding(
-            Code.HYPERPARAMETERS_CONFLICT,
-            "chat_dataset",
-            "instruction_tuned and chat_dataset cannot both be True.",
-            "Leave both out and set task to chat or instruction.",
-        )
-    if not support(spec.model_id).fsdp and is_true("enable_fsdp"):
-        yield _finding(
-            Code.HYPERPARAMETERS_CONFLICT,
-            "enable_fsdp",
-            f"{spec.model_id} cannot be trained with FSDP.",
-            "Set enable_fsdp to False and int8_quantization to True, or leave both out.",
-        )
-    elif {"int8_quantization", "enable_fsdp"} <= values.keys() and is_true("int8_quantization") == is_true(
-        "enable_fsdp"
-    ):
-        both = "both" if is_true("enable_fsdp") else "neither"
-        yield _finding(
-            Code.HYPERPARAMETERS_CONFLICT,
-            "int8_quantization",
-            f"Exactly one of int8_quantization and enable_fsdp must be True; {both} is.",
-            "Set one of them to True and the other to False, or leave both out.",
-        )
 
 
 def _unknown(name: str, known: Mapping[str, Hyperparameter], spec: ModelSpec) -> Finding:

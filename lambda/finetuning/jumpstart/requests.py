@@ -25,6 +25,7 @@ from typing import Any, Literal
 
 from finetuning.errors import Code, FineTuningError
 from finetuning.jumpstart.assumptions import has_only_local_storage
+from finetuning.jumpstart.catalogue import support
 from finetuning.jumpstart.spec import ModelSpec, cache_bucket, private_bucket
 
 Request = dict[str, Any]
@@ -93,13 +94,14 @@ def training_job(spec: ModelSpec, job: TrainingJob, target: Target) -> Request:
     """CreateTrainingJob. Refuses without the licence accepted: the script would find no weights after an hour of
     set-up.
     """
-    _require_eula(spec, job.accept_eula)
+    licensed = _require_eula(spec, job.accept_eula)
     weights = f"s3://{private_bucket(target.region)}/{spec.gated_key(job.instance_type)}"
     by_channel = target.gated_weights == "channel"
     channels = [_channel("training", job.train)]
     channels += [_channel("validation", job.validation)] if job.validation else []
     channels += [_channel("code", f"s3://{cache_bucket(target.region)}/{spec.code_key}")]
-    channels += [_channel("model", weights, ModelAccessConfig={"AcceptEula": True})] if by_channel else []
+    channels += [_channel("model", weights, **_access(licensed))] if by_channel else []
+    environment = {"SageMakerGatedModelS3Uri": weights} | ({"accept_eula": "true"} if licensed else {})
     return {
         "TrainingJobName": job.name,
         "RoleArn": target.role_arn,
@@ -109,7 +111,7 @@ def training_job(spec: ModelSpec, job: TrainingJob, target: Target) -> Request:
             "MetricDefinitions": [{"Name": m.name, "Regex": m.regex} for m in spec.metrics_on(job.instance_type)],
         },
         "HyperParameters": _hyperparameters(spec, job, target),
-        "Environment": {} if by_channel else {"accept_eula": "true", "SageMakerGatedModelS3Uri": weights},
+        "Environment": {} if by_channel else environment,
         "InputDataConfig": channels,
         "OutputDataConfig": {
             "S3OutputPath": job.output,
@@ -136,9 +138,9 @@ def tuned_model(spec: ModelSpec, hosting: Hosting, target: Target, artifact: str
 
 def base_model(spec: ModelSpec, hosting: Hosting, target: Target, *, accept_eula: bool) -> Request:
     """CreateModel of JumpStart's weights, untuned, for comparison."""
-    _require_eula(spec, accept_eula)
+    licensed = _require_eula(spec, accept_eula)
     weights = f"s3://{private_bucket(target.region)}/{spec.hosting_prepacked_artifact_key}"
-    return _model(spec, hosting, target, {"S3Uri": weights, "ModelAccessConfig": {"AcceptEula": True}})
+    return _model(spec, hosting, target, {"S3Uri": weights, **_access(licensed)})
 
 
 def endpoint_config(spec: ModelSpec, hosting: Hosting, target: Target) -> Request:
@@ -247,11 +249,18 @@ def _tags(tags: Mapping[str, str]) -> list[Request]:
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
-def _require_eula(spec: ModelSpec, accepted: bool) -> None:
-    if not accepted:
+def _access(licensed: bool) -> Request:
+    return {"ModelAccessConfig": {"AcceptEula": True}} if licensed else {}
+
+
+def _require_eula(spec: ModelSpec, accepted: bool) -> bool:
+    """Whether the model has a licence. Raises `FineTuningError` for one that is not accepted."""
+    licensed = support(spec.model_id).family.licence_url is not None
+    if licensed and not accepted:
         raise FineTuningError(
             Code.EULA_NOT_ACCEPTED,
             f"The licence of {spec.model_id} was not accepted.",
             'Read it, then set "accept_eula": true in run.json.',
             field="accept_eula",
         )
+    return licensed

@@ -9,7 +9,7 @@ from finetuning.datasets.resolution import resolve
 from finetuning.datasets.templates import TEMPLATE_FIX, Template, read_template, template_columns
 from finetuning.errors import Code, Finding, FineTuningError, RunRefused
 from finetuning.jumpstart.catalogue import support
-from finetuning.jumpstart.family import Task
+from finetuning.jumpstart.family import DEFAULT_LENGTH, Task
 from finetuning.jumpstart.spec import ModelSpec, cache_bucket
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.endpoint_terms import endpoint_plan
@@ -140,7 +140,10 @@ def complete(plan: RunPlan, spec: ModelSpec, task_name: str, dataset: DatasetSum
 def _acceptance(
     submission: Submission, spec: ModelSpec, stage: DeployedStage, checklist: Checklist
 ) -> Acceptance | None:
-    upload = submission.upload
+    upload, url = submission.upload, support(spec.model_id).family.licence_url
+    if url is None:
+        checklist.passed("licence", "none to accept")
+        return None
     licence = spec.hosting_eula_key or ""
     where = f"s3://{cache_bucket(stage.aws_region)}/{licence}"
     if submission.request.accept_eula:
@@ -154,8 +157,8 @@ def _acceptance(
                 Code.EULA_NOT_ACCEPTED,
                 "accept_eula",
                 f"The licence of {spec.model_id} is not accepted.",
-                f'Read {where}, then set "accept_eula": true in a run.json beside the data, or deploy the stage with '
-                "`-c accept_eula=true`.",
+                f'Read {url} ({where}), then set "accept_eula": true in a run.json beside the data, or deploy the '
+                "stage with `-c accept_eula=true`.",
             ),
         )
         return None
@@ -268,7 +271,8 @@ def _compare_with_table(spec: ModelSpec, option: TrainingOption, checklist: Chec
     pairs = [("training instance", spec.default_training_instance_type, table.training_instance_type)]
     for name, stated in (("max_input_length", table.input_length), ("per_device_train_batch_size", table.train_batch)):
         if name in parameters:
-            pairs.append((name, parameters[name].default_text, str(stated)))
+            default = parameters[name].default_text
+            pairs.append((name, str(DEFAULT_LENGTH) if default == "-1" else default, str(stated)))
     differing = [f"{name} is {actual} by default, not {stated}" for name, actual, stated in pairs if actual != stated]
     known = f"{spec.model_id} {spec.version} ({spec.provenance})"
     checklist.passed(

@@ -63,7 +63,7 @@ def report(run_id: str, stage: str) -> str:
 
 def python_call(endpoint: str, plan: RunPlan) -> str:
     """A complete program that invokes the endpoint with boto3 only, in the format the model was trained on."""
-    body = invocation(as_inputs(DEFAULT_PROMPT, str(plan.task), plan.template))
+    body = invocation(as_inputs(DEFAULT_PROMPT, str(plan.task), plan.template, family=plan.family))
     return SNIPPET.format(inputs=body["inputs"], parameters=body["parameters"], endpoint=endpoint)
 
 

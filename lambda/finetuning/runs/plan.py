@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from finetuning.datasets.templates import Template
 from finetuning.jumpstart.assumptions import Price
-from finetuning.jumpstart.family import Task
+from finetuning.jumpstart.catalogue import support
+from finetuning.jumpstart.family import Family, Task
 from finetuning.runs.expiry import Lifetime
 from finetuning.runs.names import Names
 from finetuning.runs.status import Check
@@ -189,6 +190,11 @@ class RunPlan(_Part):
     def hyperparameters(self) -> dict[str, str]:
         """Of the preferred instance type."""
         return self.training.options[0].hyperparameters
+
+    @property
+    def family(self) -> Family:
+        """Of the model; raises `FineTuningError` where the catalogue no longer has it."""
+        return support(self.model_id).family
 
     def names(self, prefix: str) -> Names:
         return Names(prefix, self.run_id, self.endpoint.name)

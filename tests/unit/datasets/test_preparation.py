@@ -345,7 +345,8 @@ def test_no_prompt_of_the_evaluation_is_a_row_that_was_trained_on(
     source = SourceFile(name=path.name, key=path.name, size=size, detection=detect(path.read_bytes(), path.name, size))
     preparation = prepare([source], task=task)
     lines = channel(tmp_path).splitlines()
-    trained = {_digest(line.decode() if preparation.is_text else rendered(json.loads(line), preparation.template))
+    template, family = preparation.template, preparation.family
+    trained = {_digest(line.decode() if preparation.is_text else rendered(json.loads(line), template, family))
                for line in lines}  # fmt: skip
     for asked in held_out_prompts(preparation, Folder(tmp_path / "out"), "", 20):
         end = "<|eot_id|>" if task is Task.CHAT else ""

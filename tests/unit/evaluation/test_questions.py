@@ -50,7 +50,7 @@ def test_without_an_instruction_column_the_text_fills_the_first_one() -> None:
 def test_doubled_braces_are_literal_braces_in_training_and_in_prompts() -> None:
     template = Template(prompt="{question} {{as is}}", completion="{answer}")
     assert as_inputs("Why?", "instruction", template) == "Why? {as is}" + RESPONSE_MARK
-    assert rendered({"question": "Why?", "answer": "So."}, template) == f"Why? {{as is}}{RESPONSE_MARK}So."
+    assert rendered({"question": "Why?", "answer": "So."}, template, "Llama 3.1") == f"Why? {{as is}}{RESPONSE_MARK}So."
 
 
 def test_an_instruction_without_a_template_uses_jumpstarts() -> None:

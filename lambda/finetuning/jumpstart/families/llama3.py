@@ -1,0 +1,74 @@
+"""Meta's Llama 3, 3.1 and 3.2: one training script of JumpStart, two chat templates, a licence for each generation.
+
+The rules across hyperparameters are those of AWS's notebook on fine-tuning Llama 3; no specification states them. The
+chat templates are those in the models' tokenizer configurations. That JumpStart's script renders a dialog of Llama 3
+without the two dates is assumed.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from finetuning.errors import Finding
+from finetuning.jumpstart.family import Message, ModelSupport, Task, conflict
+
+DATES = "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n"
+"""What the templates of Llama 3.1 and 3.2 put before every system text. The second date is the templates' default."""
+
+_TASK_FLAGS: dict[Task, dict[str, str]] = {
+    Task.CHAT: {"chat_dataset": "True", "instruction_tuned": "False"},
+    Task.INSTRUCTION: {"chat_dataset": "False", "instruction_tuned": "True"},
+    Task.DOMAIN_ADAPTATION: {"chat_dataset": "False", "instruction_tuned": "False"},
+}
+
+
+@dataclass(frozen=True)
+class Llama3:
+    """One generation. `dated`: its chat template opens with a system turn that holds two dates, even where the dialog
+    has none.
+    """
+
+    name: str
+    licence_url: str
+    dated: bool
+
+    def chat_text(self, messages: Iterable[Message], *, add_generation_prompt: bool) -> str:
+        """The template trims every content."""
+        turns = [(message["role"], message["content"].strip()) for message in messages]
+        if self.dated:
+            system = turns.pop(0)[1] if turns and turns[0][0] == "system" else ""
+            turns.insert(0, ("system", DATES + system))
+        parts = [f"<|start_header_id|>{role}<|end_header_id|>\n\n{content}<|eot_id|>" for role, content in turns]
+        parts += ["<|start_header_id|>assistant<|end_header_id|>\n\n"] if add_generation_prompt else []
+        return "<|begin_of_text|>" + "".join(parts)
+
+    def task_flags(self, task: Task) -> Mapping[str, str]:
+        return _TASK_FLAGS[task]
+
+    def conflicts(self, model: ModelSupport, values: Mapping[str, str]) -> Iterator[Finding]:
+        def is_true(name: str) -> bool:
+            return values.get(name, "").lower() == "true"
+
+        if is_true("instruction_tuned") and is_true("chat_dataset"):
+            yield conflict(
+                "chat_dataset",
+                "instruction_tuned and chat_dataset cannot both be True.",
+                "Leave both out and set task to chat or instruction.",
+            )
+        if not model.fsdp and is_true("enable_fsdp"):
+            yield conflict(
+                "enable_fsdp",
+                f"{model.model_id} cannot be trained with FSDP.",
+                "Set enable_fsdp to False and int8_quantization to True, or leave both out.",
+            )
+        elif {"int8_quantization", "enable_fsdp"} <= values.keys() and is_true("int8_quantization") == is_true(
+            "enable_fsdp"
+        ):
+            both = "both" if is_true("enable_fsdp") else "neither"
+            yield conflict(
+                "int8_quantization",
+                f"Exactly one of int8_quantization and enable_fsdp must be True; {both} is.",
+                "Set one of them to True and the other to False, or leave both out.",
+            )
+
+
+LLAMA_3_1 = Llama3("Llama 3.1", "https://www.llama.com/llama3_1/license/", dated=True)
