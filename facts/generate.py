@@ -3,10 +3,10 @@ planning.
 
     python -m facts.generate [SPEC.json]
 
-`SPEC.json` is a published specification of Llama 3.1 70B; what of it is needed here is kept, without the regions
-nobody asked for. Without it the kept document is taken as it is. The other five models are made from it and from
-`hosting_facts.json` (published) and `training_facts.json` (assumed): nobody without an AWS account can read their
-specifications.
+`SPEC.json` is a published specification of Llama 3.1 70B, from the tests of the SageMaker SDK. What this project reads
+of it is kept, for the regions in `REGIONS`; without the argument the kept document is used again. The documents of the
+other models are made from it, `hosting_facts.json` (published) and `training_facts.json` (assumed), and say
+`"provenance": "assumed"`: their own specifications have not been read from AWS yet.
 """
 
 import copy
@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from finetuning.jumpstart.catalogue import support
 from finetuning.jumpstart.spec import MANIFEST_KEY, spec_key
 
 FACTS = Path(__file__).parent
@@ -128,6 +129,8 @@ def _assumed(base: Document, model_id: str, hosting: Document, training: Documen
         "model_id": model_id,
         "resource_name_base": model_id,
         "version": hosting["version"],
+        "hosting_eula_key": hosting["hosting_eula_key"],
+        "license": f"{support(model_id).family.name} Community License",
         "huggingface_id": training["huggingface_id"],
         "model_size": training["model_size"],
         "training_artifact_key": f"meta-training/train-{model_id}.tar.gz",

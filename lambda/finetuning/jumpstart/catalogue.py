@@ -1,8 +1,9 @@
 """The models this project tunes, and the tasks of each.
 
 These are the only facts of models written in Python, because JumpStart's specifications do not say which tasks a
-training script supports. They are from an article of AWS on fine-tuning Llama 3.1. Everything else comes from the
-specification. Where the two differ the specification is used, and the plan says so.
+training script supports. The rows of Llama 3.1 are from an article of AWS on fine-tuning it, those of Llama 3 from
+AWS's notebook on fine-tuning it; those of Llama 3.2, and the chat task of Llama 3, are assumed. Everything else comes
+from the specification. Where the two differ the specification is used, and the plan says so.
 """
 
 import re
@@ -10,8 +11,8 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 from finetuning.errors import Code, FineTuningError
-from finetuning.jumpstart.families.llama3 import LLAMA_3_1
-from finetuning.jumpstart.family import Family, ModelSupport, Task
+from finetuning.jumpstart.families.llama3 import LLAMA_3, LLAMA_3_1, LLAMA_3_2
+from finetuning.jumpstart.family import DEFAULT_LENGTH, Family, ModelSupport, Task
 
 DEFAULT_FAMILY = LLAMA_3_1
 """Where a dataset is prepared, or an endpoint asked, and the model is not known."""
@@ -28,6 +29,14 @@ CATALOGUE: dict[str, ModelSupport] = {
         ModelSupport(_LLAMA + "3-1-70b", LLAMA_3_1, "ml.g5.48xlarge", 2000, 8, _QLORA_8, fsdp=False),
         ModelSupport(_LLAMA + "3-1-8b-instruct", LLAMA_3_1, "ml.g5.12xlarge", 2000, 4, "LoRA"),
         ModelSupport(_LLAMA + "3-1-8b", LLAMA_3_1, "ml.g5.12xlarge", 2000, 4, "LoRA"),
+        ModelSupport(_LLAMA + "3-2-3b-instruct", LLAMA_3_2, "ml.g5.12xlarge", DEFAULT_LENGTH, 4, "LoRA"),
+        ModelSupport(_LLAMA + "3-2-3b", LLAMA_3_2, "ml.g5.12xlarge", DEFAULT_LENGTH, 4, "LoRA"),
+        ModelSupport(_LLAMA + "3-2-1b-instruct", LLAMA_3_2, "ml.g5.2xlarge", DEFAULT_LENGTH, 4, "LoRA"),
+        ModelSupport(_LLAMA + "3-2-1b", LLAMA_3_2, "ml.g5.2xlarge", DEFAULT_LENGTH, 4, "LoRA"),
+        ModelSupport(_LLAMA + "3-70b-instruct", LLAMA_3, "ml.g5.48xlarge", DEFAULT_LENGTH, 1, _QLORA_8, fsdp=False),
+        ModelSupport(_LLAMA + "3-70b", LLAMA_3, "ml.g5.48xlarge", DEFAULT_LENGTH, 1, _QLORA_8, fsdp=False),
+        ModelSupport(_LLAMA + "3-8b-instruct", LLAMA_3, "ml.g5.12xlarge", DEFAULT_LENGTH, 4, "LoRA"),
+        ModelSupport(_LLAMA + "3-8b", LLAMA_3, "ml.g5.12xlarge", DEFAULT_LENGTH, 4, "LoRA"),
     )
 }
 FAMILIES: dict[str, Family] = {support.family.name: support.family for support in CATALOGUE.values()}

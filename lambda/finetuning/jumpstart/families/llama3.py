@@ -71,4 +71,6 @@ class Llama3:
             )
 
 
+LLAMA_3 = Llama3("Llama 3", "https://www.llama.com/llama3/license/", dated=False)
 LLAMA_3_1 = Llama3("Llama 3.1", "https://www.llama.com/llama3_1/license/", dated=True)
+LLAMA_3_2 = Llama3("Llama 3.2", "https://www.llama.com/llama3_2/license/", dated=True)
