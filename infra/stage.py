@@ -5,8 +5,8 @@ from typing import Any
 from aws_cdk import Tags
 from constructs import Construct
 
+from finetuning.runs.tags import STAGE_TAG
 from infra.config import StageConfig
-from infra.constructs.monthly_budget import STAGE_TAG
 from infra.stacks.monitoring_stack import MonitoringStack
 from infra.stacks.network_stack import NetworkStack
 from infra.stacks.storage_stack import StorageStack

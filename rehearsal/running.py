@@ -17,6 +17,8 @@ import boto3
 import pyarrow
 from botocore.config import Config
 
+from finetuning.runs.tags import RUN_TAG
+
 PROJECT = Path(__file__).resolve().parents[1]
 HOME = PROJECT / ".rehearsal"
 """Everything the rehearsal keeps: environments, weights, state, logs. Not in git."""
@@ -102,9 +104,9 @@ class Emulator:
 
     def costing(self) -> list[dict[str, Any]]:
         """What would cost money now: training jobs and endpoints, each `{kind, name, status, instance_type, instances,
-        owner}`, where `owner` is the run it is tagged with."""
+        owner}`, where `owner` is the run it is tagged with, "" if it has no such tag."""
         running: list[dict[str, Any]] = json.loads(self._control("GET", "running"))
-        return running
+        return [thing | {"owner": thing["tags"].get(RUN_TAG, "")} for thing in running]
 
     def grants(self) -> list[dict[str, Any]]:
         """What every role may do: `role`, `action`, `resource`, `condition`, and whether a call `used` it."""

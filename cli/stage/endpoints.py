@@ -8,14 +8,15 @@ from pydantic import BaseModel
 from cli.stage.deployment import Deployment
 from finetuning.aws.autoscaling import scale
 from finetuning.aws.cloudwatch import invocations
-from finetuning.aws.sagemaker import OWNER_TAG, RUN_TAG, sagemaker
+from finetuning.aws.sagemaker import sagemaker
 from finetuning.errors import Code, FineTuningError
 from finetuning.operations.endpoint_life import EndpointState, endpoint_state
 from finetuning.operations.endpoint_updates import Fleet, create_or_update, earlier_request
-from finetuning.runs.expiry import IDLE_TAG, KEPT_TAG, TTL_TAG, Deadline, Lifetime, kept_until
+from finetuning.runs.expiry import Deadline, Lifetime, kept_until
 from finetuning.runs.guardrails import LONGEST_UPDATE_SECONDS
 from finetuning.runs.outcomes import Outcome, endpoint_outcome
 from finetuning.runs.plan import RunPlan
+from finetuning.runs.tags import IDLE_TAG, KEPT_TAG, OWNER_TAG, RUN_TAG, TTL_TAG
 from finetuning.settings import NEVER, Limit
 
 UNKNOWN = Lifetime(NEVER, NEVER)

@@ -4,8 +4,7 @@ from aws_cdk import aws_budgets as budgets
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-STAGE_TAG = "finetune:stage"
-"""On every stack of a stage and on everything its runs make."""
+from finetuning.runs.tags import STAGE_TAG
 
 
 class MonthlyBudget(Construct):

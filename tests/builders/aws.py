@@ -13,8 +13,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from finetuning.aws.sagemaker import OWNER_TAG, RUN_TAG
 from finetuning.runs.names import Names
+from finetuning.runs.tags import OWNER_TAG, RUN_TAG
 from tests.builders.jumpstart import FACTS
 from tests.builders.memory import PREFIX
 from tests.builders.runs import RUN_ID

@@ -15,6 +15,7 @@ from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.guardrails import alarm_names
 from finetuning.runs.layout import RunLayout
+from finetuning.runs.tags import RUN_TAG, TTL_TAG
 from tests.rehearsal.support.product import Product, any_chats
 from tests.rehearsal.support.stacks import any_name, invoke
 
@@ -171,7 +172,7 @@ def test_an_update_is_watched_by_its_own_fleet_and_pays_for_one(
 ) -> None:
     run_id = second[0]["run_id"]
     assert watched_configs(product, first["endpoint"]) == {config_of(run_id)}
-    assert tags(product, first["endpoint"])["finetune:run-id"] == run_id
+    assert tags(product, first["endpoint"])[RUN_TAG] == run_id
     assert limits(product, first["endpoint"]) == []  # the second run asked for none
     assert costing(product, first["run_id"], run_id) == [first["endpoint"]]
 
@@ -206,7 +207,7 @@ def test_a_rollback_by_hand_puts_the_earlier_model_back_without_a_gap(
         product.until(first["run_id"], lambda _: is_rolled_back(command, endpoint, earlier))
     assert set(answers) == {"answered"}
     assert described(product, endpoint)["EndpointConfigName"] == earlier
-    assert tags(product, endpoint)["finetune:run-id"] == first["run_id"]
+    assert tags(product, endpoint)[RUN_TAG] == first["run_id"]
     assert watched_configs(product, endpoint) == {earlier}
     assert limits(product, endpoint) == [(1, 2)]
     (fleet,) = described(product, endpoint)["ProductionVariants"]
@@ -228,7 +229,7 @@ def test_a_rolled_back_update_is_a_failure_that_leaves_the_earlier_model_live(
     assert "finetune deploy" in status["error"]["fix"]
     assert described(product, endpoint)["EndpointConfigName"] == before
     assert watched_configs(product, endpoint) == {before}
-    assert config_of(tags(product, endpoint)["finetune:run-id"]) == before
+    assert config_of(tags(product, endpoint)[RUN_TAG]) == before
     assert limits(product, endpoint) == [(1, 2)]
     assert costing(product, first["run_id"], second[0]["run_id"], status["run_id"]) == [endpoint]
 
@@ -244,7 +245,7 @@ def test_a_kept_model_is_deployed_once_more_without_training(
     assert status["state"] == "succeeded", status["error"]
     assert product.jobs_of(run_id) == jobs
     assert described(product, first["endpoint"])["EndpointConfigName"] == config_of(run_id)
-    assert tags(product, first["endpoint"])["finetune:ttl-hours"] == "2"
+    assert tags(product, first["endpoint"])[TTL_TAG] == "2"
     assert status["model_package"] == second[0]["model_package"]
     assert roll_back(command, first["endpoint"]) == config_of(first["run_id"])
     product.until(run_id, lambda _: is_rolled_back(command, first["endpoint"], config_of(first["run_id"])))
@@ -256,7 +257,7 @@ def test_a_deleted_endpoint_leaves_no_configuration_no_alarm_and_no_cost(
     """After the others: it ends the endpoint's life, as the sweeper does, whose role must be allowed all of it."""
     endpoint, runs = first["endpoint"], (first["run_id"], second[0]["run_id"])
     arn = described(product, endpoint)["EndpointArn"]
-    over = [{"Key": "finetune:ttl-hours", "Value": "0"}]
+    over = [{"Key": TTL_TAG, "Value": "0"}]
     product.emulator.client("sagemaker").add_tags(ResourceArn=arn, Tags=over)
     functions = product.emulator.client("lambda").get_paginator("list_functions").paginate()
     (sweep,) = (

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from finetuning.evaluation.questions import as_inputs
-from finetuning.runs.expiry import ANNOUNCED_TAG, IDLE_TAG, KEPT_TAG, TTL_TAG
+from finetuning.runs.tags import ANNOUNCED_TAG, IDLE_TAG, KEPT_TAG, OWNER_TAG, RUN_TAG, TTL_TAG
 from finetuning.settings import NEVER
 from rehearsal.jumpstart_cache import PRIVATE_BUCKET
 from rehearsal.running import PROJECT
@@ -50,7 +50,7 @@ class Endpoint:
         model = any_model(account, f"s3://{PRIVATE_BUCKET}/{BASE_PREFIX}", ModelAccessConfig={"AcceptEula": True})
         self._api.create_model(**model | {"ModelName": self.name})
         configure(account, self.name)
-        tags = {"finetune:run-id": self.run_id, "finetune:created-by": "finetune-dev", TTL_TAG: "8", IDLE_TAG: "60"}
+        tags = {RUN_TAG: self.run_id, OWNER_TAG: "finetune-dev", TTL_TAG: "8", IDLE_TAG: "60"}
         listed = [{"Key": key, "Value": value} for key, value in tags.items()]
         self._api.create_endpoint(EndpointName=self.name, EndpointConfigName=self.name, Tags=listed)
         until(self.describe, "EndpointStatus", "InService")
@@ -171,7 +171,7 @@ def test_entries_of_a_run_without_files_go(product: Product, account: Account) -
     configure(account, name)
     made.append(account.api.describe_endpoint_config(EndpointConfigName=name)["EndpointConfigArn"])
     for arn in made:
-        account.api.add_tags(ResourceArn=arn, Tags=[{"Key": "finetune:created-by", "Value": PREFIX.rstrip("-")}])
+        account.api.add_tags(ResourceArn=arn, Tags=[{"Key": OWNER_TAG, "Value": PREFIX.rstrip("-")}])
     assert f"Deleted the model {name}" in sweep(product)["left_overs"]
     assert account.api.list_models(NameContains=name)["Models"] == []
     assert account.api.list_endpoint_configs(NameContains=name)["EndpointConfigs"] == []

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from finetuning.runs.tags import RUN_TAG
 from rehearsal.jumpstart_cache import PRIVATE_BUCKET
 from rehearsal.running import Emulator
 from tests.rehearsal.support.sagemaker_account import (
@@ -151,7 +152,7 @@ def test_a_job_s_lines_are_in_its_log(account: Account, trained: dict[str, Any])
 
 def test_a_job_keeps_its_tags(account: Account, trained: dict[str, Any]) -> None:
     tags = account.api.list_tags(ResourceArn=trained["TrainingJobArn"])["Tags"]
-    assert tags == [{"Key": "finetune:run-id", "Value": "canary"}]
+    assert tags == [{"Key": RUN_TAG, "Value": "canary"}]
 
 
 def any_long_job(account: Account, **changes: Any) -> dict[str, Any]:

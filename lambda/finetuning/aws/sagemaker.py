@@ -14,13 +14,8 @@ from finetuning.aws.clients import client
 from finetuning.aws.cloudwatch import forget_endpoint
 from finetuning.aws.errors import error_code, translate_errors
 from finetuning.errors import Code, FineTuningError, TransientAwsError
+from finetuning.runs.tags import ENDPOINT_TAG, OWNER_TAG, REPLACES_TAG, RUN_TAG
 
-RUN_TAG = "finetune:run-id"
-OWNER_TAG = "finetune:created-by"
-ENDPOINT_TAG = "finetune:endpoint"
-"""On an endpoint configuration: the endpoint it was made for."""
-REPLACES_TAG = "finetune:replaces"
-"""On an endpoint configuration: the one that served before it."""
 KEPT_CONFIGURATIONS = 3
 """Of an endpoint, the newest included: what `finetune rollback` can go back to. They cost nothing."""
 Request = Mapping[str, Any]

@@ -1,13 +1,14 @@
 """DeployEndpoint: model, configuration, endpoint; live, or temporary for an evaluation."""
 
 from finetuning.aws.jumpstart_bucket import read_model_spec
-from finetuning.aws.sagemaker import ENDPOINT_TAG, REPLACES_TAG, sagemaker
+from finetuning.aws.sagemaker import sagemaker
 from finetuning.handlers.step import Payload, step
 from finetuning.jumpstart.requests import Hosting, Request, endpoint, endpoint_config
 from finetuning.operations.endpoint_updates import Fleet, create_or_update
 from finetuning.operations.run import Run, target
 from finetuning.planning import orders
 from finetuning.report.console_links import endpoint_link
+from finetuning.runs.tags import ENDPOINT_TAG, REPLACES_TAG
 from finetuning.runs.waiting import wait_seconds
 from finetuning.settings import settings
 

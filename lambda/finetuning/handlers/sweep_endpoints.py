@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from finetuning.aws.run_store import run_store
-from finetuning.aws.sagemaker import OWNER_TAG, sagemaker
+from finetuning.aws.sagemaker import sagemaker
 from finetuning.aws.sns import notify
 from finetuning.errors import Code, FineTuningError
 from finetuning.handlers.step import Payload, function, logger, measure, open_run
@@ -17,9 +17,10 @@ from finetuning.operations.clean_up import remove_unused_models
 from finetuning.operations.endpoint_life import EndpointState, endpoint_state
 from finetuning.report.console_links import endpoints_link
 from finetuning.report.messages import endpoint_deleted, endpoint_expires
-from finetuning.runs.expiry import ANNOUNCED_TAG, DEPLOYED_TAG, WARN_BEFORE, Deadline, Lifetime, deployed_tag
+from finetuning.runs.expiry import WARN_BEFORE, Deadline, Lifetime, deployed_tag
 from finetuning.runs.names import Names
 from finetuning.runs.outcomes import is_settled
+from finetuning.runs.tags import ANNOUNCED_TAG, DEPLOYED_TAG, OWNER_TAG
 from finetuning.settings import settings
 
 

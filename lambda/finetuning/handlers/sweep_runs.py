@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from finetuning.aws.sagemaker import OWNER_TAG, RUN_TAG, SageMaker, sagemaker
+from finetuning.aws.sagemaker import SageMaker, sagemaker
 from finetuning.aws.step_functions import Executions, executions
 from finetuning.aws.upload_bucket import uploads_between
 from finetuning.handlers.clean_up_run import clean_up
 from finetuning.handlers.step import Payload, function, logger, open_run
 from finetuning.operations.clean_up import remove_unfinished
+from finetuning.runs.tags import OWNER_TAG, RUN_TAG
 from finetuning.settings import settings
 
 LOOKS_BACK = timedelta(days=3)

@@ -18,6 +18,7 @@ from finetuning.jumpstart.spec import ModelSpec
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.training_options import drop_fallback
 from finetuning.runs.plan import RunPlan
+from finetuning.runs.tags import OWNER_TAG
 
 
 class AccountChecks:
@@ -101,7 +102,7 @@ class AccountChecks:
             except BotoCoreError as error:
                 self._checklist.unknown("names", f"{name}: {error}")
             else:
-                if {"Key": "finetune:created-by", "Value": self._target.prefix} in tags:
+                if {"Key": OWNER_TAG, "Value": self._target.prefix} in tags:
                     self._checklist.passed("names", f"{name} is this stage's")
                 else:
                     self._checklist.found(

@@ -1,11 +1,11 @@
 """Takes back what a run made and nobody will use: running jobs, temporary endpoints, endpoints that never served."""
 
 from finetuning.aws.run_store import RunStore
-from finetuning.aws.sagemaker import REPLACES_TAG, SageMaker
+from finetuning.aws.sagemaker import SageMaker
 from finetuning.errors import Code, FineTuningError
-from finetuning.runs.expiry import TTL_TAG
 from finetuning.runs.layout import RUNS
 from finetuning.runs.names import Names
+from finetuning.runs.tags import REPLACES_TAG, TTL_TAG
 from finetuning.settings import NEVER, settings
 
 FAILED_TTL_HOURS = 8

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from finetuning.aws.cloudwatch import invocations
-from finetuning.aws.sagemaker import RUN_TAG, SageMaker
+from finetuning.aws.sagemaker import SageMaker
 from finetuning.operations.endpoint_updates import instances
 from finetuning.runs.expiry import (
     METRICS_DELAY,
@@ -17,6 +17,7 @@ from finetuning.runs.expiry import (
     kept_until,
     lifetime_of,
 )
+from finetuning.runs.tags import RUN_TAG
 from finetuning.settings import NEVER
 
 

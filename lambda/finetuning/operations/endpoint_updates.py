@@ -7,12 +7,13 @@ from typing import Any
 from finetuning.aws.autoscaling import end_scaling, scale
 from finetuning.aws.cloudwatch import watch_endpoint
 from finetuning.aws.run_store import RunStore
-from finetuning.aws.sagemaker import REPLACES_TAG, RUN_TAG, SageMaker, endpoint_busy
+from finetuning.aws.sagemaker import SageMaker, endpoint_busy
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.guardrails import ROLLBACK_SECONDS, Request, deployment_config
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.outcomes import is_under_way
 from finetuning.runs.plan import RunPlan
+from finetuning.runs.tags import REPLACES_TAG, RUN_TAG
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,14 @@ from finetuning.planning.checklist import Checklist
 from finetuning.runs.expiry import lifetime_tags
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
+from finetuning.runs.tags import (
+    EULA_ACCEPTED_AT_TAG,
+    EULA_ACCEPTED_BY_TAG,
+    EULA_TAG,
+    OWNER_TAG,
+    RUN_TAG,
+    STAGE_TAG,
+)
 
 TEMPORARY_TTL_HOURS = 3
 """The run deletes its temporary endpoints itself; should it fail to, the sweeper does after this time."""
@@ -125,14 +133,14 @@ def hosting(variant: Variant, plan: RunPlan, target: Target) -> Hosting:
 def run_tags(plan: RunPlan, target: Target) -> dict[str, str]:
     """The user's tags and ours: whose run it is, and who accepted which licence when."""
     ours = {
-        "finetune:run-id": plan.run_id,
-        "finetune:stage": target.stage,
-        "finetune:created-by": target.prefix,
+        RUN_TAG: plan.run_id,
+        STAGE_TAG: target.stage,
+        OWNER_TAG: target.prefix,
     }
     if plan.accepted:
         ours |= {
-            "finetune:eula-accepted-by": re.sub(r"[^\w\s.:/=+\-@]", "_", plan.accepted.by)[:256],
-            "finetune:eula-accepted-at": plan.accepted.at.isoformat(timespec="seconds"),
-            "finetune:eula": plan.accepted.licence_key,
+            EULA_ACCEPTED_BY_TAG: re.sub(r"[^\w\s.:/=+\-@]", "_", plan.accepted.by)[:256],
+            EULA_ACCEPTED_AT_TAG: plan.accepted.at.isoformat(timespec="seconds"),
+            EULA_TAG: plan.accepted.licence_key,
         }
     return plan.tags | ours

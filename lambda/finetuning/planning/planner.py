@@ -34,9 +34,9 @@ from finetuning.runs.plan import (
 )
 from finetuning.runs.run_json import (
     HELD_OUT,
-    RESERVED_TAGS,
     RunRequest,
 )
+from finetuning.runs.tags import RESERVED_PREFIXES
 from finetuning.runs.waiting import last_attempt
 from finetuning.settings import DeployedStage
 
@@ -258,8 +258,8 @@ def _check_names(plan: RunPlan, prefix: str, checklist: Checklist) -> None:
 
 def _check_tags(request: RunRequest, checklist: Checklist) -> None:
     for key in request.tags:
-        if key.lower().startswith(RESERVED_TAGS):
-            reserved = ", ".join(RESERVED_TAGS)
+        if key.lower().startswith(RESERVED_PREFIXES):
+            reserved = ", ".join(RESERVED_PREFIXES)
             message = f"The tag {key} cannot be set: names that begin with {reserved} are taken."
             checklist.found("tags", Finding(Code.RUN_JSON_INVALID, f"tags.{key}", message, "Name the tag otherwise."))
 

@@ -7,6 +7,7 @@ from finetuning.jumpstart.spec import ModelSpec
 from finetuning.planning.orders import tuned_model
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
+from finetuning.runs.tags import OWNER_TAG, STAGE_TAG
 
 JSON = "application/json"
 MAX_VALUE = 256
@@ -19,7 +20,7 @@ MAX_FILES = 20
 def model_package_group(plan: RunPlan, target: Target) -> Request:
     """CreateModelPackageGroup: one group an endpoint, so that its versions follow each other there."""
     endpoint = plan.names(target.prefix).endpoint
-    ours = {"finetune:stage": target.stage, "finetune:created-by": target.prefix}
+    ours = {STAGE_TAG: target.stage, OWNER_TAG: target.prefix}
     return {
         "ModelPackageGroupName": endpoint,
         "ModelPackageGroupDescription": f"The models that {endpoint} serves or has served",

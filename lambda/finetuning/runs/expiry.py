@@ -8,15 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from finetuning.runs.tags import DEPLOYED_TAG, IDLE_TAG, KEPT_TAG, TTL_TAG
 from finetuning.settings import NEVER, SWEEP_MINUTES, Limit
-
-TTL_TAG, IDLE_TAG = "finetune:ttl-hours", "finetune:idle-minutes"
-DEPLOYED_TAG = "finetune:deployed-at"
-"""`<configuration> <time>`: since when the endpoint serves this configuration, as the first sweep found it."""
-KEPT_TAG = "finetune:kept-until"
-"""Somebody wants it until then, whatever its limits say."""
-ANNOUNCED_TAG = "finetune:announced"
-"""The deadline that the team was warned of."""
 
 WARN_BEFORE = timedelta(minutes=2 * SWEEP_MINUTES)
 """Two sweeps, so that one of them always falls into it: whoever goes was announced, but for a life that is shorter."""

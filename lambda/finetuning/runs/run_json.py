@@ -25,7 +25,6 @@ HELD_OUT = 5
 MAX_PROMPTS = 14
 """Held-out ones and a user's own together. They are asked one after the other, and SageMaker gives a model 60 seconds
 for each: so many fit into the 15 minutes a function has, with one to spare."""
-RESERVED_TAGS = ("aws:", "finetune:", "sagemaker-sdk:", "sagemaker:")
 
 
 class _Part(BaseModel):

@@ -23,7 +23,6 @@ from rehearsal.emulator.scaling import Scaling
 
 Answer = tuple[int, dict[str, str], bytes | StreamingResponse]
 Operation = Callable[[dict[str, Any]], dict[str, Any]]
-RUN_TAG = "finetune:run-id"
 _INVOCATION = re.compile(r"/endpoints/([^/]+)/invocations(-response-stream)?")
 
 
@@ -77,9 +76,9 @@ class SageMakerService:
         return await asyncio.to_thread(self._answer, path, headers, body)
 
     def costing(self) -> list[dict[str, Any]]:
-        """What would cost money now, each thing with its owner: the run it is tagged with, "" for nobody's."""
+        """What would cost money now, each job and endpoint with its tags."""
         things = [*self._jobs.costing(), *self._hosting.costing()]
-        return [thing | {"owner": self._tags.get(thing["arn"], {}).get(RUN_TAG, "")} for thing in things]
+        return [thing | {"tags": self._tags.get(thing["arn"], {})} for thing in things]
 
     def _answer(self, path: str, headers: dict[str, str], body: bytes) -> Answer:
         try:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from finetuning.runs.tags import RUN_TAG
 from rehearsal.jumpstart_cache import PRIVATE_BUCKET
 from rehearsal.running import Emulator
 from tests.rehearsal.support.stacks import allow, any_name, any_role
@@ -73,7 +74,7 @@ def any_training_job(account: Account, **changes: Any) -> dict[str, Any]:
         "StoppingCondition": {"MaxRuntimeInSeconds": 600},
         "VpcConfig": account.vpc,
         "EnableNetworkIsolation": True,
-        "Tags": [{"Key": "finetune:run-id", "Value": "canary"}],
+        "Tags": [{"Key": RUN_TAG, "Value": "canary"}],
     }  # fmt: skip
     return request | changes
 

@@ -16,6 +16,7 @@ from finetuning.errors import Code, FineTuningError, TransientAwsError
 from finetuning.operations.clean_up import expire_failed, remove_unfinished, remove_unused_models
 from finetuning.operations.endpoint_updates import Fleet, create_or_update, restore_live_model
 from finetuning.runs.names import Names
+from finetuning.runs.tags import OWNER_TAG, REPLACES_TAG, RUN_TAG, TTL_TAG
 from tests.builders.memory import any_environment
 
 ROLE = "arn:aws:iam::123456789012:role/SageMakerExecution"
@@ -27,7 +28,7 @@ NO_RUNS = RunStore(None, "no-bucket", "no-key")
 
 
 def tags(run_id: str) -> list[dict[str, str]]:
-    return [{"Key": "finetune:run-id", "Value": run_id}, {"Key": "finetune:created-by", "Value": "finetune-dev"}]
+    return [{"Key": RUN_TAG, "Value": run_id}, {"Key": OWNER_TAG, "Value": "finetune-dev"}]
 
 
 def any_model(run_id: str = NAMES.run_id) -> dict[str, Any]:
@@ -131,7 +132,7 @@ def test_clean_up_takes_only_endpoints_that_never_served(
 
 def ttl_of(api: Any) -> str:
     arn = api.describe_endpoint(EndpointName=NAMES.endpoint)["EndpointArn"]
-    return SageMaker(api).tags(arn)["finetune:ttl-hours"]
+    return SageMaker(api).tags(arn)[TTL_TAG]
 
 
 @pytest.mark.parametrize(("ttl", "left"), [("never", "8"), ("2", "2")])
@@ -139,7 +140,7 @@ def test_an_endpoint_whose_run_failed_does_not_stay_for_ever(
     api: Any, monkeypatch: pytest.MonkeyPatch, ttl: str, left: str
 ) -> None:
     sagemaker = serving(api)
-    sagemaker.tag_endpoint(NAMES.endpoint, {"finetune:ttl-hours": ttl})
+    sagemaker.tag_endpoint(NAMES.endpoint, {TTL_TAG: ttl})
     (line,) = expire_failed(sagemaker, NAMES)
     assert NAMES.endpoint in line
     assert ttl_of(api) == left
@@ -153,11 +154,9 @@ def test_an_endpoint_that_served_before_stays_and_the_way_back_is_told(
     sagemaker = SageMaker(api)
     sagemaker.create_model(any_model())
     config = any_endpoint_config()
-    sagemaker.create_endpoint_config(
-        {**config, "Tags": [*config["Tags"], {"Key": "finetune:replaces", "Value": "old"}]}
-    )
+    sagemaker.create_endpoint_config({**config, "Tags": [*config["Tags"], {"Key": REPLACES_TAG, "Value": "old"}]})
     sagemaker.create_endpoint(any_endpoint())
-    sagemaker.tag_endpoint(NAMES.endpoint, {"finetune:ttl-hours": "never"})
+    sagemaker.tag_endpoint(NAMES.endpoint, {TTL_TAG: "never"})
     (line,) = expire_failed(sagemaker, NAMES)
     assert f"finetune rollback {NAMES.endpoint}" in line
     assert ttl_of(api) == "never"
@@ -182,7 +181,7 @@ def test_after_an_update_that_came_to_nothing_tags_stay_where_the_configuration_
     endpoint = sagemaker.describe_endpoint(NAMES.endpoint)
     assert endpoint
     restore_live_model(sagemaker, NO_RUNS, endpoint, TOPIC)
-    assert sagemaker.tags(endpoint["EndpointArn"])["finetune:run-id"] == NAMES.run_id
+    assert sagemaker.tags(endpoint["EndpointArn"])[RUN_TAG] == NAMES.run_id
 
 
 def test_what_was_made_just_now_may_not_be_found_yet(api: Any) -> None:

@@ -22,6 +22,7 @@ from finetuning.errors import Code, FineTuningError
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.names import Names
 from finetuning.runs.status import RunState
+from finetuning.runs.tags import OWNER_TAG, RUN_TAG, TTL_TAG
 from finetuning.runs.uploads import Upload
 from tests.builders.runs import RUN_ID, any_failed_status, any_plan, any_status, at
 from tests.unit.cli.conftest import ARTIFACTS, UPLOAD, write, write_status
@@ -33,7 +34,7 @@ def any_endpoint_of(run_id: str, name: str | None = None, config: str | None = N
     """An endpoint with its configuration and model, as a run leaves them."""
     sagemaker = boto3.client("sagemaker", region_name="us-east-1")
     names = Names("finetune-dev", run_id)
-    told = {"finetune:run-id": run_id, "finetune:created-by": "finetune-dev", "finetune:ttl-hours": "8"}
+    told = {RUN_TAG: run_id, OWNER_TAG: "finetune-dev", TTL_TAG: "8"}
     tags = [{"Key": key, "Value": value} for key, value in told.items()]
     image = {"Image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/djl:1"}
     sagemaker.create_model(ModelName=names.model, ExecutionRoleArn=ROLE, PrimaryContainer=image)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from finetuning.aws.sagemaker import OWNER_TAG, RUN_TAG
 from finetuning.handlers import plan_run, sweep_endpoints
 from finetuning.handlers.step import logger
 from finetuning.operations import endpoint_life
 from finetuning.runs.expiry import lifetime_tags
 from finetuning.runs.plan import RunPlan
+from finetuning.runs.tags import OWNER_TAG, RUN_TAG
 from tests.builders.handlers import AnyContext, log_lines, metrics_in
 from tests.builders.stage import Stage
 

@@ -5,10 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from finetuning.runs.expiry import (
-    IDLE_TAG,
-    KEPT_TAG,
     METRICS_DELAY,
-    TTL_TAG,
     WARN_BEFORE,
     Deadline,
     Lifetime,
@@ -19,6 +16,7 @@ from finetuning.runs.expiry import (
     lifetime_of,
     lifetime_tags,
 )
+from finetuning.runs.tags import IDLE_TAG, KEPT_TAG, TTL_TAG
 from finetuning.settings import NEVER
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
