@@ -1,4 +1,4 @@
-"""AWS's failures, told to whoever sits at the terminal, who can do other things about them than the workflow."""
+"""AWS's errors with the fixes that a person at a terminal has, which differ from the workflow's."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +26,6 @@ NOT_SIGNED_IN = (
     PartialCredentialsError,
     CredentialRetrievalError,
     ProfileNotFound,
-    NoRegionError,
     SSOError,
     LoginError,
     NoAuthTokenError,
@@ -47,12 +46,13 @@ REFUSED_CREDENTIALS = frozenset(
         "UnrecognizedClientException",
     }
 )
-"""Error codes for credentials that are none or no longer valid: of AWS's common errors, S3's and EC2's."""
+"""Error codes for invalid or expired credentials: from AWS's common errors, S3's and EC2's."""
 
 
 def to_cli_error(error: FineTuningError | BotoCoreError | ClientError) -> FineTuningError:
-    """The failure with what a person can do: sign in, ask for a permission, look at the network. Others stay as they
-    are, and so does what is said of them.
+    """The error with a fix for a person: sign in, set a region, ask for a permission, check the network.
+
+    Any other error is returned unchanged.
     """
     if not isinstance(error, FineTuningError):
         try:
@@ -64,25 +64,28 @@ def to_cli_error(error: FineTuningError | BotoCoreError | ClientError) -> FineTu
         return error
     cause = error.__cause__
     refused = isinstance(cause, ClientError) and error_code(cause) in REFUSED_CREDENTIALS
+    if isinstance(cause, NoRegionError):
+        return FineTuningError(Code.AWS_NOT_CONFIGURED, "No AWS region is set.", "Set AWS_REGION.")
     if refused or isinstance(cause, NOT_SIGNED_IN):
+        message = f"AWS rejected the credentials: {cause}" if refused else f"Not signed in to AWS: {cause}"
         return FineTuningError(
             Code.AWS_NOT_CONFIGURED,
-            f"AWS cannot be asked: {cause}",
-            "Sign in (`aws sso login`, or `aws configure`), or set AWS_PROFILE and AWS_REGION. "
-            "For a rehearsal set AWS_ENDPOINT_URL and the credentials it printed.",
+            message,
+            "Sign in (`aws sso login` or `aws configure`), or set AWS_PROFILE. "
+            "For a rehearsal, set AWS_ENDPOINT_URL and the credentials it printed.",
         )
     if error.code == Code.ACCESS_DENIED and isinstance(cause, ClientError):
         fix = f"Ask whoever manages the account to allow {cause.operation_name}, or use another AWS_PROFILE."
         return FineTuningError(error.code, error.message, fix)
     if error.code == Code.AWS_UNAVAILABLE:
-        fix = "Check the network, the region and AWS_ENDPOINT_URL, and try again."
+        fix = "Check the network, AWS_REGION and AWS_ENDPOINT_URL, and try again."
         return FineTuningError(error.code, error.message, fix)
     return error
 
 
 @contextmanager
 def cli_errors(action: str) -> Iterator[None]:
-    """`translate_errors`, for a person."""
+    """`translate_errors`, then `to_cli_error`."""
     try:
         with translate_errors(action):
             yield
@@ -91,9 +94,9 @@ def cli_errors(action: str) -> Iterator[None]:
 
 
 def require_sign_in(region: str) -> None:
-    """Raises `FineTuningError` where AWS cannot be asked at all, which every later answer would say again.
+    """Raises `FineTuningError` if there are no valid credentials, so that this is reported once and not by every check.
 
     GetCallerIdentity needs no permission.
     """
-    with cli_errors("ask who you are"):
+    with cli_errors("identify the caller"):
         advisory_client("sts", region).get_caller_identity()

@@ -1,4 +1,4 @@
-"""What the models answered in the evaluation."""
+"""The answers of the evaluation in a terminal."""
 
 from rich.table import Table
 from rich.text import Text
@@ -7,11 +7,11 @@ from cli.display.text import short
 from finetuning.evaluation.results import Answer, EvaluationReport, Scores
 
 MAX_ANSWER = 300
-"""Characters of a prompt or answer: enough to hear its style; the report page has the whole text."""
+"""Characters of a prompt or answer: enough to judge its style; the report page has the whole text."""
 
 
 def answers_table(evaluation: EvaluationReport) -> Table:
-    """What the base model, the tuned one and the data say to each prompt, and the mean scores below."""
+    """The answers of base and tuned model to each prompt beside the reference answer; mean scores below."""
     has_base = evaluation.has_base
     summary = evaluation.summary
     title = "Answers to prompts the model was not trained on"
@@ -22,7 +22,7 @@ def answers_table(evaluation: EvaluationReport) -> Table:
     if has_base:
         table.add_column("base", ratio=3, overflow="fold", footer=_scores(summary.base))
     table.add_column("tuned", ratio=3, overflow="fold", footer=_scores(summary.tuned))
-    table.add_column("truth", ratio=3, overflow="fold")
+    table.add_column("reference", ratio=3, overflow="fold")
     for row in evaluation.rows:
         answers = [_answer(row.base)] if has_base else []
         prompt, reference = short(row.prompt, MAX_ANSWER), short(row.reference or "—", MAX_ANSWER)

@@ -1,4 +1,4 @@
-"""Charts made of characters."""
+"""Charts drawn with block characters."""
 
 from collections.abc import Sequence
 
@@ -11,12 +11,11 @@ from finetuning.evaluation.loss_curve import loss_curve as loss_series
 from finetuning.runs.status import RunStatus
 
 BARS = "▁▂▃▄▅▆▇█"
-
 BAR_WIDTH = 40
 
 
 def loss_curve(status: RunStatus) -> RenderableType:
-    """The losses as bars, one per value, with the first and the last: `training loss  ▇▃▁  4.05 → 0.73`."""
+    """One line of bars per loss, with its first and last value: `training loss  ▇▃▁  4.05 → 0.73`."""
     table = Table.grid(padding=(0, 2))
     for series in loss_series(status.metrics):
         table.add_row(series.title, Text(bars(series.values), style="cyan"), series.change)
@@ -24,19 +23,21 @@ def loss_curve(status: RunStatus) -> RenderableType:
 
 
 def bars(values: Sequence[float]) -> str:
-    """One block per value, as high as the value between zero and the largest."""
+    """One block per value; its height is the value's share of the largest."""
     top = max(values)
     return "".join(BARS[round(value / top * (len(BARS) - 1))] if top > 0 else BARS[0] for value in values)
 
 
 def length_histogram(statistics: Statistics) -> Table:
+    """Rows by their number of tokens."""
     most = max(bucket.rows for bucket in statistics.histogram) or 1
     table = Table("Tokens", "Rows", "", title="Lengths", title_justify="left")
     for bucket in statistics.histogram:
         bar = "█" * round(BAR_WIDTH * bucket.rows / most)
         table.add_row(f"{bucket.at_least:,}–{bucket.below - 1:,}", f"{bucket.rows:,}", bar)
     if statistics.truncated:
+        rows, verb = ("row is", "is") if statistics.truncated == 1 else ("rows are", "are")
         table.caption = (
-            f"{statistics.truncated:,} rows are longer than {statistics.max_input_length:,} tokens and are cut off."
+            f"{statistics.truncated:,} {rows} longer than {statistics.max_input_length:,} tokens and {verb} truncated."
         )
     return table

@@ -1,4 +1,4 @@
-"""The report of data files in a terminal."""
+"""The report on data files in a terminal."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ def data_report(report: DatasetReport) -> RenderableType:
 
 
 def _parts(report: DatasetReport) -> Iterator[RenderableType]:
-    """The report for a person: files, counts, errors, lengths, samples, and at last the verdict."""
+    """Files, counts, errors, lengths, a sample, notes, and last the verdict."""
     yield _files(report)
     yield _counts(report)
     if report.error_counts:
@@ -34,7 +34,7 @@ def _parts(report: DatasetReport) -> Iterator[RenderableType]:
         columns = ", ".join(f"{name} ({count:,} rows)" for name, count in report.ignored_columns.items())
         lost = str(report.task) == str(Task.DOMAIN_ADAPTATION)
         advice = "; to train on questions and answers, name the columns prompt and completion, or give a template"
-        yield plain(f"· Columns not used: {columns}{advice if lost else ''}", "yellow" if lost else "")
+        yield plain(f"· Unused columns: {columns}{advice if lost else ''}", "yellow" if lost else "")
     for note in report.notes:
         yield plain(f"· {note}")
     if report.refusal:

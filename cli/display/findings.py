@@ -13,8 +13,8 @@ SYMBOLS = {True: ("✓", "green"), False: ("✗", "red"), None: ("–", "yellow"
 
 
 def checks_table(checks: list[Check]) -> Table:
-    """The preflight as a red, yellow and green table."""
-    folded = (Column(overflow="fold") for _ in range(2))  # URIs and model ids are there to be copied
+    """A row per check: green if it passed, red if it failed, yellow if it could not be checked."""
+    folded = (Column(overflow="fold") for _ in range(2))  # users copy URIs and model ids
     table = Table(Column(), *folded, show_header=False, box=None, padding=(0, 1))
     for check in checks:
         symbol, style = SYMBOLS[check.ok]
@@ -26,7 +26,7 @@ def checks_table(checks: list[Check]) -> Table:
 
 
 def error_panel(error: Mapping[str, object]) -> Panel:
-    """What went wrong and what to do (`{code, message, fix}`), with every finding where the preflight made several."""
+    """An error: `{code, message, fix}`, perhaps with `findings` of the preflight or `log` lines of a failed job."""
     return Panel(Text("\n").join(_error_lines(error)), title=plain(str(error.get("code", ""))), border_style="red")
 
 

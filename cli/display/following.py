@@ -1,4 +1,4 @@
-"""A run followed in a terminal to its end, and what it leaves its user with."""
+"""Follow a run in a terminal to its end, and show its result."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,13 +24,14 @@ from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import RunState, RunStatus
 
 View = Callable[[RunStatus, RunPlan | None], None]
-"""Told of each change of a run."""
+"""Called with each change of a run."""
 
 
 def follow(deployment: Deployment, run_id: str, console: Console, poll_seconds: float = 1.0) -> RunStatus:
-    """Shows the run until it ends: a live view in a terminal, else a line for each thing that happens.
+    """Shows the run until it ends: a live view in a terminal, otherwise one line per event.
 
-    Raises `FineTuningError` (RUN_NOT_STARTED) where no run begins, or where its execution ended without saying so.
+    Raises `FineTuningError`: RUN_NOT_STARTED if no run starts, RUN_ABORTED if its execution ends without a final
+    status.
     """
     views = _live if console.is_terminal else _log
     with views(console) as show:
@@ -41,7 +42,7 @@ def follow(deployment: Deployment, run_id: str, console: Console, poll_seconds: 
 
 
 def show_result(deployment: Deployment, status: RunStatus, console: Console) -> None:
-    """What a finished run leaves its user with: answers and how to ask on, or the error and its fix."""
+    """The result of a finished run: answers and the command to ask more, or the error and its fix."""
     if status.state is not RunState.SUCCEEDED:
         console.print(error_panel(status.error or {}))
     evaluation = deployment.evaluation(status.run_id)
@@ -60,11 +61,11 @@ def show_result(deployment: Deployment, status: RunStatus, console: Console) -> 
 
 @contextmanager
 def _live(console: Console) -> Iterator[View]:
-    """A view that is redrawn in place, with clocks that go on between two changes."""
+    """A view that is redrawn in place; its clocks advance between changes."""
     latest: list[tuple[RunStatus, RunPlan | None]] = []
     with Live(
         get_renderable=lambda: (
-            progress(latest[-1][0], datetime.now(UTC), latest[-1][1]) if latest else "Waiting for the run to begin …"
+            progress(latest[-1][0], datetime.now(UTC), latest[-1][1]) if latest else "Waiting for the run to start …"
         ),
         console=console,
         refresh_per_second=4,

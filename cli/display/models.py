@@ -1,4 +1,4 @@
-"""The models that can be tuned, in a terminal."""
+"""The models that can be fine-tuned, in a terminal."""
 
 from typing import Any
 
@@ -10,6 +10,7 @@ from cli.display.text import plain
 
 
 def model_facts(row: dict[str, Any]) -> Table | Text:
+    """A row of `finetune models --json`; the first instance type is the default."""
     if "error" in row:
         return plain(row["error"], "red")
 
@@ -18,7 +19,7 @@ def model_facts(row: dict[str, Any]) -> Table | Text:
         return "\n".join(lines[:shown] + ([f"and {len(lines) - shown} more"] if len(lines) > shown else []))
 
     table = Table(box=box.SIMPLE_HEAD, expand=True, padding=(0, 1))
-    for column in ("tasks", "trained on", "answers on", "facts"):
+    for column in ("tasks", "training instance", "endpoint instance", "facts"):
         table.add_column(column, overflow="fold", ratio=1)
     table.add_row(
         plain("\n".join([*row["tasks"], *(f"({task}: planned)" for task in row["planned_tasks"])])),

@@ -1,4 +1,4 @@
-"""Runs in a terminal: one as far as it has come, and the list of all."""
+"""Runs in a terminal: the progress of one, and the list of all."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -23,16 +23,17 @@ STATE_STYLES = {
 
 
 def progress(status: RunStatus, now: datetime, plan: RunPlan | None = None) -> RenderableType:
-    """The run as far as it has come: a line per step with how long it took and the last it said, the losses, the
-    money; of a training that goes on also how long it is expected to."""
+    """The run so far: a line per step with its duration and last message, the losses and the cost. While a job trains,
+    also how long it is expected to take (if `plan` is given).
+    """
     table = Table.grid(padding=(0, 2))
-    stretches = steps(status, now)
-    for number, stretch in enumerate(stretches, start=1):
+    spans = steps(status, now)
+    for number, span in enumerate(spans, start=1):
         table.add_row(
-            _mark(status, is_last=number == len(stretches)),
-            Text(stretch.title, style="bold", no_wrap=True),
-            Text(elapsed(stretch.duration), style="dim", justify="right", no_wrap=True),
-            short(stretch.events[-1].message),
+            _mark(status, is_last=number == len(spans)),
+            Text(span.title, style="bold", no_wrap=True),
+            Text(elapsed(span.duration), style="dim", justify="right", no_wrap=True),
+            short(span.events[-1].message),
         )
     headline = Text.assemble((status.run_id, "bold"), "  ", _state(status), "  ")
     headline.append(elapsed((status.updated_at if status.state.is_final else now) - status.started_at), style="dim")
@@ -45,12 +46,12 @@ def progress(status: RunStatus, now: datetime, plan: RunPlan | None = None) -> R
 
 
 def cost_line(cost: Cost) -> str:
-    """Of the training, billed or predicted; empty where neither is known."""
+    """The training cost, billed or predicted; empty if neither is known."""
     return f"Training: {_cost(cost)}" if _cost(cost) else ""
 
 
 def _expected(status: RunStatus, plan: RunPlan, now: datetime) -> str:
-    """How long the training that goes on is expected to, and its price so far; empty while none does."""
+    """How long the current training is expected to take, and its cost so far; empty while no job trains."""
     rung = status.ladder[-1] if status.ladder else None
     if rung is None or rung.outcome != "running":
         return ""
@@ -59,7 +60,7 @@ def _expected(status: RunStatus, plan: RunPlan, now: datetime) -> str:
     parts = []
     if option.estimate.seconds is not None:
         whole = timedelta(seconds=option.estimate.seconds)
-        rest = f"about {elapsed(whole - taken)} to go" if whole > taken else "longer than predicted"
+        rest = f"about {elapsed(whole - taken)} left" if whole > taken else "longer than predicted"
         parts.append(f"Training for {elapsed(taken)} of about {elapsed(whole)}, {rest}")
     if option.estimate.usd_per_hour is not None:
         parts.append(f"at most {taken.total_seconds() / 3600 * option.estimate.usd_per_hour:.2f} USD so far")
@@ -79,7 +80,7 @@ def _state(status: RunStatus) -> tuple[str, str]:
 
 
 def event_line(event: Event) -> Text:
-    """An event for a log: no colours are needed to read it."""
+    """An event as a log line, readable without colours."""
     return Text.assemble((f"{event.time:%H:%M:%S} ", "dim"), (f"{event.step:<17} ", "bold"), plain(event.message))
 
 
@@ -90,10 +91,10 @@ def metric_line(metric: Metric) -> Text:
 
 
 def runs_table(statuses: Sequence[RunStatus], now: datetime, width: int) -> RenderableType:
-    """A row a run, or two lines where the terminal is too narrow for a row."""
+    """A row per run, or two lines per run in a narrow terminal."""
     if width < WIDE_ENOUGH:
         return Group(*(_run_in_two_lines(status, now) for status in statuses))
-    table = list_table("run", "state", "began (UTC)", "took", "training cost", "registered as")
+    table = list_table("run", "state", "started (UTC)", "duration", "training cost", "model version")
     for status in statuses:
         state, style = _state(status)
         at_step = "" if status.state is RunState.SUCCEEDED else f" at {status.step}"
@@ -119,7 +120,7 @@ def _run_in_two_lines(status: RunStatus, now: datetime) -> Text:
 
 
 def _version(model_package: str) -> str:
-    """`version 3 of finetune-dev-faq` of an ARN that ends in `/finetune-dev-faq/3`."""
+    """`version 3 of finetune-dev-faq` for an ARN that ends in `/finetune-dev-faq/3`."""
     group, _, version = model_package.partition("/")[2].rpartition("/")
     return f"version {version} of {group}" if version else ""
 

@@ -1,4 +1,4 @@
-"""Text helpers of every view. What came from data or a model is shown as plain text, never as markup."""
+"""Text helpers of every view. Text from data or a model is shown as plain text, never as markup."""
 
 import json
 from collections.abc import Callable
@@ -13,14 +13,14 @@ from rich.text import Text
 from finetuning.report.text import shortened, visible
 
 MAX_SHOWN = 700
-"""Characters of a message shown in a table."""
+"""Characters of a message in a table."""
 
 WIDE_ENOUGH = 100
-"""Columns of a terminal from which a run or an endpoint is a row of a table."""
+"""Columns of a terminal from which a run or an endpoint fits into a row of a table."""
 
 
 def plain(text: str, style: str = "") -> Text:
-    """Text as it is: no markup, and no control characters, which could drive the terminal or reverse the line."""
+    """Literal text: no markup, and no control characters, which could drive the terminal or reverse the line."""
     return Text(visible(text), style=style)
 
 
@@ -35,14 +35,22 @@ def elapsed(duration: timedelta) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
+def rounded(duration: timedelta) -> str:
+    """To the minute: `1 h 3 min`, `45 min`, `less than 1 min`."""
+    hours, minutes = divmod(int(duration.total_seconds()) // 60, 60)
+    parts = [f"{hours} h"] if hours else []
+    parts += [f"{minutes} min"] if minutes else []
+    return " ".join(parts) or "less than 1 min"
+
+
 def list_table(name: str, *titles: str) -> Table:
-    """The first column holds names, which are there to be copied: the others break first."""
+    """A table whose first column holds names, which users copy: the other columns wrap first."""
     others = (Column(title, overflow="fold") for title in titles)
     return Table(Column(name, no_wrap=True, overflow="fold"), *others, box=box.SIMPLE_HEAD, padding=(0, 1))
 
 
 def stream_printer(console: Console) -> Callable[[str], None]:
-    """Prints pieces of a text as they come, without the space before the first."""
+    """Prints pieces of a text as they arrive, without the leading space of the first."""
     begun = False
 
     def on_text(piece: str) -> None:
@@ -56,4 +64,5 @@ def stream_printer(console: Console) -> Callable[[str], None]:
 
 
 def print_json(document: Any) -> None:
+    """The one document of a command with `--json`, on standard output."""
     print(json.dumps(document, ensure_ascii=False, indent=2))

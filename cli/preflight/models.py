@@ -1,4 +1,4 @@
-"""What is known of the models: from JumpStart's documents kept in this project or another folder, or from AWS."""
+"""Facts about the models: from the JumpStart documents in this project or another folder, or from AWS."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ class SpecFolder:
         self._folder = folder
 
     def spec(self, model_id: str, version: str | None = None) -> ModelSpec:
-        """The model's facts: of the newest version in the manifest, or of the pinned one."""
+        """The model's specification: the pinned version, or the newest in the manifest."""
         if version is not None and (self._folder / spec_key(model_id, version)).is_file():
             key = spec_key(model_id, version)
         else:
@@ -34,8 +34,8 @@ class SpecFolder:
                 known = entry.version if entry else "none"
                 raise FineTuningError(
                     Code.MODEL_SPEC_UNUSABLE,
-                    f"There is no JumpStart document of version {version} of {model_id} in {self._folder}.",
-                    f"Leave model_version out (newest here: {known}), or plan with --live.",
+                    f"No JumpStart document for {model_id} {version} in {self._folder}.",
+                    f"Remove model_version (newest here: {known}), or plan with --live.",
                     field="model_version",
                 )
             key = entry.spec_key if entry else spec_key(model_id, "*")
@@ -48,15 +48,15 @@ class SpecFolder:
         except OSError as error:
             raise FineTuningError(
                 Code.MODEL_SPEC_UNUSABLE,
-                f"There is no JumpStart document for {model_id}: {path} cannot be read.",
-                "Give --specs a folder with models_manifest.json and community_models/, or choose another model.",
+                f"No JumpStart document for {model_id}: cannot read {path}.",
+                "Set --specs to a folder with models_manifest.json and community_models/, or choose another model.",
                 field="model",
             ) from error
 
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """Where specifications and prices are read: `SpecFolder` with the assumed prices, or AWS itself."""
+    """The source of specifications and prices: a folder and the assumed prices, or AWS."""
 
     documents: SpecFolder | JumpStartBucket
     price: LookUp
@@ -67,7 +67,7 @@ class ModelFacts:
 
     @classmethod
     def live(cls, region: str) -> Self:
-        """Raises `FineTuningError` where the caller has no valid credentials."""
+        """Raises `FineTuningError` if the caller has no valid credentials."""
         require_sign_in(region)
         return cls(JumpStartBucket(advisory_client("s3", region), region), price_list(region).price)
 
@@ -77,7 +77,7 @@ class ModelFacts:
 
 
 def _model(support: ModelSupport, facts: ModelFacts) -> dict[str, Any]:
-    """Prices are None where none is known."""
+    """One entry of the list; an unknown price is None."""
     tasks = {"model": support.model_id, "tasks": [*support.tasks], "planned_tasks": [*support.planned]}
     try:
         spec = facts.documents.spec(support.model_id)

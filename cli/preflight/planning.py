@@ -1,4 +1,4 @@
-"""What a run.json would do and cost, judged on this machine or with what an AWS account says. Starts nothing."""
+"""Plans a run from its run.json, offline or with an AWS account's data. Starts nothing."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -30,13 +30,13 @@ from finetuning.settings import LONGEST_RUNTIME_HOURS, DeployedStage
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """What came of a run.json. `plan` is a draft beside findings, None where not even that is possible."""
+    """The result. With findings, `plan` is a draft, or None if not even that is possible."""
 
     stage: DeployedStage
     checklist: Checklist
     plan: RunPlan | None
     requests: dict[str, Request]
-    """By operation; empty beside findings."""
+    """By operation; empty if there are findings."""
 
     @property
     def can_start(self) -> bool:
@@ -54,9 +54,9 @@ class PlannedRun:
 
 
 def plan_run(run_json: Path, facts: ModelFacts, region: str) -> PlannedRun:
-    """Judges a run.json as the workflow's PlanRun would, with the data beside it.
+    """Checks a run.json, with the data beside it, as the workflow's PlanRun would.
 
-    Raises `FineTuningError` only where AWS itself fails; what is wrong with the run is a finding.
+    Raises `FineTuningError` only if AWS fails; what is wrong with the run is a finding.
     """
     checklist, here = Checklist(), _placeholders(region)
     request, findings = read_request(run_json.read_bytes())
@@ -72,12 +72,12 @@ def plan_run(run_json: Path, facts: ModelFacts, region: str) -> PlannedRun:
         if isinstance(facts.documents, JumpStartBucket):
             planned = _ask_account(spec, planned, here, facts.documents, checklist)
         if spec.model_id != (request.model or stage.default_model) or request.model_version not in (None, spec.version):
-            checklist.unknown("model", f"the rest is judged as {spec.model_id} {spec.version}")
+            checklist.unknown("model", f"the other checks assume {spec.model_id} {spec.version}")
     return PlannedRun(stage, checklist, planned, _requests(spec, planned, here, checklist))
 
 
 def _placeholders(region: str) -> Target:
-    """Stands for what only a deployment knows; the forms are those of real ARNs and ids."""
+    """Stands in for what only a deployment knows, in the format of real ARNs and ids."""
     return Target(
         prefix="finetune-dev",
         stage="dev",
@@ -91,7 +91,7 @@ def _placeholders(region: str) -> Target:
 
 
 def _stage(here: Target) -> DeployedStage:
-    """A stage that limits nothing: a deployed one may allow less, and its PlanRun says so."""
+    """A stage without limits; a deployed stage may allow less, and its PlanRun reports that."""
     return DeployedStage(
         stage=here.stage,
         aws_region=here.region,
@@ -103,7 +103,7 @@ def _stage(here: Target) -> DeployedStage:
 
 
 def _submission(run_json: Path, request: RunRequest) -> Submission:
-    """As if it were uploaded: a file named run.json with the data beside it, any other alone."""
+    """As if uploaded: a file named run.json with the data beside it, any other file without data."""
     folder = run_json.resolve().parent
     prefix = f"runs/{folder.name}/"
     beside = LocalData.read([folder] if run_json.name == RUN_FILE else [])
@@ -121,21 +121,21 @@ def _submission(run_json: Path, request: RunRequest) -> Submission:
 
 
 def _without_data(run_json: Path, submission: Submission) -> Iterator[Finding]:
-    """What the workflow would refuse about the data of a file named run.json; another is judged without any."""
+    """What the workflow would refuse about the data beside a file named run.json."""
     folder, heads = run_json.parent, submission.detections
     if run_json.name == RUN_FILE and not heads:
         yield Finding(
             Code.UPLOAD_WITHOUT_DATA,
             "",
             f"There is no data file beside {run_json}.",
-            "Put the data into the same folder; to judge the settings alone, give the file another name.",
+            "Put the data into the same folder. To plan without data, give the file another name.",
         )
     elif heads and not submission.parquet and not any(head.kinds or head.refusal for head in heads):
         yield Finding(
             Code.DATASET_REFUSED,
             "",
-            "None of the data's first rows was recognised.",
-            f"See what is wrong with each: finetune check {folder}",
+            "None of the first rows of the data was recognised.",
+            f"See what is wrong with each row: finetune check {folder}",
         )
 
 
@@ -156,7 +156,7 @@ def _ask_account(
 def _requests(
     spec: ModelSpec | None, planned: RunPlan | None, here: Target, checklist: Checklist
 ) -> dict[str, Request]:
-    """The requests of a run that may start, judged by the service model; none beside findings."""
+    """The requests of the run, checked against botocore's service model; empty if there are findings."""
     if spec is None or planned is None or checklist.findings:
         return {}
     built = run_requests(spec, planned, here)

@@ -1,4 +1,4 @@
-"""`finetune verify-aws`: the facts taken on trust, held against a real account. Reads only; starts nothing."""
+"""Compares the facts this project assumes with a real account. Reads only; starts nothing."""
 
 from collections.abc import Iterator
 
@@ -36,7 +36,7 @@ def verify_facts(region: str) -> Iterator[Check]:
             check=model_id,
             ok=None if differences else True,
             message=f"version {live.version}, ours {kept.version} ({kept.provenance}): "
-            + ("; ".join(differences) or "the same facts"),
+            + ("; ".join(differences) or "no differences"),
         )
         yield from _artefacts(jumpstart, live)
         training |= set(live.supported_training_instance_types)
@@ -50,7 +50,7 @@ def verify_facts(region: str) -> Iterator[Check]:
 
 
 def _differences(kept: ModelSpec, live: ModelSpec) -> Iterator[str]:
-    """Where the live specification differs from the kept one in what requests are made of."""
+    """Differences between the live and the kept specification that affect requests."""
     ours, theirs = _facts(kept), _facts(live)
     for name in sorted(ours.keys() | theirs.keys()):
         if ours.get(name) != theirs.get(name):
@@ -58,7 +58,7 @@ def _differences(kept: ModelSpec, live: ModelSpec) -> Iterator[str]:
 
 
 def _facts(spec: ModelSpec) -> dict[str, object]:
-    """What can differ, by a name that says what it is."""
+    """What requests depend on, by a readable name."""
     return {
         "default training instance": spec.default_training_instance_type,
         "training instances": sorted(spec.supported_training_instance_types),
@@ -87,7 +87,7 @@ def _artefacts(jumpstart: JumpStartBucket, spec: ModelSpec) -> Iterator[Check]:
         except FineTuningError as error:
             yield Check(check=what, ok=None, message=error.message)
             continue
-        verdict = {True: "is there", False: "is not there", None: "may not be looked at from here"}[there]
+        verdict = {True: "exists", False: "does not exist", None: "cannot be checked: access denied"}[there]
         yield Check(check=what, ok=there, message=f"s3://{bucket}/{key} {verdict}")
 
 
@@ -95,7 +95,7 @@ def _quota(quotas: Quotas, instance_type: str, use: Use) -> Check:
     verdict = quotas.check(instance_type, use, 1, "")
     name = QUOTA_NAMES[use].format(instance_type)
     if verdict is None:
-        return Check(check="quota", ok=True, message=f"{name}: enough for one")
+        return Check(check="quota", ok=True, message=f"{name}: enough for one instance")
     if isinstance(verdict, str):
         return Check(check="quota", ok=None, message=f"{name}: {verdict}")
     return Check(check="quota", ok=None, message=verdict.message, fix=verdict.fix)
@@ -104,6 +104,6 @@ def _quota(quotas: Quotas, instance_type: str, use: Use) -> Check:
 def _price(prices: PriceList, instance_type: str, use: PricedUse) -> Check:
     listed, assumed = prices.price(instance_type, use), fallback_price(instance_type, use)
     if listed is None or listed == assumed:
-        return Check(check="price", ok=None, message=f"{instance_type} for {use}: the Price List API lists none")
+        return Check(check="price", ok=None, message=f"{instance_type} for {use}: no price in the Price List API")
     ours = f"{assumed.usd_per_hour:.2f} assumed" if assumed else "none assumed"
     return Check(check="price", ok=True, message=f"{instance_type} for {use}: {listed.usd_per_hour:.2f} USD/h ({ours})")

@@ -1,4 +1,4 @@
-"""Answers to a run that waits for approval."""
+"""Approve or reject a run that waits for approval."""
 
 import json
 from collections.abc import Iterator
@@ -21,24 +21,24 @@ MAX_CAUSE = 32_000
 
 
 def approve_run(deployment: Deployment, run_id: str) -> str:
-    """Answers yes to a run that waits for approval; returns whose answer it is.
+    """Lets the run deploy its model; returns the ARN of the caller.
 
     Raises `FineTuningError` (NOT_WAITING_FOR_APPROVAL).
     """
-    token, who = _asked(deployment, run_id), caller()
+    token, who = _task_token(deployment, run_id), caller()
     with _answering(run_id):
         client("stepfunctions").send_task_success(taskToken=token, output=json.dumps({"approved_by": who}))
     return who
 
 
 def reject_run(deployment: Deployment, run_id: str, reason: str) -> str:
-    """Answers no, which ends the run; else as `approve`."""
-    token, who = _asked(deployment, run_id), caller()
+    """Ends the run without deploying; otherwise as `approve_run`."""
+    token, who = _task_token(deployment, run_id), caller()
     rejection = FineTuningError(
         Code.APPROVAL_REJECTED,
         f"{who} rejected the deployment{f': {reason}' if reason else '.'}",
         f"The tuned model is kept: {_tuned_model(deployment, run_id)}. "
-        f"Ask anew, without training: {commands.deploy(run_id, deployment.stage)}",
+        f"To ask for approval again, without training: {commands.deploy(run_id, deployment.stage)}",
     )
     with _answering(run_id):
         client("stepfunctions").send_task_failure(
@@ -47,12 +47,12 @@ def reject_run(deployment: Deployment, run_id: str, reason: str) -> str:
     return who
 
 
-def _asked(deployment: Deployment, run_id: str) -> str:
-    """The token the run waits for."""
+def _task_token(deployment: Deployment, run_id: str) -> str:
+    """The task token of the run. Raises `FineTuningError` if it does not wait for approval."""
     body, status = deployment.store.read(RunLayout(run_id).approval), deployment.status(run_id)
     if body is None or status is None or status.step != APPROVAL_STEP or status.state.is_final:
-        at = f"is {status.state} at {status.step}" if status else "has not begun"
-        raise _not_waiting(f"The run {run_id} {at}: it does not wait for approval.")
+        at = f"is {status.state} at {status.step}" if status else "has not started"
+        raise _not_waiting(f"The run {run_id} {at}; it does not wait for approval.")
     return Approval.model_validate_json(body).task_token
 
 
@@ -66,17 +66,20 @@ def _not_waiting(message: str) -> FineTuningError:
     return FineTuningError(
         Code.NOT_WAITING_FOR_APPROVAL,
         message,
-        'See where it is with `finetune watch`. Only a run with "approval": true in its run.json asks, after training.',
+        "See its progress with `finetune watch`. A run waits for approval after training if its run.json has "
+        '"approval": true.',
     )
 
 
 @contextmanager
 def _answering(run_id: str) -> Iterator[None]:
-    """Tells an answer that comes too late from one that could not be sent."""
+    """Raises NOT_WAITING_FOR_APPROVAL for an answer that comes too late."""
     with translate_errors(f"answer the run {run_id}"):
         try:
             yield
         except ClientError as error:
             if error_code(error) not in ("TaskTimedOut", "TaskDoesNotExist", "InvalidToken"):
                 raise
-            raise _not_waiting(f"The run {run_id} does not wait any more: it was answered, or it ended.") from error
+            raise _not_waiting(
+                f"The run {run_id} no longer waits for approval: it was already answered, or it ended."
+            ) from error

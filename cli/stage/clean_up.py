@@ -1,4 +1,4 @@
-"""What a run made in SageMaker and still costs money: list it, delete it."""
+"""Find and delete what a run created in SageMaker and still costs money."""
 
 from cli.stage.deployment import Deployment
 from cli.stage.runs import is_running, stop_execution
@@ -8,7 +8,7 @@ from finetuning.runs.names import Names
 
 
 def remaining_resources(deployment: Deployment, run_id: str) -> list[str]:
-    """What of a run still costs money, a line each."""
+    """What of a run still costs money, one line each."""
     control, names, status = sagemaker(), _names(deployment, run_id), deployment.status(run_id)
     lines = [f"execution of {run_id}"] if status and is_running(status) else []
     lines += [f"training job {job}" for job in control.training_jobs(names.training_job(0), "InProgress")]
@@ -16,9 +16,9 @@ def remaining_resources(deployment: Deployment, run_id: str) -> list[str]:
 
 
 def remove_resources(deployment: Deployment, run_id: str) -> list[str]:
-    """Stops and deletes what a run made in SageMaker; returns what was done, a line each. May be repeated.
+    """Stops and deletes what a run created in SageMaker; returns what was done, one line each. Idempotent.
 
-    The run's files, the tuned weights among them, stay in the artifacts bucket.
+    The run's files, including the tuned weights, stay in the artifacts bucket.
     """
     control, names, status = sagemaker(), _names(deployment, run_id), deployment.status(run_id)
     done = []
@@ -40,7 +40,7 @@ def _names(deployment: Deployment, run_id: str) -> Names:
 
 
 def _endpoints_of(control: SageMaker, names: Names) -> list[str]:
-    """An endpoint with a name of the user's may serve a later run: only the run's own configuration counts."""
+    """The run's endpoints that serve its own configuration: a named endpoint may already serve a later run."""
     owned = {
         names.endpoint: names.endpoint_config,
         names.candidate: names.candidate,

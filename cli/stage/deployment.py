@@ -1,4 +1,4 @@
-"""A deployed stage as its operator's command sees it: where to upload, where runs leave their files."""
+"""A deployed stage: where uploads go, where runs keep their files."""
 
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ class Deployment:
     def find(cls, stage: str) -> "Deployment":
         """Reads the outputs of the stack `finetune-<stage>-workflow`.
 
-        Raises `FineTuningError`: DEPLOYMENT_NOT_FOUND where it is not there, else what `cli.errors` makes of it.
+        Raises `FineTuningError`: DEPLOYMENT_NOT_FOUND if there is no such stack, otherwise as `cli_errors`.
         """
         prefix = PREFIX + stage
         stack = f"{prefix}-workflow"
@@ -49,7 +49,7 @@ class Deployment:
         missing = [name for name in OUTPUTS if name not in outputs]
         if missing:
             state = described["StackStatus"]
-            raise _not_found(f"The stack {stack} is {state} and has no output {', '.join(missing)}.", stage)
+            raise _not_found(f"The stack {stack} ({state}) has no output {', '.join(missing)}.", stage)
         return cls(prefix, *(outputs[name] for name in OUTPUTS))
 
     @property
@@ -58,21 +58,18 @@ class Deployment:
 
     @property
     def store(self) -> RunStore:
-        """For reading: the command never writes into the artifacts bucket."""
+        """Read only: the command never writes into the artifacts bucket."""
         return RunStore(client("s3"), self.artifacts_bucket, kms_key_arn="")
 
     def status(self, run_id: str) -> RunStatus | None:
-        """The run's status.json, None before the workflow has written it."""
-        body = self.store.read(RunLayout(run_id).status)
-        return None if body is None else RunStatus.model_validate_json(body)
+        """The run's status.json; None before the workflow has written it."""
+        return self.store.find(RunLayout(run_id).status, RunStatus)
 
     def plan(self, run_id: str) -> RunPlan | None:
-        body = self.store.read(RunLayout(run_id).plan)
-        return None if body is None else RunPlan.model_validate_json(body)
+        return self.store.find(RunLayout(run_id).plan, RunPlan)
 
     def evaluation(self, run_id: str) -> EvaluationReport | None:
-        body = self.store.read(RunLayout(run_id).evaluation)
-        return None if body is None else EvaluationReport.model_validate_json(body)
+        return self.store.find(RunLayout(run_id).evaluation, EvaluationReport)
 
     def report_page(self, run_id: str) -> str:
         """The S3 URI of the run's report."""
@@ -83,6 +80,6 @@ def _not_found(message: str, stage: str) -> FineTuningError:
     return FineTuningError(
         Code.DEPLOYMENT_NOT_FOUND,
         message,
-        f"Deploy the stage first (`npx cdk deploy --all -c stage={stage}`), or name another with --stage; "
-        "check the account, the region and AWS_ENDPOINT_URL.",
+        f"Deploy the stage (`npx cdk deploy --all -c stage={stage}`) or choose another with --stage; "
+        "check the account, AWS_REGION and AWS_ENDPOINT_URL.",
     )

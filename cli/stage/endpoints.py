@@ -20,11 +20,11 @@ from finetuning.runs.tags import IDLE_TAG, KEPT_TAG, OWNER_TAG, RUN_TAG, TTL_TAG
 from finetuning.settings import NEVER, Limit
 
 UNKNOWN = Lifetime(NEVER, NEVER)
-"""What the command takes an endpoint's limits for where its tags do not tell: only the sweeper knows the stage's."""
+"""Assumed limits of an endpoint without tags: only the sweeper knows the stage's."""
 
 
 class EndpointSummary(BaseModel):
-    """One of our endpoints. Times in hours or minutes as the names say; None where its tags do not tell."""
+    """An endpoint of this stage. A limit is None if its tag is missing or unreadable."""
 
     name: str
     status: str
@@ -32,20 +32,22 @@ class EndpointSummary(BaseModel):
     created_at: datetime
     ttl_hours: Limit | None
     idle_minutes: Limit | None
-    goes_at: datetime | None
-    """None: it does not go by itself."""
-    goes_because: str
+    expires_at: datetime | None
+    """None: it does not expire, or by the stage's limits."""
+    expiry_reason: str
+    unless_used: bool
+    """A request before `expires_at` postpones it."""
     instance_type: str
     instances: int
     usd_per_hour: float | None
-    """Of all its instances, as many as there are now; so is the next."""
+    """Of all its current instances; so is `usd_so_far`."""
     usd_so_far: float | None
-    calls_last_hour: int
-    calls_last_day: int
+    invocations_last_hour: int
+    invocations_last_day: int
 
 
 def list_endpoints(deployment: Deployment) -> Iterator[EndpointSummary]:
-    """The endpoints that runs of this stage made: by their names' prefix, and their tag."""
+    """The endpoints that runs of this stage created, found by name prefix and tag."""
     now = datetime.now(UTC)
     for each in list(sagemaker().endpoints(f"{deployment.prefix}-")):
         found = endpoint_state(sagemaker(), each["EndpointName"], UNKNOWN, now)
@@ -54,7 +56,7 @@ def list_endpoints(deployment: Deployment) -> Iterator[EndpointSummary]:
 
 
 def _summary(deployment: Deployment, found: EndpointState, now: datetime) -> EndpointSummary:
-    plan, told = deployment.plan(found.run_id), found.tags.keys() - found.unreadable
+    plan, readable = deployment.plan(found.run_id), found.tags.keys() - found.unreadable
     instances = found.instances or (plan.endpoint.instance_count if plan else 0)
     hourly = plan.endpoint.usd_per_hour * instances if plan and plan.endpoint.usd_per_hour is not None else None
     calls = invocations(found.name, now - timedelta(days=1), now)
@@ -63,31 +65,32 @@ def _summary(deployment: Deployment, found: EndpointState, now: datetime) -> End
         status=found.status,
         run_id=found.run_id,
         created_at=found.created_at,
-        ttl_hours=found.lifetime.ttl_hours if TTL_TAG in told else None,
-        idle_minutes=found.lifetime.idle_minutes if IDLE_TAG in told else None,
-        goes_at=found.deadline.at if found.deadline else None,
-        goes_because=found.deadline.reason if found.deadline else "",
+        ttl_hours=found.lifetime.ttl_hours if TTL_TAG in readable else None,
+        idle_minutes=found.lifetime.idle_minutes if IDLE_TAG in readable else None,
+        expires_at=found.deadline.at if found.deadline else None,
+        expiry_reason=found.deadline.reason if found.deadline else "",
+        unless_used=bool(found.deadline and found.deadline.saved_by_asking),
         instance_type=plan.endpoint.instance_type if plan else "",
         instances=instances,
         usd_per_hour=hourly,
         usd_so_far=None if hourly is None else hourly * (now - found.created_at).total_seconds() / 3600,
-        calls_last_hour=round(sum(count for at, count in calls if at > now - timedelta(hours=1))),
-        calls_last_day=round(sum(count for _, count in calls)),
+        invocations_last_hour=round(sum(count for at, count in calls if at > now - timedelta(hours=1))),
+        invocations_last_day=round(sum(count for _, count in calls)),
     )
 
 
 def extend_endpoint(deployment: Deployment, endpoint: str, hours: float) -> Deadline | None:
-    """Keeps the endpoint for at least so many hours from now, asked or not; returns when it goes then.
+    """Keeps the endpoint for at least `hours` more, even without requests; returns its new deadline.
 
-    It never shortens: an endpoint that would go later still does. None where it does not go by itself. Raises
-    `FineTuningError` (ENDPOINT_NOT_FOUND) where there is none, or it is not this stage's.
+    Never shortens a lifetime. None if the endpoint does not expire. Raises `FineTuningError` (ENDPOINT_NOT_FOUND),
+    also for an endpoint of another owner.
     """
     control, now = sagemaker(), datetime.now(UTC)
     found = endpoint_state(control, endpoint, UNKNOWN, now)
     if found is None or found.tags.get(OWNER_TAG) != deployment.prefix:
         raise FineTuningError(
             Code.ENDPOINT_NOT_FOUND,
-            f"The stage has no endpoint {endpoint}.",
+            f"This stage has no endpoint {endpoint}.",
             "List its endpoints with `finetune endpoints`.",
         )
     until = max(now + timedelta(hours=hours), kept_until(found.tags) or now)
@@ -111,7 +114,7 @@ def find_endpoint(deployment: Deployment, name: str) -> tuple[str, RunPlan | Non
 
 
 def roll_back(deployment: Deployment, endpoint: str) -> str:
-    """Starts putting the endpoint back on the configuration it had before; returns that configuration's name.
+    """Starts switching the endpoint back to its earlier configuration; returns that configuration's name.
 
     Raises `FineTuningError`: ENDPOINT_BUSY, NOTHING_TO_ROLL_BACK_TO.
     """
@@ -126,9 +129,9 @@ def roll_back(deployment: Deployment, endpoint: str) -> str:
 
 
 def is_rolled_back(deployment: Deployment, endpoint: str, config: str) -> bool:
-    """Whether the endpoint serves that configuration by now; its autoscaling is then set up again.
+    """True once the endpoint serves that configuration; its autoscaling is then set up again.
 
-    Raises `EndpointFailed` where it does not come to it.
+    Raises `EndpointFailed` if it cannot.
     """
     live = sagemaker().describe_endpoint(endpoint)
     if live is None:
@@ -146,6 +149,6 @@ def is_rolled_back(deployment: Deployment, endpoint: str, config: str) -> bool:
 def _no_endpoint(name: str, prefix: str) -> FineTuningError:
     return FineTuningError(
         Code.ENDPOINT_NOT_FOUND,
-        f"There is no endpoint {name}, nor {prefix}-{name}.",
-        "List them with `finetune endpoints`. One past its time was deleted; `finetune deploy RUN` brings it back.",
+        f"There is no endpoint {name} or {prefix}-{name}.",
+        "List the endpoints with `finetune endpoints`. Deploy an expired one again with `finetune deploy RUN`.",
     )

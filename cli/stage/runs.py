@@ -1,4 +1,4 @@
-"""A stage's runs: find one, stop it, deploy its model once more."""
+"""A stage's runs: find, follow, stop, deploy again."""
 
 import json
 import re
@@ -17,31 +17,31 @@ from finetuning.runs.layout import RUNS, RunLayout
 from finetuning.runs.status import RunState, RunStatus
 
 START_WITHIN_SECONDS = 180
-"""From upload to the first status.json: EventBridge delivers within seconds, a cold start takes a few more."""
+"""From upload to the first status.json: EventBridge delivers within seconds; a cold start takes a few more."""
 
 CLEAN_UP_SECONDS = 120
-"""From the end of an execution to the event of its clean-up: an event, a function, some calls."""
+"""From the end of an execution to the event that reports its clean-up."""
 
 SILENT_SECONDS = 30
-"""A status that has not changed for so long is compared with the execution's own state."""
+"""After this time without a change, the status is compared with the execution's own state."""
 
 RUN_ID = re.compile(r"[a-z0-9-]+-[0-9a-f]{8}")
 
 
 def list_run_ids(deployment: Deployment) -> list[str]:
-    """Every run that has files in the artifacts bucket."""
+    """The ids of runs with files in the artifacts bucket."""
     return list(deployment.store.folders(RUNS))
 
 
 def list_runs(deployment: Deployment) -> list[RunStatus]:
-    """Every run that has a status, the latest first."""
+    """The status of every run that has one, latest first."""
     with ThreadPoolExecutor(max_workers=16) as pool:
         found = [status for status in pool.map(deployment.status, list_run_ids(deployment)) if status]
     return sorted(found, key=lambda status: status.started_at, reverse=True)
 
 
 def find_run(deployment: Deployment, run: str) -> str:
-    """A run's id: as it is, or the latest run of an upload of that name.
+    """A run's id, given the id itself or an upload's name, which means its latest run.
 
     Raises `FineTuningError` (RUN_NOT_FOUND).
     """
@@ -52,7 +52,7 @@ def find_run(deployment: Deployment, run: str) -> str:
         raise FineTuningError(
             Code.RUN_NOT_FOUND,
             f"There is no run {run} in s3://{deployment.artifacts_bucket}/runs/.",
-            "List the runs with `finetune runs`. A run appears some seconds after its upload.",
+            "List the runs with `finetune runs`. A run appears a few seconds after its upload.",
         )
     return named[0]
 
@@ -64,7 +64,7 @@ def execution_status(execution_arn: str) -> str:
 
 
 def stop_run(deployment: Deployment, run_id: str) -> bool:
-    """Stops the execution of a run; False where it runs no more. What was under way is cleaned up after it."""
+    """Stops the execution of a run; False if it has already ended. The workflow's clean-up then does the rest."""
     status = deployment.status(run_id)
     if status is None or not is_running(status):
         return False
@@ -82,15 +82,15 @@ def is_running(status: RunStatus) -> bool:
 
 
 def caller() -> str:
-    """The name of whoever runs the command, as AWS knows it."""
-    with translate_errors("ask who you are"):
+    """The ARN of the identity that runs the command."""
+    with translate_errors("identify the caller"):
         return str(client("sts").get_caller_identity()["Arn"])
 
 
 def redeploy(deployment: Deployment, run_id: str, ttl_hours: float | None = None) -> str:
-    """Starts an execution that deploys the model of an ended run once more, and returns its ARN.
+    """Starts an execution that deploys the model of an ended run again, and returns its ARN.
 
-    Raises `FineTuningError`: RUN_STILL_RUNNING, or RUN_HAS_NO_MODEL where the run trained none.
+    Raises `FineTuningError`: RUN_STILL_RUNNING, or RUN_HAS_NO_MODEL if the run trained none.
     """
     status, plan = deployment.status(run_id), deployment.plan(run_id)
     if status is None or plan is None or not status.training_job:
@@ -112,62 +112,65 @@ def redeploy(deployment: Deployment, run_id: str, ttl_hours: float | None = None
 
 
 def has_taken_over(deployment: Deployment, run_id: str, execution_arn: str) -> bool:
-    """Whether the execution of `deploy` has the run by now.
+    """True once the execution that `redeploy` started owns the run.
 
-    Raises `FineTuningError` where it ended without: RUN_STILL_RUNNING where another has it, else RUN_NOT_STARTED.
+    Raises `FineTuningError` if it ended before that: RUN_STILL_RUNNING if another owns the run, else RUN_NOT_STARTED.
     """
-    state = execution_status(execution_arn)  # first: it may take the run over and end between two looks
+    state = execution_status(execution_arn)  # first: it may take the run over and end between the two reads
     status = deployment.status(run_id)
     if status and status.execution_arn == execution_arn:
         return True
     if state == "SUCCEEDED":
         raise FineTuningError(
             Code.RUN_STILL_RUNNING,
-            f"Another execution has taken the run {run_id} up, so this one did nothing.",
+            f"Another execution is already working on the run {run_id}, so this one did nothing.",
             f"Wait for its end: {commands.watch(run_id, deployment.stage)}",
         )
     if state != "RUNNING":
         raise FineTuningError(
             Code.RUN_NOT_STARTED,
-            f"The execution that was to deploy the model of {run_id} ended {state} before that: {execution_arn}",
-            f"Read in the Step Functions console why it ended; then: {commands.deploy(run_id, deployment.stage)}",
+            f"The execution that should deploy the model of {run_id} ended with {state} before it did: {execution_arn}",
+            f"Look up the cause in the Step Functions console, then run: {commands.deploy(run_id, deployment.stage)}",
         )
     return False
 
 
 def status_changes(deployment: Deployment, run_id: str, poll_seconds: float) -> Iterator[RunStatus]:
-    """The run's status each time it has changed, until it is final."""
+    """The run's status after each change, until it is final.
+
+    Raises `FineTuningError`: RUN_NOT_STARTED, or RUN_ABORTED if its execution ended without a final status.
+    """
     last: RunStatus | None = None
-    heard, ended = time.monotonic(), False
+    changed_at, ended = time.monotonic(), False
     while True:
         status = deployment.status(run_id)
-        silent = time.monotonic() - heard
+        silent = time.monotonic() - changed_at
         if status is not None and status != last:
-            last, heard, ended = status, time.monotonic(), False
+            last, changed_at, ended = status, time.monotonic(), False
             yield status
             if status.state.is_final:
                 return
         elif last is None and silent > START_WITHIN_SECONDS:
             raise FineTuningError(
                 Code.RUN_NOT_STARTED,
-                f"No run {run_id} began within {START_WITHIN_SECONDS} s of its upload.",
-                "Look at the trigger's dead-letter queue and the state machine's executions in the AWS console.",
+                f"The run {run_id} did not start within {START_WITHIN_SECONDS} s of its upload.",
+                "Check the trigger's dead-letter queue and the state machine's executions in the AWS console.",
             )
         elif last is not None and last.execution_arn and silent > SILENT_SECONDS:
             if ended:
                 raise FineTuningError(
                     Code.RUN_ABORTED,
-                    f"The execution of {run_id} ended after {last.step} without saying why.",
+                    f"The execution of {run_id} ended after {last.step} without reporting a cause.",
                     f"Open the execution in the AWS console: {last.execution_arn}",
                 )
-            # Clean-up after an execution that was aborted takes a moment to say so: it is given one more silence.
+            # The clean-up after an aborted execution takes a moment to report: wait once more.
             ended = execution_status(last.execution_arn) != "RUNNING"
-            heard = time.monotonic()
+            changed_at = time.monotonic()
         time.sleep(poll_seconds)
 
 
 def wait_for_report(status: RunStatus, poll_seconds: float) -> None:
-    """The last step writes the final status first, then the report page, and then the execution ends."""
+    """Waits for the execution's end: the last step writes the report page after the final status."""
     deadline = time.monotonic() + SILENT_SECONDS
     while status.execution_arn and execution_status(status.execution_arn) == "RUNNING" and time.monotonic() < deadline:
         time.sleep(poll_seconds)

@@ -1,4 +1,4 @@
-"""Uploading to a stage: the data files, and what starts a run."""
+"""Uploads to a stage: data files, and the object that starts a run."""
 
 from collections.abc import Callable, Sequence, Set
 from pathlib import Path
@@ -17,8 +17,9 @@ Advance = Callable[[int], None]
 
 
 def submit_file(deployment: Deployment, path: Path, advance: Advance, name: str = "") -> Upload:
-    """Uploads one data file into the inbox, which starts a run with the stage's defaults, of that name or the
-    file's.
+    """Uploads one data file into the inbox, which starts a run with the stage's defaults.
+
+    `name`: the run's, the file's by default.
     """
     suffix = path.name.removeprefix(data_stem(path.name))
     return _upload(deployment, path, f"inbox/{name + suffix if name else path.name}", advance)
@@ -27,9 +28,9 @@ def submit_file(deployment: Deployment, path: Path, advance: Advance, name: str 
 def submit_folder(
     deployment: Deployment, files: Sequence[Path], run_json: bytes, name: str, advance: Callable[[Path], Advance]
 ) -> Upload:
-    """Uploads the files, and then run.json, whose arrival starts the run.
+    """Uploads the files, then run.json, whose arrival starts the run.
 
-    Raises `FineTuningError` (UPLOAD_FOLDER_TAKEN) where data of another upload lies there: it would be trained on.
+    Raises `FineTuningError` (UPLOAD_FOLDER_TAKEN) if the folder holds other data, which would be trained on too.
     """
     _require_no_other_data(deployment, f"runs/{name}/", {path.name for path in files})
     for path in files:
@@ -43,18 +44,18 @@ def submit_folder(
 
 
 def resubmit(deployment: Deployment, run_id: str) -> Upload:
-    """Uploads what started a run once more, as a version of its own, which starts a run of its own.
+    """Uploads the object that started a run again: a new version, which starts a new run.
 
-    Raises `FineTuningError` (UPLOAD_NOT_FOUND) where nothing tells any more what that was, or it is gone.
+    Raises `FineTuningError` (UPLOAD_NOT_FOUND) if that object is unknown or deleted.
     """
     status = deployment.status(run_id)
     try:
         with translate_errors(f"look up the upload of {run_id}"):
             upload = executions(deployment.state_machine_arn).upload(status.execution_arn if status else "")
             if upload is None:
-                raise FineTuningError(Code.REQUEST_INVALID, "Its execution was started with no upload.", "")
+                raise FineTuningError(Code.REQUEST_INVALID, "its execution was not started by an upload.", "")
             source = {"Bucket": upload.bucket, "Key": upload.key, "VersionId": upload.version_id}
-            # With other metadata, for S3 refuses to copy an object onto itself unchanged.
+            # With other metadata, because S3 refuses to copy an object onto itself unchanged.
             changed = {"MetadataDirective": "REPLACE", "Metadata": {"again": run_id}}
             s3 = client("s3")
             s3.copy(source, upload.bucket, upload.key, ExtraArgs=changed)
@@ -64,8 +65,8 @@ def resubmit(deployment: Deployment, run_id: str) -> Upload:
             raise
         raise FineTuningError(
             Code.UPLOAD_NOT_FOUND,
-            f"What started {run_id} cannot be uploaded again: {error.message}",
-            "Old versions are kept for 30 days, executions for 90. Submit the files themselves.",
+            f"The upload that started {run_id} is not available: {error.message}",
+            "Old versions are kept for 30 days, executions for 90. Submit the files again.",
         ) from error
     return Upload(upload.bucket, upload.key, version)
 
@@ -76,18 +77,18 @@ def _require_no_other_data(deployment: Deployment, folder: str, ours: Set[str]) 
         names = [each["Key"].removeprefix(folder) for page in pages for each in page.get("Contents", [])]
     others = [name for name in names if name not in ours and (is_data(name) or name == TEMPLATE_FILE)]
     if others:
+        uri = f"s3://{deployment.upload_bucket}/{folder}"
         raise FineTuningError(
             Code.UPLOAD_FOLDER_TAKEN,
-            f"s3://{deployment.upload_bucket}/{folder} holds {', '.join(others)} of an earlier upload; "
-            "that data would be trained on, too.",
-            f"Choose another name with --name, or remove it: aws s3 rm s3://{deployment.upload_bucket}/{folder}{others[0]}",
+            f"{uri} already holds {', '.join(others)}, which would be trained on too.",
+            f"Choose another name with --name, or delete it: aws s3 rm {uri}{others[0]}",
         )
 
 
 def _upload(deployment: Deployment, path: Path, key: str, advance: Advance) -> Upload:
     with translate_errors(f"upload {path}"), path.open("rb") as body:
         s3 = client("s3")
-        # Not upload_file, whose own error hides AWS's.
+        # upload_file would hide AWS's error in its own.
         s3.upload_fileobj(body, deployment.upload_bucket, key, Callback=advance)
         return Upload(
             deployment.upload_bucket, key, s3.head_object(Bucket=deployment.upload_bucket, Key=key)["VersionId"]
