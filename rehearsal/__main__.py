@@ -101,12 +101,12 @@ def run(
         if fault and fault.fault is Fault.EVENT_LOST:
             _sweep_runs(emulator, deployment)
         _title(f"Following the run {upload.run_id}")
-        status = follow(deployment, upload.run_id, console)
+        status = follow(deployment.run(upload.run_id), console)
         _show(emulator, deployment, status)
         refused = _say_what_was_refused(emulator)
         wrong = _print_outcome(emulator, fault, status, served) if fault else status.state is not RunState.SUCCEEDED
         if keep:
-            _say_how_to_talk(emulator, status, deployment.plan(status.run_id))
+            _say_how_to_talk(emulator, status, deployment.run(status.run_id).find_plan())
     if refused or wrong:
         raise typer.Exit(1)
 
@@ -211,7 +211,7 @@ def _serve_first(emulator: Emulator, deployment: Deployment, example: str) -> se
     """The endpoint of a run that went well, by name: only one that serves can be updated."""
     _title("First a run that goes well, for the next to update its endpoint")
     first = _upload_example(emulator, deployment, example, ENDPOINT)
-    return {follow(deployment, first.run_id, console).endpoint}
+    return {follow(deployment.run(first.run_id), console).endpoint}
 
 
 def _sweep_runs(emulator: Emulator, deployment: Deployment) -> None:
@@ -232,7 +232,7 @@ def _put(emulator: Emulator, deployment: Deployment, body: bytes, key: str) -> U
 
 def _show(emulator: Emulator, deployment: Deployment, status: RunStatus) -> None:
     _title(f"The run {status.state}")
-    show_result(deployment, status, console)
+    show_result(deployment.run(status.run_id), status, STAGE, console)
     if status.metrics and console.is_terminal:  # elsewhere the result has it
         console.print(loss_curve(status))
     layout, folder = RunLayout(status.run_id), REPORTS / status.run_id

@@ -22,12 +22,13 @@ def approve(run: RunName, stage: Stage = "dev", as_json: AsJson = False) -> None
     from finetuning.report import commands
 
     deployment = Deployment.find(stage)
-    run_id = find_run(deployment, run)
-    who = approve_run(deployment, run_id)
+    found = find_run(deployment, run)
+    who = approve_run(found)
     if as_json:
-        print_json({"run_id": run_id, "approved_by": who})
+        print_json({"run_id": found.run_id, "approved_by": who})
     else:
-        Console().print(plain(f"Approved as {who}. Follow it with: {commands.watch(run_id, stage)}"), soft_wrap=True)
+        follow = commands.watch(found.run_id, stage)
+        Console().print(plain(f"Approved as {who}. Follow the run with: {follow}"), soft_wrap=True)
 
 
 def reject(
@@ -48,12 +49,12 @@ def reject(
     from cli.stage.runs import find_run
 
     deployment = Deployment.find(stage)
-    run_id = find_run(deployment, run)
-    who = reject_run(deployment, run_id, reason)
+    found = find_run(deployment, run)
+    who = reject_run(deployment, found, reason)
     if as_json:
-        print_json({"run_id": run_id, "rejected_by": who, "reason": reason})
+        print_json({"run_id": found.run_id, "rejected_by": who, "reason": reason})
     else:
-        Console().print(plain(f"Rejected as {who}: {run_id} ends without an endpoint; its model is kept."))
+        Console().print(plain(f"Rejected as {who}: {found.run_id} ends without an endpoint; its model is kept."))
 
 
 def stop(run: RunName, stage: Stage = "dev", as_json: AsJson = False) -> None:
@@ -69,14 +70,14 @@ def stop(run: RunName, stage: Stage = "dev", as_json: AsJson = False) -> None:
     from finetuning.runs.status import CLEAN_UP
 
     deployment, console = Deployment.find(stage), Console(stderr=as_json)
-    run_id = find_run(deployment, run)
-    stopped = stop_run(deployment, run_id)
+    found = find_run(deployment, run)
+    stopped = stop_run(found)
     with console.status("Waiting for the clean-up"):
-        status = wait_for_clean_up(deployment, run_id)
+        status = wait_for_clean_up(deployment, found)
     if as_json:
-        print_json({"run_id": run_id, "stopped": stopped, "state": str(status.state)})
+        print_json({"run_id": found.run_id, "stopped": stopped, "state": str(status.state)})
     elif not stopped:
-        console.print(plain(f"{run_id} has already ended ({status.state}); there was nothing to stop."))
+        console.print(plain(f"{found.run_id} has already ended ({status.state}); there was nothing to stop."))
     else:
         for event in status.events:
             if event.step == CLEAN_UP:

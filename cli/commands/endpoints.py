@@ -139,16 +139,16 @@ def deploy(
     from finetuning.report import commands
 
     deployment = Deployment.find(stage)
-    run_id = find_run(deployment, run)
-    execution_arn = redeploy(deployment, run_id, ttl_hours)
+    found = find_run(deployment, run)
+    execution_arn = redeploy(deployment, found, ttl_hours)
     console = Console(stderr=as_json)
     with console.status("Waiting for the workflow to start"):
-        _until(lambda: has_taken_over(deployment, run_id, execution_arn))
+        _until(lambda: has_taken_over(deployment, found, execution_arn))
     if as_json:
-        print_json({"run_id": run_id, "execution_arn": execution_arn})
+        print_json({"run_id": found.run_id, "execution_arn": execution_arn})
     else:
-        follow = commands.watch(run_id, stage)
-        console.print(plain(f"Deploying the model of {run_id}. Follow it with: {follow}"), soft_wrap=True)
+        follow = commands.watch(found.run_id, stage)
+        console.print(plain(f"Deploying the model of {found.run_id}. Follow it with: {follow}"), soft_wrap=True)
 
 
 def rollback(endpoint: EndpointName, stage: Stage = "dev", as_json: AsJson = False) -> None:
@@ -202,13 +202,14 @@ def clean_up(
     console = Console(stderr=as_json)
     with console.status("Looking for what is left"):
         served = [each.run_id for each in list_endpoints(deployment)] if every else []
-        run_ids = sorted({*list_run_ids(deployment), *served}) if every else [find_run(deployment, run)]
-        remains = [line for run_id in run_ids for line in remaining_resources(deployment, run_id)]
+        run_ids = sorted({*list_run_ids(deployment), *served}) if every else [find_run(deployment, run).run_id]
+        found = [deployment.run(run_id) for run_id in run_ids]
+        remains = [line for each in found for line in remaining_resources(each)]
     for line in remains:
         console.print(plain(f"• {line}"))
     if remains and not yes and not Confirm.ask("Stop and delete these?", console=console, default=False):
         raise typer.Exit(1)
-    done = [line for run_id in run_ids for line in remove_resources(deployment, run_id)]
+    done = [line for each in found for line in remove_resources(each)]
     if as_json:
         print_json({"runs": run_ids, "done": done})
     else:

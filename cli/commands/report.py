@@ -33,23 +33,22 @@ def report(
     from cli.stage.deployment import Deployment
     from cli.stage.runs import find_run, report_link
     from finetuning.operations.report_page import report_of
-    from finetuning.operations.run import Run
     from finetuning.report.messages import LINK_HOURS
 
     deployment = Deployment.find(stage)
-    run_id = find_run(deployment, run)
+    found = find_run(deployment, run)
     if save:
-        page = report_of(Run(run_id, store=deployment.store, prefix=deployment.prefix), stage)
+        page = report_of(found, stage)
         try:
             save.write_text(page, encoding="utf-8")
         except OSError as error:
             raise typer.BadParameter(f"Cannot write {save}: {error.strerror}.", param_hint="--save") from error
-        document = {"run_id": run_id, "saved": str(save)}
+        document = {"run_id": found.run_id, "saved": str(save)}
         shown = f"Saved to {save}"
     else:
-        url = report_link(deployment, run_id)
+        url = report_link(deployment, found)
         until = datetime.now(UTC) + timedelta(hours=LINK_HOURS)
-        document = {"run_id": run_id, "url": url, "expires_at": until.isoformat(timespec="seconds")}
+        document = {"run_id": found.run_id, "url": url, "expires_at": until.isoformat(timespec="seconds")}
         shown = f"Opens until {until:%d %b %H:%M} UTC at the latest, for anyone who has it:\n{url}"
     if as_json:
         print_json(document)

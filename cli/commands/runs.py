@@ -11,6 +11,7 @@ from cli.commands.options import AsJson, RunName, Stage
 
 if TYPE_CHECKING:
     from cli.stage.deployment import Deployment
+    from finetuning.operations.run import Run
 
 
 def submit(
@@ -56,7 +57,7 @@ def submit(
     else:
         run_id = _upload(deployment, path, console, name, check)
     if watch:
-        _watch(deployment, run_id, console, as_json)
+        _watch(deployment.run(run_id), stage, console, as_json)
     elif as_json:
         print_json({"run_id": run_id})
     else:
@@ -79,8 +80,9 @@ def watch(run: RunName, stage: Stage = "dev", as_json: AsJson = False) -> None:
     from cli.stage.runs import RUN_ID, find_run
 
     deployment = Deployment.find(stage)
-    run_id = run if RUN_ID.fullmatch(run) else find_run(deployment, run)  # an id may be watched before its run starts
-    _watch(deployment, run_id, Console(stderr=as_json), as_json)
+    # An id may be watched before its run starts.
+    found = deployment.run(run) if RUN_ID.fullmatch(run) else find_run(deployment, run)
+    _watch(found, stage, Console(stderr=as_json), as_json)
 
 
 def runs(stage: Stage = "dev", as_json: AsJson = False) -> None:
@@ -137,20 +139,20 @@ def _upload(deployment: "Deployment", path: Path, console: Console, name: str, c
     return upload.run_id
 
 
-def _watch(deployment: "Deployment", run_id: str, console: Console, as_json: bool) -> None:
+def _watch(run: "Run", stage: str, console: Console, as_json: bool) -> None:
     from cli.display.following import follow, show_result
     from cli.display.text import plain, print_json
     from finetuning.report import commands
     from finetuning.runs.status import RunState
 
     try:
-        status = follow(deployment, run_id, console)
+        status = follow(run, console)
     except KeyboardInterrupt:
-        back = commands.watch(run_id, deployment.stage)
+        back = commands.watch(run.run_id, stage)
         console.print(plain(f"Stopped watching; the run is still running. Come back with: {back}"), soft_wrap=True)
         raise typer.Exit(130) from None
     if as_json:
-        evaluation = deployment.evaluation(run_id)
+        evaluation = run.find_evaluation()
         print_json(
             {
                 "status": status.model_dump(mode="json"),
@@ -158,6 +160,6 @@ def _watch(deployment: "Deployment", run_id: str, console: Console, as_json: boo
             }
         )
     else:
-        show_result(deployment, status, console)
+        show_result(run, status, stage, console)
     if status.state is not RunState.SUCCEEDED:
         raise typer.Exit(1)

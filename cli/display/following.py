@@ -14,12 +14,11 @@ from cli.display.charts import loss_curve
 from cli.display.findings import error_panel
 from cli.display.runs import cost_line, event_line, metric_line, progress
 from cli.display.text import elapsed, plain
-from cli.stage.deployment import Deployment
 from cli.stage.runs import status_changes, wait_for_report
 from finetuning.evaluation.verdict import verdict
+from finetuning.operations.run import Run
 from finetuning.report import commands
 from finetuning.report.messages import LINK_HOURS
-from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import RunState, RunStatus
 
@@ -27,7 +26,7 @@ View = Callable[[RunStatus, RunPlan | None], None]
 """Called with each change of a run."""
 
 
-def follow(deployment: Deployment, run_id: str, console: Console, poll_seconds: float = 1.0) -> RunStatus:
+def follow(run: Run, console: Console, poll_seconds: float = 1.0) -> RunStatus:
     """Shows the run until it ends: a live view in a terminal, otherwise one line per event.
 
     Raises `FineTuningError`: RUN_NOT_STARTED if no run starts, RUN_ABORTED if its execution ends without a final
@@ -35,17 +34,17 @@ def follow(deployment: Deployment, run_id: str, console: Console, poll_seconds: 
     """
     views = _live if console.is_terminal else _log
     with views(console) as show:
-        for status in status_changes(deployment, run_id, poll_seconds):
-            show(status, deployment.plan(run_id) if console.is_terminal else None)
+        for status in status_changes(run, poll_seconds):
+            show(status, run.find_plan() if console.is_terminal else None)
     wait_for_report(status, poll_seconds)
     return status
 
 
-def show_result(deployment: Deployment, status: RunStatus, console: Console) -> None:
+def show_result(run: Run, status: RunStatus, stage: str, console: Console) -> None:
     """The result of a finished run: answers and the command to ask more, or the error and its fix."""
     if status.state is not RunState.SUCCEEDED:
         console.print(error_panel(status.error or {}))
-    evaluation = deployment.evaluation(status.run_id)
+    evaluation = run.find_evaluation()
     if evaluation:
         console.print(answers_table(evaluation))
         console.print(plain(verdict(evaluation)), soft_wrap=True)
@@ -53,10 +52,10 @@ def show_result(deployment: Deployment, status: RunStatus, console: Console) -> 
         console.print(loss_curve(status))
     console.print(plain(f"Took {elapsed(status.updated_at - status.started_at)}. {cost_line(status.cost)}"))
     if status.state is RunState.SUCCEEDED and status.endpoint:
-        console.print(plain(f"Ask it:  {commands.ask(status.endpoint, deployment.stage)}"), soft_wrap=True)
-    page = Style(link=deployment.store.link(RunLayout(status.run_id).report_page, LINK_HOURS))
-    console.print(Text.assemble("Report:  ", (deployment.report_page(status.run_id), page)), soft_wrap=True)
-    console.print(plain(f"Open it: {commands.report(status.run_id, deployment.stage)}"), soft_wrap=True)
+        console.print(plain(f"Ask it:  {commands.ask(status.endpoint, stage)}"), soft_wrap=True)
+    uri, link = f"s3://{run.store.bucket}/{run.layout.report_page}", run.store.link(run.layout.report_page, LINK_HOURS)
+    console.print(Text.assemble("Report:  ", (uri, Style(link=link))), soft_wrap=True)
+    console.print(plain(f"Open it: {commands.report(status.run_id, stage)}"), soft_wrap=True)
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from cli.stage.runs import caller
 from finetuning.aws.clients import client
 from finetuning.aws.errors import error_code, translate_errors
 from finetuning.errors import Code, FineTuningError
+from finetuning.operations.run import Run
 from finetuning.report import commands
-from finetuning.runs.layout import RunLayout
 from finetuning.runs.status import Approval
 
 APPROVAL_STEP = "ApproveDeployment"
@@ -20,46 +20,44 @@ MAX_CAUSE = 32_000
 """Step Functions takes 32,768 characters of a cause."""
 
 
-def approve_run(deployment: Deployment, run_id: str) -> str:
+def approve_run(run: Run) -> str:
     """Lets the run deploy its model; returns the ARN of the caller.
 
     Raises `FineTuningError` (NOT_WAITING_FOR_APPROVAL).
     """
-    token, who = _task_token(deployment, run_id), caller()
-    with _answering(run_id):
+    token, who = _task_token(run), caller()
+    with _answering(run.run_id):
         client("stepfunctions").send_task_success(taskToken=token, output=json.dumps({"approved_by": who}))
     return who
 
 
-def reject_run(deployment: Deployment, run_id: str, reason: str) -> str:
+def reject_run(deployment: Deployment, run: Run, reason: str) -> str:
     """Ends the run without deploying; otherwise as `approve_run`."""
-    token, who = _task_token(deployment, run_id), caller()
+    token, who = _task_token(run), caller()
     rejection = FineTuningError(
         Code.APPROVAL_REJECTED,
         f"{who} rejected the deployment{f': {reason}' if reason else '.'}",
-        f"The tuned model is kept: {_tuned_model(deployment, run_id)}. "
-        f"To ask for approval again, without training: {commands.deploy(run_id, deployment.stage)}",
+        f"The tuned model is kept: {_tuned_model(run)}. "
+        f"To ask for approval again, without training: {commands.deploy(run.run_id, deployment.stage)}",
     )
-    with _answering(run_id):
+    with _answering(run.run_id):
         client("stepfunctions").send_task_failure(
             taskToken=token, error=Code.APPROVAL_REJECTED, cause=str(rejection)[:MAX_CAUSE]
         )
     return who
 
 
-def _task_token(deployment: Deployment, run_id: str) -> str:
+def _task_token(run: Run) -> str:
     """The task token of the run. Raises `FineTuningError` if it does not wait for approval."""
-    body, status = deployment.store.read(RunLayout(run_id).approval), deployment.status(run_id)
-    if body is None or status is None or status.step != APPROVAL_STEP or status.state.is_final:
+    approval, status = run.store.find(run.layout.approval, Approval), run.find_status()
+    if approval is None or status is None or status.step != APPROVAL_STEP or status.state.is_final:
         at = f"is {status.state} at {status.step}" if status else "has not started"
-        raise _not_waiting(f"The run {run_id} {at}; it does not wait for approval.")
-    return Approval.model_validate_json(body).task_token
+        raise _not_waiting(f"The run {run.run_id} {at}; it does not wait for approval.")
+    return approval.task_token
 
 
-def _tuned_model(deployment: Deployment, run_id: str) -> str:
-    status = deployment.status(run_id)
-    artifact = RunLayout(run_id).model_artifact(status.training_job) if status else RunLayout(run_id).root
-    return f"s3://{deployment.artifacts_bucket}/{artifact}"
+def _tuned_model(run: Run) -> str:
+    return f"s3://{run.store.bucket}/{run.layout.model_artifact(run.status.training_job)}"
 
 
 def _not_waiting(message: str) -> FineTuningError:

@@ -1,30 +1,30 @@
 """Find and delete what a run created in SageMaker and still costs money."""
 
-from cli.stage.deployment import Deployment
 from cli.stage.runs import is_running, stop_execution
 from finetuning.aws.sagemaker import SageMaker, sagemaker
 from finetuning.operations.clean_up import remove_unfinished
+from finetuning.operations.run import Run
 from finetuning.runs.names import Names
 
 
-def remaining_resources(deployment: Deployment, run_id: str) -> list[str]:
+def remaining_resources(run: Run) -> list[str]:
     """What of a run still costs money, one line each."""
-    control, names, status = sagemaker(), _names(deployment, run_id), deployment.status(run_id)
-    lines = [f"execution of {run_id}"] if status and is_running(status) else []
+    control, names, status = sagemaker(), run.names, run.find_status()
+    lines = [f"execution of {run.run_id}"] if status and is_running(status) else []
     lines += [f"training job {job}" for job in control.training_jobs(names.training_job(0), "InProgress")]
     return lines + [f"endpoint {name}" for name in _endpoints_of(control, names)]
 
 
-def remove_resources(deployment: Deployment, run_id: str) -> list[str]:
+def remove_resources(run: Run) -> list[str]:
     """Stops and deletes what a run created in SageMaker; returns what was done, one line each. Idempotent.
 
     The run's files, including the tuned weights, stay in the artifacts bucket.
     """
-    control, names, status = sagemaker(), _names(deployment, run_id), deployment.status(run_id)
+    control, names, status = sagemaker(), run.names, run.find_status()
     done = []
     if status and is_running(status):
         stop_execution(status, "finetune clean-up")
-        done.append(f"Stopped the execution of {run_id}")
+        done.append(f"Stopped the execution of {run.run_id}")
     for name in _endpoints_of(control, names):
         control.delete_endpoint(name)
         done.append(f"Deleted the endpoint {name} and its configuration")
@@ -32,11 +32,6 @@ def remove_resources(deployment: Deployment, run_id: str) -> list[str]:
     control.delete_endpoint_config(names.endpoint_config)
     control.delete_model(names.model)
     return done
-
-
-def _names(deployment: Deployment, run_id: str) -> Names:
-    plan = deployment.plan(run_id)
-    return plan.names(deployment.prefix) if plan else Names(deployment.prefix, run_id)
 
 
 def _endpoints_of(control: SageMaker, names: Names) -> list[str]:

@@ -9,10 +9,7 @@ from finetuning.aws.clients import client
 from finetuning.aws.errors import error_code
 from finetuning.aws.run_store import RunStore
 from finetuning.errors import Code, FineTuningError
-from finetuning.evaluation.results import EvaluationReport
-from finetuning.runs.layout import RunLayout
-from finetuning.runs.plan import RunPlan
-from finetuning.runs.status import RunStatus
+from finetuning.operations.run import Run
 
 PREFIX = "finetune-"
 OUTPUTS = ("UploadBucketName", "ArtifactsBucketName", "StateMachineArn", "TopicArn")
@@ -61,19 +58,9 @@ class Deployment:
         """Read only: the command never writes into the artifacts bucket."""
         return RunStore(client("s3"), self.artifacts_bucket, kms_key_arn="")
 
-    def status(self, run_id: str) -> RunStatus | None:
-        """The run's status.json; None before the workflow has written it."""
-        return self.store.find(RunLayout(run_id).status, RunStatus)
-
-    def plan(self, run_id: str) -> RunPlan | None:
-        return self.store.find(RunLayout(run_id).plan, RunPlan)
-
-    def evaluation(self, run_id: str) -> EvaluationReport | None:
-        return self.store.find(RunLayout(run_id).evaluation, EvaluationReport)
-
-    def report_page(self, run_id: str) -> str:
-        """The S3 URI of the run's report."""
-        return f"s3://{self.artifacts_bucket}/{RunLayout(run_id).report_page}"
+    def run(self, run_id: str) -> Run:
+        """The run of that id, which may not have started yet."""
+        return Run(run_id, store=self.store, prefix=self.prefix)
 
 
 def _not_found(message: str, stage: str) -> FineTuningError:

@@ -56,7 +56,7 @@ def list_endpoints(deployment: Deployment) -> Iterator[EndpointSummary]:
 
 
 def _summary(deployment: Deployment, found: EndpointState, now: datetime) -> EndpointSummary:
-    plan, readable = deployment.plan(found.run_id), found.tags.keys() - found.unreadable
+    plan, readable = deployment.run(found.run_id).find_plan(), found.tags.keys() - found.unreadable
     instances = found.instances or (plan.endpoint.instance_count if plan else 0)
     hourly = plan.endpoint.usd_per_hour * instances if plan and plan.endpoint.usd_per_hour is not None else None
     calls = invocations(found.name, now - timedelta(days=1), now)
@@ -109,7 +109,7 @@ def find_endpoint(deployment: Deployment, name: str) -> tuple[str, RunPlan | Non
         live = control.describe_endpoint(candidate)
         if live:
             run_id = control.tags(live["EndpointArn"]).get(RUN_TAG)
-            return candidate, deployment.plan(run_id) if run_id else None
+            return candidate, deployment.run(run_id).find_plan() if run_id else None
     raise _no_endpoint(name, deployment.prefix)
 
 
@@ -121,7 +121,7 @@ def roll_back(deployment: Deployment, endpoint: str) -> str:
     control = sagemaker()
     request, instance_count = earlier_request(control, endpoint)
     run_id = next((tag["Value"] for tag in request["Tags"] if tag["Key"] == RUN_TAG), "")
-    plan = deployment.plan(run_id)
+    plan = deployment.run(run_id).find_plan()
     seconds = plan.endpoint.timeout_seconds if plan else LONGEST_UPDATE_SECONDS
     scaled = bool(plan and plan.endpoint.autoscaling)
     create_or_update(control, deployment.store, request, deployment.topic_arn, Fleet(instance_count, scaled, seconds))
@@ -137,7 +137,7 @@ def is_rolled_back(deployment: Deployment, endpoint: str, config: str) -> bool:
     if live is None:
         raise _no_endpoint(endpoint, deployment.prefix)
     tags = sagemaker().tags(live["EndpointArn"])
-    plan = deployment.plan(tags.get(RUN_TAG, ""))
+    plan = deployment.run(tags.get(RUN_TAG, "")).find_plan()
     seconds = plan.endpoint.timeout_seconds if plan else LONGEST_UPDATE_SECONDS
     if endpoint_outcome(live, config, datetime.now(UTC), seconds) is Outcome.IN_PROGRESS:
         return False

@@ -9,6 +9,7 @@ from finetuning.aws.errors import translate_errors
 from finetuning.aws.step_functions import executions
 from finetuning.aws.upload_bucket import is_data
 from finetuning.errors import Code, FineTuningError
+from finetuning.operations.run import Run
 from finetuning.runs.layout import RUN_FILE, TEMPLATE_FILE
 from finetuning.runs.uploads import Upload, data_stem
 
@@ -43,20 +44,19 @@ def submit_folder(
     return Upload(deployment.upload_bucket, key, put["VersionId"])
 
 
-def resubmit(deployment: Deployment, run_id: str) -> Upload:
+def resubmit(deployment: Deployment, run: Run) -> Upload:
     """Uploads the object that started a run again: a new version, which starts a new run.
 
     Raises `FineTuningError` (UPLOAD_NOT_FOUND) if that object is unknown or deleted.
     """
-    status = deployment.status(run_id)
     try:
-        with translate_errors(f"look up the upload of {run_id}"):
-            upload = executions(deployment.state_machine_arn).upload(status.execution_arn if status else "")
+        with translate_errors(f"look up the upload of {run.run_id}"):
+            upload = executions(deployment.state_machine_arn).upload(run.status.execution_arn)
             if upload is None:
                 raise FineTuningError(Code.REQUEST_INVALID, "its execution was not started by an upload.", "")
             source = {"Bucket": upload.bucket, "Key": upload.key, "VersionId": upload.version_id}
             # With other metadata, because S3 refuses to copy an object onto itself unchanged.
-            changed = {"MetadataDirective": "REPLACE", "Metadata": {"again": run_id}}
+            changed = {"MetadataDirective": "REPLACE", "Metadata": {"again": run.run_id}}
             s3 = client("s3")
             s3.copy(source, upload.bucket, upload.key, ExtraArgs=changed)
             version = s3.head_object(Bucket=upload.bucket, Key=upload.key)["VersionId"]
@@ -65,7 +65,7 @@ def resubmit(deployment: Deployment, run_id: str) -> Upload:
             raise
         raise FineTuningError(
             Code.UPLOAD_NOT_FOUND,
-            f"The upload that started {run_id} is not available: {error.message}",
+            f"The upload that started {run.run_id} is not available: {error.message}",
             "Old versions are kept for 30 days, executions for 90. Submit the files again.",
         ) from error
     return Upload(upload.bucket, upload.key, version)

@@ -100,7 +100,7 @@ def described(product: Product, endpoint: str) -> dict[str, Any]:
 
 def deployed_again(product: Product, command: Deployment, run_id: str, **terms: float) -> dict[str, Any]:
     """status.json once the run's model has been deployed once more, or that has failed."""
-    execution = redeploy(command, run_id, **terms)
+    execution = redeploy(command, command.run(run_id), **terms)
     product.until(run_id, lambda status: status["execution_arn"] == execution)
     return product.ended(run_id)
 
@@ -299,7 +299,7 @@ def test_a_run_without_a_model_cannot_be_deployed(product: Product, command: Dep
     run_id = product.submit(CHATS, accept_eula=False)
     product.ended(run_id)
     with pytest.raises(FineTuningError) as refused:
-        redeploy(command, run_id)
+        redeploy(command, command.run(run_id))
     assert refused.value.code == Code.RUN_HAS_NO_MODEL
 
 

@@ -36,7 +36,7 @@ def test_an_approved_run_deploys_and_says_who_allowed_it(product: Product, comma
     run_id = product.submit(CHATS, **ASKING)
     waiting = waits_for_approval(product, run_id)
     assert waiting["endpoint"] == ""
-    approve_run(command, run_id)
+    approve_run(command.run(run_id))
     ended = product.ended(run_id)
     assert (ended["state"], ended["progress"]) == ("succeeded", ""), ended["error"]
     assert "ApproveDeployment" in product.states_of(run_id)
@@ -69,7 +69,7 @@ def test_a_rejected_run_fails_with_the_reason_keeps_its_model_and_gives_its_turn
     second = product.submit(CHATS, training=training)
     waiting = product.until(second, lambda status: status.get("step") == "TakeTurn")
     assert waiting["progress"].startswith("Waiting: 1 run is ahead")
-    reject_run(command, run_id, "The loss is too high.")
+    reject_run(command, command.run(run_id), "The loss is too high.")
     ended = product.ended(run_id)
     assert product.ended(second)["error"]["code"] == "TRAINING_NO_CAPACITY"
     assert ended["error"]["code"] == "APPROVAL_REJECTED"
@@ -120,7 +120,7 @@ def test_what_a_failed_clean_up_left_is_finished_by_the_sweep(product: Product, 
     product.emulator.inject("function-dies", match="CleanUpRun", times=99)
     run_id = product.submit(CHATS, hyperparameters={"epoch": 900, "max_input_length": 128})
     product.until(run_id, lambda status: "InProgress" in product.jobs_of(run_id).values())
-    assert stop_run(command, run_id)
+    assert stop_run(command.run(run_id))
     (execution,) = product.executions_of(run_id)
     assert product.execution_ended(execution)["status"] == "ABORTED"
     assert product.status(run_id)["state"] == "running"
@@ -135,7 +135,7 @@ def test_a_job_that_outlived_its_run_is_stopped_by_the_sweep(product: Product, c
     """As a function leaves it that was still calling CreateTrainingJob when its execution was aborted."""
     run_id = product.submit(CHATS, hyperparameters={"epoch": 900, "max_input_length": 128})
     product.until(run_id, lambda status: "InProgress" in product.jobs_of(run_id).values())
-    stop_run(command, run_id)
+    stop_run(command.run(run_id))
     product.ended(run_id)
     (job,) = product.jobs_of(run_id)
     sagemaker = product.emulator.client("sagemaker")
@@ -160,7 +160,7 @@ def test_a_failed_job_is_explained_from_its_log(product: Product) -> None:
 def test_the_same_upload_again_is_a_run_of_its_own(product: Product, command: Deployment) -> None:
     first = product.submit(CHATS, accept_eula=False)
     product.ended(first)
-    second = resubmit(command, first).run_id
+    second = resubmit(command, command.run(first)).run_id
     assert second != first
     assert product.ended(second)["error"]["findings"][0]["code"] == "EULA_NOT_ACCEPTED"
 
