@@ -1,20 +1,30 @@
+"""`finetune ask`, `endpoints`, `extend` and `rollback`."""
+
 import json
 from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
 
+import boto3
 import pytest
 
 from cli.stage.deployment import Deployment
-from cli.stage.endpoints import list_endpoints
-from finetuning.errors import Code, FineTuningError
+from cli.stage.endpoints import (
+    extend_endpoint,
+    find_endpoint,
+    is_rolled_back,
+    list_endpoints,
+    roll_back,
+)
+from finetuning.errors import Code, EndpointFailed, FineTuningError
 from finetuning.evaluation.comparison import Ask, Reply
 from finetuning.runs.layout import RunLayout
-from finetuning.runs.names import TEMPORARY
-from tests.builders.runs import RUN_ID, any_plan, any_status
-from tests.unit.cli.conftest import Command, write, write_status
-from tests.unit.cli.test_deployment import any_endpoint_of
-
-OURS = f"arn:aws:states:us-east-1:123456789012:execution:machine:{RUN_ID}-again"
-"""The execution that `finetune deploy` starts."""
+from tests.builders.runs import RUN_ID, any_plan
+from tests.unit.cli.conftest import (
+    Command,
+    any_endpoint_of,
+    write,
+)
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, reply: Reply) -> list[str]:
@@ -37,7 +47,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, reply: Reply) -> list[str]:
     return sent
 
 
-def test_a_question_takes_the_form_the_run_was_trained_on(
+def test_a_question_has_the_format_the_run_was_trained_on(
     deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     any_endpoint_of(RUN_ID)
@@ -51,7 +61,7 @@ def test_a_question_takes_the_form_the_run_was_trained_on(
     assert "Speak Latin.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nWhy?<|eot_id|>" in sent[2]
 
 
-def test_an_endpoint_that_fails_to_answer_is_an_error(
+def test_an_endpoint_that_does_not_answer_is_an_error(
     deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     any_endpoint_of(RUN_ID)
@@ -68,7 +78,7 @@ def test_an_answer_cannot_drive_the_terminal(
     assert finetune("ask", RUN_ID, "Why?") == (0, "␛[2J[bold]gone[/bold]\n")
 
 
-def test_json_prints_the_whole_and_whether_it_was_cut_off(
+def test_json_has_the_whole_answer_and_whether_it_was_cut_off(
     deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     any_endpoint_of(RUN_ID)
@@ -86,60 +96,123 @@ def test_endpoints_are_listed_with_what_they_cost(deployment: Deployment, finetu
     assert json.loads(finetune("endpoints", "--json")[1])[0]["ttl_hours"] == 8
 
 
-def test_nothing_is_deleted_without_a_yes(deployment: Deployment, finetune: Command) -> None:
+def test_endpoints_are_found_by_prefix_and_tag_and_have_a_price(deployment: Deployment) -> None:
     any_endpoint_of(RUN_ID)
-    write_status(any_status())
-    code, output = finetune("clean-up", RUN_ID, stdin="n\n")
-    assert code == 1
-    assert f"endpoint finetune-dev-{RUN_ID}" in output
-    assert list(list_endpoints(deployment))
+    write(RunLayout(RUN_ID).plan, any_plan().model_dump_json())
+    sagemaker = boto3.client("sagemaker", region_name="us-east-1")
+    for name in ("somebody-elses", "finetune-dev-by-hand"):
+        sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=f"finetune-dev-{RUN_ID}")
+    (endpoint,) = list_endpoints(deployment)
+    assert (endpoint.name, endpoint.run_id) == (f"finetune-dev-{RUN_ID}", RUN_ID)
+    assert (endpoint.ttl_hours, endpoint.idle_minutes, endpoint.usd_per_hour) == (8.0, None, 37.69)
+    assert endpoint.expires_at == endpoint.created_at + timedelta(hours=8)
+    assert (endpoint.invocations_last_hour, endpoint.invocations_last_day) == (0, 0)
 
 
-@pytest.mark.parametrize("suffix", TEMPORARY)
-def test_an_endpoint_for_an_evaluation_is_not_deleted_without_a_yes_either(
-    suffix: str, deployment: Deployment, finetune: Command
-) -> None:
-    write_status(any_status())
-    name = f"finetune-dev-{RUN_ID}{suffix}"
-    any_endpoint_of(RUN_ID, name=name, config=name)
-    code, output = finetune("clean-up", RUN_ID, stdin="n\n")
-    assert code == 1
-    assert f"endpoint {name}" in output
-    assert finetune("clean-up", RUN_ID, stdin="y\n")[0] == 0
-    assert not list(list_endpoints(deployment))
+def test_extend_never_shortens_a_lifetime(deployment: Deployment) -> None:
+    any_endpoint_of(RUN_ID)
+    name = f"finetune-dev-{RUN_ID}"
+    (before,) = list_endpoints(deployment)
+    assert before.expires_at
+    goes = extend_endpoint(deployment, name, 1)
+    assert goes
+    assert goes.at == before.expires_at  # eight hours after it was made: an hour from now is sooner
+    later = extend_endpoint(deployment, name, 20)
+    assert later
+    assert later.at > before.expires_at + timedelta(hours=11)
+    again = extend_endpoint(deployment, name, 9)
+    assert again == later
 
 
-def test_cleaning_up_everything_deletes_every_runs_endpoint(deployment: Deployment, finetune: Command) -> None:
-    for run_id in ("pirate-00000001", "pirate-00000002"):
-        any_endpoint_of(run_id)
-    write_status(any_status(run_id="pirate-00000001"))  # the other's files are gone from the bucket
-    code, output = finetune("clean-up", "--all", "--yes", "--json")
-    assert code == 0
-    assert len(json.loads(output)["done"]) == 2
-    assert not list(list_endpoints(deployment))
-
-
-@pytest.mark.parametrize("words", [["clean-up"], ["clean-up", RUN_ID, "--all"]])
-def test_cleaning_up_wants_one_run_or_all_of_them(words: list[str], finetune: Command) -> None:
-    assert finetune(*words)[0] == 2
-
-
-@pytest.mark.parametrize(("ended", "code"), [("SUCCEEDED", Code.RUN_STILL_RUNNING), ("FAILED", Code.RUN_NOT_STARTED)])
-def test_a_deployment_that_ends_before_it_has_the_run_is_not_waited_for(
-    ended: str, code: Code, deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_status(any_status())
-    monkeypatch.setattr("cli.stage.runs.redeploy", lambda deployment, run_id, ttl_hours: OURS)
-    monkeypatch.setattr("cli.stage.runs.execution_status", lambda arn: ended)
+def test_an_endpoint_of_another_owner_is_not_extended(deployment: Deployment) -> None:
+    any_endpoint_of(RUN_ID)
+    boto3.client("sagemaker", region_name="us-east-1").create_endpoint(
+        EndpointName="somebody-elses", EndpointConfigName=f"finetune-dev-{RUN_ID}"
+    )
     with pytest.raises(FineTuningError) as caught:
-        finetune("deploy", RUN_ID)
-    assert caught.value.code == code
+        extend_endpoint(deployment, "somebody-elses", 1)
+    assert caught.value.code == Code.ENDPOINT_NOT_FOUND
 
 
-def test_a_deployment_that_has_the_run_can_be_followed(
+def test_an_endpoint_is_found_with_and_without_the_stages_prefix(deployment: Deployment) -> None:
+    any_endpoint_of(RUN_ID)
+    write(RunLayout(RUN_ID).plan, any_plan().model_dump_json())
+    for name in (RUN_ID, f"finetune-dev-{RUN_ID}"):
+        found, plan = find_endpoint(deployment, name)
+        assert found == f"finetune-dev-{RUN_ID}"
+        assert plan == any_plan()
+    with pytest.raises(FineTuningError) as caught:
+        find_endpoint(deployment, "other")
+    assert caught.value.code == Code.ENDPOINT_NOT_FOUND
+
+
+def test_an_answer_that_was_cut_off_says_so_on_standard_error(
     deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_status(any_status(execution_arn=OURS))
-    monkeypatch.setattr("cli.stage.runs.redeploy", lambda deployment, run_id, ttl_hours: OURS)
-    monkeypatch.setattr("cli.stage.runs.execution_status", lambda arn: "FAILED")  # later, and told in the run
-    assert f"finetune watch {RUN_ID} --stage dev" in finetune("deploy", RUN_ID)[1]
+    any_endpoint_of(RUN_ID)
+    answering(monkeypatch, Reply("Arr", 900, finished=False))
+    finetune("ask", RUN_ID, "Why?")
+    assert "cut off at 256 tokens" in finetune.stderr
+
+
+def test_extend_prints_the_new_expiry(deployment: Deployment, finetune: Command) -> None:
+    any_endpoint_of(RUN_ID)
+    name = f"finetune-dev-{RUN_ID}"
+    printed = json.loads(finetune("extend", RUN_ID, "--hours", "20", "--json")[1])
+    (endpoint,) = list_endpoints(deployment)
+    assert printed == {"endpoint": name, "expires_at": endpoint.expires_at.isoformat() if endpoint.expires_at else None}
+    assert f"{name} is kept until 20" in finetune("extend", RUN_ID, "--hours", "20")[1]
+
+
+def test_an_endpoint_that_never_expires_stays_so(deployment: Deployment, finetune: Command) -> None:
+    any_endpoint_of(RUN_ID, ttl_hours="never")
+    assert finetune("extend", RUN_ID, "--hours", "4")[1] == f"finetune-dev-{RUN_ID} never expires\n"
+    assert json.loads(finetune("extend", RUN_ID, "--hours", "4", "--json")[1])["expires_at"] is None
+
+
+def test_an_unreadable_limit_is_unknown(deployment: Deployment) -> None:
+    any_endpoint_of(RUN_ID, ttl_hours="soon")
+    (endpoint,) = list_endpoints(deployment)
+    assert (endpoint.ttl_hours, endpoint.expires_at, endpoint.expiry_reason) == (None, None, "")
+
+
+def test_rollback_waits_until_the_earlier_configuration_serves(
+    deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    any_endpoint_of(RUN_ID)
+    answers = [False, True]
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setattr("cli.stage.endpoints.roll_back", lambda deployment, name: "the-earlier-one")
+    monkeypatch.setattr("cli.stage.endpoints.is_rolled_back", lambda deployment, name, config: answers.pop(0))
+    name = f"finetune-dev-{RUN_ID}"
+    assert finetune("rollback", RUN_ID) == (0, f"{name} serves the-earlier-one again\n")
+    answers.append(True)
+    printed = json.loads(finetune("rollback", RUN_ID, "--json")[1])
+    assert printed == {"endpoint": name, "configuration": "the-earlier-one"}
+
+
+def test_a_rolled_back_endpoint_serves_the_earlier_configuration(deployment: Deployment) -> None:
+    any_endpoint_of(RUN_ID)
+    name = f"finetune-dev-{RUN_ID}"
+    assert is_rolled_back(deployment, name, name)
+    with pytest.raises(EndpointFailed):
+        is_rolled_back(deployment, name, "another-configuration")
+
+
+def test_autoscaling_is_set_up_again_after_a_rollback(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    any_endpoint_of(RUN_ID)
+    scaling = {"min_instances": 1, "max_instances": 3, "invocations_per_instance": 60}
+    plan = any_plan(endpoint=any_plan().endpoint.model_dump() | {"autoscaling": scaling})
+    write(RunLayout(RUN_ID).plan, plan.model_dump_json())
+    scaled: list[tuple[Any, ...]] = []
+    monkeypatch.setattr("cli.stage.endpoints.scale", lambda *given: scaled.append(given))
+    name = f"finetune-dev-{RUN_ID}"
+    assert is_rolled_back(deployment, name, name)
+    assert scaled == [(name, plan.endpoint.autoscaling)]
+
+
+def test_an_endpoint_that_served_one_model_only_is_not_rolled_back(deployment: Deployment) -> None:
+    any_endpoint_of(RUN_ID)
+    with pytest.raises(FineTuningError) as caught:
+        roll_back(deployment, f"finetune-dev-{RUN_ID}")
+    assert caught.value.code == Code.NOTHING_TO_ROLL_BACK_TO

@@ -1,4 +1,4 @@
-"""The command as a whole: what it is called with elsewhere, it understands."""
+"""The command as a whole: help, failures, and the command lines that reports and messages suggest."""
 
 import json
 import shlex
@@ -19,7 +19,7 @@ from finetuning.aws.errors import translate_errors
 from finetuning.errors import Code, FineTuningError
 from finetuning.report import commands
 
-TOLD = {
+SUGGESTED = {
     "ask": commands.ask("finetune-dev-parrot", "prod"),
     "watch": commands.watch("pirate-0a1b2c3d", "prod"),
     "clean-up": commands.clean_up("pirate-0a1b2c3d", "prod"),
@@ -36,7 +36,7 @@ def help_of(*words: str, columns: int = 80) -> str:
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_every_command_says_how_it_is_used_and_can_talk_to_machines(name: str) -> None:
+def test_every_command_has_an_example_and_a_json_option(name: str) -> None:
     shown = help_of(name)
     assert "--json" in shown
     assert "Example" in shown
@@ -45,7 +45,7 @@ def test_every_command_says_how_it_is_used_and_can_talk_to_machines(name: str) -
 
 @pytest.mark.parametrize("columns", [80, 120])
 @pytest.mark.parametrize("name", ["", *EVERY])
-def test_help_fits_its_terminal(name: str, columns: int) -> None:
+def test_help_fits_the_terminal(name: str, columns: int) -> None:
     shown = help_of(*filter(None, [name]), columns=columns)
     assert max(map(len, shown.splitlines())) <= columns
     assert "\x1b" not in shown
@@ -66,7 +66,7 @@ def test_the_examples_in_the_help_are_commands() -> None:
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_a_failure_is_told_to_people_and_to_machines_with_exit_code_1(
+def test_a_failure_is_printed_as_text_or_json_with_exit_code_1(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], as_json: bool
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["finetune", "report", "nobody", *(["--json"] if as_json else [])])
@@ -93,7 +93,7 @@ def end(monkeypatch: pytest.MonkeyPatch, raised: Exception, *options: str) -> No
     assert ended.value.code == 1
 
 
-def test_a_defect_is_told_without_its_traceback_unless_that_is_asked_for(
+def test_a_bug_is_reported_without_its_traceback_by_default(
     aws: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     end(monkeypatch, KeyError("lost"))
@@ -107,14 +107,14 @@ def test_a_defect_is_told_without_its_traceback_unless_that_is_asked_for(
         main.main()
 
 
-def test_a_missing_profile_is_told_wherever_it_comes_up(
+def test_a_missing_profile_is_reported_by_every_command(
     aws: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     end(monkeypatch, ProfileNotFound(profile="nobody"))
     assert "AWS_NOT_CONFIGURED" in capsys.readouterr().err
 
 
-def test_a_session_that_expires_on_the_way_is_told_as_such(
+def test_a_session_that_expires_during_a_command_says_how_to_sign_in(
     aws: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expired = ClientError({"Error": {"Code": "ExpiredToken", "Message": "expired"}}, "GetObject")
@@ -124,13 +124,13 @@ def test_a_session_that_expires_on_the_way_is_told_as_such(
     assert "aws sso login" in capsys.readouterr().err
 
 
-def test_a_token_of_the_approval_that_is_invalid_is_no_missing_sign_in() -> None:
+def test_an_invalid_task_token_is_not_reported_as_missing_credentials() -> None:
     late = FineTuningError(Code.NOT_WAITING_FOR_APPROVAL, "It was answered.", "Look.")
     late.__cause__ = ClientError({"Error": {"Code": "InvalidToken", "Message": "no"}}, "SendTaskSuccess")
     assert to_cli_error(late) is late
 
 
-def test_aws_region_counts_by_itself_and_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_aws_region_works_alone_and_overrides_aws_default_region(monkeypatch: pytest.MonkeyPatch) -> None:
     regions = []
     monkeypatch.setattr(main, "app", lambda **_: regions.append(boto3.Session().region_name))
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-west-2")
@@ -141,13 +141,13 @@ def test_aws_region_counts_by_itself_and_goes_first(monkeypatch: pytest.MonkeyPa
     assert regions == ["eu-west-1", "eu-west-1"]
 
 
-@pytest.mark.parametrize("name", TOLD)
-def test_every_command_that_the_report_tells_people_to_type_is_one(
+@pytest.mark.parametrize("name", SUGGESTED)
+def test_every_command_that_the_report_suggests_exists(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "chat.jsonl").touch()
     monkeypatch.chdir(tmp_path)
-    program, said, *words = shlex.split(TOLD[name])
+    program, said, *words = shlex.split(SUGGESTED[name])
     assert (program, said) == ("finetune", name)
     group = typer.main.get_command(app)
     command = group.commands[name]  # type: ignore[attr-defined]  # Typer's group is a Click group

@@ -63,7 +63,7 @@ def test_a_405b_chat_plan_has_its_exact_requests(tmp_path: Path) -> None:
     assert printed["plan"]["model_id"] == model_id
 
 
-def test_five_faults_are_five_findings_with_no_plan_and_no_requests(tmp_path: Path) -> None:
+def test_five_errors_are_five_findings_without_plan_and_requests(tmp_path: Path) -> None:
     faulty = {
         "modle": "x",
         "task": "instruction",
@@ -86,7 +86,7 @@ def test_five_faults_are_five_findings_with_no_plan_and_no_requests(tmp_path: Pa
     assert set(printed["requests"].values()) == {None}
 
 
-def test_the_documents_of_another_folder_are_read_instead(tmp_path: Path) -> None:
+def test_specs_reads_the_documents_of_another_folder(tmp_path: Path) -> None:
     shutil.copytree(FACTS, tmp_path / "specs")
     spec = document(BASE_70B) | {"training_prepacked_script_key": "another/script.tar.gz", "version": "2.16.10"}
     key = f"community_models/{BASE_70B}/specs_v2.16.10.json"
@@ -101,7 +101,7 @@ def test_the_documents_of_another_folder_are_read_instead(tmp_path: Path) -> Non
     assert uri == "s3://jumpstart-cache-prod-eu-west-1/another/script.tar.gz"
 
 
-def test_a_model_without_a_document_fails_with_the_models_name(tmp_path: Path) -> None:
+def test_a_model_without_a_document_is_a_finding_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "specs").mkdir()
     asked = run_file(tmp_path, {"model": BASE_70B, "accept_eula": True})
     printed = planned(asked, "--specs", tmp_path / "specs")
@@ -109,7 +109,7 @@ def test_a_model_without_a_document_fails_with_the_models_name(tmp_path: Path) -
     assert BASE_70B in printed["findings"][0]["message"]
 
 
-def test_data_beside_a_run_json_is_counted_in_and_beside_another_name_is_not(tmp_path: Path) -> None:
+def test_data_is_read_beside_run_json_and_not_beside_another_name(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"instruction": "Add", "context": "", "response": "7"}\n')
     asked = {"accept_eula": True}
     beside = planned(run_file(tmp_path, asked, "run.json"))["plan"]
@@ -135,27 +135,27 @@ def test_a_folder_whose_data_the_workflow_would_refuse_is_refused(tmp_path: Path
 @pytest.mark.parametrize(
     "asked", [{"model": LLAMA + "8b-instrukt"}, {"model": LLAMA + "8b-instruct", "model_version": "99.0.0"}]
 )
-def test_where_another_model_or_version_is_judged_the_table_says_so(tmp_path: Path, asked: dict[str, str]) -> None:
+def test_the_table_says_if_another_model_or_version_is_assumed(tmp_path: Path, asked: dict[str, str]) -> None:
     output = " ".join(finetune("plan", run_file(tmp_path, {"accept_eula": True, **asked}))[1].split())
-    assert f"the rest is judged as {LLAMA}8b-instruct" in output
-    assert ("Did you mean" in output) or ("Leave model_version out (newest here: " in output)
+    assert f"the other checks assume {LLAMA}8b-instruct" in output
+    assert ("Did you mean" in output) or ("Remove model_version (newest here: " in output)
 
 
-def test_what_is_there_to_be_copied_is_not_cut_off(tmp_path: Path) -> None:
+def test_uris_are_not_truncated_in_a_narrow_terminal(tmp_path: Path) -> None:
     settings = run_file(tmp_path, {"accept_eula": True, "task": "chat"})
     shown = CliRunner().invoke(app, ["plan", str(settings)], env={"COLUMNS": "60"}).output
     assert "…" not in shown
     assert "llama3_1Eula.txt" in "".join(shown.split())
 
 
-def test_a_budget_that_does_not_even_pay_the_start_is_refused_before_the_data_is_known(tmp_path: Path) -> None:
+def test_a_budget_below_the_start_up_cost_is_refused_without_data(tmp_path: Path) -> None:
     asked = {"model": LLAMA + "405b-fp8", "accept_eula": True, "task": "chat", "training": {"max_cost_usd": 1}}
     findings = planned(run_file(tmp_path, asked))["findings"]
     assert [finding["code"] for finding in findings] == ["OVER_BUDGET"]
     assert "at least 147.48 USD" in findings[0]["message"]
 
 
-def test_a_person_gets_a_table_and_a_verdict(tmp_path: Path) -> None:
+def test_without_json_a_table_and_a_verdict_are_printed(tmp_path: Path) -> None:
     code, output = finetune("plan", run_file(tmp_path, {"accept_eula": True, "task": "chat"}))
     assert code == 0
     assert "This run can start" in output
@@ -164,7 +164,7 @@ def test_a_person_gets_a_table_and_a_verdict(tmp_path: Path) -> None:
     assert '"accept_eula": true' in " ".join(output.split())
 
 
-def test_every_model_is_listed_with_tasks_types_prices_and_provenance() -> None:
+def test_every_model_is_listed_with_tasks_instance_types_prices_and_source() -> None:
     rows = {row["model"]: row for row in json.loads(finetune("models", "--json")[1])}
     assert list(rows) == list(CATALOGUE)
     assert rows[LLAMA + "405b-fp8"]["planned_tasks"] == ["instruction"]
@@ -190,9 +190,7 @@ class SilentQuotas:
         return "did not answer"
 
 
-def test_verify_aws_says_which_facts_a_live_account_confirms_and_which_not(
-    aws: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_verify_aws_reports_which_facts_an_account_confirms(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
     advisory_client.cache_clear()
     monkeypatch.setattr(verification, "price_list", lambda region: AssumedPrices())
     monkeypatch.setattr(verification, "account_quotas", lambda region: SilentQuotas())
@@ -217,7 +215,7 @@ def test_verify_aws_says_which_facts_a_live_account_confirms_and_which_not(
 
 
 @pytest.mark.parametrize("words", [["verify-aws"], ["models", "--live"]])
-def test_without_credentials_a_live_command_says_so_once(
+def test_a_live_command_reports_missing_credentials_once(
     aws: None, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
     advisory_client.cache_clear()

@@ -1,260 +1,40 @@
-import io
+"""`finetune runs` and `finetune deploy`; finding a run."""
+
 import json
-import re
-from pathlib import Path
+from typing import Any
 
-import boto3
 import pytest
-from rich.console import Console
 
-from cli.display.answers import answers_table
-from cli.display.following import follow
-from cli.display.runs import progress
 from cli.stage.deployment import Deployment
-from finetuning.errors import Code, DatasetRefused, FineTuningError, RunRefused
+from cli.stage.runs import find_run, list_runs, redeploy
+from finetuning.aws.clients import client
+from finetuning.errors import Code, FineTuningError
 from finetuning.runs.layout import RunLayout
-from finetuning.runs.status import Cost, Rung, RunState, RunStatus
-from tests.builders.runs import RUN_ID, any_evaluation, any_failed_status, any_plan, any_status, at
-from tests.unit.cli.conftest import UPLOAD, Command, write, write_status
+from finetuning.runs.status import RunState
+from tests.builders.runs import RUN_ID, any_plan, any_status, at
+from tests.unit.cli.conftest import (
+    Command,
+    write,
+    write_status,
+)
+
+OURS = f"arn:aws:states:us-east-1:123456789012:execution:machine:{RUN_ID}-again"
+"""The execution that `finetune deploy` starts."""
 
 
-@pytest.fixture(autouse=True)
-def execution_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cli.stage.runs.execution_status", lambda arn: "SUCCEEDED")
+def test_a_run_is_found_by_its_id_or_as_the_latest_of_an_uploads_name(deployment: Deployment) -> None:
+    write_status(any_status(run_id="pirate-00000001", started_at=at(0)))
+    write_status(any_status(run_id="pirate-00000002", started_at=at(60)))
+    write_status(any_status(run_id="pirate-ship-00000003", started_at=at(90)))
+    assert find_run(deployment, "pirate-00000001").run_id == "pirate-00000001"
+    assert find_run(deployment, "pirate").run_id == "pirate-00000002"
+    assert [status.run_id[-1] for status in list_runs(deployment)] == ["3", "2", "1"]
 
 
-def any_conversation(number: int = 0) -> str:
-    turns = [{"role": "user", "content": f"Ahoy {number}?"}, {"role": "assistant", "content": "Arr."}]
-    return json.dumps({"dialog": turns})
-
-
-def any_console() -> Console:
-    return Console(record=True, force_terminal=False, width=200)
-
-
-def test_following_prints_every_event_and_metric_once_and_ends_with_the_run(
-    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    done = any_status()
-    begun = done.model_copy(update={"state": RunState.RUNNING, "events": done.events[:2], "metrics": []})
-    training = done.model_copy(
-        update={"state": RunState.RUNNING, "events": done.events[:4], "metrics": done.metrics[:2]}
-    )
-    answers: list[RunStatus | None] = [None, begun, begun, training, done]
-    monkeypatch.setattr(Deployment, "status", lambda self, run_id: answers.pop(0))
-    console = any_console()
-    assert follow(deployment, RUN_ID, console, poll_seconds=0) == done
-    lines = console.export_text().splitlines()
-    assert len([line for line in lines if "metric" not in line]) == len(done.events)
-    assert len([line for line in lines if " metric " in line]) == len(done.metrics)
-    assert "09:00:04 PlanRun" in lines[0]
-
-
-def test_a_run_that_never_begins_is_told_after_a_while(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cli.stage.runs.START_WITHIN_SECONDS", 0)
+def test_an_unknown_run_is_an_error(deployment: Deployment) -> None:
     with pytest.raises(FineTuningError) as caught:
-        follow(deployment, RUN_ID, any_console(), poll_seconds=0)
-    assert caught.value.code == Code.RUN_NOT_STARTED
-
-
-def test_a_run_whose_execution_died_without_a_word_is_not_waited_for(
-    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_status(any_status(state=RunState.RUNNING))
-    monkeypatch.setattr("cli.stage.runs.SILENT_SECONDS", 0)
-    monkeypatch.setattr("cli.stage.runs.execution_status", lambda arn: "TIMED_OUT")
-    with pytest.raises(FineTuningError) as caught:
-        follow(deployment, RUN_ID, any_console(), poll_seconds=0)
-    assert caught.value.code == Code.RUN_ABORTED
-    assert "ReportSuccess" in caught.value.message
-
-
-def test_an_aborted_run_is_given_the_time_to_say_so(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    running = any_status(state=RunState.RUNNING)
-    aborted = running.model_copy(update={"state": RunState.ABORTED})
-    answers = [running, running, aborted]
-    monkeypatch.setattr("cli.stage.runs.SILENT_SECONDS", 0)
-    monkeypatch.setattr(Deployment, "status", lambda self, run_id: answers.pop(0))
-    monkeypatch.setattr("cli.stage.runs.execution_status", lambda arn: "ABORTED")
-    assert follow(deployment, RUN_ID, any_console(), poll_seconds=0) == aborted
-
-
-def test_a_run_is_over_when_its_execution_has_ended_and_the_report_is_written(
-    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_status(any_status())
-    executions = ["RUNNING", "RUNNING", "SUCCEEDED"]
-    monkeypatch.setattr("cli.stage.runs.execution_status", lambda arn: executions.pop(0))
-    follow(deployment, RUN_ID, any_console(), poll_seconds=0)
-    assert executions == []
-
-
-def test_the_live_view_ends_with_every_step(deployment: Deployment) -> None:
-    write_status(any_status())
-    console = Console(record=True, force_terminal=True, width=120)
-    follow(deployment, RUN_ID, console, poll_seconds=0)
-    text = console.export_text()
-    for step in ("PlanRun", "FinishDataset", "StartTraining", "DescribeTraining", "EvaluateEndpoint", "ReportSuccess"):
-        assert step in text
-
-
-def any_training(instance_type: str = "ml.p4d.24xlarge", **changes: object) -> RunStatus:
-    """A run whose training began at 0:25, as it stands some time later."""
-    done = any_status()
-    rung = Rung(attempt=0, instance_type=instance_type, job_name="job", time=at(25))
-    going_on = {"state": RunState.RUNNING, "step": "DescribeTraining", "events": done.events[:4], "ladder": [rung]}
-    return done.model_copy(update=going_on | changes)
-
-
-def shown_live(status: RunStatus, seconds: float, width: int = 120, **environment: str) -> str:
-    screen = io.StringIO()
-    console = Console(file=screen, force_terminal=True, width=width, _environ=environment)
-    console.print(progress(status, at(seconds), any_plan()))
-    return screen.getvalue()
-
-
-def test_the_live_view_tells_how_long_the_training_may_still_take_and_what_it_costs() -> None:
-    text = shown_live(any_training(cost=Cost(estimate_usd=41.10)), 25 + 1963)
-    assert "Training for 32:43 of about 1:05:26, about 32:43 to go; at most 20.55 USD so far" in text
-    assert "about 41.10 USD predicted" in text
-    assert "longer than predicted" in shown_live(any_training(), 9_000)
-
-
-def test_the_live_view_reckons_with_the_instance_type_that_the_job_got() -> None:
-    assert "of about 2:30:00" in shown_live(any_training("ml.g5.48xlarge"), 25 + 600)
-
-
-def test_a_run_that_is_not_training_is_not_told_to() -> None:
-    waiting = any_training()
-    waiting = waiting.model_copy(
-        update={
-            "ladder": [waiting.ladder[0].model_copy(update={"outcome": "no_capacity"})],
-            "progress": "Waits for p4d",
-        }
-    )
-    assert "Waits for p4d" in shown_live(waiting, 500)
-    for status in (any_status(), waiting):
-        assert "to go" not in shown_live(status, 500)
-
-
-@pytest.mark.parametrize("width", [80, 120])
-def test_the_live_view_fits_its_terminal_and_can_do_without_colours(width: int) -> None:
-    lines = shown_live(any_training(), 600, width, NO_COLOR="1").splitlines()
-    assert max(len(re.sub(r"\x1b\[[\d;]*m", "", line)) for line in lines) <= width
-    assert not re.search(r"\x1b\[(?:\d+;)*3\d", "\n".join(lines))
-    assert re.search(r"\x1b\[(?:\d+;)*3\d", shown_live(any_training(), 600, width, TERM="xterm-256color"))
-
-
-def test_watching_a_success_ends_with_the_answers_beside_the_base_models(
-    deployment: Deployment, finetune: Command
-) -> None:
-    write_status(any_status())
-    write(RunLayout(RUN_ID).evaluation, any_evaluation().model_dump_json())
-    code, output = finetune("watch", "pirate")
-    assert code == 0
-    for expected in (
-        "base",
-        "tuned",
-        "truth",
-        "Arr, rivers bring the salt",
-        "4.05 → 0.73",
-        "finetune ask",
-        "report.html",
-    ):
-        assert expected in output
-
-
-def test_the_mean_scores_say_of_how_many_prompts_they_are() -> None:
-    table = answers_table(any_evaluation())
-    footers = ["mean of 1 prompt with a reference", "ROUGE-L 0.13 · exact 0%", "ROUGE-L 0.53 · exact 0%", ""]
-    assert [column.footer for column in table.columns] == footers
-
-
-def test_an_id_may_be_watched_before_its_run_begins(
-    deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answers = [None, None, any_status()]
-    monkeypatch.setattr(Deployment, "status", lambda self, run_id: answers.pop(0))
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
-    assert finetune("watch", RUN_ID)[0] == 0
-
-
-def test_watching_a_failure_ends_with_the_error_its_fix_and_exit_code_1(
-    deployment: Deployment, finetune: Command
-) -> None:
-    write_status(any_failed_status())
-    code, output = finetune("watch", RUN_ID)
-    assert code == 1
-    assert "line 7 of chat.jsonl is not JSON" in output
-    assert "→ Fix line 7." in output
-
-
-def test_all_findings_of_a_refused_run_are_shown(deployment: Deployment, finetune: Command) -> None:
-    findings = [{"code": "X", "field": f"field.{n}", "message": f"wrong {n}", "fix": f"fix {n}"} for n in range(5)]
-    error = {"code": "RUN_REFUSED", "message": "wrong 0 (and 4 more)", "fix": "fix 0", "findings": findings}
-    write_status(any_failed_status(error=error))
-    _, output = finetune("watch", RUN_ID)
-    for n in range(5):
-        assert f"✗ field.{n}: wrong {n}" in output
-        assert f"→ fix {n}" in output
-
-
-def test_watching_for_machines_prints_one_document(deployment: Deployment, finetune: Command) -> None:
-    write_status(any_failed_status())
-    code, output = finetune("watch", RUN_ID, "--json")
-    assert code == 1
-    document = json.loads(output)
-    assert document["status"]["error"]["code"] == "DATASET_REFUSED"
-    assert document["evaluation"] is None
-
-
-def test_ctrl_c_stops_watching_and_says_that_the_run_goes_on(
-    deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(*_: object) -> RunStatus:
-        raise KeyboardInterrupt
-
-    write_status(any_status(state=RunState.RUNNING))
-    monkeypatch.setattr("cli.display.following.follow", interrupted)
-    code, output = finetune("watch", RUN_ID)
-    assert code == 130
-    assert f"the run is still running. Come back with: finetune watch {RUN_ID} --stage dev" in output
-
-
-def test_submitting_a_folder_prints_the_id_of_the_run_it_starts(
-    deployment: Deployment, finetune: Command, tmp_path: Path
-) -> None:
-    folder = tmp_path / "Pirate Talk"
-    folder.mkdir()
-    (folder / "chat.jsonl").write_text(any_conversation())
-    code, output = finetune("submit", str(folder), "--json")
-    assert code == 0
-    assert json.loads(output)["run_id"].startswith("pirate-talk-")
-    stored = boto3.client("s3", region_name="us-east-1").get_object(Bucket=UPLOAD, Key="runs/Pirate Talk/run.json")
-    assert stored["Body"].read() == b"{}"
-
-
-def test_data_that_would_be_refused_is_refused_before_it_is_uploaded(
-    deployment: Deployment, finetune: Command, tmp_path: Path
-) -> None:
-    rows = [any_conversation(number) for number in range(9)]
-    data = tmp_path / "chat.jsonl"
-    data.write_text("\n".join([*rows[:6], "{broken", *rows[6:]]))
-    with pytest.raises(DatasetRefused):
-        finetune("submit", str(data))
-    assert boto3.client("s3", region_name="us-east-1").list_objects_v2(Bucket=UPLOAD)["KeyCount"] == 0
-    assert finetune("submit", str(data), "--no-check")[0] == 0
-
-
-def test_a_run_json_that_cannot_be_read_is_told_before_anything_is_uploaded(
-    deployment: Deployment, finetune: Command, tmp_path: Path
-) -> None:
-    (tmp_path / "chat.jsonl").write_text(any_conversation())
-    (tmp_path / "run.json").write_text('{"accept_eula": "yes", "epochs": 3}')
-    with pytest.raises(RunRefused) as caught:
-        finetune("submit", str(tmp_path))
-    assert {finding.field for finding in caught.value.findings} == {"accept_eula", "epochs"}
-    assert boto3.client("s3", region_name="us-east-1").list_objects_v2(Bucket=UPLOAD)["KeyCount"] == 0
+        find_run(deployment, "nobody")
+    assert caught.value.code == Code.RUN_NOT_FOUND
 
 
 def test_runs_are_listed_with_state_and_cost(deployment: Deployment, finetune: Command) -> None:
@@ -264,3 +44,63 @@ def test_runs_are_listed_with_state_and_cost(deployment: Deployment, finetune: C
     assert "38.75 USD" in output
     (listed,) = json.loads(finetune("runs", "--json")[1])
     assert listed["state"] == "succeeded"
+
+
+@pytest.mark.parametrize(("ended", "code"), [("SUCCEEDED", Code.RUN_STILL_RUNNING), ("FAILED", Code.RUN_NOT_STARTED)])
+def test_deploy_does_not_wait_for_an_execution_that_ended_before_it_took_the_run(
+    ended: str, code: Code, deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_status(any_status())
+    monkeypatch.setattr("cli.stage.runs.redeploy", lambda deployment, run, ttl_hours: OURS)
+    monkeypatch.setattr("cli.stage.runs.execution_status", lambda arn: ended)
+    with pytest.raises(FineTuningError) as caught:
+        finetune("deploy", RUN_ID)
+    assert caught.value.code == code
+
+
+def test_deploy_prints_the_command_that_follows_the_run(
+    deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_status(any_status(execution_arn=OURS))
+    monkeypatch.setattr("cli.stage.runs.redeploy", lambda deployment, run, ttl_hours: OURS)
+    monkeypatch.setattr("cli.stage.runs.execution_status", lambda arn: "FAILED")  # later, and recorded in the run
+    assert f"finetune watch {RUN_ID} --stage dev" in finetune("deploy", RUN_ID)[1]
+
+
+def test_no_runs_yet_is_said_with_the_command_that_starts_one(deployment: Deployment, finetune: Command) -> None:
+    assert finetune("runs")[1] == "No runs yet. Start one with: finetune submit DIR\n"
+
+
+def test_deploy_starts_an_execution_for_the_same_upload(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_status(any_status())
+    write(RunLayout(RUN_ID).plan, any_plan().model_dump_json())
+    started: list[dict[str, Any]] = []
+
+    def start_execution(**request: Any) -> dict[str, str]:
+        started.append(request)
+        return {"executionArn": OURS}
+
+    monkeypatch.setattr(client("stepfunctions"), "start_execution", start_execution)
+    assert redeploy(deployment, deployment.run(RUN_ID), ttl_hours=2) == OURS
+    (request,) = started
+    assert request["stateMachineArn"] == deployment.state_machine_arn
+    assert json.loads(request["input"]) == {**any_plan().upload.model_dump(), "redeploy": {"ttl_hours": 2}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"training_job": ""}, Code.RUN_HAS_NO_MODEL),
+        ({"state": RunState.RUNNING}, Code.RUN_STILL_RUNNING),
+    ],
+)
+def test_a_run_without_a_model_or_still_running_is_not_deployed(
+    deployment: Deployment, changes: dict[str, Any], code: Code
+) -> None:
+    write_status(any_status(**changes))
+    write(RunLayout(RUN_ID).plan, any_plan().model_dump_json())
+    with pytest.raises(FineTuningError) as caught:
+        redeploy(deployment, deployment.run(RUN_ID))
+    assert caught.value.code == code

@@ -1,0 +1,161 @@
+"""`finetune check` and `finetune prepare`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetuning.errors import Code, FineTuningError, RunRefused
+from tests.builders.datasets import any_chat_rows, any_file
+from tests.unit.cli.conftest import (
+    Command,
+)
+
+
+def checked(finetune: Command, *words: str) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads(finetune("check", *words, "--json")[1])
+    return report
+
+
+def test_check_as_json_prints_one_object_whose_counts_add_up(finetune: Command, tmp_path: Path) -> None:
+    path = any_file(tmp_path, [*any_chat_rows(150), b"garbage"])
+    code, output = finetune("check", str(path), "--json")
+    report = json.loads(output)
+    assert code == 0
+    assert report["ok"]
+    assert report["task"] == "chat"
+    assert {"path": str(path), "format": "jsonl", "shape": "OpenAI chat"}.items() <= report["files"][0].items()
+    rows = report["rows"]
+    assert rows["kept"] + rows["duplicates"] + rows["errors"] + rows["blank"] == rows["lines"] == 151
+    assert {"file", "line", "path", "code", "message", "fix"} <= report["errors"][0].keys()
+    assert report["error_counts"] == {"JSON_INVALID": 1}
+
+
+def test_check_exits_with_1_and_names_the_line_if_data_is_refused(finetune: Command, tmp_path: Path) -> None:
+    path = any_file(tmp_path, [*any_chat_rows(6), b"garbage", *any_chat_rows(9)[6:]])
+    code, output = finetune("check", str(path))
+    assert code == 1
+    assert "line 7" in " ".join(output.split())
+
+
+def test_prepare_writes_the_channels_and_the_report(finetune: Command, tmp_path: Path) -> None:
+    path, out = any_file(tmp_path, any_chat_rows(50)), tmp_path / "out"
+    code, output = finetune("prepare", str(path), "--out", str(out))
+    assert (code, output.splitlines()[-1]) == (0, f"Written to {out}/train and {out}/validation")
+    assert sorted(str(file.relative_to(out)) for file in out.rglob("*.json*")) == [
+        "report.json",
+        "train/data.jsonl",
+        "validation/data.jsonl",
+    ]
+
+
+def test_the_template_in_a_folder_is_used(finetune: Command, tmp_path: Path) -> None:
+    any_file(tmp_path, [{"drink": str(number), "verdict": "Fine"} for number in range(9)])
+    (tmp_path / "template.json").write_text('{"prompt": "Is {drink} nice?", "completion": "{verdict}"}')
+    report = checked(finetune, str(tmp_path))
+    assert report["task"] == "instruction"
+    assert report["samples"][0].startswith("Is 0 nice?")
+
+
+@pytest.mark.parametrize(
+    "template", ['{"prompt": 7, "completion": "{verdict}"}', '{"prompt": "{drink!r}", "completion": "x"}']
+)
+def test_a_template_that_the_workflow_would_refuse_is_refused(finetune: Command, tmp_path: Path, template: str) -> None:
+    any_file(tmp_path, [{"drink": "Tea", "verdict": "Fine"}])
+    (tmp_path / "template.json").write_text(template)
+    with pytest.raises(FineTuningError) as caught:
+        finetune("check", str(tmp_path))
+    assert caught.value.code == Code.TEMPLATE_INVALID
+
+
+@pytest.mark.parametrize(("model", "task"), [("405b-fp8", "chat"), ("8b", "instruction")])
+def test_a_model_without_instruction_tuning_gets_instructions_as_chat(
+    finetune: Command, tmp_path: Path, model: str, task: str
+) -> None:
+    path = any_file(tmp_path, [{"instruction": "Add", "input": str(n), "output": "7"} for n in range(9)])
+    assert checked(finetune, str(path), "--model", f"meta-textgeneration-llama-3-1-{model}")["task"] == task
+
+
+def test_an_unknown_task_is_a_usage_error(finetune: Command, tmp_path: Path) -> None:
+    assert finetune("check", str(any_file(tmp_path, any_chat_rows(2))), "--task", "poetry")[0] == 2
+    assert "must be one of auto, chat" in " ".join(finetune.stderr.split())
+
+
+def test_an_output_folder_that_cannot_be_written_is_a_usage_error(finetune: Command, tmp_path: Path) -> None:
+    path, taken = any_file(tmp_path, any_chat_rows(9)), tmp_path / "taken"
+    taken.touch()
+    assert finetune("prepare", str(path), "--out", str(taken / "out"))[0] == 2
+    assert "--out" in finetune.stderr
+
+
+def test_a_folders_run_json_applies_and_options_override_it(finetune: Command, tmp_path: Path) -> None:
+    any_file(tmp_path, [*any_chat_rows(18), b"garbage"])
+    (tmp_path / "run.json").write_text(
+        json.dumps(
+            {
+                "model": "meta-textgeneration-llama-3-1-405b-fp8",
+                "task": "chat",
+                "validation_fraction": 0.5,
+                "max_error_fraction": 0.2,
+                "hyperparameters": {"max_input_length": 33},
+            }
+        )
+    )
+    report = checked(finetune, str(tmp_path))
+    assert (report["ok"], report["task"], report["validation_fraction"]) == (True, "chat", 0.5)
+    assert report["statistics"]["max_input_length"] == 33
+    assert any("run.json" in note and "50%" in note for note in report["notes"])
+    assert checked(finetune, str(tmp_path), "--task", "domain_adaptation")["task"] == "domain_adaptation"
+    alone = checked(finetune, *(str(file) for file in tmp_path.glob("*.jsonl")))
+    assert (alone["ok"], alone["validation_fraction"]) == (False, 0.1)
+
+
+def test_run_json_can_turn_repair_off(finetune: Command, tmp_path: Path) -> None:
+    open_ended = {"messages": [*any_chat_rows(1)[0]["messages"], {"role": "user", "content": "And then?"}]}
+    any_file(tmp_path, [*any_chat_rows(9), open_ended])
+    assert checked(finetune, str(tmp_path))["repaired"] == 1
+    (tmp_path / "run.json").write_text('{"repair": false}')
+    assert checked(finetune, str(tmp_path))["error_counts"] == {"TRAILING_USER": 1}
+
+
+def test_the_template_in_run_json_overrides_the_file_beside_it(finetune: Command, tmp_path: Path) -> None:
+    any_file(tmp_path, [{"drink": str(number), "verdict": "Fine"} for number in range(9)])
+    (tmp_path / "template.json").write_text('{"prompt": "Is {drink} nice?", "completion": "{verdict}"}')
+    mine = {"prompt": "Taste {drink}.", "completion": "{verdict}"}
+    (tmp_path / "run.json").write_text(json.dumps({"template": mine}))
+    assert checked(finetune, str(tmp_path))["samples"][0].startswith("Taste 0.")
+
+
+def test_an_invalid_run_json_is_refused(finetune: Command, tmp_path: Path) -> None:
+    any_file(tmp_path, any_chat_rows(9))
+    (tmp_path / "run.json").write_text('{"taks": "chat"}')
+    with pytest.raises(RunRefused):
+        finetune("check", str(tmp_path))
+
+
+def test_files_that_a_run_would_not_read_are_named(finetune: Command, tmp_path: Path) -> None:
+    any_file(tmp_path, any_chat_rows(9))
+    (tmp_path / "notes.docx").touch()
+    (note,) = checked(finetune, str(tmp_path))["notes"]
+    assert str(tmp_path / "notes.docx") in note
+
+
+def test_unused_columns_are_named(finetune: Command, tmp_path: Path) -> None:
+    rows = [
+        {"frage": f"How warm is lake {n} in the month of June, and why?", "text": "A long text. " * 9} for n in range(9)
+    ]
+    path = any_file(tmp_path, rows)
+    shown = " ".join(finetune("check", str(path))[1].split())
+    assert "Unused columns: frage (9 rows); to train on questions and answers, name the columns" in shown
+
+
+def test_hidden_files_of_a_folder_are_skipped(finetune: Command, tmp_path: Path) -> None:
+    any_file(tmp_path, any_chat_rows(9))
+    (tmp_path / ".old.jsonl").write_text("{broken")
+    report = checked(finetune, str(tmp_path))
+    assert (len(report["files"]), report["notes"]) == (1, [])
+
+
+def test_a_folder_without_data_is_a_usage_error(finetune: Command, tmp_path: Path) -> None:
+    assert finetune("check", str(tmp_path))[0] == 2

@@ -1,0 +1,158 @@
+"""`finetune submit`: what is uploaded, in which order, and what is refused before."""
+
+import json
+from pathlib import Path
+
+import boto3
+import pytest
+
+from cli.preflight.data import LocalData
+from cli.stage.deployment import Deployment
+from cli.stage.uploads import submit_file, submit_folder
+from finetuning.errors import Code, DatasetRefused, FineTuningError, RunRefused
+from finetuning.runs.status import RunState
+from finetuning.runs.uploads import Upload
+from tests.builders.runs import RUN_ID, any_status
+from tests.unit.cli.conftest import (
+    UPLOAD,
+    Command,
+    any_chat_line,
+    write_status,
+)
+
+
+def test_a_refused_upload_is_reported_with_the_error_of_aws(deployment: Deployment, tmp_path: Path) -> None:
+    data = tmp_path / "faq.jsonl"
+    data.write_text("{}\n")
+    boto3.client("s3", region_name="us-east-1").delete_bucket(Bucket=UPLOAD)
+    with pytest.raises(FineTuningError, match="NoSuchBucket"):
+        submit_file(deployment, data, lambda sent: None)
+
+
+def test_only_data_files_and_the_template_of_a_folder_are_uploaded(tmp_path: Path) -> None:
+    for name in ("b.jsonl", "a.csv.gz", "template.json", "run.json", "README.md", ".hidden.jsonl"):
+        (tmp_path / name).write_text("x")
+    assert [path.name for path in LocalData.read([tmp_path]).uploads] == ["a.csv.gz", "b.jsonl", "template.json"]
+
+
+def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(FineTuningError) as caught:
+        LocalData.read([tmp_path]).require_files(tmp_path)
+    assert caught.value.code == Code.UPLOAD_WITHOUT_DATA
+
+
+def test_run_json_arrives_last_and_its_version_names_the_run(deployment: Deployment, tmp_path: Path) -> None:
+    data = tmp_path / "chat.jsonl"
+    data.write_text("{}\n")
+    sent: list[int] = []
+    upload = submit_folder(deployment, [data], b'{"accept_eula": true}', "pirate", lambda path: sent.append)
+    s3 = boto3.client("s3", region_name="us-east-1")
+    stored = {each["Key"]: each for each in s3.list_objects_v2(Bucket=UPLOAD)["Contents"]}
+    assert stored.keys() == {"runs/pirate/chat.jsonl", "runs/pirate/run.json"}
+    assert stored["runs/pirate/chat.jsonl"]["LastModified"] <= stored["runs/pirate/run.json"]["LastModified"]
+    version = s3.head_object(Bucket=UPLOAD, Key="runs/pirate/run.json")["VersionId"]
+    assert upload == Upload(UPLOAD, "runs/pirate/run.json", version)
+    assert sum(sent) == 3
+
+
+def test_a_folder_that_holds_other_data_is_refused(deployment: Deployment, tmp_path: Path) -> None:
+    data = tmp_path / "new.jsonl"
+    data.write_text("{}\n")
+    s3 = boto3.client("s3", region_name="us-east-1")
+    for name in ("run.json", "new.jsonl", "old.jsonl"):
+        s3.put_object(Bucket=UPLOAD, Key=f"runs/pirate/{name}", Body=b"earlier")
+    with pytest.raises(FineTuningError, match=r"old\.jsonl") as caught:
+        submit_folder(deployment, [data], b"{}", "pirate", lambda path: lambda sent: None)
+    assert caught.value.code == Code.UPLOAD_FOLDER_TAKEN
+    assert s3.get_object(Bucket=UPLOAD, Key="runs/pirate/new.jsonl")["Body"].read() == b"earlier"
+
+
+def test_a_single_file_goes_into_the_inbox(deployment: Deployment, tmp_path: Path) -> None:
+    data = tmp_path / "faq.jsonl"
+    data.write_text("{}\n")
+    upload = submit_file(deployment, data, lambda sent: None)
+    version = boto3.client("s3", region_name="us-east-1").head_object(Bucket=UPLOAD, Key="inbox/faq.jsonl")["VersionId"]
+    assert upload.run_id == Upload(UPLOAD, "inbox/faq.jsonl", version).run_id
+
+
+def test_a_single_file_can_be_given_another_name(deployment: Deployment, tmp_path: Path) -> None:
+    data = tmp_path / "faq.jsonl.gz"
+    data.write_text("{}\n")
+    assert submit_file(deployment, data, lambda sent: None, "support").key == "inbox/support.jsonl.gz"
+
+
+def an_execution_for(upload: Upload) -> str:
+    """An execution that was started by that upload."""
+    states = boto3.client("stepfunctions", region_name="us-east-1")
+    succeed = {"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}
+    role = "arn:aws:iam::123456789012:role/states"
+    machine = states.create_state_machine(name="m", definition=json.dumps(succeed), roleArn=role)["stateMachineArn"]
+    given = {"bucket": upload.bucket, "key": upload.key, "version_id": upload.version_id}
+    return str(states.start_execution(stateMachineArn=machine, input=json.dumps(given))["executionArn"])
+
+
+def test_submitting_an_upload_again_starts_a_new_run_with_the_same_bytes(
+    finetune: Command, deployment: Deployment
+) -> None:
+    s3 = boto3.client("s3", region_name="us-east-1")
+    key = "runs/pirate/run.json"
+    first = Upload(UPLOAD, key, s3.put_object(Bucket=UPLOAD, Key=key, Body=b'{"accept_eula": true}')["VersionId"])
+    s3.put_object(Bucket=UPLOAD, Key=key, Body=b'{"accept_eula": false}')
+    write_status(any_status(state=RunState.FAILED, execution_arn=an_execution_for(first)))
+    code, output = finetune("submit", "--again", RUN_ID, "--json")
+    assert code == 0
+    now = s3.get_object(Bucket=UPLOAD, Key=key)
+    assert now["Body"].read() == b'{"accept_eula": true}'
+    assert json.loads(output)["run_id"] == Upload(UPLOAD, key, now["VersionId"]).run_id != first.run_id
+
+
+def test_a_deleted_upload_cannot_be_submitted_again(finetune: Command, deployment: Deployment) -> None:
+    gone = Upload(UPLOAD, "runs/pirate/run.json", "00000000-0000-0000-0000-000000000000")
+    write_status(any_status(state=RunState.FAILED, execution_arn=an_execution_for(gone)))
+    with pytest.raises(FineTuningError) as caught:
+        finetune("submit", "--again", RUN_ID)
+    assert caught.value.code == Code.UPLOAD_NOT_FOUND
+
+
+def test_submit_takes_a_path_or_a_run_and_not_both(finetune: Command, deployment: Deployment) -> None:
+    assert finetune("submit")[0] == 2
+    assert finetune("submit", ".", "--again", RUN_ID)[0] == 2
+
+
+def test_submitting_a_folder_prints_the_id_of_the_run_it_starts(
+    deployment: Deployment, finetune: Command, tmp_path: Path
+) -> None:
+    folder = tmp_path / "Pirate Talk"
+    folder.mkdir()
+    (folder / "chat.jsonl").write_text(any_chat_line())
+    code, output = finetune("submit", str(folder), "--json")
+    assert code == 0
+    assert json.loads(output)["run_id"].startswith("pirate-talk-")
+    stored = boto3.client("s3", region_name="us-east-1").get_object(Bucket=UPLOAD, Key="runs/Pirate Talk/run.json")
+    assert stored["Body"].read() == b"{}"
+
+
+def test_data_that_the_workflow_would_refuse_is_not_uploaded(
+    deployment: Deployment, finetune: Command, tmp_path: Path
+) -> None:
+    rows = [any_chat_line(number) for number in range(9)]
+    data = tmp_path / "chat.jsonl"
+    data.write_text("\n".join([*rows[:6], "{broken", *rows[6:]]))
+    with pytest.raises(DatasetRefused):
+        finetune("submit", str(data))
+    assert boto3.client("s3", region_name="us-east-1").list_objects_v2(Bucket=UPLOAD)["KeyCount"] == 0
+    assert finetune("submit", str(data), "--no-check")[0] == 0
+
+
+def test_nothing_is_uploaded_if_run_json_is_invalid(deployment: Deployment, finetune: Command, tmp_path: Path) -> None:
+    (tmp_path / "chat.jsonl").write_text(any_chat_line())
+    (tmp_path / "run.json").write_text('{"accept_eula": "yes", "epochs": 3}')
+    with pytest.raises(RunRefused) as caught:
+        finetune("submit", str(tmp_path))
+    assert {finding.field for finding in caught.value.findings} == {"accept_eula", "epochs"}
+    assert boto3.client("s3", region_name="us-east-1").list_objects_v2(Bucket=UPLOAD)["KeyCount"] == 0
+
+
+def test_a_name_with_a_slash_is_a_usage_error(finetune: Command, deployment: Deployment, tmp_path: Path) -> None:
+    assert finetune("submit", str(tmp_path), "--name", "a/b")[0] == 2
