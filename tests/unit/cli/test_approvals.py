@@ -14,12 +14,8 @@ from cli.stage.deployment import Deployment
 from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.status import RunState
+from tests.builders.cli import Command, waiting_for_approval, write_status
 from tests.builders.runs import RUN_ID, any_status
-from tests.unit.cli.conftest import (
-    Command,
-    waiting_for_approval,
-    write_status,
-)
 
 
 def test_an_approval_sends_the_token_back_with_who_gave_it(finetune: Command, sent: list[dict[str, Any]]) -> None:

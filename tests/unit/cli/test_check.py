@@ -7,10 +7,8 @@ from typing import Any
 import pytest
 
 from finetuning.errors import Code, FineTuningError, RunRefused
+from tests.builders.cli import Command
 from tests.builders.datasets import any_chat_rows, any_file
-from tests.unit.cli.conftest import (
-    Command,
-)
 
 
 def checked(finetune: Command, *words: str) -> dict[str, Any]:

@@ -14,13 +14,8 @@ from cli.stage.runs import execution_status
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.names import TEMPORARY
 from finetuning.runs.status import RunState
+from tests.builders.cli import Command, any_endpoint_of, write, write_status
 from tests.builders.runs import RUN_ID, any_failed_status, any_plan, any_status
-from tests.unit.cli.conftest import (
-    Command,
-    any_endpoint_of,
-    write,
-    write_status,
-)
 
 
 def test_nothing_is_deleted_without_confirmation(deployment: Deployment, finetune: Command) -> None:

@@ -12,7 +12,7 @@ from botocore.exceptions import (
 from cli.stage.deployment import Deployment
 from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError
-from tests.unit.cli.conftest import ARTIFACTS, UPLOAD, refused
+from tests.builders.cli import ARTIFACTS, UPLOAD, refused
 
 
 def test_a_deployment_is_found_by_its_stacks_outputs(deployment: Deployment) -> None:

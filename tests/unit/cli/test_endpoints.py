@@ -19,12 +19,8 @@ from cli.stage.endpoints import (
 from finetuning.errors import Code, EndpointFailed, FineTuningError
 from finetuning.evaluation.comparison import Ask, Reply
 from finetuning.runs.layout import RunLayout
+from tests.builders.cli import Command, any_endpoint_of, write
 from tests.builders.runs import RUN_ID, any_plan
-from tests.unit.cli.conftest import (
-    Command,
-    any_endpoint_of,
-    write,
-)
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, reply: Reply) -> list[str]:

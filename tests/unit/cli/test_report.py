@@ -8,8 +8,8 @@ import pytest
 from cli.stage.deployment import Deployment
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.status import RunState
+from tests.builders.cli import ARTIFACTS, Command, write_status
 from tests.builders.runs import RUN_ID, any_status
-from tests.unit.cli.conftest import ARTIFACTS, Command, write_status
 
 
 def test_the_link_is_signed_and_names_its_expiry(deployment: Deployment, finetune: Command) -> None:

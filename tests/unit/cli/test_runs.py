@@ -11,12 +11,8 @@ from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.status import RunState
+from tests.builders.cli import Command, write, write_status
 from tests.builders.runs import RUN_ID, any_plan, any_status, at
-from tests.unit.cli.conftest import (
-    Command,
-    write,
-    write_status,
-)
 
 OURS = f"arn:aws:states:us-east-1:123456789012:execution:machine:{RUN_ID}-again"
 """The execution that `finetune deploy` starts."""

@@ -6,8 +6,8 @@ import pytest
 
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.status import CLEAN_UP, Event, RunState
+from tests.builders.cli import Command, write_status
 from tests.builders.runs import RUN_ID, any_status, at
-from tests.unit.cli.conftest import Command, write_status
 
 
 def test_stop_waits_for_the_clean_up_and_prints_what_it_did(

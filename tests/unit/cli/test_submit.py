@@ -12,13 +12,8 @@ from cli.stage.uploads import submit_file, submit_folder
 from finetuning.errors import Code, DatasetRefused, FineTuningError, RunRefused
 from finetuning.runs.status import RunState
 from finetuning.runs.uploads import Upload
+from tests.builders.cli import UPLOAD, Command, any_chat_line, write_status
 from tests.builders.runs import RUN_ID, any_status
-from tests.unit.cli.conftest import (
-    UPLOAD,
-    Command,
-    any_chat_line,
-    write_status,
-)
 
 
 def test_a_refused_upload_is_reported_with_the_error_of_aws(deployment: Deployment, tmp_path: Path) -> None:

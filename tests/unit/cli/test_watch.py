@@ -15,12 +15,8 @@ from finetuning.errors import Code, FineTuningError
 from finetuning.operations.run import Run
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.status import Cost, Rung, RunState, RunStatus
+from tests.builders.cli import Command, write, write_status
 from tests.builders.runs import RUN_ID, any_evaluation, any_failed_status, any_plan, any_status, at
-from tests.unit.cli.conftest import (
-    Command,
-    write,
-    write_status,
-)
 
 
 @pytest.fixture(autouse=True)
