@@ -25,7 +25,9 @@ from finetuning.aws.s3_streams import S3Workspace, s3_reader
 from finetuning.datasets.detection import HEAD_BYTES, detect
 from finetuning.datasets.join import join_shards
 from finetuning.datasets.offline import prepare_files
+from finetuning.datasets.options import DataOptions
 from finetuning.datasets.preparation import SourceFile, prepare
+from finetuning.datasets.resolution import resolve
 from finetuning.datasets.shard import write_shard
 from finetuning.datasets.workspace import BUFFER
 
@@ -108,7 +110,9 @@ def ours_over_s3(path: Path) -> None:
     workspace = S3Workspace(s3, BUCKET, "runs/bench/", KEY_ARN)
     with s3_reader(s3, BUCKET, DATA) as source:
         detection = detect(source.read(HEAD_BYTES), DATA, size)
-    preparation = prepare([SourceFile(name=DATA, bucket=BUCKET, key=DATA, size=size, detection=detection)])
+    options = DataOptions()
+    file = SourceFile(name=DATA, bucket=BUCKET, key=DATA, size=size, detection=detection)
+    preparation = prepare([file], resolve([(DATA, detection)], options), options)
     for shard in preparation.shards:
         with s3_reader(s3, BUCKET, DATA, max(shard.start - 1, 0)) as source:
             write_shard(preparation, shard, source, workspace, "shards/")

@@ -93,17 +93,14 @@ def check_data(
     the number of bytes read since its last call.
     """
     limits = support(request.model) if request.model else None
+    options = request.data_options.model_copy(update={"template": _template(template_file, request, data)})
     report = prepare_files(
         data.files,
         out,
-        task=request.task,
-        template=_template(template_file, request, data),
+        options=options,
         supported=limits.tasks if limits else tuple(Task),
         max_input_length=_input_length(request, limits),
         family=(limits.family if limits else DEFAULT_FAMILY).name,
-        validation_fraction=request.validation_fraction,
-        max_error_fraction=request.max_error_fraction,
-        repair=request.repair,
         progress=progress,
     )
     notes = [*report.notes, *data.left_out_notes]
@@ -117,7 +114,7 @@ def check_data(
 
 def _template(file: Path | None, request: RunRequest, data: LocalData) -> Template | None:
     if file is None and request.template:
-        return request.template.texts
+        return request.template
     file = file or data.template
     return read_template(file.read_bytes()) if file else None
 

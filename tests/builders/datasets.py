@@ -8,6 +8,7 @@ from typing import Any
 
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.offline import prepare_files
+from finetuning.datasets.options import DataOptions
 
 
 def any_turn(role: str = "user", content: str = "Hello") -> dict[str, str]:
@@ -34,8 +35,17 @@ def any_file(folder: Path, content: bytes | Sequence[Any], name: str = "data.jso
     return path
 
 
-def report_of(folder: Path, content: bytes | Sequence[Any], name: str = "data.jsonl", **how: Any) -> DatasetReport:
-    return prepare_files([any_file(folder, content, name)], folder / "out", **how)
+def report_of(
+    folder: Path,
+    content: bytes | Sequence[Any],
+    name: str = "data.jsonl",
+    *,
+    max_input_length: int | None = None,
+    **options: Any,
+) -> DatasetReport:
+    """The report of one file, prepared with these `DataOptions`."""
+    path = any_file(folder, content, name)
+    return prepare_files([path], folder / "out", options=DataOptions(**options), max_input_length=max_input_length)
 
 
 def channel(folder: Path, name: str = "train") -> bytes:

@@ -141,7 +141,6 @@ def any_plan(**changes: Any) -> RunPlan:
             "accept_eula": True,
             "accepted": {"by": "run.json", "at": START, "licence_key": "eula.txt"},
             "task": "chat",
-            "template": None,
             "requested_hyperparameters": {},
             "training": {"options": options, "max_runtime_hours": 12, "max_cost_usd": None},
             "endpoint": {
@@ -155,8 +154,7 @@ def any_plan(**changes: Any) -> RunPlan:
                 "usd_per_hour": 37.69,
             },
             "evaluation": {"held_out": 5, "prompts": ["Name a ship."], "compare_with_base": True},
-            "validation_fraction": 0.05,
-            "max_error_fraction": 0.01,
+            "data_options": {"validation_fraction": 0.05},
             "tags": {},
             **changes,
         }

@@ -14,6 +14,7 @@ from finetuning.datasets.data_errors import ErrorCode
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.framing import BOM
 from finetuning.datasets.offline import prepare_files
+from finetuning.datasets.options import DataOptions
 from finetuning.datasets.shapes import SHAPES
 from tests.shared import SHARED
 
@@ -44,7 +45,8 @@ def try_file(seed: int, folder: Path) -> int:
     task = chance.choice(("auto", "auto", "chat", "instruction", "domain_adaptation"))
     shards = chance.choice((1, 2, 8))
     try:
-        whole = prepare_files([path], folder / "whole", task=task, max_error_fraction=1)
+        options = DataOptions(task=task, max_error_fraction=1)
+        whole = prepare_files([path], folder / "whole", options=options)
         # Small buffers, so that there are batches after the first: what is plain about those is taken at once. And few
         # digests at a time, so that duplicates are found where the shards are joined.
         known = chance.choice((3, 50, shard.DIGESTS_AT_ONCE))
@@ -53,9 +55,7 @@ def try_file(seed: int, folder: Path) -> int:
             patch.object(shard, "DIGESTS_AT_ONCE", known),
             patch.object(join, "DIGESTS_AT_ONCE", known),
         ):
-            cut = prepare_files(
-                [path], folder / "cut", task=task, max_error_fraction=1, shard_bytes=max(1, -(-len(data) // shards))
-            )
+            cut = prepare_files([path], folder / "cut", options=options, shard_bytes=max(1, -(-len(data) // shards)))
     except Exception as error:
         raise Mishandled(f"{path.name} as {task}: {type(error).__name__}: {error}") from error
     judge(whole, data)

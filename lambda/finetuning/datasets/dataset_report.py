@@ -190,8 +190,8 @@ def _outline(preparation: Preparation) -> DatasetReport:
         task=preparation.task,
         task_reason=preparation.resolution.why,
         template=preparation.template,
-        max_error_fraction=preparation.max_error_fraction,
-        validation_fraction=preparation.validation_fraction,
+        max_error_fraction=preparation.options.max_error_fraction,
+        validation_fraction=preparation.options.validation_fraction,
     )
 
 
@@ -223,12 +223,12 @@ def _refusal(preparation: Preparation, report: DatasetReport, broken_off: Sequen
             return Refusal(code=code, message=f"{name} breaks off: what followed is not known.", fix=FIXES[code])
     if not rows.kept:
         code, share = ErrorCode.NOTHING_USABLE, f"None of the {rows.lines:,} lines can be used"
-    elif rows.errors > preparation.max_error_fraction * (rows.lines - rows.blank):
+    elif rows.errors > preparation.options.max_error_fraction * (rows.lines - rows.blank):
         code = ErrorCode.TOO_MANY_ERRORS
         percent = 100 * rows.errors / (rows.lines - rows.blank)
         share = (
             f"{rows.errors:,} of {rows.lines:,} lines cannot be used ({percent:.1f} %, "
-            f"{100 * preparation.max_error_fraction:g} % are allowed)"
+            f"{100 * preparation.options.max_error_fraction:g} % are allowed)"
         )
     else:
         return None

@@ -167,9 +167,9 @@ class _Join:
     def _cut_text(self, tally: Tally) -> dict[str, list[Piece]]:
         """The pieces of each channel for a text: its tail is held out."""
         pieces = [self._piece(_Output(self.shards + shard.key + TRAIN)) for shard in self.preparation.shards]
-        if tally.kept < 2 or not self.preparation.validation_fraction:
+        if tally.kept < 2 or not self.preparation.options.validation_fraction:
             return {TRAIN: pieces, VALIDATION: []}
-        train, validation = cut_tail(pieces, self.preparation.validation_fraction, self.workspace)
+        train, validation = cut_tail(pieces, self.preparation.options.validation_fraction, self.workspace)
         for line in text_lines(validation, self.workspace):
             if not line.isspace():
                 tokens = tokens_of(len(line))

@@ -11,17 +11,11 @@ from finetuning.datasets.data_errors import ErrorCode
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.detection import HEAD_BYTES, Detection, Framing, detect, detect_reframed
 from finetuning.datasets.join import join_shards
+from finetuning.datasets.options import DataOptions
 from finetuning.datasets.parquet import ParquetDamaged, reframe
-from finetuning.datasets.preparation import (
-    DEFAULT_MAX_ERROR_FRACTION,
-    DEFAULT_VALIDATION_FRACTION,
-    Preparation,
-    Shard,
-    SourceFile,
-    prepare,
-)
+from finetuning.datasets.preparation import Preparation, Shard, SourceFile, prepare
+from finetuning.datasets.resolution import resolve
 from finetuning.datasets.shard import write_shard
-from finetuning.datasets.templates import Template
 from finetuning.datasets.workspace import BUFFER, Folder
 from finetuning.jumpstart.catalogue import DEFAULT_FAMILY
 from finetuning.jumpstart.family import Task
@@ -34,35 +28,31 @@ def prepare_files(
     paths: Sequence[Path],
     out: Path | None = None,
     *,
-    task: str = "auto",
-    template: Template | None = None,
+    options: DataOptions | None = None,
     supported: Collection[str] = tuple(Task),
     max_input_length: int | None = None,
-    validation_fraction: float = DEFAULT_VALIDATION_FRACTION,
-    max_error_fraction: float = DEFAULT_MAX_ERROR_FRACTION,
-    repair: bool = True,
     family: str = DEFAULT_FAMILY.name,
     shard_bytes: int = maxsize,
     progress: Progress = lambda count: None,
 ) -> DatasetReport:
-    """Checks the files, and writes `train/` and `validation/` into `out` where it is given.
+    """Checks the files, and writes `train/` and `validation/` into `out` if it is given.
 
-    Intermediate files lie in a temporary folder, beside `out` where there is one, and are removed.
+    `supported`: the tasks of the model. Intermediate files lie in a temporary folder, inside `out` if there is one, and
+    are removed.
     """
+    options = options or DataOptions()
     if out:
         out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".finetune-", dir=out) as scratch:
         work = Folder(Path(scratch))
+        files = [_source_file(path, work, number) for number, path in enumerate(paths)]
+        resolution = resolve([(file.name, file.detection) for file in files], options, supported=supported)
         preparation = prepare(
-            [_source_file(path, work, number) for number, path in enumerate(paths)],
-            task=task,
-            template=template,
-            supported=supported,
+            files,
+            resolution,
+            options,
             shard_bytes=shard_bytes,
-            validation_fraction=validation_fraction,
-            max_error_fraction=max_error_fraction,
             max_input_length=max_input_length,
-            repair=repair,
             family=family,
         )
         for shard in preparation.shards:

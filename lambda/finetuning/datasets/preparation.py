@@ -1,18 +1,16 @@
-"""What is to be prepared, settled before any of it is read: the files, the task, the shards."""
+"""What is prepared, settled before any of it is read: the files, the task, the shards."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from sys import maxsize
 
 from pydantic import BaseModel, ConfigDict
 
 from finetuning.datasets.detection import Detection, Framing
-from finetuning.datasets.resolution import Resolution, resolve
-from finetuning.datasets.templates import DEFAULT_TEMPLATE, Template
+from finetuning.datasets.options import DataOptions
+from finetuning.datasets.resolution import Resolution
+from finetuning.datasets.templates import Template
 from finetuning.jumpstart.catalogue import DEFAULT_FAMILY
 from finetuning.jumpstart.family import Task
-
-DEFAULT_VALIDATION_FRACTION = 0.1
-DEFAULT_MAX_ERROR_FRACTION = 0.01
 
 
 class SourceFile(BaseModel):
@@ -54,10 +52,7 @@ class Preparation(BaseModel):
     files: tuple[SourceFile, ...]
     shards: tuple[Shard, ...]
     resolution: Resolution
-    user_template: Template | None = None
-    repair: bool = True
-    validation_fraction: float = DEFAULT_VALIDATION_FRACTION
-    max_error_fraction: float = DEFAULT_MAX_ERROR_FRACTION
+    options: DataOptions
     max_input_length: int | None = None
     """Tokens of a row the model reads in training."""
     family: str = DEFAULT_FAMILY.name
@@ -73,8 +68,7 @@ class Preparation(BaseModel):
 
     @property
     def template(self) -> Template | None:
-        """The template of an instruction dataset: the user's or JumpStart's."""
-        return (self.user_template or DEFAULT_TEMPLATE) if self.task is Task.INSTRUCTION else None
+        return self.options.template_for(self.task)
 
     @property
     def row_limit(self) -> int:
@@ -84,7 +78,7 @@ class Preparation(BaseModel):
     @property
     def validation_threshold(self) -> int:
         """Rows whose digest, as a number of 128 bits, is below it are held out."""
-        return int(self.validation_fraction * (1 << 128))
+        return int(self.options.validation_fraction * (1 << 128))
 
     @property
     def is_text(self) -> bool:
@@ -102,31 +96,23 @@ class Preparation(BaseModel):
 
 def prepare(
     files: Sequence[SourceFile],
+    resolution: Resolution,
+    options: DataOptions,
     *,
-    task: str = "auto",
-    template: Template | None = None,
-    supported: Collection[str] = tuple(Task),
     shard_bytes: int = maxsize,
-    validation_fraction: float = DEFAULT_VALIDATION_FRACTION,
-    max_error_fraction: float = DEFAULT_MAX_ERROR_FRACTION,
     max_input_length: int | None = None,
-    repair: bool = True,
     family: str = DEFAULT_FAMILY.name,
 ) -> Preparation:
-    """Settles the task of the files together, and cuts those that can be cut into shards of about `shard_bytes`."""
-    resolution = resolve(
-        [(file.name, file.detection) for file in files], task, has_template=bool(template), supported=supported
-    )
+    """The preparation of files for what they were resolved to; files that can be cut become shards of about
+    `shard_bytes`.
+    """
     columns = resolution.text_columns or ("",) * len(files)
     placed = [file.model_copy(update={"text_column": column}) for file, column in zip(files, columns, strict=True)]
     return Preparation(
         files=tuple(placed),
         shards=tuple(_shards(placed, shard_bytes)) if not resolution.refusal else (),
         resolution=resolution,
-        user_template=template,
-        repair=repair,
-        validation_fraction=validation_fraction,
-        max_error_fraction=max_error_fraction,
+        options=options,
         max_input_length=max_input_length,
         family=family,
     )

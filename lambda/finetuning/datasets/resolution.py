@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from finetuning.datasets.conversion import KIND_OF, KINDS
 from finetuning.datasets.data_errors import FIXES, ErrorCode
 from finetuning.datasets.detection import Detection, Framing
+from finetuning.datasets.options import DataOptions
 from finetuning.datasets.shapes import Kind
 from finetuning.jumpstart.family import Task
 
@@ -34,15 +35,15 @@ class Resolution(BaseModel):
 
 def resolve(
     files: Sequence[tuple[str, Detection]],
-    task: str = "auto",
+    options: DataOptions,
     *,
-    has_template: bool = False,
     supported: Collection[str] = tuple(Task),
 ) -> Resolution:
     """What to train the files for, all of them together: what was asked for, else what most of their first rows are.
 
     `supported`: the tasks the model can be trained for; a model without instruction mode gets instructions as chat.
     """
+    task, has_template = options.task, options.template is not None
     for name, detection in files:
         if detection.refusal:
             return Resolution(refusal=detection.refusal, message=f"{name}: {detection.message}")

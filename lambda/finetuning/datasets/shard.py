@@ -130,9 +130,9 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
     converter = Converter(
         task=preparation.task,
         convertible=preparation.convertible,
-        template=preparation.user_template,
+        template=preparation.options.template,
         text_column=file.text_column,
-        repair=preparation.repair,
+        repair=preparation.options.repair,
     )
     result = ShardResult()
     tally = result.tally

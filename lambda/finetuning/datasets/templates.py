@@ -13,9 +13,8 @@ from finetuning.jumpstart.catalogue import FAMILIES
 
 @with_config(ConfigDict(extra="forbid", strict=True))
 class Template(TypedDict):
-    """template.json: each `{key}` in it is a column of every row, and `{{` and `}}` are braces.
-
-    JumpStart's script fills it with `str.format`.
+    """How a row of columns becomes a prompt and its completion. Each `{column}` is filled from the row; `{{` and `}}`
+    are braces.
     """
 
     prompt: Annotated[str, Field(min_length=1)]

@@ -39,8 +39,6 @@ def handler(run: Run, event: Payload) -> Payload:
     task = Task(preparation.task)
     spec = read_model_spec(plan.model_id, plan.model_version)
     completed = complete(plan, spec, task, summary)
-    if preparation.template:
-        completed = completed.model_copy(update={"template": preparation.template})
     run.save_plan(completed)
     status = run.record(
         f"{rows.lines:,} lines: {rows.train:,} rows to train on, {rows.validation:,} held out, "

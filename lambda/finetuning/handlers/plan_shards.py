@@ -7,14 +7,13 @@ from finetuning.aws.s3_streams import s3_reader
 from finetuning.datasets.dataset_report import refusal_report
 from finetuning.datasets.detection import HEAD_BYTES, detect, detect_reframed
 from finetuning.datasets.preparation import Preparation, SourceFile, prepare
+from finetuning.datasets.resolution import resolve
 from finetuning.errors import DatasetRefused
 from finetuning.handlers.step import Payload, step
 from finetuning.jumpstart.catalogue import support
-from finetuning.jumpstart.family import Task
 from finetuning.operations.dataset_files import is_parquet, reframed
 from finetuning.operations.run import Run
 from finetuning.runs.plan import RunPlan
-from finetuning.runs.run_json import read_request
 from finetuning.settings import settings
 
 
@@ -35,17 +34,14 @@ def handler(run: Run, event: Payload) -> Payload:
 
 def _preparation(run: Run) -> Preparation:
     plan = run.plan
-    request, _ = read_request(run.store.read(run.layout.request) or b"{}")
+    files = [_source_file(run, number) for number in range(len(plan.data_files))]
+    named = [(file.name, file.detection) for file in files]
     return prepare(
-        [_source_file(run, number) for number in range(len(plan.data_files))],
-        task=request.task,
-        template=plan.template if request.task in ("auto", Task.INSTRUCTION) else None,
-        supported=support(plan.model_id).tasks,
+        files,
+        resolve(named, plan.data_options, supported=support(plan.model_id).tasks),
+        plan.data_options,
         family=plan.family.name,
         shard_bytes=settings().shard_bytes,
-        validation_fraction=plan.validation_fraction,
-        max_error_fraction=plan.max_error_fraction,
-        repair=plan.repair,
         max_input_length=_input_length(plan),
     )
 

@@ -5,6 +5,7 @@ file) `complete` adds once the dataset is prepared, and judges again.
 """
 
 from finetuning.datasets.data_errors import FIXES
+from finetuning.datasets.options import DataOptions
 from finetuning.datasets.resolution import resolve
 from finetuning.datasets.templates import TEMPLATE_FIX, Template, read_template, template_columns
 from finetuning.errors import Code, Finding, FineTuningError, RunRefused
@@ -53,7 +54,9 @@ def make_plan(
     """
     request, upload = submission.request, submission.upload
     accepted = _acceptance(submission, spec, stage, checklist)
-    task = _task(submission, spec, checklist)
+    data_options = _data_options(submission, checklist)
+    task = _task(submission, data_options, spec, checklist)
+    _check_template(submission, data_options.template, task, checklist)
     limits = training_limits(request, stage, checklist)
     chosen = request.training.fallback_instance_types is not None
     options = training_options(
@@ -78,7 +81,7 @@ def make_plan(
         accept_eula=accepted is not None,
         accepted=accepted,
         task=task,
-        template=_template(submission, task, checklist),
+        data_options=data_options,
         requested_hyperparameters=dict(request.hyperparameters),
         training=TrainingPlan(
             options=options,
@@ -95,9 +98,6 @@ def make_plan(
             and (request.evaluation.compare_with_base or request.evaluation.must_beat_base),
             must_beat_base=request.endpoint.deploy and request.evaluation.must_beat_base,
         ),
-        validation_fraction=request.validation_fraction,
-        max_error_fraction=request.max_error_fraction,
-        repair=request.repair,
         tags=request.tags,
         approval=request.approval and request.endpoint.deploy,
     )
@@ -166,9 +166,9 @@ def _acceptance(
     return Acceptance(by=by, at=submission.planned_at, licence_key=licence)
 
 
-def _task(submission: Submission, spec: ModelSpec, checklist: Checklist) -> Task | None:
-    """The task asked for, else the one the data shows; None where it cannot be seen yet."""
-    model, asked = support(spec.model_id), submission.request.task
+def _task(submission: Submission, options: DataOptions, spec: ModelSpec, checklist: Checklist) -> Task | None:
+    """The task asked for, else the one the data shows; None if it cannot be seen yet."""
+    model, asked = support(spec.model_id), options.task
     task = None if asked == "auto" else Task(asked)
     if task and checklist.attempt("task", lambda: model.require(task)) is None:
         return task
@@ -180,8 +180,8 @@ def _task(submission: Submission, spec: ModelSpec, checklist: Checklist) -> Task
         return task
     resolution = resolve(
         [(file.key.rpartition("/")[2], d) for file, d in zip(submission.files, submission.detections, strict=True)],
-        asked,
-        has_template=submission.has_template and asked in ("auto", Task.INSTRUCTION),
+        # That a template does not fit another task is `_check_template`'s finding.
+        options if asked in ("auto", Task.INSTRUCTION) else options.model_copy(update={"template": None}),
         supported=model.tasks,
     )
     if resolution.refusal:
@@ -194,22 +194,30 @@ def _task(submission: Submission, spec: ModelSpec, checklist: Checklist) -> Task
     return settled
 
 
-def _template(submission: Submission, task: Task | None, checklist: Checklist) -> Template | None:
-    """run.json's template, else the template.json beside the data; None: the data's own, or the default."""
-    given = submission.request.template
-    source = "template" if given else ""
+def _data_options(submission: Submission, checklist: Checklist) -> DataOptions:
+    """The request's options; with the template.json beside the data if run.json has no template.
+
+    A template that cannot be used counts as not given.
+    """
+    options = submission.request.data_options
+    template, source = options.template, "template" if options.template else ""
     try:
-        if given:
-            template = given.texts
-        elif submission.template_file is not None:
+        if template is None and submission.template_file is not None:
             template = read_template(submission.template_file)
-        else:
-            return None
-        named = template_columns(template)
+        if template:
+            template_columns(template)
     except FineTuningError as error:
         checklist.found("template", Finding(error.code, source, error.message, error.fix))
-        return None
-    columns = submission.columns
+        template = None
+    return options.model_copy(update={"template": template})
+
+
+def _check_template(submission: Submission, template: Template | None, task: Task | None, checklist: Checklist) -> None:
+    """The data must have the columns that the template names, and the task must be one with a template."""
+    if template is None:
+        return
+    source = "template" if submission.request.template else ""
+    named, columns = template_columns(template), submission.columns
     absent = sorted(set(named) - columns) if columns else []
     if absent:
         reason = f"The template names {', '.join(absent)}; the data's columns are {', '.join(sorted(columns))}."
@@ -219,7 +227,6 @@ def _template(submission: Submission, task: Task | None, checklist: Checklist) -
         checklist.found("template", Finding(Code.TEMPLATE_INVALID, source, reason, "Leave one of the two out."))
     else:
         checklist.passed("template", f"uses {', '.join(sorted(named))}")
-    return template
 
 
 def _check_evaluation(request: RunRequest, checklist: Checklist) -> None:

@@ -42,10 +42,6 @@ class Submission:
         return any(detection.framing is Framing.PARQUET for detection in self.detections)
 
     @property
-    def has_template(self) -> bool:
-        return self.request.template is not None or self.template_file is not None
-
-    @property
     def columns(self) -> set[str]:
         """Of the files' first rows; empty where they have none, or are not known yet."""
         return {column for detection in self.detections for column in detection.columns}

@@ -3,8 +3,9 @@
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, computed_field
+from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
 
+from finetuning.datasets.options import DataOptions
 from finetuning.datasets.templates import Template
 from finetuning.jumpstart.assumptions import Price
 from finetuning.jumpstart.catalogue import support
@@ -159,7 +160,7 @@ class EvaluationPlan(_Part):
 
 
 class RunPlan(_Part):
-    """plan.json. `task` is None until the dataset is prepared where the upload did not tell it."""
+    """plan.json. `task` is None until the dataset is prepared, if the upload did not show it."""
 
     run_id: str
     name: str
@@ -172,18 +173,31 @@ class RunPlan(_Part):
     accept_eula: bool
     accepted: Acceptance | None
     task: Task | None
-    template: Template | None
+    data_options: DataOptions
+    """The user's; the template may be from template.json. `task` above is what the run trains."""
     requested_hyperparameters: dict[str, Any]
     training: TrainingPlan
     endpoint: EndpointPlan
     evaluation: EvaluationPlan
-    validation_fraction: float
-    max_error_fraction: float
-    repair: bool = True
     tags: dict[str, str]
     approval: bool = False
     dataset: DatasetSummary | None = None
     checks: list[Check] = Field(default_factory=list)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_earlier_form(cls, document: Any) -> Any:
+        """A plan.json of an earlier version has the options of the data beside the other fields."""
+        if not isinstance(document, dict) or "data_options" in document:
+            return document
+        options = {name: document[name] for name in DataOptions.model_fields if document.get(name) is not None}
+        return {**document, "data_options": options}
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def template(self) -> Template | None:
+        """What the rows of an instruction run are filled into: the user's template, or JumpStart's."""
+        return self.data_options.template_for(self.task)
 
     @computed_field  # type: ignore[prop-decorator]
     @property

@@ -1,13 +1,14 @@
 """run.json: what a user asks of a run. Every field is optional; docs/run.schema.json is made from these classes."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, get_type_hints
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import ErrorDetails
+from typing_extensions import is_typeddict
 
-from finetuning.datasets.templates import Template
+from finetuning.datasets.options import DataOptions
 from finetuning.errors import Code, Finding
 from finetuning.jumpstart.catalogue import nearest
 from finetuning.settings import LONGEST_RUNTIME_HOURS, IdleMinutes, TtlHours
@@ -31,19 +32,6 @@ class _Part(BaseModel):
     """Values are taken as they are written: "true" is no boolean, and accepting a licence is not guessed at."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
-
-
-class PromptTemplate(_Part):
-    """How a row of columns becomes a prompt and its completion. Each `{column}` is filled from the row; `{{` and `}}`
-    are braces.
-    """
-
-    prompt: str = Field(min_length=1)
-    completion: str = Field(min_length=1)
-
-    @property
-    def texts(self) -> Template:
-        return Template(prompt=self.prompt, completion=self.completion)
 
 
 class TrainingRequest(_Part):
@@ -115,7 +103,7 @@ class EvaluationRequest(_Part):
     """
 
 
-class RunRequest(_Part):
+class RunRequest(_Part, DataOptions):
     """A run.json."""
 
     model: str | None = Field(default=None, max_length=200)
@@ -124,18 +112,8 @@ class RunRequest(_Part):
     """Default: the newest."""
     accept_eula: bool = False
     """Whether you accept the licence of the model. Without it nothing starts, unless the stage accepts it."""
-    task: Literal["auto", "chat", "instruction", "domain_adaptation"] = "auto"
-    """`auto`: as the data looks."""
-    template: PromptTemplate | None = None
-    """For instruction tuning; a template.json beside the data says the same."""
     hyperparameters: dict[str, str | int | float | bool] = Field(default_factory=dict, max_length=100)
     """By name; `finetune models` and the model's page list them. Unset ones keep the model's defaults."""
-    validation_fraction: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the rows held out to measure the model on, where the upload brings no validation data."""
-    max_error_fraction: float = Field(default=0.01, ge=0, le=1)
-    """Share of the rows that may be unusable before the run is refused."""
-    repair: bool = True
-    """Whether a last user turn that nobody answers is dropped, and counted; else such a conversation is unusable."""
     training: TrainingRequest = Field(default_factory=TrainingRequest)
     endpoint: EndpointRequest = Field(default_factory=EndpointRequest)
     evaluation: EvaluationRequest = Field(default_factory=EvaluationRequest)
@@ -146,6 +124,10 @@ class RunRequest(_Part):
         Annotated[str, Field(max_length=256, pattern=TagText)],
     ] = Field(default_factory=dict, max_length=30)
     """Put on everything the run makes."""
+
+    @property
+    def data_options(self) -> DataOptions:
+        return DataOptions(**{name: getattr(self, name) for name in DataOptions.model_fields})
 
 
 def read_request(body: bytes) -> tuple[RunRequest, list[Finding]]:
@@ -210,13 +192,21 @@ def _explain(path: Path, problems: list[ErrorDetails]) -> Finding:
 
 
 def _fields_at(path: tuple[str | int, ...]) -> list[str]:
-    """Names of the fields of the part that lies at the path."""
-    part: type[BaseModel] = RunRequest
+    """Names of the fields of the part at the path: a model, or a dictionary with fixed keys."""
+    fields = _fields_of(RunRequest)
     for step in path:
-        annotation = part.model_fields[str(step)].annotation
+        annotation = fields[str(step)]
         options = [annotation, *getattr(annotation, "__args__", ())]
-        part = next(option for option in options if isinstance(option, type) and issubclass(option, BaseModel))
-    return list(part.model_fields)
+        fields = next(found for option in options if (found := _fields_of(option)))
+    return list(fields)
+
+
+def _fields_of(part: Any) -> dict[str, Any]:
+    """The fields and their types; none for a type without fields."""
+    if is_typeddict(part):
+        return get_type_hints(part)
+    is_model = isinstance(part, type) and issubclass(part, BaseModel)
+    return {name: field.annotation for name, field in part.model_fields.items()} if is_model else {}
 
 
 def _path_in(document: Any, location: Path) -> Path:

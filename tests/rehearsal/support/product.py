@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from finetuning.datasets.offline import prepare_files
 from finetuning.metrics import TRAINING_LOG_GROUP
 from finetuning.runs.layout import RunLayout
+from finetuning.runs.run_json import RunRequest
 from finetuning.runs.uploads import Upload
 from rehearsal.running import Emulator
 from tests.rehearsal.support.stacks import any_name, finished, invoke
@@ -196,8 +197,8 @@ class Product:
 def undisturbed(data: bytes, folder: Path, file: str = "chats.jsonl") -> dict[str, bytes]:
     """What a run of this file with SETTINGS trains on, prepared on this machine: as `Product.channels`."""
     (folder / file).write_bytes(data)
-    out, fraction = folder / "out", SETTINGS["validation_fraction"]
-    prepare_files([folder / file], out, task=SETTINGS["task"], validation_fraction=fraction)
+    out = folder / "out"
+    prepare_files([folder / file], out, options=RunRequest.model_validate(SETTINGS).data_options)
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
 

@@ -48,7 +48,7 @@ def test_a_question_has_the_format_the_run_was_trained_on(
 ) -> None:
     any_endpoint_of(RUN_ID)
     template = {"prompt": "Q: {question}", "completion": "{answer}"}
-    write(RunLayout(RUN_ID).plan, any_plan(task="instruction", template=template).model_dump_json())
+    write(RunLayout(RUN_ID).plan, any_plan(task="instruction", data_options={"template": template}).model_dump_json())
     sent = answering(monkeypatch, Reply("Arr.", 900))
     assert finetune("ask", RUN_ID, "Why?") == (0, "Arr.\n")
     finetune("ask", RUN_ID, "Why?", "--raw")

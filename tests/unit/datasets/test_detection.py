@@ -9,6 +9,7 @@ import pytest
 
 from finetuning.datasets.data_errors import ErrorCode
 from finetuning.datasets.detection import Detection, Format, Framing, detect
+from finetuning.datasets.options import DataOptions
 from finetuning.datasets.resolution import resolve
 from finetuning.jumpstart.family import Task
 from tests.builders.datasets import any_chat_rows, any_dialog, as_lines
@@ -131,13 +132,13 @@ def test_a_table_is_said_to_be_named_as_it_is(name: str) -> None:
     ],
 )
 def test_the_task(data: bytes, asked: str, supported: list[str], task: Task, convertible: bool) -> None:
-    resolution = resolve([("data.jsonl", found(data))], asked, supported=supported)
+    resolution = resolve([("data.jsonl", found(data))], DataOptions(task=asked), supported=supported)
     assert (resolution.task, resolution.convertible, resolution.refusal) == (task, convertible, None)
     assert resolution.why
 
 
 def resolved_table(text: str, task: str = "auto") -> Any:
-    return resolve([("data.csv", found(text.encode(), "data.csv"))], task)
+    return resolve([("data.csv", found(text.encode(), "data.csv"))], DataOptions(task=task))
 
 
 def test_the_only_column_with_text_is_taken_and_named() -> None:
@@ -155,20 +156,23 @@ def test_several_columns_with_text_are_refused_and_listed() -> None:
 
 def test_text_and_rows_in_one_upload_are_refused() -> None:
     files = [("a.txt", found(b"Once upon", "a.txt")), ("b.jsonl", found(CHAT))]
-    assert resolve(files).refusal is ErrorCode.FILES_MIXED
+    assert resolve(files, DataOptions()).refusal is ErrorCode.FILES_MIXED
 
 
 def test_plain_text_cannot_be_made_a_chat() -> None:
-    assert resolve([("a.txt", found(b"Once upon", "a.txt"))], "chat").refusal is ErrorCode.TASK_IMPOSSIBLE
+    resolution = resolve([("a.txt", found(b"Once upon", "a.txt"))], DataOptions(task="chat"))
+    assert resolution.refusal is ErrorCode.TASK_IMPOSSIBLE
 
 
 def test_a_template_settles_the_task() -> None:
-    assert resolve([("a.jsonl", found(CHAT))], has_template=True).task is Task.INSTRUCTION
-    assert resolve([("a.jsonl", found(CHAT))], "chat", has_template=True).refusal is ErrorCode.TASK_IMPOSSIBLE
+    template = {"prompt": "{a}", "completion": "{b}"}
+    assert resolve([("a.jsonl", found(CHAT))], DataOptions(template=template)).task is Task.INSTRUCTION
+    for_chat = DataOptions(task="chat", template=template)
+    assert resolve([("a.jsonl", found(CHAT))], for_chat).refusal is ErrorCode.TASK_IMPOSSIBLE
 
 
 def test_a_file_that_is_refused_refuses_the_upload_by_name() -> None:
-    resolution = resolve([("good.jsonl", found(CHAT)), ("bad.jsonl", found(b""))])
+    resolution = resolve([("good.jsonl", found(CHAT)), ("bad.jsonl", found(b""))], DataOptions())
     assert resolution.refusal is ErrorCode.FILE_EMPTY
     assert "bad.jsonl" in resolution.message
 

@@ -9,6 +9,7 @@ import pytest
 
 from finetuning.datasets import offline
 from finetuning.datasets.offline import prepare_files
+from finetuning.datasets.options import DataOptions
 from finetuning.datasets.plain_batches import PlainBatches, alternate
 from tests.builders.datasets import any_chat_rows, any_dialog, any_file, any_turn, as_lines, channel
 
@@ -75,8 +76,10 @@ def test_the_rows_and_the_report_are_those_of_the_rows_one_by_one(
         taken.append(len(records) if batch else 0)
         return batch
 
+    options = DataOptions(max_error_fraction=1)
+
     def prepared(name: str) -> tuple[object, bytes, bytes]:
-        report = prepare_files([path], tmp_path / name / "out", max_error_fraction=1, max_input_length=20)
+        report = prepare_files([path], tmp_path / name / "out", options=options, max_input_length=20)
         return report, channel(tmp_path / name, "train"), channel(tmp_path / name, "validation")
 
     monkeypatch.setattr(PlainBatches, "find", counted)

@@ -21,7 +21,9 @@ from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.detection import Detection, Framing, detect
 from finetuning.datasets.held_out import held_out_prompts
 from finetuning.datasets.offline import prepare_files
+from finetuning.datasets.options import DataOptions
 from finetuning.datasets.preparation import Preparation, SourceFile, prepare
+from finetuning.datasets.resolution import resolve
 from finetuning.datasets.templates import rendered
 from finetuning.datasets.workspace import Folder
 from finetuning.jumpstart.family import Task
@@ -186,7 +188,7 @@ def test_a_file_that_breaks_off_is_refused_however_few_errors(tmp_path: Path, na
     whole = json.dumps(rows).encode() if name == "data.json" else gzip.compress(as_lines(rows))
     path = tmp_path / name
     path.write_bytes(whole[: len(whole) * 3 // 4])
-    report = prepare_files([path], max_error_fraction=LENIENT)
+    report = prepare_files([path], options=DataOptions(max_error_fraction=LENIENT))
     assert report.refusal is not None
     assert report.refusal.code in (ErrorCode.JSON_TRUNCATED, ErrorCode.COMPRESSION)
     assert report.rows.kept > 100
@@ -338,12 +340,13 @@ def test_no_prompt_of_the_evaluation_is_a_row_that_was_trained_on(
         [SEEN_OR_NOT[task](n) for n in numbers],
         "data.txt" if task is Task.DOMAIN_ADAPTATION else "data.jsonl",
     )
-    report = prepare_files([path], tmp_path / "out", task=task, validation_fraction=fraction)
+    options = DataOptions(task=task, validation_fraction=fraction)
+    report = prepare_files([path], tmp_path / "out", options=options)
     if not report.rows.validation:
         return
     size = path.stat().st_size
     source = SourceFile(name=path.name, key=path.name, size=size, detection=detect(path.read_bytes(), path.name, size))
-    preparation = prepare([source], task=task)
+    preparation = prepare([source], resolve([(path.name, source.detection)], options), options)
     lines = channel(tmp_path).splitlines()
     template, family = preparation.template, preparation.family
     trained = {_digest(line.decode() if preparation.is_text else rendered(json.loads(line), template, family))
@@ -369,7 +372,7 @@ def _digest(rendered_row: str) -> str:
 
 
 def _preparation_of(task: Task) -> Preparation:
-    return Preparation.model_validate({"files": [], "shards": [], "resolution": {"task": task}})
+    return Preparation.model_validate({"files": [], "shards": [], "resolution": {"task": task}, "options": {}})
 
 
 # -- whatever comes --------------------------------------------------------------------------------------------------
@@ -392,7 +395,8 @@ def test_every_line_is_accounted_for_and_shards_make_no_difference(
     outcomes = []
     for shards in (1, 2, 8):
         size = -(-len(data) // shards)
-        report = prepare_files([path], tmp_path / "out", shard_bytes=size, max_error_fraction=LENIENT)
+        options = DataOptions(max_error_fraction=LENIENT)
+        report = prepare_files([path], tmp_path / "out", options=options, shard_bytes=size)
         assert adds_up(report)
         assert report.rows.lines == len(found) + 1
         outcomes.append((channel(tmp_path), channel(tmp_path, "validation"), report.model_dump_json()))

@@ -249,7 +249,7 @@ def test_the_program_on_the_page_uses_the_format_the_model_was_trained_on(
     monkeypatch: pytest.MonkeyPatch, task: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     template = {"prompt": 'Q: {q} "quoted" \U0001f600\n', "completion": "{a}"} if task == "instruction" else None
-    program = commands.python_call("finetune-dev-parrot", any_plan(task=task, template=template))
+    program = commands.python_call("finetune-dev-parrot", any_plan(task=task, data_options={"template": template}))
     sent: dict[str, str] = {}
 
     class Runtime:

@@ -1,0 +1,50 @@
+"""plan.json: what it keeps of run.json, and what it reads of an earlier version."""
+
+from typing import Any
+
+import pytest
+
+from finetuning.datasets.templates import DEFAULT_TEMPLATE
+from finetuning.jumpstart.family import Task
+from finetuning.runs.plan import RunPlan
+from tests.builders.runs import any_plan
+
+TEMPLATE = {"prompt": "Q: {question}", "completion": "{answer}"}
+
+
+def plan_of_an_earlier_version(**fields: Any) -> RunPlan:
+    document = any_plan().model_dump(mode="json")
+    del document["data_options"]
+    return RunPlan.model_validate({**document, **fields})
+
+
+def test_a_plan_of_an_earlier_version_keeps_its_data_options() -> None:
+    plan = plan_of_an_earlier_version(
+        task="instruction", template=TEMPLATE, validation_fraction=0.3, max_error_fraction=0.2, repair=False
+    )
+    assert plan.data_options.model_dump() == {
+        "task": "instruction",
+        "template": TEMPLATE,
+        "validation_fraction": 0.3,
+        "max_error_fraction": 0.2,
+        "repair": False,
+    }
+    assert plan.template == TEMPLATE
+
+
+def test_a_plan_of_an_earlier_version_may_not_know_its_task() -> None:
+    plan = plan_of_an_earlier_version(task=None, template=None, validation_fraction=0.1, max_error_fraction=0.01)
+    assert (plan.task, plan.data_options.task, plan.data_options.template) == (None, "auto", None)
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "used"),
+    [
+        (Task.INSTRUCTION, TEMPLATE, TEMPLATE),
+        (Task.INSTRUCTION, None, DEFAULT_TEMPLATE),
+        (Task.CHAT, None, None),
+        (None, TEMPLATE, None),
+    ],
+)
+def test_only_instructions_have_a_template(task: Task | None, given: Any, used: Any) -> None:
+    assert any_plan(task=task, data_options={"template": given}).template == used
