@@ -1,8 +1,7 @@
 """The state machine."""
 
-import re
+import json
 from collections.abc import Mapping
-from pathlib import Path
 
 from aws_cdk import CfnResource
 from aws_cdk import aws_kms as kms
@@ -13,20 +12,15 @@ from constructs import Construct
 from infra.config import StageConfig
 from infra.constructs.encrypted_log_group import EncryptedLogGroup
 from infra.constructs.permissions import Permissions, depend_on_role_alone, service_role
+from infra.state_machine.definition import definition
 
 STATES_LOGS = "/aws/vendedlogs/states/"
 """Any other group is added to the account's resource policy of CloudWatch Logs, which takes 5,120 characters, when a
 state machine logs to it (Step Functions' guide, bp-cwl)."""
-DEFINITION = Path(__file__).resolve().parents[1] / "state_machine" / "fine_tuning.asl.json"
-
-
-def steps_of(definition: Path) -> list[str]:
-    """The functions a definition calls: its placeholders."""
-    return sorted(set(re.findall(r"\$\{(\w+)\}", definition.read_text())))
 
 
 class FineTuningWorkflow(sfn.StateMachine):
-    """infra/state_machine/fine_tuning.asl.json, with the functions' ARNs for its placeholders.
+    """The state machine of `infra.state_machine.definition`, with the functions' ARNs for its placeholders.
 
     `functions` are by the name of their placeholder: the state's name. The definition stands in the template, where
     validators see it. Execution data stays out of the logs: it names users' files.
@@ -63,7 +57,7 @@ class FineTuningWorkflow(sfn.StateMachine):
         super().__init__(
             scope,
             id,
-            definition_body=sfn.DefinitionBody.from_string(DEFINITION.read_text()),
+            definition_body=sfn.DefinitionBody.from_string(json.dumps(definition(), indent=2, ensure_ascii=False)),
             definition_substitutions={name: function.function_arn for name, function in functions.items()},
             role=role.without_policy_updates(),
             tracing_enabled=True,

@@ -12,7 +12,7 @@ from infra.constructs.clean_up_on_abort import CleanUpOnAbort
 from infra.constructs.dead_letter_queue import DeadLetterQueue
 from infra.constructs.endpoint_sweeper import PERIOD, Sweeper
 from infra.constructs.execution_role import execution_role
-from infra.constructs.fine_tuning_workflow import DEFINITION, FineTuningWorkflow, steps_of
+from infra.constructs.fine_tuning_workflow import FineTuningWorkflow
 from infra.constructs.isolated_network import IsolatedNetwork
 from infra.constructs.notification_topic import NotificationTopic
 from infra.constructs.permissions import Permissions
@@ -24,6 +24,7 @@ from infra.constructs.upload_trigger import UploadTrigger
 from infra.constructs.workflow_function import FunctionPlatform
 from infra.constructs.workflow_functions import WorkflowFunctions
 from infra.stacks.storage_stack import StorageStack
+from infra.state_machine.definition import definition, functions_called
 
 LAMBDA = Path(__file__).resolve().parents[2] / "lambda"
 
@@ -96,7 +97,7 @@ class WorkflowStack(Stack):
             "Workflow",
             config=config,
             key=storage.key,
-            functions={name: self.functions[name] for name in steps_of(DEFINITION)},
+            functions={name: self.functions[name] for name in functions_called(definition())},
         )
         stopping = self._allow_on_executions()
         self.trigger = UploadTrigger(

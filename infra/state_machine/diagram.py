@@ -1,21 +1,19 @@
 """The state machine's picture in docs/architecture.md: `python -m infra.state_machine.diagram` writes it anew."""
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-DEFINITION = Path(__file__).with_name("fine_tuning.asl.json")
+from infra.state_machine.definition import State, definition
+
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "architecture.md"
 BEGIN, END = "<!-- states: generated -->", "<!-- states: end -->"
 
-State = dict[str, Any]
 
-
-def mermaid(definition: dict[str, Any]) -> str:
+def mermaid(machine: dict[str, Any]) -> str:
     """The definition as a Mermaid flowchart. Every step's way to ReportFailure is left out but for one dotted arrow."""
-    states: dict[str, State] = definition["States"]
+    states: dict[str, State] = machine["States"]
     lines = ["```mermaid", "flowchart TD"]
     lines += [f"  {_shape(name, state)}" for name, state in states.items()]
     lines += [f"  {name} -->{f'|{label}|' if label else ''} {to}" for name, label, to in _ways(states)]
@@ -60,7 +58,7 @@ def _condition(jsonata: str) -> str:
 def with_diagram(document: str) -> str:
     """The document with the picture of the definition as it is now between its marks."""
     before, rest = document.split(BEGIN)
-    return f"{before}{BEGIN}\n{mermaid(json.loads(DEFINITION.read_text()))}\n{END}{rest.split(END)[1]}"
+    return f"{before}{BEGIN}\n{mermaid(definition())}\n{END}{rest.split(END)[1]}"
 
 
 if __name__ == "__main__":

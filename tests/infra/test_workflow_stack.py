@@ -6,7 +6,7 @@ import pytest
 
 from finetuning.runs.run_json import MAX_PROMPTS
 from finetuning.settings import Settings
-from infra.constructs.fine_tuning_workflow import DEFINITION
+from infra.state_machine.definition import definition
 from tests.infra.synthesis import Synthesised
 
 DATA_FUNCTIONS = {"ReframeParquet", "PlanShards", "PrepareShard", "FinishDataset"}
@@ -87,7 +87,7 @@ def test_in_prod_the_functions_share_500_concurrent_calls_at_most(prod: Synthesi
 def test_a_task_may_take_a_little_longer_than_its_function(stage: Synthesised) -> None:
     timeouts = {name_of(handler): properties["Timeout"] for handler, properties in functions(stage).items()}
     checked = 0
-    for name, state in all_states(json.loads(DEFINITION.read_text())):
+    for name, state in all_states(definition()):
         if state["Type"] == "Task" and isinstance(state["TimeoutSeconds"], int):
             assert state["TimeoutSeconds"] == timeouts[state["Arguments"]["FunctionName"][2:-1]] + 30, name
             checked += 1

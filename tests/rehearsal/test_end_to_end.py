@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from finetuning.runs.layout import RunLayout
+from infra.state_machine.definition import definition
 from rehearsal import running
 from tests.rehearsal.support.product import Product, any_chats, as_parquet
 from tests.rehearsal.support.stacks import any_name, invoke
@@ -25,11 +26,10 @@ def answered(product: Product) -> dict[str, Any]:
 def test_an_upload_ends_in_an_endpoint_by_way_of_every_state(product: Product, answered: dict[str, Any]) -> None:
     assert answered["state"] == "succeeded", answered
     passed = product.states_of(answered["run_id"])
-    definition = json.loads((running.PROJECT / "infra/state_machine/fine_tuning.asl.json").read_text())
     aside = {"ReframeParquet", "AlreadyRunning", "ReportFailure", "Failed"}
     aside |= {"WaitForTurn", "WaitForCapacity", "ApproveDeployment"}  # tests/rehearsal/test_waiting.py
     aside |= {"ScaleEndpoint"}  # tests/rehearsal/test_endpoints.py
-    assert set(definition["States"]) - set(passed) <= aside
+    assert set(definition()["States"]) - set(passed) <= aside
     assert "PrepareShard" in passed
 
 

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from infra.state_machine.definition import definition
 from rehearsal.running import Emulator
-from tests.rehearsal.support.scripted import Answers, Raised, Scripted, machine, ways
+from tests.rehearsal.support.scripted import Answers, Raised, Scripted, ways
 from tests.rehearsal.support.stacks import finished
 
-STATES = machine()["States"]
+STATES = definition()["States"]
 EDGES = [way for name, state in STATES.items() for way, _, _ in ways(name, state)]
 CATCHES = [(name, catcher) for name, state in STATES.items() for catcher in state.get("Catch", ())]
 TASKS = [name for name, state in STATES.items() if state["Type"] == "Task"]

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from infra.constructs.fine_tuning_workflow import DEFINITION, steps_of
+from infra.state_machine.definition import definition, functions_called
 from tests.rehearsal.support.product import SETTINGS, Product, any_chats, as_parquet, undisturbed
 from tests.rehearsal.support.stacks import any_name, invoke
 from tests.rehearsal.test_endpoints import SCALING
@@ -126,7 +126,7 @@ def training(product: Product) -> ByHand:
 
 
 def test_every_step_was_killed(killed: ByHand) -> None:
-    steps = {re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower() for name in steps_of(DEFINITION)}
+    steps = {re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower() for name in functions_called(definition())}
     assert {handler for handler, times in killed.killed.items() if times} == steps - KILLED_BELOW
 
 

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from finetuning.runs.uploads import Upload
-from infra.config import STAGES
+from infra.config import StageConfig
 from tests.rehearsal.support.product import Product, any_chats
 from tests.rehearsal.support.stacks import any_name, finished
 
 UPLOADS, TWICE = 50, 10
-LIMIT = STAGES["dev"]["max_concurrent_runs"]
+LIMIT = StageConfig.of("dev", {}).max_concurrent_runs
 
 
 @dataclass(frozen=True)

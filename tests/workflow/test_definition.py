@@ -1,4 +1,4 @@
-"""The state machine's definition: what must hold of every state, judged from the file that is deployed."""
+"""The state machine's definition: what must hold of every state, checked on the definition that is deployed."""
 
 import json
 import re
@@ -13,13 +13,13 @@ from finetuning.planning.endpoint_terms import DEFAULT_ENDPOINT_TIMEOUT, ENDPOIN
 from finetuning.runs.run_json import MAX_CAPACITY_WAIT_HOURS, MAX_FALLBACKS
 from finetuning.runs.waiting import LONGEST_WAIT_HOURS, last_attempt, wait_seconds
 from finetuning.settings import LONGEST_APPROVAL_HOURS, LONGEST_RUNTIME_HOURS
-from infra.constructs.fine_tuning_workflow import DEFINITION, steps_of
+from infra.state_machine.definition import FLOW, definition, functions_called
 from infra.state_machine.diagram import DOCUMENT, with_diagram
 
 ROOT = Path(__file__).resolve().parents[2]
 HANDLERS = ROOT / "lambda" / "finetuning" / "handlers"
 VALIDATOR = ROOT / "node_modules" / ".bin" / "asl-validator"
-MACHINE: dict[str, Any] = json.loads(DEFINITION.read_text())
+MACHINE = definition()
 State = dict[str, Any]
 
 OUTSIDE_THE_WORKFLOW = {"clean_up_run", "sweep_runs", "sweep_endpoints", "remove_runs"}
@@ -48,18 +48,32 @@ def successors(state: State) -> set[str]:
 def test_the_validator_of_the_states_language_accepts_it(tmp_path: Path) -> None:
     substituted = tmp_path / "definition.asl.json"
     function = "arn:aws:lambda:eu-west-1:123456789012:function:f"
-    substituted.write_text(re.sub(r"\$\{\w+\}", function, DEFINITION.read_text()))
+    substituted.write_text(re.sub(r"\$\{\w+\}", function, json.dumps(MACHINE)))
     verdict = subprocess.run([VALIDATOR, "--json-path", substituted], capture_output=True, text=True)
     assert verdict.returncode == 0, verdict.stdout
 
 
 @pytest.mark.skipif(not VALIDATOR.exists(), reason="npm ci has not installed the validator")
 def test_the_validator_refuses_a_way_to_nowhere(tmp_path: Path) -> None:
-    broken = json.loads(DEFINITION.read_text())
+    broken = definition()
     broken["States"]["PlanShards"]["Next"] = "Nowhere"
     (tmp_path / "broken.json").write_text(json.dumps(broken))
     verdict = subprocess.run([VALIDATOR, "--json-path", tmp_path / "broken.json"], capture_output=True)
     assert verdict.returncode != 0
+
+
+def test_the_file_is_plain_json_and_keeps_only_what_differs_from_the_standard() -> None:
+    flow = dict(states(json.loads(FLOW.read_text(encoding="utf-8"))))
+    assert flow.keys() == STATES.keys()
+    assert not [name for name, state in flow.items() if "Retry" in state]
+    own = {"PrepareShards", "DeployBaseEndpoint", "DescribeBaseEndpoint", "ReportFailure"}
+    assert {name for name, state in flow.items() if "Catch" in state} == own
+
+
+def test_a_definition_can_be_changed_without_changing_the_next_one() -> None:
+    changed = definition()
+    changed["States"]["PlanRun"]["Retry"][0]["ErrorEquals"].clear()
+    assert definition() == MACHINE
 
 
 @pytest.mark.parametrize("name", STATES)
@@ -132,7 +146,7 @@ def test_names_of_states_fit_the_graph_of_the_console() -> None:
 
 def test_every_handler_is_a_step_and_every_step_has_a_handler() -> None:
     handlers = {path.stem for path in HANDLERS.glob("*.py")} - NOT_A_HANDLER
-    steps = {re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower() for name in steps_of(DEFINITION)}
+    steps = {re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower() for name in functions_called(MACHINE)}
     assert handlers - OUTSIDE_THE_WORKFLOW == steps
 
 

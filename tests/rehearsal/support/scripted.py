@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from infra.constructs.fine_tuning_workflow import DEFINITION
+from infra.state_machine.definition import definition
 from rehearsal.running import Emulator
 from tests.rehearsal.support.stacks import allow, any_function, any_role, any_state_machine
 
@@ -47,11 +47,6 @@ class Raised:
     error: str
 
 
-def machine() -> State:
-    definition: State = json.loads(DEFINITION.read_text())
-    return definition
-
-
 def ways(name: str, state: State) -> Iterator[tuple[str, State, str]]:
     """Each way out of a state: its name, and the object and member that say where it leads."""
     if "Next" in state:
@@ -66,9 +61,9 @@ def ways(name: str, state: State) -> Iterator[tuple[str, State, str]]:
 
 def instrumented(function: str) -> State:
     """The definition with a Pass state on every way, and every Task calling `function` with its own payload inside."""
-    definition = machine()
+    machine = definition()
     passes: State = {}
-    for name, state in definition["States"].items():
+    for name, state in machine["States"].items():
         for way, holder, member in list(ways(name, state)):
             passes[way] = {"Type": "Pass", "Next": holder[member]}
             holder[member] = way
@@ -77,8 +72,8 @@ def instrumented(function: str) -> State:
                 payload = {"state": task, "execution": "{% $states.context.Execution.Name %}"}
                 payload["payload"] = step["Arguments"]["Payload"]
                 step["Arguments"] = {"FunctionName": function, "Payload": payload}
-    definition["States"] |= passes
-    return definition
+    machine["States"] |= passes
+    return machine
 
 
 @dataclass

@@ -1,0 +1,80 @@
+"""The state machine's definition: the flow of fine_tuning.asl.json, with the standard Retry and Catch for its steps.
+
+The file is plain Amazon States Language. A step that must retry or catch differently says so there, and keeps it.
+"""
+
+import json
+import re
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+FLOW = Path(__file__).with_name("fine_tuning.asl.json")
+
+State = dict[str, Any]
+
+_THROTTLED: State = {
+    "ErrorEquals": [
+        "TransientAwsError",
+        "Lambda.ServiceException",
+        "Lambda.AWSLambdaException",
+        "Lambda.SdkClientException",
+        "Lambda.ClientExecutionTimeoutException",
+        "Lambda.TooManyRequestsException",
+    ],
+    "IntervalSeconds": 2,
+    "BackoffRate": 2,
+    "MaxAttempts": 6,
+    "MaxDelaySeconds": 60,
+    "JitterStrategy": "FULL",
+}
+"""AWS throttled the function's calls or the function itself, or Lambda had a fault: retried for some minutes."""
+
+_DIED: State = {
+    "ErrorEquals": ["Runtime.ExitError", "Lambda.Unknown"],
+    "IntervalSeconds": 5,
+    "BackoffRate": 2,
+    "MaxAttempts": 3,
+    "JitterStrategy": "FULL",
+}
+"""The function's process died; Step Functions reports some of these deaths as `Lambda.Unknown`. A repeated step finds
+what it has made."""
+
+_TIMED_OUT: State = {
+    "ErrorEquals": ["Sandbox.Timedout", "States.Timeout"],
+    "IntervalSeconds": 5,
+    "MaxAttempts": 1,
+    "JitterStrategy": "FULL",
+}
+"""The function or the step took too long: retried once."""
+
+
+def definition() -> dict[str, Any]:
+    """The definition that is deployed, tested and rehearsed. Its placeholders are the functions' ARNs: `${PlanRun}`."""
+    machine: dict[str, Any] = json.loads(FLOW.read_text(encoding="utf-8"))
+    for name, state in machine["States"].items():
+        if state["Type"] in ("Task", "Map"):
+            state.setdefault("Catch", _report_failure_of(name))
+        # The steps inside a Map cannot leave it: their failure is the Map's, which catches it.
+        for step in [state, *state.get("ItemProcessor", {}).get("States", {}).values()]:
+            if step["Type"] == "Task":
+                step.setdefault("Retry", deepcopy(_retry(step)))
+    return machine
+
+
+def functions_called(machine: dict[str, Any]) -> list[str]:
+    """The names of the functions that a definition calls: its placeholders."""
+    return sorted(set(re.findall(r"\$\{(\w+)\}", json.dumps(machine))))
+
+
+def _retry(task: State) -> list[State]:
+    if not task["Resource"].endswith(".waitForTaskToken"):
+        return [_THROTTLED, _DIED, _TIMED_OUT]
+    # Its time limit is how long a person has to answer: nobody is asked again.
+    return [_THROTTLED, _DIED, {**_TIMED_OUT, "ErrorEquals": ["Sandbox.Timedout"]}]
+
+
+def _report_failure_of(state: str) -> list[State]:
+    """ReportFailure gets the error, and the name of the step that failed."""
+    failure = {"failed_state": state, "failure": "{% $states.errorOutput %}"}
+    return [{"ErrorEquals": ["States.ALL"], "Assign": failure, "Next": "ReportFailure"}]
