@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from finetuning.runs.names import Names
 from finetuning.runs.tags import OWNER_TAG, RUN_TAG
-from tests.builders.jumpstart import FACTS
+from tests.builders.jumpstart import FACTS, sagemaker_model
 from tests.builders.memory import PREFIX
 from tests.builders.runs import RUN_ID
 
@@ -62,6 +62,10 @@ class FakeService:
     def get_paginator(self, operation: str) -> Any:
         return SimpleNamespace(paginate=lambda **request: [getattr(self, operation)(**request)])
 
+    def refuse(self, operation: str, code: str, message: str = "no") -> None:
+        """Lets every call of the operation fail with that error."""
+        self.answers[operation] = client_error(code, message, operation)
+
     def requests(self, operation: str) -> list[dict[str, Any]]:
         """What was asked of that operation."""
         return [request for name, request in self.calls if name == operation]
@@ -74,6 +78,7 @@ class FakeSageMaker(FakeService):
         super().__init__()
         self.things: dict[str, dict[str, dict[str, Any]]] = {kind: {} for kind in KINDS}
         self.tags: dict[str, dict[str, str]] = defaultdict(dict)
+        self.meta = SimpleNamespace(service_model=sagemaker_model())
 
     def _answer(self, operation: str, request: dict[str, Any]) -> Any:
         if operation in LISTS:
@@ -175,9 +180,11 @@ class FakeSageMaker(FakeService):
             ProductionVariants=[{"VariantName": "AllTraffic", "CurrentInstanceCount": instances}],
         )
 
-    def add_job(self, name: str = Names(PREFIX, RUN_ID).training_job(0), **described: Any) -> dict[str, Any]:
+    def add_job(
+        self, name: str = Names(PREFIX, RUN_ID).training_job(0), run_id: str | None = RUN_ID, **described: Any
+    ) -> dict[str, Any]:
         """The training job of a run, in progress unless `described` otherwise."""
-        return self.add("training_job", name, **described)
+        return self.add("training_job", name, run_id, **described)
 
 
 def _production(model: str, instances: int) -> dict[str, Any]:
@@ -200,6 +207,9 @@ class FakeAws:
         self._services: dict[str, FakeService] = defaultdict(FakeService, sagemaker=self.sagemaker)
         self["s3"].answers["get_object"] = _jumpstart_document
         self["cloudwatch"].answers["get_metric_statistics"] = {"Datapoints": []}
+        self["logs"].answers["describe_log_streams"] = {"logStreams": []}
+        self["stepfunctions"].answers["list_executions"] = {"executions": []}
+        self["ec2"].answers["describe_network_interfaces"] = {"NetworkInterfaces": []}
 
     def __getitem__(self, service: str) -> FakeService:
         return self._services[service]

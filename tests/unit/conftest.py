@@ -57,9 +57,11 @@ def cloud(memory: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake
     """An account in memory, behind every client of the process; the stage's documents are in `memory`."""
     account = FakeAws()
     monkeypatch.setattr("boto3.client", lambda service, **_: account[service])
-    client.cache_clear()
+    for cached in (client, advisory_client):
+        cached.cache_clear()
     yield account
-    client.cache_clear()
+    for cached in (client, advisory_client):
+        cached.cache_clear()
 
 
 @pytest.fixture

@@ -87,8 +87,8 @@ def _redeploy(run: Run, execution_arn: str, terms: Payload) -> Payload:
         error=None,
         links=status.links | link,
     )
-    endpoint = run.plan.endpoint.model_copy(update={"deploy": True} | terms)
-    plan = run.plan.model_copy(update={"endpoint": EndpointPlan.model_validate(endpoint.model_dump())})
+    endpoint = EndpointPlan.model_validate(run.plan.endpoint.model_dump() | {"deploy": True} | terms)
+    plan = run.plan.model_copy(update={"endpoint": endpoint})
     has_model = bool(status.training_job) and not run.store.is_empty(run.layout.model_artifact(status.training_job))
     checklist = check_deployment(plan, has_model)
     if checklist.findings:

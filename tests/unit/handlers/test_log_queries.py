@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 
+from finetuning.aws.sagemaker import SageMaker
 from finetuning.errors import DatasetRefused
-from finetuning.handlers import clean_up_run, report_failure
+from finetuning.handlers import clean_up_run, plan_run, report_failure, sweep_endpoints
 from finetuning.handlers.step import Payload, logger, step
 from finetuning.operations.run import Run
+from finetuning.runs.expiry import lifetime_tags
 from infra.constructs.log_queries import QUERIES, LogQuery
+from tests.builders.aws import FakeSageMaker
 from tests.builders.datasets import any_chat_rows, as_lines
-from tests.builders.handlers import AnyContext, log_lines
+from tests.builders.handlers import AnyContext, invoke, log_lines
 from tests.builders.stage import Stage, run_steps
-from tests.unit.handlers.test_sweep_endpoints import swept
 
 INSIGHTS = {
     *("fields", "filter", "sort", "limit", "stats", "by", "as", "and", "or", "like", "asc", "desc"),
@@ -69,7 +71,12 @@ def lines(
 
     with pytest.raises(KeyError):
         defective({"run_id": "faq-0123abcd"}, AnyContext())
-    swept(stage, monkeypatch, hours_old=9, period_minutes=15)
+    sagemaker = FakeSageMaker()
+    run_id = invoke(plan_run, upload)["run_id"]
+    sagemaker.add_endpoint(run_id=run_id, hours_old=9, tags=lifetime_tags(8, "never"))
+    monkeypatch.setattr(sweep_endpoints, "sagemaker", lambda: SageMaker(sagemaker))
+    monkeypatch.setattr(sweep_endpoints, "notify", lambda *_: None)
+    invoke(sweep_endpoints, period_minutes=15)
     by_step: dict[str, list[dict[str, Any]]] = {}
     for line in log_lines(log.getvalue()) + log_lines(capsys.readouterr().out):
         by_step.setdefault(line.get("step", ""), []).append(line)

@@ -8,16 +8,24 @@ import pytest
 
 from finetuning.aws.jumpstart_bucket import JumpStartBucket
 from finetuning.errors import Code, FineTuningError, RunRefused, TransientAwsError
-from finetuning.handlers.plan_run import handler
+from finetuning.handlers import plan_run
 from finetuning.jumpstart.spec import cache_bucket, private_bucket
+from finetuning.operations import preflight
+from finetuning.operations.run import Run
 from finetuning.runs.plan import RunPlan
-from tests.builders.handlers import AnyContext
-from tests.builders.jumpstart import LLAMA, any_spec
-from tests.builders.stage import CHAT, EXECUTION, REGION, Stage, trust_in
+from finetuning.runs.status import RunState
+from finetuning.runs.uploads import Upload
+from tests.builders.aws import FakeAws
+from tests.builders.handlers import invoke
+from tests.builders.jumpstart import BASE_70B, LLAMA, any_spec
+from tests.builders.memory import PREFIX, MemoryStore, any_run
+from tests.builders.runs import any_failed_status
+from tests.builders.stage import CHAT, EXECUTION, REGION, SilentQuotas, Stage, trust_in
 
 
 def run(event: dict[str, str]) -> dict[str, Any]:
-    return handler(event, AnyContext())
+    result: dict[str, Any] = invoke(plan_run, event)
+    return result
 
 
 def test_a_good_upload_is_planned_and_everything_is_green_or_says_why_not(stage: Stage) -> None:
@@ -140,3 +148,58 @@ def test_a_passing_trouble_of_aws_is_retried_not_held_against_the_run(
 def test_a_run_json_that_is_gone_is_said(stage: Stage) -> None:
     with pytest.raises(FineTuningError, match="removed"):
         run(stage.event("runs/demo/run.json", "no-such-version"))
+
+
+REDEPLOYED = Upload("uploads", "runs/demo/run.json", "v1")
+FIRST, SECOND = "arn:execution:first", "arn:execution:second"
+
+
+@pytest.fixture
+def trained(cloud: FakeAws, memory: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run of the first execution that has ended with a model; the account allows to deploy it again."""
+    run = any_run(memory, REDEPLOYED.run_id, model_id=BASE_70B)
+    run.is_owned_by(FIRST)
+    memory.save(run.layout.status, any_failed_status(run_id=run.run_id, training_job="job"))
+    memory.write(run.layout.model_artifact("job") + "weights", b"")
+    monkeypatch.setattr(preflight, "account_quotas", lambda region: SilentQuotas())
+    cloud["kms"].answers["describe_key"] = {"KeyMetadata": {"KeyState": "Enabled"}}
+    trust = {"Role": {"AssumeRolePolicyDocument": trust_in("sagemaker.amazonaws.com")}}
+    cloud["iam"].answers["get_role"] = trust
+    return run
+
+
+def redeployed(execution_arn: str = SECOND, **terms: Any) -> dict[str, Any]:
+    upload = {"bucket": REDEPLOYED.bucket, "key": REDEPLOYED.key, "version_id": REDEPLOYED.version_id}
+    result: dict[str, Any] = invoke(plan_run, upload, execution_arn=execution_arn, redeploy=terms)
+    return result
+
+
+def test_the_model_of_an_ended_run_is_deployed_again_for_the_execution_that_asks(trained: Run) -> None:
+    result = redeployed(ttl_hours=3)
+    assert (result["outcome"], result["deploy"], result["compare_with_base"]) == ("redeploy", True, False)
+    assert trained.is_owned_by(SECOND)
+    status = trained.status
+    assert (status.state, status.error, status.execution_arn) == (RunState.RUNNING, None, SECOND)
+    saved = Run(trained.run_id, store=trained.store, prefix=PREFIX).plan
+    assert (saved.endpoint.ttl_hours, saved.endpoint.deploy) == (3, True)
+
+
+def test_a_run_that_still_runs_is_not_taken_over(trained: Run) -> None:
+    trained.record("Training", state=RunState.RUNNING)
+    before = trained.status
+    assert redeployed(ttl_hours=3)["outcome"] == "duplicate"
+    assert trained.is_owned_by(FIRST)
+    assert trained.status == before
+    assert Run(trained.run_id, store=trained.store, prefix=PREFIX).plan.endpoint.ttl_hours == 8
+
+
+def test_the_execution_that_took_the_run_over_may_repeat_the_step(trained: Run) -> None:
+    assert [redeployed()["outcome"] for _ in range(2)] == ["redeploy", "redeploy"]
+
+
+def test_a_run_that_left_no_model_is_not_deployed_again(trained: Run, memory: MemoryStore) -> None:
+    del memory.objects[trained.layout.model_artifact("job") + "weights"]
+    with pytest.raises(RunRefused) as refused:
+        redeployed(ttl_hours=3)
+    assert [finding.code for finding in refused.value.findings] == [Code.RUN_HAS_NO_MODEL]
+    assert Run(trained.run_id, store=trained.store, prefix=PREFIX).plan.endpoint.ttl_hours == 8

@@ -1,0 +1,164 @@
+"""DeployEndpoint: which of the run's endpoints is created or updated, and what is left as it was."""
+
+from typing import Any
+
+import pytest
+
+from finetuning.errors import Code, FineTuningError
+from finetuning.handlers import deploy_endpoint
+from finetuning.operations.run import Run
+from finetuning.runs.plan import Autoscaling
+from finetuning.runs.status import RunState, RunStatus
+from tests.builders.aws import FakeAws
+from tests.builders.handlers import invoke
+from tests.builders.memory import PREFIX, MemoryStore, any_run
+from tests.builders.runs import RUN_ID, any_plan, any_status
+
+LIVE, MODEL, BASE, CANDIDATE = (f"{PREFIX}-{name}" for name in ("faq", RUN_ID, f"{RUN_ID}-base", f"{RUN_ID}-candidate"))
+OLD = f"{PREFIX}-older-00000000"
+SCALED = Autoscaling(min_instances=1, max_instances=4, invocations_per_instance=60)
+
+
+@pytest.fixture
+def status(cloud: FakeAws, memory: MemoryStore) -> RunStatus:
+    return deployable(memory).status
+
+
+def deployable(memory: MemoryStore, **endpoint: Any) -> Run:
+    """A run that has trained its model and is to serve it on the endpoint `faq`."""
+    run = any_run(memory, endpoint=any_plan().endpoint.model_dump() | {"name": "faq", **endpoint})
+    memory.save(run.layout.status, any_status(state=RunState.RUNNING, endpoint=""))
+    return run
+
+
+def test_the_live_endpoint_is_created_under_the_users_name_with_the_runs_model(
+    cloud: FakeAws, memory: MemoryStore, status: RunStatus
+) -> None:
+    result = invoke(deploy_endpoint, run_id=RUN_ID, variant="live")
+    assert cloud.sagemaker.names("endpoint") == {LIVE}
+    assert cloud.sagemaker.endpoint(LIVE)["EndpointConfigName"] == MODEL
+    (model,) = cloud.sagemaker.requests("create_model")
+    assert f"/{status.training_job}/output/model/" in str(model)
+    assert result["wait_seconds"] == 2
+    assert "Live endpoint" in result["links"]
+    assert memory.load(f"runs/{RUN_ID}/status.json", RunStatus).endpoint == LIVE
+
+
+def test_the_alarms_are_set_before_the_endpoint_serves(cloud: FakeAws, status: RunStatus) -> None:
+    invoke(deploy_endpoint, run_id=RUN_ID, variant="live")
+    watched = {request["AlarmName"] for request in cloud["cloudwatch"].requests("put_metric_alarm")}
+    assert watched
+    assert all(name.startswith(LIVE) for name in watched)
+
+
+@pytest.mark.parametrize(("variant", "name", "model"), [("candidate", CANDIDATE, MODEL), ("base", BASE, BASE)])
+def test_a_temporary_endpoint_has_a_name_of_its_own_and_the_live_one_is_not_touched(
+    cloud: FakeAws, memory: MemoryStore, status: RunStatus, variant: str, name: str, model: str
+) -> None:
+    live = dict(cloud.sagemaker.add_endpoint(LIVE, OLD, "older-00000000"))
+    invoke(deploy_endpoint, run_id=RUN_ID, variant=variant)
+    assert cloud.sagemaker.names("endpoint") == {LIVE, name}
+    assert cloud.sagemaker.endpoint(LIVE) == live
+    assert not cloud.sagemaker.requests("update_endpoint")
+    (config,) = cloud.sagemaker.requests("create_endpoint_config")
+    assert config["ProductionVariants"][0]["ModelName"] == model
+    assert memory.load(f"runs/{RUN_ID}/status.json", RunStatus).endpoint == ""
+
+
+@pytest.mark.parametrize("variant", ["live", "candidate", "base"])
+def test_a_repeated_step_creates_nothing_twice(cloud: FakeAws, status: RunStatus, variant: str) -> None:
+    first = invoke(deploy_endpoint, run_id=RUN_ID, variant=variant)
+    made = {kind: cloud.sagemaker.names(kind) for kind in ("model", "endpoint_config", "endpoint")}
+    assert invoke(deploy_endpoint, run_id=RUN_ID, variant=variant) == first
+    assert {kind: cloud.sagemaker.names(kind) for kind in made} == made
+    assert not cloud.sagemaker.requests("update_endpoint")
+
+
+def test_an_earlier_run_s_endpoint_is_updated_and_its_configuration_is_remembered(
+    cloud: FakeAws, status: RunStatus
+) -> None:
+    cloud.sagemaker.add_endpoint(LIVE, OLD, "older-00000000")
+    invoke(deploy_endpoint, run_id=RUN_ID, variant="live")
+    (update,) = cloud.sagemaker.requests("update_endpoint")
+    assert update["EndpointConfigName"] == MODEL
+    assert cloud.sagemaker.tags_of("endpoint_config", MODEL)["finetune:replaces"] == OLD
+    assert cloud.sagemaker.tags_of("endpoint", LIVE)["finetune:run-id"] == RUN_ID
+
+
+def test_an_endpoint_that_somebody_else_made_is_refused(cloud: FakeAws, status: RunStatus) -> None:
+    cloud.sagemaker.add_endpoint(LIVE, "theirs", None)
+    with pytest.raises(FineTuningError) as refused:
+        invoke(deploy_endpoint, run_id=RUN_ID, variant="live")
+    assert refused.value.code == Code.ENDPOINT_NAME_TAKEN
+    assert not cloud.sagemaker.requests("update_endpoint")
+
+
+def test_the_endpoint_has_the_limits_of_this_deployment_where_its_configuration_was_kept(
+    cloud: FakeAws, memory: MemoryStore
+) -> None:
+    deployable(memory, ttl_hours=3)
+    cloud.sagemaker.add_endpoint(LIVE, OLD, "older-00000000")
+    cloud.sagemaker.add("endpoint_config", MODEL, tags={"finetune:ttl-hours": "8"})
+    invoke(deploy_endpoint, run_id=RUN_ID, variant="live")
+    assert cloud.sagemaker.tags_of("endpoint_config", MODEL)["finetune:ttl-hours"] == "3"
+    assert cloud.sagemaker.tags_of("endpoint", LIVE)["finetune:ttl-hours"] == "3"
+
+
+@pytest.mark.parametrize(("instances", "kept"), [(3, True), (1, False)])
+def test_a_fleet_that_grew_with_its_traffic_keeps_its_instances(
+    cloud: FakeAws, memory: MemoryStore, instances: int, kept: bool
+) -> None:
+    deployable(memory, autoscaling=SCALED)
+    cloud.sagemaker.add_endpoint(LIVE, OLD, "older-00000000", instances=instances)
+    invoke(deploy_endpoint, run_id=RUN_ID, variant="live")
+    assert [request["RetainAllVariantProperties"] for request in cloud.sagemaker.requests("update_endpoint")] == [kept]
+
+
+def test_a_fleet_that_is_not_to_follow_its_traffic_gets_the_planned_instances(
+    cloud: FakeAws, status: RunStatus
+) -> None:
+    cloud.sagemaker.add_endpoint(LIVE, OLD, "older-00000000", instances=3)
+    invoke(deploy_endpoint, run_id=RUN_ID, variant="live")
+    (update,) = cloud.sagemaker.requests("update_endpoint")
+    assert update["RetainAllVariantProperties"] is False
+
+
+def test_an_update_that_sagemaker_refuses_leaves_alarms_tags_and_scaling_of_the_model_that_serves(
+    cloud: FakeAws, memory: MemoryStore
+) -> None:
+    deployable(memory)
+    any_run(memory, "older-00000000", endpoint=any_plan().endpoint.model_dump() | {"autoscaling": SCALED})
+    cloud.sagemaker.add_endpoint(
+        LIVE, OLD, "older-00000000", tags={"finetune:ttl-hours": "1"}, config_tags={"finetune:ttl-hours": "72"}
+    )
+    cloud.sagemaker.refuse("update_endpoint", "ResourceLimitExceeded")
+    with pytest.raises(FineTuningError) as refused:
+        invoke(deploy_endpoint, run_id=RUN_ID, variant="live")
+    assert refused.value.code == Code.QUOTA_EXCEEDED
+    assert cloud.sagemaker.tags_of("endpoint", LIVE)["finetune:ttl-hours"] == "72"
+    assert OLD in str(cloud["cloudwatch"].requests("put_metric_alarm")[-1]["Dimensions"])
+    scaling = [name for name, _ in cloud["application-autoscaling"].calls]
+    assert scaling == ["deregister_scalable_target", "register_scalable_target", "put_scaling_policy"]
+
+
+def test_an_endpoint_that_is_being_updated_is_left_alone(cloud: FakeAws, status: RunStatus) -> None:
+    cloud.sagemaker.add_endpoint(LIVE, OLD, "older-00000000", status="Updating")
+    with pytest.raises(FineTuningError) as refused:
+        invoke(deploy_endpoint, run_id=RUN_ID, variant="live")
+    assert refused.value.code == Code.ENDPOINT_BUSY
+
+
+def test_only_the_newest_configurations_are_kept_with_their_models(cloud: FakeAws, status: RunStatus) -> None:
+    """`finetune rollback` goes back to one of three: the one that serves and two before it."""
+    chain = [f"{PREFIX}-run{number}-00000000" for number in range(5)]
+    replaced = ""
+    for config in chain:
+        tags = {"finetune:endpoint": LIVE} | ({"finetune:replaces": replaced} if replaced else {})
+        cloud.sagemaker.add("endpoint_config", config, tags=tags)
+        cloud.sagemaker.add("model", config)
+        replaced = config
+    cloud.sagemaker.add("endpoint_config", f"{PREFIX}-other", tags={"finetune:endpoint": f"{PREFIX}-other"})
+    cloud.sagemaker.add_endpoint(LIVE, chain[-1])
+    invoke(deploy_endpoint, run_id=RUN_ID, variant="live")
+    assert cloud.sagemaker.names("endpoint_config") == {MODEL, chain[-1], chain[-2], f"{PREFIX}-other"}
+    assert cloud.sagemaker.names("model") == {MODEL, chain[-1], chain[-2]}

@@ -1,0 +1,82 @@
+"""DescribeEndpoint: wait, go on, or fail with what is left in order."""
+
+import pytest
+
+from finetuning.errors import Code, EndpointFailed
+from finetuning.handlers import describe_endpoint
+from finetuning.runs.plan import Autoscaling
+from tests.builders.aws import FakeAws
+from tests.builders.handlers import invoke
+from tests.builders.memory import PREFIX, MemoryStore, any_run
+from tests.builders.runs import RUN_ID, any_plan
+
+LIVE = f"{PREFIX}-{RUN_ID}"
+SCALED = Autoscaling(min_instances=2, max_instances=4, invocations_per_instance=60)
+
+
+@pytest.mark.parametrize(("status", "outcome"), [("InService", "in_service"), ("Creating", "in_progress")])
+def test_the_outcome_is_the_endpoints(cloud: FakeAws, memory: MemoryStore, status: str, outcome: str) -> None:
+    run = any_run(memory)
+    cloud.sagemaker.add_endpoint(status=status)
+    result = invoke(describe_endpoint, run_id=RUN_ID, variant="live")
+    assert result["outcome"] == outcome
+    assert run.status.events[-1].message == f"{LIVE}: {status}"
+
+
+def test_the_wait_grows_with_the_time_since_the_last_change(cloud: FakeAws, memory: MemoryStore) -> None:
+    any_run(memory)
+    cloud.sagemaker.add_endpoint(status="Creating", hours_old=0.1)
+    assert invoke(describe_endpoint, run_id=RUN_ID, variant="live")["wait_seconds"] == pytest.approx(18, abs=2)
+
+
+@pytest.mark.parametrize("variant", ["base", "candidate"])
+def test_a_temporary_endpoint_is_looked_at_by_its_own_name(cloud: FakeAws, memory: MemoryStore, variant: str) -> None:
+    any_run(memory)
+    cloud.sagemaker.add_endpoint(f"{LIVE}-{variant}", f"{LIVE}-{variant}")
+    assert invoke(describe_endpoint, run_id=RUN_ID, variant=variant)["outcome"] == "in_service"
+
+
+def test_an_endpoint_that_is_gone_fails_the_run_and_the_fix_needs_no_training(
+    cloud: FakeAws, memory: MemoryStore
+) -> None:
+    any_run(memory)
+    with pytest.raises(EndpointFailed) as gone:
+        invoke(describe_endpoint, run_id=RUN_ID, variant="live")
+    assert gone.value.code == Code.ENDPOINT_FAILED
+    assert "finetune deploy" in gone.value.fix
+
+
+def test_an_endpoint_that_failed_is_left_as_it_is_for_the_clean_up(cloud: FakeAws, memory: MemoryStore) -> None:
+    any_run(memory)
+    cloud.sagemaker.add_endpoint(status="Failed")
+    with pytest.raises(EndpointFailed):
+        invoke(describe_endpoint, run_id=RUN_ID, variant="live")
+    assert not cloud["cloudwatch"].calls
+
+
+def test_after_a_rollback_tags_alarms_and_scaling_are_those_of_the_model_that_serves(
+    cloud: FakeAws, memory: MemoryStore
+) -> None:
+    any_run(memory)
+    older = f"{PREFIX}-older-00000000"
+    any_run(memory, "older-00000000", endpoint=any_plan().endpoint.model_dump() | {"autoscaling": SCALED})
+    cloud.sagemaker.add_endpoint(config=older, config_tags={"finetune:run-id": "older-00000000"})
+    with pytest.raises(EndpointFailed) as failed:
+        invoke(describe_endpoint, run_id=RUN_ID, variant="live")
+    assert failed.value.code == Code.ENDPOINT_ROLLED_BACK
+    assert cloud.sagemaker.tags_of("endpoint", LIVE)["finetune:run-id"] == "older-00000000"
+    assert older in str(cloud["cloudwatch"].requests("put_metric_alarm")[-1]["Dimensions"])
+    (target,) = cloud["application-autoscaling"].requests("register_scalable_target")
+    assert (target["MinCapacity"], target["MaxCapacity"]) == (2, 4)
+
+
+def test_without_the_earlier_configuration_tags_and_scaling_stay_as_they_are(
+    cloud: FakeAws, memory: MemoryStore
+) -> None:
+    any_run(memory)
+    cloud.sagemaker.add_endpoint(config="deleted")
+    del cloud.sagemaker.things["endpoint_config"]["deleted"]
+    with pytest.raises(EndpointFailed):
+        invoke(describe_endpoint, run_id=RUN_ID, variant="live")
+    assert cloud.sagemaker.tags_of("endpoint", LIVE)["finetune:run-id"] == RUN_ID
+    assert not cloud["application-autoscaling"].calls

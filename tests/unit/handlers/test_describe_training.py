@@ -1,0 +1,96 @@
+"""DescribeTraining: what a job's state means for the run, and what it costs."""
+
+from typing import Any
+
+import pytest
+
+from finetuning.errors import Code, TrainingFailed
+from finetuning.handlers import describe_training
+from finetuning.runs.names import Names
+from tests.builders.aws import FakeAws, hours_ago
+from tests.builders.handlers import invoke, metric
+from tests.builders.memory import PREFIX, MemoryStore, any_run
+from tests.builders.runs import RUN_ID
+
+JOB = Names(PREFIX, RUN_ID).training_job(0)
+HOURLY = 37.69
+"""USD an hour, of the first instance type of `any_plan`."""
+
+
+def described(cloud: FakeAws, attempt: int = 0, **job: Any) -> dict[str, Any]:
+    """The result for a job as SageMaker describes it."""
+    cloud.sagemaker.add_job(JOB, **job)
+    result: dict[str, Any] = invoke(describe_training, run_id=RUN_ID, job_name=JOB, attempt=attempt)
+    return result
+
+
+def test_a_job_in_progress_is_waited_for_and_its_metrics_are_kept(cloud: FakeAws, memory: MemoryStore) -> None:
+    run = any_run(memory)
+    loss = {"MetricName": "eval-loss", "Value": 1.5, "Timestamp": hours_ago(0)}
+    result = described(cloud, SecondaryStatus="Downloading", FinalMetricDataList=[loss])
+    assert (result["outcome"], result["message"]) == ("in_progress", "Downloading")
+    assert [(metric.name, metric.value) for metric in run.status.metrics] == [("eval-loss", 1.5)]
+    assert [rung.outcome for rung in run.status.ladder] == ["running"]
+
+
+def test_a_completed_job_costs_what_was_billed(
+    cloud: FakeAws, memory: MemoryStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = any_run(memory)
+    result = described(cloud, TrainingJobStatus="Completed", BillableTimeInSeconds=1800, TrainingTimeInSeconds=1700)
+    output = capsys.readouterr().out
+    assert result["outcome"] == "completed"
+    assert run.status.cost.actual_usd == metric(output, "TrainingActualUsd") == round(HOURLY / 2, 2)
+    assert metric(output, "TrainingDuration") == 1700
+    assert [rung.outcome for rung in run.status.ladder] == ["completed"]
+
+
+@pytest.mark.parametrize("status", ["Failed", "Stopped"])
+def test_a_job_without_a_model_was_paid_for_as_well(
+    cloud: FakeAws, memory: MemoryStore, capsys: pytest.CaptureFixture[str], status: str
+) -> None:
+    run = any_run(memory)
+    with pytest.raises(TrainingFailed):
+        described(cloud, TrainingJobStatus=status, BillableTimeInSeconds=3600, TrainingTimeInSeconds=3500)
+    assert run.status.cost.actual_usd == HOURLY
+    assert metric(capsys.readouterr().out, "TrainingActualUsd") == HOURLY
+    assert [rung.outcome for rung in run.status.ladder] == ["failed"]
+
+
+def test_a_running_job_is_not_counted_in_the_metrics_yet(
+    cloud: FakeAws, memory: MemoryStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = any_run(memory)
+    described(cloud, BillableTimeInSeconds=3600)
+    assert run.status.cost.actual_usd == HOURLY
+    assert metric(capsys.readouterr().out, "TrainingActualUsd") is None
+
+
+def test_a_lack_of_capacity_leads_to_the_next_attempt(cloud: FakeAws, memory: MemoryStore) -> None:
+    run = any_run(memory)
+    result = described(cloud, TrainingJobStatus="Failed", FailureReason="CapacityError: no ml.p4d.24xlarge")
+    assert (result["outcome"], result["wait_seconds"]) == ("retry_elsewhere", 5)
+    assert [rung.outcome for rung in run.status.ladder] == ["no_capacity"]
+
+
+def test_a_lack_of_capacity_at_the_last_attempt_fails_the_run(cloud: FakeAws, memory: MemoryStore) -> None:
+    any_run(memory)
+    with pytest.raises(TrainingFailed) as failed:
+        described(cloud, attempt=1, TrainingJobStatus="Failed", FailureReason="CapacityError: no ml.g5.48xlarge")
+    assert failed.value.code == Code.TRAINING_NO_CAPACITY
+
+
+def test_a_failed_job_is_explained_by_the_end_of_its_log(cloud: FakeAws, memory: MemoryStore) -> None:
+    any_run(memory)
+    logs = cloud["logs"].answers
+    logs["describe_log_streams"] = {"logStreams": [{"logStreamName": f"{JOB}/algo-1", "lastEventTimestamp": 1}]}
+    logs["get_log_events"] = {"events": [{"message": "torch.cuda.OutOfMemoryError: CUDA out of memory."}]}
+    with pytest.raises(TrainingFailed) as failed:
+        described(cloud, TrainingJobStatus="Failed", FailureReason="AlgorithmError: exit code 1")
+    assert failed.value.code == Code.TRAINING_OUT_OF_MEMORY
+
+
+def test_a_job_that_is_gone_fails_the_run(cloud: FakeAws, memory: MemoryStore) -> None:
+    any_run(memory)
+    with pytest.raises(TrainingFailed, match="gone"):
+        invoke(describe_training, run_id=RUN_ID, job_name=JOB, attempt=0)

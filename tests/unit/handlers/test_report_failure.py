@@ -1,0 +1,114 @@
+"""ReportFailure: what a failed run says, costs and leaves behind."""
+
+import json
+from typing import Any
+
+import pytest
+
+from finetuning.errors import Code, FineTuningError, TrainingFailed
+from finetuning.handlers import report_failure
+from finetuning.operations.run import Run
+from finetuning.runs.names import Names
+from finetuning.runs.status import RunState
+from finetuning.runs.uploads import Upload
+from tests.builders.aws import FakeAws
+from tests.builders.handlers import invoke, metric, metrics_in
+from tests.builders.memory import PREFIX, MemoryStore, any_run
+
+UPLOAD = Upload("uploads", "runs/demo/run.json", "1")
+RUN_ID = UPLOAD.run_id
+NAMES = Names(PREFIX, RUN_ID)
+FIRST, SECOND = (f"arn:aws:states:us-east-1:123456789012:execution:m:{name}" for name in ("first", "second"))
+FAILURE = TrainingFailed(Code.TRAINING_FAILED, "The script failed.", "Read its log.")
+
+
+def reported(error: FineTuningError = FAILURE, **event: Any) -> dict[str, Any]:
+    """The answer to the failure of a step of the first execution."""
+    upload = {"bucket": UPLOAD.bucket, "key": UPLOAD.key, "version_id": UPLOAD.version_id}
+    caught = {"Error": "TrainingFailed", "Cause": json.dumps({"errorMessage": str(error)})}
+    given = {**upload, "execution_arn": FIRST, "state": "DescribeTraining", "error": caught, **event}
+    answer: dict[str, Any] = invoke(report_failure, given)
+    return answer
+
+
+def test_the_failure_is_in_the_status_and_the_answer_under_its_code(cloud: FakeAws, memory: MemoryStore) -> None:
+    run = any_run(memory, RUN_ID)
+    answer = reported()
+    assert (answer["code"], answer["message"]) == ("TRAINING_FAILED", "The script failed.")
+    status = run.status
+    assert (status.state, status.step) == (RunState.FAILED, "DescribeTraining")
+    assert status.error is not None
+    assert (status.error["code"], status.error["fix"]) == ("TRAINING_FAILED", "Read its log.")
+    assert status.execution_arn == FIRST
+
+
+def test_the_page_is_written_and_the_message_links_it(cloud: FakeAws, memory: MemoryStore) -> None:
+    run = any_run(memory, RUN_ID)
+    answer = reported()
+    assert run.layout.report_page in answer["links"]["Report"]
+    assert b"The script failed." in (memory.read(run.layout.report_page) or b"")
+    (message,) = cloud.messages()
+    assert "The script failed." in message
+    assert memory.link(run.layout.report_page, 12) in message
+
+
+def test_the_run_is_counted_by_its_code(
+    cloud: FakeAws, memory: MemoryStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    any_run(memory, RUN_ID)
+    reported()
+    output = capsys.readouterr().out
+    assert metric(output, "RunFailed") == 1
+    assert [line["code"] for line in metrics_in(output) if "RunFailed" in line] == ["TRAINING_FAILED"]
+
+
+def test_what_the_run_left_unfinished_is_removed_and_said(cloud: FakeAws, memory: MemoryStore) -> None:
+    run = any_run(memory, RUN_ID)
+    cloud.sagemaker.add_job(NAMES.training_job(0))
+    cloud.sagemaker.add_endpoint(NAMES.endpoint, NAMES.endpoint_config, RUN_ID, status="Creating")
+    reported()
+    assert cloud.sagemaker.names("endpoint") == set()
+    assert cloud.sagemaker.describe_training_job(TrainingJobName=NAMES.model)["TrainingJobStatus"] == "Stopping"
+    assert [(event.step, event.message) for event in run.status.events[:2]] == [
+        ("ReportFailure", f"Stopped the training job {NAMES.training_job(0)}"),
+        ("ReportFailure", f"Deleted the endpoint {NAMES.endpoint}"),
+    ]
+
+
+def test_an_endpoint_that_serves_the_failed_runs_model_gets_an_end_and_the_message_says_so(
+    cloud: FakeAws, memory: MemoryStore
+) -> None:
+    any_run(memory, RUN_ID)
+    cloud.sagemaker.add_endpoint(NAMES.endpoint, NAMES.endpoint_config, RUN_ID, tags={"finetune:ttl-hours": "never"})
+    reported()
+    assert cloud.sagemaker.tags_of("endpoint", NAMES.endpoint)["finetune:ttl-hours"] == "8"
+    (message,) = cloud.messages()
+    assert NAMES.endpoint in message
+
+
+def test_a_run_that_failed_before_it_was_planned_is_reported(cloud: FakeAws, memory: MemoryStore) -> None:
+    assert reported()["code"] == "TRAINING_FAILED"
+    assert Run(RUN_ID, store=memory, prefix=PREFIX).status.state is RunState.FAILED
+
+
+def test_an_execution_that_came_second_does_not_touch_the_run_of_the_first(cloud: FakeAws, memory: MemoryStore) -> None:
+    run = any_run(memory, RUN_ID)
+    run.is_owned_by(FIRST)
+    before = run.status
+    cloud.sagemaker.add_job(NAMES.training_job(0))
+    assert reported(execution_arn=SECOND)["code"] == "TRAINING_FAILED"
+    assert run.status == before
+    assert not cloud.sagemaker.calls
+    assert not list(cloud.messages())
+
+
+@pytest.mark.parametrize("key", ["inbox/a/b.jsonl", "runs/a/b/run.json"])
+def test_an_upload_that_is_no_run_is_reported_in_a_message_alone(cloud: FakeAws, memory: MemoryStore, key: str) -> None:
+    with pytest.raises(FineTuningError) as refused:
+        _ = Upload("uploads", key, "1").run_id
+    answer = reported(refused.value, key=key, state="PlanRun")
+    assert answer["code"] == "UPLOAD_NOT_FOUND"
+    (message,) = cloud.messages()
+    assert key in message
+    assert "Put one data file under inbox/" in message
+    assert memory.objects == {}

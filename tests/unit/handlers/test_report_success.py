@@ -1,0 +1,39 @@
+"""ReportSuccess: status, report page, message and metric of a run that succeeded."""
+
+import pytest
+
+from finetuning.handlers import report_success
+from finetuning.runs.status import RunState
+from tests.builders.aws import FakeAws
+from tests.builders.handlers import invoke, metric
+from tests.builders.memory import PREFIX, MemoryStore, any_run
+from tests.builders.runs import RUN_ID, any_evaluation, any_plan
+
+
+@pytest.mark.parametrize(
+    ("deploy", "message"), [(True, f"The endpoint {PREFIX}-faq answers"), (False, "The tuned model is ready")]
+)
+def test_the_run_has_succeeded_and_says_what_there_is(
+    cloud: FakeAws, memory: MemoryStore, deploy: bool, message: str
+) -> None:
+    run = any_run(memory, endpoint=any_plan().endpoint.model_dump() | {"name": "faq", "deploy": deploy})
+    result = invoke(report_success, run_id=RUN_ID)
+    assert result["message"] == message
+    assert (run.status.state, run.status.events[-1].message) == (RunState.SUCCEEDED, message)
+
+
+def test_the_page_is_written_after_the_status_and_linked(cloud: FakeAws, memory: MemoryStore) -> None:
+    run = any_run(memory)
+    memory.save(run.layout.evaluation, any_evaluation())
+    result = invoke(report_success, run_id=RUN_ID)
+    page = memory.read(run.layout.report_page)
+    assert b"succeeded" in (page or b"")
+    assert run.layout.report_page in result["links"]["Report"].replace("%2F", "/")
+    (told,) = cloud.messages()
+    assert memory.link(run.layout.report_page, 12) in told
+
+
+def test_the_run_is_counted(cloud: FakeAws, memory: MemoryStore, capsys: pytest.CaptureFixture[str]) -> None:
+    any_run(memory)
+    invoke(report_success, run_id=RUN_ID)
+    assert metric(capsys.readouterr().out, "RunSucceeded") == 1

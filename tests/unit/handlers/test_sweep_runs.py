@@ -1,0 +1,164 @@
+"""SweepRuns: starts lost uploads, finishes runs that ended without a report, removes what nobody works for."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from finetuning.handlers import sweep_runs
+from finetuning.operations.run import Run
+from finetuning.runs.names import Names
+from finetuning.runs.status import RunState
+from finetuning.runs.uploads import Upload
+from tests.builders.aws import FakeAws, hours_ago
+from tests.builders.handlers import invoke
+from tests.builders.memory import PREFIX, MemoryStore, any_run
+
+UPLOAD = Upload("uploads", "inbox/faq.jsonl", "v1")
+RUN_ID = UPLOAD.run_id
+NAMES = Names(PREFIX, RUN_ID)
+EXECUTION = "arn:execution:faq"
+
+
+def swept() -> dict[str, list[str]]:
+    result: dict[str, list[str]] = invoke(sweep_runs, state_machine_arn="arn:machine", older_than_minutes=30)
+    return result
+
+
+def uploaded(cloud: FakeAws, at: datetime, key: str = UPLOAD.key, is_latest: bool = True) -> None:
+    version = {"Key": key, "VersionId": "v1", "IsLatest": is_latest, "LastModified": at}
+
+    def list_object_versions(Bucket: str, Prefix: str) -> dict[str, Any]:  # noqa: N803  # boto3's names
+        return {"Versions": [version] if key.startswith(Prefix) else []}
+
+    cloud["s3"].answers["list_object_versions"] = list_object_versions
+
+
+def executed(cloud: FakeAws, status: str, ended: datetime | None = None) -> None:
+    """Lets Step Functions know of an execution of the run."""
+    given = {"bucket": UPLOAD.bucket, "key": UPLOAD.key, "version_id": UPLOAD.version_id}
+    listed = {"executionArn": EXECUTION, "startDate": hours_ago(2), "stopDate": ended}
+
+    def list_executions(statusFilter: str, **_: Any) -> dict[str, Any]:  # noqa: N803  # boto3's names
+        return {"executions": [listed] if statusFilter == status else []}
+
+    states = cloud["stepfunctions"].answers
+    states["list_executions"] = list_executions
+    states["describe_execution"] = {"executionArn": EXECUTION, "status": status, "input": json.dumps(given)}
+
+
+def started(cloud: FakeAws) -> list[dict[str, Any]]:
+    return cloud["stepfunctions"].requests("start_execution")
+
+
+def test_an_upload_that_no_event_started_is_started_under_its_runs_name(cloud: FakeAws, memory: MemoryStore) -> None:
+    uploaded(cloud, hours_ago(1))
+    assert swept()["started"] == [RUN_ID]
+    (request,) = started(cloud)
+    assert request["name"] == RUN_ID
+    assert json.loads(request["input"]) == {"bucket": "uploads", "key": "inbox/faq.jsonl", "version_id": "v1"}
+
+
+@pytest.mark.parametrize(
+    ("hours", "key", "is_latest"),
+    [(0.4, UPLOAD.key, True), (73, UPLOAD.key, True), (1, "inbox/deep/faq.jsonl", True), (1, UPLOAD.key, False)],
+)
+def test_an_upload_that_is_too_young_too_old_no_run_or_replaced_is_left_alone(
+    cloud: FakeAws, memory: MemoryStore, hours: float, key: str, is_latest: bool
+) -> None:
+    uploaded(cloud, hours_ago(hours), key, is_latest)
+    assert swept()["started"] == []
+    assert not started(cloud)
+
+
+def test_a_run_that_was_claimed_is_not_started(cloud: FakeAws, memory: MemoryStore) -> None:
+    Run(RUN_ID, store=memory, prefix=PREFIX).is_owned_by(EXECUTION)
+    uploaded(cloud, hours_ago(1))
+    assert swept()["started"] == []
+
+
+@pytest.mark.parametrize("status", ["InProgress", "Completed", "Failed"])
+def test_a_run_whose_files_are_gone_but_that_was_trained_is_not_paid_for_again(
+    cloud: FakeAws, memory: MemoryStore, status: str
+) -> None:
+    cloud.sagemaker.add_job(NAMES.training_job(0), TrainingJobStatus=status)
+    uploaded(cloud, hours_ago(1))
+    assert swept()["started"] == []
+    assert not started(cloud)
+
+
+def test_an_execution_that_exists_already_is_not_counted_as_started(cloud: FakeAws, memory: MemoryStore) -> None:
+    uploaded(cloud, hours_ago(1))
+    cloud["stepfunctions"].refuse("start_execution", "ExecutionAlreadyExists")
+    assert swept()["started"] == []
+
+
+@pytest.mark.parametrize("status", ["ABORTED", "TIMED_OUT", "FAILED"])
+def test_an_execution_that_ended_early_and_was_not_reported_is_finished(
+    cloud: FakeAws, memory: MemoryStore, status: str
+) -> None:
+    run = any_run(memory, RUN_ID)
+    executed(cloud, status, hours_ago(1))
+    assert swept()["finished"] == [RUN_ID]
+    assert run.status.state.is_final
+    assert run.status.step == "CleanUpRun"
+
+
+def test_a_run_that_was_reported_is_not_finished_again(cloud: FakeAws, memory: MemoryStore) -> None:
+    any_run(memory, RUN_ID).record("Failed", state=RunState.FAILED)
+    executed(cloud, "FAILED", hours_ago(1))
+    assert swept()["finished"] == []
+
+
+@pytest.mark.parametrize("hours", [0.4, 73])
+def test_an_execution_that_ended_just_now_or_long_ago_is_left_alone(
+    cloud: FakeAws, memory: MemoryStore, hours: float
+) -> None:
+    any_run(memory, RUN_ID)
+    executed(cloud, "FAILED", hours_ago(hours))
+    assert swept()["finished"] == []
+
+
+def test_a_run_that_died_before_it_claimed_its_upload_is_finished_and_not_started_again(
+    cloud: FakeAws, memory: MemoryStore
+) -> None:
+    uploaded(cloud, hours_ago(1))
+    executed(cloud, "ABORTED", hours_ago(0.6))
+    result = swept()
+    assert (result["finished"], result["started"]) == ([RUN_ID], [])
+
+
+def left_over(cloud: FakeAws, run_id: str | None = RUN_ID) -> None:
+    """A job in progress and an endpoint that never served, of a run or of somebody else."""
+    cloud.sagemaker.add_job(NAMES.training_job(0), run_id=run_id, CreationTime=hours_ago(1))
+    cloud.sagemaker.add_endpoint(NAMES.endpoint, NAMES.endpoint_config, run_id, status="Creating", hours_old=1)
+
+
+def test_what_no_execution_works_for_is_removed(cloud: FakeAws, memory: MemoryStore) -> None:
+    run = any_run(memory, RUN_ID)
+    left_over(cloud)
+    done = [f"Stopped the training job {NAMES.training_job(0)}", f"Deleted the endpoint {NAMES.endpoint}"]
+    assert swept()["removed"] == done
+    assert [(event.step, event.message) for event in run.status.events] == [("SweepRuns", line) for line in done]
+
+
+def test_what_an_execution_works_for_stays(cloud: FakeAws, memory: MemoryStore) -> None:
+    any_run(memory, RUN_ID)
+    left_over(cloud)
+    executed(cloud, "RUNNING")
+    assert swept()["removed"] == []
+    assert not cloud.sagemaker.requests("stop_training_job")
+
+
+def test_what_somebody_else_made_stays(cloud: FakeAws, memory: MemoryStore) -> None:
+    left_over(cloud, run_id=None)
+    assert swept()["removed"] == []
+    assert not cloud.sagemaker.requests("stop_training_job")
+    assert cloud.sagemaker.names("endpoint") == {NAMES.endpoint}
+
+
+def test_what_was_made_just_now_stays(cloud: FakeAws, memory: MemoryStore) -> None:
+    any_run(memory, RUN_ID)
+    cloud.sagemaker.add_job(NAMES.training_job(0))
+    assert swept()["removed"] == []
