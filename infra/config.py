@@ -5,13 +5,16 @@ private network. Every field can be overridden for one synthesis: `-c max_cost_u
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
+from aws_cdk import RemovalPolicy
 from aws_cdk.aws_logs import RetentionDays
 from pydantic import ConfigDict, Field, ValidationError, field_validator
 
-from finetuning.settings import CommaSeparated, StageSettings
+from finetuning.settings import CommaSeparated, Settings, StageSettings
+
+SET_BY_LAMBDA = frozenset({"aws_region"})
 
 
 class ConfigurationError(ValueError):
@@ -71,8 +74,22 @@ class StageConfig(StageSettings):
         return self.monthly_budget_usd is not None
 
     @property
+    def removal_policy(self) -> RemovalPolicy:
+        """Of everything that holds data."""
+        return RemovalPolicy.RETAIN if self.keep_data else RemovalPolicy.DESTROY
+
+    @property
     def log_retention(self) -> RetentionDays:
         return RETENTION[self.log_retention_days]
+
+    def function_environment(self, deployed: Mapping[str, object]) -> dict[str, str]:
+        """The functions' environment variables: exactly the fields of `Settings`, from what is deployed or from here.
+
+        Raises `KeyError` with the field's name where neither has it, so that no new setting can be forgotten.
+        """
+        known = {**dict(self), **deployed}
+        values = {name: known[name] for name in Settings.model_fields if name not in SET_BY_LAMBDA}
+        return {name.upper(): _as_variable(value) for name, value in values.items() if value is not None}
 
     @field_validator("data_readers")
     @classmethod
@@ -150,3 +167,14 @@ RETENTION = {
     365: RetentionDays.ONE_YEAR,
     731: RetentionDays.TWO_YEARS,
 }
+
+
+def _as_variable(value: object) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():
+            return value
+        case Iterable():
+            return ",".join(map(str, value))
+    return str(value)

@@ -7,7 +7,7 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from infra.constructs.upload_trigger import MAX_EVENT_AGE, RETRIES
+from infra.constructs.event_delivery import MAX_EVENT_AGE, MAX_RETRIES
 
 
 class CleanUpOnAbort(Construct):
@@ -38,6 +38,6 @@ class CleanUpOnAbort(Construct):
         )
         rule.add_target(
             targets.LambdaFunction(
-                clean_up, dead_letter_queue=dead_letters, max_event_age=MAX_EVENT_AGE, retry_attempts=RETRIES
+                clean_up, dead_letter_queue=dead_letters, max_event_age=MAX_EVENT_AGE, retry_attempts=MAX_RETRIES
             )
         )

@@ -6,15 +6,18 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from infra.config import StageConfig
-from infra.constructs.removal import removal_policy
+
+STATES_LOGS = "/aws/vendedlogs/states/"
+"""Where the log group of a state machine must be. Any other group is added to the account's resource policy of
+CloudWatch Logs, which takes 5,120 characters, when a state machine logs to it (Step Functions' guide, bp-cwl)."""
 
 
 class EncryptedLogGroup(logs.LogGroup):
-    """Encrypted with the stage's key and kept for as long as the stage says.
+    """Encrypted with the stage's key and kept for as long as the stage is configured to keep logs.
 
-    It has no name of its own: CloudFormation's begins with the stack's, to which the key's policy is limited. Below a
-    `folder`, such as `/aws/vendedlogs/states/`, it is named like that: by the stack and its id, so that a stack that
-    is deployed anew does not meet the group that the last one left.
+    It has no name of its own: CloudFormation's begins with the stack's name, to which the key's policy is limited. In a
+    `folder`, such as `STATES_LOGS`, it gets a name of that kind, with the stack's id, so that a stack that is deployed
+    again does not collide with the group that the previous one retained.
     """
 
     def __init__(self, scope: Construct, id: str, *, config: StageConfig, key: kms.IKey, folder: str = "") -> None:
@@ -26,5 +29,5 @@ class EncryptedLogGroup(logs.LogGroup):
             log_group_name=f"{folder}{stack.stack_name}-{id}-{of_this_stack}" if folder else None,
             encryption_key=key,
             retention=config.log_retention,
-            removal_policy=removal_policy(config),
+            removal_policy=config.removal_policy,
         )

@@ -10,13 +10,9 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from infra.config import StageConfig
-from infra.constructs.encrypted_log_group import EncryptedLogGroup
+from infra.constructs.encrypted_log_group import STATES_LOGS, EncryptedLogGroup
 from infra.constructs.permissions import Permissions, depend_on_role_alone, service_role
 from infra.state_machine.definition import definition
-
-STATES_LOGS = "/aws/vendedlogs/states/"
-"""Any other group is added to the account's resource policy of CloudWatch Logs, which takes 5,120 characters, when a
-state machine logs to it (Step Functions' guide, bp-cwl)."""
 
 
 class FineTuningWorkflow(sfn.StateMachine):

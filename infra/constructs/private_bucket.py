@@ -7,7 +7,6 @@ from constructs import Construct
 
 from infra.config import StageConfig
 from infra.constructs.acknowledgements import acknowledge
-from infra.constructs.removal import removal_policy
 
 
 class PrivateBucket(s3.Bucket):
@@ -38,7 +37,7 @@ class PrivateBucket(s3.Bucket):
             versioned=True,
             server_access_logs_bucket=access_logs,
             server_access_logs_prefix=f"{id}/" if access_logs else None,
-            removal_policy=removal_policy(config),
+            removal_policy=config.removal_policy,
             lifecycle_rules=[
                 s3.LifecycleRule(
                     expiration=expire_after,

@@ -6,7 +6,7 @@ from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from infra.config import StageConfig
-from infra.constructs.removal import removal_policy
+from infra.constructs.encrypted_log_group import STATES_LOGS
 
 
 class StageKey(kms.Key):
@@ -23,7 +23,7 @@ class StageKey(kms.Key):
             id,
             description=f"Data, logs and messages of {prefix}",
             enable_key_rotation=True,
-            removal_policy=removal_policy(config),
+            removal_policy=config.removal_policy,
         )
         stack = Stack.of(self)
         self.add_to_resource_policy(
@@ -41,7 +41,7 @@ class StageKey(kms.Key):
                                 resource_name=f"{folder}{prefix}-*",
                                 arn_format=ArnFormat.COLON_RESOURCE_NAME,
                             )
-                            for folder in ("", "/aws/vendedlogs/states/")
+                            for folder in ("", STATES_LOGS)
                         ]
                     }
                 },

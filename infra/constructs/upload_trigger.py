@@ -1,6 +1,5 @@
 """What starts a run."""
 
-from aws_cdk import Duration
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_s3 as s3
@@ -9,10 +8,8 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from finetuning.runs.layout import START_PATTERNS
+from infra.constructs.event_delivery import MAX_EVENT_AGE, MAX_RETRIES
 from infra.constructs.permissions import Permissions, service_role
-
-MAX_EVENT_AGE = Duration.hours(6)
-RETRIES = 20
 
 
 class UploadTrigger(Construct):
@@ -51,7 +48,7 @@ class UploadTrigger(Construct):
                 role=role.without_policy_updates(),
                 dead_letter_queue=dead_letters,
                 max_event_age=MAX_EVENT_AGE,
-                retry_attempts=RETRIES,
+                retry_attempts=MAX_RETRIES,
                 input=events.RuleTargetInput.from_object(
                     {
                         "bucket": events.EventField.from_path("$.detail.bucket.name"),

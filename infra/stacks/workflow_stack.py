@@ -9,8 +9,7 @@ from constructs import Construct
 
 from infra.config import StageConfig
 from infra.constructs.clean_up_on_abort import CleanUpOnAbort
-from infra.constructs.dead_letter_queue import DeadLetterQueue
-from infra.constructs.endpoint_sweeper import PERIOD, Sweeper
+from infra.constructs.event_delivery import DeadLetterQueue
 from infra.constructs.execution_role import execution_role
 from infra.constructs.fine_tuning_workflow import FineTuningWorkflow
 from infra.constructs.isolated_network import IsolatedNetwork
@@ -18,8 +17,8 @@ from infra.constructs.notification_topic import NotificationTopic
 from infra.constructs.permissions import Permissions
 from infra.constructs.python_layer import PythonLayer
 from infra.constructs.run_removal import RunRemoval
-from infra.constructs.settings_environment import settings_environment
 from infra.constructs.step_permissions import StageResources
+from infra.constructs.sweeper import PERIOD, Sweeper
 from infra.constructs.upload_trigger import UploadTrigger
 from infra.constructs.workflow_function import FunctionPlatform
 from infra.constructs.workflow_functions import WorkflowFunctions
@@ -67,8 +66,7 @@ class WorkflowStack(Stack):
                 network=network,
                 code=lambda_.Code.from_asset(str(LAMBDA), exclude=["requirements.*", "**/__pycache__"]),
                 layer=PythonLayer(self, "Libraries"),
-                environment=settings_environment(
-                    config,
+                environment=config.function_environment(
                     {
                         "upload_bucket": storage.uploads.bucket_name,
                         "artifacts_bucket": storage.artifacts.bucket_name,

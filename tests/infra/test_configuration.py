@@ -6,7 +6,6 @@ import pytest
 
 from finetuning.settings import Settings
 from infra.config import STAGES, ConfigurationError, StageConfig
-from infra.constructs.settings_environment import settings_environment
 
 DEPLOYED = {
     "upload_bucket": "uploads",
@@ -96,7 +95,7 @@ def test_the_command_lines_overrides_are_text_and_understood() -> None:
 
 def test_the_environment_is_read_back_as_the_settings() -> None:
     config = StageConfig.of("dev", {"max_cost_usd": 12.5, "accept_eula": True})
-    environment = settings_environment(config, DEPLOYED)
+    environment = config.function_environment(DEPLOYED)
     settings = Settings.from_environment({**environment, "AWS_REGION": "eu-west-1"})
     assert settings.subnet_ids == ("subnet-1", "subnet-2")
     assert (settings.prefix, settings.max_cost_usd, settings.accept_eula) == ("finetune-dev", 12.5, True)
@@ -104,10 +103,10 @@ def test_the_environment_is_read_back_as_the_settings() -> None:
 
 
 def test_a_setting_that_is_not_known_is_left_out_rather_than_written_as_none() -> None:
-    assert "MAX_COST_USD" not in settings_environment(StageConfig.of("dev", {}), DEPLOYED)
+    assert "MAX_COST_USD" not in StageConfig.of("dev", {}).function_environment(DEPLOYED)
 
 
 def test_a_setting_the_infrastructure_forgets_fails_by_its_name() -> None:
     forgetful = {name: value for name, value in DEPLOYED.items() if name != "topic_arn"}
     with pytest.raises(KeyError, match="topic_arn"):
-        settings_environment(StageConfig.of("dev", {}), forgetful)
+        StageConfig.of("dev", {}).function_environment(forgetful)

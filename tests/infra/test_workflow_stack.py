@@ -6,6 +6,7 @@ import pytest
 
 from finetuning.runs.run_json import MAX_PROMPTS
 from finetuning.settings import Settings
+from infra.constructs.encrypted_log_group import STATES_LOGS
 from infra.state_machine.definition import definition
 from tests.infra.synthesis import Synthesised
 
@@ -236,7 +237,7 @@ def test_the_workflows_log_lies_where_vended_logs_do_and_the_key_lets_it_be_encr
     (machine,) = stage.resources("AWS::StepFunctions::StateMachine").values()
     (destination,) = machine["Properties"]["LoggingConfiguration"]["Destinations"]
     assert "WorkflowLogs" in json.dumps(destination)
-    prefix = f"/aws/vendedlogs/states/{stage.settings.prefix}-"
+    prefix = f"{STATES_LOGS}{stage.settings.prefix}-"
     assert len(names) == 1
     assert prefix in names[0]
     assert '{"Ref": "AWS::StackId"}' in names[0]

@@ -1,4 +1,4 @@
-"""Where events go that could not be delivered."""
+"""How events are delivered: retried for hours, then kept in the dead-letter queue."""
 
 from aws_cdk import Duration
 from aws_cdk import aws_sqs as sqs
@@ -6,9 +6,15 @@ from constructs import Construct
 
 from infra.constructs.acknowledgements import acknowledge
 
+MAX_EVENT_AGE = Duration.hours(6)
+MAX_RETRIES = 20
+"""What a rule's target retries before EventBridge gives up."""
+
 
 class DeadLetterQueue(sqs.Queue):
-    """Keeps undelivered events for two weeks, for someone to look at. They name buckets and keys, no data."""
+    """Keeps undelivered events and failed asynchronous calls for two weeks. They name buckets and keys, and hold no
+    data.
+    """
 
     def __init__(self, scope: Construct, id: str) -> None:
         super().__init__(
@@ -22,5 +28,5 @@ class DeadLetterQueue(sqs.Queue):
             self,
             "AwsSolutions-SQS3",
             "Serverless-SQSRedrivePolicy",
-            because="It is itself the dead-letter queue: of event rules, the schedule and functions",
+            because="It is itself the dead-letter queue: of event rules, the schedules and functions",
         )
