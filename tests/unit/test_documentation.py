@@ -18,6 +18,7 @@ from cli.main import app
 from finetuning.datasets.data_errors import ErrorCode
 from finetuning.errors import Code
 from finetuning.jumpstart.assumptions import fallback_price
+from finetuning.jumpstart.catalogue import CATALOGUE
 from finetuning.runs.run_json import read_request, run_schema
 from rehearsal.scenarios import SCENARIOS
 from tests.unit.test_operating import fields
@@ -112,7 +113,7 @@ def test_every_make_target_and_variable_that_is_named_exists(document: Path) -> 
     for code in code_in(document):
         unknown += [code for name in re.findall(r"^make ([a-z-]+)", code) if name not in targets]
         variables = set(re.findall(r"\b([A-Z]+)=", code)) if re.match(r"make |[A-Z]+=", code) else set()
-        unknown += [code for variable in variables - {"PYTHONPATH"} if f"\n{variable} ?=" not in makefile]
+        unknown += [code for variable in variables - {"PYTHONPATH"} if f"$({variable})" not in makefile]
     assert unknown == []
 
 
@@ -167,6 +168,11 @@ def test_every_step_in_the_readme_has_a_handler() -> None:
     handlers = ROOT / "lambda" / "finetuning" / "handlers"
     assert steps
     assert [step for step in steps if not (handlers / f"{xform_name(step)}.py").exists()] == []
+
+
+def test_the_readme_counts_the_models() -> None:
+    counts = re.findall(r"(\d+) (?:Llama )?models", README.read_text(encoding="utf-8"))
+    assert counts == [str(len(CATALOGUE))] * 2
 
 
 def test_every_price_in_the_readme_is_the_assumed_one() -> None:
