@@ -1,7 +1,7 @@
 """`python -m rehearsal`: the whole product on this machine.
 
-`run` goes the whole way and is what `make rehearse` calls; `up` and `deploy` are its first steps alone, `down` ends
-what `run --keep` or `up` left running.
+`run` does everything and is what `make rehearse` calls; `up` and `deploy` are its first steps alone; `down` stops what
+`run --keep` or `up` left running.
 """
 
 import json
@@ -47,7 +47,7 @@ ENDPOINT = "rehearsal"
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 console = Console()
 Model = Annotated[
-    str, typer.Option(help="What stands in for Llama: smollm2 (pre-trained, speaks) or tiny (random, fast).")
+    str, typer.Option(help="The stand-in for Llama: smollm2 (pre-trained, real answers) or tiny (random, fast).")
 ]
 
 
@@ -65,35 +65,37 @@ def _scenario(text: str) -> Scenario:
 def run(
     example: Annotated[str, typer.Option(help="chat, instruction or domain_adaptation.")] = "chat",
     model: Model = "smollm2",
-    file: Annotated[Path | None, typer.Option(exists=True, help="A data file of your own, put into inbox/.")] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the emulated AWS and the endpoint up.")] = False,
+    file: Annotated[Path | None, typer.Option(exists=True, help="Your own data file, uploaded into inbox/.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the emulated AWS and the endpoint running.")] = False,
     fault: Annotated[
         Scenario | None,
         typer.Option(
             parser=_scenario,
             metavar="FAULT[:PART[:TIMES]]",
-            help="What goes wrong: one of the faults below. PART is part of the name of what it hits.",
+            help="The fault to inject, from the list below. PART: part of the name of what it affects.",
         ),
     ] = None,
 ) -> None:
     """Deploy the stacks to an emulated AWS, upload, follow the run, show the answers.
 
-    Exit status 0: the run succeeded (or, with a fault, ended as that fault should make it end, and nothing costs money
-    that nobody asked for), and no role was refused a call.
+    Exit code 0: the run succeeded (with a fault: it ended as expected for that fault, and nothing unexpected costs
+    money), and no role was denied a call.
     """
     if fault and file:
         if fault.fault is Fault.ROLLBACK:
-            raise typer.BadParameter("rollback needs two runs with one endpoint: use --example.")
+            raise typer.BadParameter(
+                "The fault rollback needs two runs with one endpoint: use --example instead of --file."
+            )
         fault = fault.of_inbox()
     with _emulated_aws(model, keep) as emulator:
-        # A file comes without a run.json to accept the licence in: the stage accepts it, as its operator could.
+        # A single file has no run.json that could accept the licence, so the stage accepts it, as its operator could.
         _deploy(emulator, ("accept_eula=true",) if file else ())
         deployment = Deployment.find(STAGE)
         served = _serve_first(emulator, deployment, example) if fault and fault.fault is Fault.ROLLBACK else set()
         if fault:
-            _title(f"What will go wrong: {fault.story}")
+            _title(f"Injecting a fault: {fault.story}")
             emulator.inject(fault.fault, fault.part, times=fault.times)
-        _title("Uploading, with a plain boto3 client: nothing else starts the run")
+        _title("Uploading with a plain boto3 client, which is all that starts the run")
         name = ENDPOINT if served else None
         upload = (
             _upload_file(emulator, deployment, file) if file else _upload_example(emulator, deployment, example, name)
@@ -103,62 +105,62 @@ def run(
         _title(f"Following the run {upload.run_id}")
         status = follow(deployment.run(upload.run_id), console)
         _show(emulator, deployment, status)
-        refused = _say_what_was_refused(emulator)
+        denied = _print_denied_calls(emulator)
         wrong = _print_outcome(emulator, fault, status, served) if fault else status.state is not RunState.SUCCEEDED
         if keep:
-            _say_how_to_talk(emulator, status, deployment.run(status.run_id).find_plan())
-    if refused or wrong:
+            _print_how_to_connect(emulator, status, deployment.run(status.run_id).find_plan())
+    if denied or wrong:
         raise typer.Exit(1)
 
 
 @app.command()
 def up(model: Model = "smollm2") -> None:
-    """Start an emulated AWS and leave it up."""
+    """Start an emulated AWS and keep it running."""
     with _emulated_aws(model, keep=True) as emulator:
-        _say_how_to_talk(emulator)
+        _print_how_to_connect(emulator)
 
 
 @app.command()
 def deploy(
     context: Annotated[list[str] | None, typer.Option("--context", "-c", help="As for cdk: key=value.")] = None,
 ) -> None:
-    """Deploy the stacks to the emulated AWS that is up."""
+    """Deploy the stacks to the running emulated AWS."""
     emulator = _left_running()
     if emulator is None:
-        console.print("No emulated AWS is up. Start one with: python -m rehearsal up")
+        console.print("No emulated AWS is running. Start one with: python -m rehearsal up")
         raise typer.Exit(1)
     _deploy(emulator, context or [])
 
 
 @app.command()
 def down() -> None:
-    """End the emulated AWS that was left up."""
+    """Stop the emulated AWS that was left running."""
     emulator = _left_running()
     if emulator:
         emulator.stop()
     RUNNING.unlink(missing_ok=True)
-    console.print("The emulated AWS is down." if emulator else "No emulated AWS was up.")
+    console.print("Stopped the emulated AWS." if emulator else "No emulated AWS was running.")
 
 
 @contextmanager
 def _emulated_aws(model: str, keep: bool) -> Iterator[Emulator]:
-    """A fresh emulated AWS, ended on the way out unless it is to be kept and all went well."""
+    """A new emulated AWS, stopped at the end unless it is to be kept and there was no error."""
     if left := _left_running():
-        console.print(f"Ending the emulated AWS that was left up (process {left.pid}).")
+        console.print(f"Stopping the emulated AWS that was left running (process {left.pid}).")
         left.stop()
     _title("Starting an emulated AWS on 127.0.0.1")
     with console.status(f"Loading {model}"):
         base_model = running.base_model(model)
     with console.status("Starting"):
         emulator = running.start(_fresh_state(), base_model, port=KEPT_PORT if keep else 0, keep=keep)
-    os.environ.update(emulator.environment())  # the product's own code runs here, too
+    os.environ.update(emulator.environment())  # the product's own code runs in this process too
     try:
-        console.print(f"It answers at {emulator.url}; {model} stands in for Llama.")
+        console.print(f"Running at {emulator.url}; {model} stands in for Llama.")
         jumpstart_cache.fill(emulator)
         yield emulator
     except KeyboardInterrupt:
         keep = False
-        console.print("\nInterrupted: ending the emulated AWS, and all it runs.")
+        console.print("\nInterrupted: stopping the emulated AWS and everything it runs.")
         raise typer.Exit(INTERRUPTED) from None
     except BaseException:
         keep = False
@@ -179,7 +181,7 @@ def _left_running() -> Emulator | None:
 
 
 def _fresh_state() -> Path:
-    """A folder of this process's own; those of processes that have ended go, and with them their logs."""
+    """A folder for this process; the folders of processes that have ended are deleted, with their logs."""
     for folder in STATE.glob("[0-9]*"):
         if not running.is_running(int(folder.name)):
             shutil.rmtree(folder, ignore_errors=True)
@@ -193,7 +195,7 @@ def _deploy(emulator: Emulator, context: list[str] | tuple[str, ...]) -> None:
 
 
 def _upload_example(emulator: Emulator, deployment: Deployment, example: str, endpoint: str | None = None) -> Upload:
-    """The example's data, and then its run.json, whose arrival starts the run. `endpoint` names the run's endpoint."""
+    """Uploads the example's data, then its run.json, which starts the run. `endpoint` names the run's endpoint."""
     folder = PROJECT / "examples" / example
     for path in sorted(path for path in folder.iterdir() if path.name != "run.json"):
         _put(emulator, deployment, path.read_bytes(), f"runs/{example}/{path.name}")
@@ -208,15 +210,15 @@ def _upload_file(emulator: Emulator, deployment: Deployment, file: Path) -> Uplo
 
 
 def _serve_first(emulator: Emulator, deployment: Deployment, example: str) -> set[str]:
-    """The endpoint of a run that went well, by name: only one that serves can be updated."""
-    _title("First a run that goes well, for the next to update its endpoint")
+    """The name of the endpoint of a first, successful run: only an endpoint in service can be updated."""
+    _title("First a successful run, whose endpoint the next run updates")
     first = _upload_example(emulator, deployment, example, ENDPOINT)
     return {follow(deployment.run(first.run_id), console).endpoint}
 
 
 def _sweep_runs(emulator: Emulator, deployment: Deployment) -> None:
-    """Calls the deployed SweepRuns as its schedule does, without the ten minutes that it leaves to events still due."""
-    _title("No event comes, and no run begins: sweeping, as the schedule does every quarter of an hour")
+    """Calls the deployed SweepRuns as its schedule does, but without the ten minutes of grace for late events."""
+    _title("The event is lost and no run starts: sweeping, as the schedule does every 15 minutes")
     pages = emulator.client("lambda").get_paginator("list_functions").paginate()
     (function,) = [f["FunctionName"] for page in pages for f in page["Functions"] if ".sweep_runs." in f["Handler"]]
     given = {"state_machine_arn": deployment.state_machine_arn, "older_than_minutes": 0}
@@ -231,9 +233,9 @@ def _put(emulator: Emulator, deployment: Deployment, body: bytes, key: str) -> U
 
 
 def _show(emulator: Emulator, deployment: Deployment, status: RunStatus) -> None:
-    _title(f"The run {status.state}")
+    _title(f"Run {status.state}")
     show_result(deployment.run(status.run_id), status, STAGE, console)
-    if status.metrics and console.is_terminal:  # elsewhere the result has it
+    if status.metrics and console.is_terminal:  # otherwise show_result has printed it
         console.print(loss_curve(status))
     layout, folder = RunLayout(status.run_id), REPORTS / status.run_id
     folder.mkdir(parents=True, exist_ok=True)
@@ -246,53 +248,55 @@ def _show(emulator: Emulator, deployment: Deployment, status: RunStatus) -> None
         layout.status,
     }:
         s3.download_file(deployment.artifacts_bucket, key, str(folder / Path(key).name))
-    console.print(plain(f"Report on this machine:  {folder / Path(layout.report_page).name}"), soft_wrap=True)
+    console.print(plain(f"Local copy of the report:  {folder / Path(layout.report_page).name}"), soft_wrap=True)
 
 
-def _say_how_to_talk(emulator: Emulator, status: RunStatus | None = None, plan: RunPlan | None = None) -> None:
-    _title("Still up. Talk to it from another shell")
+def _print_how_to_connect(emulator: Emulator, status: RunStatus | None = None, plan: RunPlan | None = None) -> None:
+    _title("Still running. Use it from another shell")
     ours = {name: value for name, value in emulator.environment().items() if name.startswith("AWS_")}
     lines = [f"export {name}={value}" for name, value in sorted(ours.items())]
     if status and plan and status.endpoint:
         lines += ["", f".venv/bin/{commands.ask(status.endpoint, STAGE)}"]
         lines += ["", "# or from Python:", commands.python_call(status.endpoint, plan)]
     console.print(plain("\n".join(lines)), soft_wrap=True)
-    console.print("\nEnd it with: make down")
+    console.print("\nStop it with: make down")
 
 
-def _say_what_was_refused(emulator: Emulator) -> bool:
-    """Whether a role was refused a call. Steps may go on without one, and yet on AWS something would be amiss."""
-    refused = emulator.denials()
-    if refused:
-        _title("Permissions are missing: these calls were refused")
-    for call in refused:
+def _print_denied_calls(emulator: Emulator) -> bool:
+    """True if a role was denied a call. A step may continue without it, but on AWS it would lack a permission."""
+    denied = emulator.denials()
+    if denied:
+        _title("Missing permissions: these calls were denied")
+    for call in denied:
         role = call["caller"].split("/")[1] if "/" in call["caller"] else call["caller"]
         console.print(plain(f"{role}: {call['action']} on {call['resource'] or '*'}", "red"), soft_wrap=True)
-    return bool(refused)
+    return bool(denied)
 
 
 def _print_outcome(emulator: Emulator, scenario: Scenario, status: RunStatus, served: set[str]) -> bool:
-    """What happened, and what still costs money; returns whether anything is not as it should be."""
-    _title("How it ended")
+    """Prints what happened and what still costs money; returns True if anything is not as expected."""
+    _title("Outcome")
     happened = sum(each["fault"] == scenario.fault for each in emulator.happened())
     wanted = served | ({status.endpoint} if status.state is RunState.SUCCEEDED else set())
     costing = _once_settled(emulator, wanted)
     code = f" with {status.error['code']}" if status.error else ""
-    console.print(plain(f"{scenario.fault} happened {happened} time{'s' if happened != 1 else ''}. {scenario.story}"))
-    console.print(plain(f"The run {status.run_id} {status.state}{code}."))
+    console.print(
+        plain(f"{scenario.fault} happened {'once' if happened == 1 else f'{happened} times'}. {scenario.story}")
+    )
+    console.print(plain(f"The run {status.run_id} ended: {status.state}{code}."))
     for thing in costing:
-        note = ", as asked for" if thing["name"] in wanted else ""
+        note = " (expected)" if thing["name"] in wanted else ""
         console.print(plain(f"Still costs money: {describe_cost(thing)}{note}."), soft_wrap=True)
     if not costing:
-        console.print("Nothing costs money any more.")
+        console.print("Nothing costs money now.")
     wrong = scenario.judge(status, happened, costing, wanted)
     for line in wrong:
-        console.print(plain(f"Not as it should be: {line}.", "red"), soft_wrap=True)
+        console.print(plain(f"Unexpected: {line}.", "red"), soft_wrap=True)
     return bool(wrong)
 
 
 def _once_settled(emulator: Emulator, wanted: set[str]) -> list[dict[str, Any]]:
-    """What costs money once what was stopped has had time to stop."""
+    """What costs money after stopped jobs and endpoints have had time to end."""
     deadline = time.monotonic() + SETTLING_SECONDS
     while True:
         costing = emulator.costing()
@@ -306,7 +310,7 @@ def _title(text: str) -> None:
 
 
 def main() -> None:
-    """Runs the command; what went wrong is said in a few lines."""
+    """Runs the command; an expected error is printed in a few lines."""
     try:
         app()
     except (EmulatorFailed, DeploymentFailed) as error:
