@@ -87,4 +87,4 @@ def test_every_command_that_needs_a_stage_lists_its_statements() -> None:
     named = {name for cell, _ in rows for name in re.findall(r"`([\w-]+)`", cell)}
     assert named == {*COMMANDS["Runs"], *COMMANDS["Endpoints"]}
     listed = {name for _, cell in rows for name in re.findall(r"`([A-Z]\w+)`", cell)}
-    assert listed == {statement["Sid"] for statement in statements()} - {"FindTheStage"}
+    assert listed == {statement["Sid"] for statement in statements()} - {"FindStage"}
