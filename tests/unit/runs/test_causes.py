@@ -71,3 +71,12 @@ def test_an_epoch_s_numbers_are_no_cause() -> None:
 @pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: f"{cause.code}-{cause.source[:12]}")
 def test_every_cause_says_what_it_means_what_to_do_and_where_it_was_seen(cause: object) -> None:
     assert all(getattr(cause, name) for name in ("meaning", "fix", "source"))
+
+
+def test_a_cause_in_sagemakers_own_reason_is_not_repeated_from_the_log() -> None:
+    failure = explain("job", "CUDA out of memory", [])
+    assert failure.message.endswith("CUDA out of memory")
+
+
+def test_an_unknown_failure_leads_to_the_log() -> None:
+    assert "log" in explain("job", "AlgorithmError", []).fix

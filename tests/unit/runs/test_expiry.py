@@ -100,3 +100,25 @@ def test_a_time_that_means_nothing_keeps_nothing(text: str) -> None:
 
 def test_a_sweep_always_falls_into_the_time_of_warning() -> None:
     assert 2 * timedelta(minutes=15) <= WARN_BEFORE
+
+
+def test_a_deadline_says_which_limit_it_comes_from() -> None:
+    found = [goes(Lifetime(8, NEVER)), goes(Lifetime(NEVER, 60)), goes(Lifetime(8, NEVER), kept=NOW + 9 * HOUR)]
+    assert [("8 h" in each.reason, "60 minutes" in each.reason, "21:00" in each.reason) for each in found if each] == [
+        (True, False, False),
+        (False, True, False),
+        (False, False, True),
+    ]
+
+
+def test_keeping_until_the_deadline_changes_nothing() -> None:
+    assert goes(Lifetime(8, NEVER), kept=NOW + 8 * HOUR) == goes(Lifetime(8, NEVER))
+
+
+def test_a_limit_of_nothing_is_a_limit() -> None:
+    assert lifetime_of({TTL_TAG: "0", IDLE_TAG: "0"}, STAGE) == (Lifetime(0, 0), [])
+
+
+def test_an_endpoint_is_kept_until_the_time_in_its_tag_if_there_is_one() -> None:
+    assert kept_until({KEPT_TAG: NOW.isoformat()}) == NOW
+    assert kept_until({}) is None

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from finetuning.errors import Code, DatasetRefused, Finding, RunRefused
 from finetuning.runs.failures import read_failure
 
@@ -49,3 +51,31 @@ def test_nobody_is_sent_to_a_second_training_for_want_of_an_answer() -> None:
     failure = read_failure("ApproveDeployment", {"Error": "States.Timeout", "Cause": ""}, DEPLOY)
     assert failure["code"] == Code.APPROVAL_TIMED_OUT
     assert DEPLOY in failure["fix"]
+
+
+@pytest.mark.parametrize("name", ["States.Timeout", "Sandbox.Timedout"])
+def test_a_time_out_without_a_message_names_the_step_and_what_it_is_called(name: str) -> None:
+    failure = read_failure("PrepareShard", {"Error": name, "Cause": ""}, DEPLOY)
+    assert failure["code"] == Code.RUN_TIMED_OUT
+    assert "PrepareShard" in failure["message"]
+    assert failure["message"].endswith(name)
+
+
+def test_only_an_approval_that_ran_out_of_time_was_not_answered() -> None:
+    failure = read_failure("ApproveDeployment", caught(KeyError("task_token")), DEPLOY)
+    assert failure["code"] == Code.INTERNAL_ERROR
+    assert "nothing was deployed" in read_failure("ApproveDeployment", {"Error": "States.Timeout"}, DEPLOY)["message"]
+
+
+def test_a_failure_that_says_nothing_of_itself_is_a_defect_of_its_step() -> None:
+    failure = read_failure("StartTraining", {}, DEPLOY)
+    assert failure["code"] == Code.INTERNAL_ERROR
+    assert failure["message"].endswith("StartTraining failed unexpectedly: : no reason given")
+    assert "log" in failure["fix"]
+
+
+@pytest.mark.parametrize("message", ["[1]", "7", '"code message fix"', "null"])
+def test_json_that_is_no_object_is_no_typed_failure(message: str) -> None:
+    failure = read_failure("StartTraining", {"Error": "E", "Cause": json.dumps({"errorMessage": message})}, DEPLOY)
+    assert failure["code"] == Code.INTERNAL_ERROR
+    assert message in failure["message"]

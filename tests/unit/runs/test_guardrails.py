@@ -52,3 +52,34 @@ def test_an_update_is_what_sagemaker_takes_and_goes_back_on_every_alarm(seconds:
     request = {"EndpointName": "e", "EndpointConfigName": "c", "DeploymentConfig": config}
     assert list(violations(sagemaker_model().operation_model("UpdateEndpoint").input_shape, request)) == []
     assert [alarm["AlarmName"] for alarm in config["AutoRollbackConfiguration"]["Alarms"]] == alarm_names("e")
+
+
+def test_an_alarm_trips_when_two_of_three_minutes_are_over_the_threshold() -> None:
+    (errors, *_) = alarms("the-endpoint", "new", TOPIC)
+    assert errors.pop("AlarmDescription")
+    assert errors == {
+        "AlarmName": "the-endpoint-server-errors",
+        "Namespace": "AWS/SageMaker",
+        "MetricName": "Invocation5XXErrors",
+        "Dimensions": [
+            {"Name": "EndpointName", "Value": "the-endpoint"},
+            {"Name": "VariantName", "Value": "AllTraffic"},
+            {"Name": "EndpointConfigName", "Value": "new"},
+        ],
+        "Statistic": "Average",
+        "Period": 60,
+        "EvaluationPeriods": 3,
+        "DatapointsToAlarm": 2,
+        "Threshold": 0.05,
+        "ComparisonOperator": "GreaterThanThreshold",
+        "TreatMissingData": "notBreaching",
+        "AlarmActions": [TOPIC],
+    }
+
+
+def test_the_old_fleet_ends_as_soon_as_the_new_one_has_been_watched() -> None:
+    assert deployment_config("e", 1, 3600)["BlueGreenUpdatePolicy"] == {
+        "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 300},
+        "TerminationWaitInSeconds": 0,
+        "MaximumExecutionTimeoutInSeconds": 3600,
+    }

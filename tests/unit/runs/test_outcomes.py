@@ -113,3 +113,60 @@ def test_a_failed_endpoint_gives_sagemakers_reason() -> None:
     with pytest.raises(EndpointFailed, match="did not pass the ping health check") as failure:
         look_at(any_endpoint("Failed") | {"FailureReason": "did not pass the ping health check"})
     assert failure.value.code == Code.ENDPOINT_FAILED
+
+
+def test_a_completed_job_ends_the_wait_with_its_last_metrics() -> None:
+    metric = {"MetricName": "eval-loss", "Value": 0.5, "Timestamp": NOW}
+    progress = training_progress(any_job("Completed", FinalMetricDataList=[metric]), no_log)
+    assert progress.outcome is Outcome.COMPLETED
+    assert "completed" in progress.message
+    assert [metric.value for metric in progress.metrics] == [0.5]
+
+
+def test_a_job_that_says_nothing_of_itself_is_shown_by_its_status() -> None:
+    assert training_progress(any_job("InProgress"), no_log).message == "InProgress"
+    assert training_progress(any_job("InProgress", SecondaryStatus="Starting"), no_log).message == "Starting"
+
+
+def test_a_job_without_capacity_keeps_sagemakers_answer() -> None:
+    reason = "CapacityError: Unable to provision requested ML compute capacity."
+    assert training_progress(any_job("Failed", FailureReason=reason), no_log).message == reason
+
+
+def test_a_failed_job_without_a_reason_is_explained_by_its_last_step_and_the_log_of_its_own_name() -> None:
+    read: list[str] = []
+    job = any_job("Failed", SecondaryStatusTransitions=[{"Status": "Training", "StatusMessage": "exit code 137"}])
+    with pytest.raises(TrainingFailed, match=r"job.*exit code 137"):
+        training_progress(job, lambda name: read.append(name) or [])
+    assert read == ["job"]
+    with pytest.raises(TrainingFailed, match="gave no reason"):
+        training_progress(any_job("Failed"), no_log)
+
+
+@pytest.mark.parametrize(
+    ("secondary", "fix"), [("MaxRuntimeExceeded", "training.max_runtime_hours"), ("Stopped", "CloudTrail")]
+)
+def test_a_job_that_was_stopped_says_how_to_go_on(secondary: str, fix: str) -> None:
+    with pytest.raises(TrainingFailed) as failure:
+        training_progress(any_job("Stopped", SecondaryStatus=secondary), no_log)
+    assert fix in failure.value.fix
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "minutes", "fix"),
+    [
+        (any_endpoint("InService", "old"), 1, "finetune deploy"),
+        (any_endpoint("Creating"), 91, "endpoint.instance_type"),
+        (any_endpoint("Failed"), 1, "endpoint.instance_type"),
+    ],
+)
+def test_an_endpoint_that_failed_says_how_to_go_on(endpoint: dict[str, Any], minutes: float, fix: str) -> None:
+    with pytest.raises(EndpointFailed) as failure:
+        look_at(endpoint, minutes)
+    assert fix in failure.value.fix
+    if endpoint["EndpointStatus"] != "Creating":
+        assert "gave no reason" in failure.value.message
+
+
+def test_an_endpoint_may_take_its_time_and_that_of_a_rollback_to_the_second() -> None:
+    assert look_at(any_endpoint("Creating"), minutes=90) is Outcome.IN_PROGRESS

@@ -44,3 +44,19 @@ def test_every_state_that_tells_of_itself_has_a_phase() -> None:
 
 def test_a_run_without_events_has_no_phases() -> None:
     assert phases(any_status(events=[]), at(1)) == []
+
+
+def test_every_event_is_in_one_stretch_of_its_step() -> None:
+    order = ("PlanRun", "StartTraining", "StartTraining", "Unknown")
+    events = [Event(time=at(n), step=step, message=str(n)) for n, step in enumerate(order)]
+    running = any_status(events=events, state=RunState.RUNNING)
+    assert [(each.title, each.begin, each.end, each.events) for each in steps(running, at(9))] == [
+        ("PlanRun", at(0), at(1), tuple(events[:1])),
+        ("StartTraining", at(1), at(3), tuple(events[1:3])),
+        ("Unknown", at(3), at(9), tuple(events[3:])),
+    ]
+
+
+def test_a_first_step_that_has_no_phase_is_shown_by_its_own_name() -> None:
+    events = [Event(time=at(0), step="Unknown", message="x"), Event(time=at(1), step="PlanRun", message="y")]
+    assert [each.title for each in phases(any_status(events=events), at(3))] == ["Unknown", "Preflight"]

@@ -10,6 +10,7 @@ from finetuning.runs.status import Rung, RunStatus
 from finetuning.runs.waiting import (
     Execution,
     capacity_pause,
+    elapsed_seconds,
     goes_on_trying,
     last_attempt,
     next_rung,
@@ -115,3 +116,26 @@ def test_a_rung_told_again_keeps_the_time_it_began_at() -> None:
     status = after(any_rung(0)).with_rung(any_rung(0, seconds=900).model_copy(update={"outcome": "completed"}))
     (rung,) = status.ladder
     assert (rung.time, rung.outcome) == (START, "completed")
+
+
+@pytest.mark.parametrize(("elapsed", "seconds"), [(0, 2), (60, 3), (100, 5), (101, 6), (12_000, 600), (360_000, 600)])
+def test_the_next_look_comes_after_a_twentieth_of_the_time(elapsed: float, seconds: int) -> None:
+    assert wait_seconds(elapsed) == seconds
+
+
+def test_time_without_capacity_is_counted_from_the_first_attempt() -> None:
+    status = after(any_rung(0), any_rung(1, seconds=600))
+    assert elapsed_seconds(status, START + timedelta(hours=1)) == 3600
+    assert elapsed_seconds(status, START - timedelta(seconds=1)) == 0, "clocks of two functions may differ"
+    assert elapsed_seconds(after(), START) == 0
+
+
+def test_a_run_that_finds_no_capacity_names_what_it_tried_and_how_to_try_longer() -> None:
+    plan, first, second = any_training(hours=1), any_rung(0), any_rung(1, seconds=60)
+    with pytest.raises(TrainingFailed, match=r"ml\.p4d\.24xlarge or ml\.g5\.48xlarge .* 2 tries in 10\.0 h") as failure:
+        next_rung(after(first, second), plan, second, START + timedelta(hours=10))
+    assert "training.capacity_wait_hours" in failure.value.fix
+    assert "training.fallback_instance_types" in failure.value.fix
+    only = plan.model_copy(update={"options": plan.options[:1], "capacity_wait_hours": 0})
+    with pytest.raises(TrainingFailed, match="the only try"):
+        next_rung(after(first), only, first, START)
