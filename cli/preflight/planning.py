@@ -11,7 +11,7 @@ import botocore.session
 from cli.preflight.data import LocalData
 from cli.preflight.models import ModelFacts
 from finetuning.aws.jumpstart_bucket import JumpStartBucket
-from finetuning.datasets.detection import HEAD_BYTES, Detection, detect
+from finetuning.datasets.detection import detect_file
 from finetuning.errors import Code, Finding
 from finetuning.jumpstart.requests import Request, Target
 from finetuning.jumpstart.spec import ModelSpec
@@ -112,17 +112,22 @@ def _submission(run_json: Path, request: RunRequest) -> Submission:
         request=request,
         planned_at=datetime.now(UTC),
         files=tuple(
-            DataFile(key=prefix + path.name, version_id="placeholder", size=path.stat().st_size, etag="placeholder")
+            DataFile(
+                key=prefix + path.name,
+                version_id="placeholder",
+                size=path.stat().st_size,
+                etag="placeholder",
+                detection=detect_file(path),
+            )
             for path in beside.files
         ),
-        detections=tuple(_detection(path) for path in beside.files),
         template_file=beside.template.read_bytes() if beside.template else None,
     )
 
 
 def _without_data(run_json: Path, submission: Submission) -> Iterator[Finding]:
     """What the workflow would refuse about the data beside a file named run.json."""
-    folder, heads = run_json.parent, submission.detections
+    folder, heads = run_json.parent, [detection for _, detection in submission.detections]
     if run_json.name == RUN_FILE and not heads:
         yield Finding(
             Code.UPLOAD_WITHOUT_DATA,
@@ -137,11 +142,6 @@ def _without_data(run_json: Path, submission: Submission) -> Iterator[Finding]:
             "None of the first rows of the data was recognised.",
             f"See what is wrong with each row: finetune check {folder}",
         )
-
-
-def _detection(path: Path) -> Detection:
-    with path.open("rb") as file:
-        return detect(file.read(HEAD_BYTES), path.name, path.stat().st_size)
 
 
 def _ask_account(

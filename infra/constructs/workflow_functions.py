@@ -41,13 +41,13 @@ _STEPS = (
     ),
     _Step(
         handler="reframe_parquet",
-        may=lambda may: may.read_uploads().write_runs(ANY_RUN.shards + "*"),
+        may=lambda may: may.read_uploads().write_runs(ANY_RUN.plan, ANY_RUN.shards + "*"),
         touches_data=True,
         size=FunctionSize(timeout=900, memory=4096, disk=10240),
     ),
     _Step(
         handler="plan_shards",
-        may=lambda may: may.read_uploads().write_runs(ANY_RUN.dataset_report, ANY_RUN.shards + "*"),
+        may=lambda may: may.write_runs(ANY_RUN.dataset_report, ANY_RUN.shards + "*"),
         touches_data=True,
         size=FunctionSize(timeout=300, memory=1024),
     ),

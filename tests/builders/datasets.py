@@ -1,10 +1,14 @@
 """Rows and files of data, as tests need them."""
 
 import gzip
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import pyarrow
+import pyarrow.parquet
 
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.offline import prepare_files
@@ -26,6 +30,12 @@ def any_chat_rows(count: int) -> list[dict[str, Any]]:
 def as_lines(rows: Sequence[Any]) -> bytes:
     """Rows as JSONL; a row of bytes is a line as it is."""
     return b"".join((row if isinstance(row, bytes) else json.dumps(row).encode()) + b"\n" for row in rows)
+
+
+def as_parquet(rows: Sequence[Any]) -> bytes:
+    table = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows)), table)
+    return table.getvalue()
 
 
 def any_file(folder: Path, content: bytes | Sequence[Any], name: str = "data.jsonl") -> Path:

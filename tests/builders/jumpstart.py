@@ -86,10 +86,11 @@ def planned(
     checklist.found("run.json", *findings)
     spec = settle_model(request, stage, kept_spec, checklist)
     assert spec is not None
-    files = (DataFile(key=f"runs/demo/{name}", version_id="v1", size=size, etag="e"),)
+    detection = detect(head, name, max(size, len(head)))
+    files = (DataFile(key=f"runs/demo/{name}", version_id="v1", size=size, etag="e", detection=detection),)
     upload = Upload("upload-bucket", "runs/demo/run.json", "v1")
     plan = make_plan(
-        Submission(upload, request, NOW, files, (detect(head, name, max(size, len(head))),), template_file),
+        Submission(upload, request, NOW, files, template_file),
         spec,
         stage,
         look_up_prices(request, spec, fallback_price),

@@ -134,7 +134,6 @@ def any_plan(**changes: Any) -> RunPlan:
             "name": "pirate",
             "upload": {"bucket": "upload", "key": "runs/pirate/run.json", "version_id": "v1"},
             "data_files": [{"key": "runs/pirate/chat.jsonl", "version_id": "v1", "size": 9000, "etag": "e"}],
-            "parquet": False,
             "model_id": "meta-textgeneration-llama-3-1-70b",
             "model_version": "2.16.2",
             "model_provenance": "aws",

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from itertools import islice
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import orjson
@@ -84,6 +84,11 @@ class Detection(BaseModel):
     def splittable(self) -> bool:
         return self.framing is Framing.LINES and not self.compressed
 
+    @property
+    def packed(self) -> bool:
+        """True if the file holds more text than it has bytes."""
+        return self.compressed or self.format is Format.PARQUET
+
 
 _SIGNATURES = {
     b"PK\x03\x04": "a zip archive (or an Excel or Word file)",
@@ -129,8 +134,14 @@ def detect(head: bytes, name: str, size: int, *, is_table: bool = False) -> Dete
     return detection.model_copy(update={"compressed": compressed, "is_table": is_table})
 
 
+def detect_file(path: Path) -> Detection:
+    """What a file on this machine is."""
+    with path.open("rb") as file:
+        return detect(file.read(HEAD_BYTES), path.name, path.stat().st_size)
+
+
 def detect_reframed(head: bytes, size: int) -> Detection:
-    """What a Parquet file holds, by the head of the JSON Lines it was written out to."""
+    """What a Parquet file holds, by the head of the JSON Lines written from it."""
     detection = detect(head, ".jsonl", size, is_table=True)
     return detection.model_copy(update={"format": Format.PARQUET, "why": f"it starts with PAR1; {detection.why}"})
 

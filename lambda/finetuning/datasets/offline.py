@@ -7,12 +7,11 @@ from sys import maxsize
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
-from finetuning.datasets.data_errors import ErrorCode
 from finetuning.datasets.dataset_report import DatasetReport
-from finetuning.datasets.detection import HEAD_BYTES, Detection, Framing, detect, detect_reframed
+from finetuning.datasets.detection import Format, detect_file
 from finetuning.datasets.join import join_shards
 from finetuning.datasets.options import DataOptions
-from finetuning.datasets.parquet import ParquetDamaged, reframe
+from finetuning.datasets.parquet import reframe_file
 from finetuning.datasets.preparation import Preparation, Shard, SourceFile, prepare
 from finetuning.datasets.resolution import resolve
 from finetuning.datasets.shard import write_shard
@@ -66,26 +65,14 @@ def prepare_files(
 
 
 def _source_file(path: Path, work: Folder, number: int) -> SourceFile:
-    """The file, detected; a Parquet file as the JSON Lines it is written out to."""
-    with path.open("rb") as file:
-        detection = detect(file.read(HEAD_BYTES), path.name, path.stat().st_size)
-    key, size = path, path.stat().st_size
-    if detection.framing is Framing.PARQUET:
-        key, detection = _written_out(path, work, number)
-        size = key.stat().st_size if not detection.refusal else size
-    return SourceFile(name=str(path), key=str(key), size=size, detection=detection)
-
-
-def _written_out(path: Path, work: Folder, number: int) -> tuple[Path, Detection]:
+    """The file, detected; a Parquet file as the JSON Lines written from it."""
+    detection = detect_file(path)
+    if detection.format is not Format.PARQUET:
+        return SourceFile(name=str(path), key=str(path), size=path.stat().st_size, detection=detection)
     key = f"reframed/{number}.jsonl"
-    try:
-        with path.open("rb") as source, work.create(key) as into:
-            reframe(source, into)
-    except ParquetDamaged as error:
-        return path, Detection(refusal=ErrorCode.PARQUET_DAMAGED, message=f"The Parquet file cannot be read: {error}")
-    written = work.root / key
-    with written.open("rb") as file:
-        return written, detect_reframed(file.read(HEAD_BYTES), written.stat().st_size)
+    with path.open("rb") as source:
+        reframed = reframe_file(source, work, key)
+    return SourceFile(name=str(path), key=str(work.root / key), size=reframed.size, detection=reframed.detection)
 
 
 def _opened(preparation: Preparation, shard: Shard, progress: Progress) -> BinaryIO:

@@ -1,4 +1,4 @@
-"""Parquet written out as JSON Lines, in a function of its own: pyarrow is too large for the layer of the others."""
+"""Parquet written as JSON Lines, in a function of its own: pyarrow is too large for the layer of the others."""
 
 import gzip
 import shutil
@@ -6,22 +6,49 @@ import zlib
 from datetime import date, datetime, time
 from decimal import Decimal
 from tempfile import TemporaryFile
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import orjson
+
+from finetuning.datasets.data_errors import ErrorCode
+from finetuning.datasets.detection import HEAD_BYTES, Detection, Format, detect_reframed
+from finetuning.datasets.workspace import Workspace
 
 BATCH_ROWS = 1000
 GZIP = b"\x1f\x8b"
 
 
 class ParquetDamaged(Exception):
-    """The file is no Parquet, or not all of it is there."""
+    """The file is not Parquet, or not all of it is there."""
+
+
+class Reframed(NamedTuple):
+    """A Parquet file as JSON Lines: its rows, the bytes written, and what they hold."""
+
+    rows: int
+    size: int
+    detection: Detection
+
+
+def reframe_file(source: BinaryIO, workspace: Workspace, key: str) -> Reframed:
+    """Writes a Parquet file into the workspace as JSON Lines. Never raises for a damaged one: the detection is then a
+    refusal.
+    """
+    try:
+        with workspace.create(key) as into:
+            rows = reframe(source, into)
+    except ParquetDamaged as error:
+        message = f"The Parquet file cannot be read: {error}"
+        return Reframed(0, 0, Detection(format=Format.PARQUET, refusal=ErrorCode.PARQUET_DAMAGED, message=message))
+    size = workspace.size(key)
+    with workspace.open(key) as written:
+        return Reframed(rows, size, detect_reframed(written.read(HEAD_BYTES), size))
 
 
 def reframe(source: BinaryIO, into: BinaryIO) -> int:
     """Writes every row of a Parquet file as a line of JSON; the number of rows.
 
-    `source` must be seekable. Raises `ParquetDamaged` where it cannot be read.
+    `source` must be seekable. Raises `ParquetDamaged` if it cannot be read.
     """
     import pyarrow.lib  # here: only the Parquet function has it
     import pyarrow.parquet

@@ -1,29 +1,24 @@
-"""ReframeParquet: writes Parquet files out as JSON Lines. The one function with pyarrow."""
+"""ReframeParquet: writes Parquet files as JSON Lines. The only function with pyarrow."""
 
-from finetuning.aws.clients import client
-from finetuning.aws.s3_streams import s3_reader
-from finetuning.datasets.data_errors import FIXES, ErrorCode
-from finetuning.datasets.parquet import ParquetDamaged, reframe
-from finetuning.errors import DatasetRefused
+from finetuning.datasets.parquet import reframe_file
 from finetuning.handlers.step import Payload, step
-from finetuning.operations.dataset_files import is_parquet, reframed
+from finetuning.operations.dataset_files import open_data_file, reframed_key
 from finetuning.operations.run import Run
 
 
 @step
 def handler(run: Run, event: Payload) -> Payload:
-    """`{run_id}` → what it shows. Raises `DatasetRefused` for a file pyarrow cannot read."""
-    plan, rows = run.plan, 0
+    """`{run_id}` → what it shows. plan.json then says what each Parquet file holds. PlanShards refuses a damaged one:
+    it writes the report of the data.
+    """
+    plan, rows, files = run.plan, 0, []
     for number, file in enumerate(plan.data_files):
-        if not is_parquet(file.key):
-            continue
-        source = s3_reader(client("s3"), plan.upload.bucket, file.key, version_id=file.version_id, etag=file.etag)
-        try:
-            with source, run.files.create(reframed(number)) as into:
-                rows += reframe(source, into)
-        except ParquetDamaged as error:
-            raise DatasetRefused(
-                f"{file.key}: the Parquet file cannot be read: {error}", FIXES[ErrorCode.PARQUET_DAMAGED]
-            ) from error
-    status = run.record(f"{rows:,} rows of Parquet written out as JSON Lines")
-    return status.shown
+        if file.is_parquet:
+            with open_data_file(plan, file) as source:
+                reframed = reframe_file(source, run.files, reframed_key(number))
+            rows += reframed.rows
+            files.append(file.model_copy(update={"detection": reframed.detection}))
+        else:
+            files.append(file)
+    run.save_plan(plan.model_copy(update={"data_files": files}))
+    return run.record(f"{rows:,} rows of Parquet written as JSON Lines").shown

@@ -18,7 +18,7 @@ from finetuning.planning.checklist import Checklist
 from finetuning.planning.orders import check_requests, run_requests
 from finetuning.planning.planner import make_plan
 from finetuning.planning.submission import Submission, look_up_prices, settle_model
-from finetuning.runs.plan import RunPlan
+from finetuning.runs.plan import DataFile, RunPlan
 from finetuning.runs.run_json import RunRequest, read_request
 from finetuning.runs.uploads import Upload
 from finetuning.settings import settings
@@ -123,7 +123,10 @@ def read_submission(files: UploadBucket, upload: Upload, request: RunRequest, ch
         upload=upload,
         request=request,
         planned_at=datetime.now(UTC),
-        files=data,
-        detections=tuple(detect(files.head(file, HEAD_BYTES), file.key, file.size) for file in data),
+        files=tuple(_detected(files, file) for file in data),
         template_file=files.template_json(),
     )
+
+
+def _detected(files: UploadBucket, file: DataFile) -> DataFile:
+    return file.model_copy(update={"detection": detect(files.head(file, HEAD_BYTES), file.name, file.size)})

@@ -1,18 +1,17 @@
 """What a training will take, before anything is known for certain: tokens × epochs ÷ tokens/s, and its price."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from finetuning.jumpstart.assumptions import Price, assumptions
-from finetuning.runs.plan import Estimate
+from finetuning.runs.plan import DataFile, Estimate
 
 
-def tokens_in(files: Mapping[str, int]) -> int:
-    """About how many tokens files of these sizes (by name, in bytes) hold, markup included: rather too many than too
-    few.
-    """
+def tokens_in(files: Iterable[DataFile]) -> int:
+    """About how many tokens the files hold, markup included: rather too many than too few."""
     known = assumptions()
-    packed = (".gz", ".parquet")
-    size = sum(size * (known.compression_factor if name.endswith(packed) else 1) for name, size in files.items())
+    size = sum(
+        file.size * (known.compression_factor if file.detection and file.detection.packed else 1) for file in files
+    )
     return int(size / known.bytes_per_token)
 
 

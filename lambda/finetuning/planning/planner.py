@@ -4,9 +4,8 @@
 file) `complete` adds once the dataset is prepared, and judges again.
 """
 
-from finetuning.datasets.data_errors import FIXES
 from finetuning.datasets.options import DataOptions
-from finetuning.datasets.resolution import resolve
+from finetuning.datasets.resolution import Resolution, resolve
 from finetuning.datasets.templates import TEMPLATE_FIX, Template, read_template, template_columns
 from finetuning.errors import Code, Finding, FineTuningError, RunRefused
 from finetuning.jumpstart.catalogue import support
@@ -55,7 +54,7 @@ def make_plan(
     request, upload = submission.request, submission.upload
     accepted = _acceptance(submission, spec, stage, checklist)
     data_options = _data_options(submission, checklist)
-    task = _task(submission, data_options, spec, checklist)
+    task, resolution = _task(submission, data_options, spec, checklist)
     _check_template(submission, data_options.template, task, checklist)
     limits = training_limits(request, stage, checklist)
     chosen = request.training.fallback_instance_types is not None
@@ -74,7 +73,6 @@ def make_plan(
         name=upload.name,
         upload=UploadedObject(bucket=upload.bucket, key=upload.key, version_id=upload.version_id),
         data_files=list(submission.files),
-        parquet=submission.parquet,
         model_id=spec.model_id,
         model_version=spec.version,
         model_provenance=spec.provenance,
@@ -82,6 +80,7 @@ def make_plan(
         accepted=accepted,
         task=task,
         data_options=data_options,
+        resolution=resolution,
         requested_hyperparameters=dict(request.hyperparameters),
         training=TrainingPlan(
             options=options,
@@ -166,32 +165,35 @@ def _acceptance(
     return Acceptance(by=by, at=submission.planned_at, licence_key=licence)
 
 
-def _task(submission: Submission, options: DataOptions, spec: ModelSpec, checklist: Checklist) -> Task | None:
-    """The task asked for, else the one the data shows; None if it cannot be seen yet."""
+def _task(
+    submission: Submission, options: DataOptions, spec: ModelSpec, checklist: Checklist
+) -> tuple[Task | None, Resolution | None]:
+    """The task asked for, else the one the data shows, and how it was resolved. Both are None if the data does not
+    show it; only the resolution, if a Parquet file has not been read.
+    """
     model, asked = support(spec.model_id), options.task
     task = None if asked == "auto" else Task(asked)
     if task and checklist.attempt("task", lambda: model.require(task)) is None:
-        return task
+        return task, None
     if not submission.detections or (task is None and submission.parquet):
         if task:
             checklist.passed("task", f"{task}, as asked")
         else:
             checklist.unknown("task", "told by the data when it is read")
-        return task
+        return task, None
     resolution = resolve(
-        [(file.key.rpartition("/")[2], d) for file, d in zip(submission.files, submission.detections, strict=True)],
+        submission.detections,
         # That a template does not fit another task is `_check_template`'s finding.
         options if asked in ("auto", Task.INSTRUCTION) else options.model_copy(update={"template": None}),
         supported=model.tasks,
     )
     if resolution.refusal:
-        refusal = Finding(Code.DATASET_REFUSED, "", resolution.message, FIXES[resolution.refusal])
-        checklist.found("data", refusal)
-        return task
-    settled = Task(resolution.task)
+        checklist.found("data", Finding(Code.DATASET_REFUSED, "", resolution.message, resolution.fix))
+        return task, None
+    settled = resolution.task
     if task or checklist.attempt("task", lambda: model.require(settled)):
         checklist.passed("task", f"{settled}: {resolution.why}")
-    return settled
+    return settled, None if submission.parquet else resolution
 
 
 def _data_options(submission: Submission, checklist: Checklist) -> DataOptions:

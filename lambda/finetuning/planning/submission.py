@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from finetuning.datasets.detection import Detection, Framing
+from finetuning.datasets.detection import Detection
 from finetuning.errors import Code, Finding, FineTuningError
 from finetuning.jumpstart.assumptions import Price
 from finetuning.jumpstart.catalogue import CATALOGUE, nearest, support
@@ -27,28 +27,32 @@ ReadSpec = Callable[[str, str | None], ModelSpec]
 
 @dataclass(frozen=True)
 class Submission:
-    """What a user handed in, and when it was planned. `detections`: what each file is, by its first bytes."""
+    """What a user handed in, and when it was planned. Each file has its detection."""
 
     upload: Upload
     request: RunRequest
     planned_at: datetime
     files: tuple[DataFile, ...] = ()
-    detections: tuple[Detection, ...] = ()
     template_file: bytes | None = None
     """The upload's template.json."""
 
     @property
+    def detections(self) -> list[tuple[str, Detection]]:
+        """What each file is, by its name."""
+        return [(file.name, file.detection) for file in self.files if file.detection]
+
+    @property
     def parquet(self) -> bool:
-        return any(detection.framing is Framing.PARQUET for detection in self.detections)
+        return any(file.is_parquet for file in self.files)
 
     @property
     def columns(self) -> set[str]:
         """Of the files' first rows; empty where they have none, or are not known yet."""
-        return {column for detection in self.detections for column in detection.columns}
+        return {column for _, detection in self.detections for column in detection.columns}
 
     @property
     def tokens(self) -> int | None:
-        return tokens_in({file.key: file.size for file in self.files}) if self.files else None
+        return tokens_in(self.files) if self.files else None
 
 
 @dataclass(frozen=True)

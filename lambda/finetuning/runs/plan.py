@@ -1,11 +1,14 @@
 """plan.json: everything a run will do, settled before it costs anything."""
 
 from datetime import datetime
+from pathlib import PurePosixPath
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
 
+from finetuning.datasets.detection import Detection, Format
 from finetuning.datasets.options import DataOptions
+from finetuning.datasets.resolution import Resolution
 from finetuning.datasets.templates import Template
 from finetuning.jumpstart.assumptions import Price
 from finetuning.jumpstart.catalogue import support
@@ -29,12 +32,25 @@ class UploadedObject(_Part):
 
 
 class DataFile(_Part):
-    """A file of the upload that holds data; the version is pinned, so a later upload changes nothing. Size in bytes."""
+    """A file of the upload that holds data; the version is pinned, so a later upload changes nothing. Size in bytes.
+
+    `detection`: PlanRun's; of a Parquet file ReframeParquet's, from the rows themselves. Plans of earlier versions have
+    none.
+    """
 
     key: str
     version_id: str
     size: int
     etag: str
+    detection: Detection | None = None
+
+    @property
+    def name(self) -> str:
+        return PurePosixPath(self.key).name
+
+    @property
+    def is_parquet(self) -> bool:
+        return self.detection is not None and self.detection.format is Format.PARQUET
 
 
 class Acceptance(_Part):
@@ -166,7 +182,6 @@ class RunPlan(_Part):
     name: str
     upload: UploadedObject
     data_files: list[DataFile]
-    parquet: bool
     model_id: str
     model_version: str
     model_provenance: str
@@ -175,6 +190,8 @@ class RunPlan(_Part):
     task: Task | None
     data_options: DataOptions
     """The user's; the template may be from template.json. `task` above is what the run trains."""
+    resolution: Resolution | None = None
+    """What the files are trained for; None if that is not known before Parquet is read."""
     requested_hyperparameters: dict[str, Any]
     training: TrainingPlan
     endpoint: EndpointPlan
@@ -192,6 +209,11 @@ class RunPlan(_Part):
             return document
         options = {name: document[name] for name in DataOptions.model_fields if document.get(name) is not None}
         return {**document, "data_options": options}
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def parquet(self) -> bool:
+        return any(file.is_parquet for file in self.data_files)
 
     @computed_field  # type: ignore[prop-decorator]
     @property

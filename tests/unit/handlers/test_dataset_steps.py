@@ -4,21 +4,22 @@ import io
 import json
 from pathlib import Path
 
-import pyarrow
-import pyarrow.parquet
 import pytest
 
 from finetuning.datasets.dataset_report import DatasetReport
+from finetuning.datasets.detection import Format
 from finetuning.datasets.offline import prepare_files
+from finetuning.datasets.preparation import Preparation
+from finetuning.datasets.shapes import Kind
 from finetuning.errors import DatasetRefused
-from finetuning.handlers import plan_run, plan_shards
+from finetuning.handlers import plan_run, plan_shards, reframe_parquet
 from finetuning.handlers.step import logger
+from finetuning.jumpstart.family import Task
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
-from finetuning.runs.uploads import Upload
 from finetuning.settings import settings
-from tests.builders.datasets import any_chat_rows, as_lines
-from tests.builders.handlers import AnyContext, log_lines, metrics_in
+from tests.builders.datasets import any_chat_rows, any_file, as_lines, as_parquet
+from tests.builders.handlers import invoke, log_lines, metrics_in
 from tests.builders.stage import ARTIFACTS, Stage, objects, run_steps
 
 CHAT = as_lines(any_chat_rows(300))
@@ -91,27 +92,77 @@ def test_every_row_is_counted_in_the_metrics_and_each_reason_for_refusing_some_i
     assert {line["run_id"] for line in reasons} == {counted["run_id"]}
 
 
-def test_parquet_goes_the_same_way(stage: Stage) -> None:
-    table = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(any_chat_rows(50)), table)
-    layout, result = run_steps(stage, **{"data.parquet": table.getvalue()})
-    assert result["task"] == "chat"
-    assert result["train_rows"] + result["validation_rows"] == 50
-    assert list(objects(stage, layout.train)) == ["data.jsonl"]
+@pytest.mark.parametrize("name", ["data.parquet", "data.json", "data.txt", "data.json.gz"])
+def test_a_parquet_file_ends_the_same_in_a_run_and_offline_whatever_its_name(
+    stage: Stage, tmp_path: Path, name: str
+) -> None:
+    path = any_file(tmp_path, as_parquet(any_chat_rows(50)), name)
+    layout, _ = run_steps(stage, **{name: path.read_bytes()})
+    report = prepare_files([path], tmp_path / "out")
+    assert (report.task, report.rows.kept) == (Task.CHAT, 50)
+    assert objects(stage, layout.train) == {"data.jsonl": (tmp_path / "out/train/data.jsonl").read_bytes()}
+    in_the_run = DatasetReport.model_validate_json(objects(stage, layout.dataset_report)[""])
+    assert in_the_run.files == [report.files[0].model_copy(update={"path": name})]
+    assert (in_the_run.rows, in_the_run.task_reason) == (report.rows, report.task_reason)
 
 
-def test_a_pointer_in_place_of_the_data_is_refused_before_anything_is_read(stage: Stage) -> None:
-    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:2d\nsize 3\n"
-    upload = stage.upload_run({"accept_eula": True}, **{"data.jsonl": CHAT})
-    layout = RunLayout(Upload(upload["bucket"], upload["key"], upload["version_id"]).run_id)
-    plan_run.handler(upload, AnyContext())
-    plan = RunPlan.model_validate_json(objects(stage, layout.plan)[""])
-    version = stage.upload("runs/demo/data.jsonl", pointer)
-    etag = stage.s3.head_object(Bucket=upload["bucket"], Key="runs/demo/data.jsonl")["ETag"].strip('"')
-    file = plan.data_files[0].model_copy(update={"version_id": version, "size": len(pointer), "etag": etag})
-    changed = plan.model_copy(update={"data_files": [file]})
-    stage.s3.put_object(Bucket=ARTIFACTS, Key=layout.plan, Body=changed.model_dump_json().encode())
-    with pytest.raises(DatasetRefused, match="git-LFS pointer"):
-        plan_shards.handler({"run_id": layout.run_id}, AnyContext())
-    report = DatasetReport.model_validate_json(objects(stage, layout.dataset_report)[""])
-    assert report.error_counts == {"GIT_LFS_POINTER": 1}
+def test_a_damaged_parquet_file_is_refused_in_a_run_as_it_is_offline(stage: Stage, tmp_path: Path) -> None:
+    damaged = as_parquet(any_chat_rows(50))[:-9]
+    with pytest.raises(DatasetRefused, match="The Parquet file cannot be read") as refused:
+        run_steps(stage, **{"data.json": damaged})
+    report = prepare_files([any_file(tmp_path, damaged, "data.json")])
+    assert report.refusal
+    assert (report.refusal.code, report.refusal.fix) == ("PARQUET_DAMAGED", refused.value.fix)
+    (key,) = [name for name in objects(stage, "runs/") if name.endswith("dataset.json")]
+    in_the_run = DatasetReport.model_validate_json(objects(stage, f"runs/{key}")[""])
+    assert in_the_run.error_counts == report.error_counts == {"PARQUET_DAMAGED": 1}
+
+
+def planned(stage: Stage, **files: bytes) -> RunPlan:
+    event = stage.upload_run({"accept_eula": True}, **files)
+    invoke(plan_run, event)
+    return RunPlan.model_validate_json(stage.written(event, "plan.json"))
+
+
+def test_plan_shards_reads_neither_the_upload_nor_run_json_again(stage: Stage) -> None:
+    plan = planned(stage, **{"data.jsonl": CHAT})
+    (file,) = plan.data_files
+    stage.s3.delete_object(Bucket=plan.upload.bucket, Key=file.key, VersionId=file.version_id)
+    layout = RunLayout(plan.run_id)
+    stage.s3.delete_object(Bucket=ARTIFACTS, Key=layout.request)
+    assert invoke(plan_shards, run_id=plan.run_id)["shards"] == [0]
+    preparation = Preparation.model_validate_json(objects(stage, layout.preparation)[""])
+    assert preparation.files[0].detection == file.detection
+    assert preparation.resolution == plan.resolution
+
+
+def test_files_with_parquet_are_resolved_when_its_rows_are_known(stage: Stage) -> None:
+    plan = planned(stage, **{"a.parquet": as_parquet(any_chat_rows(9)), "b.jsonl": CHAT})
+    assert (plan.task, plan.resolution) == (None, None)
+    invoke(reframe_parquet, run_id=plan.run_id)
+    invoke(plan_shards, run_id=plan.run_id)
+    preparation = Preparation.model_validate_json(objects(stage, RunLayout(plan.run_id).preparation)[""])
+    assert [(file.detection.format, file.detection.kinds) for file in preparation.files] == [
+        (Format.PARQUET, {Kind.DIALOG: 9}),
+        (Format.JSONL, {Kind.DIALOG: 200}),
+    ]
+
+
+def test_a_repeated_reframe_gives_the_same_plan(stage: Stage) -> None:
+    plan = planned(stage, **{"a.parquet": as_parquet(any_chat_rows(9))})
+    invoke(reframe_parquet, run_id=plan.run_id)
+    once = objects(stage, RunLayout(plan.run_id).plan)
+    invoke(reframe_parquet, run_id=plan.run_id)
+    assert objects(stage, RunLayout(plan.run_id).plan) == once
+
+
+def test_a_plan_of_an_earlier_version_is_refused_with_advice(stage: Stage) -> None:
+    plan = planned(stage, **{"data.jsonl": CHAT})
+    files = [file.model_copy(update={"detection": None}) for file in plan.data_files]
+    earlier = plan.model_copy(update={"data_files": files, "resolution": None})
+    key = RunLayout(plan.run_id).plan
+    stage.s3.put_object(Bucket=ARTIFACTS, Key=key, Body=earlier.model_dump_json().encode())
+    with pytest.raises(DatasetRefused) as refused:
+        invoke(plan_shards, run_id=plan.run_id)
+    assert "earlier version" in refused.value.message
+    assert refused.value.fix == "Upload the data again."

@@ -1,9 +1,13 @@
 """What a training is predicted to take, with its assumptions said."""
 
+from typing import Any
+
 import pytest
 
+from finetuning.datasets.detection import Detection, Format
 from finetuning.jumpstart.assumptions import Price
 from finetuning.planning.estimate import estimate, tokens_in
+from finetuning.runs.plan import DataFile
 from tests.builders.jumpstart import LLAMA
 
 MODEL, G5 = LLAMA + "8b", "ml.g5.12xlarge"
@@ -29,6 +33,10 @@ def test_an_instance_nobody_has_figures_for_is_not_guessed_at() -> None:
     assert "no throughput" in predicted.assumptions[1]
 
 
+def file_of(**detected: Any) -> DataFile:
+    return DataFile(key="runs/demo/data", version_id="v1", size=400, etag="e", detection=Detection(**detected))
+
+
 def test_compressed_files_hold_more_than_their_size() -> None:
-    assert tokens_in({"a.jsonl": 400}) == 100
-    assert tokens_in({"a.jsonl.gz": 400}) == tokens_in({"a.parquet": 400}) == 400
+    assert tokens_in([file_of()]) == 100
+    assert tokens_in([file_of(compressed=True)]) == tokens_in([file_of(format=Format.PARQUET)]) == 400
