@@ -10,8 +10,9 @@ from botocore.exceptions import ClientError
 
 from finetuning.aws.clients import client
 from finetuning.handlers import remove_runs
+from tests.builders.aws import FakeAws
 from tests.builders.handlers import AnyContext
-from tests.builders.memory import any_environment
+from tests.builders.memory import PREFIX, any_environment
 
 DELIVERY = {
     "Effect": "Allow",
@@ -46,16 +47,16 @@ def answers(aws: None, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return told
 
 
-def destroy(**properties: Any) -> None:
+def destroy(request_type: str = "Delete", seconds_left: float = 900, **properties: Any) -> None:
     event = {
-        "RequestType": "Delete",
+        "RequestType": request_type,
         "ResponseURL": "https://answer",
         "StackId": "stack",
         "RequestId": "request",
         "LogicalResourceId": "Runs",
         "ResourceProperties": {"StateMachineArn": "machine", **properties},
     }
-    remove_runs.handler(event, AnyContext())
+    remove_runs.handler(event, AnyContext(seconds_left=seconds_left))
 
 
 def has_policy(bucket: str) -> bool:
@@ -118,3 +119,114 @@ def test_what_is_written_while_a_bucket_is_emptied_goes_as_well(
     destroy(EmptyBuckets=["artifacts"])
     assert answers[0]["Status"] == "SUCCESS"
     assert "Versions" not in client("s3").list_object_versions(Bucket="artifacts")
+
+
+EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:machine:one"
+
+
+@pytest.fixture
+def told(cloud: FakeAws, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What CloudFormation is told, for an account in memory in which a pause takes no time."""
+    answers: list[dict[str, Any]] = []
+
+    def urlopen(request: urllib.request.Request, timeout: float) -> Any:
+        assert isinstance(request.data, bytes)
+        answers.append(json.loads(request.data))
+        return nullcontext()
+
+    monkeypatch.setattr(remove_runs.urllib.request, "urlopen", urlopen)
+    monkeypatch.setattr(remove_runs.time, "sleep", lambda seconds: None)
+    return answers
+
+
+def running_once(cloud: FakeAws) -> None:
+    """Lets one execution run until it is stopped."""
+    states = cloud["stepfunctions"]
+
+    def list_executions(**_: Any) -> dict[str, Any]:
+        stopped = states.requests("stop_execution")
+        return {"executions": [] if stopped else [{"executionArn": EXECUTION}]}
+
+    states.answers["list_executions"] = list_executions
+
+
+def test_what_runs_created_is_stopped_and_deleted_before_the_stacks_go(
+    cloud: FakeAws, told: list[dict[str, Any]]
+) -> None:
+    running_once(cloud)
+    cloud.sagemaker.add_job(f"{PREFIX}-done", TrainingJobStatus="Completed")
+    cloud.sagemaker.add_endpoint()
+    cloud.sagemaker.add("model", f"{PREFIX}-unused")
+    destroy()
+    assert [answer["Status"] for answer in told] == ["SUCCESS"]
+    assert [request["executionArn"] for request in cloud["stepfunctions"].requests("stop_execution")] == [EXECUTION]
+    assert {kind: cloud.sagemaker.names(kind) for kind in ("endpoint", "endpoint_config", "model")} == {
+        "endpoint": set(),
+        "endpoint_config": set(),
+        "model": set(),
+    }
+
+
+def test_what_has_another_prefix_stays(cloud: FakeAws, told: list[dict[str, Any]]) -> None:
+    cloud.sagemaker.add_endpoint("finetune-prod-faq", "finetune-prod-faq")
+    destroy()
+    assert cloud.sagemaker.names("endpoint") == cloud.sagemaker.names("model") == {"finetune-prod-faq"}
+
+
+def test_a_job_is_stopped_and_an_endpoint_waited_for_until_both_are_gone(
+    cloud: FakeAws, told: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, endpoint = cloud.sagemaker.add_job(), cloud.sagemaker.add_endpoint(status="Creating")
+    waits: list[tuple[str, str]] = []
+
+    def time_passes(seconds: float) -> None:
+        waits.append((job["TrainingJobStatus"], endpoint["EndpointStatus"]))
+        job["TrainingJobStatus"], endpoint["EndpointStatus"] = "Stopped", "InService"
+
+    monkeypatch.setattr(remove_runs.time, "sleep", time_passes)
+    destroy()
+    assert waits[0] == ("Stopping", "Creating")
+    assert cloud.sagemaker.names("endpoint") == set()
+    assert told[0]["Status"] == "SUCCESS"
+
+
+def test_network_interfaces_of_the_stage_are_waited_for_and_named_where_time_runs_out(
+    cloud: FakeAws, told: list[dict[str, Any]]
+) -> None:
+    interface = {"NetworkInterfaceId": "eni-1", "Groups": [{"GroupId": "sg-1"}]}
+    other = {"NetworkInterfaceId": "eni-2", "Groups": [{"GroupId": "sg-other"}]}
+    cloud["ec2"].answers["describe_network_interfaces"] = {"NetworkInterfaces": [interface, other]}
+    destroy(seconds_left=39)
+    assert told[0]["Status"] == "FAILED"
+    assert "network interface eni-1" in told[0]["Reason"]
+    assert "eni-2" not in told[0]["Reason"]
+
+
+def test_the_registry_is_emptied_with_the_buckets_only(cloud: FakeAws, told: list[dict[str, Any]]) -> None:
+    groups = [{"ModelPackageGroupName": f"{PREFIX}-llama"}, {"ModelPackageGroupName": f"not-{PREFIX}-llama"}]
+    cloud.sagemaker.answers["list_model_package_groups"] = {"ModelPackageGroupSummaryList": groups}
+    cloud.sagemaker.answers["list_model_packages"] = {"ModelPackageSummaryList": [{"ModelPackageArn": "arn:1"}]}
+    destroy(EmptyBuckets=[])
+    assert not cloud.sagemaker.requests("delete_model_package")
+    destroy(EmptyBuckets=["artifacts"])
+    assert cloud.sagemaker.requests("delete_model_package") == [{"ModelPackageName": "arn:1"}]
+    assert cloud.sagemaker.requests("delete_model_package_group") == [{"ModelPackageGroupName": f"{PREFIX}-llama"}]
+
+
+@pytest.mark.parametrize("request_type", ["Create", "Update"])
+def test_nothing_is_removed_before_the_stacks_are_deleted(
+    cloud: FakeAws, told: list[dict[str, Any]], request_type: str
+) -> None:
+    cloud.sagemaker.add_endpoint()
+    destroy(request_type=request_type)
+    assert told[0]["Status"] == "SUCCESS"
+    assert cloud.sagemaker.names("endpoint")
+    assert not cloud["stepfunctions"].calls
+
+
+def test_a_failure_is_answered_and_says_how_to_go_on(cloud: FakeAws, told: list[dict[str, Any]]) -> None:
+    cloud.sagemaker.refuse("list_endpoints", "AccessDeniedException", "not you")
+    destroy()
+    assert told[0]["Status"] == "FAILED"
+    assert "not you" in told[0]["Reason"]
+    assert "Destroy the stack again" in told[0]["Reason"]
