@@ -1,23 +1,51 @@
-"""A job's log that cannot be read is missing without silence."""
+"""The end of a training job's log."""
 
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from finetuning.aws import logs
-from finetuning.aws.clients import client
-from finetuning.aws.logs import log_tail
+from finetuning.aws.logs import LINES, LONGEST_LINE, log_tail
+from tests.builders.aws import FakeAws
+
+JOB = "finetune-dev-pirate"
 
 
+def written(cloud: FakeAws, *lines: str) -> None:
+    """Lets the job have a log of two streams; the later one has the lines."""
+    streams = [
+        {"logStreamName": f"{JOB}/late", "lastEventTimestamp": 2},
+        {"logStreamName": f"{JOB}/early", "lastEventTimestamp": 1},
+    ]
+    cloud["logs"].answers["describe_log_streams"] = {"logStreams": streams}
+    cloud["logs"].answers["get_log_events"] = {"events": [{"message": line} for line in lines]}
+
+
+def test_the_last_lines_of_the_latest_stream_are_read(cloud: FakeAws) -> None:
+    written(cloud, "Loading\n", "", "CUDA out of memory")
+    assert log_tail(JOB) == ["Loading", "CUDA out of memory"]
+    (request,) = cloud["logs"].requests("get_log_events")
+    assert (request["logStreamName"], request["limit"], request["startFromHead"]) == (f"{JOB}/late", LINES, False)
+
+
+def test_lines_are_cut_and_made_visible(cloud: FakeAws) -> None:
+    written(cloud, "x" * 1000, "a\x1b[2Jb")
+    long, hidden = log_tail(JOB)
+    assert long.count("x") == LONGEST_LINE
+    assert hidden.isprintable()
+
+
+def test_a_job_without_a_log_has_no_lines(cloud: FakeAws) -> None:
+    assert log_tail(JOB) == []
+
+
+@pytest.mark.parametrize("operation", ["describe_log_streams", "get_log_events"])
 def test_a_log_that_may_not_be_read_is_left_out_and_the_reason_is_logged(
-    aws: None, monkeypatch: pytest.MonkeyPatch
+    cloud: FakeAws, monkeypatch: pytest.MonkeyPatch, operation: str
 ) -> None:
-    def refuse(**_: Any) -> None:
-        raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "DescribeLogStreams")
-
+    written(cloud, "x")
+    cloud["logs"].refuse(operation, "AccessDeniedException")
     warned: list[dict[str, Any]] = []
-    monkeypatch.setattr(client("logs"), "describe_log_streams", refuse)
     monkeypatch.setattr(logs.logger, "warning", lambda message, extra: warned.append(extra["error"]))
-    assert log_tail("finetune-dev-pirate") == []
+    assert log_tail(JOB) == []
     assert [error["code"] for error in warned] == ["ACCESS_DENIED"]

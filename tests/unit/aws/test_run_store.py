@@ -1,11 +1,15 @@
 """A run's documents in S3."""
 
+import hashlib
+import io
+
 import boto3
 import pytest
 
 from finetuning.aws.run_store import RunStore
-from finetuning.errors import FineTuningError
+from finetuning.errors import Code, FineTuningError
 from finetuning.runs.status import RunStatus
+from tests.builders.aws import FakeAws
 
 
 @pytest.fixture
@@ -32,3 +36,40 @@ def test_every_document_is_encrypted_with_the_stages_key(store: RunStore) -> Non
     store.write("a.json", b"{}")
     head = boto3.client("s3", region_name="us-east-1").head_object(Bucket="artifacts", Key="a.json")
     assert head["ServerSideEncryption"] == "aws:kms"
+
+
+def test_a_claim_that_another_put_overtakes_is_lost(cloud: FakeAws) -> None:
+    """S3 answers 409 while another conditional put of the key is under way."""
+    s3 = cloud["s3"]
+    s3.refuse("put_object", "ConditionalRequestConflict")
+    s3.answers["get_object"] = {"Body": io.BytesIO(b"theirs")}
+    assert RunStore(s3, "artifacts", "key").claim("claim.json", b"ours") == b"theirs"
+    (request,) = s3.requests("put_object")
+    assert request["IfNoneMatch"] == "*"
+
+
+def test_a_claim_that_s3_refuses_is_an_error(cloud: FakeAws) -> None:
+    cloud["s3"].refuse("put_object", "AccessDenied")
+    with pytest.raises(FineTuningError, match=r"claim\.json"):
+        RunStore(cloud["s3"], "artifacts", "key").claim("claim.json", b"ours")
+
+
+def test_a_document_that_may_not_be_read_is_an_error_and_not_absent(cloud: FakeAws) -> None:
+    cloud["s3"].refuse("get_object", "AccessDenied")
+    with pytest.raises(FineTuningError) as refused:
+        RunStore(cloud["s3"], "artifacts", "key").read("a.json")
+    assert refused.value.code == Code.ACCESS_DENIED
+
+
+def test_what_lies_below_a_prefix_is_listed_and_digested(store: RunStore) -> None:
+    store.write("runs/a/x.json", b"x")
+    store.write("runs/b/y/z.json", b"z")
+    assert list(store.folders("runs/")) == ["a", "b"]
+    assert (store.is_empty("runs/a/"), store.is_empty("runs/c/")) == (False, True)
+    assert store.digests("runs/b/") == {"y/z.json": hashlib.sha256(b"z").hexdigest()}
+
+
+def test_the_workspace_is_the_files_below_its_prefix(store: RunStore) -> None:
+    with store.workspace("runs/a/").create("rows") as into:
+        into.write(b"row")
+    assert store.read("runs/a/rows") == b"row"

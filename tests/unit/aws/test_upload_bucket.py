@@ -1,0 +1,92 @@
+"""What a user uploaded, read from a bucket with versions."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+
+from finetuning.aws.upload_bucket import UploadBucket, uploads_between
+from finetuning.errors import Code, FineTuningError, TransientAwsError
+from finetuning.runs.uploads import Upload
+from tests.builders.aws import FakeAws, client_error
+
+BUCKET = "uploads"
+
+
+@pytest.fixture
+def s3(aws: None) -> Any:
+    s3 = boto3.client("s3", region_name="us-east-1")
+    s3.create_bucket(Bucket=BUCKET)
+    s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    return s3
+
+
+def put(s3: Any, key: str, body: bytes = b"x") -> str:
+    return str(s3.put_object(Bucket=BUCKET, Key=key, Body=body)["VersionId"])
+
+
+def folder(s3: Any, **files: bytes) -> UploadBucket:
+    """A folder with these files, and its run.json."""
+    for name, body in files.items():
+        put(s3, f"runs/faq/{name}", body)
+    return UploadBucket(s3, Upload(BUCKET, "runs/faq/run.json", put(s3, "runs/faq/run.json", b'{"task": "chat"}')))
+
+
+def test_the_run_json_is_read_in_the_version_that_started_the_run(s3: Any) -> None:
+    files = folder(s3)
+    put(s3, "runs/faq/run.json", b"{}")
+    assert files.run_json() == b'{"task": "chat"}'
+
+
+def test_a_single_file_takes_every_default_and_is_its_own_data(s3: Any) -> None:
+    version = put(s3, "inbox/faq.jsonl", b"row")
+    put(s3, "inbox/faq.jsonl", b"later")
+    put(s3, "inbox/other.jsonl")
+    files = UploadBucket(s3, Upload(BUCKET, "inbox/faq.jsonl", version))
+    assert files.run_json() == b"{}"
+    assert files.template_json() is None
+    (data,) = files.data_files()
+    assert (data.key, data.version_id, data.size) == ("inbox/faq.jsonl", version, 3)
+    assert files.head(data, 2) == b"ro"
+
+
+def test_a_folders_data_files_come_by_their_keys_without_our_documents_and_other_files(s3: Any) -> None:
+    names = ("b.jsonl", "a.csv.gz", "README.md", "template.json", "deep/c.parquet")
+    files = folder(s3, **dict.fromkeys(names, b"x"))
+    put(s3, "runs/faq-2/d.jsonl")
+    found = [data.key for data in files.data_files()]
+    assert found == ["runs/faq/a.csv.gz", "runs/faq/b.jsonl", "runs/faq/deep/c.parquet"]
+    assert files.template_json() == b"x"
+
+
+def test_an_empty_file_has_an_empty_head(s3: Any) -> None:
+    files = folder(s3, **{"a.jsonl": b""})
+    assert files.head(files.data_files()[0], 100) == b""
+
+
+def test_an_upload_that_is_gone_is_an_error_that_names_it(s3: Any) -> None:
+    files = folder(s3, **{"a.jsonl": b"x"})
+    (data,) = files.data_files()
+    s3.delete_object(Bucket=BUCKET, Key=data.key, VersionId=data.version_id)
+    with pytest.raises(FineTuningError, match=r"a\.jsonl") as gone:
+        files.head(data, 1)
+    assert gone.value.code == Code.UPLOAD_NOT_FOUND
+
+
+def test_a_bucket_that_is_busy_is_tried_again(cloud: FakeAws) -> None:
+    cloud["s3"].answers["get_object"] = client_error("SlowDown")
+    with pytest.raises(TransientAwsError):
+        UploadBucket(cloud["s3"], Upload(BUCKET, "runs/faq/run.json", "1")).run_json()
+
+
+def test_only_latest_uploads_of_the_time_that_start_a_run_are_found(s3: Any) -> None:
+    put(s3, "inbox/faq.jsonl", b"earlier")
+    versions = {key: put(s3, key) for key in ("inbox/faq.jsonl", "runs/faq/run.json")}
+    for key in ("runs/faq/data.jsonl", "inbox/deep/faq.jsonl", "elsewhere/faq.jsonl", "inbox/deleted.jsonl"):
+        put(s3, key)
+    s3.delete_object(Bucket=BUCKET, Key="inbox/deleted.jsonl")
+    now = datetime.now(UTC)
+    found = list(uploads_between(BUCKET, now - timedelta(hours=1), now + timedelta(hours=1)))
+    assert found == [Upload(BUCKET, key, version) for key, version in versions.items()]
+    assert not list(uploads_between(BUCKET, now - timedelta(hours=2), now - timedelta(hours=1)))

@@ -1,0 +1,144 @@
+"""What is removed of a run, and what must stay."""
+
+import pytest
+
+from finetuning.aws.sagemaker import SageMaker, sagemaker
+from finetuning.errors import FineTuningError
+from finetuning.operations.clean_up import expire_failed, remove_unfinished, remove_unused_models
+from finetuning.runs.names import Names
+from tests.builders.aws import FakeAws, FakeSageMaker
+from tests.builders.memory import PREFIX, MemoryStore, any_run
+from tests.builders.runs import RUN_ID
+
+NAMES = Names(PREFIX, RUN_ID, "faq")
+OTHER = f"{PREFIX}-other-00000000"
+
+
+@pytest.fixture
+def account(cloud: FakeAws) -> FakeSageMaker:
+    return cloud.sagemaker
+
+
+@pytest.fixture
+def api(account: FakeSageMaker) -> SageMaker:
+    return sagemaker()
+
+
+@pytest.mark.parametrize(
+    ("status", "removed"),
+    [
+        ("Creating", True),
+        ("Failed", True),
+        ("InService", False),
+        ("Updating", False),
+        ("SystemUpdating", False),
+        ("RollingBack", False),
+    ],
+)
+def test_only_an_endpoint_that_never_served_is_removed(
+    account: FakeSageMaker, api: SageMaker, status: str, removed: bool
+) -> None:
+    account.add_endpoint(NAMES.endpoint, NAMES.endpoint_config, status=status)
+    assert remove_unfinished(api, NAMES) == ([f"Deleted the endpoint {NAMES.endpoint}"] if removed else [])
+
+
+@pytest.mark.parametrize("status", ["Creating", "Failed"])
+def test_an_endpoint_of_that_name_that_another_run_makes_stays(
+    account: FakeSageMaker, api: SageMaker, status: str
+) -> None:
+    account.add_endpoint(NAMES.endpoint, OTHER, "other-00000000", status=status)
+    assert remove_unfinished(api, NAMES) == []
+    assert account.names("endpoint") == {NAMES.endpoint}
+
+
+def test_jobs_of_every_attempt_are_stopped_and_no_other(account: FakeSageMaker, api: SageMaker) -> None:
+    ours = [NAMES.training_job(attempt) for attempt in (0, 1, 12)]
+    for name in (*ours, OTHER):
+        account.add_job(name)
+    assert remove_unfinished(api, NAMES) == [f"Stopped the training job {name}" for name in ours]
+    assert [request["TrainingJobName"] for request in account.requests("stop_training_job")] == ours
+
+
+def test_removing_may_be_repeated(account: FakeSageMaker, api: SageMaker) -> None:
+    account.add_job(NAMES.training_job(0))
+    account.add_endpoint(NAMES.base, NAMES.base)
+    assert len(remove_unfinished(api, NAMES)) == 2
+    assert remove_unfinished(api, NAMES) == []
+
+
+def test_the_tuned_model_stays(account: FakeSageMaker, api: SageMaker) -> None:
+    account.add_endpoint(NAMES.endpoint, NAMES.endpoint_config, status="Failed")
+    account.add_endpoint(NAMES.base, NAMES.base)
+    remove_unfinished(api, NAMES)
+    assert account.names("model") == {NAMES.model}
+
+
+def test_an_endpoint_that_cannot_be_deleted_yet_is_left_to_the_sweeper(account: FakeSageMaker, api: SageMaker) -> None:
+    account.add_endpoint(NAMES.endpoint, NAMES.endpoint_config, status="Creating")
+    account.refuse("delete_endpoint", "ValidationException", "Cannot delete while Creating.")
+    (line,) = remove_unfinished(api, NAMES)
+    assert NAMES.endpoint in line
+    assert account.tags_of("endpoint", NAMES.endpoint)["finetune:ttl-hours"] == "0"
+
+
+def test_an_endpoint_that_may_not_be_deleted_is_an_error(account: FakeSageMaker, api: SageMaker) -> None:
+    account.add_endpoint(NAMES.endpoint, NAMES.endpoint_config, status="Creating")
+    account.refuse("delete_endpoint", "AccessDeniedException")
+    with pytest.raises(FineTuningError):
+        remove_unfinished(api, NAMES)
+
+
+@pytest.mark.parametrize(("ttl", "then"), [("never", "8"), ("2", "2")])
+def test_an_endpoint_whose_run_failed_does_not_stay_for_ever(
+    account: FakeSageMaker, api: SageMaker, ttl: str, then: str
+) -> None:
+    account.add_endpoint(NAMES.endpoint, NAMES.endpoint_config, tags={"finetune:ttl-hours": ttl})
+    (line,) = expire_failed(api, NAMES)
+    assert NAMES.endpoint in line
+    assert account.tags_of("endpoint", NAMES.endpoint)["finetune:ttl-hours"] == then
+
+
+def test_an_endpoint_that_served_before_stays_and_the_way_back_is_said(account: FakeSageMaker, api: SageMaker) -> None:
+    account.add_endpoint(
+        NAMES.endpoint,
+        NAMES.endpoint_config,
+        tags={"finetune:ttl-hours": "never"},
+        config_tags={"finetune:replaces": OTHER},
+    )
+    (line,) = expire_failed(api, NAMES)
+    assert f"finetune rollback {NAMES.endpoint} --stage dev" in line
+    assert account.tags_of("endpoint", NAMES.endpoint)["finetune:ttl-hours"] == "never"
+
+
+@pytest.mark.parametrize(("config", "status"), [(OTHER, "InService"), (NAMES.endpoint_config, "Creating")])
+def test_an_endpoint_that_does_not_serve_the_failed_runs_model_is_not_its_concern(
+    account: FakeSageMaker, api: SageMaker, config: str, status: str
+) -> None:
+    account.add_endpoint(NAMES.endpoint, config, status=status, tags={"finetune:ttl-hours": "never"})
+    assert expire_failed(api, NAMES) == []
+    assert account.tags_of("endpoint", NAMES.endpoint)["finetune:ttl-hours"] == "never"
+
+
+def test_models_and_configurations_of_a_run_without_files_are_removed(
+    account: FakeSageMaker, api: SageMaker, memory: MemoryStore
+) -> None:
+    any_run(memory)
+    for kind in ("endpoint_config", "model"):
+        for name in (NAMES.model, OTHER, f"{OTHER}-base", f"{OTHER}-candidate"):
+            account.add(kind, name)
+    assert len(remove_unused_models(api, memory)) == 6
+    assert account.names("endpoint_config") == account.names("model") == {NAMES.model}
+
+
+def test_a_configuration_in_service_stays_with_its_model_whatever_became_of_its_run(
+    account: FakeSageMaker, api: SageMaker, memory: MemoryStore
+) -> None:
+    account.add_endpoint(NAMES.endpoint, OTHER)
+    assert remove_unused_models(api, memory) == []
+    assert account.names("endpoint_config") == account.names("model") == {OTHER}
+
+
+def test_models_that_this_stage_did_not_make_stay(account: FakeSageMaker, api: SageMaker, memory: MemoryStore) -> None:
+    account.add("model", OTHER, None)
+    account.add("model", f"{PREFIX}-prods", None, tags={"finetune:created-by": "finetune-prod"})
+    assert remove_unused_models(api, memory) == []

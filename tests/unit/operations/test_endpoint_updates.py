@@ -1,0 +1,162 @@
+"""An endpoint's way to its model: configuration, alarms and autoscaling change together."""
+
+from typing import Any
+
+import pytest
+
+from finetuning.aws.sagemaker import SageMaker, sagemaker
+from finetuning.errors import Code, FineTuningError
+from finetuning.operations.endpoint_updates import Fleet, create_or_update, earlier_request, restore_live_model
+from finetuning.runs.names import Names
+from tests.builders.aws import FakeAws, FakeSageMaker
+from tests.builders.memory import PREFIX, MemoryStore, any_run
+from tests.builders.runs import RUN_ID, any_plan
+
+NAMES = Names(PREFIX, RUN_ID, "faq")
+OLD = f"{PREFIX}-older-00000000"
+TOPIC = "arn:topic"
+SCALED = {"min_instances": 1, "max_instances": 4, "invocations_per_instance": 60}
+
+
+@pytest.fixture
+def account(cloud: FakeAws) -> FakeSageMaker:
+    return cloud.sagemaker
+
+
+@pytest.fixture
+def api(account: FakeSageMaker) -> SageMaker:
+    return sagemaker()
+
+
+def put(api: SageMaker, store: MemoryStore, instances: int = 1, scaled: bool = False) -> None:
+    """Puts the endpoint on the run's configuration."""
+    request: dict[str, Any] = {
+        "EndpointName": NAMES.endpoint,
+        "EndpointConfigName": NAMES.endpoint_config,
+        "Tags": [{"Key": "finetune:run-id", "Value": RUN_ID}, {"Key": "finetune:created-by", "Value": PREFIX}],
+    }
+    create_or_update(api, store, request, TOPIC, Fleet(instances, scaled, timeout_seconds=3600))
+
+
+def test_a_new_endpoint_is_created_and_watched_as_a_whole(
+    cloud: FakeAws, account: FakeSageMaker, api: SageMaker, memory: MemoryStore
+) -> None:
+    put(api, memory)
+    assert account.endpoint(NAMES.endpoint)["EndpointConfigName"] == NAMES.endpoint_config
+    alarms = cloud["cloudwatch"].requests("put_metric_alarm")
+    assert alarms
+    assert NAMES.endpoint_config not in str([alarm["Dimensions"] for alarm in alarms])
+
+
+def test_scaling_ends_and_the_new_fleet_is_watched_before_the_update(
+    cloud: FakeAws, account: FakeSageMaker, api: SageMaker, memory: MemoryStore
+) -> None:
+    """SageMaker refuses another instance type while a variant is registered for scaling."""
+    seen: list[bool] = []
+    account.add_endpoint(NAMES.endpoint, OLD, "older-00000000")
+
+    def update_endpoint(**_: Any) -> Any:
+        watched = str([alarm["Dimensions"] for alarm in cloud["cloudwatch"].requests("put_metric_alarm")])
+        ended = cloud["application-autoscaling"].requests("deregister_scalable_target")
+        seen.append(bool(ended) and NAMES.endpoint_config in watched)
+        return {"EndpointArn": account.endpoint(NAMES.endpoint)["EndpointArn"]}
+
+    account.answers["update_endpoint"] = update_endpoint
+    put(api, memory)
+    assert seen == [True]
+
+
+@pytest.mark.parametrize(("now", "scaled", "kept"), [(3, True, True), (1, True, False), (3, False, False)])
+def test_only_a_fleet_that_grew_and_is_to_follow_its_traffic_keeps_its_instances(
+    account: FakeSageMaker, api: SageMaker, memory: MemoryStore, now: int, scaled: bool, kept: bool
+) -> None:
+    account.add_endpoint(NAMES.endpoint, OLD, "older-00000000", instances=now)
+    put(api, memory, instances=1, scaled=scaled)
+    (update,) = account.requests("update_endpoint")
+    assert update["RetainAllVariantProperties"] is kept
+
+
+def test_an_update_to_the_configuration_it_has_or_goes_to_only_sets_the_tags(
+    account: FakeSageMaker, api: SageMaker, memory: MemoryStore
+) -> None:
+    endpoint = account.add_endpoint(NAMES.endpoint, OLD, "older-00000000")
+    put(api, memory)
+    assert endpoint["EndpointStatus"] == "Updating"
+    put(api, memory)
+    assert len(account.requests("update_endpoint")) == 1
+    endpoint["EndpointConfigName"], endpoint["EndpointStatus"] = NAMES.endpoint_config, "InService"
+    del endpoint["PendingDeploymentSummary"]
+    put(api, memory)
+    assert len(account.requests("update_endpoint")) == 1
+
+
+@pytest.mark.parametrize("status", ["Creating", "Updating", "RollingBack", "SystemUpdating"])
+def test_an_endpoint_that_sagemaker_is_working_on_is_left_alone(
+    cloud: FakeAws, account: FakeSageMaker, api: SageMaker, memory: MemoryStore, status: str
+) -> None:
+    account.add_endpoint(NAMES.endpoint, OLD, "older-00000000", status=status)
+    with pytest.raises(FineTuningError) as busy:
+        put(api, memory)
+    assert busy.value.code == Code.ENDPOINT_BUSY
+    assert not cloud["application-autoscaling"].calls
+    assert not cloud["cloudwatch"].calls
+
+
+def test_somebody_elses_endpoint_is_never_updated(
+    cloud: FakeAws, account: FakeSageMaker, api: SageMaker, memory: MemoryStore
+) -> None:
+    account.add_endpoint(NAMES.endpoint, "theirs", None)
+    with pytest.raises(FineTuningError) as taken:
+        put(api, memory)
+    assert taken.value.code == Code.ENDPOINT_NAME_TAKEN
+    assert not account.requests("update_endpoint")
+    assert not cloud["application-autoscaling"].calls
+
+
+def test_after_a_refused_update_everything_is_that_of_the_model_that_serves(
+    cloud: FakeAws, account: FakeSageMaker, api: SageMaker, memory: MemoryStore
+) -> None:
+    any_run(memory, "older-00000000", endpoint=any_plan().endpoint.model_dump() | {"autoscaling": SCALED})
+    account.add_endpoint(NAMES.endpoint, OLD, "older-00000000", config_tags={"finetune:ttl-hours": "72"})
+    account.refuse("update_endpoint", "ResourceLimitExceeded")
+    with pytest.raises(FineTuningError) as refused:
+        put(api, memory)
+    assert refused.value.code == Code.QUOTA_EXCEEDED
+    assert account.tags_of("endpoint", NAMES.endpoint)["finetune:ttl-hours"] == "72"
+    assert OLD in str(cloud["cloudwatch"].requests("put_metric_alarm")[-1]["Dimensions"])
+    assert cloud["application-autoscaling"].requests("register_scalable_target")
+
+
+def test_without_the_configuration_that_serves_tags_and_scaling_are_not_known(
+    cloud: FakeAws, account: FakeSageMaker, api: SageMaker, memory: MemoryStore
+) -> None:
+    endpoint = account.add_endpoint(NAMES.endpoint, OLD)
+    account.things["endpoint_config"].clear()
+    restore_live_model(api, memory, endpoint, TOPIC)
+    assert cloud["cloudwatch"].requests("put_metric_alarm")
+    assert not account.requests("add_tags")
+    assert not cloud["application-autoscaling"].calls
+
+
+def test_the_way_back_is_the_configuration_that_was_replaced(account: FakeSageMaker, api: SageMaker) -> None:
+    account.add_endpoint(OLD, OLD, "older-00000000", instances=2)
+    account.add_endpoint(NAMES.endpoint, NAMES.endpoint_config, config_tags={"finetune:replaces": OLD})
+    request, instances = earlier_request(api, NAMES.endpoint)
+    assert (request["EndpointName"], request["EndpointConfigName"], instances) == (NAMES.endpoint, OLD, 2)
+    assert {"Key": "finetune:run-id", "Value": "older-00000000"} in request["Tags"]
+
+
+@pytest.mark.parametrize("tags", [{}, {"finetune:replaces": "deleted"}])
+def test_without_an_earlier_configuration_there_is_no_way_back(
+    account: FakeSageMaker, api: SageMaker, tags: dict[str, str]
+) -> None:
+    account.add_endpoint(NAMES.endpoint, NAMES.endpoint_config, config_tags=tags)
+    with pytest.raises(FineTuningError) as refused:
+        earlier_request(api, NAMES.endpoint)
+    assert refused.value.code == Code.NOTHING_TO_ROLL_BACK_TO
+
+
+def test_an_endpoint_that_is_not_there_has_no_way_back(api: SageMaker) -> None:
+    with pytest.raises(FineTuningError) as refused:
+        earlier_request(api, NAMES.endpoint)
+    assert refused.value.code == Code.ENDPOINT_NOT_FOUND
