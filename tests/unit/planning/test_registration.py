@@ -2,6 +2,7 @@
 
 from finetuning.jumpstart.constraints import violations
 from finetuning.planning.registration import model_package, model_package_group
+from finetuning.runs.tags import OWNER_TAG, STAGE_TAG
 from tests.builders.jumpstart import TARGET, any_spec, sagemaker_model
 from tests.builders.runs import RUN_ID, any_plan
 
@@ -51,3 +52,35 @@ def test_a_model_that_was_only_trained_waits_for_approval() -> None:
     trained = plan.model_copy(update={"endpoint": plan.endpoint.model_copy(update={"deploy": False})})
     assert model_package(SPEC, plan, TARGET, "job", {}, None)["ModelApprovalStatus"] == "Approved"
     assert model_package(SPEC, trained, TARGET, "job", {}, None)["ModelApprovalStatus"] == "PendingManualApproval"
+
+
+def test_the_group_has_the_users_tags_and_those_of_the_stage() -> None:
+    tags = {tag["Key"]: tag["Value"] for tag in model_package_group(any_plan(tags={"team": "a"}), TARGET)["Tags"]}
+    assert tags == {"team": "a", STAGE_TAG: TARGET.stage, OWNER_TAG: TARGET.prefix}
+
+
+def test_a_version_names_the_model_it_comes_from_and_where_its_evaluation_is() -> None:
+    package = model_package(SPEC, any_plan(), TARGET, "the-job", {}, SCORES)
+    properties = package["CustomerMetadataProperties"]
+    assert properties["jumpstart-model-id"] == any_plan().model_id
+    assert properties["task"] == "chat"
+    statistics = package["ModelMetrics"]["ModelQuality"]["Statistics"]
+    assert statistics == {
+        "ContentType": "application/json",
+        "S3Uri": f"s3://{TARGET.bucket}/runs/{RUN_ID}/evaluation.json",
+    }
+
+
+def test_a_long_file_name_is_cut_to_what_sagemaker_takes_as_a_key() -> None:
+    digests = {"n" * 200: "a" * 64}
+    properties = model_package(SPEC, any_plan(), TARGET, "the-job", digests, None)["CustomerMetadataProperties"]
+    assert max(map(len, properties)) == 128
+
+
+def test_only_so_many_digests_are_kept_as_leave_room_for_the_rest() -> None:
+    digests = {f"{number:03}.jsonl": "a" * 64 for number in range(60)}
+    package = model_package(SPEC, any_plan(), TARGET, "the-job", digests, SCORES)
+    shape = sagemaker_model().operation_model("CreateModelPackage").input_shape
+    assert list(violations(shape, package)) == []
+    kept = [key for key in package["CustomerMetadataProperties"] if key.startswith("sha256:")]
+    assert kept == [f"sha256:{number:03}.jsonl" for number in range(20)]

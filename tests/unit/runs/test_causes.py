@@ -1,4 +1,4 @@
-"""A failed job, translate_errors from SageMaker's reason and the end of its log."""
+"""A failed job, explained from SageMaker's reason and the end of its log."""
 
 import pytest
 
