@@ -1,0 +1,74 @@
+"""A run's requests, put together from its plan, its names and the model's facts."""
+
+import pytest
+
+from finetuning.errors import Code
+from finetuning.planning.checklist import Checklist
+from finetuning.planning.orders import check_requests, hosting, run_requests, run_tags, training_job, tuned_model
+from finetuning.runs.plan import Acceptance
+from finetuning.runs.tags import EULA_ACCEPTED_AT_TAG, EULA_ACCEPTED_BY_TAG, EULA_TAG, IDLE_TAG, RUN_TAG, TTL_TAG
+from tests.builders.jumpstart import TARGET, any_spec, sagemaker_model
+from tests.builders.runs import RUN_ID, START, any_plan
+
+SPEC = any_spec(any_plan().model_id)
+NAME = f"{TARGET.prefix}-{RUN_ID}"
+
+
+def test_the_model_is_made_of_what_the_training_job_writes() -> None:
+    built = run_requests(SPEC, any_plan(), TARGET)
+    source = built["create_model"]["PrimaryContainer"]["ModelDataSource"]["S3DataSource"]["S3Uri"]
+    assert source.startswith(f"{built['create_training_job']['OutputDataConfig']['S3OutputPath']}/{NAME}/")
+    assert built["create_model"]["ModelName"] == NAME
+    assert tuned_model(SPEC, any_plan(), TARGET, "another")["PrimaryContainer"] != built["create_model"]
+
+
+def test_a_run_without_an_endpoint_is_one_request() -> None:
+    plan = any_plan()
+    trained = plan.model_copy(update={"endpoint": plan.endpoint.model_copy(update={"deploy": False})})
+    assert list(run_requests(SPEC, trained, TARGET)) == ["create_training_job"]
+
+
+def test_what_sagemaker_would_refuse_is_found_with_its_operation() -> None:
+    built, checklist = run_requests(SPEC, any_plan(), TARGET), Checklist()
+    built["create_endpoint"]["EndpointName"] = "no_underscores"
+    check_requests(built, sagemaker_model(), checklist)
+    (check,) = checklist.checks
+    assert (check.check, check.ok, check.code, check.field) == ("requests", False, Code.REQUEST_INVALID, "")
+    assert "CreateEndpoint: EndpointName" in check.message
+    assert "run.json" in check.fix
+
+
+def test_requests_that_sagemaker_takes_are_one_line_of_the_preflight() -> None:
+    checklist = Checklist()
+    check_requests(run_requests(SPEC, any_plan(), TARGET), sagemaker_model(), checklist)
+    (check,) = checklist.checks
+    assert (check.check, check.ok) == ("requests", True)
+    assert check.message.startswith("4")
+
+
+@pytest.mark.parametrize(
+    ("variant", "model", "endpoint"),
+    [("candidate", NAME, f"{NAME}-candidate"), ("base", f"{NAME}-base", f"{NAME}-base")],
+)
+def test_a_temporary_endpoint_has_the_live_ones_shape_and_three_hours(variant: str, model: str, endpoint: str) -> None:
+    live, found = hosting("live", any_plan(), TARGET), hosting(variant, any_plan(), TARGET)  # type: ignore[arg-type]
+    assert (found.model, found.config, found.endpoint) == (model, endpoint, endpoint)
+    assert (found.instance_type, found.instance_count) == (live.instance_type, live.instance_count)
+    assert (found.tags[TTL_TAG], found.tags[IDLE_TAG], found.tags[RUN_TAG]) == ("3", "180", RUN_ID)
+    assert found.capture is None
+
+
+def test_each_attempt_trains_on_its_own_instance_type_under_its_own_name() -> None:
+    first, second = (training_job(SPEC, any_plan(), TARGET, attempt) for attempt in (0, 1))
+    assert (first["TrainingJobName"], second["TrainingJobName"]) == (NAME, f"{NAME}-1")
+    assert [job["ResourceConfig"]["InstanceType"] for job in (first, second)] == ["ml.p4d.24xlarge", "ml.g5.48xlarge"]
+
+
+def test_the_tags_say_who_accepted_which_licence_when_in_what_a_tag_may_hold() -> None:
+    accepted = Acceptance(by="arn:aws:iam::1:user/Zoë <z@example.com>" + "x" * 300, at=START, licence_key="eula.txt")
+    tags = run_tags(any_plan(accepted=accepted), TARGET)
+    assert tags[EULA_ACCEPTED_BY_TAG].startswith("arn:aws:iam::1:user/Zoë _z@example.com_x")
+    assert len(tags[EULA_ACCEPTED_BY_TAG]) == 256
+    assert tags[EULA_ACCEPTED_AT_TAG] == "2026-03-04T09:00:00+00:00"
+    assert tags[EULA_TAG] == "eula.txt"
+    assert EULA_TAG not in run_tags(any_plan(accepted=None), TARGET)
