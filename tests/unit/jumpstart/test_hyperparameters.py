@@ -121,3 +121,38 @@ def test_any_mapping_gives_valid_values_and_a_finding_for_each_offender(
     again, left = merge(spec, instance_type, task, {name: merged[name] for name in asked if name in merged})
     assert [finding for finding in left if finding.code == "HYPERPARAMETER_INVALID"] == []
     assert again.keys() == merged.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown", "allowed"),
+    [
+        ("epoch", 2.5, "not 2.5", ("whole number", "from 1", "to 1000", "the default is 5.")),
+        ("epoch", 0, "at least 1, not 0", ("from 1 to 1000",)),
+        ("learning_rate", "fast", "not 'fast'", ("a number", "the default is 0.0001.")),
+        ("chat_dataset", "maybe", "not 'maybe'", ("the default is False.",)),
+        ("target_modules", 5, "not 5", ("text", "the default is ")),
+        ("epoch", "x" * 58, f"not '{'x' * 58}'", ()),
+        ("epoch", "x" * 59, f"not '{'x' * 56}...", ()),
+    ],
+)
+def test_a_refused_value_is_shown_and_what_is_allowed_is_in_the_fix(
+    name: str, value: Any, shown: str, allowed: tuple[str, ...]
+) -> None:
+    _, (finding,) = merge(any_spec(), P4D, None, {name: value})
+    assert finding.message.startswith(f"{name} ")
+    assert finding.message.endswith(f"{shown}.")
+    assert all(part in finding.fix for part in allowed)
+    assert finding.fix.startswith("Use ")
+
+
+def test_a_choice_is_refused_with_its_options() -> None:
+    (choice,) = [p for p in any_spec().hyperparameters if p.options and p.type == "text"][:1]
+    _, (finding,) = merge(any_spec(), P4D, None, {choice.name: "none of them"})
+    assert ", ".join(choice.options) in finding.message
+    assert finding.fix == f"Use one of {', '.join(choice.options)}; the default is {choice.default_text}."
+
+
+def test_a_name_like_no_other_is_refused_with_all_names() -> None:
+    _, (finding,) = merge(any_spec(), P4D, None, {"zzz": 1})
+    assert "'zzz'" in finding.message
+    assert "epoch, " in finding.fix

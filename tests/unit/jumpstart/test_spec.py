@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from finetuning.errors import FineTuningError
-from finetuning.jumpstart.spec import instance_family, newest, read_manifest, read_spec
+from finetuning.errors import Code, FineTuningError
+from finetuning.jumpstart.spec import InstanceVariants, instance_family, newest, read_manifest, read_spec
 from tests.builders.jumpstart import BASE_70B, TARGET, any_spec, document
 
 
@@ -131,3 +131,37 @@ def test_the_family_of_an_instance_type(instance_type: str, family: str) -> None
 def test_every_document_says_where_its_facts_come_from() -> None:
     assert document(BASE_70B)["provenance"].startswith("published")
     assert any_spec("meta-textgeneration-llama-3-1-8b").provenance == "assumed"
+
+
+@pytest.mark.parametrize(
+    ("use", "instance_type", "regions"),
+    [("training", "ml.g5.48xlarge", "eu-west-1, us-east-1"), ("endpoint", "ml.p4d.24xlarge", "us-west-2")],
+)
+def test_a_missing_image_names_its_use_and_the_regions_that_have_one(
+    use: str, instance_type: str, regions: str
+) -> None:
+    spec = any_spec().model_copy(
+        update={
+            "training_instance_type_variants": InstanceVariants(regional_aliases={"us-east-1": {}, "eu-west-1": {}}),
+            "hosting_instance_type_variants": InstanceVariants(regional_aliases={"us-west-2": {}}),
+        }
+    )
+    image, known = spec.training_image if use == "training" else spec.hosting_image, regions.split(", ")[0]
+    for region, where in (("xx-nowhere-1", "in xx-nowhere-1."), (known, f"for {instance_type} in {known}.")):
+        with pytest.raises(FineTuningError) as refused:
+            image(instance_type, region)
+        assert refused.value.code == Code.REGION_UNSUPPORTED
+        assert use in refused.value.message
+        assert refused.value.message.endswith(where)
+        assert f" {regions}." in refused.value.fix
+
+
+def test_documents_that_cannot_be_used_lead_to_another_version() -> None:
+    with pytest.raises(FineTuningError, match="not a list") as manifest:
+        read_manifest(b"{}")
+    with pytest.raises(FineTuningError) as spec:
+        read_spec(b"{}", BASE_70B)
+    assert (manifest.value.code, spec.value.code) == (Code.MODEL_SPEC_UNUSABLE, Code.MODEL_SPEC_UNUSABLE)
+    assert "version" in manifest.value.fix
+    assert "version" in spec.value.fix
+    assert spec.value.field == "model"

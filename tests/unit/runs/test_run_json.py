@@ -113,3 +113,22 @@ def test_any_json_ends_in_a_request_and_findings(document: Any) -> None:
 def test_any_bytes_end_in_a_request_and_findings(body: bytes) -> None:
     request, findings = read_request(body)
     assert request == RunRequest() or not findings or body.strip().startswith(b"{")
+
+
+def test_a_field_of_several_types_is_refused_once_with_all_of_them() -> None:
+    _, (finding,) = read_request(b'{"endpoint": {"ttl_hours": []}}')
+    assert finding.field == "endpoint.ttl_hours"
+    assert " or " in finding.message
+    assert "the value of endpoint.ttl_hours" in finding.message
+
+
+def test_a_refused_name_is_told_from_a_refused_value() -> None:
+    _, (name, value) = read_request(b'{"tags": {"a#": "b", "team": "#"}}')
+    assert "the name of tags.a#" in name.message
+    assert "the value of tags.team" in value.message
+
+
+def test_an_unknown_field_like_no_other_is_refused_with_all_names() -> None:
+    _, (finding,) = read_request(b'{"zzz": 1}')
+    assert "'zzz'" in finding.message
+    assert all(f"{name}, " in finding.fix for name in list(RunRequest.model_fields)[:-1])
