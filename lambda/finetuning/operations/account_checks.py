@@ -1,7 +1,6 @@
-"""What only the account can tell of a plan: artefacts, quotas, names, key and role. Reads; starts nothing.
+"""Checks that need the account: artefacts, quotas, names, key and role. They read; they start nothing.
 
-Each check adds its lines to the preflight's table: red where AWS says no, yellow with the reason where AWS does not
-say.
+Each check adds its lines to the preflight's table: red if AWS says no, yellow with the reason if AWS gives no answer.
 """
 
 from typing import Any
@@ -22,7 +21,7 @@ from finetuning.runs.tags import OWNER_TAG
 
 
 class AccountChecks:
-    """Checks one plan against the account it is to run in."""
+    """Checks one plan against the account in which it will run."""
 
     def __init__(self, spec: ModelSpec, plan: RunPlan, target: Target, checklist: Checklist) -> None:
         self._spec = spec
@@ -34,13 +33,13 @@ class AccountChecks:
         self._left_out: set[str] = set()
 
     def remaining_plan(self) -> RunPlan:
-        """The plan without the fallbacks found unfit here that nobody asked for."""
+        """The plan without the default fallback types that cannot be used here."""
         training = self._plan.training
         options = [option for option in training.options if option.instance_type not in self._left_out]
         return self._plan.model_copy(update={"training": training.model_copy(update={"options": options})})
 
     def artefacts(self, bucket: JumpStartBucket) -> None:
-        """The training script, and the gated weights as far as we may look."""
+        """The training script, and the gated weights if this role may look."""
         for (name, key), what in bucket.artefacts(self._spec, self._plan.training.instance_types).items():
             try:
                 there = bucket.has(name, key)
@@ -49,19 +48,19 @@ class AccountChecks:
                 continue
             if there is None:
                 self._checklist.unknown(
-                    "artefacts", f"{what}: s3://{name}/{key} may not be looked at; the job may read it"
+                    "artefacts", f"{what}: no permission to look at s3://{name}/{key}; the training job may have it"
                 )
             elif there:
                 self._checklist.passed("artefacts", f"{what}: s3://{name}/{key}")
             else:
                 message = (
-                    f"JumpStart's {what} of {self._spec.model_id} {self._spec.version} is not there: s3://{name}/{key}."
+                    f"{what.capitalize()} of {self._spec.model_id} {self._spec.version} not found: s3://{name}/{key}."
                 )
                 fix = "Pin another version with model_version, or choose another instance type."
                 self._missing(key, Finding(Code.ARTIFACT_MISSING, "model", message, fix))
 
     def quotas(self, quotas: Quotas) -> None:
-        """One instance per training type, and the endpoint's."""
+        """One instance of each training type, and the endpoint's instances."""
         plan = self._plan
         for position, instance_type in enumerate(plan.training.instance_types):
             field = "training.fallback_instance_types" if position else "training.instance_type"
@@ -74,8 +73,8 @@ class AccountChecks:
             self.endpoint_quota(quotas, plan.endpoint.instance_count * (1 + plan.evaluation.compare_with_base))
 
     def endpoint_quota(self, quotas: Quotas, at_first: int) -> None:
-        """`at_first` instances while it is evaluated (a temporary endpoint has as many as the live one), and later as
-        many as autoscaling may give it.
+        """`at_first`: instances during the evaluation; a temporary endpoint has as many as the live one. Autoscaling
+        may need more later.
         """
         endpoint = self._plan.endpoint
         wanted = max(at_first, endpoint.most_instances)
@@ -83,40 +82,40 @@ class AccountChecks:
         self._note("quota", endpoint.instance_type + " for the endpoint", verdict)
 
     def names(self, sagemaker: Any) -> None:
-        """Whether somebody else has what this run would make. An endpoint of ours may be updated; a job may not be
-        there.
+        """Whether the names of the endpoint and of the first training job are free, or already this stage's: an
+        endpoint is then updated, and a job is found again by a step that is retried.
         """
         names = self._plan.names(self._target.prefix)
-        looked_up = {
-            names.endpoint: (sagemaker.describe_endpoint, "EndpointName", "EndpointArn"),
-            names.training_job(0): (sagemaker.describe_training_job, "TrainingJobName", "TrainingJobArn"),
-        }
-        for name, (describe, parameter, arn) in looked_up.items():
+        looked_up = (
+            ("endpoint", names.endpoint, sagemaker.describe_endpoint, "Endpoint"),
+            ("training job", names.training_job(0), sagemaker.describe_training_job, "TrainingJob"),
+        )
+        for what, name, describe, noun in looked_up:
+            named = f"{what} {name}"
             try:
-                tags = sagemaker.list_tags(ResourceArn=describe(**{parameter: name})[arn])["Tags"]
-            except ClientError as error:
-                if error_code(error) in ("ValidationException", "ResourceNotFound"):
-                    self._checklist.passed("names", f"{name} is free")
+                arn = describe(**{f"{noun}Name": name})[f"{noun}Arn"]
+                tags = sagemaker.list_tags(ResourceArn=arn)["Tags"]
+            except (ClientError, BotoCoreError) as error:
+                if isinstance(error, ClientError) and error_code(error) in ("ValidationException", "ResourceNotFound"):
+                    self._checklist.passed("names", f"{named} does not exist yet")
                 else:
-                    self._checklist.unknown("names", f"{name}: {error}")
-            except BotoCoreError as error:
-                self._checklist.unknown("names", f"{name}: {error}")
+                    self._checklist.unknown("names", f"{named}: {error}")
+                continue
+            if {"Key": OWNER_TAG, "Value": self._target.prefix} in tags:
+                self._checklist.passed("names", f"{named} belongs to this stage")
             else:
-                if {"Key": OWNER_TAG, "Value": self._target.prefix} in tags:
-                    self._checklist.passed("names", f"{name} is this stage's")
-                else:
-                    self._checklist.found(
-                        "names",
-                        Finding(
-                            Code.NAME_TAKEN,
-                            "endpoint.name" if name == names.endpoint else "",
-                            f"{name} exists, and this stage did not make it.",
-                            "Choose another endpoint.name, or delete what has the name.",
-                        ),
-                    )
+                self._checklist.found(
+                    "names",
+                    Finding(
+                        Code.NAME_TAKEN,
+                        "endpoint.name" if what == "endpoint" else "",
+                        f"The {named} exists, and this stage did not create it.",
+                        "Choose another endpoint.name in run.json, or delete the existing one.",
+                    ),
+                )
 
     def key(self, kms: Any) -> None:
-        """The stage's key is enabled and encrypts."""
+        """The stage's key exists and is enabled."""
         arn = self._target.kms_key_arn
         try:
             key = kms.describe_key(KeyId=arn)["KeyMetadata"]
@@ -128,7 +127,9 @@ class AccountChecks:
         if key.get("KeyState") == "Enabled":
             self._checklist.passed("key", f"{arn} is enabled")
         else:
-            self._refuse("key", Code.KMS_KEY_UNUSABLE, f"The key {arn} is {key.get('KeyState')}, not enabled.")
+            self._refuse(
+                "key", Code.KMS_KEY_UNUSABLE, f"The key {arn} is not enabled; its state is {key.get('KeyState')}."
+            )
 
     def role(self, iam: Any) -> None:
         """The execution role exists and SageMaker may assume it."""
@@ -142,12 +143,12 @@ class AccountChecks:
             return
         document = trust if isinstance(trust, str) else orjson.dumps(trust).decode()
         if "sagemaker.amazonaws.com" in document:
-            self._checklist.passed("role", f"SageMaker may assume {name}")
+            self._checklist.passed("role", f"SageMaker can assume {name}")
         else:
-            self._refuse("role", Code.ROLE_UNUSABLE, f"SageMaker may not assume the role {name}.")
+            self._refuse("role", Code.ROLE_UNUSABLE, f"SageMaker is not allowed to assume the role {name}.")
 
     def _missing(self, key: str, finding: Finding) -> None:
-        """Weights that only fallbacks need which nobody asked for are no reason to refuse the run."""
+        """Missing weights do not fail the run if only default fallback types need them."""
         types = [t for t in self._plan.training.instance_types if self._spec.gated_key(t) == key]
         if types and self._optional.issuperset(types):
             for instance_type in types:
@@ -161,7 +162,7 @@ class AccountChecks:
 
     def _note(self, check: str, what: str, verdict: Finding | str | None) -> None:
         if verdict is None:
-            self._checklist.passed(check, f"{what}: enough")
+            self._checklist.passed(check, f"{what}: sufficient")
         elif isinstance(verdict, str):
             self._checklist.unknown(check, f"{what}: {verdict}")
         else:
@@ -174,6 +175,6 @@ class AccountChecks:
             self._checklist.unknown(check, str(error))
 
     def _refuse(
-        self, check: str, code: Code, message: str, fix: str = "Deploy the stacks again; they make it."
+        self, check: str, code: Code, message: str, fix: str = "Deploy the stacks again to restore it."
     ) -> None:
         self._checklist.found(check, Finding(code, "", message, fix))

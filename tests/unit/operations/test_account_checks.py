@@ -1,0 +1,212 @@
+"""What the account says of a plan: red where AWS says no, yellow where it does not say, green otherwise."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from finetuning.aws.jumpstart_bucket import JumpStartBucket
+from finetuning.aws.service_quotas import Use
+from finetuning.errors import Code, Finding, FineTuningError
+from finetuning.operations.account_checks import AccountChecks
+from finetuning.planning.checklist import Checklist
+from finetuning.runs.plan import RunPlan
+from finetuning.runs.status import Check
+from tests.builders.aws import FakeAws, FakeService, client_error
+from tests.builders.jumpstart import TARGET, any_spec
+from tests.builders.memory import PREFIX
+from tests.builders.runs import RUN_ID, any_plan
+
+SPEC = any_spec()
+FIRST, FALLBACK = "ml.p4d.24xlarge", "ml.g5.48xlarge"
+
+
+class AnyBucket(JumpStartBucket):
+    """JumpStart's buckets, where `has` answers by key; everything else is there."""
+
+    def __init__(self, answers: Mapping[str, bool | Exception | None]) -> None:
+        super().__init__(None, "us-east-1")
+        self._answers = answers
+
+    def has(self, bucket: str, key: str) -> bool | None:
+        answer = self._answers.get(key, True)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class AnyQuotas:
+    """Quotas that answer by instance type and use; the rest is enough. Keeps what was asked."""
+
+    def __init__(self, answers: Mapping[tuple[str, Use], Finding | str]) -> None:
+        self._answers = answers
+        self.asked: list[tuple[str, Use, int, str]] = []
+
+    def check(self, instance_type: str, use: Use, wanted: int, field: str) -> Finding | str | None:
+        self.asked.append((instance_type, use, wanted, field))
+        return self._answers.get((instance_type, use))
+
+
+def checked(plan: RunPlan, judge: Callable[[AccountChecks], Any]) -> tuple[list[Check], RunPlan]:
+    """The lines that a check adds, and the plan that remains."""
+    checklist = Checklist()
+    account = AccountChecks(SPEC, plan, TARGET, checklist)
+    judge(account)
+    return checklist.checks, account.remaining_plan()
+
+
+def training(chosen: bool) -> RunPlan:
+    return any_plan(training=any_plan().training.model_dump() | {"fallbacks_chosen": chosen})
+
+
+def test_artefacts_that_are_there_are_green() -> None:
+    checks, plan = checked(any_plan(), lambda account: account.artefacts(AnyBucket({})))
+    assert [check.ok for check in checks] == [True] * 3
+    assert plan == any_plan()
+
+
+@pytest.mark.parametrize("answer", [None, FineTuningError(Code.ACCESS_DENIED, "no", "")])
+def test_artefacts_that_may_not_be_looked_at_are_yellow(answer: Any) -> None:
+    checks, _ = checked(any_plan(), lambda account: account.artefacts(AnyBucket({SPEC.code_key: answer})))
+    assert [check.ok for check in checks] == [None, True, True]
+
+
+def test_a_missing_script_is_red() -> None:
+    checks, _ = checked(any_plan(), lambda account: account.artefacts(AnyBucket({SPEC.code_key: False})))
+    assert [(check.code, check.field) for check in checks if check.ok is False] == [("ARTIFACT_MISSING", "model")]
+
+
+@pytest.mark.parametrize(("chosen", "red"), [(False, False), (True, True)])
+def test_weights_that_only_a_fallback_needs_are_red_only_where_the_fallback_was_asked_for(
+    chosen: bool, red: bool
+) -> None:
+    assert SPEC.gated_key(FIRST) != SPEC.gated_key(FALLBACK)
+    bucket = AnyBucket({SPEC.gated_key(FALLBACK): False})
+    checks, plan = checked(training(chosen), lambda account: account.artefacts(bucket))
+    assert any(check.ok is False for check in checks) is red
+    assert plan.training.instance_types == ([FIRST, FALLBACK] if red else [FIRST])
+
+
+def test_weights_of_the_first_instance_type_are_always_needed() -> None:
+    bucket = AnyBucket({SPEC.gated_key(FIRST): False})
+    checks, plan = checked(training(chosen=False), lambda account: account.artefacts(bucket))
+    assert [check.code for check in checks if check.ok is False] == ["ARTIFACT_MISSING"]
+    assert plan.training.instance_types == [FIRST, FALLBACK]
+
+
+NO_QUOTA = Finding(Code.QUOTA_EXCEEDED, "training.instance_type", "quota 0", "Ask for more.")
+
+
+@pytest.mark.parametrize(("chosen", "red"), [(False, False), (True, True)])
+def test_a_fallback_without_quota_is_left_out_unless_it_was_asked_for(chosen: bool, red: bool) -> None:
+    quotas: Any = AnyQuotas({(FALLBACK, "training"): NO_QUOTA})
+    checks, plan = checked(training(chosen), lambda account: account.quotas(quotas))
+    assert any(check.ok is False for check in checks) is red
+    assert plan.training.instance_types == ([FIRST, FALLBACK] if red else [FIRST])
+
+
+def test_the_first_instance_type_without_quota_is_red() -> None:
+    quotas: Any = AnyQuotas({(FIRST, "training"): NO_QUOTA})
+    checks, _ = checked(training(chosen=False), lambda account: account.quotas(quotas))
+    assert [check.code for check in checks if check.ok is False] == ["QUOTA_EXCEEDED"]
+
+
+def test_a_quota_that_is_not_known_is_yellow() -> None:
+    quotas: Any = AnyQuotas({(FIRST, "training"): "not listed"})
+    checks, _ = checked(any_plan(), lambda account: account.quotas(quotas))
+    assert [check.message for check in checks if check.ok is None] == [f"{FIRST} for training: not listed"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "compare", "wanted"),
+    [
+        ({}, True, 2),
+        ({}, False, 1),
+        ({"instance_count": 2}, True, 4),
+        (
+            {"autoscaling": {"min_instances": 1, "max_instances": 5, "invocations_per_instance": 9}},
+            True,
+            5,
+        ),
+        ({"deploy": False}, True, None),
+    ],
+)
+def test_the_endpoint_needs_instances_for_itself_the_base_model_and_its_growth(
+    endpoint: dict[str, Any], compare: bool, wanted: int | None
+) -> None:
+    plan = any_plan(
+        endpoint=any_plan().endpoint.model_dump() | endpoint,
+        evaluation=any_plan().evaluation.model_dump() | {"compare_with_base": compare},
+    )
+    quotas: Any = AnyQuotas({})
+    checked(plan, lambda account: account.quotas(quotas))
+    asked = [number for _, use, number, _ in quotas.asked if use == "endpoint"]
+    assert asked == ([] if wanted is None else [wanted])
+
+
+def names_checked(sagemaker: FakeService, **plan: Any) -> list[Check]:
+    checks, _ = checked(any_plan(**plan), lambda account: account.names(sagemaker))
+    return checks
+
+
+def test_names_that_are_free_or_ours_are_green(cloud: FakeAws) -> None:
+    assert [check.ok for check in names_checked(cloud.sagemaker)] == [True, True]
+    cloud.sagemaker.add_endpoint()
+    cloud.sagemaker.add_job()
+    assert [check.ok for check in names_checked(cloud.sagemaker)] == [True, True]
+
+
+@pytest.mark.parametrize("owner", [None, "finetune-prod"])
+def test_a_name_that_somebody_else_has_is_red(cloud: FakeAws, owner: str | None) -> None:
+    tags = {"finetune:created-by": owner} if owner else {}
+    cloud.sagemaker.add_endpoint(run_id=None, tags=tags)
+    cloud.sagemaker.add("training_job", f"{PREFIX}-{RUN_ID}", None, tags)
+    found = [(check.code, check.field) for check in names_checked(cloud.sagemaker) if check.ok is False]
+    assert found == [("NAME_TAKEN", "endpoint.name"), ("NAME_TAKEN", "")]
+
+
+def test_names_that_cannot_be_looked_up_are_yellow(cloud: FakeAws) -> None:
+    cloud.sagemaker.answers["describe_endpoint"] = client_error("AccessDeniedException")
+    assert [check.ok for check in names_checked(cloud.sagemaker)] == [None, True]
+
+
+@pytest.mark.parametrize(
+    ("answer", "ok", "code"),
+    [
+        ({"KeyMetadata": {"KeyState": "Enabled"}}, True, ""),
+        ({"KeyMetadata": {"KeyState": "Disabled"}}, False, "KMS_KEY_UNUSABLE"),
+        (client_error("NotFoundException"), False, "KMS_KEY_UNUSABLE"),
+        (client_error("AccessDeniedException"), None, ""),
+    ],
+)
+def test_the_key_must_be_there_and_enabled(answer: Any, ok: bool | None, code: str) -> None:
+    kms = FakeService()
+    kms.answers["describe_key"] = answer
+    ((check,), _) = checked(any_plan(), lambda account: account.key(kms))
+    assert (check.ok, check.code) == (ok, code)
+    assert kms.requests("describe_key") == [{"KeyId": TARGET.kms_key_arn}]
+
+
+def trust(service: str) -> dict[str, Any]:
+    return {"Statement": [{"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "ok", "code"),
+    [
+        (trust("sagemaker.amazonaws.com"), True, ""),
+        (json.dumps(trust("sagemaker.amazonaws.com")), True, ""),
+        (trust("lambda.amazonaws.com"), False, "ROLE_UNUSABLE"),
+        (client_error("NoSuchEntity"), False, "ROLE_UNUSABLE"),
+        (client_error("AccessDenied"), None, ""),
+    ],
+)
+def test_the_role_must_be_there_and_sagemaker_may_assume_it(answer: Any, ok: bool | None, code: str) -> None:
+    iam = FakeService()
+    iam.answers["get_role"] = (
+        answer if isinstance(answer, Exception) else {"Role": {"AssumeRolePolicyDocument": answer}}
+    )
+    ((check,), _) = checked(any_plan(), lambda account: account.role(iam))
+    assert (check.ok, check.code) == (ok, code)
+    assert iam.requests("get_role") == [{"RoleName": "SageMakerExec"}]

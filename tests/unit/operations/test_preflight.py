@@ -1,0 +1,97 @@
+"""The preflight's parts; as a whole it is tested with PlanRun."""
+
+from typing import Any
+
+import pytest
+
+from finetuning.errors import Code
+from finetuning.operations import preflight
+from finetuning.operations.preflight import check_deployment, price_list
+from finetuning.planning.checklist import Checklist
+from finetuning.runs.plan import DataFile
+from finetuning.runs.run_json import RunRequest
+from finetuning.runs.uploads import Upload
+from tests.builders.aws import FakeAws
+from tests.builders.memory import MemoryStore
+from tests.builders.runs import any_plan
+from tests.builders.stage import SilentQuotas
+
+ACCOUNT_QUOTAS = preflight.account_quotas
+
+
+@pytest.fixture(autouse=True)
+def account(cloud: FakeAws, memory: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> FakeAws:
+    """An account in which everything a plan needs is there."""
+    cloud["kms"].answers["describe_key"] = {"KeyMetadata": {"KeyState": "Enabled"}}
+    cloud["iam"].answers["get_role"] = {"Role": {"AssumeRolePolicyDocument": "sagemaker.amazonaws.com"}}
+    monkeypatch.setattr(preflight, "account_quotas", lambda region: SilentQuotas())
+    return cloud
+
+
+def by_check(checklist: Checklist) -> dict[str, list[bool | None]]:
+    lines: dict[str, list[bool | None]] = {}
+    for check in checklist.checks:
+        lines.setdefault(check.check, []).append(check.ok)
+    return lines
+
+
+def test_a_deployment_needs_a_model_an_endpoint_quota_names_key_and_role() -> None:
+    assert by_check(check_deployment(any_plan(), has_model=True)) == {
+        "model": [True],
+        "quota": [None],
+        "names": [True, True],
+        "key": [True],
+        "role": [True],
+        "requests": [True],
+    }
+
+
+def test_without_the_model_nothing_is_deployed_and_the_requests_are_not_judged() -> None:
+    checklist = check_deployment(any_plan(), has_model=False)
+    assert [finding.code for finding in checklist.findings] == [Code.RUN_HAS_NO_MODEL]
+    assert "requests" not in by_check(checklist)
+
+
+def test_a_request_that_sagemaker_would_refuse_is_found() -> None:
+    tags = {"x" * 200: "a key longer than SageMaker allows"}
+    checklist = check_deployment(any_plan(tags=tags), has_model=True)
+    assert {finding.code for finding in checklist.findings} == {Code.REQUEST_INVALID}
+
+
+@pytest.mark.parametrize(
+    ("region", "asked"), [("eu-central-1", "eu-central-1"), ("eu-west-1", "us-east-1"), ("us-east-1", "us-east-1")]
+)
+def test_prices_are_asked_for_where_the_price_list_is_offered(
+    monkeypatch: pytest.MonkeyPatch, region: str, asked: str
+) -> None:
+    regions: list[str] = []
+    monkeypatch.setattr(preflight, "advisory_client", lambda service, where: regions.append(where))
+    price_list(region)
+    assert regions == [asked]
+
+
+def test_quotas_are_asked_for_in_the_stages_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+    monkeypatch.setattr(preflight, "advisory_client", lambda *named: asked.append(named))
+    ACCOUNT_QUOTAS("eu-west-1")
+    assert asked == [("service-quotas", "eu-west-1"), ("sagemaker", "eu-west-1")]
+
+
+def test_files_are_counted_and_their_heads_detected() -> None:
+    class AnyUpload:
+        def data_files(self) -> tuple[DataFile, ...]:
+            return (DataFile(key="runs/faq/a.csv", version_id="1", size=20, etag="e"),)
+
+        def head(self, file: DataFile, size: int) -> bytes:
+            return b"question,answer\n1,2\n"
+
+        def template_json(self) -> bytes | None:
+            return b"{}"
+
+    files: Any = AnyUpload()
+    checklist = Checklist()
+    upload = Upload("uploads", "runs/faq/run.json", "1")
+    submission = preflight.read_submission(files, upload, RunRequest(), checklist)
+    assert submission.template_file == b"{}"
+    assert submission.columns == {"question", "answer"}
+    assert by_check(checklist) == {"data": [True]}
