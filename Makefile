@@ -149,9 +149,11 @@ sbom: .venv-supply/.ready ## Write CycloneDX documents of the layer, the tools a
 		--output-file build/sbom/$$(echo $$file | tr / -).json; done
 	@npm sbom --package-lock-only --sbom-format cyclonedx > build/sbom/npm.json
 
-.PHONY: bench-data fuzz verify-aws down clean
+.PHONY: bench-data bench-patterns fuzz verify-aws down clean
 bench-data: setup ## Speed and memory of the data preparation, as a ratio to orjson
 	@$(BIN)/python -m benchmarks.bench_data
+bench-patterns: .venv/.deploy ## How the time of each regular expression grows with hostile input
+	@$(BIN)/python -m benchmarks.bench_patterns
 fuzz: setup-tests ## Random and broken data for SECONDS=600
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 verify-aws: .venv/.deploy ## With credentials: check every unverified fact that reading can check; starts nothing

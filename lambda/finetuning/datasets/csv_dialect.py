@@ -8,7 +8,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from finetuning.datasets.data_errors import DataError, ErrorCode
-from finetuning.datasets.framing import MAX_LINE
+from finetuning.datasets.limits import MAX_RECORD
 from finetuning.datasets.shapes import (
     COMPLETION,
     CONTEXT,
@@ -42,7 +42,7 @@ def csv_dialect(head: str, whole: bool, max_rows: int) -> CsvDialect:
     The delimiter is the one that gives rows of equal width. The first row is a header if it has a known column's name,
     or only names while the rows after it have values. Raises `DataError`: CSV_INVALID, COLUMNS_UNKNOWN.
     """
-    csv.field_size_limit(MAX_LINE)
+    csv.field_size_limit(MAX_RECORD)
     delimiter = max(_DELIMITERS, key=lambda each: _evenness(_first_rows(head, each, whole, max_rows)))
     rows = _first_rows(head, delimiter, whole, max_rows)
     if not rows:

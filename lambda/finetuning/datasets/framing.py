@@ -10,13 +10,10 @@ import re
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
-from itertools import islice
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple, Self, cast
 
 from finetuning.datasets.data_errors import DataError, ErrorCode
-
-MAX_LINE = 16 << 20
-"""Bytes of one record."""
+from finetuning.datasets.limits import BATCH_BYTES, BATCH_RECORDS, MAX_INFLATED, MAX_RECORD
 
 CHUNK = 1 << 20
 BOM = b"\xef\xbb\xbf"
@@ -31,9 +28,27 @@ class Batch(NamedTuple):
     records: Sequence[Record]
 
 
-def batches(records: Iterator[tuple[int, Record]], size: int = 1000) -> Iterator[Batch]:
-    while taken := list(islice(records, size)):
-        yield Batch([number for number, _ in taken], [record for _, record in taken])
+def batches(records: Iterator[tuple[int, Record]]) -> Iterator[Batch]:
+    """Records taken together: at most `BATCH_RECORDS`, and `BATCH_BYTES` or one record more."""
+    numbers: list[int] = []
+    taken: list[Record] = []
+    held = 0
+    for number, record in records:
+        numbers.append(number)
+        taken.append(record)
+        held += _length(record)
+        if len(taken) == BATCH_RECORDS or held > BATCH_BYTES:
+            yield Batch(numbers, taken)
+            numbers, taken, held = [], [], 0
+    if taken:
+        yield Batch(numbers, taken)
+
+
+def _length(record: Record) -> int:
+    """Bytes of a record, or characters of a CSV row."""
+    if isinstance(record, DataError):
+        return 0
+    return len(record) if isinstance(record, bytes) else sum(map(len, record.values()))
 
 
 def lines(reader: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[Batch]:
@@ -51,14 +66,14 @@ def lines(reader: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[
         read, last = len(chunk), found[-1]
         if not last.endswith(b"\n"):
             # The line goes on after what was read: its end is asked for by itself, so that its length can be limited.
-            rest = buffered.readline(MAX_LINE + 1 - len(last))
+            rest = buffered.readline(MAX_RECORD + 1 - len(last))
             found[-1] = last = last + rest
             read += len(rest)
         if read > left:
             del found[_starting_within(found, left) :]
-        if len(last) > MAX_LINE and found[-1] is last:
+        if len(last) > MAX_RECORD and found[-1] is last:
             read += 0 if last.endswith(b"\n") else _rest_of_line(reader)
-            found[-1] = DataError(ErrorCode.LINE_TOO_LONG, f"The line is longer than {MAX_LINE >> 20} MiB.")
+            found[-1] = DataError(ErrorCode.LINE_TOO_LONG, f"The line is longer than {MAX_RECORD >> 20} MiB.")
         if number == 1 and not start:
             found = _without_bom(found)
         yield Batch(range(number, number + len(found)), found)
@@ -93,7 +108,11 @@ def _rest_of_line(reader: BinaryIO) -> int:
     return read
 
 
-_TOKEN = re.compile(rb'"(?:[^"\\]+|\\.)*("?)|[\[\]{},]', re.DOTALL)
+_STRING_END = re.compile(rb'(?:[^"\\]++|\\.)*+("?)', re.DOTALL)
+"""The rest of a string, with the quote that closes it, or as far as it is in the buffer. Possessive (`*+`): a pattern
+that gave back what it took would need the square of the string's length."""
+
+_TOKEN = re.compile(rb'"' + _STRING_END.pattern + rb"|[\[\]{},]", re.DOTALL)
 """All that decides where a JSON value ends: strings, brackets and commas."""
 
 _OPENER = {b"]": b"[", b"}": b"{"}
@@ -107,19 +126,20 @@ def json_values(reader: BinaryIO, depth: int) -> Iterator[tuple[int, Record]]:
     They are cut out by their brackets, not parsed: a value that is no JSON costs itself, and the next one is read.
     Only a document that breaks off is lost from there: JSON_TRUNCATED, which refuses the file.
     """
-    buffer, line, scanned, skipping = b"", 1, 0, False
+    buffer, line, scanned, skipping, in_string = b"", 1, 0, False, False
     open_brackets = bytearray()
     while True:
-        chunk = _read(reader)
+        chunk = reader.read(CHUNK)
         buffer += chunk
         start = 0
-        for token in _TOKEN.finditer(buffer, scanned):
-            text, scanned = token[0], token.end()
-            if text[0] == 0x22:
-                if not token[1] and chunk and len(buffer) - scanned < 2:
-                    scanned = token.start()  # the buffer ends within the string
-                    break
+        if in_string and (rest_of_string := _STRING_END.match(buffer, scanned)):
+            scanned, in_string = rest_of_string.end(), not rest_of_string[1]
+        for token in () if in_string else _TOKEN.finditer(buffer, scanned):
+            scanned, closed = token.end(), token[1]
+            if closed is not None:  # a string
+                in_string = not closed
                 continue
+            text = token[0]
             before = len(open_brackets)
             if text in _OPENER:
                 partner = open_brackets.rfind(_OPENER[text], max(0, before - _BRACKETS_SEARCHED))
@@ -139,26 +159,19 @@ def json_values(reader: BinaryIO, depth: int) -> Iterator[tuple[int, Record]]:
             skipping = False
             line += buffer.count(b"\n", start, scanned)
             start = scanned
-        else:
-            if not chunk:
-                break
+        if not chunk:
+            break
         buffer, scanned = buffer[start:], max(scanned - start, 0)
-        if len(buffer) > MAX_LINE:
+        if len(buffer) > MAX_RECORD:
             if not skipping:
-                yield line, DataError(ErrorCode.LINE_TOO_LONG, f"The value is longer than {MAX_LINE >> 20} MiB.")
+                yield line, DataError(ErrorCode.LINE_TOO_LONG, f"The value is longer than {MAX_RECORD >> 20} MiB.")
             skipping = True
             line += buffer.count(b"\n", 0, scanned)
             buffer, scanned = buffer[scanned:], 0
-    rest = buffer[start:]
     if open_brackets and not skipping:
         yield line, DataError(ErrorCode.JSON_TRUNCATED, "The file ends within a JSON value.")
-    else:
-        yield from _value(rest, line, stray=True)
-
-
-def _read(reader: BinaryIO) -> bytes:
-    """What comes next, as far as it could be read: an error thereafter must not cost it."""
-    return cast(io.BufferedReader, reader).read1(CHUNK)
+    elif not skipping:
+        yield from _value(buffer[start:], line, stray=True)
 
 
 def _value(text: bytes, line: int, stray: bool) -> Iterator[tuple[int, Record]]:
@@ -179,25 +192,27 @@ def csv_rows(
 
     Quotes are taken strictly: one that is not closed would otherwise swallow the rows that follow.
     """
-    csv.field_size_limit(MAX_LINE)
-    errors: list[DataError] = []
-    rows = csv.reader(_decoded(reader, errors), delimiter=delimiter, strict=True)
+    csv.field_size_limit(MAX_RECORD)
+    text = _CsvLines(reader)
+    rows = csv.reader(text, delimiter=delimiter, strict=True)
     skip = has_header
     while True:
         line = rows.line_num + 1
+        text.begin_row()
         try:
             fields = next(rows)
         except StopIteration:
             return
+        except DataError as error:
+            skip = False
+            yield line, error
+            continue
         except csv.Error as error:
             skip = False
-            errors.clear()
             yield line, DataError(ErrorCode.CSV_INVALID, f"The row cannot be read: {error}.")
             continue
-        if errors:
-            found = errors[0]
-            errors.clear()
-            yield line, found
+        if text.error:
+            yield line, text.error
         elif not fields:
             yield line, b""
         elif skip:
@@ -211,19 +226,38 @@ def csv_rows(
             yield line, dict(zip(columns, fields, strict=True))
 
 
-def _decoded(reader: BinaryIO, errors: list[DataError]) -> Iterator[str]:
-    """Lines as text. What cannot be one is told in `errors`, and a line stands in for it."""
-    for line in (record for batch in lines(reader) for record in batch.records):
+class _CsvLines:
+    """Lines as text, for one row of CSV after the other.
+
+    A row may have many lines: beyond `MAX_RECORD` the next one is refused (`DataError`, LINE_TOO_LONG), and the reader
+    begins a new row with it. What cannot be decoded is kept in `error`, and a line stands in for it.
+    """
+
+    def __init__(self, reader: BinaryIO) -> None:
+        self.error: DataError | None = None
+        self._lines = (record for batch in lines(reader) for record in batch.records)
+        self._row_bytes = 0
+
+    def begin_row(self) -> None:
+        self.error, self._row_bytes = None, 0
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        if self._row_bytes > MAX_RECORD:
+            raise DataError(ErrorCode.LINE_TOO_LONG, f"The row is longer than {MAX_RECORD >> 20} MiB.")
+        line = next(self._lines)
         if isinstance(line, DataError):
-            errors.append(line)
-            yield "\n"
-            continue
+            self.error = self.error or line
+            return "\n"
         data = cast(bytes, line)
+        self._row_bytes += len(data)
         try:
-            yield data.decode()
+            return data.decode()
         except UnicodeDecodeError as error:
-            errors.append(undecodable(data, error))
-            yield data.decode(errors="replace")
+            self.error = self.error or undecodable(data, error)
+            return data.decode(errors="replace")
 
 
 def undecodable(line: bytes, error: UnicodeDecodeError) -> DataError:
@@ -248,6 +282,7 @@ class Gunzip(io.RawIOBase):
         self._source = source
         self._member: Any = None
         self._input = b""
+        self._inflated = 0
 
     def readable(self) -> bool:
         return True
@@ -260,6 +295,10 @@ class Gunzip(io.RawIOBase):
             except zlib.error as error:
                 self.error = DataError(ErrorCode.COMPRESSION, f"The gzip stream is damaged from here: {error}.")
                 break
+            self._inflated += len(data)
+            if self._inflated > MAX_INFLATED:
+                limit = f"{MAX_INFLATED >> 20:,} MiB"
+                self.error = DataError(ErrorCode.COMPRESSION, f"The gzip stream expands to more than {limit}.")
             self._input = self._member.unconsumed_tail or self._member.unused_data
             if self._member.eof:
                 self._member = None

@@ -14,8 +14,14 @@ MAX_DEPTH = 1024
 """orjson's limit."""
 
 _DEEPEST_LOOK = 1 << 16
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_PYTHON = re.compile(r"""[\[{(]\s*[\[{(]?\s*'|[:,\[]\s*(None|True|False)\s*[,}\]]""")
+"""Characters, and brackets, of a wrong line that are searched for what is wrong with it."""
+
+# Possessive repeats (`*+`): a pattern that gave back what it took would need the square of the line's length.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+"""A string, or the rest of the line where it is not closed."""
+
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_PYTHON = re.compile(r"""[\[{(]\s*+(?:[\[{(]\s*+)?'|[:,\[]\s*+(?:None|True|False)\s*+[,}\]]""")
 
 
 def json_error(raw: bytes, error: orjson.JSONDecodeError) -> DataError:
@@ -30,7 +36,7 @@ def json_error(raw: bytes, error: orjson.JSONDecodeError) -> DataError:
         return DataError(ErrorCode.JSON_TOO_DEEP, f"The value is nested more than {MAX_DEPTH} deep.")
     if "surrogate" in error.msg:
         return DataError(ErrorCode.JSON_SURROGATE, f"Column {error.colno}: half of a character (a lone surrogate).")
-    if constant := _constant_in(text):
+    if ("NaN" in text or "Infinity" in text) and (constant := _constant_in(text)):
         return constant
     if _PYTHON.match(text.lstrip()) or _PYTHON.search(text[:_DEEPEST_LOOK]):
         return DataError(ErrorCode.PYTHON_LITERAL, "This is a Python literal, not JSON.")
@@ -57,14 +63,11 @@ def _constant(name: str) -> NoReturn:
 
 
 def _depth(raw: bytes) -> int:
-    """How deep a line's brackets nest, strings left out."""
+    """How deep the first brackets of a line nest, strings left out."""
     deepest = depth = 0
-    for char in _STRING.sub(b"", raw):
-        if char in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif char in b"]}":
-            depth -= 1
+    for bracket in _STRING.sub(b"", raw).translate(None, _NO_BRACKETS)[:_DEEPEST_LOOK]:
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
     return deepest
 
 

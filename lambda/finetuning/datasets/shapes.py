@@ -519,6 +519,9 @@ def as_columns(dialog: Sequence[Message]) -> dict[str, str]:
     return {"instruction": turns[0]["content"], "context": "", "response": turns[1]["content"], "system": system}
 
 
+_PYTHON_LIST = re.compile(r"\s*+[\[{]\s*+(?:[\[{]\s*+)?'")
+
+
 def decoded(value: Any, path: str) -> Any:
     """A list that may be written as a JSON text in a column, read. Raises `DataError` where the text is no JSON."""
     if not isinstance(value, str):
@@ -526,7 +529,7 @@ def decoded(value: Any, path: str) -> Any:
     try:
         return orjson.loads(value)
     except orjson.JSONDecodeError as error:
-        if re.match(r"\s*[\[{]\s*[\[{]?\s*'", value):
+        if _PYTHON_LIST.match(value):
             raise DataError(ErrorCode.PYTHON_LITERAL, f"{path} holds a Python literal, not JSON.", path) from error
         raise DataError(ErrorCode.JSON_INVALID, f"{path} holds a text that is not JSON: {error}.", path) from error
 

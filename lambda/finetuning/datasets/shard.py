@@ -1,6 +1,7 @@
 """One shard: records in, training rows out, every record counted. The inner loop of the data preparation."""
 
 import io
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappush, heapreplace
@@ -12,8 +13,19 @@ from xxhash import xxh3_128_digest as digest_of
 from finetuning.datasets.conversion import Converter, characters_of, turns_of
 from finetuning.datasets.data_errors import BREAKS_OFF, FIXES, DataError, ErrorCode
 from finetuning.datasets.detection import Framing
-from finetuning.datasets.framing import CHUNK, Batch, Gunzip, batches, csv_rows, json_values, lines, undecodable
+from finetuning.datasets.framing import (
+    CHUNK,
+    Batch,
+    Gunzip,
+    Record,
+    batches,
+    csv_rows,
+    json_values,
+    lines,
+    undecodable,
+)
 from finetuning.datasets.json_errors import duplicate_key, json_error, texts
+from finetuning.datasets.limits import DENSE_BATCH, REFUSED_KEPT, SHORT_LINE
 from finetuning.datasets.plain_batches import PlainBatches
 from finetuning.datasets.preparation import Preparation, Shard, SourceFile
 from finetuning.datasets.scripts import LATIN, script_of
@@ -146,6 +158,7 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
     to_train, to_train_digests = train.rows.append, train.digests.append
     to_validation, to_validation_digests = validation.rows.append, validation.digests.append
     seen: set[int] = set()
+    refused: dict[bytes, ErrorCode] = {}
     layouts: set[tuple[int, int]] = set()
     plain = PlainBatches(layouts, seen)
     longest: list[tuple[int, int, bytes]] = []
@@ -154,6 +167,12 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
     for numbers, records in found:
         if len(seen) > DIGESTS_AT_ONCE:
             seen.clear()
+        if len(records) > DENSE_BATCH:
+            tally.lines += len(records)
+            numbers, records = _drop_counted(numbers, records, tally, refused)
+            tally.lines -= len(records)
+            if not records:
+                continue
         if chat and len(result.samples) == SAMPLES and (batch := plain.find(records)):
             sizes = list(map(len, batch.written))
             for out, digest, key in zip(batch.written, batch.digests, batch.numbers, strict=True):
@@ -201,7 +220,10 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
             except orjson.JSONDecodeError as error:
                 line = cast(bytes, raw)
                 if line.strip():
-                    _refuse(result, file, number, json_error(line, error), line)
+                    found_wrong = json_error(line, error)
+                    _refuse(result, file, number, found_wrong, line)
+                    if len(line) <= SHORT_LINE and len(result.errors) == MAX_ERRORS and len(refused) < REFUSED_KEPT:
+                        refused[line] = found_wrong.code
                 else:
                     tally.blank += 1
                 continue
@@ -248,6 +270,23 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
         for tokens, line, digest in sorted(longest, reverse=True)
     ]
     return result
+
+
+def _drop_counted(
+    numbers: Sequence[int], records: Sequence[Record], tally: Tally, refused: Mapping[bytes, ErrorCode]
+) -> tuple[list[int], list[Record]]:
+    """Counts the blank lines of a dense batch, and the lines `refused` before; returns the other records."""
+    counted: set[Record] = set()
+    for raw, count in Counter(raw for raw in records if isinstance(raw, bytes)).items():
+        if raw.isspace():
+            tally.blank += count
+        elif raw in refused:
+            tally.error_counts[refused[raw]] += count
+        else:
+            continue
+        counted.add(raw)
+    kept = [number for number, raw in enumerate(records) if isinstance(raw, DataError) or raw not in counted]
+    return [numbers[each] for each in kept], [records[each] for each in kept]
 
 
 def _keep_sample(result: ShardResult, digest: str, row: dict[str, Any]) -> None:

@@ -198,7 +198,7 @@ def test_a_file_that_breaks_off_is_refused_however_few_errors(tmp_path: Path, na
 def test_a_line_over_the_limit_is_an_error_and_the_next_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(framing, "MAX_LINE", 2000)
+    monkeypatch.setattr(framing, "MAX_RECORD", 2000)
     long = json.dumps({"messages": [any_turn("user", "x" * 3_000_000), any_turn("assistant")]}).encode()
     report = report_of(tmp_path, [*any_chat_rows(2), long, *any_chat_rows(4)[2:]], max_error_fraction=LENIENT)
     assert [(error.line, error.code) for error in report.errors] == [(3, ErrorCode.LINE_TOO_LONG)]

@@ -1,0 +1,32 @@
+"""How much of an upload a function holds or does at once. docs/limits.md lists every limit; exceeding one is an error
+that names it and the place.
+"""
+
+MAX_RECORD = 16 << 20
+"""Bytes of one record: a line, a JSON value, a CSV row, a row of a Parquet file."""
+
+BATCH_BYTES = 32 << 20
+"""Records taken together hold so many bytes, or one record more: parsed, they take several times as much memory."""
+
+BATCH_RECORDS = 1000
+
+DENSE_BATCH = 20_000
+SHORT_LINE = 32
+REFUSED_KEPT = 10_000
+"""A megabyte of line ends is a million records. In a batch of more than `DENSE_BATCH` records, blank lines and lines
+that were refused before are counted without being read: of the refused ones, `REFUSED_KEPT` of at most `SHORT_LINE`
+bytes are remembered."""
+
+MAX_COLUMNS = 2000
+"""Columns of a table."""
+
+KEYS_NAMED = 20
+"""Columns or keys that a message names; the rest are counted."""
+
+MAX_INFLATED = 16 << 30
+"""Bytes of a gzip stream once it is decompressed: more than one function reads in its 15 minutes."""
+
+EXPANSION_RATIO = 200
+EXPANSION_ALLOWED = 1 << 30
+"""Bytes of JSON Lines that a Parquet file may be written out to: so many times its size, and this much in any case. A
+text that stands in a dictionary once may be used by any number of rows."""

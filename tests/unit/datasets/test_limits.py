@@ -1,0 +1,134 @@
+"""What an upload may make a function hold or do at once, format by format."""
+
+import gzip
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from finetuning.datasets import framing, parquet, shard
+from finetuning.datasets.data_errors import DataError, ErrorCode
+from finetuning.datasets.framing import Record, batches, csv_rows, json_values
+from finetuning.datasets.offline import prepare_files
+from finetuning.datasets.options import DataOptions
+from finetuning.datasets.parquet import ParquetDamaged, reframe
+from tests.builders.datasets import any_chat_rows, as_lines
+
+GOOD = as_lines(any_chat_rows(3))
+
+
+def read(records: Iterator[tuple[int, Record]]) -> list[tuple[int, Any]]:
+    """Line and record, or the code of the error that stands for it."""
+    return [(line, each.code if isinstance(each, DataError) else each) for line, each in records]
+
+
+def any_buffer(data: bytes) -> io.BufferedReader:
+    return io.BufferedReader(io.BytesIO(data))  # type: ignore[arg-type]  # a raw reader as far as it is used
+
+
+def any_parquet(table: pa.Table) -> io.BytesIO:
+    file = io.BytesIO()
+    pq.write_table(table, file)
+    return file
+
+
+def test_a_batch_ends_with_the_record_that_exceeds_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(framing, "BATCH_BYTES", 100)
+    records: list[tuple[int, Record]] = [(number, b"x" * 60) for number in range(5)]
+    assert [len(batch.records) for batch in batches(iter(records))] == [2, 2, 1]
+    rows: list[tuple[int, Record]] = [(number, {"a": "x" * 30, "b": "y" * 30}) for number in range(3)]
+    assert [len(batch.records) for batch in batches(iter(rows))] == [2, 1]
+
+
+@pytest.mark.parametrize("chunk", [7, 64, 1 << 20])
+def test_a_string_may_end_in_any_chunk(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    monkeypatch.setattr(framing, "CHUNK", chunk)
+    values = [{"a": 'quoted " and \\ and ]}, ' * 9}, {"b": ["", "x" * 200]}, {"c": "\\"}]
+    found = read(json_values(any_buffer(json.dumps(values).encode()), depth=1))
+    assert [json.loads(record) for _, record in found] == values
+
+
+def test_a_string_without_an_end_is_one_error_and_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(framing, "MAX_RECORD", 1000)
+    monkeypatch.setattr(framing, "CHUNK", 100)
+    held: list[int] = []
+    match = framing._STRING_END.match
+
+    class Watched:
+        @staticmethod
+        def match(buffer: bytes, scanned: int) -> re.Match[bytes] | None:
+            held.append(len(buffer) - scanned)
+            return match(buffer, scanned)
+
+    monkeypatch.setattr(framing, "_STRING_END", Watched)
+    data = b'[{"a": "' + b"x" * 50_000
+    assert read(json_values(any_buffer(data), depth=1)) == [(1, ErrorCode.LINE_TOO_LONG)]
+    assert len(held) > 400  # each chunk is looked at,
+    assert max(held) <= 101  # and none of it twice
+
+
+def test_a_csv_row_is_limited_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(framing, "MAX_RECORD", 50)
+    data = b"a,b\n" + b'"1234567890\n",' * 9 + b"\n"
+    first, second, *_ = read(csv_rows(any_buffer(data), ",", ("left", "right"), has_header=False))
+    assert first == (1, {"left": "a", "right": "b"})
+    assert second == (2, ErrorCode.LINE_TOO_LONG)
+
+
+@pytest.mark.parametrize("filler", [b"\n", b" \r\n", b"x\n"])
+def test_dense_lines_are_counted_as_if_each_were_read(
+    filler: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "dense.jsonl"
+    path.write_bytes(GOOD + filler * 5000 + GOOD + filler * 300_000)
+    reports = []
+    for dense in (10**9, 1000):
+        monkeypatch.setattr(shard, "DENSE_BATCH", dense)
+        reports.append(prepare_files([path], options=DataOptions(max_error_fraction=1)))
+    assert reports[0] == reports[1]
+    assert reports[0].rows.lines == 305_006
+    assert reports[0].rows.blank + reports[0].rows.errors == 305_000
+
+
+def test_rows_that_share_a_long_text_are_written_out_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "BATCH_BYTES", 10_000)
+    table = pa.table({"turns": [[{"role": "user", "content": "x" * 3000}]] * 50, "n": list(range(50))})
+    sizes = [batch.num_rows for batch in parquet._batches(any_parquet(table))]
+    assert sum(sizes) == 50
+    assert max(sizes) == 3
+    into = io.BytesIO()
+    assert reframe(any_parquet(table), into) == 50
+    assert [json.loads(line) for line in into.getvalue().splitlines()] == table.to_pylist()
+
+
+def test_a_parquet_row_that_expands_beyond_a_record_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "BATCH_BYTES", 10_000)
+    monkeypatch.setattr(parquet, "MAX_RECORD", 20_000)
+    table = pa.table({"texts": [["x" * 3000], ["x" * 3000] * 9]})
+    with pytest.raises(ParquetDamaged, match="row 2 is longer than"):
+        reframe(any_parquet(table), io.BytesIO())
+
+
+def test_a_parquet_file_that_grows_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "EXPANSION_ALLOWED", 1 << 20)
+    monkeypatch.setattr(parquet, "BATCH_BYTES", 1 << 18)
+    table = pa.table({"text": pa.array(["x" * 5000] * 20_000)})
+    into = io.BytesIO()
+    with pytest.raises(ParquetDamaged, match="limit for a file of this size"):
+        reframe(any_parquet(table), into)
+    assert len(into.getvalue()) < 3 << 20
+
+
+def test_a_gzip_stream_that_grows_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(framing, "MAX_INFLATED", 1 << 20)
+    path = tmp_path / "chat.jsonl.gz"
+    path.write_bytes(gzip.compress(GOOD + b"\n" * (1 << 21)))
+    report = prepare_files([path], options=DataOptions(max_error_fraction=1))
+    assert report.error_counts == {"COMPRESSION": 1}
+    assert "expands to more than 1 MiB" in report.errors[0].message
