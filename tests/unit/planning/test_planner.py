@@ -372,3 +372,31 @@ def test_rows_that_turn_out_to_be_instructions_are_refused_on_a_model_without_th
     plan = good(accepted(model=LLAMA + "405b-fp8"), head=b"PAR1" + b"\0" * 40, name="d.parquet")
     with pytest.raises(RunRefused, match="planned"):
         complete(plan, any_spec(plan.model_id), "instruction", summary())
+
+
+def test_the_estimate_of_a_completed_plan_is_that_of_the_prepared_rows() -> None:
+    plan = good(accepted())
+    completed = complete(plan, any_spec(plan.model_id), "chat", summary())
+    assert any("9,000 tokens" in each and "prepared rows" in each for each in completed.training.estimate.assumptions)
+
+
+def test_the_script_splits_rows_off_only_as_its_default_where_rows_are_held_out() -> None:
+    plan = good(accepted())
+    spec = any_spec(plan.model_id)
+    assert complete(plan, spec, "chat", summary()).hyperparameters["validation_split_ratio"] == "0.2"
+    others = tuple(each for each in spec.hyperparameters if each.name != "validation_split_ratio")
+    without = spec.model_copy(update={"hyperparameters": others})
+    completed = complete(plan, without, "chat", summary(validation_rows=0))
+    assert "validation_split_ratio" not in completed.hyperparameters
+
+
+def test_a_chosen_fallback_that_is_too_slow_for_the_prepared_data_is_a_finding() -> None:
+    chosen = {"instance_type": "ml.g5.48xlarge", "fallback_instance_types": ["ml.g5.12xlarge"]}
+    plan = good(accepted(training=chosen | {"max_runtime_hours": 3}))
+    fast, slow = (option.estimate for option in plan.training.options)
+    assert fast.tokens_per_second
+    assert slow.tokens_per_second
+    tokens = int((fast.tokens_per_second + slow.tokens_per_second) / 2 * 3 * 3600 / slow.epochs)
+    with pytest.raises(RunRefused) as refused:
+        complete(plan, any_spec(plan.model_id), "chat", summary(train_tokens=tokens))
+    assert [finding.field for finding in refused.value.findings] == ["training.fallback_instance_types"]
