@@ -106,6 +106,11 @@ def test_the_task_is_what_the_data_shows(model: str, head: bytes, name: str, tas
     assert plan.parquet == name.endswith(".parquet")
 
 
+def test_a_field_that_cannot_be_read_is_refused_once() -> None:
+    assert codes({"accept_eula": "true"}) == [("RUN_JSON_INVALID", "accept_eula")]
+    assert codes(accepted(model=7)) == [("RUN_JSON_INVALID", "model")]
+
+
 def test_data_that_is_none_is_refused_with_the_rest() -> None:
     assert ("DATASET_REFUSED", "") in codes({}, head=b"<!DOCTYPE html><html>", name="d.jsonl")
 
@@ -156,6 +161,24 @@ def test_a_budget_that_suffices_limits_the_jobs_time() -> None:
 
 def test_a_job_that_would_be_cut_before_it_ends_is_a_finding() -> None:
     assert codes(accepted(training={"max_runtime_hours": 0.2})) == [("OUT_OF_TIME", "training.max_runtime_hours")]
+
+
+@pytest.mark.parametrize(("of_run", "of_stage", "used"), [(20, 100, 20), (20, None, 20), (None, 100, 100)])
+def test_the_smaller_budget_of_run_and_stage_limits_the_job(
+    of_run: float | None, of_stage: float | None, used: float
+) -> None:
+    training = {"max_cost_usd": of_run, "fallback_instance_types": []} if of_run else {"fallback_instance_types": []}
+    plan = good(accepted(training=training), stage=any_stage(max_cost_usd=of_stage))
+    assert plan.training.max_cost_usd == used
+    assert plan.training.max_runtime_seconds == int(used / 7.09 * 3600)
+
+
+@pytest.mark.parametrize(("of_run", "used"), [(4, 4), (None, 10)])
+def test_the_smaller_time_limit_of_run_and_stage_limits_the_job(of_run: float | None, used: float) -> None:
+    training = {"max_runtime_hours": of_run} if of_run else {}
+    plan = good(accepted(training=training), stage=any_stage(max_runtime_hours=10))
+    assert plan.training.max_runtime_hours == used
+    assert plan.training.max_runtime_seconds == used * 3600
 
 
 def test_more_than_the_stage_allows_is_refused_not_clipped() -> None:
@@ -337,6 +360,19 @@ def test_calls_are_captured_as_asked(asked: object, percentage: int) -> None:
     request = run_requests(any_spec(plan.model_id), plan, TARGET)["create_endpoint_config"]
     captured = request.get("DataCaptureConfig", {}).get("InitialSamplingPercentage", 0)
     assert captured == percentage
+
+
+def test_captured_calls_are_encrypted_with_the_stages_key() -> None:
+    plan = good(accepted(endpoint={"data_capture": True}))
+    request = run_requests(any_spec(plan.model_id), plan, TARGET)["create_endpoint_config"]
+    assert request["DataCaptureConfig"] == {
+        "EnableCapture": True,
+        "InitialSamplingPercentage": 100,
+        "DestinationS3Uri": f"s3://{TARGET.bucket}/runs/{plan.run_id}/capture",
+        "KmsKeyId": TARGET.kms_key_arn,
+        "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+        "CaptureContentTypeHeader": {"JsonContentTypes": ["application/json"]},
+    }
 
 
 def summary(**changes: int) -> DatasetSummary:
