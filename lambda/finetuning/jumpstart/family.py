@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypedDict
 
-from finetuning.errors import Code, Finding, FineTuningError
+from finetuning.errors import Code, FineTuningError
 
 DEFAULT_LENGTH = 1024
 """Tokens of a row that JumpStart's script reads where `max_input_length` is -1, or the model's maximum if less."""
@@ -28,6 +28,15 @@ class Message(TypedDict):
 
     role: str
     content: str
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Hyperparameters that contradict each other; the first is the one to change."""
+
+    hyperparameters: tuple[str, ...]
+    message: str
+    fix: str
 
 
 class Family(Protocol):
@@ -50,7 +59,7 @@ class Family(Protocol):
     def task_flags(self, task: Task) -> Mapping[str, str]:
         """The hyperparameters that tell the training script its task."""
 
-    def conflicts(self, model: "ModelSupport", values: Mapping[str, str]) -> Iterator[Finding]:
+    def conflicts(self, model: "ModelSupport", values: Mapping[str, str]) -> Iterator[Conflict]:
         """The training script's rules across several hyperparameters that `values`, all of a job's, break.
 
         A hyperparameter that the model does not have breaks no rule.
@@ -88,8 +97,3 @@ class ModelSupport:
                 field="task",
             )
         return task
-
-
-def conflict(hyperparameter: str, message: str, fix: str) -> Finding:
-    """A finding of `Family.conflicts`, about the hyperparameter that is to be changed."""
-    return Finding(Code.HYPERPARAMETERS_CONFLICT, f"hyperparameters.{hyperparameter}", message, fix)

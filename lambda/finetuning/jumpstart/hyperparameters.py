@@ -27,8 +27,8 @@ def merge(
 ) -> tuple[dict[str, str], list[Finding]]:
     """All hyperparameters of a job by name, and a finding for each of `given` that cannot be used.
 
-    A refused value is left out of the result, so that what is returned is valid even beside findings. With `task` None
-    (not known yet) the task's flags keep their defaults.
+    A refused value is replaced by its default, and so is every value of a conflict: what is returned is always valid.
+    With `task` None (not known yet) the task's flags keep their defaults.
     """
     known = {p.name: p for p in spec.hyperparameters_on(instance_type).values() if p.scope == "algorithm"}
     model = support(spec.model_id)
@@ -53,8 +53,8 @@ def merge(
         else:
             accepted[name] = str(value)
     conflicts = list(model.family.conflicts(model, values | accepted))
-    findings += conflicts
-    contradicting = {finding.field.removeprefix("hyperparameters.") for finding in conflicts}
+    findings += [_finding(Code.HYPERPARAMETERS_CONFLICT, c.hyperparameters[0], c.message, c.fix) for c in conflicts]
+    contradicting = {name for conflict in conflicts for name in conflict.hyperparameters}
     accepted = {name: value for name, value in accepted.items() if name not in contradicting}
     return values | accepted, findings
 

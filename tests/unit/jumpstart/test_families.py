@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from finetuning.errors import Code, Finding
+from finetuning.errors import Code
 from finetuning.jumpstart import catalogue, requests
 from finetuning.jumpstart.catalogue import CATALOGUE, FAMILIES, support
 from finetuning.jumpstart.families.llama3 import LLAMA_3, LLAMA_3_1, LLAMA_3_2
-from finetuning.jumpstart.family import Family, Message, ModelSupport, Task, conflict
+from finetuning.jumpstart.family import Conflict, Family, Message, ModelSupport, Task
 from finetuning.jumpstart.hyperparameters import merge
 from finetuning.jumpstart.requests import Hosting, TrainingJob
 from tests.builders.jumpstart import BASE_70B, TARGET, any_spec, planned
@@ -76,9 +76,9 @@ class Invented:
     def task_flags(self, task: Task) -> Mapping[str, str]:
         return {"instruction_tuned": str(task is Task.INSTRUCTION)}
 
-    def conflicts(self, model: ModelSupport, values: Mapping[str, str]) -> Iterator[Finding]:
+    def conflicts(self, model: ModelSupport, values: Mapping[str, str]) -> Iterator[Conflict]:
         if values["epoch"] == "13":
-            yield conflict("epoch", f"{model.model_id} cannot be trained for 13 epochs.", "Set epoch to 12.")
+            yield Conflict(("epoch",), f"{model.model_id} cannot be trained for 13 epochs.", "Set epoch to 12.")
 
 
 @pytest.fixture

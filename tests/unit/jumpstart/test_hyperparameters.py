@@ -100,6 +100,26 @@ def test_chat_and_instruction_at_once_are_a_conflict_where_the_task_is_not_known
     assert findings_of(asked) == [("HYPERPARAMETERS_CONFLICT", "hyperparameters.chat_dataset")]
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"int8_quantization": "True", "enable_fsdp": "True"},
+        {"int8_quantization": "False", "enable_fsdp": "False"},
+        {"int8_quantization": "False", "enable_fsdp": "True", "chat_dataset": "True", "instruction_tuned": "True"},
+        {"chat_dataset": "True", "instruction_tuned": "True"},
+        {"chat_dataset": "False", "instruction_tuned": "True"},
+    ],
+)
+@pytest.mark.parametrize("model_id", [LLAMA + "8b", LLAMA + "70b"])
+def test_what_is_returned_is_free_of_the_conflicts_it_was_refused_for(model_id: str, given: dict[str, str]) -> None:
+    spec = any_spec(model_id)
+    task = Task.CHAT if given.get("chat_dataset") == "False" else None
+    merged, findings = merge(spec, spec.default_training_instance_type, task, given)
+    assert findings
+    again, conflicts = merge(spec, spec.default_training_instance_type, task, merged)
+    assert (again, conflicts) == (merged, [])
+
+
 names = st.sampled_from([p.name for p in any_spec().hyperparameters]) | st.text(max_size=15)
 values = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.lists(st.integers())
 

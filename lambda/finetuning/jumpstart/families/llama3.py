@@ -8,8 +8,7 @@ without the two dates is assumed.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from finetuning.errors import Finding
-from finetuning.jumpstart.family import Message, ModelSupport, Task, conflict
+from finetuning.jumpstart.family import Conflict, Message, ModelSupport, Task
 
 DATES = "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n"
 """What the templates of Llama 3.1 and 3.2 put before every system text. The second date is the templates' default."""
@@ -44,19 +43,19 @@ class Llama3:
     def task_flags(self, task: Task) -> Mapping[str, str]:
         return _TASK_FLAGS[task]
 
-    def conflicts(self, model: ModelSupport, values: Mapping[str, str]) -> Iterator[Finding]:
+    def conflicts(self, model: ModelSupport, values: Mapping[str, str]) -> Iterator[Conflict]:
         def is_true(name: str) -> bool:
             return values.get(name, "").lower() == "true"
 
         if is_true("instruction_tuned") and is_true("chat_dataset"):
-            yield conflict(
-                "chat_dataset",
+            yield Conflict(
+                ("chat_dataset", "instruction_tuned"),
                 "instruction_tuned and chat_dataset cannot both be True.",
                 "Leave both out and set task to chat or instruction.",
             )
         if not model.fsdp and is_true("enable_fsdp"):
-            yield conflict(
-                "enable_fsdp",
+            yield Conflict(
+                ("enable_fsdp", "int8_quantization"),
                 f"{model.model_id} cannot be trained with FSDP.",
                 "Set enable_fsdp to False and int8_quantization to True, or leave both out.",
             )
@@ -64,8 +63,8 @@ class Llama3:
             "enable_fsdp"
         ):
             both = "both" if is_true("enable_fsdp") else "neither"
-            yield conflict(
-                "int8_quantization",
+            yield Conflict(
+                ("int8_quantization", "enable_fsdp"),
                 f"Exactly one of int8_quantization and enable_fsdp must be True; {both} is.",
                 "Set one of them to True and the other to False, or leave both out.",
             )
