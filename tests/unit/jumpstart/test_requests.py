@@ -1,22 +1,26 @@
 """The requests follow the documents, field by field, and refuse what cannot work."""
 
+import json
+import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from finetuning.errors import FineTuningError
+from finetuning.errors import Code, FineTuningError
 from finetuning.jumpstart.requests import (
     Hosting,
     Request,
     TrainingJob,
     base_model,
+    endpoint,
     endpoint_config,
     training_job,
     tuned_model,
 )
 from finetuning.jumpstart.spec import ModelSpec
-from tests.builders.jumpstart import TARGET, any_spec
+from tests.builders.jumpstart import BASE_70B, TARGET, any_spec
 
 P4D = "ml.p4d.24xlarge"
 HOSTING = Hosting("a-model", "a-config", "an-endpoint", P4D)
@@ -145,3 +149,28 @@ def test_the_customers_own_weights_need_no_licence_and_jumpstarts_do() -> None:
 def test_a_models_prefix_without_its_slash_is_a_defect() -> None:
     with pytest.raises(ValueError, match="slash"):
         tuned_model(any_spec(), HOSTING, TARGET, "s3://b/run/output/model")
+
+
+def test_the_requests_are_those_kept_in_the_repository() -> None:
+    """`UPDATE_GOLDENS=1` writes requests.json again: read the difference. test_goldens compares with the SDK's own."""
+    spec, hosting = any_spec(), replace(HOSTING, tags={"team": "a"}, capture="s3://b/capture", capture_percentage=5)
+    by_channel = replace(TARGET, gated_weights="channel")
+    requests = {
+        "CreateTrainingJob": training_job(spec, any_job(tags={"team": "a"}), TARGET),
+        "CreateTrainingJob, weights by channel": training_job(spec, any_job(), by_channel),
+        "CreateModel, tuned": tuned_model(spec, hosting, TARGET, "s3://b/run/output/model/"),
+        "CreateModel, base": base_model(spec, hosting, TARGET, accept_eula=True),
+        "CreateEndpointConfig": endpoint_config(spec, hosting, TARGET),
+        "CreateEndpoint": endpoint(spec, hosting),
+    }
+    kept = Path(__file__).with_name("requests.json")
+    if os.environ.get("UPDATE_GOLDENS"):
+        kept.write_text(json.dumps(requests, indent=2) + "\n")
+    assert requests == json.loads(kept.read_text())
+
+
+def test_a_refused_licence_leads_to_run_json() -> None:
+    with pytest.raises(FineTuningError, match=BASE_70B) as refused:
+        training_job(any_spec(), any_job(accept_eula=False), TARGET)
+    assert (refused.value.code, refused.value.field) == (Code.EULA_NOT_ACCEPTED, "accept_eula")
+    assert '"accept_eula": true' in refused.value.fix
