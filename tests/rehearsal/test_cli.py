@@ -1,4 +1,4 @@
-"""Every command of `finetune`, typed against the deployed product; what it prints is in cli/*.txt, to be read."""
+"""Every command of `finetune`, run against the deployed product; cli/*.txt show what each prints."""
 
 import json
 import shutil
@@ -17,12 +17,12 @@ RUN_JSON = SETTINGS | {
     "training": {"instance_type": "ml.g5.12xlarge", "fallback_instance_types": []},
 }
 LIVE = {"verify-aws"}
-"""Asks about a real account's facts, which the emulated one does not have."""
+"""Checks a real account's facts, which the emulated account does not have."""
 
 
 @pytest.fixture(scope="module")
 def terminal(product: Product, tmp_path_factory: pytest.TempPathFactory) -> Terminal:
-    """In a folder with good data, bad data, and a run.json that would be refused."""
+    """In a folder with good data, bad data, and a run.json that is refused."""
     folder = tmp_path_factory.mktemp("desk")
     chats, bad, refused = (folder / name for name in ("parrots", "bad", "refused"))
     for each in (chats, bad, refused):
@@ -39,7 +39,7 @@ def terminal(product: Product, tmp_path_factory: pytest.TempPathFactory) -> Term
 
 @dataclass(frozen=True)
 class Followed:
-    """One run, submitted and followed in one terminal, and followed from two others that came while it went on."""
+    """One run, submitted and followed in one terminal, and followed in two others that started while it was running."""
 
     run_id: str
     first: Said
@@ -57,7 +57,7 @@ def followed(terminal: Terminal, product: Product) -> Followed:
     third.until("PlanRun")
     third.interrupt()
     early = terminal.finetune("report", "parrots")
-    assert first.goes_on  # or the others have come too late to tell anything
+    assert first.goes_on  # or the other terminals started too late
     return Followed(run_id, first.said(), second.said(), third.said(), early)
 
 
@@ -67,7 +67,7 @@ def _ids(terminal: Terminal, name: str) -> list[str]:
         found = [run["run_id"] for run in terminal.finetune("runs", "--json").json if run["run_id"].startswith(name)]
         if found:
             return found
-    raise AssertionError(f"no run {name} began")
+    raise AssertionError(f"no run {name} started")
 
 
 def test_help_is_readable(terminal: Terminal) -> None:
@@ -79,7 +79,7 @@ def test_each_command_has_help_with_examples(terminal: Terminal, command: str) -
     terminal.finetune(command, "--help").assert_matches(f"help-{command}", exactly=True)
 
 
-def test_what_can_be_said_of_data_before_it_is_uploaded(terminal: Terminal) -> None:
+def test_data_is_checked_before_it_is_uploaded(terminal: Terminal) -> None:
     terminal.finetune("check", "parrots").assert_matches("check", exactly=True)
     terminal.finetune("check", "bad").assert_matches("check-refused", exactly=True)
     terminal.finetune("prepare", "parrots", "--out", "prepared").assert_matches("prepare", exactly=True)
@@ -88,11 +88,11 @@ def test_what_can_be_said_of_data_before_it_is_uploaded(terminal: Terminal) -> N
     terminal.finetune("models").assert_matches("models", exactly=True)
 
 
-def test_what_would_be_refused_is_not_uploaded(terminal: Terminal) -> None:
+def test_data_that_would_be_refused_is_not_uploaded(terminal: Terminal) -> None:
     terminal.finetune("submit", "bad").assert_matches("submit-bad-data", exactly=True)
 
 
-def test_a_run_that_is_refused_says_everything_that_is_wrong(terminal: Terminal) -> None:
+def test_a_refused_run_lists_all_findings(terminal: Terminal) -> None:
     terminal.finetune("submit", "refused", "--watch").assert_matches("submit-refused")
 
 
@@ -100,21 +100,23 @@ def test_a_run_is_submitted_and_followed_to_its_answers(followed: Followed) -> N
     followed.first.assert_matches("submit-watch")
 
 
-def test_a_run_is_followed_from_a_second_terminal_while_it_happens(followed: Followed) -> None:
+def test_a_run_can_be_followed_in_a_second_terminal(followed: Followed) -> None:
     followed.second.assert_matches("watch")
-    told = [line for line in followed.second.printed.splitlines() if " DeployEndpoint " in line or " PlanRun " in line]
-    assert [line for line in told if line in followed.first.printed] == told  # the same events, by the same clock
-    assert len(told) >= 2
+    events = [
+        line for line in followed.second.printed.splitlines() if " DeployEndpoint " in line or " PlanRun " in line
+    ]
+    assert [line for line in events if line in followed.first.printed] == events  # with the same times
+    assert len(events) >= 2
 
 
-def test_ctrl_c_ends_the_watching_and_not_the_run(followed: Followed) -> None:
+def test_ctrl_c_stops_watching_but_not_the_run(followed: Followed) -> None:
     printed = followed.interrupted.printed.splitlines(keepends=True)
-    parting = "".join(line for line in printed if not line[:1].isdigit())  # how far the run had come is chance
+    parting = "".join(line for line in printed if not line[:1].isdigit())  # its progress varies
     replace(followed.interrupted, printed=parting).assert_matches("watch-interrupted")
     assert followed.first.code == 0
 
 
-def test_a_report_is_not_linked_to_before_it_is_there(followed: Followed) -> None:
+def test_there_is_no_report_link_while_the_run_is_running(followed: Followed) -> None:
     followed.report_too_early.assert_matches("report-too-early")
 
 
@@ -124,13 +126,13 @@ def test_runs_and_endpoints_are_listed_with_what_they_cost(terminal: Terminal, f
     terminal.finetune("endpoints").assert_matches("endpoints")
 
 
-def test_an_endpoint_is_asked(terminal: Terminal, followed: Followed) -> None:
+def test_an_endpoint_answers_a_question(terminal: Terminal, followed: Followed) -> None:
     said = terminal.finetune("ask", "parrot", "What is 3 and 3?", "--json")
     assert (said.code, said.json["endpoint"]) == (0, "finetune-dev-parrot")
     terminal.finetune("ask", "cockatoo", "What is 3 and 3?").assert_matches("ask-unknown")
 
 
-def test_an_endpoint_is_kept_for_longer(terminal: Terminal, followed: Followed) -> None:
+def test_an_endpoint_can_be_kept_longer(terminal: Terminal, followed: Followed) -> None:
     said = terminal.finetune("extend", "parrot", "--hours", "4", "--json")
     assert (said.code, said.json["endpoint"]) == (0, "finetune-dev-parrot")
     terminal.finetune("extend", "cockatoo", "--hours", "4").assert_matches("extend-unknown")
@@ -140,18 +142,18 @@ def test_an_endpoint_that_served_one_model_only_cannot_be_rolled_back(terminal: 
     terminal.finetune("rollback", "parrot").assert_matches("rollback-nothing")
 
 
-def test_a_report_is_linked_to_and_saved(terminal: Terminal, followed: Followed) -> None:
+def test_a_report_can_be_opened_by_a_link_and_saved(terminal: Terminal, followed: Followed) -> None:
     terminal.finetune("report", "parrots").assert_matches("report")
     terminal.finetune("report", "parrots", "--save", "report.html").assert_matches("report-saved")
     assert followed.run_id in (terminal.folder / "report.html").read_text()
 
 
-def test_a_run_that_does_not_wait_for_approval_cannot_be_given_it(terminal: Terminal, followed: Followed) -> None:
+def test_a_run_that_does_not_wait_for_approval_cannot_be_answered(terminal: Terminal, followed: Followed) -> None:
     terminal.finetune("approve", "parrots").assert_matches("approve-not-waiting")
     terminal.finetune("reject", "parrots").assert_matches("reject-not-waiting")
 
 
-def test_cleaning_up_asks_first(terminal: Terminal, followed: Followed) -> None:
+def test_clean_up_asks_for_confirmation(terminal: Terminal, followed: Followed) -> None:
     terminal.finetune("clean-up", "parrots", answer="n\n").assert_matches("clean-up-no")
     terminal.finetune("clean-up", "parrots", answer="y\n").assert_matches("clean-up")
     terminal.finetune("clean-up", "parrots", "--yes").assert_matches("clean-up-again")
@@ -162,21 +164,21 @@ def test_cleaning_up_asks_first(terminal: Terminal, followed: Followed) -> None:
     "words",
     [("watch", "nobody"), ("report", "nobody"), ("stop", "nobody"), ("deploy", "nobody"), ("clean-up", "nobody")],
 )
-def test_an_unknown_run_is_an_error_that_says_where_to_look(terminal: Terminal, words: tuple[str, ...]) -> None:
+def test_an_unknown_run_is_an_error_with_a_fix(terminal: Terminal, words: tuple[str, ...]) -> None:
     terminal.finetune(*words).assert_matches(f"{words[0]}-unknown")
 
 
-def test_a_stage_that_is_not_deployed_is_an_error_with_the_command_that_deploys_it(terminal: Terminal) -> None:
+def test_a_stage_that_is_not_deployed_is_an_error_with_the_deploy_command(terminal: Terminal) -> None:
     terminal.finetune("runs", "--stage", "nowhere").assert_matches("no-deployment")
     assert terminal.finetune("runs", "--stage", "nowhere", "--json").json["error"]["code"] == "DEPLOYMENT_NOT_FOUND"
 
 
-def test_a_wrong_word_is_answered_with_the_right_ones(terminal: Terminal) -> None:
+def test_wrong_usage_prints_the_right_usage(terminal: Terminal) -> None:
     terminal.finetune("clean-up").assert_matches("usage", exactly=True)
 
 
-def test_every_command_has_a_golden_and_no_golden_is_left_over(terminal: Terminal) -> None:
-    """By the first line of each: the command."""
+def test_every_command_has_a_golden_and_every_golden_is_used(terminal: Terminal) -> None:
+    """The first line of a golden is the command."""
     source = Path(__file__).read_text()
     kept = {file.stem: file.read_text().split()[2] for file in GOLDENS.glob("*.txt")}
     typed = {name for golden, name in kept.items() if not golden.startswith("help")}

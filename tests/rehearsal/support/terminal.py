@@ -1,7 +1,7 @@
-"""`finetune` as it is typed at a terminal's prompt, and what it printed kept as a readable golden.
+"""`finetune` as it is typed at a terminal's prompt, and what it printed as a readable golden.
 
-A golden differs from what is printed in what differs from run to run: ids, times, money, losses, links, answers.
-`UPDATE_GOLDENS=1` writes the goldens anew; look at the difference before it is committed.
+What differs between runs is replaced in goldens: ids, times, costs, losses, links, answers.
+`UPDATE_GOLDENS=1` rewrites the goldens; review the difference before you commit it.
 """
 
 import json
@@ -35,6 +35,7 @@ _VOLATILE = (
     (r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|\+00:00)", "<time>"),
     (r"(loss +\S+  )\d+\.\d\d( → \d+\.\d\d)?", r"\g<1>0.00"),
     (r"\d+\.\d\d USD", "0.00 USD"),
+    (r"\bin (?:\d+ h )?\d+ (?:min|h)\b", "in 0 min"),
     (r"\d+ with problems", "0 with problems"),
     (r"(?<=loss)( +)[▁-█]+", r"\1▁"),
     (r"^(?:Tuning|Tuned answers|No prompt).*$", "<verdict>"),
@@ -44,12 +45,12 @@ _VOLATILE = (
 
 def normalised(printed: str) -> str:
     printed = "".join(_normalised_line(line) + "\n" for line in printed.splitlines())
-    printed = _PROGRESS.sub("00:00:00 … how it goes\n", _METRIC.sub("", printed))
+    printed = _PROGRESS.sub("00:00:00 … progress\n", _METRIC.sub("", printed))
     return _TABLE.sub(r"\1… the answers\n", printed)
 
 
 def _normalised_line(line: str) -> str:
-    """Where something was replaced, columns are no longer what they were."""
+    """A replacement shifts the columns after it, so runs of spaces are collapsed then."""
     replaced = line
     for pattern, replacement in _VOLATILE:
         replaced = re.sub(pattern, replacement, replaced)
@@ -58,7 +59,7 @@ def _normalised_line(line: str) -> str:
 
 @dataclass(frozen=True)
 class Said:
-    """What a command printed on both its outputs, and its exit code."""
+    """What a command printed on both outputs, and its exit code."""
 
     command: str
     code: int
@@ -69,7 +70,7 @@ class Said:
         return json.loads(self.printed)
 
     def assert_matches(self, golden: str, *, exactly: bool = False) -> None:
-        """Asserts that it is what the golden of that name says; `exactly` where nothing differs from run to run."""
+        """Compares with the golden of that name, without replacements if `exactly`."""
         printed = re.sub(r"[ \t]+$", "", self.printed, flags=re.MULTILINE) if exactly else normalised(self.printed)
         said = f"$ finetune {normalised(self.command)}{printed}[exit {self.code}]\n"
         file = GOLDENS / f"{golden}.txt"
@@ -80,12 +81,12 @@ class Said:
 
 
 def _hear_ctrl_c() -> None:
-    """What runs in the background, as test runs do, is often started deaf to it."""
+    """Background processes, such as test runs, often start with SIGINT ignored."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Typed:
-    """A command that runs."""
+    """A running command."""
 
     def __init__(self, emulator: Emulator, words: tuple[str, ...], folder: Path) -> None:
         self._words = words
@@ -103,7 +104,7 @@ class Typed:
         )
 
     def until(self, printed: str) -> None:
-        """Waits for a line that has this in it; the line is lost to what is `said`."""
+        """Waits for a line that contains this text; `said` will not include it."""
         assert self._process.stdout
         for line in self._process.stdout:
             if printed in line:
@@ -115,7 +116,7 @@ class Typed:
         self._process.send_signal(signal.SIGINT)
 
     def said(self, answer: str = "", seconds: float = 900) -> Said:
-        """What it printed, once it has ended; `answer` is typed."""
+        """What it printed when it has ended; `answer` is its input."""
         printed, _ = self._process.communicate(answer, timeout=seconds)
         return Said(" ".join(self._words), self._process.returncode, printed)
 
@@ -126,7 +127,7 @@ class Typed:
 
 @dataclass(frozen=True)
 class Terminal:
-    """A folder to type commands in, with the environment of an operator of the emulated AWS."""
+    """A folder to run commands in, with the environment of an operator of the emulated AWS."""
 
     emulator: Emulator
     folder: Path

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -63,6 +64,12 @@ def test_the_examples_in_the_help_are_commands() -> None:
         lines = [line.strip() for line in help_of(name, columns=120).splitlines() if line.startswith("   finetune ")]
         for line in lines:
             assert line.split()[1] == name
+
+
+def test_help_and_completion_load_neither_the_aws_sdk_nor_the_package() -> None:
+    loaded = "import sys, cli.main; print(*{name.partition('.')[0] for name in sys.modules})"
+    printed = subprocess.run([sys.executable, "-c", loaded], check=True, capture_output=True, text=True).stdout
+    assert not {"boto3", "botocore", "pydantic", "finetuning"} & set(printed.split())
 
 
 @pytest.mark.parametrize("as_json", [True, False])
