@@ -112,7 +112,7 @@ def _upload(deployment: "Deployment", path: Path, console: Console, name: str, c
     """The id of the run that the upload starts; nothing is uploaded that the workflow would refuse."""
     from cli.display.data import data_report
     from cli.display.progress_bars import reading_bar, upload_bars
-    from cli.display.text import plain
+    from cli.display.text import counted, plain
     from cli.preflight.data import LocalData, check_data
     from cli.stage.uploads import submit_file, submit_folder
     from finetuning.errors import DatasetRefused
@@ -126,7 +126,7 @@ def _upload(deployment: "Deployment", path: Path, console: Console, name: str, c
         if report.refusal:
             console.print(data_report(report))
             raise DatasetRefused(report.refusal.message, report.refusal.fix)
-        console.print(f"Checked: {report.rows.train:,} rows to train on, {report.rows.validation:,} held out")
+        console.print(f"Checked: {counted(report.rows.train, 'row')} to train on, {report.rows.validation:,} held out")
     for note in data.left_out_notes:
         console.print(plain(note), soft_wrap=True)
     with upload_bars(console) as started:

@@ -3,7 +3,7 @@
 from rich.table import Table
 from rich.text import Text
 
-from cli.display.text import short
+from cli.display.text import counted, short
 from finetuning.evaluation.results import Answer, EvaluationReport, Scores
 
 MAX_ANSWER = 300
@@ -16,8 +16,7 @@ def answers_table(evaluation: EvaluationReport) -> Table:
     summary = evaluation.summary
     title = "Answers to prompts the model was not trained on"
     table = Table(title=title, show_lines=True, show_footer=True, expand=True)
-    prompts = f"{summary.scored} prompt{'s' if summary.scored > 1 else ''}"
-    mean = f"mean of {prompts} with a reference" if summary.scored else ""
+    mean = f"mean of {counted(summary.scored, 'prompt')} with a reference" if summary.scored else ""
     table.add_column("prompt", ratio=2, overflow="fold", footer=mean)
     if has_base:
         table.add_column("base", ratio=3, overflow="fold", footer=_scores(summary.base))

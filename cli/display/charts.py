@@ -6,6 +6,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cli.display.text import counted
 from finetuning.datasets.dataset_report import Statistics
 from finetuning.evaluation.loss_curve import loss_curve as loss_series
 from finetuning.runs.status import RunStatus
@@ -36,8 +37,7 @@ def length_histogram(statistics: Statistics) -> Table:
         bar = "█" * round(BAR_WIDTH * bucket.rows / most)
         table.add_row(f"{bucket.at_least:,}–{bucket.below - 1:,}", f"{bucket.rows:,}", bar)
     if statistics.truncated:
-        rows, verb = ("row is", "is") if statistics.truncated == 1 else ("rows are", "are")
-        table.caption = (
-            f"{statistics.truncated:,} {rows} longer than {statistics.max_input_length:,} tokens and {verb} truncated."
-        )
+        verb = "is" if statistics.truncated == 1 else "are"
+        rows, limit = counted(statistics.truncated, "row"), counted(statistics.max_input_length, "token")
+        table.caption = f"{rows} longer than {limit} {verb} truncated."
     return table

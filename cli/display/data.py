@@ -9,7 +9,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from cli.display.charts import length_histogram
-from cli.display.text import plain, short
+from cli.display.text import counted, plain, short
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.jumpstart.family import Task
 
@@ -17,6 +17,7 @@ SHOWN_ERRORS = 10
 
 
 def data_report(report: DatasetReport) -> RenderableType:
+    """What `finetune check` prints; `submit` prints it for refused data."""
     return Group(*_parts(report))
 
 
@@ -31,7 +32,7 @@ def _parts(report: DatasetReport) -> Iterator[RenderableType]:
     for sample in report.samples[:1]:
         yield Panel(short(sample), title="As the model sees it", title_align="left")
     if report.ignored_columns:
-        columns = ", ".join(f"{name} ({count:,} rows)" for name, count in report.ignored_columns.items())
+        columns = ", ".join(f"{name} ({counted(count, 'row')})" for name, count in report.ignored_columns.items())
         lost = str(report.task) == str(Task.DOMAIN_ADAPTATION)
         advice = "; to train on questions and answers, name the columns prompt and completion, or give a template"
         yield plain(f"· Unused columns: {columns}{advice if lost else ''}", "yellow" if lost else "")
@@ -39,15 +40,16 @@ def _parts(report: DatasetReport) -> Iterator[RenderableType]:
         yield plain(f"· {note}")
     if report.refusal:
         yield Text.assemble((f"{report.refusal.code} ", "bold red"), plain(report.refusal.message))
-        yield Text.assemble(("What to do: ", "bold"), plain(report.refusal.fix))
+        yield Text.assemble(("Fix: ", "bold"), plain(report.refusal.fix))
     else:
         yield Text.assemble(
-            ("Good to train: ", "bold green"), f"{report.rows.train:,} rows, {report.rows.validation:,} held out"
+            ("Ready to train: ", "bold green"),
+            f"{counted(report.rows.train, 'row')}, {report.rows.validation:,} held out",
         )
 
 
 def _files(report: DatasetReport) -> Table:
-    table = Table(Column("File", overflow="fold"), "Format", "Shape", "Lines", "Why", title_justify="left")
+    table = Table(Column("File", overflow="fold"), "Format", "Shape", "Lines", "Reason", title_justify="left")
     for file in report.files:
         format_ = (file.format or "?") + (".gz" if file.compressed else "")
         table.add_row(plain(file.path), format_, plain(file.shape), f"{file.lines:,}", plain(file.why))
@@ -59,15 +61,15 @@ def _counts(report: DatasetReport) -> Table:
     table = Table("Task", "Lines", "Kept", "Train", "Held out", "Duplicate", "Errors", "Blank", box=box.SIMPLE_HEAD)
     counts = (rows.lines, rows.kept, rows.train, rows.validation, rows.duplicates, rows.errors, rows.blank)
     table.add_row(str(report.task or "?"), *(f"{count:,}" for count in counts))
-    table.caption = f"About {statistics.tokens:,} tokens"
+    table.caption = f"About {counted(statistics.tokens, 'token')}"
     return table
 
 
 def _errors(report: DatasetReport) -> Table:
-    table = Table("Code", "Where", "What", "What to do", title="Errors", title_justify="left")
+    table = Table("Code", "Where", "Problem", "Fix", title="Errors", title_justify="left")
     for error in report.errors[:SHOWN_ERRORS]:
         where = f"{error.file} line {error.line}" + (f" {error.path}" if error.path else "")
         table.add_row(error.code, plain(where), plain(error.message), plain(error.fix))
     listed = ", ".join(f"{code} {count:,}" for code, count in report.error_counts.items())
-    table.caption = f"All of them: {listed}"
+    table.caption = f"Total: {listed}"
     return table

@@ -38,7 +38,7 @@ def _error_lines(error: Mapping[str, object]) -> Iterator[Text]:
             yield Text.assemble(("✗ ", "red"), plain(where, "bold"), plain(str(finding["message"])))
             yield Text.assemble(("  → ", "green"), plain(str(finding["fix"])))
         return
-    yield plain(str(error.get("message", "The run left no explanation.")))
+    yield plain(str(error.get("message", "The run recorded no cause.")))
     if error.get("fix"):
         yield Text.assemble(("→ ", "green"), plain(str(error["fix"])))
     log = error.get("log")

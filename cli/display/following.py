@@ -50,7 +50,7 @@ def show_result(run: Run, status: RunStatus, stage: str, console: Console) -> No
         console.print(plain(verdict(evaluation)), soft_wrap=True)
     if status.metrics and not console.is_terminal:
         console.print(loss_curve(status))
-    console.print(plain(f"Took {elapsed(status.updated_at - status.started_at)}. {cost_line(status.cost)}"))
+    console.print(plain(f"Duration: {elapsed(status.updated_at - status.started_at)}. {cost_line(status.cost)}"))
     if status.state is RunState.SUCCEEDED and status.endpoint:
         console.print(plain(f"Ask it:  {commands.ask(status.endpoint, stage)}"), soft_wrap=True)
     uri, link = f"s3://{run.store.bucket}/{run.layout.report_page}", run.store.link(run.layout.report_page, LINK_HOURS)

@@ -1,4 +1,4 @@
-"""Bars for what takes long: reading data files, uploading them."""
+"""Progress bars: reading data files, uploading them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,15 +15,13 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from cli.display.text import plain
-
-Advance = Callable[[int], None]
-"""Called with the number of bytes read or sent since the last call."""
+from cli.display.text import counted, plain
+from cli.stage.uploads import Advance
 
 
 @contextmanager
 def reading_bar(files: Sequence[Path]) -> Iterator[Advance]:
-    """A bar on standard error, removed when it is full; nothing where that is no terminal."""
+    """A bar on standard error, removed when it is full; nothing if that is not a terminal."""
     console = Console(stderr=True)
     with Progress(*_columns(), console=console, transient=True, disable=not console.is_terminal) as bar:
         reading = bar.add_task("Reading", total=sum(file.stat().st_size for file in files))
@@ -38,7 +36,7 @@ def upload_bars(console: Console) -> Iterator[Callable[[Path], Advance]]:
         def started(path: Path) -> Advance:
             size = path.stat().st_size
             if not console.is_terminal:
-                console.print(plain(f"Uploading {path.name} ({size:,} bytes)"))
+                console.print(plain(f"Uploading {path.name} ({counted(size, 'byte')})"))
             task = bars.add_task(path.name, total=size)
             return lambda sent: bars.update(task, advance=sent)
 

@@ -28,6 +28,11 @@ def short(text: str, most: int = MAX_SHOWN) -> Text:
     return plain(shortened(text, most))
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 row`, `2,000 rows`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def elapsed(duration: timedelta) -> str:
     """`0:42`, `12:03` or `1:02:03`."""
     minutes, seconds = divmod(max(0, int(duration.total_seconds())), 60)

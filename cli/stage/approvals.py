@@ -13,7 +13,7 @@ from finetuning.aws.errors import error_code, translate_errors
 from finetuning.errors import Code, FineTuningError
 from finetuning.operations.run import Run
 from finetuning.report import commands
-from finetuning.runs.status import Approval
+from finetuning.runs.status import Approval, RunStatus
 
 APPROVAL_STEP = "ApproveDeployment"
 MAX_CAUSE = 32_000
@@ -51,9 +51,14 @@ def _task_token(run: Run) -> str:
     """The task token of the run. Raises `FineTuningError` if it does not wait for approval."""
     approval, status = run.store.find(run.layout.approval, Approval), run.find_status()
     if approval is None or status is None or status.step != APPROVAL_STEP or status.state.is_final:
-        at = f"is {status.state} at {status.step}" if status else "has not started"
-        raise _not_waiting(f"The run {run.run_id} {at}; it does not wait for approval.")
+        raise _not_waiting(f"The run {run.run_id} {_progress(status)}; it does not wait for approval.")
     return approval.task_token
+
+
+def _progress(status: RunStatus | None) -> str:
+    if status is None:
+        return "has not started"
+    return f"has ended ({status.state})" if status.state.is_final else f"is running {status.step}"
 
 
 def _tuned_model(run: Run) -> str:
@@ -64,7 +69,7 @@ def _not_waiting(message: str) -> FineTuningError:
     return FineTuningError(
         Code.NOT_WAITING_FOR_APPROVAL,
         message,
-        "See its progress with `finetune watch`. A run waits for approval after training if its run.json has "
+        "Check its progress with `finetune watch`. A run waits for approval after training if its run.json has "
         '"approval": true.',
     )
 

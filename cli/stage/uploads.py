@@ -14,7 +14,7 @@ from finetuning.runs.layout import RUN_FILE, TEMPLATE_FILE
 from finetuning.runs.uploads import Upload, data_stem
 
 Advance = Callable[[int], None]
-"""Called with the number of bytes sent since the last call."""
+"""Called with the number of bytes read or sent since the last call."""
 
 
 def submit_file(deployment: Deployment, path: Path, advance: Advance, name: str = "") -> Upload:

@@ -95,7 +95,9 @@ def test_a_duration_is_rounded_to_the_minute(seconds: float, text: str) -> None:
     assert rounded(timedelta(seconds=seconds)) == text
 
 
-@pytest.mark.parametrize(("rows", "text"), [(1, "1 row is longer than 9 tokens and is"), (2, "2 rows are longer than")])
+@pytest.mark.parametrize(
+    ("rows", "text"), [(1, "1 row longer than 9 tokens is truncated"), (2, "2 rows longer than 9 tokens are truncated")]
+)
 def test_truncated_rows_are_counted_in_the_singular_or_plural(rows: int, text: str) -> None:
     statistics = Statistics(truncated=rows, max_input_length=9, histogram=[Bucket(at_least=8, below=16, rows=rows)])
     assert text in " ".join(shown(length_histogram(statistics)).split())
