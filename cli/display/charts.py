@@ -36,7 +36,7 @@ def length_histogram(statistics: Statistics) -> Table:
     for bucket in statistics.histogram:
         bar = "█" * round(BAR_WIDTH * bucket.rows / most)
         table.add_row(f"{bucket.at_least:,}–{bucket.below - 1:,}", f"{bucket.rows:,}", bar)
-    if statistics.truncated:
+    if statistics.truncated and statistics.max_input_length:
         verb = "is" if statistics.truncated == 1 else "are"
         rows, limit = counted(statistics.truncated, "row"), counted(statistics.max_input_length, "token")
         table.caption = f"{rows} longer than {limit} {verb} truncated."

@@ -40,7 +40,7 @@ def _parts(report: DatasetReport) -> Iterator[RenderableType]:
         yield plain(f"· {note}")
     if report.refusal:
         yield Text.assemble((f"{report.refusal.code} ", "bold red"), plain(report.refusal.message))
-        yield Text.assemble(("Fix: ", "bold"), plain(report.refusal.fix))
+        yield Text.assemble(("→ ", "green"), plain(report.refusal.fix))
     else:
         yield Text.assemble(
             ("Ready to train: ", "bold green"),
