@@ -1,4 +1,4 @@
-"""Rows and files of data, as tests need them."""
+"""Rows and files of data."""
 
 import gzip
 import io
@@ -28,7 +28,7 @@ def any_chat_rows(count: int) -> list[dict[str, Any]]:
 
 
 def as_lines(rows: Sequence[Any]) -> bytes:
-    """Rows as JSONL; a row of bytes is a line as it is."""
+    """Rows as JSONL; a row that is bytes is written unchanged."""
     return b"".join((row if isinstance(row, bytes) else json.dumps(row).encode()) + b"\n" for row in rows)
 
 
@@ -59,13 +59,13 @@ def report_of(
 
 
 def channel(folder: Path, name: str = "train") -> bytes:
-    """The data file of a channel, b"" where there is none."""
+    """The data file of a channel, b"" if there is none."""
     files = list((folder / "out" / name).glob("data.*"))
     return files[0].read_bytes() if files else b""
 
 
 def rows_of(folder: Path, *channels: str) -> list[Any]:
-    """The rows of the channels, train and validation together where none is named."""
+    """The rows of the channels; of train and validation if none is named."""
     return [
         json.loads(line) for name in channels or ("train", "validation") for line in channel(folder, name).splitlines()
     ]

@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz --seconds 600 [--seed N]`: keeps making broken files until the time is up or one is mishandled.
+"""`python -m tests.fuzz --seconds 600 [--seed N]`: makes broken files until the time is up or one is mishandled.
 
 The file that was mishandled is kept, and the seed that makes it is printed.
 """
@@ -23,7 +23,7 @@ def main() -> int:
             try:
                 lines += try_file(seed, Path(folder))
             except Mishandled as mishandled:
-                print(f"\nseed {seed}: {mishandled}; python -m tests.fuzz --seed {seed} --seconds 1 makes it again")
+                print(f"\nseed {seed}: {mishandled}; python -m tests.fuzz --seed {seed} --seconds 1 repeats it")
                 return 1
             seed += 1
             if not seed % 100:

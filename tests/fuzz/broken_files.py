@@ -1,4 +1,4 @@
-"""Files made from real layouts by cutting, flipping, mixing; and what must hold for each of them."""
+"""Files made from real layouts by cutting, flipping and mixing, and what must be true for each of them."""
 
 import gzip
 import io
@@ -37,7 +37,7 @@ class Mishandled(Exception):
 
 
 def try_file(seed: int, folder: Path) -> int:
-    """Makes one file and prepares it whole, and cut up; the number of its lines. Raises `Mishandled`."""
+    """Makes one file and prepares it in one shard and in several. Returns the number of lines. Raises `Mishandled`."""
     chance = random.Random(seed)
     path = folder / chance.choice(NAMES)
     data = any_broken_file(chance, path.name)
@@ -47,8 +47,8 @@ def try_file(seed: int, folder: Path) -> int:
     try:
         options = DataOptions(task=task, max_error_fraction=1)
         whole = prepare_files([path], folder / "whole", options=options)
-        # Small buffers, so that there are batches after the first: what is plain about those is taken at once. And few
-        # digests at a time, so that duplicates are found where the shards are joined.
+        # Small buffers make several batches, of which the plain ones are prepared at once. With few digests at a time
+        # duplicates are found when the shards are joined.
         known = chance.choice((3, 50, shard.DIGESTS_AT_ONCE))
         with (
             patch.object(offline, "BUFFER", chance.choice((256, 1024, offline.BUFFER))),
@@ -65,7 +65,7 @@ def try_file(seed: int, folder: Path) -> int:
 
 
 def judge(report: DatasetReport, data: bytes) -> None:
-    """Raises `Mishandled` where the counts do not add up, or an error has no code, message or fix."""
+    """Raises `Mishandled` if the counts do not add up, or an error has no code, message or fix."""
     rows = report.rows
     if (
         rows.kept + rows.duplicates + rows.errors + rows.blank != rows.lines
@@ -129,7 +129,7 @@ def _mix(data: bytes, chance: random.Random) -> bytes:
 
 
 def _swap_value(data: bytes, chance: random.Random) -> bytes:
-    """Puts something of another type in the place of a value of a row."""
+    """Replaces a value of a row by one of another type."""
     found = data.split(b"\n")
     at = chance.randrange(len(found))
     try:
@@ -145,7 +145,7 @@ def _swap_value(data: bytes, chance: random.Random) -> bytes:
 
 
 def _places(value: Any) -> Any:
-    """Every place in a row that a value could be put into."""
+    """Every place in a row that can have another value."""
     pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, each in pairs:
         yield value, key
@@ -159,7 +159,7 @@ _MUTATIONS: tuple[Mutation, ...] = (
 
 
 def _seeds() -> tuple[bytes, ...]:
-    """Rows of every shape as JSONL, as an array and as a table; and the reference files, where they are at hand."""
+    """Rows of every shape as JSONL, as an array and as a table; and the reference files, if they are available."""
     rows = [case.row for shape in SHAPES for case in shape.cases]
     files = [b"".join(json.dumps(row).encode() + b"\n" for row in rows), json.dumps(rows, indent=1).encode()]
     files += [b"".join(json.dumps(case.row).encode() + b"\n" for case in shape.cases) for shape in SHAPES]

@@ -1,4 +1,4 @@
-"""One row in, one training row out: every row is recognised by itself, whatever the rows before it were."""
+"""One row in, one training row out. Each row is recognised on its own, whatever the rows before it are."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -26,12 +26,12 @@ KIND_OF = {Task.CHAT: Kind.DIALOG, Task.INSTRUCTION: Kind.COLUMNS, Task.DOMAIN_A
 LABELS = ("label", "kto_tag")
 NESTING = ("instances", "data", "rows", "train", "examples")
 MAX_ROUTES = 4096
-"""Sets of keys remembered; a file whose every row has other keys must not fill the memory."""
+"""Sets of keys remembered, so that a file in which every row has other keys does not fill the memory."""
 
 
 @dataclass(slots=True)
 class _Route:
-    """How rows with one set of keys are read."""
+    """How rows with the same keys are read."""
 
     shape: str
     read: Callable[[Any, Dialogs], Reading]
@@ -40,7 +40,7 @@ class _Route:
     ignored: tuple[str, ...]
     either: bool = False
     turns: str = ""
-    """The column of turns that is the whole row, if it is a dialog just as it stands."""
+    """The column that is the whole row if it is a valid dialog as it is."""
     rows: int = 0
     guarded: bool = field(init=False)
 
@@ -52,10 +52,9 @@ class _Route:
 class Converter:
     """Makes training rows for one task.
 
-    `convertible`: instruction rows may become chat, and conversations of one question instruction rows: when the task
-    was asked for by name. A question and its answer in columns not named instruction are either at all times.
-    `template`: the user's own, whose columns are then all that counts. `text_column`: where the text is in a table that
-    has no `text`.
+    `convertible`: instruction rows may become chat, and conversations of one question instruction rows; so if the user
+    chose the task. A question and its answer in columns not named instruction can always be either. `template`: the
+    user's, whose columns alone are then read. `text_column`: the column of the text, in a table without `text`.
     """
 
     task: Task
@@ -73,8 +72,9 @@ class Converter:
         self._columns = template_columns(self.template) if self.template else []
 
     def convert(self, row: Any) -> tuple[dict[str, Any], int]:
-        """`{"dialog": […]}`, instruction columns or `{"text": …}`, and how many characters its texts have. Raises
-        `DataError`.
+        """`{"dialog": […]}`, instruction columns or `{"text": …}`, and the number of characters in its texts.
+
+        Raises `DataError`.
         """
         keys = tuple(row) if row.__class__ is dict else BARE
         route = self._routes.get(keys) or self._route(keys)
@@ -92,7 +92,7 @@ class Converter:
         try:
             reading = route.read(row, self.dialogs)
         except DataError:
-            # Tables fill absent columns with null: without them the row may be of another shape.
+            # Tables fill absent columns with null; without these the row may have another shape.
             if row.__class__ is not dict or None not in row.values():
                 raise
             return self.convert({key: value for key, value in row.items() if value is not None})[0]
@@ -100,7 +100,7 @@ class Converter:
         return self._as_task(reading, route)
 
     def took(self, keys: Keys, rows: int) -> None:
-        """Counts rows that were seen to be a dialog each without being converted one by one."""
+        """Counts rows that were recognised as dialogs together, without `convert`."""
         (self._routes.get(keys) or self._route(keys)).rows += rows
 
     def shapes(self) -> Counter[str]:
@@ -112,7 +112,7 @@ class Converter:
         return counts
 
     def ignored(self) -> Counter[str]:
-        """Columns nobody looked at, with the number of rows (or turns) that had them."""
+        """Columns that were not read, with the number of rows (or turns) that have them."""
         counts = Counter(self.dialogs.ignored)
         for route in [*self._routes.values(), *self._retired]:
             if route.rows:
@@ -161,11 +161,11 @@ class Converter:
             return _with_system(as_columns(reading))
         raise DataError(
             ErrorCode.SHAPE_OTHER_TASK,
-            f"The row is {A_KIND[kind]} ({route.shape}); this run trains on {KINDS[KIND_OF[self.task]]}.",
+            f"The row is {A_KIND[kind]} ({route.shape}), but this run trains on {KINDS[KIND_OF[self.task]]}.",
         )
 
     def _template_row(self, row: Any, _: Dialogs) -> dict[str, str]:
-        """The template's columns, each a text; numbers are written out. The completion must not be empty."""
+        """The template's columns as texts; numbers are converted. The completion must not be empty."""
         assert self.template is not None
         if not isinstance(row, dict):
             raise DataError(ErrorCode.SHAPE_UNKNOWN, f"The row is {kind(row)}, not an object with columns.")
@@ -176,7 +176,9 @@ class Converter:
 
     def _template_value(self, row: Mapping[str, Any], column: str) -> str:
         if column not in row:
-            raise DataError(ErrorCode.COLUMN_MISSING, f"{column} is missing; the row has {names(row)}.", column)
+            raise DataError(
+                ErrorCode.COLUMN_MISSING, f"The column {column} is missing. The row has: {names(row)}.", column
+            )
         value = row[column]
         if isinstance(value, int | float) and not isinstance(value, bool):
             self.numbers_as_text += 1
@@ -187,13 +189,13 @@ class Converter:
 
 
 def turns_of(converted: Mapping[str, Any]) -> list[Message]:
-    """The turns of a training row: none, where it is no dialog. A template may name a column of text `dialog`."""
+    """The turns of a training row; none if it is not a dialog. A template may have a text column named `dialog`."""
     dialog = converted.get("dialog")
     return dialog if isinstance(dialog, list) else []
 
 
 def characters_of(converted: Mapping[str, Any]) -> int:
-    """Characters of all texts of a training row."""
+    """The number of characters in all texts of a training row."""
     texts = [turn["content"] for turn in turns_of(converted)] or converted.values()
     return sum(map(len, texts))
 
@@ -203,10 +205,10 @@ KINDS = {Kind.DIALOG: "conversations", Kind.COLUMNS: "instructions with answers"
 
 
 def _guard(row: Any, route: _Route) -> None:
-    """Raises `DataError` for a row that comes with pictures or sound, or with an answer marked as rejected."""
+    """Raises `DataError` for a row with images, audio or video, or with an answer marked as rejected."""
     for key in route.media:
         if row[key] not in (None, "", [], {}, "[]"):
-            raise DataError(ErrorCode.MEDIA, f"The row comes with {key}: {shown(row[key])}", key)
+            raise DataError(ErrorCode.MEDIA, f"The row has {key}: {shown(row[key])}", key)
     for key in route.labels:
         if row[key] is False or (isinstance(row[key], str) and row[key].lower() == "false"):
             raise DataError(ErrorCode.REJECTED_ANSWER, f"{key} is false: the answer was rejected.", key)
@@ -215,13 +217,13 @@ def _guard(row: Any, route: _Route) -> None:
 def _unknown(row: Any, _: Dialogs) -> Reading:
     nested = next((key for key in NESTING if isinstance(row.get(key), list)), "")
     if nested:
-        raise DataError(ErrorCode.SHAPE_UNKNOWN, f"The rows are nested under {nested}: write one row a line.", nested)
-    raise DataError(ErrorCode.SHAPE_UNKNOWN, f"No known layout has the columns {names(row)}.")
+        raise DataError(ErrorCode.SHAPE_UNKNOWN, f"The rows are nested under {nested}. Write one row per line.", nested)
+    raise DataError(ErrorCode.SHAPE_UNKNOWN, f"No known layout has these columns: {names(row)}.")
 
 
 def _text_column(row: Any, column: str) -> str:
     if not isinstance(row, dict) or column not in row:
-        raise DataError(ErrorCode.COLUMN_MISSING, f"{column} is missing.", column)
+        raise DataError(ErrorCode.COLUMN_MISSING, f"The column {column} is missing.", column)
     value = row[column]
     return text_of(value, column) if isinstance(value, str) else _refused(value, column)
 
@@ -229,11 +231,11 @@ def _text_column(row: Any, column: str) -> str:
 def _refused(value: Any, path: str) -> str:
     if isinstance(value, str):
         raise DataError(ErrorCode.CONTENT_EMPTY, "The content is empty.", path)
-    raise DataError(ErrorCode.CONTENT_NOT_TEXT, f"The content is {kind(value)}.", path)
+    raise DataError(ErrorCode.CONTENT_NOT_TEXT, f"The content is {kind(value)}, not a text.", path)
 
 
 def _with_system(columns: dict[str, str]) -> dict[str, str]:
-    """Instruction columns as JumpStart's default template takes them; a system text goes before the instruction."""
+    """Instruction columns for JumpStart's default template, with a system text put before the instruction."""
     system = columns.pop("system", "")
     if system:
         columns["instruction"] = f"{system}\n\n{columns['instruction']}"

@@ -46,16 +46,18 @@ def csv_dialect(head: str, whole: bool, max_rows: int) -> CsvDialect:
     delimiter = max(_DELIMITERS, key=lambda each: _evenness(_first_rows(head, each, whole, max_rows)))
     rows = _first_rows(head, delimiter, whole, max_rows)
     if not rows:
-        raise DataError(ErrorCode.CSV_INVALID, "No row of the file can be read as CSV.")
+        raise DataError(ErrorCode.CSV_INVALID, "No row of the file is valid CSV.")
     first = [_column_name(cell) for cell in rows[0]]
     has_header = _is_header(first, rows[1:])
     columns = first if has_header else {1: ["text"], 2: ["question", "answer"]}.get(len(first), [])
     if not columns:
         start = ", ".join(cell[:30] for cell in rows[0][:6])
-        message = f"The file has {len(first)} columns and no header; it starts with {start}."
+        message = f"The file has {len(first)} columns but no header. Its first row: {start}."
         raise DataError(ErrorCode.COLUMNS_UNKNOWN, message)
     if len(set(columns)) < len(columns):
-        raise DataError(ErrorCode.COLUMNS_UNKNOWN, f"Two columns have one name: {', '.join(columns)}.")
+        raise DataError(
+            ErrorCode.COLUMNS_UNKNOWN, f"Two columns have the same name. The columns: {', '.join(columns)}."
+        )
     body = [dict(zip(columns, row, strict=True)) for row in rows[has_header:] if len(row) == len(columns)]
     return CsvDialect(delimiter, has_header, tuple(columns), body)
 

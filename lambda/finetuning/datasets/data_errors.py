@@ -1,6 +1,6 @@
 """What can be wrong with a file or a row: a code, and what to do about it.
 
-The message beside a code says what was found in the very row; the fix is the same for every row of a code.
+The message beside a code says what was found in this file or row; the fix is the same for every error with the code.
 Each code has an entry in docs/datasets.md.
 """
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class ErrorCode(StrEnum):
-    """The stable name of an error; users filter reports by it, so it is never renamed."""
+    """The name of an error. Users filter reports by it, so it is never renamed."""
 
     # The file as a whole
     FILE_EMPTY = "FILE_EMPTY"
@@ -60,46 +60,47 @@ BREAKS_OFF = frozenset((ErrorCode.JSON_TRUNCATED, ErrorCode.COMPRESSION))
 """Errors after which the rest of a file is not known."""
 
 FIXES: dict[ErrorCode, str] = {
-    ErrorCode.FILE_EMPTY: "Upload the file again; the export or the copy before it wrote nothing.",
-    ErrorCode.GIT_LFS_POINTER: "Run `git lfs pull` in the repository and upload the file it brings.",
-    ErrorCode.WEB_PAGE: "Download the data itself (the `raw` or `resolve` link, signed in where needed) and "
-    "upload that.",
-    ErrorCode.ARCHIVE: "Unpack it and upload the data files; of a PDF or a Word document export the text as .txt or "
-    ".jsonl. gzip of a single file (`.gz`) is read as it is.",
+    ErrorCode.FILE_EMPTY: "Export or copy the file again: nothing was written to it.",
+    ErrorCode.GIT_LFS_POINTER: "Run `git lfs pull` in the repository, then upload the file it downloads.",
+    ErrorCode.WEB_PAGE: "Download the data itself (the `raw` or `resolve` link), signed in if needed.",
+    ErrorCode.ARCHIVE: "Unpack it and upload the data files. Export text from a PDF or Word document as .txt or "
+    ".jsonl. A single file compressed with gzip (.gz) is read as it is.",
     ErrorCode.FORMAT_UNKNOWN: "Upload .jsonl, .json, .ndjson, .csv, .tsv, .txt or .parquet, each also as .gz.",
     ErrorCode.FILES_MIXED: "Upload plain text and rows of data as separate runs.",
-    ErrorCode.COLUMNS_UNKNOWN: "Rename the columns to those docs/datasets.md lists, `text` for plain text, "
-    "or bring a template.json that names them.",
-    ErrorCode.PARQUET_DAMAGED: "Write the file again, and check the copy: its footer at the end may be missing.",
-    ErrorCode.TASK_IMPOSSIBLE: "Choose the task the data is for, or `auto`.",
+    ErrorCode.COLUMNS_UNKNOWN: "Rename the columns to those in docs/datasets.md (`text` for plain text), or add a "
+    "template.json that names them.",
+    ErrorCode.PARQUET_DAMAGED: "Write the file again and compare the sizes of the copies: its end may be missing.",
+    ErrorCode.TASK_IMPOSSIBLE: "Set `task` to the one the data is for, or to `auto`.",
     ErrorCode.ENCODING: "Save the file as UTF-8.",
     ErrorCode.COMPRESSION: "Compress the file again, or upload it uncompressed.",
-    ErrorCode.LINE_TOO_LONG: "Split it: a line may hold up to 16 MiB.",
-    ErrorCode.NUL: "Remove the NUL characters; they usually come from a broken export.",
-    ErrorCode.JSON_INVALID: "Write each row with a JSON library, one row a line.",
-    ErrorCode.JSON_TRUNCATED: "Export or copy it again: the end is missing.",
+    ErrorCode.LINE_TOO_LONG: "Split the row: a line may have up to 16 MiB.",
+    ErrorCode.NUL: "Remove the NUL characters. They usually come from a broken export.",
+    ErrorCode.JSON_INVALID: 'Fix the JSON (a quote inside a text is written \\"), or write the rows again with a JSON '
+    "library, one row per line.",
+    ErrorCode.JSON_TRUNCATED: "Export or copy the file again: its end is missing.",
     ErrorCode.JSON_CONSTANT: "Write null or leave the key out: NaN and Infinity are not JSON.",
-    ErrorCode.JSON_TOO_DEEP: "Flatten the row; no known layout nests deeper than a few levels.",
-    ErrorCode.JSON_SURROGATE: "Export again with whole characters: half of an emoji was cut off.",
+    ErrorCode.JSON_TOO_DEEP: "Flatten the row: no known layout has more than a few levels.",
+    ErrorCode.JSON_SURROGATE: "Export the text again: an emoji or another character was cut in half.",
     ErrorCode.JSON_DUPLICATE_KEY: "Keep one of the two.",
-    ErrorCode.PYTHON_LITERAL: "Write rows with json.dumps(row), not str(row).",
-    ErrorCode.CSV_INVALID: 'Quote the field, and double the quotes inside it ("").',
-    ErrorCode.CSV_COLUMNS: "Give the row as many fields as the first row; quote fields that hold the delimiter.",
-    ErrorCode.SHAPE_UNKNOWN: "Use one of the layouts in docs/datasets.md, or bring a template.json.",
-    ErrorCode.SHAPE_OTHER_TASK: "Upload rows of one task together, or set `task` in run.json where rows can "
-    "be converted.",
+    ErrorCode.PYTHON_LITERAL: "Write rows with json.dumps(row), not with str(row).",
+    ErrorCode.CSV_INVALID: 'Put the field in quotes, and double each quote inside it ("").',
+    ErrorCode.CSV_COLUMNS: "Give the row as many fields as the first row. Put quotes around fields that contain the "
+    "delimiter.",
+    ErrorCode.SHAPE_UNKNOWN: "Use one of the layouts in docs/datasets.md, or add a template.json.",
+    ErrorCode.SHAPE_OTHER_TASK: "Upload rows of one task together, or set `task` in run.json if rows can be converted.",
     ErrorCode.COLUMN_MISSING: "Give every row the columns that template.json names.",
-    ErrorCode.COLUMNS_CONFLICT: "Keep the column that is meant, and remove the other.",
-    ErrorCode.MEDIA: "Remove the row: the model reads text, and the text alone would teach something else.",
+    ErrorCode.COLUMNS_CONFLICT: "Keep the right one and remove the other.",
+    ErrorCode.MEDIA: "Remove the row: the model reads only text, and the text alone would teach something else.",
     ErrorCode.REJECTED_ANSWER: "Remove the row: a rejected answer is not training data.",
-    ErrorCode.ROLE_UNKNOWN: "Use system, user and assistant.",
+    ErrorCode.ROLE_UNKNOWN: "Use the roles system, user and assistant.",
     ErrorCode.ROLE_TOOL: "Remove the conversation, or rewrite it without tool calls.",
-    ErrorCode.ROLE_ORDER: "Let user and assistant alternate, after at most one system turn.",
+    ErrorCode.ROLE_ORDER: "Alternate user and assistant turns. One system turn may come first.",
     ErrorCode.NO_ASSISTANT: "Add the assistant's answer, or remove the row.",
-    ErrorCode.TRAILING_USER: "End with the assistant's turn, or let `repair` in run.json drop the last user turn.",
-    ErrorCode.MANY_TURNS: "Set `task` to chat: an instruction row holds one question and one answer.",
-    ErrorCode.CONTENT_EMPTY: "Fill it in, or remove the row.",
-    ErrorCode.CONTENT_NOT_TEXT: "Make it a string.",
+    ErrorCode.TRAILING_USER: "Add the assistant's answer, or set `repair` to true in run.json to drop the last user "
+    "turn.",
+    ErrorCode.MANY_TURNS: "Set `task` to chat: an instruction row has one question and one answer.",
+    ErrorCode.CONTENT_EMPTY: "Add the text, or remove the row.",
+    ErrorCode.CONTENT_NOT_TEXT: "Write the value as a string.",
     ErrorCode.NOTHING_USABLE: "Fix the errors listed, or compare the file with the layouts in docs/datasets.md.",
     ErrorCode.TOO_MANY_ERRORS: "Fix or remove the lines listed in the report, or raise max_error_fraction in run.json.",
 }

@@ -1,8 +1,8 @@
-"""dataset.json: what was found in the data, what became of every line, and what the model will see.
+"""dataset.json: what the data contains, what happened to every line, and what the model will see.
 
-Token counts are estimates, no tokenizer at hand: a token for every four bytes of the row as it is written in UTF-8, its
-JSON brackets and role names standing for the chat template's own tokens. English comes out a little high, code and
-other scripts about right.
+Token counts are estimates without a tokenizer: one token for every four bytes of the row as written in UTF-8. JSON
+brackets and role names count for the chat template's own tokens. English is estimated a little high; code and other
+scripts about right.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ from finetuning.datasets.templates import Template, rendered
 from finetuning.jumpstart.family import Task
 
 LONGEST = 5
-HOW_ESTIMATED = "a token for every four bytes of the row as written (UTF-8), plus the template's for instructions"
+HOW_ESTIMATED = "one token per four bytes of the row as written (UTF-8), plus the template for instructions"
 
 
 class Rows(BaseModel):
@@ -50,7 +50,7 @@ class Bucket(BaseModel):
 
 
 class Statistics(BaseModel):
-    """Of the rows kept. `truncated`: rows longer than `max_input_length` tokens, whose end the training cuts off."""
+    """Of the rows kept. `truncated`: rows longer than `max_input_length` tokens, which training cuts off."""
 
     turns: int = 0
     characters: int = 0
@@ -66,7 +66,7 @@ class Statistics(BaseModel):
 
 
 class FileReport(BaseModel):
-    """A file of the upload: what it was taken for, and why."""
+    """A file of the upload: what it is, and how that was recognised."""
 
     path: str
     format: str | None
@@ -86,7 +86,7 @@ class Refusal(BaseModel):
 
 
 class DatasetReport(BaseModel):
-    """The whole of dataset.json. `errors` are the first `MAX_ERRORS`, `error_counts` all of them by code."""
+    """dataset.json. `errors` are the first `MAX_ERRORS`; `error_counts` counts all of them by code."""
 
     files: list[FileReport]
     task: Task | None
@@ -112,8 +112,8 @@ class DatasetReport(BaseModel):
 
 
 def build_report(preparation: Preparation, results: Sequence[ShardResult], tally: Tally) -> DatasetReport:
-    """The report of prepared data. `results`: of every shard; `tally`: of all of them, duplicates between shards and
-    the choice of held-out rows counted in.
+    """The report of prepared data. `results`: one per shard; `tally`: their sum, corrected for duplicates between
+    shards and for held-out rows.
     """
     report = _outline(preparation)
     first_line: dict[int, int] = {}
@@ -152,7 +152,7 @@ def build_report(preparation: Preparation, results: Sequence[ShardResult], tally
 
 
 def refusal_report(preparation: Preparation) -> DatasetReport:
-    """The report of data that was not read at all: its files, or what they are for, are refused."""
+    """The report of data that is refused before its rows are read."""
     resolution = preparation.resolution
     assert resolution.refusal, "the resolution has no refusal"
     report = _outline(preparation)
@@ -196,7 +196,7 @@ def _outline(preparation: Preparation) -> DatasetReport:
 
 
 def _histogram(tally: Tally) -> list[Bucket]:
-    """Rows by length, in powers of two from the shortest row's bucket to the longest's."""
+    """Rows by length, in powers of two, from the bucket of the shortest row to that of the longest."""
     if not tally.histogram:
         return []
     digits = range(min(tally.histogram), max(tally.histogram) + 1)
@@ -214,44 +214,48 @@ def _longest(preparation: Preparation, results: Sequence[ShardResult], offsets: 
 
 
 def _refusal(preparation: Preparation, report: DatasetReport, broken_off: Sequence[bool]) -> Refusal | None:
-    """Why the data is not trained on: a file that breaks off, nothing usable, or too many errors."""
+    """Why the data is not trained on: a file that is incomplete, no usable row, or too many errors."""
     rows = report.rows
     for shard, broken in zip(preparation.shards, broken_off, strict=True):
         if broken:
             code = next(code for code in BREAKS_OFF if code in report.error_counts)
             name = preparation.files[shard.file].name
-            return Refusal(code=code, message=f"{name} breaks off: what followed is not known.", fix=FIXES[code])
+            return Refusal(
+                code=code,
+                message=f"{name} is incomplete or damaged, so an unknown number of rows is missing.",
+                fix=FIXES[code],
+            )
     if not rows.kept:
-        code, share = ErrorCode.NOTHING_USABLE, f"None of the {rows.lines:,} lines can be used"
+        code, share = ErrorCode.NOTHING_USABLE, f"0 of {rows.lines:,} lines can be used"
     elif rows.errors > preparation.options.max_error_fraction * (rows.lines - rows.blank):
         code = ErrorCode.TOO_MANY_ERRORS
         percent = 100 * rows.errors / (rows.lines - rows.blank)
         share = (
-            f"{rows.errors:,} of {rows.lines:,} lines cannot be used ({percent:.1f} %, "
+            f"{rows.errors:,} of {rows.lines:,} lines cannot be used ({percent:.1f} %; "
             f"{100 * preparation.options.max_error_fraction:g} % are allowed)"
         )
     else:
         return None
-    # Where and which error, but no word of the row: what is raised ends in logs and in notifications.
+    # Only where and which error, no content of the row: this message is written to logs and notifications.
     first = "; ".join(f"{error.file} line {error.line}: {error.code}" for error in report.errors[:3])
     more = f" … and {rows.errors - 3:,} more" if rows.errors > 3 else ""
     return Refusal(code=code, message=f"{share}. {first}{more}".strip(), fix=FIXES[code])
 
 
 def _notes(preparation: Preparation, report: DatasetReport, tally: Tally) -> Iterator[str]:
-    """What a user should know though nothing is wrong."""
+    """What the user should know although nothing is wrong."""
     if report.rows.kept and not report.rows.validation:
-        yield "Nothing is held out for validation: " + (
+        yield "No rows are held out for validation: " + (
             "there is only one row." if report.rows.kept == 1 else "validation_fraction is 0."
         )
     if preparation.is_text and report.rows.validation:
-        yield "The text is kept as it is; its tail is held out for validation, for a text is read in its order."
+        yield "The text is kept unchanged. Its end is held out for validation, because the order of a text matters."
     if tally.repaired:
-        yield f"In {tally.repaired:,} conversations a last user turn without an answer was dropped."
+        yield f"Conversations whose last user turn had no answer and was dropped: {tally.repaired:,}."
     if tally.numbers_as_text:
-        yield f"{tally.numbers_as_text:,} numbers in the template's columns were written as text."
+        yield f"Numbers in the template's columns that were converted to text: {tally.numbers_as_text:,}."
     if any("preference" in shape for shape in tally.shapes) or "rejected" in tally.ignored:
-        yield "Of preference pairs the chosen answer is trained on; the rejected one is left out."
+        yield "Only the chosen answer of a preference pair is trained on; the rejected one is not used."
     for file in preparation.files:
         if file.text_column:
-            yield f"{file.name}: the text is taken from the column {file.text_column}."
+            yield f"{file.name}: the text is in the column {file.text_column}."

@@ -28,7 +28,7 @@ from finetuning.datasets.shapes import (
 )
 
 HEAD_BYTES = 1 << 20
-"""As much of a file as `detect` wants to see."""
+"""The part of a file that `detect` reads."""
 
 HEAD_ROWS = 200
 
@@ -42,7 +42,7 @@ class Format(StrEnum):
 
 
 class Framing(StrEnum):
-    """How records lie in the file. Lines alone can be cut into byte ranges."""
+    """How records are arranged in a file. Only lines can be cut into byte ranges."""
 
     LINES = "lines"
     ARRAY = "array"
@@ -53,7 +53,7 @@ class Framing(StrEnum):
 
 
 class Detection(BaseModel):
-    """What a file turned out to be, and why. `refusal` is a code of `ErrorCode` where it cannot be used at all."""
+    """What a file is, and how that was recognised. `refusal`: why it cannot be used at all, with a `message`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -62,16 +62,16 @@ class Detection(BaseModel):
     compressed: bool = False
     shape: str = ""
     kinds: dict[Kind, int] = {}
-    """Rows of the head, by what they are."""
+    """Number of the first rows, by what they are."""
     history: bool = False
-    """Whether instruction rows come with earlier turns, which only chat can hold."""
+    """Whether instruction rows have earlier turns, which only chat can hold."""
     columns: tuple[str, ...] = ()
     has_header: bool = False
     delimiter: str = ""
     text_columns: tuple[str, ...] = ()
-    """Columns that read like text."""
+    """Columns of sentences."""
     is_table: bool = False
-    """Whether the rows come from CSV or Parquet, where any column may hold the text."""
+    """Whether the rows are from CSV or Parquet, where any column may be the text."""
     why: str = ""
     refusal: ErrorCode | None = None
     message: str = ""
@@ -91,7 +91,7 @@ class Detection(BaseModel):
 
 
 _SIGNATURES = {
-    b"PK\x03\x04": "a zip archive (or an Excel or Word file)",
+    b"PK\x03\x04": "a zip archive, or an Excel or Word file",
     b"BZh": "bzip2",
     b"\xfd7zXZ": "xz",
     b"\x28\xb5\x2f\xfd": "Zstandard",
@@ -111,13 +111,13 @@ SUFFIXES = {
     ".txt": Format.TEXT,
     ".parquet": Format.PARQUET,
 }
-"""Names by which a file is taken for data, lower-case; each may be followed by `.gz`."""
+"""Suffixes of data files, in lower case; each may be followed by `.gz`."""
 
 
 def detect(head: bytes, name: str, size: int, *, is_table: bool = False) -> Detection:
-    """What the file `name` of `size` bytes is, by its first `HEAD_BYTES`. Never raises: a refusal is in the answer.
+    """What the file `name` of `size` bytes is, by its first `HEAD_BYTES`. Never raises: a refusal is in the result.
 
-    `is_table`: the rows were a table's, before they were written as JSONL.
+    `is_table`: the rows are a table's that was written as JSON Lines.
     """
     whole = len(head) >= size
     try:
@@ -147,7 +147,7 @@ def detect_reframed(head: bytes, size: int) -> Detection:
 
 
 def _inflated(head: bytes) -> tuple[bytes, bool]:
-    """The head of what was compressed, and whether that is all of it."""
+    """The first bytes of the decompressed file, and whether they are all of it."""
     stream = zlib.decompressobj(wbits=31)
     try:
         return stream.decompress(head, HEAD_BYTES), stream.eof
@@ -156,7 +156,7 @@ def _inflated(head: bytes) -> tuple[bytes, bool]:
 
 
 def _refuse_strangers(head: bytes, size: int) -> None:
-    """Raises for a file that is no data: empty, a pointer, a web page, an archive, or text that is not UTF-8."""
+    """Raises `DataError` for a file that is not data: empty, a pointer, a web page, an archive, or not UTF-8."""
     text = head.removeprefix(BOM).lstrip()
     if not size or not text:
         raise DataError(ErrorCode.FILE_EMPTY, "The file is empty.")
@@ -166,16 +166,14 @@ def _refuse_strangers(head: bytes, size: int) -> None:
         if head.startswith(signature):
             raise DataError(ErrorCode.ARCHIVE, f"The file is {what}.")
     if text.startswith(b"version https://git-lfs.github.com/spec/"):
-        raise DataError(
-            ErrorCode.GIT_LFS_POINTER, "The file is a git-LFS pointer: a note of where the data is, not the data."
-        )
+        raise DataError(ErrorCode.GIT_LFS_POINTER, "The file is a Git LFS pointer, not the data itself.")
     if re.match(rb"<(!doctype|html|head|\?xml|error)\b", text[:100].lower()):
-        raise DataError(ErrorCode.WEB_PAGE, "The file is a web page (or an error page) in place of the data.")
+        raise DataError(ErrorCode.WEB_PAGE, "The file is a web page or an error page, not data.")
     sample = head[:4096]
     if not head.startswith(b"PAR1") and sample.count(0) > len(sample) // 5:
         wide = "UTF-32" if sample.count(0) > len(sample) // 2 else "UTF-16"
         raise DataError(
-            ErrorCode.ENCODING, f"The file is full of NUL bytes: {wide} without a byte-order mark, or binary."
+            ErrorCode.ENCODING, f"The file has many NUL bytes: it is {wide} without a byte-order mark, or binary."
         )
 
 
@@ -185,14 +183,14 @@ def _detected(head: bytes, suffix: str, whole: bool) -> Detection:
         return Detection(format=Format.PARQUET, framing=Framing.PARQUET, why="it starts with PAR1")
     if named is Format.PARQUET:
         raise DataError(
-            ErrorCode.FORMAT_UNKNOWN, "The file is named .parquet and is none: PAR1 is missing at its start."
+            ErrorCode.FORMAT_UNKNOWN, "The file is named .parquet, but it does not start with PAR1 as Parquet does."
         )
     if named is Format.TEXT:
         return Detection(format=named, framing=Framing.TEXT, shape="text", kinds={Kind.TEXT: 1}, why="it is named .txt")
     if named is Format.CSV:
         return _table(head, suffix, whole)
     if named is None and head.lstrip()[:1] not in (b"{", b"["):
-        raise DataError(ErrorCode.FORMAT_UNKNOWN, "Neither the name nor the content tells what the file is.")
+        raise DataError(ErrorCode.FORMAT_UNKNOWN, "The format cannot be recognised from the name or the content.")
     framing, why = _json_framing(head, whole)
     format_ = Format.JSONL if framing is Framing.LINES else Format.JSON
     rows = [row for row in map(_loads, _values(head, framing)) if isinstance(row, dict | list)]
@@ -200,7 +198,7 @@ def _detected(head: bytes, suffix: str, whole: bool) -> Detection:
 
 
 def _json_framing(head: bytes, whole: bool) -> tuple[Framing, str]:
-    """Lines where most lines are whole values; else an array of rows, or values spread over lines."""
+    """LINES if most lines are whole values; else an array of rows, or values that span lines."""
     every = head.split(b"\n")
     sample = [line for line in (every if whole else every[:-1]) if line.strip()][:20]
     by_line = sum(isinstance(_loads(line), dict | list) for line in sample) * 2 >= max(len(sample), 1)
@@ -214,7 +212,7 @@ def _json_framing(head: bytes, whole: bool) -> tuple[Framing, str]:
         return Framing.ARRAY, "it is a JSON array of rows"
     if by_line or len(sample) < 2 or not _left_open(sample[0]):
         return Framing.LINES, "every line is a JSON value"
-    return Framing.DOCUMENT, "its JSON objects are spread over several lines"
+    return Framing.DOCUMENT, "its JSON objects span several lines"
 
 
 def _left_open(line: bytes) -> bool:
@@ -222,7 +220,7 @@ def _left_open(line: bytes) -> bool:
 
 
 def _values(head: bytes, framing: Framing) -> Iterator[bytes]:
-    """The first records of the head that can be cut out of it."""
+    """The first records of the head."""
     reader = io.BufferedReader(io.BytesIO(head))
     if framing is Framing.LINES:
         records: Iterator[Record] = (record for batch in lines(reader) for record in batch.records)
@@ -239,7 +237,7 @@ def _loads(value: bytes) -> Any:
 
 
 def _shaped(rows: Sequence[Any], **known: Any) -> Detection:
-    """The detection of rows: their shapes and kinds, and the columns with text where they are a table."""
+    """The detection of rows: their shapes and kinds, and the columns of sentences."""
     shapes: Counter[str] = Counter()
     kinds: Counter[Kind] = Counter()
     history = False
@@ -259,19 +257,21 @@ def _shaped(rows: Sequence[Any], **known: Any) -> Detection:
     tables = [row for row in rows if isinstance(row, dict)]
     known.setdefault("columns", tuple(tables[0]) if tables else ())
     texts = tuple(column for column in known["columns"] if _holds_text([row.get(column) for row in tables]))
-    known["why"] += f"; {_told(shapes, len(rows), known['columns'])}"
+    known["why"] += f"; {_summary(shapes, len(rows), known['columns'])}"
     shape_name = shapes.most_common(1)[0][0] if shapes else ""
     return Detection(shape=shape_name, kinds=dict(kinds), history=history, text_columns=texts, **known)
 
 
-def _told(shapes: Counter[str], rows: int, columns: Sequence[str]) -> str:
+def _summary(shapes: Counter[str], rows: int, columns: Sequence[str]) -> str:
     if not shapes:
-        return f"no known layout in the first {rows} rows" + (f" (columns {', '.join(columns)})" if columns else "")
-    return f"of the first {rows} rows " + ", ".join(f"{count} are: {shape}" for shape, count in shapes.most_common())
+        return f"first {rows} rows: no known layout" + (f" (columns {', '.join(columns)})" if columns else "")
+    counts = [f"{count} {shape}" for shape, count in shapes.most_common()]
+    unknown = rows - sum(shapes.values())
+    return f"first {rows} rows: {', '.join(counts)}" + (f", {unknown} unknown" if unknown else "")
 
 
 def _holds_text(values: Sequence[Any]) -> bool:
-    """Whether a column reads like sentences: mostly strings of several words, 20 characters and more on average."""
+    """True if a column has sentences: mostly strings of several words, at least 20 characters on average."""
     texts = [value for value in values if isinstance(value, str) and value]
     wordy = sum(" " in text.strip() or not text.isascii() for text in texts)
     return 2 * wordy > len(values) and sum(map(len, texts)) >= 20 * len(texts)

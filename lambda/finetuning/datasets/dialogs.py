@@ -1,6 +1,6 @@
-"""From turns, as people write them, to a dialog JumpStart takes: system? (user assistant)+, every content a text.
+"""Reads turns in the forms in use, and makes of them a dialog that JumpStart takes: system? (user assistant)+.
 
-Roles and content are the only thing read; content is kept to the letter.
+Only roles and contents are read. Content is never changed.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ ROLES = {
     **dict.fromkeys(("user", "human", "prompter"), USER),
     **dict.fromkeys(("assistant", "gpt", "chatgpt", "bing", "bard", "bot", "model"), ASSISTANT),
 }
-"""Names of the three roles: OpenAI's, ShareGPT's, OASST's, Gemini's."""
+"""Names of the three roles at OpenAI, ShareGPT, OASST and Gemini."""
 
 TOOL_ROLES = frozenset(
     ("tool", "function", "function_call", "tool_call", "observation", "function_response", "tool_response", "ipython")
@@ -30,10 +30,10 @@ PAIR_ASSISTANT = ("assistant", "bot", "gpt", "completion", "response", "answer",
 
 
 def plain_characters(turns: Any) -> int:
-    """Characters of all contents, where the turns are a dialog just as they stand; 0 where they are not.
+    """The characters of all contents if the turns are a valid dialog as they are; otherwise 0.
 
-    Most rows are like that, so this is the heart of the inner loop. A turn as it should be is `{role, content}`, in
-    this order: it is written as it was read.
+    Most rows are, so this is the core of the inner loop. A valid turn is `{role, content}`, in this order: it is
+    written as it was read.
     """
     expected, characters = USER, 0
     try:
@@ -52,8 +52,8 @@ def plain_characters(turns: Any) -> int:
 
 
 def renamed_dialog(turns: Any) -> list[Message] | None:
-    """The dialog of turns `{role, content}` or `{from, value}` with any names of the roles, in any order of the two;
-    None of turns that need a closer look: `Dialogs` then finds out what to make of them.
+    """The dialog of turns `{role, content}` or `{from, value}`, in either order and with any known names of roles; None
+    for all others, which `Dialogs` reads.
     """
     messages: list[Message] = []
     expected = USER
@@ -74,9 +74,9 @@ def renamed_dialog(turns: Any) -> list[Message] | None:
 
 
 class Dialogs:
-    """Reads turns of any known form, and counts what it mended or passed over.
+    """Reads turns of any known form. Counts repairs and keys that it ignores.
 
-    `repair` allows dropping a last user turn that nobody answered.
+    `repair`: whether a last user turn without an answer is dropped.
     """
 
     def __init__(self, repair: bool = True) -> None:
@@ -87,8 +87,7 @@ class Dialogs:
     def dialog(self, turns: Any, path: str, system: str = "", answer: Message | None = None) -> list[Message]:
         """The dialog of `turns`: a list of `{role, content}` or `{from, value}`, or of `{human, assistant}` pairs.
 
-        `system` stands before it, `answer` after a last user turn. Raises `DataError` at the first turn that does not
-        belong where it is.
+        `system` is put before it, `answer` after a last user turn. Raises `DataError` at the first turn that is wrong.
         """
         messages = self.messages(turns, path)
         if system:
@@ -98,7 +97,7 @@ class Dialogs:
         return self.checked(messages, path)
 
     def messages(self, turns: Any, path: str) -> list[Message]:
-        """The turns with roles mapped and contents joined to text, their order not yet checked."""
+        """The turns with known roles and text contents; their order is not checked."""
         if not isinstance(turns, list):
             raise DataError(ErrorCode.CONTENT_NOT_TEXT, f"{path} is {kind(turns)}, not a list of turns.", path)
         messages: list[Message] = []
@@ -106,7 +105,7 @@ class Dialogs:
             where = f"{path}[{number}]"
             if not isinstance(turn, dict):
                 raise DataError(
-                    ErrorCode.SHAPE_UNKNOWN, f"{where} is {kind(turn)}, not a turn with role and content.", where
+                    ErrorCode.SHAPE_UNKNOWN, f"The turn is {kind(turn)}, not an object with role and content.", where
                 )
             if any(key in turn for key in ROLE_KEYS):
                 messages.append(self._message(turn, where))
@@ -115,10 +114,10 @@ class Dialogs:
         return messages
 
     def checked(self, messages: list[Message], path: str) -> list[Message]:
-        """The dialog, if its turns come in the right order; a trailing user turn is dropped where repairs may."""
+        """The dialog if its turns are in the right order; a last user turn is dropped if repairs are allowed."""
         first = 1 if messages and messages[0]["role"] == SYSTEM else 0
         if all(message["role"] != ASSISTANT for message in messages):
-            raise DataError(ErrorCode.NO_ASSISTANT, "No assistant speaks: there is nothing to learn.", path)
+            raise DataError(ErrorCode.NO_ASSISTANT, "There is no assistant turn, so there is nothing to learn.", path)
         for number, message in enumerate(messages[first:]):
             expected = ASSISTANT if number % 2 else USER
             if message["role"] != expected:
@@ -126,7 +125,11 @@ class Dialogs:
                 raise DataError(ErrorCode.ROLE_ORDER, _out_of_order(number, message["role"], expected), where)
         if messages[-1]["role"] == USER:
             if not self.repair:
-                raise DataError(ErrorCode.TRAILING_USER, "The last turn is the user's.", f"{path}[{len(messages) - 1}]")
+                raise DataError(
+                    ErrorCode.TRAILING_USER,
+                    "The last turn is the user's, without an answer.",
+                    f"{path}[{len(messages) - 1}]",
+                )
             self.repaired += 1
             return messages[:-1]
         return messages
@@ -140,30 +143,32 @@ class Dialogs:
                 raise DataError(ErrorCode.ROLE_TOOL, f"The turn calls a tool ({key}).", f"{where}.{key}")
         if mapped is None:
             if isinstance(role, str) and role.strip().lower() in TOOL_ROLES:
-                raise DataError(ErrorCode.ROLE_TOOL, f"A turn of {role!r} is a tool's.", f"{where}.{role_key}")
-            raise DataError(ErrorCode.ROLE_UNKNOWN, f"The role is {shown(role)}.", f"{where}.{role_key}")
+                raise DataError(ErrorCode.ROLE_TOOL, f"The role {shown(role)} is a tool's.", f"{where}.{role_key}")
+            raise DataError(ErrorCode.ROLE_UNKNOWN, f"Unknown role: {shown(role)}.", f"{where}.{role_key}")
         keys = [key for key in CONTENT_KEYS if key in turn]
         if not keys:
             raise DataError(ErrorCode.CONTENT_NOT_TEXT, "The turn has no content.", where)
         given = [key for key in keys if turn[key] not in ("", None)] or keys
         if any(turn[key] != turn[given[0]] for key in given[1:]):
-            raise DataError(ErrorCode.COLUMNS_CONFLICT, f"The turn has two texts: {', '.join(given)}.", where)
+            raise DataError(ErrorCode.COLUMNS_CONFLICT, f"The turn has two different texts: {', '.join(given)}.", where)
         if len(turn) > 2:
-            self._pass_over(turn, {role_key, *keys}, where)
+            self._ignore(turn, {role_key, *keys}, where)
         return {"role": mapped, "content": text_of(turn[given[0]], f"{where}.{given[0]}")}
 
-    def _pass_over(self, turn: Mapping[str, Any], read: set[str], where: str) -> None:
+    def _ignore(self, turn: Mapping[str, Any], read: set[str], where: str) -> None:
         for key, value in turn.items():
             if key not in read and value:
                 if is_media(key):
-                    raise DataError(ErrorCode.MEDIA, f"The turn has {key}.", f"{where}.{key}")
+                    raise DataError(ErrorCode.MEDIA, f"The turn contains {key}.", f"{where}.{key}")
                 self.ignored[f"turn.{key}"] += 1
 
     def _pair(self, turn: Mapping[str, Any], where: str) -> list[Message]:
         asked, answered = _filled(turn, PAIR_USER), _filled(turn, PAIR_ASSISTANT)
         if not asked or not answered:
             raise DataError(
-                ErrorCode.SHAPE_UNKNOWN, f"The turn has neither a role nor a question and answer: {names(turn)}.", where
+                ErrorCode.SHAPE_UNKNOWN,
+                f"The turn has neither a role nor a question with its answer. Its keys: {names(turn)}.",
+                where,
             )
         messages: list[Message] = []
         if turn.get("system"):
@@ -171,7 +176,7 @@ class Dialogs:
         for role, keys in ((USER, asked), (ASSISTANT, answered)):
             if len(keys) > 1:
                 raise DataError(
-                    ErrorCode.COLUMNS_CONFLICT, f"The turn has two texts of the {role}: {', '.join(keys)}.", where
+                    ErrorCode.COLUMNS_CONFLICT, f"The turn has two texts for the {role}: {', '.join(keys)}.", where
                 )
             messages.append({"role": role, "content": text_of(turn[keys[0]], f"{where}.{keys[0]}")})
         return messages
@@ -188,12 +193,12 @@ MEDIA = frozenset(("image", "images", "audio", "audios", "video", "videos"))
 
 
 def is_media(key: str) -> bool:
-    """Whether a column holds images, sound or video: `images`, `image_path`, `video_url` …"""
+    """True if a column has images, audio or video: `images`, `image_path`, `video_url` …"""
     return key.lower().split("_")[0] in MEDIA
 
 
 def text_of(content: Any, path: str) -> str:
-    """A content as text: a string, or text blocks joined (`{type: text, text|value}`, Bedrock's `{text}`, strings).
+    """A content as text: a string, or joined text blocks (`{type: text, text|value}`, Bedrock's `{text}`, strings).
 
     Raises `DataError` for anything else, and for an empty text.
     """
@@ -202,14 +207,14 @@ def text_of(content: Any, path: str) -> str:
     if isinstance(content, list):
         content = "".join(_block(block, f"{path}[{number}]") for number, block in enumerate(content))
     if not isinstance(content, str):
-        raise DataError(ErrorCode.CONTENT_NOT_TEXT, f"The content is {kind(content)}.", path)
+        raise DataError(ErrorCode.CONTENT_NOT_TEXT, f"The content is {kind(content)}, not a text.", path)
     if not content or content.isspace():
         raise DataError(ErrorCode.CONTENT_EMPTY, "The content is empty.", path)
     return content
 
 
 def _filled(turn: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
-    """Those of the keys that have something in them; all that are there, where none has."""
+    """Those of the keys that have a value; if none has, the first that is there."""
     present = [key for key in keys if key in turn]
     return [key for key in present if turn[key]] or present[:1]
 
@@ -223,15 +228,15 @@ def _block(block: Any, path: str) -> str:
                 text: str = block[key]
                 return text
     what = block.get("type") or names(block) if isinstance(block, dict) else kind(block)
-    raise DataError(ErrorCode.CONTENT_NOT_TEXT, f"A block of the content is not text: {shown(what)}.", path)
+    raise DataError(ErrorCode.CONTENT_NOT_TEXT, f"The content has a block that is not text: {shown(what)}.", path)
 
 
 def _out_of_order(number: int, role: str, expected: str) -> str:
     if role == SYSTEM:
-        return "A system turn stands after the first."
+        return "A system turn comes after the first turn."
     if number == 0:
-        return f"The first turn is the {role}'s."
-    return f"Two turns of the {role} in a row: the {expected}'s is missing between them."
+        return f"The first turn is the {role}'s; it must be the user's."
+    return f"Two {role} turns in a row; the {expected}'s turn between them is missing."
 
 
 def kind(value: Any) -> str:
@@ -248,12 +253,12 @@ def kind(value: Any) -> str:
 
 
 def names(row: Mapping[str, Any]) -> str:
-    """The keys of a row for a message, the first dozen."""
+    """The first twelve keys of a row, for a message."""
     keys = [shown(key) for key in list(row)[:12]]
-    return ", ".join(keys) + (", …" if len(row) > 12 else "") if keys else "no keys at all"
+    return ", ".join(keys) + (", …" if len(row) > 12 else "") if keys else "none"
 
 
 def shown(value: Any) -> str:
-    """A value for a message, shortened."""
+    """A value for a message, shortened to 60 characters."""
     text = value if isinstance(value, str) else repr(value)
     return text if len(text) <= 60 else text[:57] + "…"

@@ -1,7 +1,8 @@
 """From bytes to records: lines of JSONL or text, values of a JSON document, rows of CSV.
 
-A record is its bytes, its columns (CSV), or the `DataError` that stands for it, with the line it starts on, counted
-from 1 within what was read. No error ends the reading, and no record is left out. Records come in batches, for speed.
+A record is its bytes, its columns (CSV), or the `DataError` in its place. With it comes the number of the line it
+starts on, counted from 1 in what was read. No error ends the reading, and no record is left out. Records come in
+batches, for speed.
 """
 
 import csv
@@ -22,7 +23,7 @@ Record = bytes | dict[str, str] | DataError
 
 
 class Batch(NamedTuple):
-    """Records that follow one another, and the line each starts on."""
+    """Consecutive records, and the line each starts on."""
 
     numbers: Sequence[int]
     records: Sequence[Record]
@@ -52,7 +53,7 @@ def _length(record: Record) -> int:
 
 
 def lines(reader: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[Batch]:
-    """The lines that start in `[start, end)` of a file, line ends included; `reader` stands at `max(start - 1, 0)`.
+    """The lines that start in `[start, end)` of a file, line ends included; `reader` is at `max(start - 1, 0)`.
 
     So every line belongs to exactly one of the ranges a file is cut into, and nothing has to be read to cut it.
     """
@@ -65,7 +66,7 @@ def lines(reader: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[
         found: list[Any] = io.BytesIO(chunk).readlines()
         read, last = len(chunk), found[-1]
         if not last.endswith(b"\n"):
-            # The line goes on after what was read: its end is asked for by itself, so that its length can be limited.
+            # The line is longer than what was read. Its end is read separately, so that its length can be limited.
             rest = buffered.readline(MAX_RECORD + 1 - len(last))
             found[-1] = last = last + rest
             read += len(rest)
@@ -82,7 +83,7 @@ def lines(reader: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[
 
 
 def _without_bom(found: list[Record]) -> list[Record]:
-    """The first lines of a file without the mark in front; a file of nothing but a mark has no lines."""
+    """The first lines of a file without the byte-order mark; a file with nothing else has no lines."""
     first = found[0]
     if isinstance(first, bytes) and first.startswith(BOM):
         return [first[len(BOM) :], *found[1:]] if first != BOM else []
@@ -90,7 +91,7 @@ def _without_bom(found: list[Record]) -> list[Record]:
 
 
 def _starting_within(found: Sequence[Record], left: int) -> int:
-    """How many of the lines start within the next `left` bytes."""
+    """The number of lines that start within the next `left` bytes."""
     for count, line in enumerate(found):
         if left <= 0:
             return count
@@ -99,7 +100,7 @@ def _starting_within(found: Sequence[Record], left: int) -> int:
 
 
 def _rest_of_line(reader: BinaryIO) -> int:
-    """Reads up to the line's end; the number of bytes read."""
+    """Reads to the end of the line. Returns the number of bytes read."""
     read = 0
     while part := reader.readline(CHUNK):
         read += len(part)
@@ -109,22 +110,22 @@ def _rest_of_line(reader: BinaryIO) -> int:
 
 
 _STRING_END = re.compile(rb'(?:[^"\\]++|\\.)*+("?)', re.DOTALL)
-"""The rest of a string, with the quote that closes it, or as far as it is in the buffer. Possessive (`*+`): a pattern
-that gave back what it took would need the square of the string's length."""
+"""The rest of a string with its closing quote, or as much of it as is in the buffer. Possessive (`*+`): with
+backtracking the time would grow with the square of the string's length."""
 
 _TOKEN = re.compile(rb'"' + _STRING_END.pattern + rb"|[\[\]{},]", re.DOTALL)
-"""All that decides where a JSON value ends: strings, brackets and commas."""
+"""What decides where a JSON value ends: strings, brackets and commas."""
 
 _OPENER = {b"]": b"[", b"}": b"{"}
 _BRACKETS_SEARCHED = 64
-"""How far back a closing bracket looks for its partner past unclosed ones."""
+"""How many unclosed brackets a closing bracket may skip to find its partner."""
 
 
 def json_values(reader: BinaryIO, depth: int) -> Iterator[tuple[int, Record]]:
-    """The values of a JSON document at a depth: 1 for the elements of an array, 0 for values one after the other.
+    """The values of a JSON document at a depth: 1 for the elements of an array, 0 for consecutive values.
 
-    They are cut out by their brackets, not parsed: a value that is no JSON costs itself, and the next one is read.
-    Only a document that breaks off is lost from there: JSON_TRUNCATED, which refuses the file.
+    They are cut out by their brackets, not parsed: of an array with one invalid value the others are still read. Only a
+    document that ends inside a value is lost from there: JSON_TRUNCATED, which refuses the file.
     """
     buffer, line, scanned, skipping, in_string = b"", 1, 0, False, False
     open_brackets = bytearray()
@@ -164,12 +165,12 @@ def json_values(reader: BinaryIO, depth: int) -> Iterator[tuple[int, Record]]:
         buffer, scanned = buffer[start:], max(scanned - start, 0)
         if len(buffer) > MAX_RECORD:
             if not skipping:
-                yield line, DataError(ErrorCode.LINE_TOO_LONG, f"The value is longer than {MAX_RECORD >> 20} MiB.")
+                yield line, DataError(ErrorCode.LINE_TOO_LONG, f"The row is longer than {MAX_RECORD >> 20} MiB.")
             skipping = True
             line += buffer.count(b"\n", 0, scanned)
             buffer, scanned = buffer[scanned:], 0
     if open_brackets and not skipping:
-        yield line, DataError(ErrorCode.JSON_TRUNCATED, "The file ends within a JSON value.")
+        yield line, DataError(ErrorCode.JSON_TRUNCATED, "The file ends before the JSON of this row is complete.")
     elif not skipping:
         yield from _value(buffer[start:], line, stray=True)
 
@@ -180,7 +181,7 @@ def _value(text: bytes, line: int, stray: bool) -> Iterator[tuple[int, Record]]:
         return
     line += text.count(b"\n", 0, len(text) - len(value))
     if stray:
-        yield line, DataError(ErrorCode.JSON_INVALID, "This stands outside the array of rows.")
+        yield line, DataError(ErrorCode.JSON_INVALID, "This text is outside the array of rows.")
     else:
         yield line, value.removeprefix(BOM)
 
@@ -188,9 +189,9 @@ def _value(text: bytes, line: int, stray: bool) -> Iterator[tuple[int, Record]]:
 def csv_rows(
     reader: BinaryIO, delimiter: str, columns: Sequence[str], has_header: bool
 ) -> Iterator[tuple[int, Record]]:
-    """The rows of a CSV file as columns; a blank line is b"". The header, where there is one, is no row.
+    """The rows of a CSV file as columns; a blank line is b"". The header, if there is one, is not a row.
 
-    Quotes are taken strictly: one that is not closed would otherwise swallow the rows that follow.
+    Quotes are parsed strictly: otherwise a quote that is not closed would swallow the rows after it.
     """
     csv.field_size_limit(MAX_RECORD)
     text = _CsvLines(reader)
@@ -209,7 +210,7 @@ def csv_rows(
             continue
         except csv.Error as error:
             skip = False
-            yield line, DataError(ErrorCode.CSV_INVALID, f"The row cannot be read: {error}.")
+            yield line, DataError(ErrorCode.CSV_INVALID, f"The row is not valid CSV: {error}.")
             continue
         if text.error:
             yield line, text.error
@@ -218,10 +219,8 @@ def csv_rows(
         elif skip:
             skip = False
         elif len(fields) != len(columns):
-            yield (
-                line,
-                DataError(ErrorCode.CSV_COLUMNS, f"The row has {len(fields)} fields, the file {len(columns)} columns."),
-            )
+            message = f"The row has {len(fields)} fields; the file has {len(columns)} columns."
+            yield line, DataError(ErrorCode.CSV_COLUMNS, message)
         else:
             yield line, dict(zip(columns, fields, strict=True))
 
@@ -261,20 +260,20 @@ class _CsvLines:
 
 
 def undecodable(line: bytes, error: UnicodeDecodeError) -> DataError:
-    """The error of a line that is not UTF-8, with what it looks like."""
+    """The error of a line that is not UTF-8, with its likely encoding."""
     if b"\0" in line:
-        likely = "it looks like UTF-16 or UTF-32"
+        likely = "the file looks like UTF-16 or UTF-32"
     elif line.decode("latin-1").isprintable() or line[error.start] >= 0xA0:
-        likely = "it looks like Latin-1 (Windows-1252)"
+        likely = "the file looks like Latin-1 (Windows-1252)"
     else:
-        likely = "it may be binary"
-    return DataError(ErrorCode.ENCODING, f"Byte {error.start + 1}, 0x{line[error.start]:02X}, is not UTF-8; {likely}.")
+        likely = "the file may be binary"
+    return DataError(ErrorCode.ENCODING, f"Byte {error.start + 1} (0x{line[error.start]:02X}) is not UTF-8; {likely}.")
 
 
 class Gunzip(io.RawIOBase):
-    """A gzip stream, read; several members in a row are one stream.
+    """Decompresses a gzip stream; several members in a row are one stream.
 
-    A stream that is cut off or damaged ends there, and `error` says so: whatever came before is still of use.
+    A stream that is damaged or incomplete ends there, and `error` says so: what came before it can be used.
     """
 
     def __init__(self, source: BinaryIO) -> None:
@@ -306,12 +305,12 @@ class Gunzip(io.RawIOBase):
         return len(data)
 
     def _has_input(self) -> bool:
-        """Whether there is more to decompress, with a member begun. Zeros between members are padding."""
+        """True if there is more to decompress; a new member is then begun. Zeros between members are padding."""
         while not self._input:
             self._input = self._source.read(CHUNK >> 2)
             if not self._input:
                 if self._member:
-                    self.error = DataError(ErrorCode.COMPRESSION, "The gzip stream is cut off here.")
+                    self.error = DataError(ErrorCode.COMPRESSION, "The gzip stream is incomplete: it ends here.")
                 return False
             if not self._member:
                 self._input = self._input.lstrip(b"\0")

@@ -1,4 +1,4 @@
-"""What is held out of training: the tail of a text, and the prompts that the tuned model is asked."""
+"""What is held out of training: the end of a text, and the prompts for the evaluation."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -14,15 +14,15 @@ from finetuning.jumpstart.catalogue import FAMILIES
 from finetuning.jumpstart.family import Message
 
 TEXT_CANDIDATES = 200
-"""Held-out lines of a text looked at for prompts: some may stand in the trained part, too."""
+"""Held-out lines of a text that are tried as prompts: some may also be in the trained part."""
 
 CONTINUATION = 400
 """Characters of a text given to the model, and as many to compare its continuation with."""
 
 
 def cut_tail(pieces: Sequence[Piece], fraction: float, workspace: Workspace) -> tuple[list[Piece], list[Piece]]:
-    """A text cut in two at the end of a line, the tail about `fraction` of its bytes: a text is read in its order, so
-    its tail is held out.
+    """A text cut in two at the end of a line: the second part has about `fraction` of the bytes. It is the end of the
+    text that is held out, because the order of a text matters.
     """
     length = sum(piece.end for piece in pieces)
     wanted = length - max(int(length * fraction), 1)
@@ -30,9 +30,9 @@ def cut_tail(pieces: Sequence[Piece], fraction: float, workspace: Workspace) -> 
 
 
 def _start_of_line(pieces: Sequence[Piece], wanted: int, workspace: Workspace) -> int:
-    """Where the last line starts that begins at or before `wanted`, or the first after it where there is none.
+    """The start of the last line that begins at or before `wanted`; if there is none, of the first line after it.
 
-    It has text before it and after it: both sides get a line that is not blank.
+    Both parts get a line that is not blank.
     """
     first = last = None
     position, seen = 0, False
@@ -59,7 +59,7 @@ def text_lines(pieces: Sequence[Piece], workspace: Workspace) -> Iterator[bytes]
 
 
 def _split(pieces: Sequence[Piece], cut: int) -> tuple[list[Piece], list[Piece]]:
-    """The pieces before and after byte `cut` of all of them together."""
+    """The pieces before and after byte `cut` of all pieces together."""
     before, after = [], []
     for piece in pieces:
         middle = min(max(piece.start + cut, piece.start), piece.end)
@@ -72,11 +72,11 @@ def _split(pieces: Sequence[Piece], cut: int) -> tuple[list[Piece], list[Piece]]
 def held_out_prompts(
     preparation: Preparation, workspace: Workspace, dataset: str, count: int
 ) -> Iterator[dict[str, Any]]:
-    """The first `count` validation rows as prompts with their references, for the evaluation of the tuned model.
+    """The first `count` validation rows as prompts with their reference answers, for the evaluation of the tuned model.
 
-    `{prompt, messages, reference}`: `prompt` is the text for `inputs`, `messages` the dialog before the answer
-    (chat only). Of a text the first half of a line is the prompt, the other half the reference; a line that the trained
-    part holds, too, was not held out and is passed over.
+    `{prompt, messages, reference}`: `prompt` is the text for `inputs`, `messages` the dialog before the answer (chat
+    only). In a text the first half of a line is the prompt, the other half the reference; a line that is also in the
+    trained part is skipped.
     """
     key = f"{dataset}{VALIDATION}/{preparation.data_file}"
     with workspace.open(key) as file:
@@ -91,7 +91,7 @@ def held_out_prompts(
 
 
 def _unseen(lines: Iterable[bytes], workspace: Workspace, trained_on: str) -> Iterator[bytes]:
-    """The lines, stripped and each once, that the other file does not hold."""
+    """The lines, stripped and without repetitions, that are not in the other file."""
     candidates = dict.fromkeys(line.strip() for line in lines)
     with workspace.open(trained_on) as file:
         for line in file:

@@ -1,7 +1,7 @@
-"""The reduce: from what the shards wrote to the two channels JumpStart takes, and the report.
+"""Joins what the shards wrote to the two channels that JumpStart takes, and reports on all rows.
 
-Rows that an earlier shard has too are dropped here, by their digests: the first shard and the first row in it win, as
-if one shard had read it all. Whole outputs of shards are joined by copying; only one that loses a row is read again.
+Rows that an earlier shard has too are dropped by their digests. The first one is kept, as if one shard had read all
+rows. Outputs of shards are joined by copying; only an output that loses a row is read again.
 """
 
 from collections import Counter
@@ -29,14 +29,15 @@ from finetuning.datasets.shard_result import TRAIN, VALIDATION, Tally
 from finetuning.datasets.workspace import Piece, Workspace
 
 MAX_PASSES = 256
-"""Passes over all digests, told apart by their last byte; from 150 million rows on it takes more memory instead."""
+"""Passes over all digests; each takes those with some values of the last byte. For more than 150 million rows a pass
+takes more memory instead."""
 
 
 def join_shards(preparation: Preparation, workspace: Workspace, shards: str, dataset: str) -> DatasetReport:
     """Writes the channels `train/` and `validation/` under the prefix `dataset` and returns the report.
 
-    Where the report refuses the data nothing is written. A channel has one data file, and template.json for an
-    instruction dataset; without validation rows there is no validation channel.
+    If the report refuses the data, nothing is written. A channel has one data file, and template.json for an
+    instruction dataset. Without validation rows there is no validation channel. `shards`: the prefix of the shards.
     """
     if preparation.resolution.refusal:
         return refusal_report(preparation)
@@ -45,7 +46,7 @@ def join_shards(preparation: Preparation, workspace: Workspace, shards: str, dat
 
 @dataclass
 class _Output:
-    """What a shard wrote for a channel, and the ordinals of its rows that are not to be used."""
+    """What a shard wrote for a channel, and the ordinals of the rows in it that are dropped."""
 
     key: str
     dropped: set[int] = field(default_factory=set)
@@ -70,7 +71,7 @@ class _Join:
         return report
 
     def _join_rows(self, tally: Tally) -> dict[str, list[Piece]]:
-        """The pieces of each channel: every shard's output in order, without the rows an earlier one has."""
+        """The pieces of each channel: the outputs of all shards in order, without rows that an earlier one has."""
         outputs = {
             channel: [_Output(self.shards + shard.key + channel) for shard in self.preparation.shards]
             for channel in (TRAIN, VALIDATION)
@@ -82,13 +83,13 @@ class _Join:
         return {channel: [*map(self._piece, outputs[channel]), *moved[channel]] for channel in outputs}
 
     def _drop_duplicates(self, channel: str, outputs: Sequence[_Output], tally: Tally) -> None:
-        """Marks rows that an earlier shard has, or their own had when it began anew; equal rows share a channel."""
+        """Marks rows that an earlier shard has, or that their own shard has twice. Equal rows are in one channel."""
         rows = sum(self.workspace.size(output.key + DIGESTS) for output in outputs) // DIGEST_BYTES
         passes = min(-(-rows // DIGESTS_AT_ONCE), MAX_PASSES)
-        for turn in range(passes):
+        for number in range(passes):
             seen: set[bytes] = set()
             for output in outputs:
-                for ordinal, digest in self._digests(output, turn, passes):
+                for ordinal, digest in self._digests(output, number, passes):
                     if digest in seen:
                         output.dropped.add(ordinal)
                     seen.add(digest)
@@ -96,9 +97,9 @@ class _Join:
             if output.dropped:
                 self._take_out(output, channel, tally)
 
-    def _digests(self, output: _Output, turn: int = 0, passes: int = 1) -> Iterator[tuple[int, bytes]]:
-        """The digests of an output with the ordinals of their rows; of several passes each has its turn in one."""
-        due = bytes(byte % passes == turn for byte in range(256))
+    def _digests(self, output: _Output, number: int = 0, passes: int = 1) -> Iterator[tuple[int, bytes]]:
+        """The digests of an output that this pass takes, with the ordinals of their rows."""
+        due = bytes(byte % passes == number for byte in range(256))
         first = 0
         with self.workspace.open(output.key + DIGESTS) as file:
             while block := file.read(DIGEST_BYTES << 12):
@@ -108,7 +109,7 @@ class _Join:
                 first += len(ends)
 
     def _take_out(self, output: _Output, channel: str, tally: Tally) -> None:
-        """Takes dropped rows out of the statistics; they are duplicates now."""
+        """Subtracts dropped rows from the statistics, and counts them as duplicates."""
         for line in self._lines(output, output.dropped):
             row = self._measure(line)
             counted = Tally(
@@ -130,7 +131,7 @@ class _Join:
         return measure(line, orjson.loads(line), template_bytes(self.preparation.template))
 
     def _fill_empty_side(self, outputs: dict[str, list[_Output]], tally: Tally) -> dict[str, list[Piece]]:
-        """From two rows on each channel has one: the row with the outermost digest changes sides."""
+        """If there are at least two rows, each channel gets one: the row with the smallest or largest digest moves."""
         moved: dict[str, list[Piece]] = {TRAIN: [], VALIDATION: []}
         if tally.kept < 2 or not self.preparation.validation_threshold or (tally.train and tally.validation):
             return moved
@@ -156,7 +157,7 @@ class _Join:
         return moved
 
     def _piece(self, output: _Output) -> Piece:
-        """A shard's output; where rows are dropped, a copy without them."""
+        """A shard's output; a copy without the dropped rows, if there are any."""
         key = output.key
         if output.dropped:
             key += ".unique"
@@ -165,7 +166,7 @@ class _Join:
         return Piece(key, 0, self.workspace.size(key))
 
     def _cut_text(self, tally: Tally) -> dict[str, list[Piece]]:
-        """The pieces of each channel for a text: its tail is held out."""
+        """The pieces of each channel for a text: its end is held out."""
         pieces = [self._piece(_Output(self.shards + shard.key + TRAIN)) for shard in self.preparation.shards]
         if tally.kept < 2 or not self.preparation.options.validation_fraction:
             return {TRAIN: pieces, VALIDATION: []}

@@ -1,4 +1,4 @@
-"""Why a line is not JSON, or not as good as it looks: asked only of lines known to be wrong, so it may take time."""
+"""What is wrong with the JSON of a line. Only lines known to be wrong get here, so it may take time."""
 
 import json
 import re
@@ -25,7 +25,7 @@ _PYTHON = re.compile(r"""[\[{(]\s*+(?:[\[{(]\s*+)?'|[:,\[]\s*+(?:None|True|False
 
 
 def json_error(raw: bytes, error: orjson.JSONDecodeError) -> DataError:
-    """The error of a line that orjson refuses, by what is most likely wrong with it."""
+    """What is most likely wrong with a line that orjson refuses."""
     if b"\0" in raw:
         return DataError(ErrorCode.NUL, f"Byte {raw.index(0) + 1} is NUL.")
     try:
@@ -33,21 +33,60 @@ def json_error(raw: bytes, error: orjson.JSONDecodeError) -> DataError:
     except UnicodeDecodeError as undecoded:
         return undecodable(raw, undecoded)
     if "ecursion" in error.msg or _depth(raw) > MAX_DEPTH:
-        return DataError(ErrorCode.JSON_TOO_DEEP, f"The value is nested more than {MAX_DEPTH} deep.")
+        return DataError(ErrorCode.JSON_TOO_DEEP, f"The JSON is nested more than {MAX_DEPTH:,} levels deep.")
     if "surrogate" in error.msg:
-        return DataError(ErrorCode.JSON_SURROGATE, f"Column {error.colno}: half of a character (a lone surrogate).")
+        message = f"Half of a character (a lone surrogate, as in \\ud83d) at {_position(text, error.pos)}."
+        return DataError(ErrorCode.JSON_SURROGATE, message)
     if ("NaN" in text or "Infinity" in text) and (constant := _constant_in(text)):
         return constant
     if _PYTHON.match(text.lstrip()) or _PYTHON.search(text[:_DEEPEST_LOOK]):
-        return DataError(ErrorCode.PYTHON_LITERAL, "This is a Python literal, not JSON.")
-    what = "ends too early" if error.pos >= len(text.rstrip()) else f"is wrong at column {error.colno}"
-    return DataError(ErrorCode.JSON_INVALID, f"The JSON {what}: {error.msg.split(':')[0]}.")
+        return DataError(ErrorCode.PYTHON_LITERAL, "The row is written in Python's notation, which is not JSON.")
+    return DataError(ErrorCode.JSON_INVALID, _invalid(text.rstrip(), error))
+
+
+def _invalid(text: str, error: orjson.JSONDecodeError) -> str:
+    """Where the JSON is wrong, what was expected there, and what was found."""
+    if error.pos >= len(text):
+        return "The JSON is incomplete: the row ends before its last bracket or quote is closed."
+    where, found = _position(text, error.pos), _character(text[error.pos])
+    expected = error.msg.partition(", expected ")[2]
+    if expected:
+        expected = _EXPECTED.get(expected, expected)
+        return f"Invalid JSON at {where}: expected {expected}, found {found}."
+    if "control character" in error.msg:
+        return f"Invalid JSON at {where}: {found} inside a text must be escaped."
+    return f"Invalid JSON at {where}: {_PROBLEMS.get(error.msg, error.msg)}."
+
+
+_EXPECTED = {
+    "':' after key": "':'",
+    "a string key": "a name in double quotes",
+    "a JSON value": "a value",
+}
+_PROBLEMS = {
+    "trailing comma is not allowed": "no comma may come before a closing bracket",
+    "unexpected content after document": "there is more text after the end of the row",
+    "invalid escaped sequence in string": "a backslash in a text is written \\\\",
+}
+"""In words; whatever else orjson says is shown as it is."""
+
+
+def _position(text: str, at: int) -> str:
+    """`column 14`; with the line within the row, if the row has several lines."""
+    line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+    return f"column {column}" if "\n" not in text.rstrip() else f"line {line} of the row, column {column}"
+
+
+def _character(char: str) -> str:
+    """A character for a message; by name, if it cannot be seen."""
+    known = {"\n": "a line break", "\r": "a line break", "\t": "a tab"}
+    return known.get(char) or (f"'{char}'" if char.isprintable() else f"the character U+{ord(char):04X}")
 
 
 def _constant_in(text: str) -> DataError | None:
-    """The error of a line whose first error is NaN or Infinity, which Python's parser tells by name.
+    """The error of a line in which NaN or Infinity comes first; Python's parser finds it.
 
-    Whatever else that parser refuses is told better by orjson's error, which the caller has.
+    What else that parser refuses is of no use: orjson's error, which the caller has, says it better.
     """
     try:
         json.loads(text, parse_constant=_constant)
@@ -63,7 +102,7 @@ def _constant(name: str) -> NoReturn:
 
 
 def _depth(raw: bytes) -> int:
-    """How deep the first brackets of a line nest, strings left out."""
+    """How deep the first brackets of a line are nested, without those in strings."""
     deepest = depth = 0
     for bracket in _STRING.sub(b"", raw).translate(None, _NO_BRACKETS)[:_DEEPEST_LOOK]:
         depth += 1 if bracket in b"[{" else -1
@@ -72,9 +111,9 @@ def _depth(raw: bytes) -> int:
 
 
 def duplicate_key(raw: bytes, row: Any) -> str:
-    """A key that an object of the line has twice with different values, "" where there is none.
+    """A key that an object of the line has twice with different values; "" if there is none.
 
-    `row` is the line parsed: it holds one of the two, and a parser does not tell.
+    `row` is the parsed line: it has only one of the two values, and the parser reports nothing.
     """
     if raw.count(b'":') == _keys(row):
         return ""
@@ -91,12 +130,12 @@ def duplicate_key(raw: bytes, row: Any) -> str:
     try:
         json.loads(raw, object_pairs_hook=look)
     except RecursionError as error:
-        raise DataError(ErrorCode.JSON_TOO_DEEP, "The value is nested too deep to be looked through.") from error
+        raise DataError(ErrorCode.JSON_TOO_DEEP, "The JSON is nested too deep to be checked.") from error
     return found[0] if found else ""
 
 
 def texts(value: Any) -> Iterator[tuple[str, str]]:
-    """Every text within a value with its JSON path, `messages[0].content`, the first ones first."""
+    """Every text in a value with its JSON path, `messages[0].content`, in order."""
     left = [("", value)]
     while left:
         path, each = left.pop()
@@ -109,7 +148,7 @@ def texts(value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _keys(value: Any) -> int:
-    """How many keys all objects within a value have."""
+    """The number of keys of all objects in a value."""
     keys, left = 0, [value]
     while left:
         each = left.pop()

@@ -1,4 +1,4 @@
-"""The whole preparation over files on this machine: the same steps, and the same bytes, as the workflow's over S3."""
+"""Prepares files on this machine: the same steps, and the same bytes, as the workflow with S3."""
 
 import io
 from collections.abc import Callable, Collection, Sequence
@@ -20,7 +20,7 @@ from finetuning.jumpstart.catalogue import DEFAULT_FAMILY
 from finetuning.jumpstart.family import Task
 
 Progress = Callable[[int], None]
-"""Told how many bytes were read since it was last called."""
+"""Called with the number of bytes read since the last call."""
 
 
 def prepare_files(
@@ -82,7 +82,7 @@ def _opened(preparation: Preparation, shard: Shard, progress: Progress) -> Binar
 
 
 class _Watched(io.RawIOBase):
-    """A file that tells how much of it was read."""
+    """A file that reports how many bytes are read."""
 
     def __init__(self, source: io.RawIOBase | io.FileIO, progress: Progress) -> None:
         self._source, self._progress = source, progress
@@ -101,7 +101,7 @@ class _Watched(io.RawIOBase):
 
 
 def _replace(prepared: Path, target: Path) -> None:
-    """Puts a channel in the place of an earlier one; a channel without rows leaves none."""
+    """Replaces an earlier channel; removes it if the new one has no rows."""
     for old in target.glob("*"):
         old.unlink()
     if prepared.is_dir():

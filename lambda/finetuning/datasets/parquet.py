@@ -56,7 +56,7 @@ def reframe(source: BinaryIO, into: BinaryIO) -> int:
 
     try:
         return _reframe(source, into)
-    # OSError: pyarrow raises it, too. ValueError and OverflowError: text that is not UTF-8, a time Python lacks.
+    # pyarrow raises OSError, too; ValueError for text that is not UTF-8; OverflowError for times that Python lacks.
     except (pyarrow.lib.ArrowException, OSError, EOFError, ValueError, OverflowError, zlib.error) as error:
         raise ParquetDamaged(str(error)) from error
 

@@ -1,8 +1,8 @@
-"""A batch of conversations that are all as they should be, taken at once.
+"""Prepares a batch of conversations at once, if all of them are valid and written in the same plain layout.
 
-msgspec reads rows of a layout it is told, and refuses others, so that nothing is left to look for one by one; what
-remains is a handful of calls for hundreds of rows. Whatever is not plain about a single one of them is for the inner
-loop, row by row: this only ever says yes to what that would take just the same.
+msgspec reads rows of a given layout and refuses others, so that few calls are enough for hundreds of rows. A batch in
+which a single row is not plain is left to the inner loop, row by row. The result is always the same as the inner
+loop's.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -40,7 +40,7 @@ _written = msgspec.json.Encoder().encode_lines
 
 @cache
 def _reader(column: str) -> Callable[[Any], Any]:
-    """Reads the `turns` of rows that have them in one column, and nothing else."""
+    """Reads the `turns` of rows that have one column, which has them."""
     row = msgspec.defstruct(
         "Row", [("turns", list[_Turn])], rename={"turns": column}, gc=False, forbid_unknown_fields=True
     )
@@ -48,8 +48,8 @@ def _reader(column: str) -> Callable[[Any], Any]:
 
 
 class PlainBatch(NamedTuple):
-    """The rows of a batch: their keys, the turns of each, the characters of all, the rows as written, their
-    digests, and those as numbers.
+    """The rows of a batch: their keys, the number of turns of each, the characters of all, the rows as written, their
+    digests, and the digests as numbers.
     """
 
     keys: Keys
@@ -61,11 +61,11 @@ class PlainBatch(NamedTuple):
 
 
 class PlainBatches:
-    """Finds the plain batches of a chat dataset; stops looking for a while where there are none.
+    """Finds the plain batches of a chat dataset. After a batch that is not plain it skips some.
 
-    `layouts`: what rows lose when they are written, with their turns, as the inner loop found it right. A batch has no
-    others: so a key that is there twice, or a value that spreads over two lines, is never taken for plain.
-    `seen`: digests of the rows so far, as numbers. A batch has none of them, and adds its own.
+    `layouts`: the bytes that rows lose when they are written, with their number of turns, as the inner loop has checked
+    them. A plain batch has no others, so a key that is there twice, or a value over two lines, is never plain.
+    `seen`: digests of all rows so far, as numbers. A plain batch has none of them; its own are added.
     """
 
     def __init__(self, layouts: set[tuple[int, int]], seen: set[int]) -> None:
@@ -74,13 +74,13 @@ class PlainBatches:
         self._pause = self._skip = 0
 
     def learn(self, row: Any) -> None:
-        """Takes note of the keys of a row that is laid out like no other so far."""
+        """Notes the keys of a row with a new layout."""
         keys = tuple(row) if isinstance(row, dict) else ()
         shape = shape_of(keys)
         self._column = (shape.turns_key(keys) if shape else "") or self._column
 
     def find(self, records: Sequence[Any]) -> PlainBatch | None:
-        """The batch, where every one of its records is a plain row, and none a duplicate."""
+        """The batch, if all its records are plain rows and none is a duplicate."""
         if not self._column:
             return None
         if self._skip:
@@ -115,13 +115,14 @@ class PlainBatches:
 
 
 def all_said(contents: Sequence[str]) -> bool:
-    """Whether there is a text in every content, and no NUL."""
+    """True if every content has text, and none has a NUL."""
     return all(contents) and not any(map(str.isspace, contents)) and not any(map(contains, contents, repeat("\0")))
 
 
 def alternate(roles: Sequence[str], turns: Sequence[int]) -> bool:
-    """Whether every dialog, given as so many of the roles, is of questions with their answers, after a system turn or
-    none.
+    """True if every dialog alternates questions and answers, after a system turn or none.
+
+    `turns`: how many of the roles belong to each dialog.
     """
     if not all(turns):
         return False

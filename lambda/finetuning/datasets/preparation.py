@@ -14,7 +14,7 @@ from finetuning.jumpstart.family import Task
 
 
 class SourceFile(BaseModel):
-    """A file to read: `key` is where it lies, `name` what the user calls it, `size` in bytes."""
+    """A file to read: `key` is where it is stored, `name` the user's name for it, `size` in bytes."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -29,7 +29,7 @@ class SourceFile(BaseModel):
 
 
 class Shard(BaseModel):
-    """The records of a file that start in `[start, end)` bytes; `end` None: up to the file's end."""
+    """The records of a file that start in the bytes `[start, end)`; `end` None: to the end of the file."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,12 +40,12 @@ class Shard(BaseModel):
 
     @property
     def key(self) -> str:
-        """Prefix of what the shard writes."""
+        """Prefix of the objects that the shard writes."""
         return f"{self.number:05d}/"
 
 
 class Preparation(BaseModel):
-    """Everything a shard needs to know, and the finish after it. `resolution.refusal` set: nothing is to be read."""
+    """Everything that the shards and the join need to know. With a `resolution.refusal` nothing is read."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -54,7 +54,7 @@ class Preparation(BaseModel):
     resolution: Resolution
     options: DataOptions
     max_input_length: int | None = None
-    """Tokens of a row the model reads in training."""
+    """Tokens of a row that the model reads in training."""
     family: str = DEFAULT_FAMILY.name
     """Of the model; its chat template renders the dialogs."""
 
@@ -72,12 +72,12 @@ class Preparation(BaseModel):
 
     @property
     def row_limit(self) -> int:
-        """Tokens after which a row is cut off. Text is cut into blocks of the right length instead."""
+        """Tokens after which training cuts off a row. A text is cut into blocks of the right length instead."""
         return self.max_input_length or maxsize if self.task is not Task.DOMAIN_ADAPTATION else maxsize
 
     @property
     def validation_threshold(self) -> int:
-        """Rows whose digest, as a number of 128 bits, is below it are held out."""
+        """Rows are held out if their digest, as a number of 128 bits, is smaller."""
         return int(self.options.validation_fraction * (1 << 128))
 
     @property
@@ -86,8 +86,8 @@ class Preparation(BaseModel):
 
     @property
     def data_file(self) -> str:
-        """Name of the data file in a channel. JumpStart takes JSON Lines as `.jsonl` for chat and instruction, and for
-        domain adaptation exactly one `.txt`, `.csv` or `.json` file.
+        """Name of the data file in a channel. JumpStart reads JSON Lines as `.jsonl` for chat and instruction, and
+        exactly one `.txt`, `.csv` or `.json` file for domain adaptation.
         """
         if self.task is not Task.DOMAIN_ADAPTATION:
             return "data.jsonl"
@@ -103,9 +103,7 @@ def prepare(
     max_input_length: int | None = None,
     family: str = DEFAULT_FAMILY.name,
 ) -> Preparation:
-    """The preparation of files for what they were resolved to; files that can be cut become shards of about
-    `shard_bytes`.
-    """
+    """The preparation of files that were resolved. Files that can be cut are cut into shards of about `shard_bytes`."""
     columns = resolution.text_columns or ("",) * len(files)
     placed = [file.model_copy(update={"text_column": column}) for file, column in zip(files, columns, strict=True)]
     return Preparation(
@@ -119,8 +117,8 @@ def prepare(
 
 
 def _shards(files: Sequence[SourceFile], shard_bytes: int) -> list[Shard]:
-    """Byte ranges of about equal length. Arrays, CSV, text and compressed files are one shard each: where their rows
-    start is not known before they are read, and one invocation reads several gigabytes.
+    """Byte ranges of about equal length. An array, CSV, text or compressed file is one shard: where its rows start is
+    not known before it is read, and one invocation can read several gigabytes.
     """
     shards: list[Shard] = []
     for number, file in enumerate(files):

@@ -14,9 +14,9 @@ from finetuning.jumpstart.family import Task
 
 
 class Resolution(BaseModel):
-    """What an upload is trained for. `convertible`: see `Converter`. `text_columns`: by file, "" where not needed.
+    """What an upload is trained for. `convertible`: see `Converter`. `text_columns`: one per file, "" if it has none.
 
-    With a `refusal`, a code of `ErrorCode`, nothing of it can be used.
+    With a `refusal` the upload cannot be used.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -39,9 +39,9 @@ def resolve(
     *,
     supported: Collection[str] = tuple(Task),
 ) -> Resolution:
-    """What to train the files for, all of them together: what was asked for, else what most of their first rows are.
+    """What to train the files for, all of them together: the task that was asked for, else what most first rows are.
 
-    `supported`: the tasks the model can be trained for; a model without instruction mode gets instructions as chat.
+    `supported`: the tasks of the model. A model without instruction tuning is trained on instructions as chat.
     """
     task, has_template = options.task, options.template is not None
     for name, detection in files:
@@ -49,19 +49,18 @@ def resolve(
             return Resolution(refusal=detection.refusal, message=f"{name}: {detection.message}")
     framings = {detection.framing for _, detection in files}
     if Framing.TEXT in framings and len(framings) > 1:
-        return Resolution(
-            refusal=ErrorCode.FILES_MIXED, message="The upload has plain text (.txt) beside rows of data."
-        )
+        return Resolution(refusal=ErrorCode.FILES_MIXED, message="The upload has plain text (.txt) and rows of data.")
     asked = Task.INSTRUCTION if has_template else task
     if Framing.TEXT in framings and asked not in ("auto", Task.DOMAIN_ADAPTATION):
-        message = f"Plain text (.txt) is for domain_adaptation, not for {asked}."
+        message = f"Plain text (.txt) can be used for domain_adaptation only, not for {asked}."
         return Resolution(refusal=ErrorCode.TASK_IMPOSSIBLE, message=message)
     if has_template:
         if task not in ("auto", Task.INSTRUCTION):
             return Resolution(
-                refusal=ErrorCode.TASK_IMPOSSIBLE, message=f"template.json is for instruction, not for {task}."
+                refusal=ErrorCode.TASK_IMPOSSIBLE,
+                message=f"A template can be used for instruction only, not for {task}.",
             )
-        return Resolution(task=Task.INSTRUCTION, text_columns=("",) * len(files), why="the upload has a template.json")
+        return Resolution(task=Task.INSTRUCTION, text_columns=("",) * len(files), why="there is a template")
     kinds: Counter[Kind] = sum((Counter(detection.kinds) for _, detection in files), Counter())
     chosen, convertible, why = _chosen(task, kinds, any(detection.history for _, detection in files), supported)
     needs_text = chosen is Task.DOMAIN_ADAPTATION if task != "auto" or kinds else _all_tables(files)
@@ -72,14 +71,14 @@ def resolve(
 
 def _chosen(task: str, kinds: Counter[Kind], history: bool, supported: Collection[str]) -> tuple[Task, bool, str]:
     if task != "auto":
-        return Task(task), True, "run.json asks for it"
+        return Task(task), True, "run.json sets the task"
     if history:
-        return Task.CHAT, True, "rows have earlier turns, which an instruction row cannot hold"
+        return Task.CHAT, True, "some rows have earlier turns, which an instruction row cannot have"
     most = max(Kind, key=lambda kind: kinds[kind])
     if not kinds:
         return Task.CHAT, True, "no row was recognised"
     if most is Kind.COLUMNS and Task.INSTRUCTION not in supported:
-        return Task.CHAT, True, "the rows are instructions with answers, and the model is tuned on conversations only"
+        return Task.CHAT, True, "the rows are instructions with answers, and the model supports chat only"
     chosen = next(task for task, kind in KIND_OF.items() if kind is most)
     return chosen, False, f"most of the first rows are {KINDS[most]}"
 
@@ -89,7 +88,7 @@ def _all_tables(files: Sequence[tuple[str, Detection]]) -> bool:
 
 
 def _with_text_columns(files: Sequence[tuple[str, Detection]], convertible: bool, why: str) -> Resolution:
-    """Domain adaptation, with the column of each table that holds the text."""
+    """Domain adaptation, with the text column of each table."""
     chosen = []
     for name, detection in files:
         if not detection.is_table or "text" in detection.columns:
@@ -97,11 +96,11 @@ def _with_text_columns(files: Sequence[tuple[str, Detection]], convertible: bool
         elif len(detection.text_columns) == 1:
             chosen.append(detection.text_columns[0])
         else:
-            several = "several columns hold text" if detection.text_columns else "no column holds text"
+            found = "several columns could be the text" if detection.text_columns else "no column looks like text"
             return Resolution(
                 refusal=ErrorCode.COLUMNS_UNKNOWN,
-                message=f"{name}: {several}, and none is named text. The columns are {', '.join(detection.columns)}.",
+                message=f"{name}: {found}, and none is named `text`. The columns: {', '.join(detection.columns)}.",
             )
     named = [column for column in chosen if column]
-    why += f"; the text is in the column {', '.join(named)}" if named else ""
+    why += f"; text column: {', '.join(named)}" if named else ""
     return Resolution(task=Task.DOMAIN_ADAPTATION, convertible=convertible, text_columns=tuple(chosen), why=why)

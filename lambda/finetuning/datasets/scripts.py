@@ -17,13 +17,13 @@ _BLOCKS = (
 )  # fmt: skip
 _STARTS = [start for start, _ in _BLOCKS]
 SCRIPT_SAMPLE = 256
-"""Bytes of a row looked at for its script."""
+"""Bytes of a row that decide its script."""
 
 _ASCII = bytes(range(128))
 
 
 def script_of(out: bytes) -> str:
-    """The script most of a row's beginning is in: Latin unless a sixth of it is not. Han with kana is Japanese."""
+    """The script of a row, by its first bytes: Latin unless a sixth of it is not. Han with kana is Japanese."""
     sample = out[:SCRIPT_SAMPLE]
     if sample.isascii() or len(sample.translate(None, _ASCII)) * 6 < len(sample):
         return LATIN

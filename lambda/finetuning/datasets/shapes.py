@@ -1,7 +1,7 @@
-"""The layouts of rows that are understood: one class each, with the rows it is tried on.
+"""The layouts of rows that are understood: one class each, with the rows that test it.
 
-A shape says by a row's keys whether the row is its own, and reads it: as a dialog, instruction columns, or a text.
-To add one, write its class with `cases` and put it into `SHAPES`, where the first that claims a row has it.
+A shape decides by a row's keys whether it claims the row, and reads it as a dialog, instruction columns, or a text. To
+add one, write its class with `cases` and add it to `SHAPES`: the first shape there that claims a row reads it.
 """
 
 import re
@@ -31,7 +31,7 @@ Reading = list[Message] | dict[str, str] | str
 
 
 class Kind(StrEnum):
-    """What a row is by itself."""
+    """What a row is."""
 
     DIALOG = "dialog"
     COLUMNS = "columns"
@@ -55,7 +55,7 @@ HISTORY = "history"
 
 
 class Case(NamedTuple):
-    """A row and what it becomes: a reading, or the error it is refused with."""
+    """A row and what it becomes: a reading, or the error that it is refused with."""
 
     row: Any
     becomes: Reading | ErrorCode
@@ -71,23 +71,23 @@ _COLUMNS = {"instruction": "Add", "context": "3 + 4", "response": "7"}
 
 
 class Shape:
-    """A layout of rows. `reads` lists the columns it looks at; the others are ignored, and counted."""
+    """A layout of rows. Columns that it does not read are ignored, and counted."""
 
     name: ClassVar[str]
     kind: ClassVar[Kind] = Kind.DIALOG
-    """What its rows mostly are: that is what a row with an error counts as."""
+    """What most of its rows are; a row with an error counts as this."""
     cases: ClassVar[Sequence[Case]] = ()
 
     def claims(self, keys: Keys) -> bool:
-        """Whether a row with these keys is of this shape."""
+        """True if a row with these keys has this shape."""
         raise NotImplementedError
 
     def label(self, keys: Keys, kind: Kind) -> str:
-        """The name its users know it by."""
+        """The name that users know."""
         return self.name
 
     def columns(self, keys: Keys) -> set[str]:
-        """Those of the keys that `read` takes into account."""
+        """Those of the keys that `read` uses."""
         raise NotImplementedError
 
     def read(self, row: Any, dialogs: Dialogs) -> Reading:
@@ -95,7 +95,7 @@ class Shape:
         raise NotImplementedError
 
     def turns_key(self, keys: Keys) -> str:
-        """The column that alone makes the row, where it holds a list of turns; "" where more has to be looked at."""
+        """The column that is the whole row if it is a list of turns; "" if `read` needs more than that column."""
         return ""
 
 
@@ -115,19 +115,21 @@ class BareArray(Shape):
 
     def read(self, row: Any, dialogs: Dialogs) -> Reading:
         if not isinstance(row, list):
-            raise DataError(ErrorCode.SHAPE_UNKNOWN, f"The row is {kind(row)}, not an object or a list of turns.")
+            raise DataError(
+                ErrorCode.SHAPE_UNKNOWN, f"The row is {kind(row)}; it must be an object or a list of turns."
+            )
         return _simple(row) or dialogs.dialog(row, "")
 
 
 BARE: Keys = ("[]",)
-"""Stands for the keys of a row that is no object."""
+"""The keys of a row that is not an object."""
 
 
 class Conversation(Shape):
     """A list of turns under one of the names in use: JumpStart's, OpenAI's, ShareGPT's, and lists of pairs.
 
-    The list may be a JSON text, as CSV and Parquet columns hold it. A `system` column stands before the turns; an
-    answer in a column of its own (`chosen`, `completion` …) after them, where they end with the user's.
+    The list may be a JSON text, as in CSV and Parquet columns. A `system` column is put before the turns. An answer in
+    a column of its own (`chosen`, `completion` …) is put after them if they end with the user's.
     """
 
     name = "conversation"
@@ -205,12 +207,12 @@ class Conversation(Shape):
 
 
 def _simple(turns: Any) -> list[Message] | None:
-    """The dialog of turns that need no closer look."""
+    """The dialog of turns in one of the two common forms; None for others."""
     return turns if plain_characters(turns) else renamed_dialog(turns)
 
 
 class Tree(Shape):
-    """OASST's trees: from the prompt down, at every branch the reply of the best rank (0 is best)."""
+    """A tree of OASST: the path from the prompt down, at every branch the reply with the best rank (0 is best)."""
 
     name = "OASST tree"
     cases = (
@@ -242,21 +244,21 @@ class Tree(Shape):
         root = row.get("prompt", row)
         if isinstance(root, str):
             raise DataError(
-                ErrorCode.SHAPE_UNKNOWN, f"There is a prompt and nothing that answers it: {names(row)}.", "prompt"
+                ErrorCode.SHAPE_UNKNOWN, f"The row has a prompt but no answer. Its columns: {names(row)}.", "prompt"
             )
         if not isinstance(root, dict) or "replies" not in root:
             raise DataError(
                 ErrorCode.SHAPE_UNKNOWN,
-                "Messages of a tree, each in a row of its own: use the export that nests the replies.",
+                "The row is a single message of a tree. Use the export with whole trees, which have `replies`.",
             )
         return dialogs.dialog(list(_best_path(root)), "prompt" if "prompt" in row else "")
 
 
 def _best_path(node: Any) -> Iterable[dict[str, Any]]:
-    """The turns from a message down; of the replies the one with the lowest rank, unranked ones last."""
+    """The turns from a message down: of the replies the one with the lowest rank; replies without a rank come last."""
     while node is not None:
         if not isinstance(node, dict):
-            raise DataError(ErrorCode.SHAPE_UNKNOWN, f"A reply is {kind(node)}, not a message.", "replies")
+            raise DataError(ErrorCode.SHAPE_UNKNOWN, f"A reply is {kind(node)}, not an object.", "replies")
         yield {key: node[key] for key in ("role", "text") if key in node}
         replies = node.get("replies") or []
         if not isinstance(replies, list):
@@ -270,10 +272,10 @@ def _rank(reply: Any) -> float:
 
 
 class QuestionAndAnswer(Shape):
-    """A question and an answer under any of their names, with what may stand around them.
+    """A question and an answer under any of their names, with a context, a system text and earlier turns.
 
-    Texts become instruction columns, which are a dialog of one question just as well. Earlier turns (`history`), lists
-    of turns, and parallel lists are a dialog only.
+    Texts become instruction columns, which can also be a dialog of one question. Earlier turns (`history`), lists of
+    turns and parallel lists can only be a dialog.
     """
 
     name = "prompt and completion"
@@ -332,7 +334,9 @@ class QuestionAndAnswer(Shape):
         if _texts(question) and _texts(answer):
             if len(question) != len(answer):
                 raise DataError(
-                    ErrorCode.ROLE_ORDER, f"{asked} has {len(question)} texts, {answered} has {len(answer)}.", answered
+                    ErrorCode.ROLE_ORDER,
+                    f"{asked} has {len(question)} texts, but {answered} has {len(answer)}.",
+                    answered,
                 )
             pairs = [{"user": user, "assistant": assistant} for user, assistant in zip(question, answer, strict=True)]
             return dialogs.dialog(pairs, asked, _system(row))
@@ -348,17 +352,17 @@ class QuestionAndAnswer(Shape):
     def _whole(
         self, asked: list[Message], dialog: list[Message], row: Mapping[str, Any], path: str, dialogs: Dialogs
     ) -> Reading:
-        """An answer that is the whole conversation: what was asked has to be in it."""
+        """The dialog of an answer that is the whole conversation: it must contain what was asked."""
         missing = [message for message in asked if message["role"] == USER and message not in dialog]
         if missing:
             raise DataError(
-                ErrorCode.COLUMNS_CONFLICT, f"{path} is a conversation about something else than was asked.", path
+                ErrorCode.COLUMNS_CONFLICT, f"{path} is a conversation that does not contain the prompt.", path
             )
         return dialogs.dialog(dialog, path, _system(row))
 
 
 class Preference(QuestionAndAnswer):
-    """Pairs of a chosen and a rejected answer: trained on the chosen one alone."""
+    """Pairs of a chosen and a rejected answer: only the chosen one is trained on."""
 
     name = "preference pair"
     cases = (
@@ -381,7 +385,11 @@ class Preference(QuestionAndAnswer):
         chosen = _unwrapped(row["chosen"])
         if isinstance(chosen, list):
             return dialogs.dialog(chosen, "chosen", _system(row))
-        raise DataError(ErrorCode.SHAPE_UNKNOWN, f"There is a chosen answer and no question: {names(row)}.", "chosen")
+        raise DataError(
+            ErrorCode.SHAPE_UNKNOWN,
+            f"The row has a chosen answer but no question. Its columns: {names(row)}.",
+            "chosen",
+        )
 
 
 class Alpaca(QuestionAndAnswer):
@@ -425,7 +433,7 @@ class Dolly(QuestionAndAnswer):
 
 
 class Text(Shape):
-    """One text a row; where it is written in turns of `<|im_start|>role`, a dialog."""
+    """One text per row; a dialog if it is written in turns of `<|im_start|>role`."""
 
     name = "text"
     kind = Kind.TEXT
@@ -454,7 +462,7 @@ class Text(Shape):
     def read(self, row: Any, dialogs: Dialogs) -> Reading:
         text = row["text"]
         if not isinstance(text, str):
-            raise DataError(ErrorCode.CONTENT_NOT_TEXT, f"The text is {kind(text)}.", "text")
+            raise DataError(ErrorCode.CONTENT_NOT_TEXT, f"The text is {kind(text)}, not a string.", "text")
         text_of(text, "text")
         if text.lstrip().startswith(_IM_START):
             return dialogs.dialog(_marked_turns(text), "text", _system(row))
@@ -466,13 +474,13 @@ _MARKED_TURN = re.compile(r"(\w+)\n(.*?)(?:<\|im_end\|>\s*)?", re.DOTALL)
 
 
 def _marked_turns(text: str) -> list[dict[str, str]]:
-    """The turns of `<|im_start|>role⏎content<|im_end|>⏎…`, content to the letter; the last end mark may be missing."""
+    """The turns of `<|im_start|>role⏎content<|im_end|>⏎…`, contents unchanged; the last end mark may be missing."""
     turns = []
     for number, part in enumerate(text.split(_IM_START)[1:]):
         turn = _MARKED_TURN.fullmatch(part)
         if not turn or _IM_END in turn[2]:
             raise DataError(
-                ErrorCode.SHAPE_UNKNOWN, f"Turn {number} is not marked as <|im_start|>role … <|im_end|>.", "text"
+                ErrorCode.SHAPE_UNKNOWN, f"Turn {number} is not written as <|im_start|>role … <|im_end|>.", "text"
             )
         turns.append({"role": turn[1], "content": turn[2]})
     return turns
@@ -492,17 +500,21 @@ SHAPES: Sequence[Shape] = (
 
 
 def is_either(kind: Kind, keys: Keys) -> bool:
-    """Whether a question with its answer is as much a conversation as an instruction row: nothing says instruction."""
+    """True if the row can be a conversation or an instruction row: a question with its answer, and no column is named
+    instruction.
+    """
     return kind is Kind.COLUMNS and INSTRUCTION not in keys
 
 
 def shape_of(keys: Keys) -> Shape | None:
-    """The shape that claims rows with these keys, or None. By keys alone, for one route serves all rows with them."""
+    """The shape that claims rows with these keys, or None. It depends on the keys alone, so that all rows with the same
+    keys are read the same way.
+    """
     return next((shape for shape in SHAPES if shape.claims(keys)), None)
 
 
 def as_dialog(columns: Mapping[str, str]) -> list[Message]:
-    """Instruction columns as one question and its answer; a context follows the instruction in a line of its own."""
+    """Instruction columns as one question and its answer. A context follows the instruction on a new line."""
     question = columns["instruction"]
     if columns["context"]:
         question += "\n" + columns["context"]
@@ -515,7 +527,9 @@ def as_columns(dialog: Sequence[Message]) -> dict[str, str]:
     system = dialog[0]["content"] if dialog[0]["role"] == SYSTEM else ""
     turns = dialog[1:] if system else dialog
     if len(turns) != 2:
-        raise DataError(ErrorCode.MANY_TURNS, f"The conversation has {len(turns) // 2} answers.")
+        raise DataError(
+            ErrorCode.MANY_TURNS, f"The conversation has {len(turns) // 2} answers; an instruction row has one."
+        )
     return {"instruction": turns[0]["content"], "context": "", "response": turns[1]["content"], "system": system}
 
 
@@ -523,41 +537,42 @@ _PYTHON_LIST = re.compile(r"\s*+[\[{]\s*+(?:[\[{]\s*+)?'")
 
 
 def decoded(value: Any, path: str) -> Any:
-    """A list that may be written as a JSON text in a column, read. Raises `DataError` where the text is no JSON."""
+    """A list, which may be written as a JSON text. Raises `DataError` if the text is not JSON."""
     if not isinstance(value, str):
         return value
     try:
         return orjson.loads(value)
     except orjson.JSONDecodeError as error:
         if _PYTHON_LIST.match(value):
-            raise DataError(ErrorCode.PYTHON_LITERAL, f"{path} holds a Python literal, not JSON.", path) from error
-        raise DataError(ErrorCode.JSON_INVALID, f"{path} holds a text that is not JSON: {error}.", path) from error
+            message = f"{path} is written in Python's notation, which is not JSON."
+            raise DataError(ErrorCode.PYTHON_LITERAL, message, path) from error
+        raise DataError(ErrorCode.JSON_INVALID, f"{path} is a text that is not valid JSON: {error}.", path) from error
 
 
 def _only(row: Mapping[str, Any], keys: Iterable[str], needed: bool = True) -> str:
-    """The one of `keys` that has something in it; "" where none has. Two that differ are an error."""
+    """The one of `keys` that has a value; "" if none has. Two with different values are an error."""
     found = [key for key in keys if row.get(key)]
     if not found:
         if needed:
             path = next(key for key in keys if key in row)
             raise DataError(ErrorCode.CONTENT_EMPTY, f"{path} is empty.", path)
-        # 0 and false are something, though not a text: they are told as such.
+        # 0 and false are values, though not texts: the error must say so.
         return next((key for key in keys if row.get(key) not in (None, "", [], {})), "")
     for other in found[1:]:
         if row[other] != row[found[0]]:
-            raise DataError(ErrorCode.COLUMNS_CONFLICT, f"{found[0]} and {other} say different things.", other)
+            raise DataError(ErrorCode.COLUMNS_CONFLICT, f"{found[0]} and {other} have different values.", other)
     return found[0]
 
 
 def _asked(keys: Iterable[str]) -> tuple[str, ...]:
-    """Columns that hold the question. `input` is one unless an instruction stands beside it: then it is its context."""
+    """The columns of the question. `input` is one of them, unless there is an instruction: then it is the context."""
     if INSTRUCTION in keys:
         return tuple(key for key in (INSTRUCTION, *PROMPT) if key in keys)
     return tuple(key for key in (*PROMPT, INPUT) if key in keys)
 
 
 def _given(keys: Iterable[str]) -> tuple[str, ...]:
-    """Columns that hold what the question is about."""
+    """The columns of the question's context."""
     return tuple(key for key in ((INPUT, CONTEXT) if INSTRUCTION in keys else (CONTEXT,)) if key in keys)
 
 
@@ -574,13 +589,15 @@ def _answer(row: Mapping[str, Any], key: str, dialogs: Dialogs) -> Message:
     if isinstance(answer, list) and len(answer) == 1:
         message = dialogs.messages(answer, key)[0]
         if message["role"] != ASSISTANT:
-            raise DataError(ErrorCode.ROLE_ORDER, f"The answer is the {message['role']}'s turn.", key)
+            raise DataError(
+                ErrorCode.ROLE_ORDER, f"The answer is a turn of the {message['role']}, not of the assistant.", key
+            )
         return message
     return _turn(ASSISTANT, text_of(answer, key))
 
 
 def _unwrapped(value: Any) -> Any:
-    """A list of turns out of the JSON text a CSV column holds; any other value as it is."""
+    """The list of turns in the JSON text of a CSV column; any other value unchanged."""
     if isinstance(value, str) and value.startswith("[{") and value.endswith("}]"):
         try:
             return orjson.loads(value)
@@ -590,7 +607,7 @@ def _unwrapped(value: Any) -> Any:
 
 
 def _turns_of_history(history: Any) -> list[Any]:
-    """Earlier turns: pairs `[question, answer]`, or turns of any form `Dialogs.messages` reads."""
+    """Earlier turns: pairs `[question, answer]`, or turns in any form that `Dialogs.messages` reads."""
     if not isinstance(history, list):
         raise DataError(ErrorCode.CONTENT_NOT_TEXT, f"The history is {kind(history)}, not a list.", HISTORY)
     turns: list[Any] = []
@@ -598,7 +615,9 @@ def _turns_of_history(history: Any) -> list[Any]:
         if isinstance(pair, list):
             if len(pair) != 2:
                 raise DataError(
-                    ErrorCode.ROLE_ORDER, f"An earlier turn has {len(pair)} texts, not two.", f"{HISTORY}[{number}]"
+                    ErrorCode.ROLE_ORDER,
+                    f"An earlier turn has {len(pair)} texts; it must have two.",
+                    f"{HISTORY}[{number}]",
                 )
             turns.append({"user": pair[0], "assistant": pair[1]})
         else:

@@ -1,4 +1,4 @@
-"""One shard: records in, training rows out, every record counted. The inner loop of the data preparation."""
+"""One shard: records in, training rows out, every record counted. This is the inner loop of the preparation."""
 
 import io
 from collections import Counter
@@ -48,15 +48,14 @@ DIGESTS, RESULT = ".digests", "result.json"
 """Names of what a shard writes beside its rows."""
 
 DIGEST_BYTES = 16
-"""XXH3 of the row as written, 128 bits, at the speed of memory. Among a billion rows two share one by chance once in
-10²⁰ uploads; who forges one loses a row of their own."""
+"""XXH3 of the row as written, 128 bits; as fast as memory. Among a billion rows two different ones have the same digest
+once in 10²⁰ uploads. Whoever forges one only loses a row of their own."""
 LONGEST_KEPT = 32
-"""Longest rows a shard reports: more than are shown, for some may turn out to be duplicates of another shard's."""
+"""Longest rows that a shard reports: more than are shown, because some may be duplicates of another shard's."""
 
 DIGESTS_AT_ONCE = 600_000
-"""Digests among which duplicates are looked for: about 50 MB, just before a set doubles its table. A shard that has
-more begins anew, and what it does not know any more is found where the shards are joined, in as many passes as it
-takes.
+"""Digests that a shard remembers to find duplicates: about 50 MB, just before a set doubles its table. A shard with
+more rows forgets them all and starts again; duplicates of forgotten rows are found when the shards are joined.
 """
 
 MAX_LAYOUTS = 4096
@@ -66,7 +65,7 @@ NUL = b"\\u0000"
 
 
 class Sinks(NamedTuple):
-    """Where a shard's rows go, and the digests of the rows in the same order, 16 bytes each."""
+    """Where a shard's rows are written, and the digests of the rows in the same order, 16 bytes each."""
 
     train: BinaryIO
     validation: BinaryIO
@@ -101,10 +100,10 @@ def read_results(preparation: Preparation, workspace: Workspace, prefix: str) ->
 
 
 def prepare_shard(preparation: Preparation, shard: Shard, source: BinaryIO, sinks: Sinks) -> ShardResult:
-    """Prepares the rows of one shard. `source` stands at `max(shard.start - 1, 0)` of the file.
+    """Prepares the rows of one shard. `source` is at byte `max(shard.start - 1, 0)` of the file.
 
-    Rows are written in the order they come in. Which side one lands on is told by its digest alone, so it is the same
-    in every run, order and number of shards.
+    Rows keep their order. Whether a row is held out depends on its digest alone, so it is the same in every run, in any
+    order and with any number of shards.
     """
     file = preparation.files[shard.file]
     if file.detection.framing is Framing.TEXT:
@@ -113,7 +112,7 @@ def prepare_shard(preparation: Preparation, shard: Shard, source: BinaryIO, sink
 
 
 def _batches(file: SourceFile, shard: Shard, source: BinaryIO) -> Iterator[Batch]:
-    """The records of the shard; where a compressed file is damaged, an error stands at the end."""
+    """The records of the shard; if a compressed file is damaged, the last one is an error."""
     unzipped = Gunzip(source) if file.detection.compressed else None
     if unzipped:
         source = cast(BinaryIO, io.BufferedReader(unzipped, CHUNK))
@@ -136,8 +135,8 @@ def _batches(file: SourceFile, shard: Shard, source: BinaryIO) -> Iterator[Batch
 
 
 def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Batch], sinks: Sinks) -> ShardResult:
-    """The inner loop. It is one function, and does the least for a row that can be done for a row alone, because a call
-    or an attribute more is felt: a row of 200 bytes takes a few microseconds in all.
+    """The inner loop. It is one function, and does as little as possible per row: a row of 200 bytes takes a few
+    microseconds, so one more call or attribute can be measured.
     """
     converter = Converter(
         task=preparation.task,
@@ -207,12 +206,15 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
                 if NUL in out:
                     _refuse_nul(converted, row)
                 if read:
-                    # Rows of one layout lose the same bytes when converted: one that loses others is looked into.
+                    # Rows of one layout lose the same number of bytes when converted. A row that loses another number
+                    # is checked for keys that are there twice.
                     layout = (read - size, len(dialog))
                     if layout not in layouts:
                         if duplicate := duplicate_key(cast(bytes, raw), row):
                             raise DataError(
-                                ErrorCode.JSON_DUPLICATE_KEY, f"The key {duplicate} is there twice.", duplicate
+                                ErrorCode.JSON_DUPLICATE_KEY,
+                                f"The key {duplicate} is there twice, with different values.",
+                                duplicate,
                             )
                         if len(layouts) < MAX_LAYOUTS:
                             layouts.add(layout)
@@ -228,7 +230,13 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
                     tally.blank += 1
                 continue
             except orjson.JSONEncodeError:
-                _refuse(result, file, number, DataError(ErrorCode.JSON_SURROGATE, "A character is cut in half."), raw)
+                _refuse(
+                    result,
+                    file,
+                    number,
+                    DataError(ErrorCode.JSON_SURROGATE, "Half of a character (a lone surrogate)."),
+                    raw,
+                )
                 continue
             except DataError as error:
                 _refuse(result, file, number, error, raw)
@@ -290,7 +298,7 @@ def _drop_counted(
 
 
 def _keep_sample(result: ShardResult, digest: str, row: dict[str, Any]) -> None:
-    """Keeps a row to be shown, once: the shard may have forgotten that it has it."""
+    """Keeps a row to be shown, unless it is a duplicate that the shard has forgotten."""
     if all(sample.digest != digest for sample in result.samples):
         result.samples.append(Sample(digest=digest, row=row))
 
@@ -298,7 +306,7 @@ def _keep_sample(result: ShardResult, digest: str, row: dict[str, Any]) -> None:
 def _keep_longest(
     longest: list[tuple[int, int, bytes]], floor: int, size: int, rounding: int, number: int, digest: bytes
 ) -> int:
-    """Keeps a row if it is among the longest; returns the size that the next one has to exceed.
+    """Keeps a row if it is among the longest. Returns the size that the next one must exceed.
 
     A duplicate that the shard has forgotten is not kept twice.
     """
@@ -311,7 +319,7 @@ def _keep_longest(
 
 @dataclass(slots=True)
 class _Side:
-    """One side of the split: the rows of a batch, and how much has gone before them."""
+    """One side of the split: the rows of a batch, and how much was written before."""
 
     sink: BinaryIO
     digest_sink: BinaryIO
@@ -321,7 +329,7 @@ class _Side:
     tokens: int = 0
 
     def flush(self, rounding: int) -> list[int]:
-        """Writes the batch; returns the tokens of each row."""
+        """Writes the batch. Returns the tokens of each row."""
         self.sink.writelines(self.rows)
         self.digest_sink.write(b"".join(self.digests))
         tokens = [(len(row) + rounding) >> 2 for row in self.rows]
@@ -343,14 +351,14 @@ def _flush(tally: Tally, sides: Sequence[_Side], rounding: int, limit: int) -> N
 
 
 def _refuse_nul(converted: Mapping[str, Any], row: Any) -> None:
-    """Raises `DataError` where a text that is trained on has a NUL, which tokenizers do not know.
+    """Raises `DataError` if a text that is trained on has a NUL, which tokenizers do not know.
 
-    What looks like one may also be spelt out in the text, and is none.
+    The characters `\\u0000` may also be written out in a text; that is not a NUL.
     """
     for _, trained_on in texts(converted):
         if "\0" in trained_on:
             where = next((path for path, text in texts(row) if "\0" in text and text in trained_on), "")
-            raise DataError(ErrorCode.NUL, "The content has a NUL character.", where)
+            raise DataError(ErrorCode.NUL, "The text has a NUL character.", where)
 
 
 def _refuse(result: ShardResult, file: SourceFile, line: int, error: DataError, raw: Any) -> None:
@@ -374,7 +382,7 @@ SNIPPET = 160
 
 
 def snippet(raw: Any) -> str:
-    """The start of a record in characters that are safe to print."""
+    """The start of a record, with control characters escaped."""
     if isinstance(raw, DataError):
         return ""
     data = raw if isinstance(raw, bytes) else orjson.dumps({key: value[:SNIPPET] for key, value in _printable(raw)})
@@ -388,8 +396,8 @@ def _printable(row: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def _prepare_text(preparation: Preparation, shard: Shard, found: Iterator[Batch], sinks: Sinks) -> ShardResult:
-    """Text goes through as it is: blank lines stay, nothing is a duplicate. All of it goes to `sinks.train`; where it
-    is cut in two is settled when its length is known.
+    """Text is not changed: blank lines stay, and no line is a duplicate. All of it is written to `sinks.train`; it
+    is cut in two when its whole length is known.
     """
     file = preparation.files[shard.file]
     result = ShardResult()
@@ -434,7 +442,7 @@ def _not_utf8(line: bytes) -> DataError | None:
 
 
 class Measure(NamedTuple):
-    """A row's part in the statistics."""
+    """What a row adds to the statistics."""
 
     tokens: int
     turns: int
@@ -448,11 +456,11 @@ def tokens_of(size: int) -> int:
 
 
 def measure(out: bytes, row: Any, overhead: int = 0) -> Measure:
-    """What the inner loop counts of a row written as `out`, for one row: a text, columns, or `{"dialog": […]}`."""
+    """What the inner loop counts for a row written as `out`: a text, columns, or `{"dialog": […]}`."""
     turns, said = (0, len(row)) if isinstance(row, str) else (len(turns_of(row)), characters_of(row))
     return Measure(tokens_of(len(out) + overhead), turns, said, script_of(out))
 
 
 def template_bytes(template: Template | None) -> int:
-    """Bytes the template adds to every row."""
+    """Bytes that the template adds to every row."""
     return len((template["prompt"] + RESPONSE_MARK + template["completion"]).encode()) if template else 0

@@ -1,4 +1,4 @@
-"""What one shard reports of its rows: counts that add up over shards, the first errors, samples, the longest rows."""
+"""What one shard reports about its rows: counts that are added up over shards, first errors, samples, longest rows."""
 
 from collections import Counter
 from typing import Any
@@ -8,14 +8,16 @@ from pydantic import BaseModel, Field
 TRAIN, VALIDATION = "train", "validation"
 
 MAX_ERRORS = 100
-"""Errors listed one by one; all are counted."""
+"""Errors that are listed; all are counted."""
 
 SAMPLES = 3
 """Rows kept to be shown."""
 
 
 class LineError(BaseModel):
-    """A line that cannot be used. `path`: where in the row; `snippet`: its start, control characters escaped."""
+    """A line that cannot be used. `path`: the place in the row; `snippet`: the row's start, with control characters
+    escaped.
+    """
 
     file: str
     line: int
@@ -27,7 +29,7 @@ class LineError(BaseModel):
 
 
 class Tally(BaseModel):
-    """What is counted while rows are read, and adds up over shards."""
+    """Counts of the rows read. They are added up over shards."""
 
     blank: int = 0
     duplicates: int = 0
@@ -49,7 +51,7 @@ class Tally(BaseModel):
     error_counts: Counter[str] = Field(default_factory=Counter)
 
     def add(self, other: "Tally", times: int = 1) -> None:
-        """Adds another tally, or takes it away (`times=-1`)."""
+        """Adds another tally, or subtracts it (`times=-1`)."""
         for name in Tally.model_fields:
             mine, theirs = getattr(self, name), getattr(other, name)
             if isinstance(mine, Counter):
@@ -75,7 +77,7 @@ class Tally(BaseModel):
 
 
 class Sample(BaseModel):
-    """A row kept, in its converted form."""
+    """A kept row, converted."""
 
     digest: str
     row: dict[str, Any]
@@ -88,11 +90,11 @@ class LongestRow(BaseModel):
 
 
 class ShardResult(BaseModel):
-    """What one shard reports. Lines are counted from the shard's first."""
+    """What one shard reports. Line numbers count from the shard's first line."""
 
     tally: Tally = Field(default_factory=Tally)
     errors: list[LineError] = Field(default_factory=list)
     samples: list[Sample] = Field(default_factory=list)
     longest: list[LongestRow] = Field(default_factory=list)
     broken_off: bool = False
-    """Whether the file ended in the middle of something: what would have followed is not known."""
+    """Whether the file is incomplete or damaged, so that rows are missing."""

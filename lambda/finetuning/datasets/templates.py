@@ -22,8 +22,8 @@ class Template(TypedDict):
 
 
 TEMPLATE_FIX = (
-    'Write {"prompt": "… {column} …", "completion": "{column}"}, each {column} as the data names it, and without '
-    ". [ ! or : in its name; double a brace that is meant as text: {{ }}."
+    'Write {"prompt": "… {column} …", "completion": "{column}"}, where each {column} is a column of the data, without '
+    ". [ ! or : in its name. Write a brace that is text twice: {{ }}."
 )
 
 
@@ -35,45 +35,47 @@ DEFAULT_TEMPLATE: Template = {
     ),
     "completion": "{response}",
 }
-"""JumpStart's own, used where the upload brings none."""
+"""JumpStart's own, used if the upload has none."""
 
 RESPONSE_MARK = "\n\n### Response:\n"
-"""What JumpStart puts between an instruction and its response; a prompt at inference ends with it."""
+"""What JumpStart puts between an instruction and its response. A prompt at inference ends with it."""
 
 
 def read_template(document: bytes) -> Template:
-    """A template.json. Raises `FineTuningError` (TEMPLATE_INVALID) for one that is not `{prompt, completion}`."""
+    """Reads a template.json. Raises `FineTuningError` (TEMPLATE_INVALID) if it is not `{prompt, completion}`."""
     try:
         return TypeAdapter(Template).validate_json(document.removeprefix(b"\xef\xbb\xbf"))
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise _invalid(f"template.json must hold exactly prompt and completion, both texts: {wrong}.") from error
+        raise _invalid(
+            f"template.json must have exactly the fields prompt and completion, both texts: {wrong}."
+        ) from error
 
 
 def template_columns(template: Template) -> list[str]:
     """The columns a template names, in order of first use. Raises `FineTuningError` (TEMPLATE_INVALID)."""
     named = columns_in(template["prompt"]) + columns_in(template["completion"])
     if not named:
-        raise _invalid("The template names no column: every row would be the same.")
+        raise _invalid("The template has no {column}, so every row would be the same.")
     return list(dict.fromkeys(named))
 
 
 def columns_in(text: str) -> list[str]:
-    """The columns one of a template's two texts names.
+    """The columns named in one of the two texts of a template.
 
-    Raises `FineTuningError` (TEMPLATE_INVALID) for all that `str.format` takes for more than a name: attributes, items,
+    Raises `FineTuningError` (TEMPLATE_INVALID) for what `str.format` reads as more than a name: attributes, items,
     positions, conversions, formats.
     """
     try:
         fields = [field for field in Formatter().parse(text) if field[1] is not None]
     except ValueError as error:
-        raise _invalid(f"The template's braces do not match: {error}.") from error
+        raise _invalid(f"The braces of the template do not match: {error}.") from error
     for _, name, format_, conversion in fields:
         if not name:
-            raise _invalid("The template has {} without a column's name.")
+            raise _invalid("The template has {} without a column name.")
         if format_ or conversion or name.isdecimal() or "." in name or "[" in name:
             written = name + (f"!{conversion}" if conversion else "") + (f":{format_}" if format_ else "")
-            raise _invalid(f"The template has {{{written}}}, which is more than a column's name.")
+            raise _invalid(f"The template has {{{written}}}, which is more than a column name.")
     return [str(name) for _, name, _, _ in fields]
 
 
@@ -82,14 +84,14 @@ def _invalid(message: str) -> FineTuningError:
 
 
 def fill(text: str, row: Mapping[str, object]) -> str:
-    """Puts a row's columns in place of `{column}`, in a text that `columns_in` has read. Values are not looked into:
-    braces in them stay as they are.
+    """Replaces each `{column}` by the row's value, in a text that `columns_in` has read. Braces in values stay as they
+    are.
     """
     return text.format_map(row)
 
 
 def instruction_text(template: Template, row: Mapping[str, object]) -> str:
-    """The prompt of an instruction row as the model gets it at inference: up to where the response starts."""
+    """The prompt of an instruction row as the model gets it at inference: everything before the response."""
     return fill(template["prompt"], row) + RESPONSE_MARK
 
 

@@ -1,4 +1,4 @@
-"""Where prepared data is kept: a folder here, a prefix in S3 for the workflow. The steps are the same."""
+"""Where prepared data is stored: a folder on this machine, or a prefix in S3. The steps are the same."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
 BUFFER = 128 << 10
-"""Bytes read at a time. The rows of a buffer stay in the core's cache while they are worked on: with twice as many,
-short rows take a fifth longer."""
+"""Bytes read at a time. The rows of a buffer stay in the cache of the CPU core while they are processed. With a buffer
+twice as large, short rows take a fifth longer."""
 
 WRITE_BUFFER = 1 << 20
-"""Bytes written at a time. Files grow a third faster by the megabyte than by 64 KiB."""
+"""Bytes written at a time. Writing is a third faster than with 64 KiB."""
 
 
 class Piece(NamedTuple):
@@ -23,10 +23,10 @@ class Piece(NamedTuple):
 
 
 class Workspace(Protocol):
-    """Objects under keys like `shards/00000/train`. One that is written appears when it is complete, or not at all."""
+    """Objects under keys like `shards/00000/train`. An object appears when it is completely written, or not at all."""
 
     def open(self, key: str, start: int = 0) -> BinaryIO:
-        """A buffered reader from `start` on; the caller closes it."""
+        """A buffered reader that begins at byte `start`. The caller closes it."""
         ...
 
     def create(self, key: str) -> AbstractContextManager[BinaryIO]: ...
@@ -34,7 +34,7 @@ class Workspace(Protocol):
     def size(self, key: str) -> int: ...
 
     def assemble(self, key: str, pieces: Sequence[Piece]) -> None:
-        """Makes an object of pieces of others, one after the other."""
+        """Makes an object of pieces of other objects, in order."""
         ...
 
 

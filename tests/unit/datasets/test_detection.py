@@ -1,4 +1,4 @@
-"""What files are taken for, and what a set of them is trained for."""
+"""What a file is, and what a set of files is trained for."""
 
 import gzip
 import json
@@ -48,7 +48,7 @@ def found(data: bytes, name: str = "data.jsonl") -> Detection:
         (b"PAR1....", "data", Framing.PARQUET),
     ],
 )
-def test_how_records_lie_in_a_file(data: bytes, name: str, framing: Framing) -> None:
+def test_the_arrangement_of_records_is_recognised(data: bytes, name: str, framing: Framing) -> None:
     assert found(data, name).framing is framing
     assert found(data, name).refusal is None
 
@@ -71,7 +71,7 @@ def test_how_records_lie_in_a_file(data: bytes, name: str, framing: Framing) -> 
         (b"Yes it is,that is,why not so\nOne more,two words,three of them\n", "data.csv", ErrorCode.COLUMNS_UNKNOWN),
     ],
 )  # fmt: skip
-def test_what_is_no_data_is_refused_by_name(data: bytes, name: str, code: ErrorCode) -> None:
+def test_a_file_that_is_not_data_is_refused_with_its_own_code(data: bytes, name: str, code: ErrorCode) -> None:
     detection = found(data, name)
     assert detection.refusal is code
     assert detection.message
@@ -79,16 +79,16 @@ def test_what_is_no_data_is_refused_by_name(data: bytes, name: str, code: ErrorC
 
 
 @pytest.mark.parametrize(("head", "name"), [(b"%PDF-1.7\n", "manual.pdf"), (b"PK\x03\x04....", "manual.docx")])
-def test_a_document_is_not_to_be_unpacked_but_exported_as_text(head: bytes, name: str) -> None:
-    assert "of a PDF or a Word document export the text as .txt or .jsonl" in found(head, name).fix
+def test_the_fix_for_a_document_is_to_export_its_text(head: bytes, name: str) -> None:
+    assert "Export text from a PDF or Word document" in found(head, name).fix
 
 
-def test_utf_16_and_utf_32_are_told_apart() -> None:
+def test_utf_16_and_utf_32_are_distinguished() -> None:
     assert "UTF-16" in found("hello".encode("utf-16")).message
     assert "UTF-32" in found("hello".encode("utf-32")).message
 
 
-def test_a_compressed_file_is_looked_into() -> None:
+def test_a_compressed_file_is_detected_by_its_content() -> None:
     detection = found(gzip.compress(CHAT), "data.jsonl.gz")
     assert detection.compressed
     assert detection.shape == "OpenAI chat"
@@ -114,7 +114,7 @@ def test_the_delimiter_and_the_header_of_a_table(
 
 
 @pytest.mark.parametrize("name", ["data.csv", "data.tsv"])
-def test_a_table_is_said_to_be_named_as_it_is(name: str) -> None:
+def test_the_reason_names_the_suffix_of_a_table(name: str) -> None:
     assert found(b"prompt\tcompletion\nHi\tHello, you\n", name).why.startswith(f"it is named .{name[-3:]} and")
 
 
@@ -131,7 +131,9 @@ def test_a_table_is_said_to_be_named_as_it_is(name: str) -> None:
         (as_lines([{"question": "Who?", "answer": "Me"}]), "auto", list(Task), Task.CHAT, False),
     ],
 )
-def test_the_task(data: bytes, asked: str, supported: list[str], task: Task, convertible: bool) -> None:
+def test_the_task_follows_from_the_request_the_data_and_the_model(
+    data: bytes, asked: str, supported: list[str], task: Task, convertible: bool
+) -> None:
     resolution = resolve([("data.jsonl", found(data))], DataOptions(task=asked), supported=supported)
     assert (resolution.task, resolution.convertible, resolution.refusal) == (task, convertible, None)
     assert resolution.why
@@ -141,14 +143,14 @@ def resolved_table(text: str, task: str = "auto") -> Any:
     return resolve([("data.csv", found(text.encode(), "data.csv"))], DataOptions(task=task))
 
 
-def test_the_only_column_with_text_is_taken_and_named() -> None:
+def test_the_only_text_column_is_used_and_named() -> None:
     resolution = resolved_table("nr,body\n1,It was a dark and stormy night at sea\n2,And then came the day after it\n")
     assert resolution.task is Task.DOMAIN_ADAPTATION
     assert resolution.text_columns == ("body",)
     assert "body" in resolution.why
 
 
-def test_several_columns_with_text_are_refused_and_listed() -> None:
+def test_several_text_columns_are_refused_and_listed() -> None:
     resolution = resolved_table("nr,body,note\n1,It was a dark and stormy night,Somebody wrote this down at sea\n")
     assert resolution.refusal is ErrorCode.COLUMNS_UNKNOWN
     assert "nr, body, note" in resolution.message
@@ -159,23 +161,23 @@ def test_text_and_rows_in_one_upload_are_refused() -> None:
     assert resolve(files, DataOptions()).refusal is ErrorCode.FILES_MIXED
 
 
-def test_plain_text_cannot_be_made_a_chat() -> None:
+def test_plain_text_is_refused_as_chat() -> None:
     resolution = resolve([("a.txt", found(b"Once upon", "a.txt"))], DataOptions(task="chat"))
     assert resolution.refusal is ErrorCode.TASK_IMPOSSIBLE
 
 
-def test_a_template_settles_the_task() -> None:
+def test_a_template_makes_the_task_instruction() -> None:
     template = {"prompt": "{a}", "completion": "{b}"}
     assert resolve([("a.jsonl", found(CHAT))], DataOptions(template=template)).task is Task.INSTRUCTION
     for_chat = DataOptions(task="chat", template=template)
     assert resolve([("a.jsonl", found(CHAT))], for_chat).refusal is ErrorCode.TASK_IMPOSSIBLE
 
 
-def test_a_file_that_is_refused_refuses_the_upload_by_name() -> None:
+def test_a_refused_file_refuses_the_upload_and_is_named() -> None:
     resolution = resolve([("good.jsonl", found(CHAT)), ("bad.jsonl", found(b""))], DataOptions())
     assert resolution.refusal is ErrorCode.FILE_EMPTY
     assert "bad.jsonl" in resolution.message
 
 
-def test_parquet_is_named_by_its_first_bytes(tmp_path: Path) -> None:
+def test_parquet_is_recognised_by_its_first_bytes(tmp_path: Path) -> None:
     assert found(b"PAR1....", "data.parquet").format is Format.PARQUET

@@ -19,11 +19,11 @@ def test_every_code_has_a_fix() -> None:
     assert set(FIXES) == set(ErrorCode)
 
 
-def test_every_column_that_is_read_is_named() -> None:
+def test_every_column_that_is_read_is_documented() -> None:
     assert [key for key in (*CONVERSATION, *PROMPT, *COMPLETION) if f"`{key}`" not in DOCUMENT] == []
 
 
-def test_every_suffix_that_is_documented_makes_a_file_data_and_no_other_does() -> None:
+def test_exactly_the_documented_suffixes_are_data_files() -> None:
     files = DOCUMENT.partition("## Files")[2].partition("##")[0]
     named = set(re.findall(r"`(\.\w+)`", files)) - {".gz"}
     assert named == set(SUFFIXES)

@@ -1,4 +1,4 @@
-"""A batch taken at once comes to what its rows come to one by one."""
+"""A batch that is prepared at once gives the same result as its rows one by one."""
 
 import json
 import sys
@@ -60,7 +60,7 @@ PECULIAR: dict[str, list[bytes]] = {
 
 @pytest.mark.parametrize("peculiar", PECULIAR)
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
-def test_the_rows_and_the_report_are_those_of_the_rows_one_by_one(
+def test_batches_give_the_rows_and_the_report_of_the_inner_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, peculiar: str, line_end: bytes
 ) -> None:
     rows = as_lines(any_chat_rows(400)).splitlines()
@@ -96,13 +96,13 @@ LOST = len(LINE) - len(
 
 
 def any_plain_batches(*layouts: tuple[int, int]) -> PlainBatches:
-    """What looks for rows laid out like `LINE`."""
+    """Finds batches of rows written like `LINE`."""
     batches = PlainBatches({(LOST, 2), *layouts}, set())
     batches.learn({"messages": []})
     return batches
 
 
-def test_a_batch_is_found_with_what_is_counted_of_it() -> None:
+def test_a_plain_batch_comes_with_its_counts() -> None:
     found = any_plain_batches().find([LINE, LINE.replace(b"Hello", "Grüß dich".encode())])
     assert found
     assert (found.keys, found.turns, found.characters) == (("messages",), [2, 2], len("HelloGood dayGrüß dichGood day"))
@@ -118,7 +118,7 @@ def test_every_character_is_written_as_the_inner_loop_writes_it() -> None:
     assert found.written == [written]
 
 
-def test_a_row_over_two_lines_is_not_made_up_for_by_two_on_another() -> None:
+def test_a_row_over_two_lines_is_not_plain() -> None:
     over_two_lines = [row + b"\n" for row in PECULIAR["a row over two lines, and two on another"]]
     assert any_plain_batches().find(over_two_lines) is None
 
@@ -133,12 +133,12 @@ def test_a_batch_with_a_duplicate_is_not_plain() -> None:
 
 
 @pytest.mark.parametrize("extra", [b'"id": "7"}', b'"messages": []}', b'"messages": "Hello"}'])
-def test_a_column_more_is_not_passed_over_whatever_the_layout(extra: bytes) -> None:
+def test_a_row_with_another_column_is_not_plain(extra: bytes) -> None:
     row = LINE.replace(b"}]}", b"}], " + extra)
     assert any_plain_batches((LOST + len(row) - len(LINE), 2)).find([row]) is None
 
 
-def test_a_key_more_in_a_turn_is_not_passed_over_whatever_the_layout() -> None:
+def test_a_turn_with_another_key_is_not_plain() -> None:
     row = LINE.replace(b"}]}", b', "weight": 1}]}')
     assert any_plain_batches((LOST + len(row) - len(LINE), 2)).find([row]) is None
 
@@ -151,7 +151,7 @@ def test_rows_with_a_system_turn_are_plain() -> None:
     assert found.turns == [2, 3]
 
 
-def test_where_no_batch_is_plain_fewer_and_fewer_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fewer_batches_are_tried_while_none_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     batches = any_plain_batches()
     tried: list[int] = []
     monkeypatch.setattr(PlainBatches, "_read", lambda self, records: tried.append(records[0]))
@@ -160,7 +160,7 @@ def test_where_no_batch_is_plain_fewer_and_fewer_are_tried(monkeypatch: pytest.M
     assert tried == [0, 2, 6, 14, 30, 62]
 
 
-def test_dialogs_alternate_each_by_itself() -> None:
+def test_each_dialog_must_alternate() -> None:
     assert alternate(["user", "assistant"] * 3, [2, 4])
     assert not alternate(["user", "assistant"] * 3, [3, 3])
     assert not alternate(["user", "assistant"], [2, 0])

@@ -1,4 +1,4 @@
-"""From files to channels and a report: every line accounted for, the same bytes whatever the shards."""
+"""From files to channels and a report: every line is counted, and the bytes are the same for any number of shards."""
 
 import gzip
 import hashlib
@@ -72,7 +72,7 @@ BAD_LINES: dict[bytes, ErrorCode] = {
 
 
 @pytest.mark.parametrize(("line", "code"), BAD_LINES.items(), ids=list(map(str, BAD_LINES.values())))
-def test_a_bad_line_is_told_with_its_number_and_its_own_reason(tmp_path: Path, line: bytes, code: ErrorCode) -> None:
+def test_a_bad_line_is_reported_with_its_number_and_code(tmp_path: Path, line: bytes, code: ErrorCode) -> None:
     rows: list[Any] = any_chat_rows(9)
     report = report_of(tmp_path, [*rows[:6], line, *rows[6:]], max_error_fraction=LENIENT)
     assert [(error.line, error.code) for error in report.errors] == [(7, code)]
@@ -95,24 +95,24 @@ WITH_NUL: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(("path", "row"), WITH_NUL.items(), ids=WITH_NUL)
-def test_a_nul_is_told_with_its_place_in_any_layout(tmp_path: Path, path: str, row: Any) -> None:
+def test_a_nul_is_reported_with_its_path_in_any_layout(tmp_path: Path, path: str, row: Any) -> None:
     report = report_of(tmp_path, [row, row], max_error_fraction=LENIENT)
     assert [(error.code, error.path) for error in report.errors] == [(ErrorCode.NUL, path)] * 2
 
 
-def test_a_nul_that_is_spelt_out_is_none(tmp_path: Path) -> None:
+def test_a_written_out_escape_is_not_a_nul(tmp_path: Path) -> None:
     report = report_of(tmp_path, [{"messages": [any_turn("user", r"What is \u0000?"), any_turn("assistant", "NUL")]}])
     assert report.ok
 
 
-def test_a_deep_value_beside_a_good_dialog_does_no_harm(tmp_path: Path) -> None:
+def test_a_deep_value_beside_a_good_dialog_is_ignored(tmp_path: Path) -> None:
     deep = b"[" * 900 + b"]" * 900
     line = b'{"messages": [{"role":"user","content":"a"},{"role":"assistant","content":"b"}], "x" : ' + deep + b"}"
     report = report_of(tmp_path, [*any_chat_rows(3), line], max_error_fraction=LENIENT)
     assert report.rows.kept + report.rows.errors == 4
 
 
-def test_more_errors_than_allowed_refuse_the_data_and_the_message_names_the_line(tmp_path: Path) -> None:
+def test_too_many_errors_refuse_the_data_and_the_message_names_the_lines(tmp_path: Path) -> None:
     rows: list[Any] = any_chat_rows(39)
     report = report_of(tmp_path, [*rows[:6], b'{"messages": [', *rows[6:]])
     assert report.refusal is not None
@@ -121,7 +121,7 @@ def test_more_errors_than_allowed_refuse_the_data_and_the_message_names_the_line
     assert channel(tmp_path) == b""
 
 
-def test_as_many_errors_as_allowed_do_not(tmp_path: Path) -> None:
+def test_exactly_the_allowed_errors_do_not_refuse_the_data(tmp_path: Path) -> None:
     report = report_of(tmp_path, [*any_chat_rows(99), b"garbage"])
     assert report.ok
     assert report.rows.errors == 1
@@ -133,7 +133,7 @@ def test_nothing_usable_is_refused(tmp_path: Path) -> None:
     assert report.refusal.code == ErrorCode.NOTHING_USABLE
 
 
-def test_escaped_and_raw_text_order_of_keys_and_line_ends_make_no_difference(tmp_path: Path) -> None:
+def test_rows_that_differ_in_escapes_key_order_or_line_ends_are_duplicates(tmp_path: Path) -> None:
     raw = '{"messages":[{"role":"user","content":"Café?"},{"role":"assistant","content":"Oui"}]}'
     escaped = json.dumps(json.loads(raw)) + "\r"
     turned = json.dumps({"messages": [dict(reversed(turn.items())) for turn in json.loads(raw)["messages"]]})
@@ -142,25 +142,25 @@ def test_escaped_and_raw_text_order_of_keys_and_line_ends_make_no_difference(tmp
     assert json.loads(channel(tmp_path))["dialog"][0] == any_turn("user", "Café?")
 
 
-def test_a_key_written_twice_with_one_value_is_no_fault(tmp_path: Path) -> None:
+def test_a_key_written_twice_with_the_same_value_is_accepted(tmp_path: Path) -> None:
     line = b'{"messages":[{"role":"user","content":"a","content":"a"},{"role":"assistant","content":"c"}]}'
     assert report_of(tmp_path, [line]).ok
 
 
-def test_ninety_nine_of_a_hundred_rows_alike_leave_two(tmp_path: Path) -> None:
+def test_ninety_nine_equal_rows_of_a_hundred_leave_two(tmp_path: Path) -> None:
     report = report_of(tmp_path, [*any_chat_rows(1) * 99, *any_chat_rows(2)[1:]])
     assert (report.rows.kept, report.rows.duplicates) == (2, 98)
     assert (report.rows.train, report.rows.validation) == (1, 1)
 
 
-def test_one_row_is_trained_on_and_the_report_says_that_nothing_is_held_out(tmp_path: Path) -> None:
+def test_a_single_row_is_trained_on_and_none_is_held_out(tmp_path: Path) -> None:
     report = report_of(tmp_path, any_chat_rows(1))
     assert (report.rows.train, report.rows.validation) == (1, 0)
     assert any("held out" in note for note in report.notes)
     assert not (tmp_path / "out" / "validation").exists()
 
 
-def test_a_row_lands_on_the_same_side_whatever_the_order(tmp_path: Path) -> None:
+def test_the_order_does_not_change_which_rows_are_held_out(tmp_path: Path) -> None:
     rows = any_chat_rows(200)
     report_of(tmp_path, rows)
     before = set(channel(tmp_path, "validation").splitlines())
@@ -170,7 +170,7 @@ def test_a_row_lands_on_the_same_side_whatever_the_order(tmp_path: Path) -> None
     assert after < before
 
 
-def test_bad_rows_of_an_array_cost_themselves_alone(tmp_path: Path) -> None:
+def test_good_rows_of_an_array_are_kept_beside_bad_ones(tmp_path: Path) -> None:
     good = [json.dumps(row) for row in any_chat_rows(4)]
     text = "[\n" + ",\n".join([*good[:2], '{"messages": NaN}', '{"messages": [{]}', *good[2:]]) + "\n]"
     report = report_of(tmp_path, text.encode(), "data.json", max_error_fraction=LENIENT)
@@ -183,7 +183,7 @@ def test_bad_rows_of_an_array_cost_themselves_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["data.json", "data.jsonl.gz"])
-def test_a_file_that_breaks_off_is_refused_however_few_errors(tmp_path: Path, name: str) -> None:
+def test_an_incomplete_file_is_refused_even_with_few_errors(tmp_path: Path, name: str) -> None:
     rows = any_chat_rows(1000)
     whole = json.dumps(rows).encode() if name == "data.json" else gzip.compress(as_lines(rows))
     path = tmp_path / name
@@ -205,7 +205,7 @@ def test_a_line_over_the_limit_is_an_error_and_the_next_is_read(
     assert report.rows.kept == 4
 
 
-def test_quoted_line_ends_and_a_mark_in_front_of_a_table(tmp_path: Path) -> None:
+def test_a_table_with_quoted_line_ends_and_a_byte_order_mark(tmp_path: Path) -> None:
     text = '\ufeffWhat is it?,"A cat,\r\nI think"\r\nAnd ""this""?,A dog\r\n'.replace('""this""', "that")
     report_of(tmp_path, text.encode(), "data.csv", task="chat")
     dialogs = sorted(row["dialog"][1]["content"] for row in rows_of(tmp_path))
@@ -223,13 +223,13 @@ def test_rows_of_a_table_that_are_too_wide_or_badly_quoted_are_errors(tmp_path: 
     assert adds_up(report)
 
 
-def test_a_table_in_latin_1_is_named_so(tmp_path: Path) -> None:
+def test_a_table_in_latin_1_is_reported_as_such(tmp_path: Path) -> None:
     text = "prompt,completion\nUn café?,Oui\n".encode("latin-1")
     report = report_of(tmp_path, text, "data.csv", max_error_fraction=LENIENT)
     assert "Latin-1" in report.errors[0].message
 
 
-def test_text_is_kept_as_it_is_and_its_tail_held_out(tmp_path: Path) -> None:
+def test_text_is_unchanged_and_its_end_is_held_out(tmp_path: Path) -> None:
     text = "".join(f"Line {number}, once more.\n\n" for number in range(100)).encode() + b"The end"
     report = report_of(tmp_path, text, "book.txt")
     assert channel(tmp_path) + channel(tmp_path, "validation") == text
@@ -251,7 +251,7 @@ def test_several_texts_become_one_file(tmp_path: Path) -> None:
     assert channel(tmp_path) + channel(tmp_path, "validation") == b"One\nTwo\n"
 
 
-def test_parquet_is_read_with_its_lists_and_its_nulls(tmp_path: Path) -> None:
+def test_parquet_with_lists_and_nulls_is_read(tmp_path: Path) -> None:
     rows = [{"messages": any_dialog(number), "score": None} for number in range(20)]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "data.parquet")
     report = prepare_files([tmp_path / "data.parquet"], tmp_path / "out")
@@ -279,7 +279,7 @@ def test_a_parquet_file_with_a_value_that_cannot_be_read_is_refused(tmp_path: Pa
     assert report.refusal.code == ErrorCode.PARQUET_DAMAGED
 
 
-def test_instruction_channels_bring_their_template(tmp_path: Path) -> None:
+def test_instruction_channels_have_their_template(tmp_path: Path) -> None:
     report = report_of(tmp_path, [{"instruction": "Add", "input": str(number), "output": "7"} for number in range(50)])
     assert report.task is Task.INSTRUCTION
     for name in ("train", "validation"):
@@ -289,7 +289,7 @@ def test_instruction_channels_bring_their_template(tmp_path: Path) -> None:
     assert "### Response:\n7" in report.samples[0]
 
 
-def test_the_report_counts_what_training_would_cut_off(tmp_path: Path) -> None:
+def test_the_report_counts_rows_that_training_would_cut_off(tmp_path: Path) -> None:
     rows = [{"messages": [any_turn("user", "word " * length), any_turn("assistant", "Yes")]} for length in (10, 4000)]
     report = report_of(tmp_path, rows, max_input_length=1000)
     statistics = report.statistics
@@ -332,7 +332,7 @@ SEEN_OR_NOT: dict[Task, Callable[[int], Any]] = {
     numbers=st.lists(st.integers(0, 40), min_size=2, max_size=80),
     fraction=st.sampled_from([0.1, 0.3, 0.5]),
 )
-def test_no_prompt_of_the_evaluation_is_a_row_that_was_trained_on(
+def test_no_prompt_of_the_evaluation_was_trained_on(
     tmp_path: Path, task: Task, numbers: list[int], fraction: float
 ) -> None:
     path = any_file(
@@ -356,7 +356,7 @@ def test_no_prompt_of_the_evaluation_is_a_row_that_was_trained_on(
         assert _digest(asked["prompt"] + asked["reference"] + end) not in trained
 
 
-def test_a_line_of_text_that_was_trained_on_is_not_asked_for_again(tmp_path: Path) -> None:
+def test_a_line_of_text_that_was_trained_on_is_not_a_prompt(tmp_path: Path) -> None:
     lines = [f"Line {number} of the old harbour's chronicle." for number in range(9)]
     for name, content in (("train", lines), ("validation", [*lines[:3], "A line that nobody has read before."])):
         (tmp_path / name).mkdir()
@@ -387,9 +387,7 @@ LINES = st.one_of(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(found=st.lists(LINES, min_size=1, max_size=60), open_end=st.booleans())
-def test_every_line_is_accounted_for_and_shards_make_no_difference(
-    tmp_path: Path, found: list[bytes], open_end: bool
-) -> None:
+def test_every_line_is_counted_with_any_number_of_shards(tmp_path: Path, found: list[bytes], open_end: bool) -> None:
     data = b'{"messages": []}\n' + b"\n".join(found) + (b"" if open_end and found[-1] else b"\n")
     path = any_file(tmp_path, data)
     outcomes = []
@@ -414,9 +412,7 @@ def _rows_about(numbers: list[int]) -> bytes:
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kept=st.lists(st.integers(0, 400), min_size=2, max_size=300), shards=st.sampled_from([2, 3, 8]))
-def test_rows_repeated_across_shards_are_dropped_as_if_one_had_read_them(
-    tmp_path: Path, kept: list[int], shards: int
-) -> None:
+def test_duplicates_between_shards_are_dropped_as_in_one_shard(tmp_path: Path, kept: list[int], shards: int) -> None:
     data = _rows_about(kept)
     path = any_file(tmp_path, data)
     alone = prepare_files([path], tmp_path / "out", max_input_length=SOME_ARE_LONGER)

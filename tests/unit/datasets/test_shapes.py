@@ -1,4 +1,4 @@
-"""Every shape on the rows it brings along, and the settled cases."""
+"""Every shape with its cases, and the cases that several shapes could claim."""
 
 import json
 from typing import Any
@@ -27,7 +27,7 @@ def converted(row: Any, task: Task = Task.CHAT, **how: Any) -> Any:
 @pytest.mark.parametrize(
     ("shape", "case"), CASES, ids=[f"{shape.name}-{number}" for number, (shape, _) in enumerate(CASES)]
 )
-def test_a_shape_reads_its_own_cases_as_it_says(shape: Shape, case: Case) -> None:
+def test_a_shape_reads_its_cases(shape: Shape, case: Case) -> None:
     row, becomes = case
     if isinstance(becomes, ErrorCode):
         assert converted(row) is becomes
@@ -47,7 +47,7 @@ def test_a_shape_reads_its_own_cases_as_it_says(shape: Shape, case: Case) -> Non
         assert converted(row, task) == expected
 
 
-def test_every_shape_brings_cases() -> None:
+def test_every_shape_has_cases() -> None:
     assert all(shape.cases for shape in SHAPES)
 
 
@@ -58,7 +58,7 @@ def conversion_cases() -> list[dict[str, Any]]:
 
 @needs_shared
 @pytest.mark.parametrize("case", conversion_cases(), ids=lambda case: case["id"])
-def test_rows_of_public_datasets_become_what_their_own_tools_make_of_them(case: dict[str, Any]) -> None:
+def test_rows_of_public_datasets_are_converted_as_by_their_own_tools(case: dict[str, Any]) -> None:
     found = converted(case["input"])
     if case["jumpstart_valid"]:
         assert found == {"dialog": case["expected_messages"]}
@@ -85,7 +85,7 @@ TAG = [any_turn("user", "<image> is a tag"), any_turn("assistant", "Yes")]
         ({"messages": TAG}, TAG),
     ],
 )
-def test_what_is_kept_as_chat(row: Any, becomes: Any) -> None:
+def test_rows_that_are_kept_as_chat(row: Any, becomes: Any) -> None:
     assert converted(row) == {"dialog": becomes}
 
 
@@ -113,17 +113,17 @@ def test_what_is_kept_as_chat(row: Any, becomes: Any) -> None:
         ([["user", "Hello"]], ErrorCode.SHAPE_UNKNOWN),
     ],
 )  # fmt: skip
-def test_what_is_refused_and_as_what(row: Any, code: ErrorCode) -> None:
+def test_rows_that_are_refused(row: Any, code: ErrorCode) -> None:
     assert converted(row) is code
 
 
-def test_a_fault_names_the_place_in_the_row() -> None:
+def test_an_error_names_the_path_in_the_row() -> None:
     with pytest.raises(DataError) as caught:
         Converter(Task.CHAT).convert({"messages": [any_turn("user"), any_turn("assistant", "")]})
     assert caught.value.path == "messages[1].content"
 
 
-def test_a_last_user_turn_is_dropped_and_counted_unless_repairs_are_off() -> None:
+def test_a_last_user_turn_is_dropped_and_counted_unless_repair_is_off() -> None:
     row = {"messages": [*any_dialog(), any_turn("user", "And then?")]}
     converter = Converter(Task.CHAT)
     assert converter.convert(row)[0] == {"dialog": any_dialog()}
@@ -131,17 +131,17 @@ def test_a_last_user_turn_is_dropped_and_counted_unless_repairs_are_off() -> Non
     assert converted(row, repair=False) is ErrorCode.TRAILING_USER
 
 
-def test_in_a_chat_found_by_itself_an_instruction_row_is_of_another_task() -> None:
+def test_an_instruction_row_is_an_error_in_a_detected_chat() -> None:
     with pytest.raises(DataError) as caught:
         Converter(Task.CHAT).convert({"instruction": "Add", "output": "7"})
     assert caught.value.code is ErrorCode.SHAPE_OTHER_TASK
 
 
-def test_a_question_and_an_answer_are_a_conversation_without_being_asked_for() -> None:
+def test_a_question_with_its_answer_is_a_conversation_even_if_nobody_set_the_task() -> None:
     assert Converter(Task.CHAT).convert({"question": "Add", "answer": "7"}) == ({"dialog": SEVEN}, 4)
 
 
-def test_a_conversation_of_one_question_can_be_asked_for_as_an_instruction() -> None:
+def test_a_conversation_of_one_question_becomes_an_instruction_if_the_task_is_set() -> None:
     assert converted({"messages": any_dialog()}, Task.INSTRUCTION) == {
         "instruction": any_dialog()[0]["content"],
         "context": "",
@@ -150,7 +150,7 @@ def test_a_conversation_of_one_question_can_be_asked_for_as_an_instruction() -> 
     assert converted({"messages": any_dialog() * 2}, Task.INSTRUCTION) is ErrorCode.MANY_TURNS
 
 
-def test_with_a_template_its_columns_are_all_that_counts() -> None:
+def test_with_a_template_only_its_columns_are_read() -> None:
     template = {"prompt": "Is {drink} nice?", "completion": "{answer}"}
     how = {"template": template}
     row = {"drink": "tea", "answer": 3, "more": None}
@@ -160,7 +160,7 @@ def test_with_a_template_its_columns_are_all_that_counts() -> None:
     assert converted({"drink": ["tea"], "answer": "3"}, Task.INSTRUCTION, **how) is ErrorCode.CONTENT_NOT_TEXT
 
 
-def test_columns_nobody_looks_at_are_counted() -> None:
+def test_ignored_columns_are_counted() -> None:
     converter = Converter(Task.CHAT)
     for _ in range(3):
         converter.convert({"messages": any_dialog(), "id": 1, "source": "web"})
@@ -175,7 +175,7 @@ def test_rows_with_ever_new_keys_do_not_fill_the_memory() -> None:
     assert len(converter._routes) <= 4096
 
 
-def test_a_templates_column_may_be_called_dialog() -> None:
+def test_a_template_may_have_a_column_named_dialog() -> None:
     template = {"prompt": "{dialog}", "completion": "{answer}"}
     row = {"dialog": "Hello", "answer": "Good day"}
     assert Converter(Task.INSTRUCTION, template=template).convert(row) == (row, 13)

@@ -126,7 +126,7 @@ def test_data_that_is_none_is_refused_with_the_rest() -> None:
         (b'{"prompt": "{instruction!r}", "completion": "{response}"}', "{instruction!r}"),
         (b'{"prompt": "{instruction:>9}", "completion": "{response}"}', "{instruction:>9}"),
         (b'{"prompt": "{instruction}", "completion": 7}', "completion"),
-        (b'{"prompt": "always", "completion": "the same"}', "names no column"),
+        (b'{"prompt": "always", "completion": "the same"}', "has no {column}"),
     ],
 )
 def test_a_template_that_does_not_fit_its_rows_is_refused(template: bytes, message: str) -> None:
