@@ -132,7 +132,7 @@ HASHES_AND_LOCKS := (requirements.*\.txt|package-lock\.json)$$
 
 .PHONY: judges secrets lock audit sbom
 judges: setup-tests .venv-audit/.ready ## The templates with options on and off: cfn-lint, cdk-nag, checkov, parliament
-	@$(BIN)/pytest tests/judges
+	@$(BIN)/pytest tests/judges -n 2
 secrets: .venv-audit/.ready ## Look for secrets in what git tracks
 	@git ls-files -z | xargs -0 .venv-audit/bin/detect-secrets-hook --exclude-files '$(HASHES_AND_LOCKS)'
 lock: .venv-supply/.ready ## Renew the lock files from the *.in files

@@ -1,18 +1,24 @@
-from pathlib import Path
+"""Each stage synthesised once a session: a process starts the CDK's engine once, so that later ones are cheap."""
 
 import pytest
 
-from tests.infra.synthesis import Synthesised, synthesise
+from tests.infra.synthesis import EVERY_OPTION, Synthesised, synthesise
 
 
 @pytest.fixture(scope="session")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Synthesised:
-    return synthesise("dev", Path(tmp_path_factory.mktemp("dev")))
+    return synthesise("dev", tmp_path_factory.mktemp("dev"))
 
 
 @pytest.fixture(scope="session")
 def prod(tmp_path_factory: pytest.TempPathFactory) -> Synthesised:
-    return synthesise("prod", Path(tmp_path_factory.mktemp("prod")))
+    return synthesise("prod", tmp_path_factory.mktemp("prod"))
+
+
+@pytest.fixture(scope="session")
+def with_options(tmp_path_factory: pytest.TempPathFactory) -> Synthesised:
+    """The stage dev with every option."""
+    return synthesise("dev", tmp_path_factory.mktemp("options"), **EVERY_OPTION)
 
 
 @pytest.fixture(scope="session", params=["dev", "prod"])

@@ -1,6 +1,7 @@
-"""Synthesising a stage for tests: the app's own context, without installing the layer."""
+"""Synthesis of a stage for tests: in this process, with the app's own context, without installing the layer."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,21 @@ from infra.stage import FineTuningStage
 
 ROOT = Path(__file__).resolve().parents[2]
 STACKS = ("storage", "network", "workflow", "monitoring")
+
+EVERY_OPTION: Mapping[str, Any] = {
+    "accept_eula": True,
+    "notification_email": "team@example.com",
+    "max_cost_usd": 50,
+    "monthly_budget_usd": 200,
+    "gated_weights": "channel",
+    "training_instance_types": "ml.g5.*",
+    "endpoint_instance_types": "ml.g5.2xlarge",
+    "data_readers": "arn:aws:iam::123456789012:role/DataScience-*,arn:aws:iam::123456789012:role/Audit",
+    "vpc_cidr": "10.0.0.0/22",
+    "availability_zones": "us-east-1b,us-east-1d,us-east-1f",
+    "log_retention_days": 731,
+}
+"""Each setting that adds to a template or changes it, other than the switches in which dev and prod differ."""
 
 
 def context_of(stage: str) -> dict[str, Any]:

@@ -2,12 +2,10 @@ import json
 from itertools import combinations
 from typing import Any
 
-import pytest
-
 from finetuning.metrics import CODE, NAMESPACE, SERVICE, STEP, ProductMetric
 from infra.constructs.log_queries import QUERIES
 from infra.constructs.run_dashboard import LOSSES
-from tests.infra.synthesis import ROOT, Synthesised, synthesise
+from tests.infra.synthesis import ROOT, Synthesised
 
 SPECS = ROOT / "facts" / "jumpstart" / "community_models"
 
@@ -158,18 +156,13 @@ def test_every_query_is_saved_under_the_stage_s_name_with_the_logs_it_reads(stag
 # The budget
 
 
-@pytest.fixture(scope="module")
-def with_budget(tmp_path_factory: pytest.TempPathFactory) -> Synthesised:
-    return synthesise("dev", tmp_path_factory.mktemp("budget"), monthly_budget_usd=200)
-
-
 def test_there_is_no_budget_unless_the_stage_sets_one(stage: Synthesised) -> None:
     assert not stage.resources("AWS::Budgets::Budget")
     assert "budgets.amazonaws.com" not in json.dumps([t.to_json() for t in stage.templates.values()])
 
 
-def test_the_budget_counts_what_carries_the_stage_s_tag_and_tells_the_topic(with_budget: Synthesised) -> None:
-    (budget,) = with_budget.resources("AWS::Budgets::Budget").values()
+def test_the_budget_counts_what_carries_the_stage_s_tag_and_tells_the_topic(with_options: Synthesised) -> None:
+    (budget,) = with_options.resources("AWS::Budgets::Budget").values()
     assert budget["Properties"]["Budget"] == {
         "BudgetType": "COST",
         "TimeUnit": "MONTHLY",
@@ -182,10 +175,10 @@ def test_the_budget_counts_what_carries_the_stage_s_tag_and_tells_the_topic(with
         assert "Topic" in json.dumps(subscriber["Address"])
 
 
-def test_budgets_may_publish_to_the_encrypted_topic_for_this_account_alone(with_budget: Synthesised) -> None:
+def test_budgets_may_publish_to_the_encrypted_topic_for_this_account_alone(with_options: Synthesised) -> None:
     policies = [
-        *(p["Properties"]["PolicyDocument"] for p in with_budget.resources("AWS::SNS::TopicPolicy").values()),
-        *(k["Properties"]["KeyPolicy"] for k in with_budget.resources("AWS::KMS::Key").values()),
+        *(p["Properties"]["PolicyDocument"] for p in with_options.resources("AWS::SNS::TopicPolicy").values()),
+        *(k["Properties"]["KeyPolicy"] for k in with_options.resources("AWS::KMS::Key").values()),
     ]
     allowed = [
         statement
