@@ -265,9 +265,11 @@ def _shaped(rows: Sequence[Any], **known: Any) -> Detection:
 def _summary(shapes: Counter[str], rows: int, columns: Sequence[str]) -> str:
     if not shapes:
         return f"first {rows} rows: no known layout" + (f" (columns {', '.join(columns)})" if columns else "")
-    counts = [f"{count} {shape}" for shape, count in shapes.most_common()]
-    unknown = rows - sum(shapes.values())
-    return f"first {rows} rows: {', '.join(counts)}" + (f", {unknown} unknown" if unknown else "")
+    counts = shapes.most_common()
+    if unknown := rows - sum(shapes.values()):
+        counts.append(("unknown", unknown))
+    found = [f"{shape} ({count})" for shape, count in counts] if len(counts) > 1 else [f"all {counts[0][0]}"]
+    return f"first {rows} rows: {', '.join(found)}"
 
 
 def _holds_text(values: Sequence[Any]) -> bool:
