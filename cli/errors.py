@@ -75,7 +75,7 @@ def to_cli_error(error: FineTuningError | BotoCoreError | ClientError) -> FineTu
             "For a rehearsal, set AWS_ENDPOINT_URL and the credentials it printed.",
         )
     if error.code == Code.ACCESS_DENIED and isinstance(cause, ClientError):
-        fix = f"Ask whoever manages the account to allow {cause.operation_name}, or use another AWS_PROFILE."
+        fix = f"Ask the account administrator to allow {cause.operation_name}, or use another AWS_PROFILE."
         return FineTuningError(error.code, error.message, fix)
     if error.code == Code.AWS_UNAVAILABLE:
         fix = "Check the network, AWS_REGION and AWS_ENDPOINT_URL, and try again."

@@ -166,7 +166,7 @@ def status_changes(run: Run, poll_seconds: float) -> Iterator[RunStatus]:
                     f"The execution of {run.run_id} ended after {last.step} without reporting a cause.",
                     f"Open the execution in the AWS console: {last.execution_arn}",
                 )
-            # The clean-up after an aborted execution takes a moment to report: wait once more.
+            # The clean-up after an aborted execution takes a moment to report: wait one more interval.
             ended = execution_status(last.execution_arn) != "RUNNING"
             changed_at = time.monotonic()
         time.sleep(poll_seconds)

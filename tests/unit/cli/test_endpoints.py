@@ -110,9 +110,9 @@ def test_extend_never_shortens_a_lifetime(deployment: Deployment) -> None:
     name = f"finetune-dev-{RUN_ID}"
     (before,) = list_endpoints(deployment)
     assert before.expires_at
-    goes = extend_endpoint(deployment, name, 1)
-    assert goes
-    assert goes.at == before.expires_at  # eight hours after it was made: an hour from now is sooner
+    extended = extend_endpoint(deployment, name, 1)
+    assert extended
+    assert extended.at == before.expires_at  # eight hours after it was made: an hour from now is sooner
     later = extend_endpoint(deployment, name, 20)
     assert later
     assert later.at > before.expires_at + timedelta(hours=11)

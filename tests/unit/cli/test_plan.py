@@ -172,7 +172,7 @@ def test_every_model_is_listed_with_tasks_instance_types_prices_and_source() -> 
     assert all(usd for row in rows.values() for usd in row["training_instance_types"].values())
     assert rows[LLAMA + "8b"]["provenance"] == "assumed"
     learning_rate = rows[LLAMA + "8b"]["hyperparameters"]["learning_rate"]
-    assert learning_rate.keys() >= {"type", "default", "min"}  # the runbook sends whoever met a refused value here
+    assert learning_rate.keys() >= {"type", "default", "min"}  # the runbook refers to these for refused values
     assert "planned" in finetune("models")[1]
 
 
