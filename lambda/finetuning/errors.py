@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from itertools import accumulate
 
 
 class Code(StrEnum):
@@ -95,6 +96,15 @@ class Code(StrEnum):
 MAX_LOG_LINES = 12
 """Lines of a job's log kept with an error; status.json links to the full log."""
 
+MAX_TEXT = 2000
+MAX_ERROR_BYTES = 48 << 10
+"""Characters of each text of an error, and bytes of all of it: the last findings are left out beyond that.
+
+Step Functions holds an error as JSON in JSON in JSON, which takes up to five times as much. A state's output may have
+256 KiB; more ends the execution with `States.DataLimitExceeded`, which `States.ALL` does not catch (Step Functions'
+guide on error names).
+"""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -107,6 +117,14 @@ class Finding:
     field: str
     message: str
     fix: str
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
+
+
+def _shortened_finding(finding: Finding) -> Finding:
+    return Finding(finding.code, *map(_shortened, (finding.field, finding.message, finding.fix)))
 
 
 class FineTuningError(Exception):
@@ -126,11 +144,13 @@ class FineTuningError(Exception):
         log: Sequence[str] = (),
     ) -> None:
         self.code = code
-        self.message = message
-        self.fix = fix
-        self.field = field
-        self.findings = tuple(findings)
+        self.message = _shortened(message)
+        self.fix = _shortened(fix)
+        self.field = _shortened(field)
+        self.findings = tuple(map(_shortened_finding, findings))
         self.log = tuple(log)[-MAX_LOG_LINES:]
+        sizes = accumulate(len(json.dumps(asdict(finding))) for finding in self.findings)
+        self.findings = tuple(each for each, size in zip(self.findings, sizes, strict=True) if size < MAX_ERROR_BYTES)
         super().__init__(json.dumps(self.as_dict(), ensure_ascii=False))
 
     def as_dict(self) -> dict[str, object]:

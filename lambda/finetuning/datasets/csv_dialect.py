@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from finetuning.datasets.data_errors import DataError, ErrorCode
+from finetuning.datasets.data_errors import DataError, ErrorCode, naming
 from finetuning.datasets.limits import MAX_RECORD
 from finetuning.datasets.shapes import (
     COMPLETION,
@@ -55,9 +55,7 @@ def csv_dialect(head: str, whole: bool, max_rows: int) -> CsvDialect:
         message = f"The file has {len(first)} columns but no header. Its first row: {start}."
         raise DataError(ErrorCode.COLUMNS_UNKNOWN, message)
     if len(set(columns)) < len(columns):
-        raise DataError(
-            ErrorCode.COLUMNS_UNKNOWN, f"Two columns have the same name. The columns: {', '.join(columns)}."
-        )
+        raise DataError(ErrorCode.COLUMNS_UNKNOWN, f"Two columns have the same name. The columns: {naming(columns)}.")
     body = [dict(zip(columns, row, strict=True)) for row in rows[has_header:] if len(row) == len(columns)]
     return CsvDialect(delimiter, has_header, tuple(columns), body)
 

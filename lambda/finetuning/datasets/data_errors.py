@@ -4,7 +4,10 @@ The message beside a code says what was found in this file or row; the fix is th
 Each code has an entry in docs/datasets.md.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
+
+from finetuning.datasets.limits import KEYS_NAMED, NAME_SHOWN
 
 
 class ErrorCode(StrEnum):
@@ -18,6 +21,7 @@ class ErrorCode(StrEnum):
     FORMAT_UNKNOWN = "FORMAT_UNKNOWN"
     FILES_MIXED = "FILES_MIXED"
     COLUMNS_UNKNOWN = "COLUMNS_UNKNOWN"
+    COLUMNS_TOO_MANY = "COLUMNS_TOO_MANY"
     PARQUET_DAMAGED = "PARQUET_DAMAGED"
     TASK_IMPOSSIBLE = "TASK_IMPOSSIBLE"
     # The bytes of a line
@@ -56,6 +60,13 @@ class ErrorCode(StrEnum):
     TOO_MANY_ERRORS = "TOO_MANY_ERRORS"
 
 
+def naming(names: Sequence[str]) -> str:
+    """The first `KEYS_NAMED` names for a message, each shortened, and how many more there are."""
+    named = ", ".join(name if len(name) <= NAME_SHOWN else name[:NAME_SHOWN] + "…" for name in names[:KEYS_NAMED])
+    more = len(names) - KEYS_NAMED
+    return f"{named} and {more:,} more" if more > 0 else named
+
+
 BREAKS_OFF = frozenset((ErrorCode.JSON_TRUNCATED, ErrorCode.COMPRESSION))
 """Errors after which the rest of a file is not known."""
 
@@ -69,6 +80,7 @@ FIXES: dict[ErrorCode, str] = {
     ErrorCode.FILES_MIXED: "Upload plain text and rows of data as separate runs.",
     ErrorCode.COLUMNS_UNKNOWN: "Rename the columns to those in docs/datasets.md (`text` for plain text), or add a "
     "template.json that names them.",
+    ErrorCode.COLUMNS_TOO_MANY: "Keep the columns that are trained on, and leave the others out.",
     ErrorCode.PARQUET_DAMAGED: "Write the file again and compare the sizes of the copies: its end may be missing.",
     ErrorCode.TASK_IMPOSSIBLE: "Set `task` to the one the data is for, or to `auto`.",
     ErrorCode.ENCODING: "Save the file as UTF-8.",

@@ -14,9 +14,10 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from finetuning.datasets.csv_dialect import csv_dialect
-from finetuning.datasets.data_errors import FIXES, DataError, ErrorCode
+from finetuning.datasets.data_errors import FIXES, DataError, ErrorCode, naming
 from finetuning.datasets.dialogs import ROLE_KEYS, Dialogs
 from finetuning.datasets.framing import BOM, Record, json_values, lines
+from finetuning.datasets.limits import MAX_COLUMNS
 from finetuning.datasets.shapes import (
     BARE,
     HISTORY,
@@ -256,6 +257,11 @@ def _shaped(rows: Sequence[Any], **known: Any) -> Detection:
         kinds[Kind.DIALOG if is_either(kind, keys) else kind] += 1
     tables = [row for row in rows if isinstance(row, dict)]
     known.setdefault("columns", tuple(tables[0]) if tables else ())
+    if len(known["columns"]) > MAX_COLUMNS:
+        raise DataError(
+            ErrorCode.COLUMNS_TOO_MANY,
+            f"The first row has {len(known['columns']):,} columns; the limit is {MAX_COLUMNS:,}.",
+        )
     texts = tuple(column for column in known["columns"] if _holds_text([row.get(column) for row in tables]))
     known["why"] += f"; {_summary(shapes, len(rows), known['columns'])}"
     shape_name = shapes.most_common(1)[0][0] if shapes else ""
@@ -264,7 +270,7 @@ def _shaped(rows: Sequence[Any], **known: Any) -> Detection:
 
 def _summary(shapes: Counter[str], rows: int, columns: Sequence[str]) -> str:
     if not shapes:
-        return f"first {rows} rows: no known layout" + (f" (columns {', '.join(columns)})" if columns else "")
+        return f"first {rows} rows: no known layout" + (f" (columns {naming(columns)})" if columns else "")
     counts = shapes.most_common()
     if unknown := rows - sum(shapes.values()):
         counts.append(("unknown", unknown))

@@ -18,10 +18,11 @@ that were refused before are counted without being read: of the refused ones, `R
 bytes are remembered."""
 
 MAX_COLUMNS = 2000
-"""Columns of a table."""
+"""Columns of a file's first row."""
 
 KEYS_NAMED = 20
-"""Columns or keys that a message names; the rest are counted."""
+NAME_SHOWN = 60
+"""Columns or keys that a message names, the rest are counted; and characters of each."""
 
 MAX_INFLATED = 16 << 30
 """Bytes of a gzip stream once it is decompressed: more than one function reads in its 15 minutes."""

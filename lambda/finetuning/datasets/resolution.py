@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from pydantic import BaseModel, ConfigDict
 
 from finetuning.datasets.conversion import KIND_OF, KINDS
-from finetuning.datasets.data_errors import FIXES, ErrorCode
+from finetuning.datasets.data_errors import FIXES, ErrorCode, naming
 from finetuning.datasets.detection import Detection, Framing
 from finetuning.datasets.options import DataOptions
 from finetuning.datasets.shapes import Kind
@@ -99,7 +99,7 @@ def _with_text_columns(files: Sequence[tuple[str, Detection]], convertible: bool
             found = "several columns could be the text" if detection.text_columns else "no column looks like text"
             return Resolution(
                 refusal=ErrorCode.COLUMNS_UNKNOWN,
-                message=f"{name}: {found}, and none is named `text`. The columns: {', '.join(detection.columns)}.",
+                message=f"{name}: {found}, and none is named `text`. The columns: {naming(detection.columns)}.",
             )
     named = [column for column in chosen if column]
     why += f"; text column: {', '.join(named)}" if named else ""

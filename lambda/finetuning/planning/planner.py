@@ -4,6 +4,7 @@
 file) `complete` adds once the dataset is prepared, and judges again.
 """
 
+from finetuning.datasets.data_errors import naming
 from finetuning.datasets.options import DataOptions
 from finetuning.datasets.resolution import Resolution, resolve
 from finetuning.datasets.templates import TEMPLATE_FIX, Template, read_template, template_columns
@@ -222,7 +223,7 @@ def _check_template(submission: Submission, template: Template | None, task: Tas
     named, columns = template_columns(template), submission.columns
     absent = sorted(set(named) - columns) if columns else []
     if absent:
-        reason = f"The template names {', '.join(absent)}; the data's columns are {', '.join(sorted(columns))}."
+        reason = f"The template names {naming(absent)}; the data's columns are {naming(sorted(columns))}."
         checklist.found("template", Finding(Code.TEMPLATE_INVALID, source, reason, TEMPLATE_FIX))
     elif task not in (Task.INSTRUCTION, None):
         reason = f"A template is for instruction tuning; the task is {task}."

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from finetuning.datasets import framing, parquet, shard
-from finetuning.datasets.data_errors import DataError, ErrorCode
+from finetuning.datasets.data_errors import DataError, ErrorCode, naming
 from finetuning.datasets.framing import Record, batches, csv_rows, json_values
 from finetuning.datasets.offline import prepare_files
 from finetuning.datasets.options import DataOptions
@@ -132,3 +132,19 @@ def test_a_gzip_stream_that_grows_without_end_is_cut_off(monkeypatch: pytest.Mon
     report = prepare_files([path], options=DataOptions(max_error_fraction=1))
     assert report.error_counts == {"COMPRESSION": 1}
     assert "expands to more than 1 MiB" in report.errors[0].message
+
+
+def test_a_table_of_too_many_columns_is_refused_with_their_number(tmp_path: Path) -> None:
+    path = tmp_path / "wide.jsonl"
+    path.write_bytes(as_lines([{f"column {number}": "text" for number in range(2001)}]))
+    report = prepare_files([path])
+    assert report.refusal is not None
+    assert report.refusal.message.endswith("The first row has 2,001 columns; the limit is 2,000.")
+    assert len(report.model_dump_json()) < 10_000
+
+
+def test_a_message_names_some_columns_and_counts_the_others() -> None:
+    assert naming(["a", "b"]) == "a, b"
+    named = naming(["x" * 500] + [f"c{number}" for number in range(1000)])
+    assert named.startswith("x" * 60 + "…, c0, ")
+    assert named.endswith("c18 and 981 more")

@@ -1,0 +1,33 @@
+"""docs/limits.md names every limit with the value it has."""
+
+from pathlib import Path
+
+import pytest
+
+from finetuning import errors
+from finetuning.datasets import limits
+
+DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "limits.md").read_text(encoding="utf-8")
+WRITTEN = {
+    "MAX_RECORD": "16 MiB",
+    "BATCH_BYTES": "32 MiB",
+    "MAX_INFLATED": "16 GiB",
+    "EXPANSION_ALLOWED": "1 GiB",
+    "MAX_ERROR_BYTES": "48 KiB",
+}
+UNITS = {"KiB": 10, "MiB": 20, "GiB": 30}
+INTERNAL = {"DENSE_BATCH", "SHORT_LINE", "REFUSED_KEPT"}
+LIMITS = {
+    name: value
+    for module in (limits, errors)
+    for name, value in vars(module).items()
+    if name.isupper() and isinstance(value, int)
+}
+
+
+@pytest.mark.parametrize("name", sorted(LIMITS.keys() - INTERNAL - {"MAX_LOG_LINES"}))
+def test_a_limit_is_documented_with_its_value(name: str) -> None:
+    written = WRITTEN.get(name, f"{LIMITS[name]:,}")
+    number, _, unit = written.partition(" ")
+    assert int(number.replace(",", "")) << UNITS.get(unit, 0) == LIMITS[name]
+    assert f"`{name}`, {written}" in DOCUMENT
