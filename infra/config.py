@@ -75,7 +75,7 @@ class StageConfig(StageSettings):
 
     @property
     def removal_policy(self) -> RemovalPolicy:
-        """Of everything that holds data."""
+        """The removal policy of everything that holds data."""
         return RemovalPolicy.RETAIN if self.keep_data else RemovalPolicy.DESTROY
 
     @property
@@ -93,34 +93,36 @@ class StageConfig(StageSettings):
 
     @field_validator("data_readers")
     @classmethod
-    def _are_arns_of_principals(cls, readers: tuple[str, ...]) -> tuple[str, ...]:
+    def _must_be_principals(cls, readers: tuple[str, ...]) -> tuple[str, ...]:
         for reader in readers:
             if not re.fullmatch(r"arn:aws:iam::\d{12}:(role|user)/[\w+=,.@/*-]+", reader):
-                raise ValueError(f"{reader!r} is no ARN of a role or user, like arn:aws:iam::123456789012:role/Team*")
+                raise ValueError(
+                    f"{reader!r} is not the ARN of a role or user, such as arn:aws:iam::123456789012:role/Team*"
+                )
         return readers
 
     @field_validator("availability_zones")
     @classmethod
-    def _are_zones_of_one_region(cls, zones: tuple[str, ...]) -> tuple[str, ...]:
+    def _must_be_zones_of_one_region(cls, zones: tuple[str, ...]) -> tuple[str, ...]:
         for zone in zones:
             if not re.fullmatch(r"[a-z]{2}(-[a-z]+)+-\d[a-z]", zone):
-                raise ValueError(f"{zone!r} is no name of an availability zone, like us-east-1a")
+                raise ValueError(f"{zone!r} is not the name of an availability zone, such as us-east-1a")
         if zones and (len(set(zones)) < max(2, len(zones)) or len({zone[:-1] for zone in zones}) > 1):
             raise ValueError("name two or more different zones of one region")
         return zones
 
     @field_validator("log_retention_days")
     @classmethod
-    def _is_a_retention_cloudwatch_knows(cls, days: int) -> int:
+    def _must_be_a_retention_of_cloudwatch(cls, days: int) -> int:
         if days not in RETENTION:
-            raise ValueError(f"CloudWatch keeps logs for one of {sorted(RETENTION)} days")
+            raise ValueError(f"must be one of {', '.join(map(str, RETENTION))} days")
         return days
 
     @classmethod
     def of(cls, stage: str, overrides: Mapping[str, Any]) -> Self:
-        """The stage's settings with the overrides over them; raises `ConfigurationError`."""
+        """The stage's settings with the overrides applied; raises `ConfigurationError`."""
         if stage not in STAGES:
-            raise ConfigurationError(f"stage: there is no stage {stage!r}; use one of {', '.join(STAGES)}")
+            raise ConfigurationError(f"stage: unknown stage {stage!r}; must be one of {', '.join(STAGES)}")
         try:
             return cls(**{"stage": stage, **STAGES[stage], **overrides})
         except ValidationError as error:
@@ -129,7 +131,7 @@ class StageConfig(StageSettings):
 
     @classmethod
     def from_context(cls, context: Mapping[str, Any]) -> Self:
-        """The stage CDK's context asks for. Every plain lower-case key is an override: a misspelt one is refused."""
+        """The stage in the CDK's context. Every plain lower-case key is an override: a misspelt one is an error."""
         overrides = {key: value for key, value in context.items() if key.replace("_", "").isalpha() and key.islower()}
         return cls.of(str(overrides.pop("stage", "")), overrides)
 

@@ -1,4 +1,4 @@
-"""One stage of the product: four stacks, wired."""
+"""One stage of the product: its four stacks, connected."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ from infra.stacks.workflow_stack import WorkflowStack
 
 
 class FineTuningStage(Construct):
-    """Storage, network, workflow and monitoring, in the order they are deployed; for whatever account and region.
+    """Storage, network, workflow and monitoring, in the order they are deployed; for any account and region.
 
-    No `aws_cdk.Stage`: `cdk deploy --all` deploys the stacks of the app itself and passes over those inside a Stage.
+    Not an `aws_cdk.Stage`: `cdk deploy --all` deploys the stacks of the app itself and skips those inside a Stage.
     """
 
     def __init__(self, scope: Construct, *, config: StageConfig) -> None:

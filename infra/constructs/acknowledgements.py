@@ -1,4 +1,4 @@
-"""Findings of cdk-nag that are true of a resource and no defect: each with its reason, on that resource alone."""
+"""Findings of cdk-nag that are accepted: each with its reason, on one resource."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def wildcard_finding(scope: IConstruct, resource: str) -> str:
 
 
 def _with_imports(scope: IConstruct, resource: str) -> str:
-    """The resource with references to other stacks as the template will show them: by the name of their export."""
+    """The resource with references to other stacks as in the template: by the name of their export."""
     for token in Tokenization.reverse_string(resource).tokens:
         if isinstance(token, Reference):
             producer = Stack.of(token.target)
@@ -45,4 +45,4 @@ def _flat(value: Any) -> str:
             return _flat(name)
         case {"Ref": name}:
             return f"<{name}>"
-    raise ValueError(f"cdk-nag's name of {value!r} is not known")
+    raise ValueError(f"unknown form of a resource: {value!r}")

@@ -11,7 +11,7 @@ from infra.constructs.event_delivery import MAX_EVENT_AGE, MAX_RETRIES
 
 
 class CleanUpOnAbort(Construct):
-    """An execution that was aborted, timed out or failed is cleaned up after, from outside: it can no longer do so."""
+    """Calls CleanUpRun when an execution was aborted, timed out or failed: it can no longer clean up itself."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The role SageMaker's jobs and endpoints run with."""
+"""The role with which SageMaker runs jobs and endpoints."""
 
 from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_iam as iam
@@ -17,7 +17,7 @@ def execution_role(
 ) -> iam.Role:
     """Reads prepared data, JumpStart's models and tuned weights; writes training output and captured calls.
 
-    The containers themselves run with network isolation: they hold no credentials. SageMaker uses the role for them.
+    The containers run with network isolation and have no credentials: SageMaker uses the role for them.
     """
     stack = Stack.of(scope)
     permissions = Permissions(scope, f"{id}Permissions")
@@ -69,14 +69,14 @@ def _network(permissions: Permissions, stack: Stack, network: IsolatedNetwork) -
     permissions.allow(
         "ec2:CreateNetworkInterface",
         on=[*subnets, group, interfaces],
-        because="SageMaker makes the jobs' network interfaces; they have no names before",
+        because="SageMaker creates the jobs' network interfaces; their ids are not known in advance",
     )
     permissions.allow(
         "ec2:CreateNetworkInterfacePermission",
         "ec2:DeleteNetworkInterface",
         "ec2:DeleteNetworkInterfacePermission",
         on=[interfaces],
-        because="SageMaker makes the jobs' network interfaces; they have no names before",
+        because="SageMaker creates the jobs' network interfaces; their ids are not known in advance",
         when={"ArnEquals": {"ec2:Subnet": subnets}},
     )
     permissions.allow(
@@ -86,18 +86,18 @@ def _network(permissions: Permissions, stack: Stack, network: IsolatedNetwork) -
         "ec2:DescribeSubnets",
         "ec2:DescribeVpcs",
         on=["*"],
-        because="EC2's descriptions know no resources",
+        because="EC2 descriptions have no resource-level permissions",
     )
 
 
 def _platform(permissions: Permissions, stack: Stack) -> None:
-    permissions.allow("ecr:GetAuthorizationToken", on=["*"], because="ECR's log-in knows no resource")
+    permissions.allow("ecr:GetAuthorizationToken", on=["*"], because="ECR's log-in has no resource-level permissions")
     permissions.allow(
         "ecr:BatchCheckLayerAvailability",
         "ecr:BatchGetImage",
         "ecr:GetDownloadUrlForLayer",
         on=[f"arn:aws:ecr:{stack.region}:*:repository/*"],
-        because="JumpStart's images lie in accounts of AWS that differ from region to region",
+        because="JumpStart's images are in accounts of AWS that differ by region",
     )
     permissions.allow(
         "logs:CreateLogGroup",
@@ -117,7 +117,7 @@ def _platform(permissions: Permissions, stack: Stack) -> None:
     permissions.allow(
         "cloudwatch:PutMetricData",
         on=["*"],
-        because="Metrics are no resources; limited to SageMaker's namespaces",
+        because="Metrics have no resource-level permissions; limited to SageMaker's namespaces",
         when={"StringLike": {"cloudwatch:namespace": ["/aws/sagemaker/*", "AWS/SageMaker", "aws/sagemaker/*"]}},
     )
 
@@ -126,9 +126,9 @@ def _alarms(permissions: Permissions, stack: Stack, prefix: str) -> None:
     alarms = stack.format_arn(
         service="cloudwatch", resource="alarm", resource_name=f"{prefix}-*", arn_format=ArnFormat.COLON_RESOURCE_NAME
     )
-    # AWS's guide asks it of "your IAM execution role"; whether that is this one or the caller's it does not say.
+    # AWS's guide requires it of "your IAM execution role", without saying whether that is this role or the caller's.
     permissions.allow(
         "cloudwatch:DescribeAlarms",
         on=[alarms],
-        because="SageMaker looks at an endpoint's alarms while it updates it; they are named after their endpoints",
+        because="SageMaker watches an endpoint's alarms during an update; they are named after their endpoints",
     )

@@ -18,8 +18,8 @@ from infra.state_machine.definition import definition
 class FineTuningWorkflow(sfn.StateMachine):
     """The state machine of `infra.state_machine.definition`, with the functions' ARNs for its placeholders.
 
-    `functions` are by the name of their placeholder: the state's name. The definition stands in the template, where
-    validators see it. Execution data stays out of the logs: it names users' files.
+    `functions` are by the name of their placeholder: the state's name. The definition is inline in the template, where
+    validators check it. Execution data is not logged: it names users' files.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class FineTuningWorkflow(sfn.StateMachine):
         key: kms.IKey,
         functions: Mapping[str, lambda_.IFunction],
     ) -> None:
-        permissions = Permissions(scope, f"{id}Permissions").allow_to_trace()
+        permissions = Permissions(scope, f"{id}Permissions").allow_tracing()
         permissions.allow(
             "lambda:InvokeFunction",
             on=[function.function_arn for function in functions.values()],
@@ -47,7 +47,7 @@ class FineTuningWorkflow(sfn.StateMachine):
             "logs:DescribeResourcePolicies",
             "logs:DescribeLogGroups",
             on=["*"],
-            because="Log deliveries, by which Step Functions writes its log, know no resources",
+            because="Log deliveries, with which Step Functions writes its log, have no resource-level permissions",
         )
         role = service_role(scope, f"{id}Role", service="states.amazonaws.com", permissions=permissions)
         super().__init__(
@@ -70,6 +70,6 @@ class FineTuningWorkflow(sfn.StateMachine):
             "cfn-lint",
             {
                 "config": {"ignore_checks": ["E3601"]},
-                "reason": "It refuses a time limit that is a JSONata expression, which the States Language allows",
+                "reason": "It rejects a time limit that is a JSONata expression, which the States Language allows",
             },
         )

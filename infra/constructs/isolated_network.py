@@ -1,4 +1,4 @@
-"""A VPC without a way out, and who may talk to whom in it."""
+"""A VPC without a route to the internet, and its security groups."""
 
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_kms as kms
@@ -13,8 +13,8 @@ HTTPS = ec2.Port.tcp(443)
 
 
 class IsolatedNetwork(Construct):
-    """Isolated subnets in two zones, or in those the stage names; no internet or NAT gateway; every connection in the
-    flow log.
+    """Isolated subnets in two zones, or in those the stage sets; no internet or NAT gateway; a flow log of every
+    connection.
 
     `jobs` is the security group of training jobs and endpoints, `functions` that of Lambda functions. Both reach
     HTTPS addresses only: without a gateway those are S3 (over its endpoint) and whatever interface endpoints exist.
@@ -38,9 +38,9 @@ class IsolatedNetwork(Construct):
         acknowledge(
             self.vpc,
             "VPCDefaultSecurityGroupClosed",
-            because="Nothing is in the default group; closing it takes a custom resource, and the VPC has no way out",
+            because="Nothing uses the default group; closing it needs a custom resource, and the VPC has no route out",
         )
-        # Distributed training talks on any port, over EFA on any protocol, to its own members.
+        # The containers of a distributed job use any port, and over EFA any protocol.
         self.jobs.add_ingress_rule(self.jobs, ec2.Port.all_traffic(), "Containers of one job")
         self.jobs.add_egress_rule(self.jobs, ec2.Port.all_traffic(), "Containers of one job")
         self.functions = self._security_group("Functions", "Lambda functions")
@@ -49,21 +49,21 @@ class IsolatedNetwork(Construct):
             "EC2RestrictedCommonPorts",
             because="The group is open to its own members only: containers of one distributed training job",
         )
-        self._log_every_connection(config, key)
+        self._log_connections(config, key)
 
     def _security_group(self, id: str, description: str) -> ec2.SecurityGroup:
         group = ec2.SecurityGroup(self, id, vpc=self.vpc, description=description, allow_all_outbound=False)
         group.add_egress_rule(ec2.Peer.any_ipv4(), HTTPS, "VPC endpoints; there is no other route")
         return group
 
-    def _log_every_connection(self, config: StageConfig, key: kms.IKey) -> None:
+    def _log_connections(self, config: StageConfig, key: kms.IKey) -> None:
         log_group = EncryptedLogGroup(self, "FlowLogs", config=config, key=key)
         permissions = Permissions(self, "FlowLogPermissions").allow(
             "logs:CreateLogStream",
             "logs:PutLogEvents",
             "logs:DescribeLogStreams",
             on=[log_group.log_group_arn],
-            because="Streams of the flow log's own group; their names are the network interfaces'",
+            because="Streams of the flow log's own group; they are named after network interfaces",
         )
         role = service_role(self, "FlowLogRole", service="vpc-flow-logs.amazonaws.com", permissions=permissions)
         ec2.CfnFlowLog(

@@ -1,4 +1,4 @@
-"""The questions people ask the functions' logs, saved where they ask them: in CloudWatch Logs Insights."""
+"""Queries of the functions' logs, saved in CloudWatch Logs Insights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,9 +14,9 @@ DURATION = f"{ProductMetric.STEP_DURATION}.0"
 
 @dataclass(frozen=True, kw_only=True)
 class LogQuery:
-    """One question. `of` are the functions whose logs answer it (none: all of them), `parameters` what to fill in.
+    """One query. `of` are the functions whose logs it reads (none: all), `parameters` what the user fills in.
 
-    Insights finds the fields of a JSON line by itself; an array's first value is its field `.0`, and the values of
+    Insights finds the fields of a JSON line itself; the first value of an array is its field `.0`, and the values of
     metrics are arrays.
     """
 
@@ -96,7 +96,7 @@ QUERIES = (
 
 
 class LogQueries(Construct):
-    """Saves every query under the stage's name; the console shows what stands before the slash as a folder."""
+    """Saves every query under the stage's name; the console shows the part before the slash as a folder."""
 
     def __init__(self, scope: Construct, id: str, *, prefix: str, functions: Mapping[str, lambda_.Function]) -> None:
         super().__init__(scope, id)

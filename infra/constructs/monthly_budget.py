@@ -1,4 +1,4 @@
-"""The limit on what a stage may cost in a month."""
+"""The budget of a stage for a month."""
 
 from aws_cdk import aws_budgets as budgets
 from aws_cdk import aws_sns as sns
@@ -8,10 +8,10 @@ from finetuning.runs.tags import STAGE_TAG
 
 
 class MonthlyBudget(Construct):
-    """Tells the topic when the stage has cost most of the budget, all of it, or is going to.
+    """Notifies the topic at 80 and 100 % of the budget, and when the forecast exceeds it.
 
-    A budget counts by a tag only once that is activated as a cost allocation tag, in the billing console of the account
-    that pays; until then it counts nothing. It is told of costs with hours of delay: a warning, no brake.
+    A budget counts by a tag only after the tag is activated as a cost allocation tag, in the billing console of the
+    paying account; until then it counts nothing. Costs arrive hours late: the budget warns and stops nothing.
     """
 
     def __init__(self, scope: Construct, id: str, *, stage: str, usd: float, topic: sns.ITopic) -> None:

@@ -1,4 +1,4 @@
-"""Where the team hears of its runs."""
+"""The topic that notifies the team."""
 
 from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_iam as iam
@@ -11,7 +11,7 @@ from infra.constructs.acknowledgements import acknowledge
 
 
 class NotificationTopic(sns.Topic):
-    """Runs and this account's alarms publish to it, encrypted and over TLS only; its budgets where there is one."""
+    """Encrypted, over TLS only. Runs and the alarms of this account publish to it, and budgets where there is one."""
 
     def __init__(self, scope: Construct, id: str, *, key: kms.IKey, email: str | None, budget: bool) -> None:
         super().__init__(scope, id, master_key=key, enforce_ssl=True)
@@ -19,19 +19,19 @@ class NotificationTopic(sns.Topic):
         alarms = stack.format_arn(
             service="cloudwatch", resource="alarm", resource_name="*", arn_format=ArnFormat.COLON_RESOURCE_NAME
         )
-        self._let_publish("AlarmsOfThisAccount", "cloudwatch.amazonaws.com", alarms)
+        self._allow_to_publish("AlarmsOfThisAccount", "cloudwatch.amazonaws.com", alarms)
         if budget:
-            # Conditions as the user guide of AWS Budgets has them; budgets belong to no region.
+            # Conditions as in the user guide of AWS Budgets. The ARN of a budget has no region.
             budgets = f"arn:{stack.partition}:budgets::{stack.account}:*"
-            self._let_publish("BudgetsOfThisAccount", "budgets.amazonaws.com", budgets)
+            self._allow_to_publish("BudgetsOfThisAccount", "budgets.amazonaws.com", budgets)
         if email:
             acknowledge(
                 self.add_subscription(subscriptions.EmailSubscription(email)),
                 "Serverless-SNSRedrivePolicy",
-                because="A message that cannot be mailed is in the run's status and report as well",
+                because="A message that cannot be sent is also in the run's status and report",
             )
 
-    def _let_publish(self, sid: str, service: str, source: str) -> None:
+    def _allow_to_publish(self, sid: str, service: str, source: str) -> None:
         account = Stack.of(self).account
         self.add_to_resource_policy(
             iam.PolicyStatement(

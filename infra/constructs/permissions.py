@@ -1,4 +1,4 @@
-"""What a role may do: one managed policy a role, every statement with its reason."""
+"""What a role may do: one managed policy for each role, every statement with its reason."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -15,12 +15,12 @@ Conditions = Mapping[str, Mapping[str, Any]]
 class Permissions(iam.ManagedPolicy):
     """A policy that is built statement by statement.
 
-    A wildcard in a resource is acknowledged for its statement's reason, that one finding only: another statement's
-    wildcard stays a finding.
+    A wildcard in a resource is acknowledged with its statement's reason, and only that finding: a wildcard of another
+    statement is still reported.
     """
 
     def allow(self, *actions: str, on: Sequence[str], because: str, when: Conditions | None = None) -> Self:
-        """Allows the actions on the resources; `because` says why these and no fewer."""
+        """Allows the actions on the resources; `because` says why they are needed."""
         self.add_statements(iam.PolicyStatement(actions=list(actions), resources=list(on), conditions=when))
         for resource in on:
             if "*" in resource:
@@ -28,11 +28,11 @@ class Permissions(iam.ManagedPolicy):
         return self
 
     def allow_in_this_region(self, *actions: str, because: str) -> Self:
-        """For actions that know no resource: nothing narrower than the region can be said."""
+        """For actions without resource-level permissions: the region is the narrowest limit."""
         region = {"StringEquals": {"aws:RequestedRegion": Stack.of(self).region}}
         return self.allow(*actions, on=["*"], because=because, when=region)
 
-    def allow_to_trace(self) -> Self:
+    def allow_tracing(self) -> Self:
         """Sends traces to X-Ray."""
         actions = (
             "xray:PutTraceSegments",
@@ -40,18 +40,18 @@ class Permissions(iam.ManagedPolicy):
             "xray:GetSamplingRules",
             "xray:GetSamplingTargets",
         )
-        return self.allow(*actions, on=["*"], because="X-Ray has no resources to name")
+        return self.allow(*actions, on=["*"], because="X-Ray has no resource-level permissions")
 
 
 def depend_on_role_alone(resource: IConstruct) -> None:
-    """Takes back the dependencies CDK declares beside the role's reference: the role already brings its permissions."""
+    """Removes the dependencies that CDK adds to the reference to the role: the role includes its permissions."""
     template_resource = resource.node.default_child
     assert isinstance(template_resource, CfnResource)
     template_resource.add_deletion_override("DependsOn")
 
 
 def service_role(scope: Construct, id: str, *, service: str, permissions: Permissions | None = None) -> iam.Role:
-    """A role for an AWS service acting for this account alone: another account's resource cannot make it act."""
+    """A role that an AWS service assumes for this account only: resources of other accounts cannot use it."""
     return iam.Role(
         scope,
         id,

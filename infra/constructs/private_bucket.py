@@ -1,4 +1,4 @@
-"""Buckets of the stage: private, versioned, TLS only."""
+"""A bucket of the stage: private, versioned, TLS only."""
 
 from aws_cdk import Duration
 from aws_cdk import aws_kms as kms
@@ -10,9 +10,9 @@ from infra.constructs.acknowledgements import acknowledge
 
 
 class PrivateBucket(s3.Bucket):
-    """A bucket nobody outside the account reaches. Old versions go after 30 days, unfinished uploads after two.
+    """A bucket without access from other accounts. Old versions expire after 30 days, unfinished uploads after two.
 
-    Without a key it is encrypted with S3's own, as a destination of access logs has to be.
+    Without a `key` it is encrypted with S3's own key, as a destination of access logs must be.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class PrivateBucket(s3.Bucket):
         acknowledge(
             self,
             "S3BucketReplicationEnabled",
-            because="Uploads came from elsewhere and the rest can be computed again; versions guard against deletion",
+            because="Uploads are copies and everything else can be computed again; versions protect against deletion",
         )
 
     def send_events(self) -> None:
-        """Sends the bucket's events to EventBridge by the native property: CDK's own option brings a function along."""
+        """Sends the bucket's events to EventBridge by the native property: CDK's option adds a function for it."""
         bucket = self.node.default_child
         assert isinstance(bucket, s3.CfnBucket)
         bucket.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(

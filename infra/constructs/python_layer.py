@@ -1,4 +1,4 @@
-"""The functions' third-party libraries."""
+"""The layer with the functions' third-party libraries."""
 
 import hashlib
 import shutil
@@ -18,14 +18,14 @@ TARGET = (
     *("--platform", "manylinux_2_28_aarch64", "--platform", "manylinux2014_aarch64"),
     *("--implementation", "cp", "--python-version", "3.13"),
 )
-"""Python 3.13 runs on Amazon Linux 2023, which has glibc 2.34; pip takes a wheel for an older one only where its tag is
-named."""
+"""Python 3.13 runs on Amazon Linux 2023, which has glibc 2.34; pip accepts a wheel for an older one only if its tag is
+listed."""
 
 
 class PythonLayer(lambda_.LayerVersion):
     """lambda/requirements.txt, installed by pip as wheels for Lambda's platform, on any platform and without Docker.
 
-    The asset's hash is that of what was asked for, so the template is known before anything is installed.
+    The asset's hash is that of the requirements, so the template is known before anything is installed.
     """
 
     def __init__(self, scope: Construct, id: str) -> None:
@@ -40,7 +40,7 @@ class PythonLayer(lambda_.LayerVersion):
                 asset_hash=_digest(),
                 asset_hash_type=AssetHashType.CUSTOM,
                 bundling=BundlingOptions(
-                    image=DockerImage.from_registry("unused: the local bundling never gives up"),
+                    image=DockerImage.from_registry("unused: the local bundling always succeeds"),
                     local=_PipInstall(installed_layer()),
                 ),
             ),
@@ -48,7 +48,7 @@ class PythonLayer(lambda_.LayerVersion):
 
 
 def installed_layer() -> Path:
-    """Where the layer lies once it has been installed."""
+    """The folder in which the layer is installed."""
     return ROOT / "build" / f"layer-{_digest()[:16]}"
 
 
@@ -58,7 +58,7 @@ def _digest() -> str:
 
 @jsii.implements(ILocalBundling)
 class _PipInstall:
-    """Installs once into the cache and copies from there: cdk.out is made anew more often than requirements change."""
+    """Installs once into a cache and copies from there: a synthesis is more frequent than a change of requirements."""
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache

@@ -1,4 +1,4 @@
-"""What wakes the team."""
+"""The alarms of a stage."""
 
 from collections.abc import Mapping
 
@@ -14,18 +14,18 @@ from constructs import Construct
 PERIOD = Duration.minutes(5)
 SWEEPS_MISSED_FOR = Duration.hours(1)
 SWEEPS = {
-    "SweepEndpoints": "forgotten endpoints go on costing money",
-    "SweepRuns": "uploads whose event was lost wait, and what a clean-up left stays",
+    "SweepEndpoints": "expired endpoints are not deleted and keep costing money",
+    "SweepRuns": "uploads whose event was lost do not start, and interrupted clean-ups are not completed",
 }
-"""Each sweep with what comes of it where it does not run."""
+"""Each sweep, with the consequence when it does not run."""
 
 
 class RunAlarms(Construct):
-    """Alarms on the topic.
+    """Alarms that notify the topic.
 
-    The functions inside the workflow have none: they refuse bad uploads by raising, and what they raise ends the
-    execution, which has one; the state machine tries a throttled one again. `unattended` are the others, whose errors
-    nobody would see; the sweeps are among them. `throttled` are those whose calls can be too many at once.
+    The functions inside the workflow have none: a bad upload makes them raise, which fails the execution, and that has
+    an alarm; the state machine retries throttled calls. `unattended` are the other functions, whose errors nobody would
+    see, including the sweeps. `throttled` are those that may be called too often at once.
     """
 
     def __init__(
@@ -42,9 +42,9 @@ class RunAlarms(Construct):
         super().__init__(scope, id)
         self._action = actions.SnsAction(topic)
         self.all: list[cloudwatch.IAlarm] = []
-        self._when_any("RunsFailed", state_machine.metric_failed(period=PERIOD), "A run failed; its report says why")
+        self._when_any("RunsFailed", state_machine.metric_failed(period=PERIOD), "A run failed; see its report")
         self._when_any(
-            "RunsTimedOut", state_machine.metric_timed_out(period=PERIOD), "A run went on for longer than any run may"
+            "RunsTimedOut", state_machine.metric_timed_out(period=PERIOD), "A run exceeded the maximum execution time"
         )
         for name, function in unattended.items():
             self._when_any(f"{name}Errors", function.metric_errors(period=PERIOD), f"{name} failed; see its log")
@@ -52,15 +52,15 @@ class RunAlarms(Construct):
             self._when_any(
                 f"{name}Throttles",
                 function.metric_throttles(period=PERIOD),
-                f"{name} was called more often than the account or its share of the concurrency lets it be",
+                f"{name} was throttled: the Lambda concurrency of the account or of the function is used up",
             )
         self._when_any(
             "UndeliveredEvents",
             dead_letters.metric_approximate_number_of_messages_visible(period=PERIOD),
-            "An upload, an aborted run or a sweep was not acted on: its event is in the dead-letter queue",
+            "An event of an upload, an aborted run or a sweep could not be delivered; it is in the dead-letter queue",
         )
-        # Not breaching in a new stage: schedules at a rate begin with their making (EventBridge Scheduler's guide, for
-        # those without a StartDate), so the first sweeps run before this stack is made.
+        # Not breaching in a new stage: a rate schedule without a StartDate starts when it is created (EventBridge
+        # Scheduler's guide), so the first sweeps run before this stack exists.
         for name, consequence in SWEEPS.items():
             self._add(
                 unattended[name]
@@ -68,7 +68,7 @@ class RunAlarms(Construct):
                 .create_alarm(
                     self,
                     f"{name}Silent",
-                    alarm_description=f"{name} has not run for an hour: {consequence}. Clears with the next sweep",
+                    alarm_description=f"{name} has not run for an hour: {consequence}. Clears after the next sweep",
                     comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
                     threshold=1,
                     evaluation_periods=1,

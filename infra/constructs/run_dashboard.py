@@ -1,4 +1,4 @@
-"""What the team looks at: from top to bottom the questions of somebody who waits for a run."""
+"""The dashboard: from top to bottom, the questions of a person who waits for a run."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,6 +13,8 @@ from infra.constructs.log_queries import ROWS_REFUSED, SWEPT, WHY_RUNS_FAILED, L
 
 PERIOD = Duration.minutes(5)
 HOUR = Duration.hours(1)
+MICROSECONDS = 1_000_000
+"""In a second: SageMaker measures ModelLatency in microseconds."""
 WHOLE, HALF, THIRD, QUARTER = 24, 12, 8, 6
 """Widths of widgets: a dashboard has 24 columns."""
 
@@ -31,10 +33,10 @@ GREEN, RED, ORANGE, GREY = (
 
 
 class RunDashboard(cloudwatch.Dashboard):
-    """Is it alive, how far is it, does the loss fall, what went wrong, what does it cost.
+    """Whether runs succeed, how training is progressing, whether the loss falls, what failed, and what it costs.
 
-    Jobs and endpoints do not exist yet when the dashboard is made: they are searched for by the stage's prefix, which
-    their names begin with. `links` are titles and addresses in the console.
+    Jobs and endpoints do not exist yet when the dashboard is created: it searches for them by the stage's prefix, with
+    which their names begin. `links` are titles and addresses in the console.
     """
 
     def __init__(
@@ -62,12 +64,12 @@ class RunDashboard(cloudwatch.Dashboard):
         self._show_steps()
 
     def _guide(self, links: Mapping[str, str]) -> cloudwatch.TextWidget:
-        words = " · ".join(f"[{title}]({address})" for title, address in links.items())
+        guide = " · ".join(f"[{title}]({address})" for title, address in links.items())
         return cloudwatch.TextWidget(
-            markdown=f"# {self._prefix}\n{words}\n\n"
-            "One run: its execution shows the step; `finetune watch RUN` follows it; the saved query "
-            f"*{self._prefix}/Everything of one run* has its log, the annotation `run_id` finds its traces. "
-            "What an error's code means and what to do: docs/runbook.md.",
+            markdown=f"# {self._prefix}\n{guide}\n\n"
+            "One run: its execution shows the current step, and `finetune watch RUN` follows it. The saved query "
+            f"*{self._prefix}/Everything of one run* shows its log; the annotation `run_id` finds its traces. "
+            "docs/runbook.md explains every error code.",
             width=WHOLE,
             height=4,
         )
@@ -86,24 +88,24 @@ class RunDashboard(cloudwatch.Dashboard):
         codes = self._search(
             f"{NAMESPACE},{SERVICE},{CODE}", ProductMetric.RUN_FAILED, "Sum", of=f'{SERVICE}="{self._prefix}"'
         )
-        self._heading("Is it alive? What went wrong?")
+        self._heading("Do runs succeed? Why do they fail?")
         self.add_widgets(
             cloudwatch.SingleValueWidget(
-                title="Runs in this time", metrics=runs, set_period_to_time_range=True, width=THIRD
+                title="Runs in this period", metrics=runs, set_period_to_time_range=True, width=THIRD
             ),
             cloudwatch.GraphWidget(title="Runs", left=runs, width=THIRD),
             cloudwatch.GraphWidget(title="Failed runs by error code", left=[codes], stacked=True, width=THIRD),
         )
-        self.add_widgets(self._log("Why runs failed, the latest first", WHY_RUNS_FAILED, width=WHOLE))
+        self.add_widgets(self._log("Why runs failed, latest first", WHY_RUNS_FAILED, width=WHOLE))
 
     def _show_training(self) -> None:
         jobs, hosts = f'"{TRAINING_LOG_GROUP}",TrainingJobName', f'"{TRAINING_LOG_GROUP}",Host'
         use = {
-            "GPU of jobs (%, 100 for each)": "GPUUtilization",
-            "GPU memory of jobs (%, 100 for each)": "GPUMemoryUtilization",
+            "GPU utilization of jobs (%, 100 for each GPU)": "GPUUtilization",
+            "GPU memory of jobs (%, 100 for each GPU)": "GPUMemoryUtilization",
             "Memory of jobs (%)": "MemoryUtilization",
         }
-        self._heading("How far is the training, and does the loss fall?")
+        self._heading("Is training progressing, and does the loss fall?")
         self.add_widgets(*(self._found(title, jobs, [metric], width=HALF) for title, metric in LOSSES.items()))
         self.add_widgets(*(self._found(title, hosts, [metric], width=THIRD) for title, metric in use.items()))
 
@@ -113,7 +115,7 @@ class RunDashboard(cloudwatch.Dashboard):
             ProductMetric.DATASET_ROWS_DUPLICATE: GREY,
             ProductMetric.DATASET_ROWS_REFUSED: RED,
         }
-        self._heading("What became of the data?")
+        self._heading("What happened to the data?")
         self.add_widgets(
             cloudwatch.GraphWidget(
                 title="Rows",
@@ -127,12 +129,12 @@ class RunDashboard(cloudwatch.Dashboard):
     def _show_endpoints(self) -> None:
         endpoints, hosts = "AWS/SageMaker,EndpointName,VariantName", f'"{ENDPOINTS_LOG_GROUP}",EndpointName,VariantName'
         errors = ["Invocation4XXErrors", "Invocation5XXErrors"]
-        self._heading("Who asks, how long do answers take, and do they fail?")
+        self._heading("Are endpoints used, fast and free of errors?")
         self.add_widgets(
-            self._found("Questions", endpoints, ["Invocations"], "Sum", width=QUARTER),
-            self._found("Time to answer, 99 of 100 (µs)", endpoints, ["ModelLatency"], "p99", width=QUARTER),
-            self._found("Errors of the caller (4XX), of the model (5XX)", endpoints, errors, "Sum", width=QUARTER),
-            self._found("GPU of endpoints (%, 100 for each)", hosts, ["GPUUtilization"], width=QUARTER),
+            self._found("Invocations", endpoints, ["Invocations"], "Sum", width=QUARTER),
+            self._found("Latency p99 (s)", endpoints, ["ModelLatency"], "p99", divided_by=MICROSECONDS, width=QUARTER),
+            self._found("Errors of the caller (4XX) and of the model (5XX)", endpoints, errors, "Sum", width=QUARTER),
+            self._found("GPU utilization of endpoints (%, 100 for each GPU)", hosts, ["GPUUtilization"], width=QUARTER),
         )
 
     def _show_cost(self) -> None:
@@ -143,20 +145,20 @@ class RunDashboard(cloudwatch.Dashboard):
         self._heading("What does it cost?")
         self.add_widgets(
             cloudwatch.SingleValueWidget(
-                title="USD in this time: list prices × hours; the bill may differ",
+                title="USD in this period: list prices × hours; the bill may differ",
                 metrics=[estimated, billed, hosting, hours],
                 set_period_to_time_range=True,
                 width=HALF,
             ),
             cloudwatch.GraphWidget(
-                title="USD an hour", left=[billed, hosting], right=[hours], stacked=True, width=HALF
+                title="USD per hour", left=[billed, hosting], right=[hours], stacked=True, width=HALF
             ),
         )
         self.add_widgets(self._log("What the sweeper deleted", SWEPT, width=WHOLE, height=4))
 
     def _show_steps(self) -> None:
         each = self._functions.items()
-        self._heading("Which step is slow, fails or is throttled?")
+        self._heading("Which step is slow, failing or throttled?")
         self.add_widgets(
             cloudwatch.GraphWidget(
                 title="Longest call (ms)",
@@ -164,7 +166,7 @@ class RunDashboard(cloudwatch.Dashboard):
                 width=THIRD,
             ),
             cloudwatch.GraphWidget(
-                title="Errors, refusals included",
+                title="Errors, including refused uploads",
                 left=[f.metric_errors(label=name, period=PERIOD) for name, f in each],
                 width=THIRD,
             ),
@@ -186,7 +188,7 @@ class RunDashboard(cloudwatch.Dashboard):
         )
 
     def _own(self, metric: ProductMetric, *, label: str = "", color: str | None = None) -> cloudwatch.Metric:
-        """What the one handler that measures it has measured, summed up by the hour."""
+        """A metric of our own that one handler measures, summed by the hour."""
         (handler,) = metric.handlers
         return cloudwatch.Metric(
             namespace=NAMESPACE,
@@ -199,23 +201,31 @@ class RunDashboard(cloudwatch.Dashboard):
         )
 
     def _found(
-        self, title: str, schema: str, metrics: Sequence[str], statistic: str = "Average", *, width: int
+        self,
+        title: str,
+        schema: str,
+        metrics: Sequence[str],
+        statistic: str = "Average",
+        *,
+        divided_by: int = 1,
+        width: int,
     ) -> cloudwatch.GraphWidget:
-        """A graph with a line for every job or endpoint that has the metrics."""
-        found = [self._search(schema, metric, statistic) for metric in metrics]
+        """A graph with a line for each job or endpoint that has the metrics."""
+        found = [self._search(schema, metric, statistic, divided_by=divided_by) for metric in metrics]
         return cloudwatch.GraphWidget(title=title, left=found, width=width)
 
     def _search(
-        self, schema: str, metric: str, statistic: str, *, of: str | None = None
+        self, schema: str, metric: str, statistic: str, *, of: str | None = None, divided_by: int = 1
     ) -> cloudwatch.SearchExpression:
-        """Metrics of things that do not exist yet when the dashboard is made; CloudWatch shows 500 of them at most.
+        """Metrics of things that do not exist yet when the dashboard is created; CloudWatch shows at most 500 of them.
 
         The schema is a namespace with its dimensions. A term in double quotes is matched exactly; the prefix matches
-        every name that has its words one after another.
+        every name that has its words in this order, next to each other.
         """
         terms = f'{{{schema}}} MetricName="{metric}" {of or self._prefix + "-"}'
+        search = f"SEARCH('{terms}', '{statistic}', {PERIOD.to_seconds():.0f})"
         return cloudwatch.SearchExpression(
-            expression=f"SEARCH('{terms}', '{statistic}', {PERIOD.to_seconds():.0f})",
+            expression=search if divided_by == 1 else f"{search} / {divided_by}",
             label="",
             search_region=self._region,
         )

@@ -1,4 +1,4 @@
-"""What happens when the stacks are destroyed."""
+"""Removes runs when the stacks are destroyed."""
 
 from collections.abc import Sequence
 
@@ -10,10 +10,11 @@ from constructs import Construct
 
 
 class RunRemoval(CustomResource):
-    """Before the stacks go, the executions, jobs, endpoints and models of runs go: they hold on to the network.
+    """Deletes the executions, jobs, endpoints and models of runs before the stacks: the network cannot be deleted while
+    they use it.
 
-    Its function empties `empty_buckets` too, and first ends the deliveries to `access_logs`, one of them; a stage that
-    keeps its data gives none.
+    Its function also empties `empty_buckets`, after it has stopped deliveries to `access_logs`, which is one of them. A
+    stage that keeps its data passes none.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The private addresses of the AWS APIs."""
+"""The VPC endpoints: private addresses of AWS APIs."""
 
 from collections.abc import Sequence
 
@@ -28,14 +28,14 @@ INTERFACE_ENDPOINTS = {
     "ApplicationAutoScaling": ec2.InterfaceVpcEndpointAwsService.APPLICATION_AUTOSCALING,
     "ServiceQuotas": ec2.InterfaceVpcEndpointAwsService("servicequotas"),
 }
-"""What functions and jobs call. The Price List has endpoints in three regions only and is not among them: PlanRun
-then estimates with the list prices it carries."""
+"""The services that functions and jobs call. The Price List API has endpoints in three regions only and is left out:
+PlanRun then estimates with the list prices in its package."""
 
 
 class S3Endpoint(Construct):
-    """The gateway to S3 on every route table, for the stage's buckets and what is needed of AWS's own.
+    """The gateway to S3 on every route table, for the stage's buckets and the buckets of AWS that are needed.
 
-    `removed_logs` is the bucket of access logs where it goes with the stage: RemoveRuns then empties it.
+    `removed_logs` is the bucket of access logs if it is deleted with the stage: RemoveRuns then empties it.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class S3Endpoint(Construct):
             # A custom resource answers CloudFormation by writing to a URL in this bucket of AWS, whose name has the
             # region without dashes: `…-response-uswest2`.
             iam.PolicyStatement(
-                sid="AnswersToCloudFormation",
+                sid="CustomResourceResponses",
                 principals=[ANYONE],
                 actions=["s3:PutObject"],
                 resources=[f"arn:aws:s3:::cloudformation-custom-resource-response-{dashless}/*"],
@@ -93,7 +93,7 @@ class S3Endpoint(Construct):
         if removed_logs:
             endpoint.add_to_policy(
                 iam.PolicyStatement(
-                    sid="AccessLogsThatGo",
+                    sid="RemovedAccessLogs",
                     principals=[ANYONE],
                     actions=["s3:ListBucketVersions", "s3:DeleteObject*", "s3:DeleteBucketPolicy"],
                     resources=[removed_logs.bucket_arn, removed_logs.arn_for_objects("*")],
@@ -102,7 +102,7 @@ class S3Endpoint(Construct):
 
 
 class InterfaceEndpoints(Construct):
-    """Endpoints of the other services, for principals of this account alone."""
+    """Endpoints of the other services, for principals of this account only."""
 
     def __init__(self, scope: Construct, id: str, *, network: IsolatedNetwork) -> None:
         super().__init__(scope, id)

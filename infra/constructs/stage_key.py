@@ -10,10 +10,10 @@ from infra.constructs.encrypted_log_group import STATES_LOGS
 
 
 class StageKey(kms.Key):
-    """Encrypts data, logs and messages of one stage. Roles get its use from their own policies.
+    """Encrypts data, logs and messages of one stage. Roles are allowed to use it by their own policies.
 
-    Services that need it for themselves: CloudWatch Logs, which writes every log group, and those that publish to the
-    encrypted topic: CloudWatch for its alarms and, where there is a `budget`, AWS Budgets.
+    Services that use it themselves: CloudWatch Logs, which writes every log group, and those that publish to the
+    encrypted topic: CloudWatch for its alarms and, where there is a budget, AWS Budgets.
     """
 
     def __init__(self, scope: Construct, id: str, *, config: StageConfig) -> None:
@@ -47,15 +47,15 @@ class StageKey(kms.Key):
                 },
             )
         )
-        self._let_publish("AlarmsOfThisAccount", "cloudwatch.amazonaws.com")
+        self._allow_to_publish("AlarmsOfThisAccount", "cloudwatch.amazonaws.com")
         if config.has_budget:
-            # Assumed: that Budgets names the account to KMS as it does to SNS.
-            self._let_publish("BudgetsOfThisAccount", "budgets.amazonaws.com")
+            # Assumed: Budgets passes the account to KMS as it does to SNS.
+            self._allow_to_publish("BudgetsOfThisAccount", "budgets.amazonaws.com")
         if config.data_readers:
-            self._let_nobody_read_but(f"arn:aws:iam::{stack.account}:role/{prefix}-*", *config.data_readers)
+            self._deny_other_readers(f"arn:aws:iam::{stack.account}:role/{prefix}-*", *config.data_readers)
 
-    def _let_publish(self, sid: str, service: str) -> None:
-        """Lets a service encrypt what it publishes to the topic for this account."""
+    def _allow_to_publish(self, sid: str, service: str) -> None:
+        """Allows a service to encrypt what it publishes to the topic for this account."""
         self.add_to_resource_policy(
             iam.PolicyStatement(
                 sid=sid,
@@ -66,14 +66,14 @@ class StageKey(kms.Key):
             )
         )
 
-    def _let_nobody_read_but(self, *principals: str) -> None:
-        """Refuses to decrypt objects for anyone else, administrators included. Nobody is locked out for good: whoever
-        may change the key's policy still may.
+    def _deny_other_readers(self, *principals: str) -> None:
+        """Denies decrypting objects to anyone else, administrators included. This can be undone: whoever may change the
+        key's policy still may.
         """
         stack = Stack.of(self)
         self.add_to_resource_policy(
             iam.PolicyStatement(
-                sid="NobodyElseReadsData",
+                sid="DenyOtherReaders",
                 effect=iam.Effect.DENY,
                 principals=[iam.AnyPrincipal()],
                 actions=["kms:Decrypt", "kms:ReEncryptFrom"],

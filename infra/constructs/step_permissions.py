@@ -1,4 +1,4 @@
-"""What the steps of the workflow may do, in the words of the workflow."""
+"""The permissions of each function, named by what the workflow does."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -19,15 +19,15 @@ from infra.constructs.isolated_network import IsolatedNetwork
 from infra.constructs.permissions import Conditions, Permissions
 
 ANY_RUN = RunLayout("*")
-"""The files of whichever run: its keys are patterns of S3 keys."""
+"""The files of any run: its keys are patterns of S3 keys."""
 
-OURS = "Whatever the runs of this stage are called: their names begin with the stage's prefix"
-EACH_RUN = "Runs are not known at deployment; their files lie under runs/<run-id>/"
+OURS = "The names of runs are not known at deployment; all begin with the stage's prefix"
+EACH_RUN = "Runs are not known at deployment; their files are under runs/<run-id>/"
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageResources:
-    """What permissions of this stage speak of."""
+    """The resources that permissions refer to."""
 
     config: StageConfig
     uploads: s3.IBucket
@@ -40,7 +40,7 @@ class StageResources:
 
 
 class StepPermissions(Permissions):
-    """One function's policy. Nothing is allowed at first."""
+    """The policy of one function. It allows nothing at first."""
 
     def __init__(self, scope: Construct, id: str, *, resources: StageResources) -> None:
         super().__init__(scope, id)
@@ -55,21 +55,21 @@ class StepPermissions(Permissions):
             self.allow(
                 "s3:GetObjectVersion",
                 on=[bucket.arn_for_objects(f"{INBOX}*"), bucket.arn_for_objects(f"{RUNS}*")],
-                because="Users choose the names of what they upload, under these two prefixes",
+                because="Users choose the names of uploads, under these two prefixes",
             )
             .allow(
-                "s3:ListBucket", on=[bucket.bucket_arn], because="Finds data files; tells an absent one from another's"
+                "s3:ListBucket", on=[bucket.bucket_arn], because="Finds data files; distinguishes absent from forbidden"
             )
             ._use_key_for_s3("kms:Decrypt")
         )
 
     def find_uploads(self) -> Self:
-        """Reads what is in a folder now, to plan with it."""
+        """Reads the present files of an upload folder, to plan with them."""
         folders = self._stage.uploads.arn_for_objects(f"{RUNS}*")
-        return self.read_uploads().allow("s3:GetObject", on=[folders], because="Users choose their folders' names")
+        return self.read_uploads().allow("s3:GetObject", on=[folders], because="Users choose the names of folders")
 
     def list_uploads(self) -> Self:
-        """Tells what was uploaded when, and reads none of it."""
+        """Lists what was uploaded when, without reading it."""
         return self.allow(
             "s3:ListBucketVersions", on=[self._stage.uploads.bucket_arn], because="Finds uploads that started no run"
         )
@@ -78,8 +78,8 @@ class StepPermissions(Permissions):
         bucket = self._stage.artifacts
         return (
             self.allow("s3:GetObject", on=[bucket.arn_for_objects(ANY_RUN.root + "*")], because=EACH_RUN)
-            # Without the list permission a file that is not there yet would look like one that is forbidden.
-            .allow("s3:ListBucket", on=[bucket.bucket_arn], because="Tells an absent file from a forbidden one")
+            # Without permission to list, S3 answers 403 for a file that does not exist yet.
+            .allow("s3:ListBucket", on=[bucket.bucket_arn], because="Distinguishes absent from forbidden")
             ._use_key_for_s3("kms:Decrypt")
         )
 
@@ -88,8 +88,8 @@ class StepPermissions(Permissions):
         return self.read_runs().write_files(ANY_RUN.status, *keys)
 
     def write_files(self, *keys: str) -> Self:
-        """Writes the given keys and no others; large files in parts, which it may break off. Who writes also reads: S3
-        decrypts to join the parts.
+        """Writes the given keys and no others; large files in parts, which it may abort. A writer may also decrypt: S3
+        needs it to join the parts.
         """
         bucket = self._stage.artifacts
         self.allow("s3:PutObject", on=[bucket.arn_for_objects(key) for key in keys], because=EACH_RUN)
@@ -98,28 +98,28 @@ class StepPermissions(Permissions):
         return self.allow("s3:AbortMultipartUpload", on=in_parts, because=EACH_RUN) if in_parts else self
 
     def empty(self, *buckets: s3.IBucket) -> Self:
-        """Deletes every object in every version: a stage that keeps no data takes it along when it goes."""
+        """Deletes every version of every object: for a stage that deletes its data when it is destroyed."""
         for bucket in buckets:
             self.allow("s3:ListBucketVersions", on=[bucket.bucket_arn], because="Finds every version").allow(
                 "s3:DeleteObject",
                 "s3:DeleteObjectVersion",
                 on=[bucket.arn_for_objects("*")],
-                because="The stage is configured to take its data along when it is destroyed",
+                because="The stage is configured to delete its data when it is destroyed",
             )
         return self
 
     def read_jumpstart(self) -> Self:
-        return self._look_into(cache_bucket(Stack.of(self).region))
+        return self._read_bucket_of_jumpstart(cache_bucket(Stack.of(self).region))
 
     def find_weights(self) -> Self:
-        """Whether the licensed weights are where the model's document says."""
-        return self._look_into(private_bucket(Stack.of(self).region))
+        """Checks that the licensed weights are where the model's document says."""
+        return self._read_bucket_of_jumpstart(private_bucket(Stack.of(self).region))
 
-    def _look_into(self, jumpstart_bucket: str) -> Self:
+    def _read_bucket_of_jumpstart(self, jumpstart_bucket: str) -> Self:
         name = f"arn:aws:s3:::{jumpstart_bucket}"
         because = "JumpStart's documents, scripts and weights, under keys that each model's document names"
         return self.allow("s3:GetObject", on=[f"{name}/*"], because=because).allow(
-            "s3:ListBucket", on=[name], because="Finds prefixes; tells an absent document from a forbidden one"
+            "s3:ListBucket", on=[name], because="Finds prefixes; distinguishes absent from forbidden"
         )
 
     def _use_key_for_s3(self, action: str) -> Self:
@@ -137,7 +137,7 @@ class StepPermissions(Permissions):
         ]
 
     def start_training(self) -> Self:
-        """Only jobs in the stage's network, isolated, encrypted with its key, of the allowed types and length."""
+        """Jobs only in the stage's network, isolated, encrypted with its key, of allowed instance types and length."""
         config, key = self._stage.config, self._stage.key
         return (
             self.allow(
@@ -163,11 +163,11 @@ class StepPermissions(Permissions):
             ._read_tags("training-job")
             ._tag("training-job")
             ._pass_execution_role()
-            ._let_sagemaker_use_key()
+            ._allow_sagemaker_to_use_key()
         )
 
     def deploy_endpoints(self) -> Self:
-        """Models in the stage's network, endpoints on the allowed instance types; creates and updates."""
+        """Creates models in the stage's network, and creates and updates endpoints on allowed instance types."""
         return (
             self.allow(
                 "sagemaker:CreateModel",
@@ -191,18 +191,18 @@ class StepPermissions(Permissions):
             ._read_tags("model", "endpoint-config", "endpoint")
             ._tag("model", "endpoint-config", "endpoint")
             ._pass_execution_role()
-            ._let_sagemaker_use_key()
+            ._allow_sagemaker_to_use_key()
             .watch_endpoints()
-            .end_scaling()
-            .scale_endpoints()  # once more, where SageMaker refuses an update
-            # What an endpoint served long ago goes when it is updated.
+            .stop_scaling()
+            .scale_endpoints()  # restored when SageMaker rejects an update
+            # An update deletes what the endpoint served long ago.
             .find("endpoint-config")
             ._delete_configurations()
             .delete_models()
         )
 
     def watch_endpoints(self) -> Self:
-        """Sets the endpoints' alarms, which SageMaker looks at while it updates them."""
+        """Sets the endpoints' alarms, which SageMaker watches during an update."""
         return self.allow(
             "cloudwatch:PutMetricAlarm",
             "cloudwatch:DescribeAlarms",
@@ -210,8 +210,8 @@ class StepPermissions(Permissions):
             because="Alarms are named after their endpoints",
         )
 
-    def settle_rollbacks(self) -> Self:
-        """Sets an endpoint's alarms, tags and autoscaling back to the model that serves again."""
+    def restore_after_rollback(self) -> Self:
+        """Restores an endpoint's alarms, tags and autoscaling to the model that serves again."""
         return (
             self.describe("endpoint", "endpoint-config")
             ._read_tags("endpoint-config")
@@ -221,10 +221,10 @@ class StepPermissions(Permissions):
         )
 
     def scale_endpoints(self) -> Self:
-        """Lets Application Auto Scaling set the number of instances.
+        """Allows Application Auto Scaling to set the number of instances.
 
-        It acts with a role of its own, but first tries whether the caller may do the same: for CloudWatch with calls
-        that name no alarm of ours (assumed from the documentation's example of another service).
+        It acts with a role of its own, but first checks that the caller is allowed the same: in CloudWatch with calls
+        that name none of our alarms (assumed from the documentation's example for another service).
         """
         stack = Stack.of(self)
         role = "aws-service-role/sagemaker.application-autoscaling.amazonaws.com/*"
@@ -241,17 +241,17 @@ class StepPermissions(Permissions):
                 "cloudwatch:DescribeAlarms",
                 "cloudwatch:DeleteAlarms",
                 on=[self._alarms("*")],
-                because="Application Auto Scaling tries these in the caller's name, on alarms it names itself",
+                because="Application Auto Scaling checks these for the caller, on alarms it names itself",
             )
             .allow(
                 "iam:CreateServiceLinkedRole",
                 on=[f"arn:aws:iam::{stack.account}:role/{role}"],
-                because="Application Auto Scaling's own role, made with the account's first scaled endpoint",
+                because="Application Auto Scaling's own role, created with the account's first scaled endpoint",
                 when={"StringEquals": {"iam:AWSServiceName": "sagemaker.application-autoscaling.amazonaws.com"}},
             )
         )
 
-    def end_scaling(self) -> Self:
+    def stop_scaling(self) -> Self:
         return self._scaling("DeregisterScalableTarget")
 
     def _scaling(self, *operations: str) -> Self:
@@ -275,7 +275,7 @@ class StepPermissions(Permissions):
         )
 
     def register_models(self) -> Self:
-        """Makes groups and versions in the model registry."""
+        """Creates groups and versions in the model registry."""
         return (
             self.allow(
                 "sagemaker:CreateModelPackageGroup",
@@ -290,17 +290,17 @@ class StepPermissions(Permissions):
             ._tag("model-package-group")
         )
 
-    def take_data_along(self, *buckets: s3.IBucket) -> Self:
-        """Empties the buckets and, where there are any, the model registry, whose versions point there."""
+    def delete_data_in(self, *buckets: s3.IBucket) -> Self:
+        """Empties the buckets and, if there are any, the model registry, whose versions refer to them."""
         if not buckets:
             return self
-        because = "SageMaker's lists cannot be limited to names; what is found is filtered by the stage's prefix"
+        because = "SageMaker's lists cannot be limited to names; the results are filtered by the stage's prefix"
         return (
             self.empty(*buckets)
             .allow(
                 "s3:DeleteBucketPolicy",
                 on=[self._stage.access_logs.bucket_arn],
-                because="What S3 delivers after the bucket was emptied would keep the bucket from going",
+                because="A log that S3 delivers after the bucket was emptied would prevent its deletion",
             )
             .allow("sagemaker:ListModelPackageGroups", "sagemaker:ListModelPackages", on=["*"], because=because)
             .allow("sagemaker:DeleteModelPackage", on=self._named("model-package"), because=OURS)
@@ -325,11 +325,11 @@ class StepPermissions(Permissions):
             "endpoint": "sagemaker:ListEndpoints",
             "endpoint-config": "sagemaker:ListEndpointConfigs",
         }
-        because = "SageMaker's lists cannot be limited to names; what is found is filtered by the stage's prefix"
+        because = "SageMaker's lists cannot be limited to names; the results are filtered by the stage's prefix"
         return self.allow_in_this_region(*(actions[kind] for kind in kinds), because=because)
 
     def read_training_logs(self) -> Self:
-        """The logs of this stage's training jobs: their streams begin with the jobs' names."""
+        """Reads the logs of this stage's training jobs: the streams' names begin with those of the jobs."""
         group = Stack.of(self).format_arn(
             service="logs",
             resource="log-group",
@@ -346,7 +346,7 @@ class StepPermissions(Permissions):
         )
 
     def delete_endpoints(self) -> Self:
-        """With what belongs to them: configurations, alarms, autoscaling, which SageMaker ends for whoever may."""
+        """Deletes them with their configurations, alarms and autoscaling (SageMaker stops it if the caller may)."""
         return (
             self.describe("endpoint")
             ._read_tags("endpoint", "endpoint-config")
@@ -354,26 +354,26 @@ class StepPermissions(Permissions):
             .allow("sagemaker:DeleteEndpoint", on=self._named("endpoint"), because=OURS)
             ._delete_configurations()
             .allow("cloudwatch:DeleteAlarms", on=[self._alarms()], because="Alarms are named after their endpoints")
-            .end_scaling()
+            .stop_scaling()
         )
 
     def _delete_configurations(self) -> Self:
         return self.allow("sagemaker:DeleteEndpointConfig", on=self._named("endpoint-config"), because=OURS)
 
-    def take_back_runs(self) -> Self:
-        """Stops a run's jobs, deletes its temporary and unfinished endpoints; leaves to the sweeper what resists."""
-        return self.find("training-job").stop_training().take_back_temporary_endpoints()
+    def clean_up_runs(self) -> Self:
+        """Stops a run's jobs and deletes its temporary and unfinished endpoints; leaves the rest to the sweeper."""
+        return self.find("training-job").stop_training().delete_temporary_endpoints()
 
-    def take_back_temporary_endpoints(self) -> Self:
+    def delete_temporary_endpoints(self) -> Self:
         return self.delete_endpoints().delete_models()._tag("endpoint")
 
     def sweep_runs(self) -> Self:
-        """Finds what runs left, tells whose it is, and takes it back."""
-        return self.find("endpoint")._read_tags("training-job", "endpoint").take_back_runs()
+        """Finds what runs left behind, identifies its run, and cleans it up."""
+        return self.find("endpoint")._read_tags("training-job", "endpoint").clean_up_runs()
 
     def sweep_endpoints(self) -> Self:
-        """Finds endpoints, reads and writes in their tags when they expire, deletes those past their time, and models
-        and configurations that no run is behind any more.
+        """Finds endpoints, keeps in their tags when they expire, deletes those that have expired, and models and
+        configurations that no run uses any more.
         """
         kinds = ("endpoint", "endpoint-config", "model")
         return self.find(*kinds)._read_tags(*kinds)._tag("endpoint").delete_endpoints().delete_models()
@@ -384,20 +384,20 @@ class StepPermissions(Permissions):
     def invoke_endpoints(self) -> Self:
         return self.allow("sagemaker:InvokeEndpoint", on=self._named("endpoint"), because=OURS)
 
-    def measure_endpoints(self) -> Self:
+    def read_invocations(self) -> Self:
         return self.allow_in_this_region(
             "cloudwatch:GetMetricStatistics",
-            because="CloudWatch's metrics are no resources; the sweeper reads the endpoints' invocations",
+            because="Metrics have no resource-level permissions; the sweeper reads the endpoints' invocations",
         )
 
     def _read_tags(self, *kinds: str) -> Self:
-        """Who made it."""
+        """Identifies the owner."""
         return self.allow("sagemaker:ListTags", on=self._named(*kinds), because=OURS)
 
-    def see_network_interfaces(self) -> Self:
+    def describe_network_interfaces(self) -> Self:
         return self.allow_in_this_region(
             "ec2:DescribeNetworkInterfaces",
-            because="EC2's descriptions know no resources; subnets cannot go while SageMaker has interfaces in them",
+            because="EC2 descriptions have no resource-level permissions; interfaces in use block deleting subnets",
         )
 
     def _tag(self, *kinds: str) -> Self:
@@ -411,8 +411,8 @@ class StepPermissions(Permissions):
             when={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
         )
 
-    def _let_sagemaker_use_key(self) -> Self:
-        """For the volumes of instances that take a key: SageMaker asks for a grant in the caller's name."""
+    def _allow_sagemaker_to_use_key(self) -> Self:
+        """For the volumes of instances that accept a key: SageMaker requests a grant on behalf of the caller."""
         return self.allow(
             "kms:CreateGrant",
             on=[self._stage.key.key_arn],
@@ -433,7 +433,7 @@ class StepPermissions(Permissions):
     # Everything else
 
     def check_plans(self) -> Self:
-        """Whether the account would let a plan happen: free names, instances in use, key, role, quotas, prices."""
+        """Checks that the account allows a plan: free names, instances in use, key, role, quotas, prices."""
         stack, role = Stack.of(self), self._stage.execution_role
         for action, kind in (
             ("DescribeTrainingJob", "training-job"),
@@ -443,30 +443,30 @@ class StepPermissions(Permissions):
             self.allow(
                 f"sagemaker:{action}",
                 on=[stack.format_arn(service="sagemaker", resource=kind, resource_name="*")],
-                because="Quotas are the account's: whosever jobs and endpoints run, their instances count",
+                because="Quotas are for the account: instances of all its jobs and endpoints count",
             )
         return (
             self._look_up_limits_and_prices()
             .find("training-job", "endpoint")
             ._read_tags("training-job", "endpoint")
             .allow("kms:DescribeKey", on=[self._stage.key.key_arn], because="The key must be enabled")
-            .allow("iam:GetRole", on=[role.role_arn], because="SageMaker must be let to assume the role")
+            .allow("iam:GetRole", on=[role.role_arn], because="SageMaker must be allowed to assume the role")
         )
 
     def _look_up_limits_and_prices(self) -> Self:
         return self.allow_in_this_region(
             "servicequotas:ListServiceQuotas",
-            because="Reading quotas knows no narrower resource; the preflight compares them with the plan",
+            because="Quotas have no resource-level permissions for reading; the preflight compares them with the plan",
         ).allow(
             "pricing:GetProducts",
             on=["*"],
-            because="The price list is public and has no resources; it answers in three regions",
+            because="The price list is public and has no resources; three regions serve it",
             when={"StringEquals": {"aws:RequestedRegion": list(PRICE_LIST_REGIONS)}},
         )
 
     def notify(self) -> Self:
         via_sns = {"StringEquals": {"kms:ViaService": f"sns.{Stack.of(self).region}.amazonaws.com"}}
-        return self.allow("sns:Publish", on=[self._stage.topic.topic_arn], because="Tells the team").allow(
+        return self.allow("sns:Publish", on=[self._stage.topic.topic_arn], because="Notifies the team").allow(
             "kms:Decrypt",
             "kms:GenerateDataKey",
             on=[self._stage.key.key_arn],
@@ -476,7 +476,7 @@ class StepPermissions(Permissions):
 
 
 def _only(operator: str, values: dict[str, list[str]]) -> Conditions:
-    """All values of the request are among these, and there are some: `ForAllValues` alone holds for a missing key."""
+    """All values in the request are among these, and there is one: `ForAllValues` alone also matches a missing key."""
     return {f"ForAllValues:{operator}": values, "Null": dict.fromkeys(values, "false")}
 
 
@@ -485,7 +485,7 @@ def _instance_types(patterns: tuple[str, ...]) -> Conditions:
 
 
 def _all_of(*conditions: Conditions) -> Conditions:
-    """One condition block of several; IAM requires all of a block."""
+    """Merges condition blocks into one; IAM requires every condition of a block."""
     merged: dict[str, dict[str, object]] = {}
     for condition in conditions:
         for operator, values in condition.items():

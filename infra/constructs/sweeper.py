@@ -1,4 +1,4 @@
-"""The guard against forgotten bills and lost events."""
+"""Scheduled functions that delete expired endpoints and recover lost runs."""
 
 from collections.abc import Mapping
 
@@ -24,38 +24,38 @@ class Sweeper(Construct):
         scope: Construct,
         id: str,
         *,
-        does: str,
+        description: str,
         sweep: lambda_.IFunction,
-        given: Mapping[str, object],
+        payload: Mapping[str, object],
         dead_letters: sqs.IQueue,
     ) -> None:
         super().__init__(scope, id)
-        # Lambda would run a sweep that failed twice more, and each would count what endpoints cost anew: the next
-        # sweep is the retry.
+        # Lambda would retry a failed sweep twice, and each try would count the endpoints' cost again: the next sweep
+        # is the retry.
         once = lambda_.EventInvokeConfig(self, "Once", function=sweep, retry_attempts=0)
         acknowledge(
             once,
             "Serverless-LambdaAsyncFailureDestination",
-            because="The function's dead-letter queue keeps the calls that failed",
+            because="The function's dead-letter queue keeps failed calls",
         )
         permissions = (
             Permissions(self, "Permissions")
-            .allow("lambda:InvokeFunction", on=[sweep.function_arn], because="Calls the sweeping function alone")
-            .allow("sqs:SendMessage", on=[dead_letters.queue_arn], because="Keeps calls that failed")
+            .allow("lambda:InvokeFunction", on=[sweep.function_arn], because="Invokes only the sweep's function")
+            .allow("sqs:SendMessage", on=[dead_letters.queue_arn], because="Keeps failed calls")
         )
         role = service_role(self, "Role", service="scheduler.amazonaws.com", permissions=permissions)
         scheduler.Schedule(
             self,
             "Schedule",
-            description=does,
+            description=description,
             schedule=scheduler.ScheduleExpression.rate(PERIOD),
             target=targets.LambdaInvoke(
                 sweep,
                 role=role.without_policy_updates(),
                 dead_letter_queue=dead_letters,
-                # The next sweep does what a lost one did not.
+                # The next sweep makes up for a lost one.
                 max_event_age=PERIOD,
                 retry_attempts=2,
-                input=scheduler.ScheduleTargetInput.from_object(dict(given)),
+                input=scheduler.ScheduleTargetInput.from_object(dict(payload)),
             ),
         )

@@ -1,4 +1,4 @@
-"""What starts a run."""
+"""The rule that starts a run when an upload is complete."""
 
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
@@ -13,7 +13,7 @@ from infra.constructs.permissions import Permissions, service_role
 
 
 class UploadTrigger(Construct):
-    """Uploads start executions; deliveries that fail for hours end in the dead-letter queue."""
+    """Uploads start executions; events that cannot be delivered for hours go to the dead-letter queue."""
 
     def __init__(
         self,
@@ -26,13 +26,15 @@ class UploadTrigger(Construct):
     ) -> None:
         super().__init__(scope, id)
         permissions = Permissions(self, "Permissions").allow(
-            "states:StartExecution", on=[state_machine.state_machine_arn], because="Starts runs, of this machine alone"
+            "states:StartExecution",
+            on=[state_machine.state_machine_arn],
+            because="Starts this state machine only",
         )
         role = service_role(self, "Role", service="events.amazonaws.com", permissions=permissions)
         self.rule = events.Rule(
             self,
             "Rule",
-            description="An upload that is complete starts a run",
+            description="A complete upload starts a run",
             event_pattern=events.EventPattern(
                 source=["aws.s3"],
                 detail_type=["Object Created"],

@@ -21,7 +21,7 @@ from infra.constructs.permissions import Permissions, depend_on_role_alone
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionPlatform:
-    """What the functions of a stage share."""
+    """What all functions of a stage share."""
 
     config: StageConfig
     key: kms.IKey
@@ -34,7 +34,7 @@ class FunctionPlatform:
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionSize:
-    """What one function may take: seconds, MiB of memory and of disk, calls at the same time."""
+    """Limits of one function: seconds, MiB of memory and of disk, concurrent calls."""
 
     timeout: int = 120
     memory: int = 512
@@ -58,7 +58,7 @@ class WorkflowFunction(lambda_.Function):
         more_layers: Sequence[lambda_.ILayerVersion] = (),
     ) -> None:
         log_group = EncryptedLogGroup(scope, f"{id}Logs", config=platform.config, key=platform.key)
-        _allow_what_lambda_does(permissions, platform, log_group)
+        _allow_lambda_itself(permissions, platform, log_group)
         if in_vpc:
             _allow_network_interfaces(permissions)
         role = iam.Role(
@@ -75,10 +75,10 @@ class WorkflowFunction(lambda_.Function):
             code=platform.code,
             handler=f"finetuning.handlers.{handler}.handler",
             layers=[platform.layer, *more_layers],
-            # Powertools' name for it: what tells the stages apart in logs, metrics and traces.
+            # Powertools' variable for the name that distinguishes stages in logs, metrics and traces.
             environment={**platform.environment, "POWERTOOLS_SERVICE_NAME": platform.config.prefix},
             environment_encryption=platform.key,
-            # The permissions are complete: nothing that CDK would add belongs beside them.
+            # The permissions are complete: CDK must not add any.
             role=role.without_policy_updates(),
             log_group=log_group,
             tracing=lambda_.Tracing.ACTIVE,
@@ -86,7 +86,7 @@ class WorkflowFunction(lambda_.Function):
             memory_size=size.memory,
             ephemeral_storage_size=Size.mebibytes(size.disk),
             reserved_concurrent_executions=size.concurrency if platform.config.reserve_concurrency else None,
-            # Asynchronous calls only: what EventBridge, the schedule or CloudFormation asked for and was not done.
+            # For asynchronous calls, by EventBridge, the schedules and CloudFormation, that failed.
             dead_letter_queue=platform.dead_letters,
             vpc=platform.network.vpc if in_vpc else None,
             vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED) if in_vpc else None,
@@ -103,18 +103,18 @@ class WorkflowFunction(lambda_.Function):
             acknowledge(
                 self,
                 "LambdaConcurrency",
-                because="A new account has no concurrency to share out; the Map state limits how many run",
+                because="A new account has no concurrency to reserve; the Map state limits how many run",
             )
         if not in_vpc:
             acknowledge(
                 self,
                 "LambdaInsideVPC",
-                because="It calls AWS's APIs and touches no data; the stage has no interface endpoints to pay for",
+                because="It calls AWS APIs and processes no data; the stage pays for no interface endpoints",
             )
 
 
-def _allow_what_lambda_does(permissions: Permissions, platform: FunctionPlatform, log_group: logs.ILogGroup) -> None:
-    """What Lambda does in the function's name: logs, traces, the environment, calls that failed."""
+def _allow_lambda_itself(permissions: Permissions, platform: FunctionPlatform, log_group: logs.ILogGroup) -> None:
+    """What Lambda does with the function's role: logs, traces, the environment, failed calls."""
     function = Stack.of(permissions).format_arn(
         service="lambda",
         resource="function",
@@ -126,17 +126,17 @@ def _allow_what_lambda_does(permissions: Permissions, platform: FunctionPlatform
         "logs:PutLogEvents",
         on=[log_group.log_group_arn],
         because="Streams of the function's own log group",
-    ).allow_to_trace().allow(
+    ).allow_tracing().allow(
         "kms:Decrypt",
         on=[platform.key.key_arn],
         because="The environment is encrypted with the stage's key",
         when={"StringLike": {"kms:EncryptionContext:aws:lambda:FunctionArn": function}},
-    ).allow("sqs:SendMessage", on=[platform.dead_letters.queue_arn], because="Keeps calls that failed")
+    ).allow("sqs:SendMessage", on=[platform.dead_letters.queue_arn], because="Keeps failed calls")
 
 
 def _allow_network_interfaces(permissions: Permissions) -> None:
     stack = Stack.of(permissions)
-    # Lambda tries the role on `*/*` when it makes a function, EC2 asks for the three kinds.
+    # Lambda checks the role on `*/*` when it creates a function; EC2 requires the three kinds.
     kinds = ("*", "network-interface", "security-group", "subnet")
     permissions.allow(
         "ec2:CreateNetworkInterface",
@@ -144,16 +144,19 @@ def _allow_network_interfaces(permissions: Permissions) -> None:
         "ec2:AssignPrivateIpAddresses",
         "ec2:UnassignPrivateIpAddresses",
         on=[f"arn:aws:ec2:{stack.region}:{stack.account}:{kind}/*" for kind in kinds],
-        because="Lambda makes the function's network interfaces, and takes no permission on fewer resources",
+        because="Lambda creates the function's network interfaces; it requires permission on all resources",
     ).allow(
-        "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", on=["*"], because="EC2's descriptions know no resources"
+        "ec2:DescribeNetworkInterfaces",
+        "ec2:DescribeSubnets",
+        on=["*"],
+        because="EC2 descriptions have no resource-level permissions",
     )
 
 
 def pandas_layer(scope: Construct, id: str) -> lambda_.ILayerVersion:
     """AWS's own layer with pyarrow, release 3.16.1, from AWS's account for these layers.
 
-    Assumed from its documentation's table; not seen from a live account.
+    Assumed from the table in its documentation; not verified with a live account.
     """
     region = Stack.of(scope).region
     arn = f"arn:aws:lambda:{region}:336392948345:layer:AWSSDKPandas-Python313-Arm64:11"

@@ -1,4 +1,4 @@
-"""Every function of the stage: what it may do, where it runs, how large it is."""
+"""Every function of the stage: its permissions, its network and its size."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ class _Step:
     handler: str
     may: Callable[[StepPermissions], StepPermissions]
     touches_data: bool = False
-    """Runs in the VPC in every stage and calls nothing but S3; else only where control functions do, too."""
+    """Such a function runs in the VPC in every stage and calls only S3; others only where control functions do."""
     size: FunctionSize = field(default_factory=FunctionSize)
 
     @property
@@ -78,7 +78,7 @@ _STEPS = (
         may=lambda may: may.write_runs(ANY_RUN.approval, ANY_RUN.report_page).notify(),
     ),
     _Step(handler="deploy_endpoint", may=lambda may: may.write_runs().read_jumpstart().deploy_endpoints()),
-    _Step(handler="describe_endpoint", may=lambda may: may.write_runs().settle_rollbacks()),
+    _Step(handler="describe_endpoint", may=lambda may: may.write_runs().restore_after_rollback()),
     _Step(
         handler="evaluate_endpoint",
         may=lambda may: may.write_runs(ANY_RUN.evaluation).invoke_endpoints(),
@@ -86,26 +86,26 @@ _STEPS = (
     ),
     _Step(
         handler="delete_temporary_endpoints",
-        may=lambda may: may.write_runs().take_back_temporary_endpoints(),
+        may=lambda may: may.write_runs().delete_temporary_endpoints(),
     ),
     _Step(handler="scale_endpoint", may=lambda may: may.write_runs().scale_endpoints()),
     _Step(
         handler="register_model",
         may=lambda may: may.write_runs().read_jumpstart().register_models(),
-        # It reads all that was trained on, for its digest.
+        # It reads all training data, to compute its digest.
         size=FunctionSize(timeout=900, memory=1024),
     ),
     _Step(handler="report_success", may=lambda may: may.write_runs(ANY_RUN.report_page).notify()),
     _Step(
         handler="report_failure",
-        # A configuration tells whether the endpoint served an earlier model.
+        # The configuration says whether the endpoint served an earlier model.
         may=lambda may: (
-            may.write_runs(ANY_RUN.claim, ANY_RUN.report_page).take_back_runs().describe("endpoint-config").notify()
+            may.write_runs(ANY_RUN.claim, ANY_RUN.report_page).clean_up_runs().describe("endpoint-config").notify()
         ),
     ),
     _Step(
         handler="clean_up_run",
-        may=lambda may: may.write_runs(ANY_RUN.claim, ANY_RUN.report_page).take_back_runs().notify(),
+        may=lambda may: may.write_runs(ANY_RUN.claim, ANY_RUN.report_page).clean_up_runs().notify(),
     ),
     _Step(
         handler="sweep_runs",
@@ -114,7 +114,7 @@ _STEPS = (
     ),
     _Step(
         handler="sweep_endpoints",
-        may=lambda may: may.read_runs().sweep_endpoints().measure_endpoints().notify(),
+        may=lambda may: may.read_runs().sweep_endpoints().read_invocations().notify(),
         size=FunctionSize(timeout=300),
     ),
 )
@@ -123,7 +123,7 @@ _STEPS = (
 class WorkflowFunctions(Construct):
     """The functions by the name of their state or task: `functions["PlanRun"]`.
 
-    `emptied` are the buckets that RemoveRuns empties when the stage goes.
+    `emptied` are the buckets that RemoveRuns empties when the stage is destroyed.
     """
 
     def __init__(
@@ -143,8 +143,8 @@ class WorkflowFunctions(Construct):
                 .stop_training()
                 .delete_endpoints()
                 .delete_models()
-                .see_network_interfaces()
-                .take_data_along(*emptied)
+                .describe_network_interfaces()
+                .delete_data_in(*emptied)
             ),
             size=FunctionSize(timeout=900),
         )

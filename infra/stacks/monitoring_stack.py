@@ -1,4 +1,4 @@
-"""What the team looks at, and what wakes it."""
+"""The dashboard, the alarms, the saved queries and the budget."""
 
 from typing import Any
 
@@ -25,11 +25,11 @@ from infra.stacks.storage_stack import StorageStack
 from infra.stacks.workflow_stack import WorkflowStack
 
 UNATTENDED = ("CleanUpRun", "SweepEndpoints", "SweepRuns", "RemoveRuns")
-"""Functions outside the workflow."""
+"""Functions that run outside the workflow."""
 
 
 class MonitoringStack(Stack):
-    """One dashboard, saved queries, and an alarm for every failure nobody is told of otherwise."""
+    """One dashboard, saved queries, and an alarm for every failure that nothing else reports."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Where the data is worked on: a network without a way out."""
+"""The network in which data is processed; it has no route to the internet."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from infra.stacks.storage_stack import StorageStack
 
 
 class NetworkStack(Stack):
-    """The VPC with its endpoints: S3 always, the other services' where the stage pays for them."""
+    """The VPC with its endpoints: always for S3, for other services where the stage is configured so."""
 
     def __init__(self, scope: Construct, id: str, *, config: StageConfig, storage: StorageStack, **kwargs: Any) -> None:
         super().__init__(scope, id, **kwargs)
@@ -29,5 +29,5 @@ class NetworkStack(Stack):
         if config.availability_zones:
             self.add_metadata(
                 "cfn-lint",
-                {"config": {"ignore_checks": ["W3010"]}, "reason": "The stage names its zones: few have large GPUs"},
+                {"config": {"ignore_checks": ["W3010"]}, "reason": "The stage sets its zones: few have large GPUs"},
             )

@@ -1,4 +1,4 @@
-"""What must outlive everything else: the key, the uploads, the artefacts."""
+"""The stack with all data: the key, the uploads, the artifacts."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ from infra.constructs.stage_key import StageKey
 
 
 class StorageStack(Stack):
-    """The stage's key; the bucket users upload to; the bucket runs write to; the bucket with both's access logs.
+    """The stage's key; the bucket users upload to; the bucket runs write to; the bucket for the access logs of both.
 
-    Two buckets, so that nothing a run writes can start another run.
+    Uploads and results are in separate buckets, so that nothing a run writes can start another run.
     """
 
     def __init__(self, scope: Construct, id: str, *, config: StageConfig, **kwargs: Any) -> None:
@@ -28,7 +28,7 @@ class StorageStack(Stack):
             self.access_logs,
             "AwsSolutions-S1",
             "S3BucketLoggingEnabled",
-            because="It is the destination of the access logs: logging its own accesses there would never end",
+            because="It is the destination of the access logs: logging its own accesses there would never stop",
         )
         acknowledge(
             self.access_logs,

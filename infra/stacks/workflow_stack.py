@@ -1,4 +1,4 @@
-"""What turns an upload into an endpoint."""
+"""The workflow that turns an upload into an endpoint."""
 
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ LAMBDA = Path(__file__).resolve().parents[2] / "lambda"
 
 
 class WorkflowStack(Stack):
-    """Functions, state machine, and what starts, cleans up and sweeps. Nothing in it keeps data."""
+    """The functions, the state machine, and what starts runs, cleans up and sweeps. It stores no data."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class WorkflowStack(Stack):
             network=network,
             prefix=config.prefix,
         )
-        # The access logs last: emptying the others is logged, too.
+        # The access logs last: emptying the other buckets is logged as well.
         emptied = [] if config.keep_data else [storage.uploads, storage.artifacts, storage.access_logs]
         self.dead_letters = DeadLetterQueue(self, "DeadLetters")
         self.functions = WorkflowFunctions(
@@ -115,17 +115,17 @@ class WorkflowStack(Stack):
         endpoint_sweeper = Sweeper(
             self,
             "Sweeper",
-            does="Announces and deletes endpoints past their time or that nobody uses",
+            description="Announces and deletes endpoints that have expired",
             sweep=self.functions["SweepEndpoints"],
-            given={"period_minutes": PERIOD.to_minutes()},
+            payload={"period_minutes": PERIOD.to_minutes()},
             dead_letters=self.dead_letters,
         )
         run_sweeper = Sweeper(
             self,
             "RunSweeper",
-            does="Starts what no event started, and finishes what no clean-up finished",
+            description="Starts runs whose event was lost and completes interrupted clean-ups",
             sweep=self.functions["SweepRuns"],
-            given={"state_machine_arn": self.state_machine.state_machine_arn, "older_than_minutes": 10},
+            payload={"state_machine_arn": self.state_machine.state_machine_arn, "older_than_minutes": 10},
             dead_letters=self.dead_letters,
         )
         removal = RunRemoval(
@@ -136,7 +136,7 @@ class WorkflowStack(Stack):
             empty_buckets=emptied,
             access_logs=storage.access_logs,
         )
-        # Destroyed in reverse: nothing starts a run any more when the runs are removed, and removing is still allowed.
+        # Deleted in reverse order: while runs are removed, nothing starts new ones, and the permission is still there.
         run_sweeper.node.add_dependency(removal)
         endpoint_sweeper.node.add_dependency(removal)
         self.trigger.node.add_dependency(removal)
@@ -152,14 +152,14 @@ class WorkflowStack(Stack):
             "cfn-lint",
             {
                 "config": {"ignore_checks": ["W6001"]},
-                "reason": "Two outputs hand on the buckets' names, so that all a user needs stands in one place",
+                "reason": "Two outputs repeat the buckets' names, so that one stack has every output a user needs",
             },
         )
 
     def _allow_on_executions(self) -> Permissions:
-        """In policies of their own: the state machine needs the functions, so their roles cannot need the machine.
+        """In separate policies: the state machine depends on the functions, so their roles cannot depend on it.
 
-        Returns RemoveRuns' policy, which has to outlive what it removes.
+        Returns the policy of RemoveRuns, which must be deleted after the runs are removed.
         """
         machine = self.state_machine.state_machine_arn
         any_execution = self.format_arn(
@@ -170,17 +170,21 @@ class WorkflowStack(Stack):
         )
         stopping = (
             Permissions(self, "RemoveRunsOnExecutions")
-            .allow("states:ListExecutions", on=[machine], because="Finds runs under way when the stage is destroyed")
-            .allow("states:StopExecution", on=[any_execution], because="Executions are named when they start")
+            .allow("states:ListExecutions", on=[machine], because="Finds active runs when the stage is destroyed")
+            .allow("states:StopExecution", on=[any_execution], because="Executions get their names when they start")
         )
         for function, permissions in {
             "RemoveRuns": stopping,
             "TakeTurn": Permissions(self, "TakeTurnOnExecutions").allow(
-                "states:ListExecutions", on=[machine], because="Counts the runs before its own"
+                "states:ListExecutions", on=[machine], because="Counts the runs that started before this one"
             ),
             "SweepRuns": Permissions(self, "SweepRunsOnExecutions")
             .allow("states:ListExecutions", "states:StartExecution", on=[machine], because="Starts lost runs")
-            .allow("states:DescribeExecution", on=[any_execution], because="Executions are named when they start"),
+            .allow(
+                "states:DescribeExecution",
+                on=[any_execution],
+                because="Executions get their names when they start",
+            ),
         }.items():
             role = self.functions[function].role
             assert role is not None

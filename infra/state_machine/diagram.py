@@ -1,4 +1,4 @@
-"""The state machine's picture in docs/architecture.md: `python -m infra.state_machine.diagram` writes it anew."""
+"""The diagram of the state machine in docs/architecture.md, which `python -m infra.state_machine.diagram` updates."""
 
 import re
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ BEGIN, END = "<!-- states: generated -->", "<!-- states: end -->"
 
 
 def mermaid(machine: dict[str, Any]) -> str:
-    """The definition as a Mermaid flowchart. Every step's way to ReportFailure is left out but for one dotted arrow."""
+    """The definition as a Mermaid flowchart. One dotted arrow stands for every step's edge to ReportFailure."""
     states: dict[str, State] = machine["States"]
     lines = ["```mermaid", "flowchart TD"]
     lines += [f"  {_shape(name, state)}" for name, state in states.items()]
-    lines += [f"  {name} -->{f'|{label}|' if label else ''} {to}" for name, label, to in _ways(states)]
+    lines += [f"  {name} -->{f'|{label}|' if label else ''} {to}" for name, label, to in _edges(states)]
     lines += ["  anyStep([any step that fails]) -.-> ReportFailure", "```"]
     return "\n".join(lines)
 
@@ -35,7 +35,7 @@ def _shape(name: str, state: State) -> str:
     return f"{name}[{name}]"
 
 
-def _ways(states: dict[str, State]) -> Iterator[tuple[str, str, str]]:
+def _edges(states: dict[str, State]) -> Iterator[tuple[str, str, str]]:
     """(from, label, to) in the definition's order."""
     for name, state in states.items():
         for rule in state.get("Choices", ()):
@@ -56,7 +56,7 @@ def _condition(jsonata: str) -> str:
 
 
 def with_diagram(document: str) -> str:
-    """The document with the picture of the definition as it is now between its marks."""
+    """The document with the diagram of the present definition between its markers."""
     before, rest = document.split(BEGIN)
     return f"{before}{BEGIN}\n{mermaid(definition())}\n{END}{rest.split(END)[1]}"
 

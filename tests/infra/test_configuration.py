@@ -53,7 +53,7 @@ def test_every_stage_is_complete(stage: str) -> None:
 
 
 def test_an_unknown_stage_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigurationError, match=r"no stage 'staging'; use one of dev, prod"):
+    with pytest.raises(ConfigurationError, match=r"unknown stage 'staging'; must be one of dev, prod"):
         StageConfig.of("staging", {})
 
 

@@ -101,19 +101,26 @@ def test_it_answers_what_somebody_asks_who_waits_for_a_run(stage: Synthesised) -
     assert {
         "Runs",
         "Failed runs by error code",
-        "Why runs failed, the latest first",
+        "Why runs failed, latest first",
         "Training loss",
         "Validation loss",
-        "GPU of jobs (%, 100 for each)",
+        "GPU utilization of jobs (%, 100 for each GPU)",
         "Memory of jobs (%)",
         "Rows",
         "Rows refused, by reason",
-        "Questions",
-        "Time to answer, 99 of 100 (µs)",
-        "USD an hour",
+        "Invocations",
+        "Latency p99 (s)",
+        "USD per hour",
         "Longest call (ms)",
         "What the sweeper deleted",
     } <= titles(stage)
+
+
+def test_the_latency_that_sagemaker_measures_in_microseconds_is_shown_in_seconds(stage: Synthesised) -> None:
+    (widget,) = [w for w in dashboard(stage) if w["properties"].get("title") == "Latency p99 (s)"]
+    ((line,),) = widget["properties"]["metrics"]
+    assert 'MetricName="ModelLatency"' in line["expression"]
+    assert line["expression"].endswith(", 'p99', 300) / 1000000")
 
 
 def test_jobs_and_endpoints_of_this_stage_alone_are_searched_for(stage: Synthesised) -> None:

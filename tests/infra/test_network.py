@@ -48,7 +48,7 @@ def test_the_way_to_s3_leads_to_where_cloudformation_waits_for_answers(stage: Sy
         e for e in stage.resources("AWS::EC2::VPCEndpoint").values() if e["Properties"]["VpcEndpointType"] == "Gateway"
     ]
     statements = endpoint["Properties"]["PolicyDocument"]["Statement"]
-    (answers,) = [each for each in statements if each["Sid"] == "AnswersToCloudFormation"]
+    (answers,) = [each for each in statements if each["Sid"] == "CustomResourceResponses"]
     dashless = {"Fn::Join": ["", {"Fn::Split": ["-", {"Ref": "AWS::Region"}]}]}
     bucket = ["arn:aws:s3:::cloudformation-custom-resource-response-", dashless, "/*"]
     assert answers["Resource"] == {"Fn::Join": ["", bucket]}
