@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -209,4 +210,104 @@ def test_the_role_must_be_there_and_sagemaker_may_assume_it(answer: Any, ok: boo
     )
     ((check,), _) = checked(any_plan(), lambda account: account.role(iam))
     assert (check.ok, check.code) == (ok, code)
+    assert iam.requests("get_role") == [{"RoleName": "SageMakerExec"}]
+
+
+def test_each_check_is_a_line_of_its_own_in_the_preflight(cloud: FakeAws) -> None:
+    quotas: Any = AnyQuotas({(FIRST, "training"): "not listed"})
+    kms, iam = FakeService(), FakeService()
+    kms.answers["describe_key"] = {"KeyMetadata": {"KeyState": "Disabled"}}
+    iam.answers["get_role"] = {"Role": {"AssumeRolePolicyDocument": trust("lambda.amazonaws.com")}}
+    cloud.sagemaker.add_endpoint(run_id=None)
+    cloud.sagemaker.add_job()
+    answers = {SPEC.code_key: None, SPEC.gated_key(FIRST): FineTuningError(Code.ACCESS_DENIED, "no", "")}
+
+    def judge(account: AccountChecks) -> None:
+        account.artefacts(AnyBucket(answers))
+        account.quotas(quotas)
+        account.names(cloud.sagemaker)
+        account.key(kms)
+        account.role(iam)
+
+    checks, _ = checked(training(chosen=True), judge)
+    assert [(check.check, check.ok) for check in checks] == [
+        ("artefacts", None),
+        ("artefacts", None),
+        ("artefacts", True),
+        ("quota", None),
+        ("quota", True),
+        ("quota", True),
+        ("names", False),
+        ("names", True),
+        ("key", False),
+        ("role", False),
+    ]
+    assert "Disabled" in checks[-2].message
+
+
+@pytest.mark.parametrize("check", ["key", "role", "names"])
+def test_what_aws_does_not_answer_is_shown_as_it_came(check: str) -> None:
+    service = FakeService()
+    for operation in ("describe_key", "get_role", "describe_endpoint", "describe_training_job"):
+        service.answers[operation] = client_error("AccessDeniedException", "not authorized")
+    checks, _ = checked(any_plan(), lambda account: getattr(account, check)(service))
+    assert {each.check for each in checks} == {check}
+    assert all("not authorized" in each.message for each in checks)
+
+
+@pytest.mark.parametrize(
+    ("check", "operation", "code"), [("key", "describe_key", "NotFoundException"), ("role", "get_role", "NoSuchEntity")]
+)
+def test_what_does_not_exist_belongs_to_no_field_and_says_how_to_restore_it(
+    check: str, operation: str, code: str
+) -> None:
+    service = FakeService()
+    service.answers[operation] = client_error(code)
+    ((line,), _) = checked(any_plan(), lambda account: getattr(account, check)(service))
+    assert (line.check, line.field) == (check, "")
+    assert "Deploy the stacks" in line.fix
+
+
+@pytest.mark.parametrize("code", ["ValidationException", "ResourceNotFound"])
+def test_a_name_that_nothing_has_is_free(code: str) -> None:
+    service = FakeService()
+    service.answers |= {"describe_endpoint": client_error(code), "describe_training_job": client_error(code)}
+    checks, _ = checked(any_plan(), lambda account: account.names(service))
+    assert [check.ok for check in checks] == [True, True]
+    assert f"endpoint {PREFIX}-{RUN_ID}" in checks[0].message
+    assert f"training job {PREFIX}-{RUN_ID} " in checks[1].message
+
+
+def test_each_quota_is_asked_for_with_its_instances_and_the_field_that_sets_it() -> None:
+    quotas: Any = AnyQuotas({(any_plan().endpoint.instance_type, "endpoint"): "not listed"})
+    checks, _ = checked(any_plan(), lambda account: account.quotas(quotas))
+    hosting, wanted = any_plan().endpoint.instance_type, 1 + any_plan().evaluation.compare_with_base
+    assert quotas.asked == [
+        (FIRST, "training", 1, "training.instance_type"),
+        (FALLBACK, "training", 1, "training.fallback_instance_types"),
+        (hosting, "endpoint", wanted, "endpoint.instance_type"),
+    ]
+    assert checks[-1].message == f"{hosting} for the endpoint: not listed"
+
+
+def test_a_fallback_that_is_left_out_is_named_with_the_reason() -> None:
+    quotas: Any = AnyQuotas({(FALLBACK, "training"): NO_QUOTA})
+    checks, _ = checked(training(chosen=False), lambda account: account.quotas(quotas))
+    (line,) = [check for check in checks if check.check == "fallbacks"]
+    assert FALLBACK in line.message
+    assert "quota 0" in line.message
+
+
+def test_an_artefact_is_looked_for_in_its_own_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket, asked = AnyBucket({}), []
+    monkeypatch.setattr(bucket, "has", lambda name, key: asked.append((name, key)) or True)
+    checked(any_plan(), lambda account: account.artefacts(bucket))
+    assert asked == list(bucket.artefacts(SPEC, [FIRST, FALLBACK]))
+
+
+def test_a_role_below_a_path_is_found_by_its_name() -> None:
+    iam = FakeService()
+    iam.answers["get_role"] = {"Role": {"AssumeRolePolicyDocument": trust("sagemaker.amazonaws.com")}}
+    target = replace(TARGET, role_arn="arn:aws:iam::111122223333:role/teams/ml/SageMakerExec")
+    AccountChecks(SPEC, any_plan(), target, Checklist()).role(iam)
     assert iam.requests("get_role") == [{"RoleName": "SageMakerExec"}]

@@ -4,7 +4,12 @@ import pytest
 
 from finetuning.aws.sagemaker import SageMaker, sagemaker
 from finetuning.errors import FineTuningError
-from finetuning.operations.clean_up import expire_failed, remove_unfinished, remove_unused_models
+from finetuning.operations.clean_up import (
+    expire_failed,
+    remove_temporary_endpoints,
+    remove_unfinished,
+    remove_unused_models,
+)
 from finetuning.runs.names import Names
 from tests.builders.aws import FakeAws, FakeSageMaker
 from tests.builders.memory import PREFIX, MemoryStore, any_run
@@ -142,3 +147,42 @@ def test_models_that_this_stage_did_not_make_stay(account: FakeSageMaker, api: S
     account.add("model", OTHER, None)
     account.add("model", f"{PREFIX}-prods", None, tags={"finetune:created-by": "finetune-prod"})
     assert remove_unused_models(api, memory) == []
+
+
+def test_a_job_that_has_ended_is_not_stopped(account: FakeSageMaker, api: SageMaker) -> None:
+    account.add_job(NAMES.training_job(0), TrainingJobStatus="Completed")
+    account.add_job(NAMES.training_job(1))
+    assert remove_unfinished(api, NAMES) == [f"Stopped the training job {NAMES.training_job(1)}"]
+
+
+def test_every_removal_of_an_unfinished_run_is_reported(account: FakeSageMaker, api: SageMaker) -> None:
+    account.add_job(NAMES.training_job(0))
+    account.add_endpoint(NAMES.candidate, NAMES.candidate)
+    account.add_endpoint(NAMES.base, NAMES.base)
+    account.add_endpoint(NAMES.endpoint, NAMES.endpoint_config, status="Failed")
+    assert remove_unfinished(api, NAMES) == [
+        f"Stopped the training job {NAMES.training_job(0)}",
+        f"Deleted the endpoint {NAMES.candidate}",
+        f"Deleted the endpoint {NAMES.base}",
+        f"Deleted the endpoint {NAMES.endpoint}",
+    ]
+
+
+def test_a_temporary_endpoint_leaves_no_configuration_but_one_that_stays_keeps_its_own(
+    account: FakeSageMaker, api: SageMaker
+) -> None:
+    account.add_endpoint(NAMES.candidate, NAMES.candidate)
+    remove_temporary_endpoints(api, NAMES)
+    assert account.names("endpoint_config") == set()
+    account.add_endpoint(NAMES.base, NAMES.base, status="Creating")
+    account.refuse("delete_endpoint", "ValidationException", "Cannot delete while Creating.")
+    remove_temporary_endpoints(api, NAMES)
+    assert account.names("endpoint_config") == {NAMES.base}
+
+
+def test_what_is_left_of_a_run_without_files_is_reported_by_kind_and_name(
+    account: FakeSageMaker, api: SageMaker, memory: MemoryStore
+) -> None:
+    account.add("endpoint_config", OTHER)
+    account.add("model", OTHER)
+    assert remove_unused_models(api, memory) == [f"Deleted the configuration {OTHER}", f"Deleted the model {OTHER}"]

@@ -85,3 +85,33 @@ def test_an_endpoint_that_is_kept_does_not_expire_before(cloud: FakeAws) -> None
     state = state_of()
     assert state.deadline is not None
     assert state.deadline.at == until
+
+
+def test_a_state_describes_its_endpoint(cloud: FakeAws) -> None:
+    described = cloud.sagemaker.add_endpoint(hours_old=3, status="Failed", tags={"team": "a"})
+    state = state_of()
+    assert (state.name, state.arn, state.status) == (NAME, described["EndpointArn"], "Failed")
+    assert (state.created_at, state.changed_at) == (described["CreationTime"], described["LastModifiedTime"])
+    assert state.tags["team"] == "a"
+
+
+def test_an_endpoint_without_a_runs_tag_belongs_to_no_run(cloud: FakeAws) -> None:
+    cloud.sagemaker.add_endpoint(run_id=None)
+    assert state_of().run_id == ""
+
+
+@pytest.mark.parametrize(("minutes", "asked"), [(34, False), (36, True)])
+def test_invocations_are_asked_for_from_the_warning_on(cloud: FakeAws, minutes: float, asked: bool) -> None:
+    """60 minutes and 5 until metrics show, less the 30 of the warning."""
+    cloud.sagemaker.add_endpoint(hours_old=minutes / 60, tags=lifetime_tags(24, 60))
+    state_of()
+    assert bool(cloud["cloudwatch"].calls) is asked
+
+
+def test_invocations_are_read_of_the_endpoint_since_they_could_matter(cloud: FakeAws) -> None:
+    cloud.sagemaker.add_endpoint(hours_old=5, tags=lifetime_tags(24, 60))
+    now = datetime.now(UTC)
+    endpoint_state(sagemaker(), NAME, STAGE, now)
+    (request,) = cloud["cloudwatch"].requests("get_metric_statistics")
+    assert (request["StartTime"], request["EndTime"]) == (now - timedelta(minutes=65), now)
+    assert {"Name": "EndpointName", "Value": NAME} in request["Dimensions"]

@@ -6,7 +6,14 @@ import pytest
 
 from finetuning.aws.sagemaker import SageMaker, sagemaker
 from finetuning.errors import Code, FineTuningError
-from finetuning.operations.endpoint_updates import Fleet, create_or_update, earlier_request, restore_live_model
+from finetuning.operations.endpoint_updates import (
+    Fleet,
+    create_or_update,
+    earlier_request,
+    instances,
+    restore_live_model,
+)
+from finetuning.runs.guardrails import ROLLBACK_SECONDS, deployment_config
 from finetuning.runs.names import Names
 from tests.builders.aws import FakeAws, FakeSageMaker
 from tests.builders.memory import PREFIX, MemoryStore, any_run
@@ -160,3 +167,95 @@ def test_an_endpoint_that_is_not_there_has_no_way_back(api: SageMaker) -> None:
     with pytest.raises(FineTuningError) as refused:
         earlier_request(api, NAMES.endpoint)
     assert refused.value.code == Code.ENDPOINT_NOT_FOUND
+
+
+def watched(cloud: FakeAws) -> list[tuple[str, str | None, list[str]]]:
+    """Endpoint, configuration and topic of each alarm that was set, once."""
+    found: list[tuple[str, str | None, list[str]]] = []
+    for alarm in cloud["cloudwatch"].requests("put_metric_alarm"):
+        dimensions = {each["Name"]: each["Value"] for each in alarm["Dimensions"]}
+        entry = (dimensions["EndpointName"], dimensions.get("EndpointConfigName"), alarm["AlarmActions"])
+        if entry not in found:
+            found.append(entry)
+    return found
+
+
+def test_alarms_are_those_of_the_endpoint_and_tell_the_topic(
+    cloud: FakeAws, account: FakeSageMaker, api: SageMaker, memory: MemoryStore
+) -> None:
+    put(api, memory)
+    assert watched(cloud) == [(NAMES.endpoint, None, [TOPIC])]
+
+
+def test_an_update_is_watched_with_its_guardrails_and_scaling_ends_on_that_endpoint(
+    cloud: FakeAws, account: FakeSageMaker, api: SageMaker, memory: MemoryStore
+) -> None:
+    account.add_endpoint(NAMES.endpoint, OLD, "older-00000000", instances=3)
+    put(api, memory, instances=2)
+    assert watched(cloud) == [(NAMES.endpoint, NAMES.endpoint_config, [TOPIC])]
+    (ended,) = cloud["application-autoscaling"].requests("deregister_scalable_target")
+    assert ended["ResourceId"] == f"endpoint/{NAMES.endpoint}/variant/AllTraffic"
+    (update,) = account.requests("update_endpoint")
+    assert update["DeploymentConfig"] == deployment_config(NAMES.endpoint, 2, 3600 + ROLLBACK_SECONDS)
+
+
+@pytest.mark.parametrize(("now", "canary"), [(3, True), (1, False)])
+def test_a_fleet_that_grew_is_updated_by_a_canary(
+    account: FakeSageMaker, api: SageMaker, memory: MemoryStore, now: int, canary: bool
+) -> None:
+    account.add_endpoint(NAMES.endpoint, OLD, "older-00000000", instances=now)
+    put(api, memory, instances=1, scaled=True)
+    (update,) = account.requests("update_endpoint")
+    routing = update["DeploymentConfig"]["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
+    assert (routing["Type"] == "CANARY") is canary
+
+
+def test_tags_are_set_again_on_an_endpoint_that_has_the_configuration(
+    account: FakeSageMaker, api: SageMaker, memory: MemoryStore
+) -> None:
+    account.add_endpoint(NAMES.endpoint, NAMES.endpoint_config, "older-00000000")
+    put(api, memory)
+    assert account.tags_of("endpoint", NAMES.endpoint)["finetune:run-id"] == RUN_ID
+
+
+def test_a_busy_endpoint_is_named(account: FakeSageMaker, api: SageMaker, memory: MemoryStore) -> None:
+    account.add_endpoint(NAMES.endpoint, OLD, "older-00000000", status="Updating")
+    with pytest.raises(FineTuningError, match=NAMES.endpoint):
+        put(api, memory)
+
+
+def test_an_endpoint_that_is_not_in_service_yet_has_no_instances() -> None:
+    assert instances({}) == 0
+    assert instances({"ProductionVariants": [{}]}) == 0
+    assert instances({"ProductionVariants": [{"CurrentInstanceCount": 2}, {"CurrentInstanceCount": 1}]}) == 3
+
+
+def test_the_alarms_and_scaling_that_are_restored_are_those_of_the_endpoint(
+    cloud: FakeAws, account: FakeSageMaker, api: SageMaker, memory: MemoryStore
+) -> None:
+    any_run(memory, "older-00000000", endpoint=any_plan().endpoint.model_dump() | {"autoscaling": SCALED})
+    endpoint = account.add_endpoint(NAMES.endpoint, OLD, "older-00000000")
+    restore_live_model(api, memory, endpoint, TOPIC)
+    assert watched(cloud) == [(NAMES.endpoint, OLD, [TOPIC])]
+    (scaled,) = cloud["application-autoscaling"].requests("register_scalable_target")
+    assert scaled["ResourceId"] == f"endpoint/{NAMES.endpoint}/variant/AllTraffic"
+
+
+@pytest.mark.parametrize("run_id", ["older-00000000", None])
+def test_a_model_that_was_not_scaled_or_has_no_run_is_not_scaled_again(
+    cloud: FakeAws, account: FakeSageMaker, api: SageMaker, memory: MemoryStore, run_id: str | None
+) -> None:
+    any_run(memory, "older-00000000")
+    restore_live_model(api, memory, account.add_endpoint(NAMES.endpoint, OLD, run_id), TOPIC)
+    assert not cloud["application-autoscaling"].calls
+
+
+def test_a_way_back_that_is_not_there_is_explained(account: FakeSageMaker, api: SageMaker) -> None:
+    with pytest.raises(FineTuningError, match=NAMES.endpoint) as absent:
+        earlier_request(api, NAMES.endpoint)
+    account.add_endpoint(NAMES.endpoint, NAMES.endpoint_config)
+    account.things["endpoint_config"].clear()
+    with pytest.raises(FineTuningError, match=NAMES.endpoint_config) as nothing:
+        earlier_request(api, NAMES.endpoint)
+    assert "finetune endpoints" in absent.value.fix
+    assert "finetune deploy" in nothing.value.fix

@@ -1,9 +1,11 @@
 """The preflight's parts; as a whole it is tested with PlanRun."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from finetuning.datasets.detection import HEAD_BYTES
 from finetuning.errors import Code
 from finetuning.operations import preflight
 from finetuning.operations.preflight import check_deployment, price_list
@@ -95,3 +97,83 @@ def test_files_are_counted_and_their_heads_detected() -> None:
     assert submission.template_file == b"{}"
     assert submission.columns == {"question", "answer"}
     assert by_check(checklist) == {"data": [True]}
+
+
+class NoUpload:
+    """An upload of a run.json alone."""
+
+    def data_files(self) -> tuple[DataFile, ...]:
+        return ()
+
+    def template_json(self) -> bytes | None:
+        return None
+
+
+def test_a_run_json_without_data_is_one_finding_that_says_what_to_upload() -> None:
+    files: Any = NoUpload()
+    checklist, upload, request = Checklist(), Upload("uploads", "runs/faq/run.json", "1"), RunRequest(model="m")
+    submission = preflight.read_submission(files, upload, request, checklist)
+    (check,) = checklist.checks
+    assert (check.check, check.code, check.field) == ("data", Code.UPLOAD_WITHOUT_DATA, "")
+    assert "s3://uploads/runs/faq/run.json" in check.message
+    assert "run.json" in check.fix
+    assert (submission.upload, submission.request, submission.files) == (upload, request, ())
+    assert submission.planned_at.utcoffset() == timedelta(0)
+
+
+def test_the_head_of_each_file_is_read_once_and_no_more_of_it() -> None:
+    asked: list[tuple[str, int]] = []
+
+    class AnyUpload(NoUpload):
+        def data_files(self) -> tuple[DataFile, ...]:
+            return tuple(DataFile(key=f"runs/faq/{n}.csv", version_id="1", size=20, etag="e") for n in "ab")
+
+        def head(self, file: DataFile, size: int) -> bytes:
+            asked.append((file.name, size))
+            return b"question,answer\n1,2\n"
+
+    files: Any = AnyUpload()
+    preflight.read_submission(files, Upload("uploads", "runs/faq/run.json", "1"), RunRequest(), Checklist())
+    assert asked == [("a.csv", HEAD_BYTES), ("b.csv", HEAD_BYTES)]
+
+
+def test_everything_is_asked_in_the_stages_region(monkeypatch: pytest.MonkeyPatch, cloud: FakeAws) -> None:
+    asked: list[tuple[str, str]] = []
+    quotas: list[str] = []
+    monkeypatch.setattr(preflight, "account_quotas", lambda region: quotas.append(region) or SilentQuotas())
+    monkeypatch.setattr(
+        preflight, "advisory_client", lambda service, region: asked.append((service, region)) or cloud[service]
+    )
+    check_deployment(any_plan(), has_model=True)
+    assert asked == [("sagemaker", "us-east-1"), ("kms", "us-east-1"), ("iam", "us-east-1")]
+    assert quotas == ["us-east-1"]
+
+
+def test_a_deployment_has_the_version_of_the_model_that_was_tuned(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str | None]] = []
+    bucket = preflight.jumpstart_bucket()
+    kept = bucket.spec
+    monkeypatch.setattr(bucket, "spec", lambda *named: asked.append(named) or kept(*named))
+    monkeypatch.setattr(preflight, "jumpstart_bucket", lambda: bucket)
+    check_deployment(any_plan(), has_model=True)
+    assert asked == [(any_plan().model_id, any_plan().model_version)]
+
+
+def test_a_run_without_a_model_is_named_with_no_field_of_run_json() -> None:
+    (finding,) = check_deployment(any_plan(), has_model=False).findings
+    assert finding.field == ""
+    assert any_plan().run_id in finding.message
+    assert by_check(check_deployment(any_plan(), has_model=False))["model"] == [False]
+
+
+def test_clients_and_region_reach_quotas_and_prices(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(preflight, "advisory_client", lambda service, region: (service, region))
+    monkeypatch.setattr(preflight, "Quotas", lambda *given: built.append(given))
+    monkeypatch.setattr(preflight, "PriceList", lambda *given: built.append(given))
+    ACCOUNT_QUOTAS("eu-west-1")
+    price_list("eu-west-1")
+    assert built == [
+        (("service-quotas", "eu-west-1"), ("sagemaker", "eu-west-1"), "eu-west-1"),
+        (("pricing", "us-east-1"), "eu-west-1"),
+    ]
