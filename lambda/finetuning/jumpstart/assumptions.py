@@ -26,6 +26,7 @@ class Assumptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     as_of: str
+    prices_as_of: str
     prices_region: str
     training_usd_per_hour: dict[str, float]
     hosting_usd_per_hour: dict[str, float]
@@ -61,4 +62,4 @@ def fallback_price(instance_type: str, use: Literal["training", "hosting"]) -> P
     table = known.training_usd_per_hour if use == "training" else known.hosting_usd_per_hour
     if instance_type not in table:
         return None
-    return Price(table[instance_type], f"assumed: table of {known.as_of} for {known.prices_region}")
+    return Price(table[instance_type], f"assumed: table of {known.prices_as_of} for {known.prices_region}")

@@ -152,7 +152,7 @@ def test_a_budget_below_the_start_up_cost_is_refused_without_data(tmp_path: Path
     asked = {"model": LLAMA + "405b-fp8", "accept_eula": True, "task": "chat", "training": {"max_cost_usd": 1}}
     findings = planned(run_file(tmp_path, asked))["findings"]
     assert [finding["code"] for finding in findings] == ["OVER_BUDGET"]
-    assert "at least 147.48 USD" in findings[0]["message"]
+    assert "at least 253.20 USD" in findings[0]["message"]
 
 
 def test_without_json_a_table_and_a_verdict_are_printed(tmp_path: Path) -> None:
