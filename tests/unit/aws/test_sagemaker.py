@@ -226,9 +226,8 @@ def test_configurations_that_replaced_each_other_end(account: FakeSageMaker, api
 def test_a_version_is_registered_in_a_group_that_may_be_there(account: FakeSageMaker, api: SageMaker) -> None:
     account.refuse("create_model_package_group", "ValidationException", "Model Package Group already exists.")
     account.answers["create_model_package"] = {"ModelPackageArn": "arn:1"}
-    assert (
-        api.register_model({"ModelPackageGroupName": "group"}, {"ClientToken": "token"}) == "arn:1"
-    )  # pragma: allowlist secret
+    version = {"ClientToken": "token"}  # pragma: allowlist secret
+    assert api.register_model({"ModelPackageGroupName": "group"}, version) == "arn:1"
 
 
 def test_a_group_that_may_not_be_created_is_an_error(account: FakeSageMaker, api: SageMaker) -> None:

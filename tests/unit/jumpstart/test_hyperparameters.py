@@ -176,3 +176,11 @@ def test_a_name_like_no_other_is_refused_with_all_names() -> None:
     _, (finding,) = merge(any_spec(), P4D, None, {"zzz": 1})
     assert "'zzz'" in finding.message
     assert "epoch, " in finding.fix
+
+
+def test_a_conflict_says_what_contradicts_and_what_to_set() -> None:
+    spec = any_spec()
+    asked = {"chat_dataset": "True", "instruction_tuned": "True"}
+    _, (finding,) = merge(spec, spec.default_training_instance_type, None, asked)
+    assert "instruction_tuned and chat_dataset" in finding.message
+    assert "task" in finding.fix

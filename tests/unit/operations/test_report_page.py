@@ -63,3 +63,11 @@ def test_a_link_is_signed_as_kms_needs_it_for_the_buckets_own_host(
     assert (link.scheme, link.netloc, link.path) == ("https", host, "/" + LAYOUT.report_page)
     assert query["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
     assert query["X-Amz-Expires"] == ["43200"]
+
+
+def test_the_page_has_the_plan_and_commands_for_its_stage(store: RunStore) -> None:
+    store.save(LAYOUT.status, any_status())
+    store.save(LAYOUT.plan, any_plan())
+    page = page_of(store)
+    assert any_plan().model_id in page
+    assert "--stage dev" in page

@@ -1,12 +1,16 @@
 """A run over documents in memory."""
 
+from datetime import timedelta
+
 import pytest
 
 from finetuning.errors import Code, FineTuningError
-from finetuning.operations.run import Run
-from finetuning.runs.status import RunState
-from tests.builders.memory import PREFIX, MemoryStore, any_run
-from tests.builders.runs import RUN_ID, any_plan
+from finetuning.jumpstart.requests import Target
+from finetuning.operations.run import Run, target
+from finetuning.runs.status import Rung, RunState
+from finetuning.settings import settings
+from tests.builders.memory import PREFIX, MemoryStore, any_environment, any_run
+from tests.builders.runs import RUN_ID, START, any_plan
 
 FIRST, SECOND = "arn:first", "arn:second"
 
@@ -62,3 +66,49 @@ def test_the_files_of_a_run_are_below_its_folder() -> None:
     with run.files.create("shards/0") as into:
         into.write(b"row")
     assert run.store.read(f"runs/{RUN_ID}/shards/0") == b"row"
+
+
+def test_an_event_is_the_runs_own_steps_in_utc_with_its_attempt() -> None:
+    run = any_run(step="StartTraining")
+    rung = Rung(attempt=0, instance_type="ml.g5.48xlarge", job_name="job", time=START)
+    status = run.record("Started", rung=rung)
+    assert status.updated_at.utcoffset() == timedelta(0)
+    assert status.events[-1].step == "StartTraining"
+    assert status.ladder == [rung]
+    assert Run(RUN_ID, store=run.store, prefix=PREFIX).record("Read").step == ""
+
+
+def test_a_plan_is_read_once_and_a_saved_one_not_again() -> None:
+    run = any_run()
+    run.store.objects.clear()  # type: ignore[attr-defined]  # a MemoryStore
+    assert run.find_plan() == any_plan(run_id=RUN_ID)
+    again = any_run()
+    fresh = Run(RUN_ID, store=again.store, prefix=PREFIX)
+    assert fresh.find_plan() == any_plan(run_id=RUN_ID)
+    again.store.objects.clear()  # type: ignore[attr-defined]
+    assert fresh.find_plan() == any_plan(run_id=RUN_ID)
+
+
+def test_the_claim_of_a_run_names_its_execution() -> None:
+    run = any_run()
+    run.is_owned_by(FIRST)
+    assert run.store.read(run.layout.claim) == b'{"execution_arn":"arn:first"}'
+
+
+def test_jobs_run_where_the_stage_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in any_environment(GATED_WEIGHTS="channel").items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    found = target()
+    settings.cache_clear()
+    assert found == Target(
+        prefix=PREFIX,
+        stage="dev",
+        region="us-east-1",
+        bucket="artifacts",
+        role_arn="arn:aws:iam::123456789012:role/jobs",
+        subnets=("subnet-1", "subnet-2"),
+        security_groups=("sg-1",),
+        kms_key_arn="arn:aws:kms:us-east-1:123456789012:key/k",
+        gated_weights="channel",
+    )

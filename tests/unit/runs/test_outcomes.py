@@ -170,3 +170,8 @@ def test_an_endpoint_that_failed_says_how_to_go_on(endpoint: dict[str, Any], min
 
 def test_an_endpoint_may_take_its_time_and_that_of_a_rollback_to_the_second() -> None:
     assert look_at(any_endpoint("Creating"), minutes=90) is Outcome.IN_PROGRESS
+
+
+def test_a_failed_job_is_named() -> None:
+    with pytest.raises(TrainingFailed, match="training job job failed"):
+        training_progress(any_job("Failed", FailureReason="AlgorithmError"), no_log)
