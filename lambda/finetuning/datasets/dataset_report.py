@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pydantic import BaseModel, Field
 
 from finetuning.datasets.data_errors import BREAKS_OFF, FIXES, ErrorCode
+from finetuning.datasets.limits import IGNORED_LISTED, SAMPLE_SHOWN
 from finetuning.datasets.preparation import Preparation
 from finetuning.datasets.shard_result import MAX_ERRORS, SAMPLES, LineError, ShardResult, Tally
 from finetuning.datasets.templates import Template, rendered
@@ -128,7 +129,7 @@ def build_report(preparation: Preparation, results: Sequence[ShardResult], tally
     report.rows = Rows(**{name: getattr(tally, name) for name in Rows.model_fields})
     report.error_counts = dict(tally.error_counts.most_common())
     report.shapes = dict(tally.shapes.most_common())
-    report.ignored_columns = dict(tally.ignored.most_common())
+    report.ignored_columns = dict(tally.ignored.most_common(IGNORED_LISTED))
     report.repaired = tally.repaired
     report.statistics = Statistics(
         turns=tally.turns,
@@ -144,7 +145,7 @@ def build_report(preparation: Preparation, results: Sequence[ShardResult], tally
     )
     samples = {sample.digest or index: sample.row for result in results for index, sample in enumerate(result.samples)}
     report.samples = [
-        rendered(row, preparation.template, preparation.family) for row in list(samples.values())[:SAMPLES]
+        _shown(rendered(row, preparation.template, preparation.family)) for row in list(samples.values())[:SAMPLES]
     ]
     report.notes = list(_notes(preparation, report, tally))
     report.refusal = _refusal(preparation, report, [result.broken_off for result in results])
@@ -242,6 +243,10 @@ def _refusal(preparation: Preparation, report: DatasetReport, broken_off: Sequen
     return Refusal(code=code, message=f"{share}. {first}{more}".strip(), fix=FIXES[code])
 
 
+def _shown(sample: str) -> str:
+    return sample if len(sample) <= SAMPLE_SHOWN else sample[:SAMPLE_SHOWN] + "…"
+
+
 def _notes(preparation: Preparation, report: DatasetReport, tally: Tally) -> Iterator[str]:
     """What the user should know although nothing is wrong."""
     if report.rows.kept and not report.rows.validation:
@@ -252,6 +257,8 @@ def _notes(preparation: Preparation, report: DatasetReport, tally: Tally) -> Ite
         yield "The text is kept unchanged. Its end is held out for validation, because the order of a text matters."
     if tally.repaired:
         yield f"Conversations whose last user turn had no answer and was dropped: {tally.repaired:,}."
+    if (unlisted := len(tally.ignored) - IGNORED_LISTED) > 0:
+        yield f"Unused columns that are not listed: at least {unlisted:,}."
     if tally.numbers_as_text:
         yield f"Numbers in the template's columns that were converted to text: {tally.numbers_as_text:,}."
     if any("preference" in shape for shape in tally.shapes) or "rejected" in tally.ignored:

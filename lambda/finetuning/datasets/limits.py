@@ -24,6 +24,13 @@ KEYS_NAMED = 20
 NAME_SHOWN = 60
 """Columns or keys that a message names, the rest are counted; and characters of each."""
 
+IGNORED_LISTED = 100
+IGNORED_KEPT = 10_000
+"""Unused columns that a report lists, those with the most rows first; and that a shard keeps of its own."""
+
+SAMPLE_SHOWN = 20_000
+"""Characters of a sample row in a report."""
+
 MAX_INFLATED = 16 << 30
 """Bytes of a gzip stream once it is decompressed: more than one function reads in its 15 minutes."""
 

@@ -25,7 +25,7 @@ from finetuning.datasets.framing import (
     undecodable,
 )
 from finetuning.datasets.json_errors import duplicate_key, json_error, texts
-from finetuning.datasets.limits import DENSE_BATCH, REFUSED_KEPT, SHORT_LINE
+from finetuning.datasets.limits import DENSE_BATCH, IGNORED_KEPT, REFUSED_KEPT, SHORT_LINE
 from finetuning.datasets.plain_batches import PlainBatches
 from finetuning.datasets.preparation import Preparation, Shard, SourceFile
 from finetuning.datasets.scripts import LATIN, script_of
@@ -271,7 +271,7 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
     if latin := tally.kept - sum(tally.scripts.values()):
         tally.scripts[LATIN] = latin
     tally.duplicates, tally.turns, tally.characters = duplicates, turns, characters
-    tally.shapes, tally.ignored = converter.shapes(), converter.ignored()
+    tally.shapes, tally.ignored = converter.shapes(), Counter(dict(converter.ignored().most_common(IGNORED_KEPT)))
     tally.repaired, tally.numbers_as_text = converter.dialogs.repaired, converter.numbers_as_text
     result.longest = [
         LongestRow(tokens=tokens, line=-line, digest=digest.hex())

@@ -148,3 +148,15 @@ def test_a_message_names_some_columns_and_counts_the_others() -> None:
     named = naming(["x" * 500] + [f"c{number}" for number in range(1000)])
     assert named.startswith("x" * 60 + "…, c0, ")
     assert named.endswith("c18 and 981 more")
+
+
+def test_a_report_stays_small_whatever_the_rows_hold(tmp_path: Path) -> None:
+    rows = [row | {f"extra {number} {each}": 1 for each in range(60)} for number, row in enumerate(any_chat_rows(4))]
+    rows[0]["messages"][1]["content"] = "x" * 1_000_000
+    path = tmp_path / "chat.jsonl"
+    path.write_bytes(as_lines(rows))
+    report = prepare_files([path])
+    assert len(report.ignored_columns) == 100
+    assert "Unused columns that are not listed: at least 140." in report.notes
+    assert max(map(len, report.samples)) == 20_001
+    assert len(report.model_dump_json()) < 60_000
