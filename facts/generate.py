@@ -35,7 +35,7 @@ REGIONS = (
     "us-west-2",
 )
 LEFT_OUT = {
-    "lmi-optimized",  # its draft model has a licence of its own
+    "lmi-optimized",  # its draft model has another licence
     "default_payloads",
     "benchmark_metrics",
     "training_dependencies",
@@ -47,7 +47,7 @@ Document = dict[str, Any]
 
 
 def documents(base: Document) -> dict[str, Document]:
-    """Every model's specification by model id, from that of the base model."""
+    """The specification of every model, by model id."""
     hosting = json.loads((FACTS / "hosting_facts.json").read_text())["models"]
     training = json.loads((FACTS / "training_facts.json").read_text())["models"]
     return {BASE_MODEL: base} | {
@@ -76,7 +76,7 @@ def files(base: Document) -> dict[str, str]:
 
 
 def condensed(published: Document) -> Document:
-    """A published specification without the regions, payloads and benchmarks that nothing here reads."""
+    """A published specification without the regions, payloads and benchmarks that this project does not read."""
     return {**_without(published), "provenance": "published, condensed"}
 
 
@@ -87,7 +87,7 @@ def kept_base() -> Document:
 
 
 def _assumed(base: Document, model_id: str, hosting: Document, training: Document) -> Document:
-    """The base model's document with what is known of another model, and what is assumed of it."""
+    """The base model's document, with the published and assumed facts of another model."""
     spec = copy.deepcopy(base)
     families = sorted({name.split(".")[1] for name in training["supported_training_instance_types"]})
     component = spec["inference_config_components"]["lmi"]

@@ -69,7 +69,7 @@ def _summary(deployment: Deployment, found: EndpointState, now: datetime) -> End
         idle_minutes=found.lifetime.idle_minutes if IDLE_TAG in readable else None,
         expires_at=found.deadline.at if found.deadline else None,
         expiry_reason=found.deadline.reason if found.deadline else "",
-        unless_used=bool(found.deadline and found.deadline.saved_by_asking),
+        unless_used=bool(found.deadline and found.deadline.postponed_by_use),
         instance_type=plan.endpoint.instance_type if plan else "",
         instances=instances,
         usd_per_hour=hourly,

@@ -123,7 +123,7 @@ def any_plan(**changes: Any) -> RunPlan:
                 "seconds": seconds,
                 "usd_per_hour": hourly,
                 "usd": round(seconds / 3600 * hourly, 2),
-                "assumptions": ["12,000 tokens an epoch: estimated from the prepared rows"],
+                "assumptions": ["12,000 tokens per epoch (estimated from the prepared rows)"],
             },
         }
         for instance_type, seconds, hourly in (("ml.p4d.24xlarge", 3926, 37.69), ("ml.g5.48xlarge", 9000, 20.36))

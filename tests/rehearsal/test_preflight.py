@@ -39,7 +39,7 @@ def test_a_run_over_budget_is_refused_with_the_numbers(product: Product) -> None
     (finding,) = status["error"]["findings"]
     assert finding["code"] == "OVER_BUDGET"
     assert "0.50 USD" in finding["message"]
-    assert "7.09 USD an hour (Price List API" in finding["message"]
+    assert "7.09 USD per hour (Price List API" in finding["message"]
     assert product.jobs_of(run_id) == {}
 
 

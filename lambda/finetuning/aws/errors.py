@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from botocore.exceptions import BotoCoreError, ClientError
 
 from finetuning.errors import Code, FineTuningError, NoCapacity, TransientAwsError
-from finetuning.runs.outcomes import names_capacity
+from finetuning.runs.outcomes import is_capacity_error
 
 TRANSIENT = frozenset(
     {
@@ -42,7 +42,7 @@ def translate_errors(action: str) -> Iterator[None]:
         yield
     except ClientError as error:
         code, reason = error_code(error), str(error.response.get("Error", {}).get("Message", error))
-        if names_capacity(f"{code}: {reason}"):
+        if is_capacity_error(f"{code}: {reason}"):
             raise NoCapacity(f"AWS has no capacity to {action}: {reason}") from error
         if code in TRANSIENT:
             raise TransientAwsError(

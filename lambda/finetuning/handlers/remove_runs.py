@@ -14,7 +14,7 @@ from finetuning.aws.clients import client
 from finetuning.aws.errors import translate_errors
 from finetuning.aws.sagemaker import SageMaker, sagemaker
 from finetuning.handlers.step import logger
-from finetuning.runs.outcomes import is_settled
+from finetuning.runs.outcomes import can_be_deleted
 from finetuning.settings import settings
 
 POLL_SECONDS = 10
@@ -75,7 +75,7 @@ def _delete_all(api: SageMaker, prefix: str) -> list[str]:
     for job in list(api.training_jobs(prefix, "InProgress")):
         api.stop_training_job(job)
     for endpoint in list(api.endpoints(prefix)):
-        if is_settled(endpoint["EndpointStatus"]):
+        if can_be_deleted(endpoint["EndpointStatus"]):
             api.delete_endpoint(endpoint["EndpointName"])
     left = [f"training job {job}" for status in ("InProgress", "Stopping") for job in api.training_jobs(prefix, status)]
     left += [f"endpoint {endpoint['EndpointName']}" for endpoint in api.endpoints(prefix)]

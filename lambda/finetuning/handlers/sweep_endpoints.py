@@ -19,7 +19,7 @@ from finetuning.report.console_links import endpoints_link
 from finetuning.report.messages import endpoint_deleted, endpoint_expires
 from finetuning.runs.expiry import WARN_BEFORE, Deadline, Lifetime, deployed_tag
 from finetuning.runs.names import Names
-from finetuning.runs.outcomes import is_settled
+from finetuning.runs.outcomes import can_be_deleted
 from finetuning.runs.tags import ANNOUNCED_TAG, DEPLOYED_TAG, OWNER_TAG
 from finetuning.settings import settings
 
@@ -59,7 +59,7 @@ def _sweep(name: str, period: timedelta, done: dict[str, list[str]]) -> None:
     stage, now = settings(), datetime.now(UTC)
     default = Lifetime(stage.endpoint_ttl_hours, stage.endpoint_idle_minutes)
     found = endpoint_state(sagemaker(), name, default, now)
-    if found is None or found.tags.get(OWNER_TAG) != stage.prefix or not is_settled(found.status):
+    if found is None or found.tags.get(OWNER_TAG) != stage.prefix or not can_be_deleted(found.status):
         return
     if period:
         _count_cost(found, min(period, now - found.created_at))

@@ -1,7 +1,7 @@
-"""Figures nobody publishes in a form a program can read, or that need credentials: dated, and marked as assumed.
+"""Figures that no public document states in machine-readable form, or that need credentials: dated and assumed.
 
-They lie in assumptions.json beside this module: throughput of training, start-up times, fallback prices, and which
-instance families store only on their own disks. An estimate names the ones it used.
+assumptions.json has the throughput of training, start-up times, fallback prices, and the instance families that store
+only on their own disks. Every estimate names the figures it uses.
 """
 
 from dataclasses import dataclass
@@ -34,13 +34,13 @@ class Assumptions(BaseModel):
     training_start_seconds: dict[str, float]
     bytes_per_token: float
     compression_factor: float
-    """By how much a compressed or Parquet file grows when read."""
+    """How many times larger a compressed or Parquet file is when it is read."""
     local_storage_families: frozenset[str]
 
 
 @dataclass(frozen=True)
 class Price:
-    """USD per instance-hour, and where the figure is from, for the reader of an estimate."""
+    """USD per instance-hour, and the source of the figure, for the text of an estimate."""
 
     usd_per_hour: float
     source: str
@@ -52,12 +52,12 @@ def assumptions() -> Assumptions:
 
 
 def has_only_local_storage(instance_type: str) -> bool:
-    """Whether the type stores on its own NVMe disks: SageMaker then refuses a volume key and ignores a volume size."""
+    """True if the type stores only on its own NVMe disks: SageMaker then rejects a volume key and ignores a size."""
     return instance_family(instance_type) in assumptions().local_storage_families
 
 
 def fallback_price(instance_type: str, use: Literal["training", "hosting"]) -> Price | None:
-    """The dated table's price, None for a type it does not list."""
+    """The assumed price, None for a type that is not in the table."""
     known = assumptions()
     table = known.training_usd_per_hour if use == "training" else known.hosting_usd_per_hour
     if instance_type not in table:

@@ -15,7 +15,7 @@ from finetuning.jumpstart.families.llama3 import LLAMA_3, LLAMA_3_1, LLAMA_3_2
 from finetuning.jumpstart.family import DEFAULT_LENGTH, Family, ModelSupport, Task
 
 DEFAULT_FAMILY = LLAMA_3_1
-"""Where a dataset is prepared, or an endpoint asked, and the model is not known."""
+"""Used if a dataset is prepared, or an endpoint invoked, without a known model."""
 
 _NO_INSTRUCTION = frozenset({Task.INSTRUCTION})
 _QLORA_8 = "QLoRA (8-bit)"
@@ -44,20 +44,20 @@ FAMILIES: dict[str, Family] = {support.family.name: support.family for support i
 
 
 def support(model_id: str) -> ModelSupport:
-    """Raises `FineTuningError` for a model that is not in the catalogue, with the nearest name."""
+    """The model's row. Raises `FineTuningError` for a model that is not in the catalogue, with the nearest name."""
     if model_id in CATALOGUE:
         return CATALOGUE[model_id]
     near = nearest(model_id, CATALOGUE)
     raise FineTuningError(
         Code.MODEL_UNKNOWN,
-        f"{model_id!r} is not a model this project can tune.",
+        f"{model_id!r} is not a supported model.",
         f"Did you mean {near}?" if near else f"Choose one of {', '.join(CATALOGUE)}.",
         field="model",
     )
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that a mistyped one most likely means: one it is the beginning of, else the most similar."""
+    """The known name that a mistyped name most likely means: one that begins with it, else the most similar one."""
     names = list(known)
     written = re.sub(r"[^a-z0-9_]+", "-", name.lower())
     begun = [candidate for candidate in names if written and candidate.startswith(written)]

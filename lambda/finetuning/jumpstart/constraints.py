@@ -1,11 +1,11 @@
-"""What AWS's service model asks of a request and boto3 does not check: patterns, maximum lengths, enumerations.
+"""The constraints of AWS's service model that boto3 does not check: patterns, maximum lengths, enumerations.
 
-The caller brings the shape, from boto3's own model of the service:
+The caller passes the shape, from boto3's model of the service:
 
     shape = boto3.client("sagemaker").meta.service_model.operation_model("CreateTrainingJob").input_shape
     for problem in violations(shape, request): ...
 
-Nothing of botocore is imported: a shape is read by its attributes.
+botocore is not imported: only attributes of the shape are read.
 """
 
 import re
@@ -22,13 +22,11 @@ _CLASSES = {
     r"\p{P}": r"!-/:-@\[-`{-~",
     r"\p{S}": r"$+<=>^`|~",
 }
-"""Java's character classes in Python's words. `\\w` also takes the underscore: every pattern that uses them allows
-it.
-"""
+"""Java's character classes, as Python's. `\\w` also matches the underscore; every pattern that uses them allows it."""
 
 
 def violations(shape: Any, value: Any, path: str = "") -> Iterator[str]:
-    """Every way in which the value breaks the shape, each as `<path>: <reason>`. Unknown members are violations too."""
+    """All violations of the shape, each as `<path>: <reason>`. Unknown members are violations too."""
     kind: str = shape.type_name
     where = path or shape.name
     if kind == "structure":
@@ -40,7 +38,7 @@ def violations(shape: Any, value: Any, path: str = "") -> Iterator[str]:
                 yield f"{_join(path, name)}: is required"
         for name, member in value.items():
             if name not in shape.members:
-                yield f"{_join(path, name)}: is not known to {shape.name}"
+                yield f"{_join(path, name)}: is not a member of {shape.name}"
             else:
                 yield from violations(shape.members[name], member, _join(path, name))
     elif kind == "list":
@@ -75,7 +73,7 @@ def _text(shape: Any, value: Any, where: str) -> Iterator[str]:
         return
     yield from _size(shape, len(value), where, "has {} characters")
     if shape.enum and value not in shape.enum:
-        yield f"{where}: {value!r} is not one of the values SageMaker knows"
+        yield f"{where}: {value!r} is not an allowed value"
     pattern = shape.metadata.get("pattern")
     if pattern and not _compiled(pattern).fullmatch(value):
         yield f"{where}: {value!r} does not match {pattern}"
@@ -84,9 +82,9 @@ def _text(shape: Any, value: Any, where: str) -> Iterator[str]:
 def _size(shape: Any, size: float, where: str, saying: str) -> Iterator[str]:
     low, high = shape.metadata.get("min"), shape.metadata.get("max")
     if low is not None and size < low:
-        yield f"{where}: {saying.format(size)}, at least {low} needed"
+        yield f"{where}: {saying.format(size)}, the minimum is {low}"
     if high is not None and size > high:
-        yield f"{where}: {saying.format(size)}, at most {high} allowed"
+        yield f"{where}: {saying.format(size)}, the maximum is {high}"
 
 
 def _join(path: str, name: str) -> str:
@@ -97,4 +95,4 @@ def _join(path: str, name: str) -> str:
 def _compiled(pattern: str) -> re.Pattern[str]:
     for java, python in _CLASSES.items():
         pattern = pattern.replace(java, python)
-    return re.compile(re.sub(r"\$\{\d+,\d+\}$", "", pattern))  # a length after the end of the text, which Java allows
+    return re.compile(re.sub(r"\$\{\d+,\d+\}$", "", pattern))  # some patterns have a length after the final $

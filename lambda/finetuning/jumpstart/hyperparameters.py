@@ -1,7 +1,7 @@
-"""The hyperparameters a job gets, and what is wrong with those a user asked for.
+"""The hyperparameters of a job, and findings for those of run.json that cannot be used.
 
-Weakest first: the model's defaults, its instance family's, the exact instance type's, the task's, the user's. The rules
-across several of them are the training script's own and stand in no specification.
+In order of increasing priority: defaults of the model, of the instance family, of the exact instance type, flags of the
+task, values of the user. The model's family has the rules across several hyperparameters.
 """
 
 import json
@@ -16,7 +16,7 @@ from finetuning.jumpstart.family import Task
 from finetuning.jumpstart.spec import Hyperparameter, ModelSpec
 
 MAX_VALUE_LENGTH = 2500
-"""Of a value as it is sent, in JSON quotes: SageMaker's service model."""
+"""SageMaker's limit for a value as it is sent, in JSON quotes."""
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _DECIMAL = re.compile(r"[+-]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
@@ -25,7 +25,7 @@ _DECIMAL = re.compile(r"[+-]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})(e[+-]?[0-
 def merge(
     spec: ModelSpec, instance_type: str, task: Task | None, given: Mapping[str, Any]
 ) -> tuple[dict[str, str], list[Finding]]:
-    """All hyperparameters of a job by name, and a finding for each of `given` that cannot be used.
+    """All hyperparameters of a job by name, and a finding for each in `given` that cannot be used.
 
     A refused value is replaced by its default, and so is every value of a conflict: what is returned is always valid.
     With `task` None (not known yet) the task's flags keep their defaults.
@@ -46,8 +46,8 @@ def merge(
                 _finding(
                     Code.HYPERPARAMETERS_CONFLICT,
                     name,
-                    f"{name}={value} contradicts the task, {task}.",
-                    f"Leave {name} out: it follows from the task.",
+                    f"{name}={value} contradicts the task {task}.",
+                    f"Remove {name}: the task sets it.",
                 )
             )
         else:
@@ -60,7 +60,7 @@ def merge(
 
 
 def _problem(parameter: Hyperparameter, value: Any) -> str:
-    """Why the value is refused, as the end of a sentence; "" for a good one."""
+    """Why the value cannot be used, as the predicate of a sentence; "" for a valid value."""
     if parameter.type == "bool":
         return "" if str(value).lower() in ("true", "false") else f"must be true or false, not {_shown(value)}"
     if parameter.type == "text":
@@ -80,7 +80,7 @@ def _problem(parameter: Hyperparameter, value: Any) -> str:
 
 
 def _number(value: Any, *, whole: bool) -> float | None:
-    """The finite number that an int, a float or their text is; None for all else."""
+    """The finite number of an int, a float or their text; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     if not (_WHOLE if whole else _DECIMAL).fullmatch(str(value)):
@@ -112,7 +112,7 @@ def _unknown(name: str, known: Mapping[str, Hyperparameter], spec: ModelSpec) ->
 
 
 def _allowed(parameter: Hyperparameter) -> str:
-    """What would be accepted, for the fix."""
+    """The allowed values, as the text of a fix."""
     if parameter.options:
         return f"Use one of {', '.join(parameter.options)}; the default is {parameter.default_text}."
     low = [f"from {parameter.min:g}"] if parameter.min is not None else []
@@ -123,7 +123,7 @@ def _allowed(parameter: Hyperparameter) -> str:
 
 
 def _shown(value: Any) -> str:
-    """The value, short enough for a message."""
+    """The value, shortened for a message."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 

@@ -1,6 +1,6 @@
-"""The four requests that turn a specification into a tuned, answering model. Pure: facts in, request out.
+"""The SageMaker requests of a training and an endpoint, from a model's specification.
 
-| function | API call | needs beside specification and `Target` |
+| function | API call | needs in addition to specification and `Target` |
 |---|---|---|
 | `training_job(spec, job, target)`       | CreateTrainingJob    | a `TrainingJob` |
 | `tuned_model(spec, hosting, target, …)` | CreateModel          | a `Hosting`, the artefact's S3 prefix |
@@ -8,14 +8,14 @@
 | `endpoint_config(spec, hosting, target)`| CreateEndpointConfig | a `Hosting` |
 | `endpoint(spec, hosting)`               | CreateEndpoint       | a `Hosting` |
 
-A run's steps do not call these but `finetuning.planning.orders`, which derives the orders from plan.json.
+The steps of a run call `finetuning.planning.orders`, which calls these functions with values of plan.json.
 
-The training request has the shape that the SageMaker SDK v2 sends for the same specification, and tests compare it
-whole with one captured from that SDK. Deliberate differences: no Debugger and no Profiler configuration (they cost
-money and need a network), no volume key on instance types that refuse one, our names and tags.
+The training request equals the one that the SageMaker SDK v2 sends for the same specification; tests compare it with a
+captured one. Deliberate differences: no Debugger and Profiler configuration (they cost money and need a network), no
+volume key on instance types that reject one, names and tags of this project.
 
-Every function raises `FineTuningError` with code, message and fix where the specification does not support what is
-asked: instance type, region, weights.
+Every function raises `FineTuningError` if the specification does not support the instance type or the region, or has no
+weights for it.
 """
 
 import json
@@ -31,18 +31,18 @@ from finetuning.jumpstart.spec import ModelSpec, cache_bucket, private_bucket
 Request = dict[str, Any]
 
 VARIANT = "AllTraffic"
-"""Name of the endpoint's one production variant; the SDK's."""
+"""Name of an endpoint's only production variant, as the SDK names it."""
 
 IGNORED_VOLUME_GB = 30
-"""Sent for instance types that store on their own disks and ignore it; the SDK's default."""
+"""Sent for instance types that store only on their own disks and ignore it: the SDK's default."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a deployment knows: where jobs run, as whom, and with which key.
+    """The deployed stage: where jobs run, with which role and which key.
 
-    `gated_weights` says how a job gets the gated weights: `env`, by an environment variable that the training script
-    reads, or `channel`, as an input channel with its own acceptance of the licence. Never both.
+    `gated_weights`: how a job gets the gated weights. With `env` the training script reads an environment variable,
+    with `channel` they are an input channel that states the acceptance of the licence. Never both.
     """
 
     prefix: str
@@ -62,7 +62,7 @@ class Target:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """One training job. URIs of prefixes end in `/`; `validation` is None where nothing is held out."""
+    """A training job. URIs of prefixes end in `/`; `validation` is None without held-out rows."""
 
     name: str
     instance_type: str
@@ -77,7 +77,7 @@ class TrainingJob:
 
 @dataclass(frozen=True)
 class Hosting:
-    """One endpoint and what it is made of."""
+    """An endpoint, with its configuration and its model."""
 
     model: str
     config: str
@@ -86,13 +86,13 @@ class Hosting:
     instance_count: int = 1
     tags: Mapping[str, str] = field(default_factory=dict)
     capture: str | None = None
-    """URI of the prefix where calls and answers are kept; None: nowhere."""
+    """URI of the prefix for captured requests and responses; None without data capture."""
     capture_percentage: int = 100
 
 
 def training_job(spec: ModelSpec, job: TrainingJob, target: Target) -> Request:
-    """CreateTrainingJob. Refuses without the licence accepted: the script would find no weights after an hour of
-    set-up.
+    """CreateTrainingJob. Raises `FineTuningError` if the licence is not accepted: the job would fail later, without
+    weights.
     """
     licensed = _require_eula(spec, job.accept_eula)
     weights = f"s3://{private_bucket(target.region)}/{spec.gated_key(job.instance_type)}"
@@ -132,19 +132,19 @@ def training_job(spec: ModelSpec, job: TrainingJob, target: Target) -> Request:
 
 
 def tuned_model(spec: ModelSpec, hosting: Hosting, target: Target, artifact: str) -> Request:
-    """CreateModel of the run's own weights. `artifact` is the prefix `s3://…/output/model/`."""
+    """CreateModel for the tuned weights. `artifact` is the prefix `s3://…/output/model/`."""
     return _model(spec, hosting, target, {"S3Uri": artifact})
 
 
 def base_model(spec: ModelSpec, hosting: Hosting, target: Target, *, accept_eula: bool) -> Request:
-    """CreateModel of JumpStart's weights, untuned, for comparison."""
+    """CreateModel for JumpStart's weights, for the comparison with the base model."""
     licensed = _require_eula(spec, accept_eula)
     weights = f"s3://{private_bucket(target.region)}/{spec.hosting_prepacked_artifact_key}"
     return _model(spec, hosting, target, {"S3Uri": weights, **_access(licensed)})
 
 
 def endpoint_config(spec: ModelSpec, hosting: Hosting, target: Target) -> Request:
-    """CreateEndpointConfig: one variant, all traffic."""
+    """CreateEndpointConfig with one variant for all traffic."""
     variant: Request = {
         "VariantName": VARIANT,
         "ModelName": hosting.model,
@@ -170,7 +170,7 @@ def endpoint_config(spec: ModelSpec, hosting: Hosting, target: Target) -> Reques
             "DestinationS3Uri": hosting.capture,
             "KmsKeyId": target.kms_key_arn,
             "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
-            # Without, SageMaker keeps them in Base64.
+            # Otherwise SageMaker stores them in Base64.
             "CaptureContentTypeHeader": {"JsonContentTypes": ["application/json"]},
         }
     if has_only_local_storage(hosting.instance_type):
@@ -190,7 +190,7 @@ def endpoint(spec: ModelSpec, hosting: Hosting) -> Request:
 
 
 def jumpstart_tags(spec: ModelSpec) -> dict[str, str]:
-    """The tags by which the SageMaker console and SDK know a JumpStart model."""
+    """The tags by which the SageMaker console and the SDK recognise a JumpStart model."""
     return {
         "sagemaker-sdk:jumpstart-model-id": spec.model_id,
         "sagemaker-sdk:jumpstart-model-version": spec.version,
@@ -198,7 +198,7 @@ def jumpstart_tags(spec: ModelSpec) -> dict[str, str]:
 
 
 def _hyperparameters(spec: ModelSpec, job: TrainingJob, target: Target) -> dict[str, str]:
-    """Texts in JSON quotes, as the SDK sends them and the training toolkit reads them; the log level bare, a number."""
+    """Values in JSON quotes, as the SDK sends them and the training toolkit reads them; the log level is a number."""
     container = {p.name: p.default_text for p in spec.hyperparameters if p.scope == "container"}
     log_level = container.pop("sagemaker_container_log_level", "20")
     texts = {
@@ -211,7 +211,7 @@ def _hyperparameters(spec: ModelSpec, job: TrainingJob, target: Target) -> dict[
 
 
 def _model(spec: ModelSpec, hosting: Hosting, target: Target, source: Request) -> Request:
-    """`CompressionType` is `None` for a model where a training job's output says `NONE`."""
+    """`CompressionType` is `None` for a model, but `NONE` for the output of a training job."""
     if not source["S3Uri"].endswith("/"):
         raise ValueError(f"a model's S3 prefix must end in a slash: {source['S3Uri']}")
     return {
@@ -254,13 +254,13 @@ def _access(licensed: bool) -> Request:
 
 
 def _require_eula(spec: ModelSpec, accepted: bool) -> bool:
-    """Whether the model has a licence. Raises `FineTuningError` for one that is not accepted."""
+    """True if the model has a licence. Raises `FineTuningError` if it is not accepted."""
     licensed = support(spec.model_id).family.licence_url is not None
     if licensed and not accepted:
         raise FineTuningError(
             Code.EULA_NOT_ACCEPTED,
-            f"The licence of {spec.model_id} was not accepted.",
-            'Read it, then set "accept_eula": true in run.json.',
+            f"The licence of {spec.model_id} is not accepted.",
+            'Read the licence, then set "accept_eula": true in run.json.',
             field="accept_eula",
         )
     return licensed

@@ -1,10 +1,9 @@
 """A model's facts as JumpStart publishes them: the manifest and the versioned specification.
 
-Both lie in the public bucket `jumpstart-cache-prod-<region>`: `models_manifest.json` lists every model and version,
-`community_models/<model>/specs_v<version>.json` is one version's specification. A specification is independent of the
-region: it holds S3 keys, and container images by alias, looked up per region. What is read here was learnt from the
-SageMaker SDK's own reader; what that one ignores is ignored here too, so that a new key in a new version breaks
-nothing.
+Both are in the public bucket `jumpstart-cache-prod-<region>`: `models_manifest.json` lists all models and versions, and
+`community_models/<model>/specs_v<version>.json` is the specification of a version. A specification does not depend on
+the region: it has S3 keys, and aliases of container images that are looked up per region. The fields read here are
+those that the SageMaker SDK reads. Unknown keys are ignored, so that a new key in a new version breaks nothing.
 """
 
 import re
@@ -25,18 +24,18 @@ def cache_bucket(region: str) -> str:
 
 
 def private_bucket(region: str) -> str:
-    """Gated weights: opened by accepting the licence, not by IAM."""
+    """Gated weights: access needs the accepted licence, not an IAM permission."""
     return f"jumpstart-private-cache-prod-{region}"
 
 
 class _Fact(BaseModel):
-    """Part of a document: unknown keys are ignored."""
+    """A part of a document; unknown keys are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
 
 
 class ManifestEntry(_Fact):
-    """One model version. `min_version` is of the SDK that can read it, which is no concern here."""
+    """A version of a model. `min_version` of the document is that of the SDK, and not needed here."""
 
     model_id: str
     version: str
@@ -44,9 +43,9 @@ class ManifestEntry(_Fact):
 
 
 class Hyperparameter(_Fact):
-    """What a hyperparameter may be. For text, `min` and `max` are lengths.
+    """Type, default and range of a hyperparameter. For text, `min` and `max` are lengths.
 
-    Those of scope `container` belong to SageMaker's training toolkit; users do not set them.
+    Those of scope `container` are for SageMaker's training toolkit; users do not set them.
     """
 
     name: str
@@ -65,7 +64,7 @@ class Hyperparameter(_Fact):
 
 
 class EnvironmentVariable(_Fact):
-    """A container's variable. Only those the model needs are sent; the rest are for the SDK's own use."""
+    """An environment variable of the container. Only those that the model needs are sent; the SDK uses the others."""
 
     name: str
     default: str | int | float | bool
@@ -73,7 +72,7 @@ class EnvironmentVariable(_Fact):
 
 
 class Metric(_Fact):
-    """A line of the training log that SageMaker turns into a metric."""
+    """A pattern of the training log that SageMaker turns into a metric."""
 
     name: str = Field(alias="Name")
     regex: str = Field(alias="Regex")
@@ -92,24 +91,24 @@ class _Variant(_Fact):
 
 
 def instance_family(instance_type: str) -> str:
-    """`ml.g5.12xlarge` → `g5`; "" for what is no instance type."""
+    """`ml.g5.12xlarge` → `g5`; "" for anything that is not an instance type."""
     match = re.fullmatch(r"ml\.([a-z0-9-]+)\.\d*[a-z]+(?:-\d+)?", instance_type)
     return match.group(1) if match else ""
 
 
 class InstanceVariants(_Fact):
-    """What differs by instance type, or by its family; the exact type wins."""
+    """What differs by instance family or exact type; the exact type has priority."""
 
     regional_aliases: dict[str, dict[str, str]] = Field(default_factory=dict)
     variants: dict[str, _Variant] = Field(default_factory=dict)
 
     def of(self, instance_type: str) -> tuple[_Variant, ...]:
-        """The variants that apply, the weaker first: family, then exact type."""
+        """The variants that apply, in order of increasing priority: family, then exact type."""
         names = (instance_family(instance_type), instance_type)
         return tuple(self.variants[name] for name in names if name in self.variants)
 
     def image(self, instance_type: str, region: str) -> str | None:
-        """The container image, or None where the model offers none for the type in the region."""
+        """The container image, or None if the model has none for the type in the region."""
         uri = None
         for variant in self.of(instance_type):
             uri = variant.regional_properties.get("image_uri", uri)
@@ -124,14 +123,14 @@ class InstanceVariants(_Fact):
         return merged
 
     def gated_key(self, instance_type: str) -> str | None:
-        """Key in the private bucket of the weights as the training script wants them on this type."""
+        """Key in the private bucket of the weights for training on this type."""
         keys = [variant.properties.gated_model_key_env_var_value for variant in self.of(instance_type)]
         return next((key for key in reversed(keys) if key), None)
 
 
 class _EstimatorKwargs(_Fact):
     max_run: int = 360_000
-    """Seconds. The default is what the SDK's own fallback for the Llama models is."""
+    """Seconds. The default is the SDK's for the Llama models."""
     disable_output_compression: bool = False
     encrypt_inter_container_traffic: bool = True
 
@@ -142,9 +141,9 @@ class _DeployKwargs(_Fact):
 
 
 class ModelSpec(_Fact):
-    """One version of one model. Sizes in GB, times in seconds, keys relative to a bucket of the region.
+    """The specification of a model version. Sizes in GB, times in seconds, keys relative to a bucket of the region.
 
-    `provenance` is not JumpStart's: the documents kept in facts/jumpstart say there where their facts come from.
+    `provenance` is not JumpStart's: in the documents of facts/jumpstart it states the source of the facts.
     """
 
     model_id: str
@@ -181,19 +180,19 @@ class ModelSpec(_Fact):
         return self.training_prepacked_script_key or self.training_script_key
 
     def training_image(self, instance_type: str, region: str) -> str:
-        """Raises `FineTuningError` where the model cannot be trained on that type, or not in that region."""
+        """Raises `FineTuningError` if the model cannot be trained on this type or in this region."""
         self._require_supported(instance_type, self.supported_training_instance_types, "training")
         image = self.training_instance_type_variants.image(instance_type, region)
         return image or self._no_image(instance_type, region, "training")
 
     def hosting_image(self, instance_type: str, region: str) -> str:
-        """Raises `FineTuningError` where the model cannot be hosted on that type, or not in that region."""
+        """Raises `FineTuningError` if the model cannot be hosted on this type or in this region."""
         self._require_supported(instance_type, self.supported_inference_instance_types, "endpoint")
         image = self.hosting_instance_type_variants.image(instance_type, region)
         return image or self._no_image(instance_type, region, "endpoint")
 
     def gated_key(self, instance_type: str) -> str:
-        """Raises `FineTuningError` where there is none: the job would start without weights."""
+        """Raises `FineTuningError` if there is none: the job would start without weights."""
         key = self.training_instance_type_variants.gated_key(instance_type)
         if key is None:
             raise FineTuningError(
@@ -205,7 +204,7 @@ class ModelSpec(_Fact):
         return key
 
     def hyperparameters_on(self, instance_type: str) -> dict[str, Hyperparameter]:
-        """By name: the model's, replaced by the family's, replaced by the exact type's."""
+        """The hyperparameters by name: those of the exact type, else of the family, else of the model."""
         merged = {parameter.name: parameter for parameter in self.hyperparameters}
         for variant in self.training_instance_type_variants.of(instance_type):
             merged |= {parameter.name: parameter for parameter in variant.properties.hyperparameters}
@@ -225,7 +224,7 @@ class ModelSpec(_Fact):
         if instance_type not in supported:
             raise FineTuningError(
                 Code.INSTANCE_TYPE_UNSUPPORTED,
-                f"{self.model_id} {self.version} does not support {instance_type} for its {use}.",
+                f"{self.model_id} {self.version} does not support the {use} instance type {instance_type}.",
                 f"Choose one of {', '.join(supported)}.",
                 field=f"{use}.instance_type",
             )
@@ -236,13 +235,13 @@ class ModelSpec(_Fact):
         where = f"in {region}" if region not in regions else f"for {instance_type} in {region}"
         raise FineTuningError(
             Code.REGION_UNSUPPORTED,
-            f"JumpStart offers no {use} image of {self.model_id} {self.version} {where}.",
+            f"JumpStart has no {use} image of {self.model_id} {self.version} {where}.",
             f"Deploy the stacks in one of {', '.join(regions)}.",
         )
 
 
 def read_manifest(body: bytes) -> tuple[ManifestEntry, ...]:
-    """Every model version of the manifest; entries without the three facts needed here are passed over."""
+    """Every model version in the manifest; entries without the fields needed here are ignored."""
     try:
         entries = orjson.loads(body)
         if not isinstance(entries, list):
@@ -251,7 +250,7 @@ def read_manifest(body: bytes) -> tuple[ManifestEntry, ...]:
         raise FineTuningError(
             Code.MODEL_SPEC_UNUSABLE,
             f"JumpStart's {MANIFEST_KEY} cannot be read: {error}.",
-            "Pin the model's version, or try again later: AWS replaces that file now and then.",
+            "Set model_version, or try again later: AWS replaces this file now and then.",
         ) from error
     needed = ManifestEntry.model_fields.keys()
     return tuple(
@@ -262,20 +261,20 @@ def read_manifest(body: bytes) -> tuple[ManifestEntry, ...]:
 
 
 def newest(manifest: tuple[ManifestEntry, ...], model_id: str) -> ManifestEntry | None:
-    """The highest version of the model, None where it has none. Versions compare as numbers: 2.16 is after 2.9."""
+    """The highest version of the model, None if there is none. Versions compare as numbers: 2.16 is after 2.9."""
     versions = [entry for entry in manifest if entry.model_id == model_id]
     return max(versions, key=lambda entry: _version_order(entry.version), default=None)
 
 
 def spec_key(model_id: str, version: str) -> str:
-    """Where a pinned version's specification lies; no manifest is needed for it."""
+    """Key of a version's specification; a pinned version does not need the manifest."""
     return f"community_models/{model_id}/specs_v{version}.json"
 
 
 def read_spec(document: bytes | Mapping[str, Any], model_id: str) -> ModelSpec:
-    """A specification, with the best-ranked configuration of training and of inference merged over its top level.
+    """The specification, with the top-ranked configurations of training and inference merged over its top level.
 
-    Raises `FineTuningError` naming the model and every key that is missing or of another type than expected.
+    Raises `FineTuningError` with the model and every key that is missing or has an unexpected type.
     """
     try:
         raw = orjson.loads(document) if isinstance(document, bytes) else dict(document)
@@ -293,7 +292,7 @@ def _unusable(model_id: str, wrong: str) -> FineTuningError:
     return FineTuningError(
         Code.MODEL_SPEC_UNUSABLE,
         f"JumpStart's specification of {model_id} cannot be used: {wrong}.",
-        "Pin an earlier version of the model, or report it: JumpStart may have changed the form of its documents.",
+        "Set an earlier model_version, or report it: JumpStart may have changed the format of its documents.",
         field="model",
     )
 
@@ -301,7 +300,7 @@ def _unusable(model_id: str, wrong: str) -> FineTuningError:
 def _best_configuration(
     raw: Mapping[str, Any], use: Literal["training", "inference"]
 ) -> tuple[dict[str, Any], str | None]:
-    """The components of the configuration that JumpStart ranks first, merged, and its name."""
+    """The merged components of the configuration that JumpStart ranks first, and its name."""
     rankings = (raw.get(f"{use}_config_rankings") or {}).get("overall", {}).get("rankings") or []
     if not rankings:
         return {}, None

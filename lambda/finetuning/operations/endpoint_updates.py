@@ -11,7 +11,7 @@ from finetuning.aws.sagemaker import SageMaker, endpoint_busy
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.guardrails import ROLLBACK_SECONDS, Request, deployment_config
 from finetuning.runs.layout import RunLayout
-from finetuning.runs.outcomes import is_under_way
+from finetuning.runs.outcomes import is_changing
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.tags import REPLACES_TAG, RUN_TAG
 
@@ -43,7 +43,7 @@ def create_or_update(api: SageMaker, store: RunStore, request: Request, topic_ar
     if config in (live["EndpointConfigName"], pending(live)):
         api.tag_endpoint(name, {tag["Key"]: tag["Value"] for tag in request["Tags"]})
         return
-    if is_under_way(live["EndpointStatus"]):
+    if is_changing(live["EndpointStatus"]):
         raise endpoint_busy(name)
     # SageMaker refuses another instance type while a variant is registered for scaling, and scales none meanwhile.
     end_scaling(name)

@@ -1,4 +1,4 @@
-"""The preflight's table, and the findings in it."""
+"""The table of the preflight's checks, and the findings in it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 @dataclass
 class Checklist:
-    """The preflight's table, filled line by line. A field once refused is not refused again for a follow-up."""
+    """The checks of a preflight, in order. A field that run.json got wrong has one finding, not one per check."""
 
     checks: list[Check] = field(default_factory=list)
 
@@ -42,7 +42,7 @@ class Checklist:
                 )
 
     def attempt(self, check: str, judge: Callable[[], T]) -> T | None:
-        """The result, or None and a finding where `judge` raises a typed error; AWS's passing troubles are none."""
+        """The result of `judge`, or None and a finding if it raises a typed error. `TransientAwsError` is passed on."""
         try:
             return judge()
         except TransientAwsError:

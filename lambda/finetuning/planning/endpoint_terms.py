@@ -1,4 +1,4 @@
-"""What the endpoint of a run will be: instances, expiry, scaling, captured calls, and how long it may take to start."""
+"""The endpoint of a run: instances, expiry, autoscaling, data capture, and the time allowed for its deployment."""
 
 from collections.abc import Mapping
 
@@ -12,10 +12,10 @@ from finetuning.runs.run_json import DataCaptureRequest, EndpointRequest, RunReq
 from finetuning.settings import DeployedStage
 
 ENDPOINT_PROVISIONING_SECONDS = 1800
-"""On top of download and start-up: how long SageMaker may take to find and start an endpoint's instances."""
+"""Time allowed for SageMaker to start the instances, in addition to download and start-up of the model."""
 
 DEFAULT_ENDPOINT_TIMEOUT = 3600
-"""Seconds for download and for start-up each, where the specification names none: the most SageMaker allows."""
+"""Seconds for download and for start-up each if the specification has none: SageMaker's maximum."""
 
 
 def endpoint_plan(
@@ -27,9 +27,9 @@ def endpoint_plan(
         image = checklist.attempt("endpoint instance", lambda: spec.hosting_image(instance_type, stage.aws_region))
         price = prices.get(instance_type)
         hourly = (
-            f"{price.usd_per_hour * asked.instance_count:.2f} USD an hour ({price.source})"
+            f"{price.usd_per_hour * asked.instance_count:.2f} USD per hour ({price.source})"
             if price
-            else "price not known"
+            else "price unknown"
         )
         if image:
             checklist.passed("endpoint instance", f"{asked.instance_count} × {instance_type}, {hourly}")
@@ -55,18 +55,18 @@ def endpoint_plan(
 
 
 def _autoscaling(asked: EndpointRequest, checklist: Checklist) -> Autoscaling | None:
-    wish = asked.autoscaling
-    if wish is None:
+    scaling = asked.autoscaling
+    if scaling is None:
         return None
-    if not wish.min_instances <= asked.instance_count <= wish.max_instances:
+    if not scaling.min_instances <= asked.instance_count <= scaling.max_instances:
         checklist.found(
             "endpoint instance",
             Finding(
                 Code.RUN_JSON_INVALID,
                 "endpoint.autoscaling",
-                f"The endpoint starts with {asked.instance_count} instances, which is not between min_instances "
-                f"({wish.min_instances}) and max_instances ({wish.max_instances}).",
-                "Let min_instances <= instance_count <= max_instances.",
+                f"instance_count ({asked.instance_count}) must be between min_instances ({scaling.min_instances}) and "
+                f"max_instances ({scaling.max_instances}).",
+                "Set values with min_instances <= instance_count <= max_instances.",
             ),
         )
-    return Autoscaling(**wish.model_dump())
+    return Autoscaling(**scaling.model_dump())

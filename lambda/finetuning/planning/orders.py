@@ -1,7 +1,7 @@
-"""The SageMaker requests of a run: plan.json's choices, the run's names and places, and JumpStart's facts put together.
+"""The SageMaker requests of a run, from its plan, its names and the model's specification.
 
 For an endpoint: `jumpstart.requests.endpoint_config(spec, hosting("live", plan, target), target)` and
-`jumpstart.requests.endpoint(spec, hosting("live", plan, target))`; other variants are the temporary ones.
+`jumpstart.requests.endpoint(spec, hosting("live", plan, target))`; the other variants are temporary endpoints.
 """
 
 import re
@@ -27,10 +27,10 @@ from finetuning.runs.tags import (
 )
 
 TEMPORARY_TTL_HOURS = 3
-"""The run deletes its temporary endpoints itself; should it fail to, the sweeper does after this time."""
+"""The run deletes its temporary endpoints itself. If it fails to, the sweeper deletes them after this time."""
 
 Variant = Literal["live", "candidate", "base"]
-"""The run's endpoints: the one that stays, and two for the length of an evaluation."""
+"""The endpoints of a run: the deployed one, and two temporary ones for its evaluation."""
 
 
 OPERATIONS = {
@@ -39,12 +39,13 @@ OPERATIONS = {
     "create_endpoint_config": "CreateEndpointConfig",
     "create_endpoint": "CreateEndpoint",
 }
-"""The requests of a run and the API operations they are for."""
+"""The names of a run's requests, and their API operations."""
 
 
 def run_requests(spec: ModelSpec, plan: RunPlan, target: Target) -> dict[str, Request]:
-    """The four requests of a run that goes as planned, by their names in `OPERATIONS`; without an endpoint, only the
-    first.
+    """The requests of a run on its preferred instance type, by their names in `OPERATIONS`.
+
+    A run that does not deploy has only the first one.
     """
     job = training_job(spec, plan, target)
     if not plan.endpoint.deploy:
@@ -59,23 +60,21 @@ def run_requests(spec: ModelSpec, plan: RunPlan, target: Target) -> dict[str, Re
 
 
 def check_requests(built: Mapping[str, Request], service_model: Any, checklist: Checklist) -> None:
-    """Adds what SageMaker would refuse of the requests of `run_requests`, by boto3's model of the service."""
+    """Checks requests of `run_requests` against boto3's model of SageMaker; adds a finding for each violation."""
     problems = [
         f"{OPERATIONS[name]}: {problem}"
         for name, request in built.items()
         for problem in violations(service_model.operation_model(OPERATIONS[name]).input_shape, request)
     ]
     for problem in problems:
-        message = f"SageMaker would refuse {problem}."
-        checklist.found(
-            "requests", Finding(Code.REQUEST_INVALID, "", message, "Compare it with what run.json asks for.")
-        )
+        message = f"SageMaker would reject the request: {problem}."
+        checklist.found("requests", Finding(Code.REQUEST_INVALID, "", message, "Change the value in run.json."))
     if not problems:
-        checklist.passed("requests", f"{len(built)}, as the service model wants them")
+        checklist.passed("requests", f"{len(built)} request{'s' if len(built) > 1 else ''} valid")
 
 
 def training_job(spec: ModelSpec, plan: RunPlan, target: Target, attempt: int = 0) -> Request:
-    """CreateTrainingJob of the given attempt: 0 is the preferred instance type, 1 its first fallback, and so on."""
+    """CreateTrainingJob for an attempt: 0 has the preferred instance type, 1 the first fallback, and so on."""
     option, layout = plan.training.option(attempt), RunLayout(plan.run_id)
     held_out = plan.dataset is None or plan.dataset.validation_rows > 0
     job = TrainingJob(
@@ -93,18 +92,18 @@ def training_job(spec: ModelSpec, plan: RunPlan, target: Target, attempt: int = 
 
 
 def tuned_model(spec: ModelSpec, plan: RunPlan, target: Target, training_job_name: str) -> Request:
-    """CreateModel of what the named training job wrote."""
+    """CreateModel for the output of the training job."""
     artifact = RunLayout(plan.run_id).model_artifact(training_job_name)
     return requests.tuned_model(spec, hosting("live", plan, target), target, f"s3://{target.bucket}/{artifact}")
 
 
 def base_model(spec: ModelSpec, plan: RunPlan, target: Target) -> Request:
-    """CreateModel of the untuned model, for the comparison."""
+    """CreateModel for the base model, for the comparison."""
     return requests.base_model(spec, hosting("base", plan, target), target, accept_eula=plan.accept_eula)
 
 
 def hosting(variant: Variant, plan: RunPlan, target: Target) -> Hosting:
-    """What one of the run's endpoints is made of. The temporary ones have the shape of the live one."""
+    """Names, instances and tags of an endpoint. Temporary endpoints have the same instances as the live one."""
     names = plan.names(target.prefix)
     tags = run_tags(plan, target)
     if variant != "live":
@@ -131,7 +130,7 @@ def hosting(variant: Variant, plan: RunPlan, target: Target) -> Hosting:
 
 
 def run_tags(plan: RunPlan, target: Target) -> dict[str, str]:
-    """The user's tags and ours: whose run it is, and who accepted which licence when."""
+    """The user's tags, and the project's: run, stage, owner, and who accepted which licence and when."""
     ours = {
         RUN_TAG: plan.run_id,
         STAGE_TAG: target.stage,

@@ -1,7 +1,7 @@
-"""Judges what a user handed in, and settles the plan.
+"""Checks a submission and makes the plan of the run.
 
-`make_plan` never stops at the first thing that is wrong. What it could not know (rows, tokens, the task of a Parquet
-file) `complete` adds once the dataset is prepared, and judges again.
+`make_plan` does not stop at the first problem. `complete` adds what is known only when the dataset is prepared (rows,
+tokens, the task of a Parquet file), and checks the plan again.
 """
 
 from finetuning.datasets.data_errors import naming
@@ -47,10 +47,10 @@ SPLIT_RATIO = "validation_split_ratio"
 def make_plan(
     submission: Submission, spec: ModelSpec, stage: DeployedStage, prices: Prices, checklist: Checklist
 ) -> RunPlan:
-    """Judges the submission and settles the plan; what is wrong goes into `checklist`, beside what was found before.
+    """Checks the submission and returns its plan; adds all findings to `checklist`.
 
-    Beside findings the plan is a draft, with the model's defaults in place of what was refused, so that later checks
-    still have something to judge: only a plan without findings is to be used.
+    If there are findings, the plan is only a draft: the model's defaults replace what was refused, so that later checks
+    can run. Use only a plan without findings.
     """
     request, upload = submission.request, submission.upload
     accepted = _acceptance(submission, spec, stage, checklist)
@@ -62,7 +62,7 @@ def make_plan(
     options = training_options(
         spec,
         trainable_types(training_types(request, spec), spec, stage, checklist, chosen=chosen),
-        Workload(task, request.hyperparameters, submission.tokens, "from the files' size, until they are read"),
+        Workload(task, request.hyperparameters, submission.tokens, "estimated from the file sizes"),
         limits,
         prices.training,
         checklist,
@@ -109,15 +109,15 @@ def make_plan(
 
 
 def complete(plan: RunPlan, spec: ModelSpec, task_name: str, dataset: DatasetSummary) -> RunPlan:
-    """The plan with the dataset's facts, its hyperparameters and predictions made anew. `task_name`: of a `Task`.
+    """The plan with the dataset's size and task, and with hyperparameters and estimates updated for them.
 
-    Raises `RunRefused` with all findings where the run, now that its size and task are known, does not hold.
+    `task_name` is the value of a `Task`. Raises `RunRefused` with all findings if the run exceeds a limit now.
     """
     checklist, task = Checklist(), Task(task_name)
     checklist.attempt("task", lambda: support(spec.model_id).require(task))
     requested = plan.requested_hyperparameters
     if dataset.validation_rows == 0 and any(p.name == SPLIT_RATIO for p in spec.hyperparameters):
-        # There is no validation channel then, and the script would split off rows of its own.
+        # Without a validation channel the script would split off validation rows itself.
         requested = {SPLIT_RATIO: 0, **requested}
     options = training_options(
         spec,
@@ -142,7 +142,7 @@ def _acceptance(
 ) -> Acceptance | None:
     upload, url = submission.upload, support(spec.model_id).family.licence_url
     if url is None:
-        checklist.passed("licence", "none to accept")
+        checklist.passed("licence", "no licence to accept")
         return None
     licence = spec.hosting_eula_key or ""
     where = f"s3://{cache_bucket(stage.aws_region)}/{licence}"
@@ -157,7 +157,7 @@ def _acceptance(
                 Code.EULA_NOT_ACCEPTED,
                 "accept_eula",
                 f"The licence of {spec.model_id} is not accepted.",
-                f'Read {url} ({where}), then set "accept_eula": true in a run.json beside the data, or deploy the '
+                f'Read {url} ({where}), then set "accept_eula": true in a run.json next to the data, or deploy the '
                 "stage with `-c accept_eula=true`.",
             ),
         )
@@ -169,8 +169,9 @@ def _acceptance(
 def _task(
     submission: Submission, options: DataOptions, spec: ModelSpec, checklist: Checklist
 ) -> tuple[Task | None, Resolution | None]:
-    """The task asked for, else the one the data shows, and how it was resolved. Both are None if the data does not
-    show it; only the resolution, if a Parquet file has not been read.
+    """The requested task, else the detected one, and how it was resolved.
+
+    Both are None if the data does not show the task; only the resolution is None if a Parquet file is not read yet.
     """
     model, asked = support(spec.model_id), options.task
     task = None if asked == "auto" else Task(asked)
@@ -178,13 +179,13 @@ def _task(
         return task, None
     if not submission.detections or (task is None and submission.parquet):
         if task:
-            checklist.passed("task", f"{task}, as asked")
+            checklist.passed("task", f"{task} (set in run.json)")
         else:
-            checklist.unknown("task", "told by the data when it is read")
+            checklist.unknown("task", "detected when the data is read")
         return task, None
     resolution = resolve(
         submission.detections,
-        # That a template does not fit another task is `_check_template`'s finding.
+        # `_check_template` reports a template that does not match the task.
         options if asked in ("auto", Task.INSTRUCTION) else options.model_copy(update={"template": None}),
         supported=model.tasks,
     )
@@ -198,9 +199,9 @@ def _task(
 
 
 def _data_options(submission: Submission, checklist: Checklist) -> DataOptions:
-    """The request's options; with the template.json beside the data if run.json has no template.
+    """The options in run.json, with the template.json next to the data if run.json has no template.
 
-    A template that cannot be used counts as not given.
+    A template that cannot be used is a finding, and is treated as not set.
     """
     options = submission.request.data_options
     template, source = options.template, "template" if options.template else ""
@@ -216,7 +217,7 @@ def _data_options(submission: Submission, checklist: Checklist) -> DataOptions:
 
 
 def _check_template(submission: Submission, template: Template | None, task: Task | None, checklist: Checklist) -> None:
-    """The data must have the columns that the template names, and the task must be one with a template."""
+    """The data must have the columns that the template names, and the task must use a template."""
     if template is None:
         return
     source = "template" if submission.request.template else ""
@@ -226,14 +227,17 @@ def _check_template(submission: Submission, template: Template | None, task: Tas
         reason = f"The template names {naming(absent)}; the data's columns are {naming(sorted(columns))}."
         checklist.found("template", Finding(Code.TEMPLATE_INVALID, source, reason, TEMPLATE_FIX))
     elif task not in (Task.INSTRUCTION, None):
-        reason = f"A template is for instruction tuning; the task is {task}."
-        checklist.found("template", Finding(Code.TEMPLATE_INVALID, source, reason, "Leave one of the two out."))
+        reason = f"A template is used for instruction tuning only; the task is {task}."
+        checklist.found(
+            "template",
+            Finding(Code.TEMPLATE_INVALID, source, reason, "Remove the template, or set task to instruction."),
+        )
     else:
         checklist.passed("template", f"uses {', '.join(sorted(named))}")
 
 
 def _check_evaluation(request: RunRequest, checklist: Checklist) -> None:
-    """A comparison that decides needs answers to compare with: held-out rows."""
+    """`must_beat_base` needs held-out rows to compare the models on."""
     asked = request.evaluation
     if asked.must_beat_base and (asked.prompts == 0 or request.validation_fraction == 0):
         checklist.found(
@@ -241,8 +245,8 @@ def _check_evaluation(request: RunRequest, checklist: Checklist) -> None:
             Finding(
                 Code.RUN_JSON_INVALID,
                 "evaluation.must_beat_base",
-                "Whether the tuned model beats the base model is judged on held-out rows, and none would be asked.",
-                "Let evaluation.prompts be 1 or more and validation_fraction more than 0, or leave must_beat_base out.",
+                "must_beat_base compares the models on held-out rows, but no held-out row would be used.",
+                "Set evaluation.prompts to 1 or more and validation_fraction to more than 0, or remove must_beat_base.",
             ),
         )
 
@@ -258,7 +262,7 @@ def _check_names(plan: RunPlan, prefix: str, checklist: Checklist) -> None:
             Finding(
                 Code.RUN_JSON_INVALID,
                 "endpoint.name" if too_long == [names.endpoint] else "",
-                f"{too_long[0]} has {len(too_long[0])} characters; SageMaker allows {MAX_NAME_LENGTH}.",
+                f"The name {too_long[0]} has {len(too_long[0])} characters; SageMaker allows {MAX_NAME_LENGTH}.",
                 "Choose a shorter endpoint.name, or a stage with a shorter name.",
             ),
         )
@@ -270,12 +274,12 @@ def _check_tags(request: RunRequest, checklist: Checklist) -> None:
     for key in request.tags:
         if key.lower().startswith(RESERVED_PREFIXES):
             reserved = ", ".join(RESERVED_PREFIXES)
-            message = f"The tag {key} cannot be set: names that begin with {reserved} are taken."
-            checklist.found("tags", Finding(Code.RUN_JSON_INVALID, f"tags.{key}", message, "Name the tag otherwise."))
+            message = f"The tag {key!r} has a reserved prefix ({reserved})."
+            checklist.found("tags", Finding(Code.RUN_JSON_INVALID, f"tags.{key}", message, "Use another key."))
 
 
 def _compare_with_table(spec: ModelSpec, option: TrainingOption, checklist: Checklist) -> None:
-    """Says where the specification, which wins, differs from the catalogue's table."""
+    """Reports where the specification, which is used, differs from the catalogue."""
     table = support(spec.model_id)
     parameters = spec.hyperparameters_on(option.instance_type)
     pairs = [("training instance", spec.default_training_instance_type, table.training_instance_type)]
@@ -286,5 +290,5 @@ def _compare_with_table(spec: ModelSpec, option: TrainingOption, checklist: Chec
     differing = [f"{name} is {actual} by default, not {stated}" for name, actual, stated in pairs if actual != stated]
     known = f"{spec.model_id} {spec.version} ({spec.provenance})"
     checklist.passed(
-        "model", known + (f"; unlike this project's table of models, {', '.join(differing)}" if differing else "")
+        "model", known + (f"; differs from this project's catalogue: {', '.join(differing)}" if differing else "")
     )

@@ -1,4 +1,4 @@
-"""A run's entry in the model registry: a version in the group of its endpoint, with its whole descent."""
+"""A run's entry in the model registry: a version in the group of its endpoint, with the origin of the model."""
 
 from collections.abc import Mapping
 
@@ -11,14 +11,14 @@ from finetuning.runs.tags import OWNER_TAG, STAGE_TAG
 
 JSON = "application/json"
 MAX_VALUE = 256
-"""Characters of a value of `CustomerMetadataProperties`."""
+"""Maximum length of a value in `CustomerMetadataProperties`."""
 
 MAX_FILES = 20
-"""Digests kept: SageMaker takes 50 properties, and a training channel holds one data file and perhaps a template."""
+"""Maximum number of digests: SageMaker allows 50 properties. A training channel has one or two files."""
 
 
 def model_package_group(plan: RunPlan, target: Target) -> Request:
-    """CreateModelPackageGroup: one group an endpoint, so that its versions follow each other there."""
+    """CreateModelPackageGroup: one group per endpoint, which lists the models that it serves or has served."""
     endpoint = plan.names(target.prefix).endpoint
     ours = {STAGE_TAG: target.stage, OWNER_TAG: target.prefix}
     return {
@@ -36,11 +36,11 @@ def model_package(
     digests: Mapping[str, str],
     scores: Mapping[str, str] | None,
 ) -> Request:
-    """CreateModelPackage. `digests`: SHA-256 of each file that was trained on, by its name. `scores`: mean ROUGE-L by
-    model and of how many prompts, None where nothing was evaluated.
+    """CreateModelPackage. `digests`: SHA-256 of each training file, by name. `scores`: mean ROUGE-L by model, and the
+    number of prompts; None if there was no evaluation.
 
-    Approved where the run put the model live; a model that was only trained waits for somebody's approval. A version
-    has no tags of its own: SageMaker refuses them.
+    The version is approved if the run deployed the model; otherwise it waits for an approval. It has no tags, because
+    SageMaker does not allow tags on a version.
     """
     model = tuned_model(spec, plan, target, training_job)
     container = {key: model["PrimaryContainer"][key] for key in ("Image", "Environment", "ModelDataSource")}
@@ -55,7 +55,7 @@ def model_package(
             "SupportedResponseMIMETypes": [JSON],
             "SupportedRealtimeInferenceInstanceTypes": [plan.endpoint.instance_type],
         },
-        "CustomerMetadataProperties": _descent(plan, target, training_job, digests, scores or {}),
+        "CustomerMetadataProperties": _origin(plan, target, training_job, digests, scores or {}),
     }
     if scores is not None:
         statistics = {"ContentType": JSON, "S3Uri": _uri(target, RunLayout(plan.run_id).evaluation)}
@@ -63,7 +63,7 @@ def model_package(
     return request
 
 
-def _descent(
+def _origin(
     plan: RunPlan,
     target: Target,
     training_job: str,

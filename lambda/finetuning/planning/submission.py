@@ -1,4 +1,4 @@
-"""What a user handed in, and what it is judged by: the stage's defaults, the model's facts, the prices."""
+"""What a user uploaded, and what it is checked against: the model's specification and the prices."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,15 +19,15 @@ from finetuning.runs.uploads import Upload
 from finetuning.settings import DeployedStage
 
 LookUp = Callable[[str, Literal["training", "hosting"]], Price | None]
-"""Looks up the price of an instance type for a use."""
+"""The price of an instance type for training or hosting, None if it is unknown."""
 
 ReadSpec = Callable[[str, str | None], ModelSpec]
-"""Reads a model's facts, in the version given or the newest; raises `FineTuningError`."""
+"""Reads the specification of a model, in the given version or the newest; raises `FineTuningError`."""
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What a user handed in, and when it was planned. Each file has its detection."""
+    """An upload: run.json, template.json and the data files, each with its detection."""
 
     upload: Upload
     request: RunRequest
@@ -38,7 +38,7 @@ class Submission:
 
     @property
     def detections(self) -> list[tuple[str, Detection]]:
-        """What each file is, by its name."""
+        """(file name, detection) of each file that was read."""
         return [(file.name, file.detection) for file in self.files if file.detection]
 
     @property
@@ -47,7 +47,7 @@ class Submission:
 
     @property
     def columns(self) -> set[str]:
-        """Of the files' first rows; empty where they have none, or are not known yet."""
+        """The columns of the files' first rows; empty if there are none or they are not known yet."""
         return {column for _, detection in self.detections for column in detection.columns}
 
     @property
@@ -57,14 +57,14 @@ class Submission:
 
 @dataclass(frozen=True)
 class Prices:
-    """By instance type. A type that is missing has no known price."""
+    """Prices by instance type. The price of a missing type is unknown."""
 
     training: Mapping[str, Price]
     hosting: Mapping[str, Price]
 
 
 def training_types(request: RunRequest, spec: ModelSpec) -> list[str]:
-    """The instance types to judge, the preferred one first, each once: those asked for, else all of the model's."""
+    """The instance types to check, the preferred one first: those of run.json, else all that the model supports."""
     first = request.training.instance_type or spec.default_training_instance_type
     chosen = request.training.fallback_instance_types
     return list(dict.fromkeys([first, *(spec.supported_training_instance_types if chosen is None else chosen)]))
@@ -75,7 +75,7 @@ def endpoint_type(request: RunRequest, spec: ModelSpec) -> str:
 
 
 def look_up_prices(request: RunRequest, spec: ModelSpec, look_up: LookUp) -> Prices:
-    """The prices a plan may need: of the types asked for, and of the model's own, which stand in for refused ones."""
+    """The prices a plan may need: of the requested types, and of the default types that replace unsupported ones."""
     training = {*training_types(request, spec), spec.default_training_instance_type}
     hosting = {endpoint_type(request, spec), spec.default_inference_instance_type}
     return Prices(
@@ -87,19 +87,19 @@ def look_up_prices(request: RunRequest, spec: ModelSpec, look_up: LookUp) -> Pri
 def settle_model(
     request: RunRequest, stage: DeployedStage, read_spec: ReadSpec, checklist: Checklist
 ) -> ModelSpec | None:
-    """The facts of the model asked for, or None where none can be read.
+    """The specification of the requested model, or None if none can be read.
 
-    For an unknown model or version there is a finding, and the rest is judged on the model most likely meant.
+    An unknown model or version is a finding; the other checks then use the model that was most likely meant.
     """
     model_id, version = request.model or stage.default_model, request.model_version
     if checklist.attempt("model", lambda: support(model_id)) is None:
         model_id, version = nearest(model_id, CATALOGUE) or stage.default_model, None
     spec = checklist.attempt("model", lambda: read_spec(model_id, version))
     if spec is None and version is not None:
-        with suppress(FineTuningError):  # what is wrong with the version asked for has been said
+        with suppress(FineTuningError):  # the problem with the requested version is a finding already
             return read_spec(model_id, None)
     if spec is not None and not spec.fine_tuning_supported:
-        message = f"JumpStart's document of {spec.model_id} {spec.version} says that it cannot be fine-tuned."
-        fix = "Pin another version with model_version, or choose another model."
+        message = f"{spec.model_id} {spec.version} cannot be fine-tuned, according to its JumpStart specification."
+        fix = "Set another model_version, or choose another model."
         checklist.found("model", Finding(Code.MODEL_SPEC_UNUSABLE, "model", message, fix))
     return spec

@@ -1,4 +1,4 @@
-"""The instance types a run may train on, the preferred one first, each with its hyperparameters, limits and price."""
+"""The instance types a run may train on, each with its hyperparameters, limits and estimate."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,11 +18,12 @@ from finetuning.runs.run_json import MAX_FALLBACKS, RunRequest
 from finetuning.settings import DeployedStage
 
 FALLBACKS = "fallbacks"
+"""The check that lists the fallback types that are not used."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a training may take: hours for the run, USD where there is a budget."""
+    """Limits on a training: hours, and USD if there is a budget."""
 
     hours: float
     usd: float | None
@@ -30,7 +31,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Workload:
-    """What is to be trained; `tokens` of one epoch."""
+    """What is trained. `tokens`: of one epoch, None if unknown; `tokens_from`: how they were counted."""
 
     task: Task | None
     hyperparameters: Mapping[str, Any]
@@ -39,6 +40,7 @@ class Workload:
 
 
 def training_limits(request: RunRequest, stage: DeployedStage, checklist: Checklist) -> Limits:
+    """The smaller limits of run.json and the stage. A larger limit in run.json is a finding."""
     hours, usd = request.training.max_runtime_hours, request.training.max_cost_usd
     if hours is not None and hours > stage.max_runtime_hours:
         checklist.found(
@@ -46,8 +48,8 @@ def training_limits(request: RunRequest, stage: DeployedStage, checklist: Checkl
             Finding(
                 Code.OUT_OF_TIME,
                 "training.max_runtime_hours",
-                f"{hours:g} hours are more than the stage {stage.stage} allows, {stage.max_runtime_hours:g}.",
-                "Ask for less, or raise the stage's limit and deploy it again.",
+                f"{hours:g} hours exceed the limit of the stage {stage.stage}, {stage.max_runtime_hours:g} hours.",
+                "Set a lower value, or deploy the stage with a higher limit.",
             ),
         )
     if usd is not None and stage.max_cost_usd is not None and usd > stage.max_cost_usd:
@@ -56,8 +58,8 @@ def training_limits(request: RunRequest, stage: DeployedStage, checklist: Checkl
             Finding(
                 Code.OVER_BUDGET,
                 "training.max_cost_usd",
-                f"{usd:.2f} USD are more than the stage {stage.stage} allows, {stage.max_cost_usd:.2f}.",
-                "Ask for less, or raise the stage's limit and deploy it again.",
+                f"{usd:.2f} USD exceed the limit of the stage {stage.stage}, {stage.max_cost_usd:.2f} USD.",
+                "Set a lower value, or deploy the stage with a higher limit.",
             ),
         )
     budgets = [budget for budget in (usd, stage.max_cost_usd) if budget is not None]
@@ -67,8 +69,9 @@ def training_limits(request: RunRequest, stage: DeployedStage, checklist: Checkl
 def trainable_types(
     instance_types: list[str], spec: ModelSpec, stage: DeployedStage, checklist: Checklist, *, chosen: bool
 ) -> list[str]:
-    """Those the model can be trained on in the stage, a finding for each other that was asked for; the model's default
-    where none is left.
+    """The types on which the stage can train the model; the model's default type if there is none.
+
+    Any other type is a finding if run.json names it (`chosen`), or the first one; otherwise it is just not used.
     """
     good = []
     for position, instance_type in enumerate(instance_types):
@@ -88,20 +91,20 @@ def trainable_types(
 
 
 def _require_allowed(instance_type: str, stage: DeployedStage) -> None:
-    """Raises `FineTuningError` for a type that the stage's permissions would refuse when the job is to start."""
+    """Raises `FineTuningError` for a type that the stage's IAM permissions do not allow."""
     if not any(fnmatchcase(instance_type, pattern) for pattern in stage.training_instance_types):
         raise FineTuningError(
             Code.INSTANCE_TYPE_UNSUPPORTED,
-            f"The stage {stage.stage} does not train on {instance_type}: it allows "
+            f"The stage {stage.stage} does not allow training on {instance_type}, only on "
             f"{', '.join(stage.training_instance_types)}.",
-            "Choose another type, or add it to the stage's training_instance_types and deploy it again.",
+            "Choose another type, or add it to the stage's training_instance_types and deploy the stage.",
             field="training.instance_type",
         )
 
 
 def drop_fallback(instance_type: str, why: str, checklist: Checklist) -> None:
-    """Says of a fallback that nobody asked for why it is not one."""
-    checklist.passed(FALLBACKS, f"{instance_type} is left out: {why}")
+    """Records why a fallback type that run.json does not name is not used."""
+    checklist.passed(FALLBACKS, f"{instance_type} is not used: {why}")
 
 
 def training_options(
@@ -114,25 +117,25 @@ def training_options(
     *,
     chosen: bool,
 ) -> list[TrainingOption]:
-    """An option per instance type; findings for hyperparameters, and for time and money that do not suffice.
+    """An option per instance type, with findings for its hyperparameters and for limits that its estimate exceeds.
 
-    Of fallbacks that nobody has chosen those that do not suffice are left out, and the cheapest come first.
+    If run.json does not name the fallbacks (`chosen`), those with findings are not used, and the cheapest come first.
     """
     options = []
     found: set[Finding] = set()
     for position, instance_type in enumerate(instance_types):
         hyperparameters, findings = merge(spec, instance_type, work.task, work.hyperparameters)
-        asked = hyperparameters.get("epoch", "")
-        epochs = int(asked) if asked.isdecimal() else 1  # a model may have no such number
+        epoch = hyperparameters.get("epoch", "")
+        epochs = int(epoch) if epoch.isdecimal() else 1  # a model may lack this hyperparameter
         price = prices.get(instance_type)
         predicted = estimate(spec.model_id, instance_type, work.tokens, work.tokens_from, epochs, price)
         seconds = min(int(limits.hours * 3600), spec.estimator_kwargs.max_run)
-        limits_broken = list(_limit_findings(predicted, seconds, limits.usd, instance_type, fallback=position > 0))
+        exceeded = list(_limit_findings(predicted, seconds, limits.usd, instance_type, fallback=position > 0))
         if price and limits.usd is not None:
             seconds = min(seconds, math.floor(limits.usd / price.usd_per_hour * 3600))
         new = [finding for finding in findings if finding not in found]
-        if position and not chosen and (new or limits_broken):
-            drop_fallback(instance_type, [*new, *limits_broken][0].message, checklist)
+        if position and not chosen and (new or exceeded):
+            drop_fallback(instance_type, [*new, *exceeded][0].message, checklist)
             continue
         options.append(
             TrainingOption(
@@ -144,16 +147,16 @@ def training_options(
             )
         )
         checklist.found("hyperparameters", *new)
-        checklist.found("time and cost", *limits_broken)
+        checklist.found("time and cost", *exceeded)
         found |= set(findings)
-        if not limits_broken:
+        if not exceeded:
             checklist.passed(
                 "time and cost", f"{instance_type}: {_in_words(predicted)}; stopped after {seconds / 3600:.1f} h"
             )
     if not found:
         checklist.passed(
             "hyperparameters",
-            f"{len(options[0].hyperparameters)} settled, {len(work.hyperparameters)} of them asked for",
+            f"{len(options[0].hyperparameters)} hyperparameters, {len(work.hyperparameters)} set by you",
         )
     if not chosen:
         options = [options[0], *sorted(options[1:], key=_by_price)[:MAX_FALLBACKS]]
@@ -162,7 +165,7 @@ def training_options(
 
 
 def _by_price(option: TrainingOption) -> tuple[float, float]:
-    """What the training is predicted to cost; where that is not known, last, and by the hour."""
+    """The estimated cost; options of unknown cost come last, in the order of their hourly price."""
     predicted = option.estimate
     return (
         math.inf if predicted.usd is None else predicted.usd,
@@ -173,20 +176,20 @@ def _by_price(option: TrainingOption) -> tuple[float, float]:
 def _limit_findings(
     predicted: Estimate, seconds: int, budget: float | None, instance_type: str, *, fallback: bool
 ) -> Iterator[Finding]:
-    """A job that would be cut before it ends leaves no model: better refused than started."""
+    """A job that reaches a limit is stopped and leaves no model, so an estimate above a limit is a finding."""
     where = "training.fallback_instance_types" if fallback else "training.max_cost_usd"
     if budget is not None and predicted.usd_per_hour is None:
         yield Finding(
             Code.PRICE_UNKNOWN,
             where,
-            f"The budget of {budget:.2f} USD cannot be kept: no price of {instance_type} is known.",
-            "Choose another training.instance_type, or leave training.max_cost_usd out.",
+            f"The budget of {budget:.2f} USD cannot be checked: the price of {instance_type} is unknown.",
+            "Choose another training.instance_type, or remove training.max_cost_usd.",
         )
     elif budget is not None and predicted.usd is not None and predicted.usd > budget:
         yield Finding(
             Code.OVER_BUDGET,
             where,
-            f"Training on {instance_type} is predicted to cost {predicted.usd:.2f} USD, more than the budget of "
+            f"Training on {instance_type} is estimated to cost {predicted.usd:.2f} USD, more than the budget of "
             f"{budget:.2f} USD ({_in_words(predicted)}).",
             "Raise training.max_cost_usd, train fewer epochs or rows, or choose a cheaper training.instance_type.",
         )
@@ -194,8 +197,8 @@ def _limit_findings(
         yield Finding(
             Code.OUT_OF_TIME,
             "training.fallback_instance_types" if fallback else "training.max_runtime_hours",
-            f"Training on {instance_type} is predicted to take {predicted.seconds / 3600:.1f} hours and would be "
-            f"stopped after {seconds / 3600:.1f}, without a model.",
+            f"Training on {instance_type} is estimated to take {predicted.seconds / 3600:.1f} hours, but would be "
+            f"stopped after {seconds / 3600:.1f} hours, without a model.",
             "Raise training.max_runtime_hours, train fewer epochs or rows, or choose a faster training.instance_type.",
         )
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from finetuning.evaluation.loss_curve import Series
-from finetuning.runs.timeline import Stretch
+from finetuning.runs.timeline import Period
 
 WIDTH, HEIGHT = 640, 240
 LEFT, RIGHT, TOP, BOTTOM = 52, 16, 16, 36
@@ -76,13 +76,13 @@ class TimelineBar:
     width: float
 
 
-def timeline_bars(stretches: Sequence[Stretch]) -> tuple[TimelineBar, ...]:
+def timeline_bars(periods: Sequence[Period]) -> tuple[TimelineBar, ...]:
     """One bar per phase, placed between the start and the end of the run."""
-    if not stretches:
+    if not periods:
         return ()
-    start, total = stretches[0].begin, (stretches[-1].end - stretches[0].begin).total_seconds() or 1
+    start, total = periods[0].begin, (periods[-1].end - periods[0].begin).total_seconds() or 1
     bars = []
-    for each in stretches:
+    for each in periods:
         width = max(TIMELINE_WIDTH * each.duration.total_seconds() / total, TIMELINE_WIDTH / 200)
         x = min(TIMELINE_WIDTH * (each.begin - start).total_seconds() / total, TIMELINE_WIDTH - width)
         bars.append(TimelineBar(each.title, each.duration.total_seconds(), round(x, 1), round(width, 1)))

@@ -135,7 +135,7 @@ def endpoint_deleted(name: str, run_id: str, reason: str, *, stage: str, console
 
 def endpoint_expires(name: str, deadline: Deadline, *, stage: str) -> Message:
     """Sent a while before an endpoint is deleted."""
-    saved = " Any request postpones this." if deadline.saved_by_asking else ""
+    saved = " Any request postpones this." if deadline.postponed_by_use else ""
     return _message(
         f"Endpoint {name} expires at {deadline.at:%H:%M} UTC",
         f"{name} will be deleted at {deadline.at:%Y-%m-%d %H:%M} UTC or soon after: {deadline.reason}.{saved}",

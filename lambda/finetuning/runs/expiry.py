@@ -1,6 +1,6 @@
-"""When an endpoint has to go: nobody should find a bill for one that was forgotten.
+"""When an endpoint expires, so that a forgotten one does not cost money for long.
 
-Its tags hold what it was deployed with, and what the sweeper has to remember between two sweeps.
+The endpoint's tags hold its limits, and what the sweeper has to remember from one sweep to the next.
 """
 
 import math
@@ -12,11 +12,11 @@ from finetuning.runs.tags import DEPLOYED_TAG, IDLE_TAG, KEPT_TAG, TTL_TAG
 from finetuning.settings import NEVER, SWEEP_MINUTES, Limit
 
 WARN_BEFORE = timedelta(minutes=2 * SWEEP_MINUTES)
-"""Two sweeps, so that one of them always falls into it: whoever goes was announced, but for a life that is shorter."""
+"""Two sweeps, so that at least one falls into it: every expiry is announced, unless the whole lifetime is shorter."""
 
 METRICS_DELAY = timedelta(minutes=5)
-"""Invocations show in CloudWatch only some minutes later. Assumed: SageMaker publishes them every minute, AWS promises
-no time."""
+"""Invocations appear in CloudWatch some minutes later. Assumed: SageMaker publishes them every minute; AWS states no
+delay."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class Lifetime:
 
 @dataclass(frozen=True)
 class Deadline:
-    """When an endpoint goes, and why; `saved_by_asking` where a question puts it off."""
+    """When an endpoint expires, and why. `postponed_by_use`: a request before then postpones it."""
 
     at: datetime
     reason: str
-    saved_by_asking: bool = False
+    postponed_by_use: bool = False
 
     @property
     def tag(self) -> str:
@@ -48,12 +48,12 @@ class Deadline:
 
 
 def lifetime_tags(ttl_hours: Limit, idle_minutes: Limit) -> dict[str, str]:
-    """What an endpoint is tagged with, for the sweeper to read."""
+    """The tags by which the sweeper knows an endpoint's limits."""
     return {TTL_TAG: _written(ttl_hours), IDLE_TAG: _written(idle_minutes)}
 
 
 def lifetime_of(tags: Mapping[str, str], default: Lifetime) -> tuple[Lifetime, list[str]]:
-    """The limits in the tags, and the tags that cannot be read; the default holds for these and for missing ones."""
+    """The limits in the tags, and the tags that cannot be read. Those and missing ones have the default limit."""
     ttl, idle = _limit(tags.get(TTL_TAG)), _limit(tags.get(IDLE_TAG))
     unreadable = [tag for tag, limit in ((TTL_TAG, ttl), (IDLE_TAG, idle)) if limit is None and tag in tags]
     return Lifetime(
@@ -62,7 +62,7 @@ def lifetime_of(tags: Mapping[str, str], default: Lifetime) -> tuple[Lifetime, l
 
 
 def deployed_at(tags: Mapping[str, str], config: str, changed_at: datetime) -> datetime:
-    """Since when it serves this configuration. Later changes, such as by autoscaling, start no new life."""
+    """Since when the endpoint serves this configuration. Other changes (autoscaling) do not restart its lifetime."""
     known, _, time = tags.get(DEPLOYED_TAG, "").partition(" ")
     return (_time(time) if known == config else None) or changed_at
 
@@ -76,27 +76,26 @@ def kept_until(tags: Mapping[str, str]) -> datetime | None:
 
 
 def deadline(lifetime: Lifetime, deployed: datetime, used: datetime, kept: datetime | None) -> Deadline | None:
-    """The first of its limits that is reached; None where it never goes by itself.
+    """The limit that is reached first; None if the endpoint does not expire.
 
-    `used` is the last sign of use: an invocation, or the moment it came into service. Nothing goes before `kept`.
+    `used` is the time of the last invocation, or of its deployment. No endpoint expires before `kept`.
     """
     found = []
     if lifetime.ttl_hours != NEVER:
-        found.append(Deadline(deployed + _hours(lifetime.ttl_hours), f"its time of {lifetime.ttl_hours:g} h is over"))
+        found.append(
+            Deadline(deployed + _hours(lifetime.ttl_hours), f"time to live of {lifetime.ttl_hours:g} h reached")
+        )
     if lifetime.idle_minutes != NEVER:
         idle = _hours(lifetime.idle_minutes / 60)
-        reason = f"nobody asked it anything for {lifetime.idle_minutes:g} minutes"
-        found.append(Deadline(used + idle + METRICS_DELAY, reason, saved_by_asking=True))
+        reason = f"no requests for {lifetime.idle_minutes:g} minutes"
+        found.append(Deadline(used + idle + METRICS_DELAY, reason, postponed_by_use=True))
     if kept:
-        found = [
-            each if each.at >= kept else Deadline(kept, f"it was to be kept until {kept:%Y-%m-%d %H:%M} UTC")
-            for each in found
-        ]
+        found = [each if each.at >= kept else Deadline(kept, f"kept until {kept:%Y-%m-%d %H:%M} UTC") for each in found]
     return min(found, key=lambda each: each.at, default=None)
 
 
 def _hours(hours: float) -> timedelta:
-    """No time is longer than a century: a calendar has an end."""
+    """At most a century: `datetime` ends with the year 9999."""
     return timedelta(hours=min(hours, 876_000))
 
 

@@ -1,4 +1,4 @@
-"""What went wrong, read back from what Step Functions says of a failed state."""
+"""The error of a failed state, read from what Step Functions passes to its Catch."""
 
 import json
 from collections.abc import Mapping
@@ -10,8 +10,8 @@ from finetuning.errors import Code, FineTuningError
 def read_failure(state: str, error: Mapping[str, str], deploy: str) -> dict[str, Any]:
     """`{code, message, fix, …}` of a Catch's `{Error, Cause}`; `deploy` is the command that deploys the run's model.
 
-    A function's failure arrives as JSON in `Cause` with the exception's text in `errorMessage`, which for a
-    `FineTuningError` is JSON again. Whatever is not one of ours becomes INTERNAL_ERROR, told as it came.
+    The `Cause` of a failed function is JSON, whose `errorMessage` is the exception's text, which for a
+    `FineTuningError` is JSON again. Any other error becomes INTERNAL_ERROR, with the original text.
     """
     name, cause = error.get("Error", ""), error.get("Cause", "")
     report = _as_object(cause)
@@ -22,20 +22,20 @@ def read_failure(state: str, error: Mapping[str, str], deploy: str) -> dict[str,
     if name == "States.Timeout" and state == "ApproveDeployment":
         return FineTuningError(
             Code.APPROVAL_TIMED_OUT,
-            "Nobody approved or rejected the deployment in time; nothing was deployed.",
-            f"The tuned model is kept. Ask anew, without training: {deploy}",
+            "The deployment was not approved or rejected in time; nothing was deployed.",
+            f"The tuned model is kept. To ask for approval again, without training: {deploy}",
         ).as_dict()
     if name in ("States.Timeout", "Sandbox.Timedout") or "timed out" in message:
         return FineTuningError(
             Code.RUN_TIMED_OUT,
-            f"The step {state} took longer than it may: {message or name}",
-            "`finetune submit --again RUN` tries once more; for a large file deploy the stage with a smaller "
-            "`-c shard_bytes` first.",
+            f"The step {state} timed out: {message or name}",
+            "Start the run again with `finetune submit --again RUN`. For a large file, first deploy the stage with a "
+            "smaller `-c shard_bytes`.",
         ).as_dict()
     return FineTuningError(
         Code.INTERNAL_ERROR,
         f"The step {state} failed unexpectedly: {name}: {message or 'no reason given'}",
-        "This is a defect: the function's log has the traceback, under the run's id.",
+        "This is a defect. The function's log has the traceback: search it for the run id.",
     ).as_dict()
 
 

@@ -1,7 +1,7 @@
-"""What guards an endpoint while it is updated and while it serves: SageMaker's deployment guardrails.
+"""The alarms of an endpoint, and how it is updated: SageMaker's deployment guardrails.
 
-An update is blue/green. SageMaker starts a new fleet, moves the traffic to it, watches the alarms for the baking time
-and goes back to the old fleet where one of them trips.
+An update is blue/green. SageMaker starts a new fleet, moves the traffic to it, watches the alarms for the baking time,
+and rolls back to the old fleet if one of them fires.
 """
 
 from typing import Any
@@ -11,20 +11,20 @@ from finetuning.jumpstart.requests import VARIANT
 Request = dict[str, Any]
 
 BAKING_SECONDS = 300
-"""How long the new fleet, or its canary, is watched before the next step. An alarm below trips within three minutes."""
+"""How long the new fleet, or its canary, is watched before the next step. The alarms below fire within 3 minutes."""
 
 ROLLBACK_SECONDS = 1800
-"""What an update may take besides bringing up its fleet: baking, and going back."""
+"""Time allowed for an update in addition to starting its fleet: baking, and a rollback."""
 
 LONGEST_UPDATE_SECONDS = 28_800
-"""SageMaker's own limit for `MaximumExecutionTimeoutInSeconds`; the least is 600."""
+"""SageMaker's maximum for `MaximumExecutionTimeoutInSeconds`; its minimum is 600."""
 
 _ALARMS = {
-    # Metric, threshold, what it means. An average is a share: SageMaker sends 1 for an error, 0 for each other call.
-    "server-errors": ("Invocation5XXErrors", 0.05, "More than 1 in 20 calls end in a server error"),
-    # Counts a caller's mistakes, too: most calls must fail before the model is to blame.
-    "model-errors": ("InvocationModelErrors", 0.5, "More than half of the calls get no answer from the model"),
-    "latency": ("ModelLatency", 45_000_000, "Answers take 45 s on average; SageMaker gives up after 60"),
+    # Metric, threshold, description. The average of an error metric is a rate: 1 for an error, 0 for any other request.
+    "server-errors": ("Invocation5XXErrors", 0.05, "More than 5 % of the invocations end in a server error"),
+    # It also counts invalid requests of the caller, so that only a high rate shows that the model is broken.
+    "model-errors": ("InvocationModelErrors", 0.5, "More than half of the invocations get no response from the model"),
+    "latency": ("ModelLatency", 45_000_000, "Responses take more than 45 s on average; SageMaker times out after 60 s"),
 }
 
 
@@ -33,11 +33,11 @@ def alarm_names(endpoint: str) -> list[str]:
 
 
 def alarms(endpoint: str, config: str | None, topic_arn: str) -> list[Request]:
-    """PutMetricAlarm requests of an endpoint. ModelLatency is in microseconds.
+    """PutMetricAlarm requests for an endpoint. ModelLatency is in microseconds.
 
-    With a configuration's name only the fleet of that configuration is watched: errors of the old fleet must not stop
-    an update that mends them. SageMaker publishes that dimension from an update on; an endpoint that was never updated
-    is watched as a whole.
+    With a configuration's name only the fleet of that configuration is watched: errors of the old fleet must not roll
+    back an update that fixes them. SageMaker publishes that dimension after the first update; until then `config` is
+    None, and the whole endpoint is watched.
     """
     dimensions = {"EndpointName": endpoint, "VariantName": VARIANT}
     dimensions |= {"EndpointConfigName": config} if config else {}
@@ -62,9 +62,9 @@ def alarms(endpoint: str, config: str | None, topic_arn: str) -> list[Request]:
 
 
 def deployment_config(endpoint: str, instance_count: int, timeout_seconds: int) -> Request:
-    """UpdateEndpoint's `DeploymentConfig`: a canary of one instance first where the new fleet has more than one.
+    """UpdateEndpoint's `DeploymentConfig`: first a canary of one instance, if the new fleet has more than one.
 
-    SageMaker allows a canary at most half of the fleet, so that a fleet of one takes all traffic at once.
+    SageMaker limits a canary to half of the fleet, so a fleet of one receives all traffic at once.
     """
     routing: Request = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": BAKING_SECONDS}
     if instance_count > 1:

@@ -31,7 +31,7 @@ class RunLayout:
 
     @property
     def claim(self) -> str:
-        """Written once, on condition that it is not there: whose execution owns the run."""
+        """The execution that owns the run. Written once, on condition that it does not exist."""
         return self.root + "claim.json"
 
     @property
@@ -83,19 +83,19 @@ class RunLayout:
 
     @property
     def preparation(self) -> str:
-        """What is to be prepared, for the shards' steps and the finish."""
+        """Files, task and shards, for PrepareShard and FinishDataset."""
         return self.shards + "preparation.json"
 
     @property
     def training_output(self) -> str:
-        """`S3OutputPath` of the training job; the execution role may write here and nowhere else."""
+        """`S3OutputPath` of the training job. The execution role may write nowhere else."""
         return self.root + "training/"
 
     @property
     def capture(self) -> str:
-        """Calls and answers of the run's endpoint, where it keeps them."""
+        """Requests and responses of the run's endpoint, if data capture is on."""
         return self.root + "capture/"
 
     def model_artifact(self, training_job: str) -> str:
-        """Prefix of the tuned model; JumpStart writes it uncompressed."""
+        """Prefix of the tuned model, which JumpStart writes uncompressed."""
         return f"{self.training_output}{training_job}/output/model/"

@@ -1,17 +1,17 @@
-"""Names of what a run makes in SageMaker. They derive from the run, so a repeated step asks for the same thing."""
+"""Names of a run's SageMaker resources. They derive from the run id, so a repeated step uses the same names."""
 
 from dataclasses import dataclass
 
 MAX_NAME_LENGTH = 63
-"""Of jobs, models, endpoint configurations and endpoints: SageMaker's."""
+"""SageMaker's limit for jobs, models, endpoint configurations and endpoints."""
 
 TEMPORARY = ("-base", "-candidate")
-"""Ends of the names of what a run puts up for its evaluation alone."""
+"""Suffixes of resources that exist only for the evaluation."""
 
 
 @dataclass(frozen=True)
 class Names:
-    """Every name of one run; each fits SageMaker's pattern and its 63 characters."""
+    """All names of one run. Each matches SageMaker's pattern; the planner checks the length."""
 
     prefix: str
     run_id: str
@@ -19,7 +19,7 @@ class Names:
     """The user's name for the endpoint (run.json `endpoint.name`), without the prefix."""
 
     def training_job(self, attempt: int) -> str:
-        """One job per attempt; attempts differ by instance type after a capacity error."""
+        """One job per attempt: after a capacity error the next attempt has another instance type."""
         return f"{self.prefix}-{self.run_id}" + (f"-{attempt}" if attempt else "")
 
     @property
@@ -35,12 +35,12 @@ class Names:
         return f"{self.prefix}-{self.endpoint_name or self.run_id}"
 
     def is_temporary(self, endpoint: str) -> bool:
-        """Whether the endpoint is one of the run's that are there for its evaluation alone."""
+        """True for an endpoint of the run that exists only for its evaluation."""
         return endpoint in {self.model + suffix for suffix in TEMPORARY}
 
     @staticmethod
     def run_id_in(name: str, prefix: str) -> str:
-        """The id of the run that a model or configuration of this name came from; `prefix` with its hyphen."""
+        """The id of the run that created a model or configuration of this name; `prefix` ends in a hyphen."""
         run_id = name.removeprefix(prefix)
         for suffix in TEMPORARY:
             run_id = run_id.removesuffix(suffix)
@@ -48,10 +48,10 @@ class Names:
 
     @property
     def base(self) -> str:
-        """Model, configuration and endpoint of the temporary base model that answers are compared with."""
+        """Model, configuration and temporary endpoint of the base model, for the comparison."""
         return f"{self.model}-base"
 
     @property
     def candidate(self) -> str:
-        """Configuration and endpoint on which the tuned model is judged before it goes live."""
+        """Configuration and temporary endpoint on which the tuned model is evaluated before it is deployed."""
         return f"{self.model}-candidate"

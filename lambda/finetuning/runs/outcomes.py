@@ -1,4 +1,4 @@
-"""What SageMaker's descriptions mean for a run: go on waiting, go on to the next step, or stop with a reason."""
+"""What SageMaker's descriptions mean for a run: keep waiting, continue with the next step, or fail with a reason."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from finetuning.runs.guardrails import ROLLBACK_SECONDS
 from finetuning.runs.status import Metric
 
 CAPACITY_WORDS = ("capacityerror", "insufficientcapacity", "insufficientinstancecapacity", "insufficient capacity")
-"""How missing instances are named. `CapacityError` is what failed training jobs say; a refused request has not been
-seen, and is assumed to use one of EC2's words."""
+"""How AWS reports missing capacity. A failed training job says `CapacityError`. How a rejected request says it has not
+been observed; EC2's words are assumed."""
 
 
-def names_capacity(reason: str) -> bool:
-    """Whether an error's code and message say that AWS has too few instances just now; a quota is another matter."""
+def is_capacity_error(reason: str) -> bool:
+    """True if an error's code and message report that AWS has no capacity now; an exceeded quota is another error."""
     return any(word in reason.lower() for word in CAPACITY_WORDS)
 
 
 class Outcome(StrEnum):
-    """The words the state machine's choices compare with."""
+    """The values that the state machine's Choice states compare."""
 
     IN_PROGRESS = "in_progress"
     COMPLETED = "completed"
@@ -34,7 +34,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Where a training job stands."""
+    """The progress of a training job."""
 
     outcome: Outcome
     message: str
@@ -42,11 +42,10 @@ class TrainingProgress:
 
 
 def training_progress(job: Mapping[str, Any], log_tail: Callable[[str], Sequence[str]]) -> TrainingProgress:
-    """Reads a DescribeTrainingJob response; `log_tail` gives the last lines of a failed job's log, by its name.
+    """Reads a DescribeTrainingJob response; `log_tail` returns the last lines of a failed job's log, by its name.
 
-    Capacity shows as a failed job whose reason says so: the outcome is then `RETRY_ELSEWHERE`.
-    Raises `TrainingFailed` for a job that ended without a model, `Stopped` included: at its maximum run time a job is
-    stopped and leaves none.
+    A job that failed for lack of capacity has the outcome `RETRY_ELSEWHERE`. Raises `TrainingFailed` for a job that
+    ended without a model: a failed one, or a stopped one, such as a job that reached its maximum run time.
     """
     name, status = job["TrainingJobName"], job["TrainingJobStatus"]
     reason = str(job.get("FailureReason", ""))
@@ -66,7 +65,7 @@ def training_progress(job: Mapping[str, Any], log_tail: Callable[[str], Sequence
     match status:
         case "Completed":
             return progress(Outcome.COMPLETED, "The training job completed")
-        case "Failed" if names_capacity(reason):
+        case "Failed" if is_capacity_error(reason):
             return progress(Outcome.RETRY_ELSEWHERE, reason)
         case "Failed":
             raise explain(name, reason or detail, log_tail(name))
@@ -79,29 +78,29 @@ def training_progress(job: Mapping[str, Any], log_tail: Callable[[str], Sequence
         case "Stopped":
             raise TrainingFailed(
                 Code.TRAINING_STOPPED,
-                f"The training job {name} was stopped before it ended; a stopped job leaves no model.",
-                "Upload again to start over. If nobody in the team stopped it, look the call up in CloudTrail.",
+                f"The training job {name} was stopped before it completed; a stopped job leaves no model.",
+                "Upload again to start a new run. CloudTrail shows who called StopTrainingJob.",
             )
         case _:
             secondary = str(job.get("SecondaryStatus", status))
             return progress(Outcome.IN_PROGRESS, f"{secondary}: {detail}" if detail else secondary)
 
 
-def is_under_way(endpoint_status: str) -> bool:
-    """Whether SageMaker is at work on the endpoint, and would refuse to change or delete it."""
+def is_changing(endpoint_status: str) -> bool:
+    """True if SageMaker is changing the endpoint, and would reject an update or a deletion."""
     return endpoint_status in ("Creating", "Updating", "RollingBack", "SystemUpdating")
 
 
-def is_settled(endpoint_status: str) -> bool:
-    """Whether the endpoint can be deleted: nothing is under way, and it is not going already."""
-    return endpoint_status != "Deleting" and not is_under_way(endpoint_status)
+def can_be_deleted(endpoint_status: str) -> bool:
+    """True if the endpoint can be deleted now: no change is in progress, and it is not being deleted already."""
+    return endpoint_status != "Deleting" and not is_changing(endpoint_status)
 
 
 def endpoint_outcome(endpoint: Mapping[str, Any], expected_config: str, now: datetime, seconds: int) -> Outcome:
-    """Reads a DescribeEndpoint response; `seconds` is how long bringing it up may take.
+    """Reads a DescribeEndpoint response; `seconds` is the time allowed for the deployment.
 
-    Raises `EndpointFailed` where the endpoint failed, took too long, or is in service with another configuration than
-    the run's: an update that rolls back ends `InService` on the old one, and only the configuration's name tells.
+    Raises `EndpointFailed` if the endpoint failed, took too long, or is in service with another configuration than the
+    run's: an update that was rolled back ends `InService` with the previous configuration.
     """
     name, status = endpoint["EndpointName"], endpoint["EndpointStatus"]
     reason = str(endpoint.get("FailureReason", "SageMaker gave no reason"))
@@ -111,23 +110,23 @@ def endpoint_outcome(endpoint: Mapping[str, Any], expected_config: str, now: dat
         case "InService":
             raise EndpointFailed(
                 Code.ENDPOINT_ROLLED_BACK,
-                f"The endpoint {name} rolled back to {endpoint['EndpointConfigName']}, which answers as before; "
-                f"{expected_config} does not serve: {reason}",
-                "Read the endpoint's log and its alarms for why the new model did not become healthy. The model is "
-                "kept: once that is mended, deploy it again with `finetune deploy RUN`.",
+                f"The endpoint {name} rolled back to {endpoint['EndpointConfigName']}, which serves as before; "
+                f"{expected_config} is not deployed: {reason}",
+                "The endpoint's log and alarms show why the new model was not healthy. The tuned model is kept: when "
+                "the cause is fixed, deploy it with `finetune deploy RUN`.",
             )
-        case _ if is_under_way(status):
+        case _ if is_changing(status):
             waited = (now - endpoint["LastModifiedTime"]).total_seconds()
             if waited > seconds + ROLLBACK_SECONDS:
                 raise EndpointFailed(
                     Code.ENDPOINT_OUT_OF_TIME,
                     f"The endpoint {name} is still {status} after {waited / 60:.0f} minutes.",
-                    "Read the endpoint's log. Where AWS lacks instances, another endpoint.instance_type helps.",
+                    "Read the endpoint's log. If AWS has no capacity, choose another endpoint.instance_type.",
                 )
             return Outcome.IN_PROGRESS
         case _:
             raise EndpointFailed(
                 Code.ENDPOINT_FAILED,
                 f"The endpoint {name} is {status}: {reason}",
-                "Read the endpoint's log; where the model does not load, a larger endpoint.instance_type helps.",
+                "Read the endpoint's log. If the model does not load, choose a larger endpoint.instance_type.",
             )

@@ -1,4 +1,4 @@
-"""plan.json: everything a run will do, settled before it costs anything."""
+"""plan.json: everything a run will do, decided before it costs anything."""
 
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -24,7 +24,7 @@ class _Part(BaseModel):
 
 
 class UploadedObject(_Part):
-    """The object whose arrival started the run."""
+    """The object whose upload started the run."""
 
     bucket: str
     key: str
@@ -32,10 +32,9 @@ class UploadedObject(_Part):
 
 
 class DataFile(_Part):
-    """A file of the upload that holds data; the version is pinned, so a later upload changes nothing. Size in bytes.
+    """A data file of the upload. Its version is pinned, so that a later upload changes nothing. Size in bytes.
 
-    `detection`: PlanRun's; of a Parquet file ReframeParquet's, from the rows themselves. Plans of earlier versions have
-    none.
+    `detection`: by PlanRun; for a Parquet file by ReframeParquet, from its rows. Plans of earlier versions have none.
     """
 
     key: str
@@ -54,7 +53,7 @@ class DataFile(_Part):
 
 
 class Acceptance(_Part):
-    """Who accepted the model's licence: run.json or the stage, when, and which text (a key in the public bucket)."""
+    """Who accepted the licence (run.json or the stage), when, and which text (a key in JumpStart's public bucket)."""
 
     by: str
     at: datetime
@@ -62,7 +61,7 @@ class Acceptance(_Part):
 
 
 class DatasetSummary(_Part):
-    """What the prepared dataset turned out to be. Tokens are estimated, as the dataset's report says."""
+    """Size of the prepared dataset. Tokens are estimated, as in the dataset's report."""
 
     train_rows: int
     validation_rows: int
@@ -70,10 +69,9 @@ class DatasetSummary(_Part):
 
 
 class Estimate(BaseModel):
-    """A prediction for one instance type, a lower bound while `tokens` is None. `seconds` and `usd` are None where a
-    figure they need is not known.
+    """Time and cost of the training on one instance type; a lower bound while `tokens` is None.
 
-    `assumptions` says in words what it rests on.
+    `seconds` and `usd` are None if a figure they need is unknown. `assumptions` lists the figures used, in words.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -88,7 +86,7 @@ class Estimate(BaseModel):
 
 
 class TrainingOption(_Part):
-    """Training on one instance type: hyperparameters, the time the job may take, and what is predicted."""
+    """Training on one instance type: hyperparameters, time limit of the job, estimate."""
 
     instance_type: str
     hyperparameters: dict[str, str]
@@ -98,8 +96,8 @@ class TrainingOption(_Part):
 
 
 class TrainingPlan(_Part):
-    """The first option is preferred; the others are tried in order when AWS has no capacity, and then all of them again
-    until `capacity_wait_hours` are over. `fallbacks_chosen`: run.json names the others.
+    """The first option is preferred. If AWS has no capacity the others are tried in order, and then all again until
+    `capacity_wait_hours` have passed. `fallbacks_chosen`: run.json named the others.
     """
 
     options: list[TrainingOption] = Field(min_length=1)
@@ -109,7 +107,7 @@ class TrainingPlan(_Part):
     fallbacks_chosen: bool = True
 
     def option(self, attempt: int) -> TrainingOption:
-        """What the attempt is made with: after the last option the first comes again."""
+        """The option of an attempt; after the last option the first is tried again."""
         return self.options[attempt % len(self.options)]
 
     @computed_field  # type: ignore[prop-decorator]  # pydantic's documented form; mypy has no rule for it
@@ -129,7 +127,7 @@ class TrainingPlan(_Part):
 
 
 class Autoscaling(_Part):
-    """How many instances an endpoint may have; `invocations_per_instance`: calls a minute that it aims at."""
+    """Limits on the number of instances; `invocations_per_instance` is the target per minute."""
 
     min_instances: int
     max_instances: int
@@ -137,9 +135,9 @@ class Autoscaling(_Part):
 
 
 class EndpointPlan(_Part):
-    """`name` is run.json's, without the prefix. `timeout_seconds`: when an endpoint still not in service has failed.
+    """`name` is run.json's, without the prefix. After `timeout_seconds` an endpoint that is not in service has failed.
 
-    `data_capture_percentage` of the calls are kept in the artifacts bucket; 0: none.
+    `data_capture_percentage` of the invocations are stored in the artifacts bucket.
     """
 
     deploy: bool
@@ -155,7 +153,7 @@ class EndpointPlan(_Part):
 
     @property
     def most_instances(self) -> int:
-        """What it may come to have once it serves."""
+        """The most that autoscaling may start, or the fixed number."""
         return self.autoscaling.max_instances if self.autoscaling else self.instance_count
 
     @property
@@ -164,9 +162,9 @@ class EndpointPlan(_Part):
 
 
 class EvaluationPlan(_Part):
-    """`held_out` prompts of the dataset are asked, then the user's own `prompts`.
+    """The model is asked `held_out` prompts of the dataset, then the user's own `prompts`.
 
-    `must_beat_base`: the model is evaluated on a temporary endpoint, and goes live only where it is no worse.
+    `must_beat_base`: it is evaluated on a temporary endpoint first, and deployed only if it scores no worse.
     """
 
     held_out: int
@@ -176,7 +174,7 @@ class EvaluationPlan(_Part):
 
 
 class RunPlan(_Part):
-    """plan.json. `task` is None until the dataset is prepared, if the upload did not show it."""
+    """plan.json. `task` is None until the dataset is prepared if it cannot be seen from the upload."""
 
     run_id: str
     name: str
@@ -224,12 +222,12 @@ class RunPlan(_Part):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def hyperparameters(self) -> dict[str, str]:
-        """Of the preferred instance type."""
+        """Those of the preferred instance type."""
         return self.training.options[0].hyperparameters
 
     @property
     def family(self) -> Family:
-        """Of the model; raises `FineTuningError` where the catalogue no longer has it."""
+        """The model's family. Raises `FineTuningError` if the catalogue no longer has the model."""
         return support(self.model_id).family
 
     def names(self, prefix: str) -> Names:

@@ -1,5 +1,7 @@
-"""run.json: what a user asks of a run. Every field is optional; docs/run.schema.json is made from these classes."""
+"""run.json, the options of a run. Every field is optional; docs/run.schema.json is generated from these classes."""
 
+import json
+import re
 from typing import Annotated, Any, get_type_hints
 
 import orjson
@@ -17,113 +19,113 @@ Path = tuple[str | int, ...]
 
 InstanceType = Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9-]+$", examples=["ml.g5.12xlarge"])]
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9])*$", max_length=40)]
-"""40 and the longest stage's prefix stay within the 63 characters SageMaker allows an endpoint's name."""
+"""With the prefix of the longest stage name it stays within SageMaker's 63 characters for an endpoint name."""
 TagText = r"^[\w\s.:/=+\-@]*$"
 MAX_FALLBACKS = 5
 MAX_CAPACITY_WAIT_HOURS = 24
 HELD_OUT = 5
-"""Held-out prompts asked where run.json does not say how many: enough to see a difference."""
+"""Held-out prompts asked by default: enough to see a difference."""
 MAX_PROMPTS = 14
-"""Held-out ones and a user's own together. They are asked one after the other, and SageMaker gives a model 60 seconds
-for each: so many fit into the 15 minutes a function has, with one to spare."""
+"""Held-out prompts and the user's own together. They are sent one after the other, and SageMaker allows a model 60
+seconds for each: this many, and one more, fit into the 15 minutes of a function."""
 
 
 class _Part(BaseModel):
-    """Values are taken as they are written: "true" is no boolean, and accepting a licence is not guessed at."""
+    """Types are strict: the text "true" is not a boolean, so no licence is accepted by a guess."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
 class TrainingRequest(_Part):
-    """Where the model is trained and what that may take."""
+    """Where the model is trained, and the limits on time and cost."""
 
     instance_type: InstanceType | None = None
     """Default: the model's own."""
     fallback_instance_types: list[InstanceType] | None = Field(default=None, max_length=MAX_FALLBACKS)
-    """Tried in this order when AWS has no capacity for the first; an empty list: nothing else is. Default: the model's
-    other types that fit the limits and the account, the cheapest first.
+    """Instance types to try, in this order, if AWS has no capacity for the first one. An empty list means no other.
+    Default: the model's other types that fit the limits and the account's quotas, cheapest first.
     """
     capacity_wait_hours: float = Field(default=1, ge=0, le=MAX_CAPACITY_WAIT_HOURS)
-    """How long the types are tried over and over; each is tried once at least."""
+    """How long the types are tried again and again without capacity. Each is tried at least once."""
     max_runtime_hours: float | None = Field(default=None, gt=0, le=LONGEST_RUNTIME_HOURS)
-    """Default: the stage's. A run predicted to take longer is refused; a job cut by it leaves no model."""
+    """Default: the stage's limit. A run that is estimated to take longer is refused. A job that reaches the limit is
+    stopped and leaves no model.
+    """
     max_cost_usd: float | None = Field(default=None, gt=0)
-    """Of the training. A run predicted to cost more is refused; the job's time limit follows from it."""
+    """Cost of the training. A run that is estimated to cost more is refused. It also limits the job's run time."""
 
 
 class AutoscalingRequest(_Part):
-    """Lets the number of instances follow the traffic."""
+    """Changes the number of instances with the traffic."""
 
     min_instances: int = Field(default=1, ge=1, le=100)
     max_instances: int = Field(ge=1, le=100)
     invocations_per_instance: int = Field(default=60, ge=1)
-    """Calls a minute that each instance should get. Long answers take seconds: measure yours before raising it."""
+    """Target invocations per instance and minute. Long answers take seconds: measure yours before you raise it."""
 
 
 class DataCaptureRequest(_Part):
-    """Keeps calls and answers."""
+    """Stores requests and responses."""
 
     percentage: int = Field(default=100, ge=1, le=100)
-    """Of the calls."""
+    """Share of the invocations that is stored."""
 
 
 class EndpointRequest(_Part):
-    """The endpoint that answers with the tuned model."""
+    """The endpoint that serves the tuned model."""
 
     deploy: bool = True
     name: Name | None = None
-    """Default: the run's. A later run with the same name replaces the model behind it without a gap."""
+    """Default: the run's id. A later run with the same name replaces the model without downtime."""
     instance_type: InstanceType | None = None
     """Default: the model's own."""
     instance_count: int = Field(default=1, ge=1, le=100)
     ttl_hours: TtlHours | None = None
-    """Hours after which the endpoint is deleted, or "never"; the tuned model stays. Default: the stage's."""
+    """Hours after which the endpoint is deleted, or "never". The tuned model is kept. Default: the stage's."""
     idle_minutes: IdleMinutes | None = None
-    """Minutes without a question after which the endpoint is deleted, or "never". Default: the stage's."""
+    """Minutes without requests after which the endpoint is deleted, or "never". Default: the stage's."""
     autoscaling: AutoscalingRequest | None = None
-    """Default: the number of instances stays as it is."""
+    """Default: a fixed number of instances."""
     data_capture: bool | DataCaptureRequest = False
-    """Whether calls and answers are kept, encrypted, under the run's files."""
+    """Whether requests and responses are stored, encrypted, with the run's files."""
 
 
 class EvaluationRequest(_Part):
-    """What the tuned model is asked when it is up."""
+    """How the tuned model is evaluated once its endpoint is in service."""
 
     prompts: (
         Annotated[int, Field(ge=0, le=MAX_PROMPTS)] | Annotated[list[str], Field(max_length=MAX_PROMPTS - HELD_OUT)]
     ) = HELD_OUT
-    """How many held-out prompts to ask, or prompts of your own to ask beside five held-out ones."""
+    """The number of held-out prompts to ask, or a list of your own prompts to ask in addition to five held-out ones."""
     compare_with_base: bool = False
-    """Also ask the untuned model, on an endpoint of its own that is deleted afterwards. It costs that endpoint's
-    time.
-    """
+    """Also ask the base model, on a temporary endpoint. That endpoint costs money until it is deleted."""
     must_beat_base: bool = False
-    """Ask both on temporary endpoints first; a tuned model that is worse than the untuned one does not go live. Implies
-    `compare_with_base`.
+    """Evaluate both models on temporary endpoints first, and do not deploy a tuned model that scores worse than the
+    base model. Implies `compare_with_base`.
     """
 
 
 class RunRequest(_Part, DataOptions):
-    """A run.json."""
+    """The options of a run."""
 
     model: str | None = Field(default=None, max_length=200)
-    """JumpStart's model id. Default: the stage's."""
+    """The JumpStart model id. Default: the stage's."""
     model_version: str | None = Field(default=None, pattern=r"^\d+(\.\d+){0,3}$")
-    """Default: the newest."""
+    """Default: the newest version."""
     accept_eula: bool = False
-    """Whether you accept the licence of the model. Without it nothing starts, unless the stage accepts it."""
+    """Accepts the licence of the model. Nothing starts unless run.json or the stage accepts it."""
     hyperparameters: dict[str, str | int | float | bool] = Field(default_factory=dict, max_length=100)
-    """By name; `finetune models` and the model's page list them. Unset ones keep the model's defaults."""
+    """By name. `finetune models --json` lists them. The others keep the model's defaults."""
     training: TrainingRequest = Field(default_factory=TrainingRequest)
     endpoint: EndpointRequest = Field(default_factory=EndpointRequest)
     evaluation: EvaluationRequest = Field(default_factory=EvaluationRequest)
     approval: bool = False
-    """Whether a person is asked before the model is deployed: `finetune approve`, or `finetune reject`."""
+    """Whether the run waits for `finetune approve` or `finetune reject` before it deploys the model."""
     tags: dict[
         Annotated[str, Field(min_length=1, max_length=128, pattern=TagText)],
         Annotated[str, Field(max_length=256, pattern=TagText)],
     ] = Field(default_factory=dict, max_length=30)
-    """Put on everything the run makes."""
+    """Set on every resource that the run creates."""
 
     @property
     def data_options(self) -> DataOptions:
@@ -131,20 +133,16 @@ class RunRequest(_Part, DataOptions):
 
 
 def read_request(body: bytes) -> tuple[RunRequest, list[Finding]]:
-    """The request as far as it can be read, and a finding for each field that cannot.
+    """The request, and a finding for each field that cannot be used.
 
-    A refused field counts as not given, so that the checks that follow can still judge the rest.
+    Such a field is treated as not set, so that later checks can still report what else is wrong.
     """
     try:
         document = orjson.loads(body.removeprefix(b"\xef\xbb\xbf"))
     except orjson.JSONDecodeError as error:
-        return RunRequest(), [
-            _finding("", f"run.json is not JSON: {error}.", "Correct it; any JSON checker shows where.")
-        ]
+        return RunRequest(), [_finding("", "run.json is not valid JSON.", f"Fix the JSON: {_position(body, error)}.")]
     if not isinstance(document, dict):
-        return RunRequest(), [
-            _finding("", "run.json must hold an object: {…}.", 'The smallest is {"accept_eula": true}.')
-        ]
+        return RunRequest(), [_finding("", "run.json must be a JSON object.", 'The shortest is {"accept_eula": true}.')]
     findings: list[Finding] = []
     while True:
         try:
@@ -162,7 +160,7 @@ def run_schema() -> dict[str, Any]:
     """The JSON Schema of run.json. `python -m finetuning.runs.run_json > docs/run.schema.json` publishes it."""
 
     class Draft202012(GenerateJsonSchema):
-        """Pydantic's schema with the dialect named, which editors want."""
+        """Pydantic's schema with `$schema`, which editors need to know the dialect."""
 
         def generate(self, schema: Any, mode: Any = "validation") -> dict[str, Any]:
             return {"$schema": self.schema_dialect, **super().generate(schema, mode)}
@@ -170,8 +168,23 @@ def run_schema() -> dict[str, Any]:
     return RunRequest.model_json_schema(schema_generator=Draft202012)
 
 
+def _position(body: bytes, error: orjson.JSONDecodeError) -> str:
+    """Where the JSON is wrong, and what was expected there. Python's parser says that, orjson's does not."""
+    line, column, expected = error.lineno, error.colno, error.msg
+    try:
+        json.loads(body.removeprefix(b"\xef\xbb\xbf"))
+    except json.JSONDecodeError as exact:
+        line, column, expected = exact.lineno, exact.colno, exact.msg.removesuffix(" delimiter")
+        expected = expected.replace("property name enclosed in", "a name in").replace(
+            "Expecting value", "expected a value"
+        )
+    except (UnicodeDecodeError, RecursionError):
+        pass
+    return f"line {line}, column {column}: {expected.replace('Expecting', 'expected')}"
+
+
 def _explain(path: Path, problems: list[ErrorDetails]) -> Finding:
-    """One finding for all that is said of one field: a field of several types gets a problem for each of them."""
+    """One finding per field: pydantic reports a problem for each type that the field may have."""
     first = problems[0]
     field = ".".join(map(str, first["loc"] if first["type"] == "missing" else path))
     if first["type"] == "extra_forbidden":
@@ -179,16 +192,40 @@ def _explain(path: Path, problems: list[ErrorDetails]) -> Finding:
         near = nearest(str(path[-1]), known)
         return _finding(
             field,
-            f"run.json has a field {field!r} that means nothing.",
-            f"Did you mean {near}?" if near else f"Known here: {', '.join(known)}.",
+            f"run.json: unknown field {field!r}.",
+            f"Did you mean {near}?" if near else f"Known fields: {', '.join(known)}.",
         )
-    what = "name" if first["loc"][-1] == "[key]" else "value"
-    reasons = dict.fromkeys(problem["msg"].replace("Input should be ", "it should be ") for problem in problems)
-    return _finding(
-        field,
-        f"run.json: the {what} of {field} is refused: {' or '.join(reasons)}.",
-        "docs/run.schema.json says what each field takes.",
-    )
+    what = f"the name of {field}" if first["loc"][-1] == "[key]" else field
+    allowed = " or ".join(dict.fromkeys(map(_allowed, problems))).replace(" or must be ", " or ")
+    allowed = allowed.replace("a whole number or a number", "a number")
+    return _finding(field, f"run.json: {what} {allowed}.", "docs/run.schema.json describes every field.")
+
+
+_WORDS = {
+    "a valid boolean": "true or false",
+    "a valid string": "text",
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid list": "a list",
+    "less than or equal to": "at most",
+    "greater than or equal to": "at least",
+    "match pattern": "match the pattern",
+}
+"""Pydantic's words, and those of a user who writes JSON."""
+
+
+def _allowed(problem: ErrorDetails) -> str:
+    """What the value must be: "must be …", "must have …", "is required"."""
+    if problem["type"] == "missing":
+        return "is required"
+    if problem["type"] == "literal_error":
+        values = re.findall(r"'([^']*)'", problem["msg"])
+        return f'must be "{values[0]}"' if len(values) == 1 else f"must be one of {', '.join(values)}"
+    said = re.sub(r" after validation, not \d+$", "", problem["msg"])
+    said = re.sub(r"a valid dictionary.*", "an object", said)
+    for theirs, ours in _WORDS.items():
+        said = said.replace(theirs, ours)
+    return re.sub(r"^\w+ should ", "must ", said)
 
 
 def _fields_at(path: tuple[str | int, ...]) -> list[str]:
@@ -210,8 +247,8 @@ def _fields_of(part: Any) -> dict[str, Any]:
 
 
 def _path_in(document: Any, location: Path) -> Path:
-    """Where in the document pydantic's location lies: it adds names of union members and `[key]`. A list counts as
-    one.
+    """The path in the document that pydantic's location stands for. Pydantic also names members of unions and `[key]`.
+    The items of a list share the list's path.
     """
     path: list[str | int] = []
     for step in location:

@@ -1,4 +1,4 @@
-"""What a run tells the world while it goes on: status.json."""
+"""The documents that show how a run is doing: status.json, and approval.json while it waits for an approval."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 CLEAN_UP = "CleanUpRun"
-"""The step of the events that tell how an execution's end was cleaned up after: the function's name."""
+"""The step of events about the clean-up after a failed or aborted execution: the function's name."""
 
 
 class RunState(StrEnum):
@@ -22,8 +22,9 @@ class RunState(StrEnum):
 
 
 class Event(BaseModel):
-    """Something that happened, in one line. `step` is the state's name in the state machine, or the
-    function's outside of it."""
+    """What happened, in one line. `step` is the name of the state, or of the function for functions outside the state
+    machine.
+    """
 
     time: datetime
     step: str
@@ -31,7 +32,7 @@ class Event(BaseModel):
 
 
 class Metric(BaseModel):
-    """One value the training job reported, under the name its specification gives it."""
+    """A value that the training job reported; the model's specification defines the name."""
 
     name: str
     value: float
@@ -39,7 +40,7 @@ class Metric(BaseModel):
 
 
 class Check(BaseModel):
-    """One line of the preflight's table. `ok` is None where it could not be checked; `message` then says why."""
+    """A line of the preflight's table. `ok` is None if it could not be checked; `message` then gives the reason."""
 
     check: str
     ok: bool | None
@@ -50,7 +51,7 @@ class Check(BaseModel):
 
 
 class Cost(BaseModel):
-    """Training money in USD: predicted before it starts, and billed seconds × hourly rate afterwards."""
+    """Cost of the training in USD: the estimate, and afterwards billed seconds × hourly price."""
 
     estimate_usd: float | None = None
     actual_usd: float | None = None
@@ -58,7 +59,7 @@ class Cost(BaseModel):
 
 
 class Rung(BaseModel):
-    """One try to get instances for the training. `estimate_usd`: of the training on that instance type."""
+    """An attempt to train on one instance type of the ladder. `estimate_usd`: cost of the whole training on it."""
 
     attempt: int
     instance_type: str
@@ -70,7 +71,7 @@ class Rung(BaseModel):
 
 
 class RunStatus(BaseModel):
-    """status.json. `error` is `{code, message, fix}`, with `findings` where the preflight refused."""
+    """status.json. `error` is `{code, message, fix}`, with `findings` if the preflight refused the run."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -86,10 +87,10 @@ class RunStatus(BaseModel):
     """Title → console URL."""
     cost: Cost = Field(default_factory=Cost)
     progress: str = ""
-    """What the run waits for, while it does."""
+    """What the run is waiting for; empty if it is not waiting."""
     metrics: list[Metric] = Field(default_factory=list)
     ladder: list[Rung] = Field(default_factory=list)
-    """Every try to get instances, the latest last."""
+    """Every attempt to get instances, the latest last."""
     training_job: str = ""
     endpoint: str = ""
     model_package: str = ""
@@ -102,12 +103,12 @@ class RunStatus(BaseModel):
 
     @property
     def shown(self) -> dict[str, Any]:
-        """What a state of the state machine shows a person: what happened last, and where to look."""
+        """The output of a state, for the Step Functions console: the last event, and links."""
         return {"message": self.events[-1].message if self.events else "", "links": self.links}
 
     def with_event(self, step: str, message: str, now: datetime, **changes: Any) -> Self:
-        """A copy with the event added and `changes` made. A repeated message is not repeated in the list; what was
-        waited for is over unless `changes` say so.
+        """A copy with the event added and the fields in `changes` set. The last message is not added twice, and
+        `progress` is cleared unless it is in `changes`.
         """
         last = self.events[-1] if self.events else None
         repeated = last is not None and (last.step, last.message) == (step, message)
@@ -115,19 +116,19 @@ class RunStatus(BaseModel):
         return self.model_copy(update={"step": step, "updated_at": now, "events": events, "progress": "", **changes})
 
     def with_rung(self, rung: Rung) -> Self:
-        """A copy that tells of the try as it is now; its time stays that of its beginning."""
+        """A copy with the attempt added or updated. Its time remains the time at which it began."""
         began = next((known.time for known in self.ladder if known.attempt == rung.attempt), rung.time)
         others = [known for known in self.ladder if known.attempt != rung.attempt]
         return self.model_copy(update={"ladder": [*others, rung.model_copy(update={"time": began})]})
 
     def with_metrics(self, seen: list[Metric]) -> Self:
-        """A copy that also holds those of `seen` that are new; a job shows only each metric's last value."""
+        """A copy with the values in `seen` that are new: a job describes only the last value of each metric."""
         known = {(metric.name, metric.time, metric.value) for metric in self.metrics}
         new = [metric for metric in seen if (metric.name, metric.time, metric.value) not in known]
         return self.model_copy(update={"metrics": [*self.metrics, *new]})
 
 
 class Approval(BaseModel):
-    """approval.json: an open question to the team. The token belongs to the execution that waits for the answer."""
+    """approval.json. The token belongs to the execution that waits for the approval."""
 
     task_token: str

@@ -1,4 +1,4 @@
-"""How long a run was at what: its events, put together to stretches."""
+"""How long each phase of a run took, from its events."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,13 +22,14 @@ PHASES = {
     "ScaleEndpoint": "Deployment",
     "RegisterModel": "Registration",
 }
-"""State → what a person calls it. What only reports or cleans up belongs to the phase it ends."""
+"""State → phase. A state that only reports or cleans up belongs to the phase before it."""
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """Consecutive events of one title. It lasts until the next one begins: steps say when they begin, or have ended,
-    and what lies between two of them is seconds."""
+class Period:
+    """Consecutive events with the same title. A period ends when the next one begins: a step records an event when it
+    begins or has ended, and there are only seconds between two steps.
+    """
 
     title: str
     begin: datetime
@@ -40,17 +41,17 @@ class Stretch:
         return self.end - self.begin
 
 
-def phases(status: RunStatus, now: datetime) -> list[Stretch]:
-    """The run's phases in their order; the last one of a run that goes on lasts until `now`."""
-    return _stretches(status, now, PHASES.get)
+def phases(status: RunStatus, now: datetime) -> list[Period]:
+    """The phases of the run in order. The last one of a run that is still running ends `now`."""
+    return _periods(status, now, PHASES.get)
 
 
-def steps(status: RunStatus, now: datetime) -> list[Stretch]:
-    """The same by step, that is by state of the state machine."""
-    return _stretches(status, now, lambda step: step)
+def steps(status: RunStatus, now: datetime) -> list[Period]:
+    """The same for each step (state of the state machine)."""
+    return _periods(status, now, lambda step: step)
 
 
-def _stretches(status: RunStatus, now: datetime, title_of: Callable[[str], str | None]) -> list[Stretch]:
+def _periods(status: RunStatus, now: datetime, title_of: Callable[[str], str | None]) -> list[Period]:
     groups: list[tuple[str, list[Event]]] = []
     for event in status.events:
         title = title_of(event.step) or (groups[-1][0] if groups else event.step)
@@ -63,6 +64,6 @@ def _stretches(status: RunStatus, now: datetime, title_of: Callable[[str], str |
     begins = [status.started_at, *(events[0].time for _, events in groups[1:])]
     ends = [*begins[1:], status.updated_at if status.state.is_final else now]
     return [
-        Stretch(title, begin, end, tuple(events))
+        Period(title, begin, end, tuple(events))
         for (title, events), begin, end in zip(groups, begins, ends, strict=True)
     ]

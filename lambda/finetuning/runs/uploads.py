@@ -1,4 +1,4 @@
-"""Which run an upload is: the same upload, delivered twice, is the same run."""
+"""The run that an upload starts. An event that is delivered twice gives the same run id."""
 
 import hashlib
 import json
@@ -11,12 +11,12 @@ from finetuning.errors import Code, FineTuningError
 from finetuning.runs.layout import INBOX, RUN_FILE, RUNS
 
 MAX_NAME = 24
-"""Characters of an upload's name kept in a run id: names made from it must fit SageMaker's 63."""
+"""Characters of an upload's name in a run id: names derived from it must fit SageMaker's 63."""
 
 
 @dataclass(frozen=True)
 class Upload:
-    """The object whose arrival started a run. `version_id` is S3's; every upload of a key has its own."""
+    """The object whose upload started a run. `version_id` is S3's; every upload of a key has its own."""
 
     bucket: str
     key: str
@@ -31,18 +31,18 @@ class Upload:
 
     @property
     def starts_a_run(self) -> bool:
-        """Whether its arrival does: a file with a suffix in the inbox, or the run.json that completes a folder."""
+        """True for a file with an extension in the inbox, and for the run.json that completes a folder."""
         parts = self.key.split("/")
         return self.folder is not None or (len(parts) == 2 and f"{parts[0]}/" == INBOX and "." in parts[1])
 
     @property
     def name(self) -> str:
-        """What the user called it, cut to lower-case letters, digits and single hyphens."""
+        """The user's name for it, reduced to lower-case letters, digits and single hyphens."""
         if not self.starts_a_run:
             raise FineTuningError(
                 Code.UPLOAD_NOT_FOUND,
                 f"s3://{self.bucket}/{self.key} is neither inbox/<name>.<ext> nor runs/<name>/run.json.",
-                "Put one data file under inbox/, or a folder under runs/ with its run.json last.",
+                "Upload one data file to inbox/, or a folder to runs/<name>/ with its run.json last.",
             )
         stem = self.key.split("/")[1] if self.folder else data_stem(self.key)
         slug = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:MAX_NAME].strip("-")
@@ -50,15 +50,15 @@ class Upload:
 
     @property
     def run_id(self) -> str:
-        """`<name>-<8 hex>`; the digest is of bucket, key and version, so it never depends on a clock."""
+        """`<name>-<8 hex digits>`, a digest of bucket, key and version: it does not depend on the time."""
         digest = hashlib.sha256("\n".join((self.bucket, self.key, self.version_id)).encode()).hexdigest()
         return f"{self.name}-{digest[:8]}"
 
 
 def upload_of(execution_input: str) -> Upload | None:
-    """What an execution with this input was started for; None where that is nothing that starts a run.
+    """The upload in an execution's input; None if it is none that starts a run.
 
-    Anybody may start one by hand, with any input.
+    An execution can be started by hand with any input.
     """
     try:
         given = json.loads(execution_input)

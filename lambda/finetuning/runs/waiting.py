@@ -1,4 +1,4 @@
-"""How long a run waits: between two looks at a job, for its turn, and for capacity."""
+"""How long a run waits: between two polls of a job, for its turn, and for capacity."""
 
 import math
 from collections.abc import Sequence
@@ -13,78 +13,79 @@ SHORTEST_WAIT, LONGEST_WAIT = 2, 600
 SHORTEST_PAUSE, LONGEST_PAUSE = 5, 600
 
 LONGEST_WAIT_HOURS = 24
-"""For a turn."""
+"""How long a run waits for its turn before it fails (TURN_TIMED_OUT)."""
 
 
 def wait_seconds(elapsed_seconds: float) -> int:
-    """Seconds until the next look: a twentieth of the time already waited.
+    """Seconds until the next poll: a twentieth of the time waited so far.
 
-    So a job of a minute is seen to end within seconds, and the longest one (100 h) takes about 720 polls: at nine
-    history events each, all that a run may wait for stays below the 25,000 that one execution may have.
+    The end of a job of one minute is noticed within seconds, and the longest job (100 h) takes about 720 polls. At nine
+    history events per poll, all waits of a run fit into the 25,000 events of one execution.
     """
     return max(SHORTEST_WAIT, min(LONGEST_WAIT, math.ceil(elapsed_seconds / 20)))
 
 
 def turn_pause(ahead: int, elapsed_seconds: float) -> int:
-    """Seconds until a run with so many before it looks again: a second for each at least, so that a crowd of waiting
-    runs asks no more often than a few.
+    """Seconds until a run with `ahead` runs before it checks its turn again.
+
+    At least one second for each of them, so that many waiting runs do not poll more often than a few.
     """
     return max(wait_seconds(elapsed_seconds), min(ahead, LONGEST_WAIT))
 
 
 @dataclass(frozen=True, order=True)
 class Execution:
-    """An execution that runs. They are ordered by their start, and by name where they started together."""
+    """A running execution. Executions are ordered by start time, then by ARN."""
 
     started_at: datetime
     arn: str
 
 
 def runs_ahead(running: Sequence[Execution], arn: str) -> int:
-    """How many of the running executions began before the one of that ARN.
+    """The number of running executions that began before the given one: its position in the queue.
 
-    A run keeps its turn once it has it: none that begins later gets ahead of it, so no record of turns is needed, and a
-    run that dies gives its turn back by ending. One that is not listed yet (the list lags a little) is the last.
+    Turns need no record: a run that begins later never gets ahead, and a run that ends frees its turn. An execution
+    that is not listed yet (the list is eventually consistent) is the last.
     """
     return next((n for n, execution in enumerate(sorted(running)) if execution.arn == arn), len(running))
 
 
 def capacity_pause(elapsed_seconds: float) -> int:
-    """Seconds until the next instance type is tried: a tenth of the time for which there has been no capacity."""
+    """Seconds until the next instance type is tried: a tenth of the time without capacity so far."""
     return max(SHORTEST_PAUSE, min(LONGEST_PAUSE, math.ceil(elapsed_seconds / 10)))
 
 
-def goes_on_trying(attempt: int, rungs: int, elapsed_seconds: float, hours: float) -> bool:
-    """Whether another attempt follows: every rung is tried once, and all of them again while the time lasts."""
+def has_next_attempt(attempt: int, rungs: int, elapsed_seconds: float, hours: float) -> bool:
+    """True if another attempt follows: every instance type is tried once, then all again until `hours` have passed."""
     return attempt + 1 < rungs or elapsed_seconds < hours * 3600
 
 
 def last_attempt(rungs: int, hours: float) -> int:
-    """The highest number an attempt can have, where AWS refuses each at once."""
+    """The highest possible number of an attempt: if AWS rejects each one immediately."""
     attempt, elapsed = 0, 0.0
-    while goes_on_trying(attempt, rungs, elapsed, hours):
+    while has_next_attempt(attempt, rungs, elapsed, hours):
         elapsed += capacity_pause(elapsed)
         attempt += 1
     return attempt
 
 
 def elapsed_seconds(status: RunStatus, now: datetime) -> float:
-    """Since the first attempt began."""
+    """Seconds since the first attempt began; 0 before it."""
     return max(0.0, (now - status.ladder[0].time).total_seconds()) if status.ladder else 0.0
 
 
 def next_rung(status: RunStatus, plan: TrainingPlan, rung: Rung, now: datetime) -> int:
     """Seconds to wait before the attempt after `rung`, which found no capacity and is in the status.
 
-    Raises `TrainingFailed` (TRAINING_NO_CAPACITY) where none follows.
+    Raises `TrainingFailed` (TRAINING_NO_CAPACITY) if there is no further attempt.
     """
     elapsed = elapsed_seconds(status, now)
-    if goes_on_trying(rung.attempt, len(plan.options), elapsed, plan.capacity_wait_hours):
+    if has_next_attempt(rung.attempt, len(plan.options), elapsed, plan.capacity_wait_hours):
         return capacity_pause(elapsed)
-    tries = f"{len(status.ladder)} tries in {elapsed / 3600:.1f} h" if len(status.ladder) > 1 else "the only try"
+    attempts = f"{len(status.ladder)} attempts in {elapsed / 3600:.1f} h" if len(status.ladder) > 1 else "1 attempt"
     raise TrainingFailed(
         Code.TRAINING_NO_CAPACITY,
-        f"AWS had no {' or '.join(plan.instance_types)} free in {tries}. The last answer: {rung.message}",
-        "Upload again later, or give it more time or more types: training.capacity_wait_hours and "
-        "training.fallback_instance_types of run.json.",
+        f"AWS had no capacity for {' or '.join(plan.instance_types)} in {attempts}. Last reason: {rung.message}",
+        "Upload again later, raise training.capacity_wait_hours, or add types to training.fallback_instance_types in "
+        "run.json.",
     )

@@ -110,5 +110,5 @@ def test_an_upload_that_is_no_run_is_reported_in_a_message_alone(cloud: FakeAws,
     assert answer["code"] == "UPLOAD_NOT_FOUND"
     (message,) = cloud.messages()
     assert key in message
-    assert "Put one data file under inbox/" in message
+    assert "Upload one data file to inbox/" in message
     assert memory.objects == {}

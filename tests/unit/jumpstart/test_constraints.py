@@ -27,13 +27,13 @@ def test_a_good_request_has_no_violation() -> None:
     [
         ({"EndpointName": "no_underscore"}, "EndpointName", "does not match"),
         ({"EndpointName": "ends-"}, "EndpointName", "does not match"),
-        ({"EndpointName": "x" * 64}, "EndpointName", "at most 63"),
+        ({"EndpointName": "x" * 64}, "EndpointName", "the maximum is 63"),
         ({"EndpointName": 5}, "EndpointName", "must be text"),
         ({"EndpointConfigName": None}, "EndpointConfigName", "is required"),
-        ({"Colour": "red"}, "Colour", "is not known"),
+        ({"Colour": "red"}, "Colour", "is not a member"),
         ({"Tags": {}}, "Tags", "must be a list"),
         ({"Tags": [{"Key": "k", "Value": "no #"}]}, "Tags[0].Value", "does not match"),
-        ({"Tags": [{"Key": "k", "Value": "v"}] * 51}, "Tags", "at most 50"),
+        ({"Tags": [{"Key": "k", "Value": "v"}] * 51}, "Tags", "the maximum is 50"),
         ({"Tags": ["k"]}, "Tags[0]", "must be a structure"),
     ],
 )
@@ -53,8 +53,8 @@ def test_enumerations_numbers_and_maps_are_checked_too() -> None:
     }
     text = "\n".join(problems(request, "CreateTrainingJob"))
     for part in (
-        "CompressionType: 'ZIP' is not one of",
-        "InstanceType: 'ml.nope.1xlarge' is not one of",
+        "CompressionType: 'ZIP' is not an allowed value",
+        "InstanceType: 'ml.nope.1xlarge' is not an allowed value",
         "InstanceCount: must be a number",
         "VolumeSizeInGB: is -1",
         "HyperParameters.a: has 2501 characters",

@@ -104,7 +104,7 @@ def test_a_family_without_a_licence_needs_no_acceptance_and_claims_none(invented
     plan, findings = planned({"model": BASE_70B})
     assert findings == []
     assert plan.accepted is None
-    assert [check.message for check in plan.checks if check.check == "licence"] == ["none to accept"]
+    assert [check.message for check in plan.checks if check.check == "licence"] == ["no licence to accept"]
     hosting = Hosting(model="m", config="c", endpoint="e", instance_type=INSTANCE)
     training = requests.training_job(any_spec(), any_job(accept_eula=False), TARGET)
     base = requests.base_model(any_spec(), hosting, TARGET, accept_eula=False)

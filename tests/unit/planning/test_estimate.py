@@ -18,7 +18,7 @@ def test_time_is_start_up_and_tokens_by_speed_and_money_is_time_by_price() -> No
     assert predicted.seconds == 900 + 2 * 1000
     assert predicted.usd == pytest.approx(2900 / 3600 * 10, abs=0.01)
     text = " ".join(predicted.assumptions)
-    for part in ("1,500,000 tokens", "counted", "1500 tokens/s", "assumed", "10.00 USD an hour (a list)"):
+    for part in ("1,500,000 tokens", "counted", "1500 tokens/s", "assumed", "10.00 USD per hour (a list)"):
         assert part in text
 
 
@@ -30,7 +30,7 @@ def test_without_the_datas_size_the_start_alone_is_a_lower_bound() -> None:
 def test_an_instance_nobody_has_figures_for_is_not_guessed_at() -> None:
     predicted = estimate(MODEL, "ml.new.xlarge", 1000, "counted", 1, None)
     assert (predicted.seconds, predicted.usd) == (None, None)
-    assert "no throughput" in predicted.assumptions[1]
+    assert "unknown throughput" in predicted.assumptions[1]
 
 
 def file_of(**detected: Any) -> DataFile:

@@ -87,7 +87,7 @@ def test_a_stage_may_accept_the_licence_and_then_is_who_did() -> None:
 def test_a_licence_nobody_accepted_is_told_with_both_ways_for_an_upload_may_have_no_run_json() -> None:
     _, [finding] = planned({})
     assert finding.code == "EULA_NOT_ACCEPTED"
-    assert '"accept_eula": true in a run.json beside the data' in finding.fix
+    assert '"accept_eula": true in a run.json next to the data' in finding.fix
     assert "deploy the stage with `-c accept_eula=true`" in finding.fix
 
 
@@ -148,7 +148,7 @@ def test_over_budget_is_refused_with_the_numbers() -> None:
         ("OVER_BUDGET", "training.max_cost_usd"),
         ("OUT_OF_TIME", "training.max_runtime_hours"),
     ]
-    for number in ("5.00 USD", "1500 tokens/s", "100,000,000 tokens", "7.09 USD an hour"):
+    for number in ("5.00 USD", "1500 tokens/s", "100,000,000 tokens", "7.09 USD per hour"):
         assert number in findings[0].message
 
 
@@ -245,7 +245,7 @@ def test_a_fallback_nobody_chose_that_does_not_fit_is_left_out_and_says_why() ->
     assert findings == []
     assert left_out
     told = [check for check in plan.checks if check.check == "fallbacks"]
-    assert {check.message.split(" is left out")[0] for check in told} == left_out
+    assert {check.message.split(" is not used")[0] for check in told} == left_out
     assert all(check.ok for check in told)
 
 

@@ -31,22 +31,22 @@ def goes(lifetime: Lifetime = STAGE, used: datetime = NOW, kept: datetime | None
 
 def test_a_busy_endpoint_stays_until_its_time_is_over() -> None:
     found = goes(used=NOW + 7.9 * HOUR)
-    assert found == Deadline(NOW + 8 * HOUR, "its time of 8 h is over")
+    assert found == Deadline(NOW + 8 * HOUR, "time to live of 8 h reached")
 
 
 def test_an_idle_endpoint_goes_early_and_a_question_puts_it_off() -> None:
     found = goes(used=NOW + HOUR)
     assert found
     assert found.at == NOW + 2 * HOUR + METRICS_DELAY
-    assert found.saved_by_asking
+    assert found.postponed_by_use
 
 
 def test_an_endpoint_that_never_goes_has_no_deadline_and_one_never_leaves_the_other_limit() -> None:
     assert goes(Lifetime(NEVER, NEVER)) is None
     idle_only, time_only = goes(Lifetime(NEVER, 60)), goes(Lifetime(8, NEVER))
     assert idle_only
-    assert idle_only.saved_by_asking
-    assert time_only == Deadline(NOW + 8 * HOUR, "its time of 8 h is over")
+    assert idle_only.postponed_by_use
+    assert time_only == Deadline(NOW + 8 * HOUR, "time to live of 8 h reached")
 
 
 def test_an_endpoint_that_somebody_keeps_outlives_both_limits_and_no_longer() -> None:

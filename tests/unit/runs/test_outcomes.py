@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from finetuning.errors import Code, EndpointFailed, TrainingFailed
-from finetuning.runs.outcomes import Outcome, endpoint_outcome, is_settled, names_capacity, training_progress
+from finetuning.runs.outcomes import Outcome, can_be_deleted, endpoint_outcome, is_capacity_error, training_progress
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -44,8 +44,8 @@ def test_a_job_without_capacity_may_be_tried_elsewhere() -> None:
 
 def test_a_quota_is_no_lack_of_capacity() -> None:
     quota = "The account-level service limit 'ml.g5.12xlarge for training job usage' is 0 Instances"
-    assert not names_capacity(f"ResourceLimitExceeded: {quota}")
-    assert names_capacity("InsufficientInstanceCapacity: try later")
+    assert not is_capacity_error(f"ResourceLimitExceeded: {quota}")
+    assert is_capacity_error("InsufficientInstanceCapacity: try later")
 
 
 @pytest.mark.parametrize(
@@ -72,12 +72,12 @@ def test_what_the_log_says_explains_a_failed_job() -> None:
 
 @pytest.mark.parametrize("status", ["InService", "Failed", "UpdateRollbackFailed", "OutOfService"])
 def test_an_endpoint_at_which_nothing_is_under_way_can_be_deleted(status: str) -> None:
-    assert is_settled(status)
+    assert can_be_deleted(status)
 
 
 @pytest.mark.parametrize("status", ["Creating", "Updating", "RollingBack", "SystemUpdating", "Deleting"])
 def test_an_endpoint_that_changes_or_goes_is_left_alone(status: str) -> None:
-    assert not is_settled(status)
+    assert not can_be_deleted(status)
 
 
 def any_endpoint(status: str, config: str = "new") -> dict[str, Any]:
@@ -105,7 +105,7 @@ def test_an_endpoint_serves_when_it_has_the_runs_own_configuration() -> None:
 def test_an_update_that_rolled_back_in_silence_is_noticed() -> None:
     with pytest.raises(EndpointFailed) as failure:
         look_at(any_endpoint("InService", "old"))
-    assert "old, which answers as before" in failure.value.message
+    assert "old, which serves as before" in failure.value.message
     assert failure.value.code == Code.ENDPOINT_ROLLED_BACK
 
 

@@ -118,14 +118,13 @@ def test_any_bytes_end_in_a_request_and_findings(body: bytes) -> None:
 def test_a_field_of_several_types_is_refused_once_with_all_of_them() -> None:
     _, (finding,) = read_request(b'{"endpoint": {"ttl_hours": []}}')
     assert finding.field == "endpoint.ttl_hours"
-    assert " or " in finding.message
-    assert "the value of endpoint.ttl_hours" in finding.message
+    assert finding.message == 'run.json: endpoint.ttl_hours must be a number or "never".'
 
 
 def test_a_refused_name_is_told_from_a_refused_value() -> None:
     _, (name, value) = read_request(b'{"tags": {"a#": "b", "team": "#"}}')
-    assert "the name of tags.a#" in name.message
-    assert "the value of tags.team" in value.message
+    assert name.message.startswith("run.json: the name of tags.a# must match the pattern")
+    assert value.message.startswith("run.json: tags.team must match the pattern")
 
 
 def test_an_unknown_field_like_no_other_is_refused_with_all_names() -> None:

@@ -11,7 +11,7 @@ from finetuning.runs.waiting import (
     Execution,
     capacity_pause,
     elapsed_seconds,
-    goes_on_trying,
+    has_next_attempt,
     last_attempt,
     next_rung,
     runs_ahead,
@@ -54,10 +54,10 @@ def test_nobody_who_begins_later_takes_a_turn_away() -> None:
 
 
 def test_every_rung_is_tried_once_and_all_again_while_the_time_lasts() -> None:
-    assert goes_on_trying(0, rungs=2, elapsed_seconds=7200, hours=1)
-    assert not goes_on_trying(1, rungs=2, elapsed_seconds=7200, hours=1)
-    assert goes_on_trying(7, rungs=2, elapsed_seconds=3500, hours=1)
-    assert not goes_on_trying(0, rungs=1, elapsed_seconds=0, hours=0)
+    assert has_next_attempt(0, rungs=2, elapsed_seconds=7200, hours=1)
+    assert not has_next_attempt(1, rungs=2, elapsed_seconds=7200, hours=1)
+    assert has_next_attempt(7, rungs=2, elapsed_seconds=3500, hours=1)
+    assert not has_next_attempt(0, rungs=1, elapsed_seconds=0, hours=0)
 
 
 def test_the_pause_between_two_tries_grows_with_the_time_without_capacity() -> None:
@@ -100,7 +100,7 @@ def test_the_ladder_is_climbed_until_its_time_is_over() -> None:
     assert next_rung(after(first), plan, first, START) == 5
     late = any_rung(9, seconds=3000)
     assert next_rung(after(first, late), plan, late, START + timedelta(seconds=3100)) == 310
-    with pytest.raises(TrainingFailed, match=r"2 tries in 1\.1 h.*CapacityError") as failure:
+    with pytest.raises(TrainingFailed, match=r"2 attempts in 1\.1 h.*CapacityError") as failure:
         next_rung(after(first, late), plan, late, START + timedelta(seconds=4000))
     assert failure.value.code == Code.TRAINING_NO_CAPACITY
 
@@ -132,10 +132,12 @@ def test_time_without_capacity_is_counted_from_the_first_attempt() -> None:
 
 def test_a_run_that_finds_no_capacity_names_what_it_tried_and_how_to_try_longer() -> None:
     plan, first, second = any_training(hours=1), any_rung(0), any_rung(1, seconds=60)
-    with pytest.raises(TrainingFailed, match=r"ml\.p4d\.24xlarge or ml\.g5\.48xlarge .* 2 tries in 10\.0 h") as failure:
+    with pytest.raises(
+        TrainingFailed, match=r"ml\.p4d\.24xlarge or ml\.g5\.48xlarge .* 2 attempts in 10\.0 h"
+    ) as failure:
         next_rung(after(first, second), plan, second, START + timedelta(hours=10))
     assert "training.capacity_wait_hours" in failure.value.fix
     assert "training.fallback_instance_types" in failure.value.fix
     only = plan.model_copy(update={"options": plan.options[:1], "capacity_wait_hours": 0})
-    with pytest.raises(TrainingFailed, match="the only try"):
+    with pytest.raises(TrainingFailed, match=r"in 1 attempt\."):
         next_rung(after(first), only, first, START)
