@@ -1,7 +1,7 @@
 """The security rules of the templates, as functions that name the resources that break them.
 
-They judge types, properties and relations, never logical ids, so that they hold for whatever is added. docs/security.md
-lists them; test_security.py holds both stages to them, test_mutations.py shows that each can fail.
+They check types, properties and relations, never logical ids, so that they apply to new resources. docs/security.md
+lists them; test_security.py checks both stages, test_mutations.py shows that each rule can fail.
 """
 
 import json
@@ -21,7 +21,7 @@ UNNAMEABLE = re.compile(
     r"ec2:Describe\w+|ecr:GetAuthorizationToken|xray:\w+|sagemaker:List\w+"
     r"|logs:(Create|Get|Update|Delete|List)LogDeliver(y|ies)|logs:(PutResourcePolicy|Describe(ResourcePolicies|LogGroups))"
 )
-"""Actions without resource-level permissions (Service Authorization Reference): `*` is the least they take."""
+"""Actions without resource-level permissions (Service Authorization Reference): they require `*`."""
 PRIVATE_APIS = ("sagemaker.api", "sagemaker.runtime", "logs", "monitoring", "kms", "sts", "ecr.api", "ecr.dkr")
 SECRET = re.compile(
     r"(AKIA|ASIA)[A-Z0-9]{16}|\bhf_[A-Za-z0-9]{20,}|-----BEGIN [A-Z ]*PRIVATE KEY"
@@ -106,7 +106,7 @@ class Deployed:
 
     @cached_property
     def log_buckets(self) -> set[str]:
-        """Those that take other buckets' access logs."""
+        """Those that receive other buckets' access logs."""
         targets = [
             bucket.get("LoggingConfiguration", {}).get("DestinationBucketName") for bucket in self.buckets.values()
         ]
@@ -147,7 +147,7 @@ class Deployed:
         }
 
     def security_group_rules(self, direction: str) -> Iterator[tuple[str, Properties]]:
-        """The rules of each security group, `Ingress` or `Egress`, wherever they stand."""
+        """The rules of each security group, `Ingress` or `Egress`, inline or separate."""
         for id, group in self.of("AWS::EC2::SecurityGroup").items():
             yield from ((id, each) for each in group.get(f"SecurityGroup{direction}", []))
         for each in self.of(f"AWS::EC2::SecurityGroup{direction}").values():
@@ -164,7 +164,7 @@ def allows(statement: Statement, action: str) -> bool:
 
 
 def keys_of(statement: Statement) -> set[str]:
-    """The condition keys of a statement, in small letters."""
+    """The condition keys of a statement, in lower case."""
     return {key.lower() for keys in statement.get("Condition", {}).values() for key in keys}
 
 
@@ -179,7 +179,7 @@ def services(principal: Any) -> list[str]:
 # --- data at rest -----------------------------------------------------------------------------------------------------
 
 
-@rule(1, "Every bucket is encrypted with a key of the stage; one that takes access logs may use S3's own")
+@rule(1, "Every bucket is encrypted with a key of the stage; one that receives access logs may use S3's own")
 def _(stage: Deployed) -> Offenders:
     for id, bucket in stage.buckets.items():
         rules = bucket.get("BucketEncryption", {}).get("ServerSideEncryptionConfiguration", [])
@@ -207,7 +207,7 @@ def _(stage: Deployed) -> Offenders:
             yield id
 
 
-@rule(4, "No bucket, key or log group goes with its stack, and nothing empties a bucket")
+@rule(4, "No bucket, key or log group is deleted with its stack, and nothing empties a bucket")
 def _(stage: Deployed) -> Offenders:
     for id, resource in stage.resources.items():
         if resource["Type"] in ("AWS::S3::Bucket", "AWS::KMS::Key", "AWS::Logs::LogGroup"):
@@ -217,12 +217,12 @@ def _(stage: Deployed) -> Offenders:
             yield id
 
 
-@rule(5, "Every bucket logs its accesses, but for the one that takes the logs")
+@rule(5, "Every bucket logs its accesses, except the one that receives the logs")
 def _(stage: Deployed) -> Offenders:
     return [id for id, b in stage.buckets.items() if id not in stage.log_buckets and "LoggingConfiguration" not in b]
 
 
-@rule(6, "Every bucket refuses requests without TLS, on itself and on its objects")
+@rule(6, "Every bucket denies requests without TLS, for itself and its objects")
 def _(stage: Deployed) -> Offenders:
     policies = stage.of("AWS::S3::BucketPolicy").values()
     for id in stage.buckets:
@@ -239,7 +239,7 @@ def _refuses_plain_http(statement: Statement) -> bool:
     return statement["Effect"] == "Deny" and str(insecure).lower() == "false" and is_anyone(statement["Principal"])
 
 
-@rule(7, "No bucket's policy lets anyone in without naming the account, the organisation or the source")
+@rule(7, "No bucket policy allows access without limiting the account, the organisation or the source")
 def _(stage: Deployed) -> Offenders:
     bound = {"aws:sourceaccount", "aws:sourcearn", "aws:principalaccount", "aws:principalorgid"}
     for id, statement in stage.opened("AWS::S3::BucketPolicy"):
@@ -256,7 +256,7 @@ def _(stage: Deployed) -> Offenders:
             yield id
 
 
-@rule(9, "A bucket's events reach EventBridge, and what starts on them is limited to a bucket and to keys")
+@rule(9, "Bucket events reach EventBridge, and their rules are limited to one bucket and to keys")
 def _(stage: Deployed) -> Offenders:
     if not any("EventBridgeConfiguration" in b.get("NotificationConfiguration", {}) for b in stage.buckets.values()):
         yield "no bucket sends events"
@@ -271,7 +271,7 @@ def _(stage: Deployed) -> Offenders:
 # --- keys, topics and queues ------------------------------------------------------------------------------------------
 
 
-@rule(10, "Every key rotates")
+@rule(10, "Key rotation is enabled for every key")
 def _(stage: Deployed) -> Offenders:
     return [id for id, key in stage.of("AWS::KMS::Key").items() if key.get("EnableKeyRotation") is not True]
 
@@ -284,7 +284,7 @@ def _(stage: Deployed) -> Offenders:
             yield id
 
 
-@rule(12, "A service that a key, topic or queue lets in acts for this account alone")
+@rule(12, "A service allowed by a key, topic or queue policy acts for this account only")
 def _(stage: Deployed) -> Offenders:
     for id, statement in stage.opened("AWS::KMS::Key", "AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy"):
         keys = keys_of(statement)
@@ -293,7 +293,7 @@ def _(stage: Deployed) -> Offenders:
             yield id
 
 
-@rule(13, "No role administers keys or changes what guards the stores")
+@rule(13, "No role administers keys or changes the protection of buckets")
 def _(stage: Deployed) -> Offenders:
     actions = (
         *("kms:PutKeyPolicy", "kms:ScheduleKeyDeletion", "kms:DisableKey", "kms:DisableKeyRotation"),
@@ -303,7 +303,7 @@ def _(stage: Deployed) -> Offenders:
     return [id for id, _ in stage.granted(*actions)]
 
 
-@rule(14, "A grant on a key is made for an AWS resource only")
+@rule(14, "Key grants are created only for AWS resources")
 def _(stage: Deployed) -> Offenders:
     for id, statement in stage.granted("kms:CreateGrant"):
         if not keys_of(statement) & {"kms:grantisforawsresource", "kms:viaservice"}:
@@ -316,7 +316,7 @@ def _(stage: Deployed) -> Offenders:
     return [id for id, topic in stage.of("AWS::SNS::Topic").items() if topic.get("KmsMasterKeyId") not in keys]
 
 
-@rule(16, "Every queue is encrypted; topics and queues refuse use without TLS")
+@rule(16, "Every queue is encrypted; topics and queues deny requests without TLS")
 def _(stage: Deployed) -> Offenders:
     for id, queue in stage.of("AWS::SQS::Queue").items():
         if queue.get("SqsManagedSseEnabled") is not True and "KmsMasterKeyId" not in queue:
@@ -336,7 +336,7 @@ def _(stage: Deployed) -> Offenders:
 # --- roles ------------------------------------------------------------------------------------------------------------
 
 
-@rule(17, "No role is allowed everything, or everything but, or all of a service")
+@rule(17, "No role allows all actions, `NotAction`, or all actions of a service")
 def _(stage: Deployed) -> Offenders:
     for id, statement in stage.granted():
         whole = any(str(action).split(":")[-1] == "*" for action in listed(statement.get("Action")))
@@ -344,7 +344,7 @@ def _(stage: Deployed) -> Offenders:
             yield id
 
 
-@rule(18, "No role has a policy of AWS's making, but for what Lambda needs of itself")
+@rule(18, "No role has an AWS managed policy, except those that Lambda itself needs")
 def _(stage: Deployed) -> Offenders:
     for id, role in stage.roles.items():
         for policy in role.get("ManagedPolicyArns", []):
@@ -352,7 +352,7 @@ def _(stage: Deployed) -> Offenders:
                 yield id
 
 
-@rule(19, "A resource is `*` only where an action knows none, or under a condition")
+@rule(19, "A resource is `*` only for actions without resource-level permissions, or with a condition")
 def _(stage: Deployed) -> Offenders:
     for id, statement in stage.granted():
         nameless = all(UNNAMEABLE.fullmatch(str(action)) for action in listed(statement["Action"]))
@@ -360,7 +360,7 @@ def _(stage: Deployed) -> Offenders:
             yield id
 
 
-@rule(20, "A role is passed by its name, and to a named service")
+@rule(20, "A role is passed by its ARN, and to a named service")
 def _(stage: Deployed) -> Offenders:
     for id, statement in stage.granted("iam:PassRole"):
         named = all(re.fullmatch(r"<\w+\.Arn>", str(role)) for role in listed(statement["Resource"]))
@@ -368,7 +368,7 @@ def _(stage: Deployed) -> Offenders:
             yield id
 
 
-@rule(21, "Jobs and models are made in the stage's subnets and security groups only, isolated from any network")
+@rule(21, "Jobs and models are created only in the stage's subnets and security groups, with network isolation")
 def _(stage: Deployed) -> Offenders:
     return [
         id
@@ -379,7 +379,7 @@ def _(stage: Deployed) -> Offenders:
 
 
 def _only(statement: Statement, *keys: str) -> bool:
-    """Whether the statement takes nothing but listed values for these keys, and takes no request without them."""
+    """Whether the statement allows only listed values for these keys, and no request without them."""
     condition = statement.get("Condition", {})
     listed_keys = {
         key for operator, values in condition.items() if operator.startswith("ForAllValues:") for key in values
@@ -388,7 +388,7 @@ def _only(statement: Statement, *keys: str) -> bool:
     return set(keys) <= listed_keys & present
 
 
-@rule(22, "Jobs use the stage's key, listed instance types, encrypted traffic, and end in time")
+@rule(22, "Jobs use the stage's key, listed instance types, encrypted traffic and a maximum run time")
 def _(stage: Deployed) -> Offenders:
     for id, statement in stage.granted("sagemaker:CreateTrainingJob"):
         condition = statement.get("Condition", {})
@@ -405,7 +405,7 @@ def _(stage: Deployed) -> Offenders:
             yield id
 
 
-@rule(23, "What is made, changed, asked or deleted in SageMaker bears the stage's prefix")
+@rule(23, "SageMaker resources are created, changed, invoked and deleted only under the stage's prefix")
 def _(stage: Deployed) -> Offenders:
     for id, statement in stage.granted():
         changes = any(
@@ -415,7 +415,7 @@ def _(stage: Deployed) -> Offenders:
             yield id
 
 
-@rule(24, "A service assumes a role for this account alone; no one else does")
+@rule(24, "Roles are assumed only by services acting for this account")
 def _(stage: Deployed) -> Offenders:
     for id, role in stage.roles.items():
         for statement in role["AssumeRolePolicyDocument"]["Statement"]:
@@ -428,7 +428,7 @@ def _(stage: Deployed) -> Offenders:
 WRITTEN_BY_JOBS = ("/runs/*/training/*", "/runs/*/capture/*")
 
 
-@rule(25, "SageMaker's jobs make nothing, pass no role, and write training output and captured calls alone")
+@rule(25, "SageMaker jobs create nothing, pass no role, and write only training output and captured calls")
 def _(stage: Deployed) -> Offenders:
     for role, properties in stage.roles.items():
         if "sagemaker.amazonaws.com" not in json.dumps(properties["AssumeRolePolicyDocument"]):
@@ -447,7 +447,7 @@ def _(stage: Deployed) -> Offenders:
 # --- network ----------------------------------------------------------------------------------------------------------
 
 
-@rule(26, "There is no way to the internet")
+@rule(26, "There is no route to the internet")
 def _(stage: Deployed) -> Offenders:
     gateways = ("InternetGateway", "NatGateway", "EgressOnlyInternetGateway", "EIP", "TransitGatewayAttachment")
     yield from stage.of(*(f"AWS::EC2::{kind}" for kind in gateways))
@@ -457,7 +457,7 @@ def _(stage: Deployed) -> Offenders:
             yield id
 
 
-@rule(27, "The network spans two zones of the account or more, and every connection is logged")
+@rule(27, "The network spans two or more zones, and every connection is logged")
 def _(stage: Deployed) -> Offenders:
     zones = {json.dumps(subnet["AvailabilityZone"]) for subnet in stage.of("AWS::EC2::Subnet").values()}
     if len(zones) < 2 or any("dummy" in zone for zone in zones):
@@ -466,7 +466,7 @@ def _(stage: Deployed) -> Offenders:
     yield from (id for id in stage.of("AWS::EC2::VPC") if f"<{id}>" not in logged)
 
 
-@rule(28, "Every API that is called has a private address, and S3 a way from every subnet")
+@rule(28, "Every API that is called has a private address, and S3 is reachable from every subnet")
 def _(stage: Deployed) -> Offenders:
     endpoints = stage.of("AWS::EC2::VPCEndpoint").values()
     private = [e["ServiceName"] for e in endpoints if e.get("PrivateDnsEnabled") is True]
@@ -475,7 +475,7 @@ def _(stage: Deployed) -> Offenders:
     yield from (id for id in stage.of("AWS::EC2::RouteTable") if f"<{id}>" not in reached)
 
 
-@rule(29, "Every endpoint has a policy that names whose resources or which principals it serves")
+@rule(29, "Every VPC endpoint has a policy that limits resources or principals")
 def _(stage: Deployed) -> Offenders:
     for id, endpoint in stage.of("AWS::EC2::VPCEndpoint").items():
         statements = endpoint.get("PolicyDocument", {}).get("Statement", [])
@@ -483,7 +483,7 @@ def _(stage: Deployed) -> Offenders:
             yield id
 
 
-@rule(30, "The way to S3 leads to JumpStart's buckets, too")
+@rule(30, "The S3 endpoint also allows JumpStart's buckets")
 def _(stage: Deployed) -> Offenders:
     needed = ("jumpstart-cache-prod-", "jumpstart-private-cache-prod-", "starport-layer-bucket")
     for id, endpoint in stage.of("AWS::EC2::VPCEndpoint").items():
@@ -492,7 +492,7 @@ def _(stage: Deployed) -> Offenders:
             yield id
 
 
-@rule(31, "No security group lets the world in, or everything out")
+@rule(31, "No security group allows inbound traffic from anywhere or all outbound traffic")
 def _(stage: Deployed) -> Offenders:
     def is_the_world(each: Properties) -> bool:
         return each.get("CidrIp") == "0.0.0.0/0" or each.get("CidrIpv6") == "::/0"
@@ -525,7 +525,7 @@ def _(stage: Deployed) -> Offenders:
 # --- functions, workflow and what is watched --------------------------------------------------------------------------
 
 
-@rule(33, "Every function has a supported runtime, runs in the network, is traced and logs to a group of the stage")
+@rule(33, "Every function has a supported runtime, runs in the VPC, is traced and logs to a group of the stage")
 def _(stage: Deployed) -> Offenders:
     for id, function in stage.of("AWS::Lambda::Function").items():
         if not (
@@ -537,7 +537,7 @@ def _(stage: Deployed) -> Offenders:
             yield id
 
 
-@rule(34, "Every log group ends its logs some time and is encrypted with a key of the stage")
+@rule(34, "Every log group has a retention period and is encrypted with a key of the stage")
 def _(stage: Deployed) -> Offenders:
     keys = {f"<{id}.Arn>" for id in stage.of("AWS::KMS::Key")}
     for id, group in stage.of("AWS::Logs::LogGroup").items():
@@ -545,12 +545,12 @@ def _(stage: Deployed) -> Offenders:
             yield id
 
 
-@rule(35, "No secret stands in a template")
+@rule(35, "No template contains a secret")
 def _(stage: Deployed) -> Offenders:
     return [id for id, resource in stage.resources.items() if SECRET.search(json.dumps(resource.get("Properties", {})))]
 
 
-@rule(36, "Every state machine logs everything but the data, is traced and ends some time")
+@rule(36, "Every state machine logs all events without data, is traced and has a time limit")
 def _(stage: Deployed) -> Offenders:
     for id, machine in stage.of("AWS::StepFunctions::StateMachine").items():
         logs = machine.get("LoggingConfiguration", {})
@@ -560,7 +560,7 @@ def _(stage: Deployed) -> Offenders:
             yield id
 
 
-@rule(37, "Every task's failure is caught and reported, and what passes is tried again")
+@rule(37, "Every task's failure is caught and reported, and transient errors are retried")
 def _(stage: Deployed) -> Offenders:
     for id, definition in stage.machines.items():
         states = definition["States"]
@@ -579,7 +579,7 @@ def _leads_to_fail(states: Mapping[str, Any], name: str) -> bool:
     return following.get("Type") == "Fail"
 
 
-@rule(40, "What starts a workflow or a sweep has a role for that alone, tries again, and keeps what was not delivered")
+@rule(40, "Rules and schedules have a role for their target only, retry, and keep undelivered events")
 def _(stage: Deployed) -> Offenders:
     targets = [(id, t) for id, each in stage.of("AWS::Events::Rule").items() for t in each.get("Targets", [])]
     targets += [(id, schedule["Target"]) for id, schedule in stage.of("AWS::Scheduler::Schedule").items()]
@@ -598,7 +598,7 @@ def _(stage: Deployed) -> Offenders:
             yield id
 
 
-@rule(41, "Failed and overlong runs, failing functions and undelivered events raise alarms that tell the team")
+@rule(41, "Failed and timed-out runs, failing functions and undelivered events raise alarms that notify the team")
 def _(stage: Deployed) -> Offenders:
     alarms = stage.of("AWS::CloudWatch::Alarm")
     yield from (id for id, alarm in alarms.items() if not alarm.get("AlarmActions"))
@@ -606,7 +606,7 @@ def _(stage: Deployed) -> Offenders:
     yield from {"ExecutionsFailed", "ExecutionsTimedOut", "Errors", "ApproximateNumberOfMessagesVisible"} - watched
 
 
-@rule(42, "Every finding that is acknowledged is one finding, with its reason")
+@rule(42, "Every acknowledgement is for one finding and has a reason")
 def _(stage: Deployed) -> Offenders:
     for id, resource in stage.resources.items():
         metadata = resource.get("Metadata", {})
@@ -615,7 +615,7 @@ def _(stage: Deployed) -> Offenders:
             yield id
 
 
-@rule(43, "A call that nobody waits for is kept when it fails")
+@rule(43, "Failed asynchronous calls are kept")
 def _(stage: Deployed) -> Offenders:
     queues = {f"<{id}.Arn>" for id in stage.of("AWS::SQS::Queue")}
     for id, function in stage.of("AWS::Lambda::Function").items():
@@ -623,7 +623,7 @@ def _(stage: Deployed) -> Offenders:
             yield id
 
 
-@rule(44, "What a function is told is encrypted with a key of the stage")
+@rule(44, "Every function's environment is encrypted with a key of the stage")
 def _(stage: Deployed) -> Offenders:
     keys = {f"<{id}.Arn>" for id in stage.of("AWS::KMS::Key")}
     return [id for id, f in stage.of("AWS::Lambda::Function").items() if f.get("KmsKeyArn") not in keys]

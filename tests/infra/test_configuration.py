@@ -23,7 +23,7 @@ OPERATING = ROOT / "docs" / "operating.md"
 
 
 def as_written(value: Any) -> str:
-    """A setting's value as it stands in a cell of docs/operating.md."""
+    """A setting's value as written in a cell of docs/operating.md."""
     if value is None or value == ():
         return "none"
     if isinstance(value, tuple):
@@ -32,17 +32,17 @@ def as_written(value: Any) -> str:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_setting_is_documented_with_what_it_is(stage: str) -> None:
+def test_every_setting_is_documented_with_its_value(stage: str) -> None:
     column = list(STAGES).index(stage)
     tables = OPERATING.read_text(encoding="utf-8").partition("settings: begin")[2].partition("settings: end")[0]
     rows = [(name, row.split(" | ")) for name, row in re.findall(r"^\| `(\w+)` \| (.*) \|$", tables, re.MULTILINE)]
-    told = {name: cells[column] if len(cells) == len(STAGES) + 1 else cells[0] for name, cells in rows}
+    documented = {name: cells[column] if len(cells) == len(STAGES) + 1 else cells[0] for name, cells in rows}
     settings = StageConfig.of(stage, {}).model_dump(exclude={"stage"})
-    assert told == {name: as_written(value) for name, value in settings.items()}
+    assert documented == {name: as_written(value) for name, value in settings.items()}
 
 
 @pytest.mark.parametrize("document", [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")], ids=lambda path: path.name)
-def test_every_setting_that_is_named_exists(document: Path) -> None:
+def test_every_setting_named_in_the_documentation_exists(document: Path) -> None:
     named = re.findall(r"-c ([a-z_]+)=", document.read_text(encoding="utf-8"))
     assert [name for name in named if name not in StageConfig.model_fields] == []
 
@@ -52,12 +52,12 @@ def test_every_stage_is_complete(stage: str) -> None:
     assert StageConfig.of(stage, {}).prefix == f"finetune-{stage}"
 
 
-def test_an_unknown_stage_is_refused_with_the_known_ones() -> None:
+def test_an_unknown_stage_is_rejected_with_the_known_ones() -> None:
     with pytest.raises(ConfigurationError, match=r"unknown stage 'staging'; must be one of dev, prod"):
         StageConfig.of("staging", {})
 
 
-def test_no_stage_at_all_is_refused() -> None:
+def test_a_missing_stage_is_rejected() -> None:
     with pytest.raises(ConfigurationError, match="stage"):
         StageConfig.from_context({"@aws-cdk/some:flag": True})
 
@@ -80,12 +80,12 @@ def test_no_stage_at_all_is_refused() -> None:
         ("max_runtime", 3),
     ],
 )
-def test_a_wrong_override_is_refused_by_its_name(field: str, value: object) -> None:
+def test_an_invalid_override_is_rejected_by_name(field: str, value: object) -> None:
     with pytest.raises(ConfigurationError, match=field):
         StageConfig.from_context({"stage": "dev", field: value})
 
 
-def test_the_command_lines_overrides_are_text_and_understood() -> None:
+def test_overrides_of_the_command_line_are_parsed() -> None:
     config = StageConfig.from_context(
         {"stage": "dev", "max_cost_usd": "50", "accept_eula": "true", "training_instance_types": "ml.g5.*,ml.p5.*"}
     )
@@ -93,7 +93,7 @@ def test_the_command_lines_overrides_are_text_and_understood() -> None:
     assert config.training_instance_types == ("ml.g5.*", "ml.p5.*")
 
 
-def test_the_environment_is_read_back_as_the_settings() -> None:
+def test_the_environment_is_read_back_as_settings() -> None:
     config = StageConfig.of("dev", {"max_cost_usd": 12.5, "accept_eula": True})
     environment = config.function_environment(DEPLOYED)
     settings = Settings.from_environment({**environment, "AWS_REGION": "eu-west-1"})
@@ -102,11 +102,11 @@ def test_the_environment_is_read_back_as_the_settings() -> None:
     assert settings.endpoint_ttl_hours == config.endpoint_ttl_hours
 
 
-def test_a_setting_that_is_not_known_is_left_out_rather_than_written_as_none() -> None:
+def test_a_setting_without_a_value_is_omitted_from_the_environment() -> None:
     assert "MAX_COST_USD" not in StageConfig.of("dev", {}).function_environment(DEPLOYED)
 
 
-def test_a_setting_the_infrastructure_forgets_fails_by_its_name() -> None:
+def test_a_setting_missing_from_the_infrastructure_fails_by_name() -> None:
     forgetful = {name: value for name, value in DEPLOYED.items() if name != "topic_arn"}
     with pytest.raises(KeyError, match="topic_arn"):
         StageConfig.of("dev", {}).function_environment(forgetful)

@@ -1,4 +1,4 @@
-"""The layer as pip installs it: judged where a synthesis with bundling has left it."""
+"""The layer as pip installs it, checked where a synthesis with bundling has installed it."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ def test_an_installed_layer_is_copied_rather_than_installed_again(tmp_path: Path
 
 
 @pytest.mark.skipif(not installed_layer().is_dir(), reason="no synthesis has installed the layer yet")
-def test_the_layer_holds_what_was_asked_for_built_for_lambda() -> None:
+def test_the_layer_has_the_required_versions_built_for_lambda() -> None:
     python = installed_layer() / "python"
     wanted = re.findall(r"^([\w.\[\]-]+)==([\w.]+)", REQUIREMENTS.read_text(), re.MULTILINE)
     assert len(wanted) > 15

@@ -10,12 +10,12 @@ from tests.infra.synthesis import ROOT, Synthesised
 SPECS = ROOT / "facts" / "jumpstart" / "community_models"
 
 
-def test_every_alarm_tells_the_team(stage: Synthesised) -> None:
+def test_every_alarm_notifies_the_team(stage: Synthesised) -> None:
     for alarm in stage.resources("AWS::CloudWatch::Alarm").values():
         assert "Topic" in json.dumps(alarm["Properties"]["AlarmActions"])
 
 
-def test_there_is_an_alarm_for_every_failure_nobody_else_reports(stage: Synthesised) -> None:
+def test_there_is_an_alarm_for_every_failure_that_nothing_else_reports(stage: Synthesised) -> None:
     alarms = stage.resources("AWS::CloudWatch::Alarm")
     names = {id.removeprefix("Alarms")[:-8] for id in alarms}
     assert names == {
@@ -36,7 +36,7 @@ def test_there_is_an_alarm_for_every_failure_nobody_else_reports(stage: Synthesi
     }
 
 
-def test_a_sweeper_that_does_not_run_is_an_alarm(stage: Synthesised) -> None:
+def test_a_sweeper_that_does_not_run_raises_an_alarm(stage: Synthesised) -> None:
     stage.templates["monitoring"].has_resource_properties(
         "AWS::CloudWatch::Alarm",
         {"MetricName": "Invocations", "TreatMissingData": "breaching", "ComparisonOperator": "LessThanThreshold"},
@@ -47,7 +47,7 @@ def test_a_sweeper_that_does_not_run_is_an_alarm(stage: Synthesised) -> None:
 
 
 def dashboard(stage: Synthesised) -> list[dict[str, Any]]:
-    """The widgets; what CloudFormation fills in stands as «name»."""
+    """The widgets, with «name» for what CloudFormation fills in."""
     (resource,) = stage.resources("AWS::CloudWatch::Dashboard").values()
     body = resource["Properties"]["DashboardBody"]["Fn::Join"][1]
     text = "".join(part if isinstance(part, str) else f"«{next(iter(part.values()))}»" for part in body)
@@ -55,7 +55,7 @@ def dashboard(stage: Synthesised) -> list[dict[str, Any]]:
     return widgets
 
 
-def test_the_widgets_lie_in_24_columns_without_overlapping(stage: Synthesised) -> None:
+def test_the_widgets_fit_24_columns_without_overlapping(stage: Synthesised) -> None:
     def cells(widget: dict[str, Any]) -> set[tuple[int, int]]:
         columns = range(widget["x"], widget["x"] + widget["width"])
         return {(x, y) for x in columns for y in range(widget["y"], widget["y"] + widget["height"])}
@@ -65,7 +65,7 @@ def test_the_widgets_lie_in_24_columns_without_overlapping(stage: Synthesised) -
     assert not [pair for pair in combinations(covered, 2) if pair[0] & pair[1]]
 
 
-def test_the_dashboard_keeps_to_cloudwatch_s_limits(stage: Synthesised) -> None:
+def test_the_dashboard_is_within_cloudwatch_limits(stage: Synthesised) -> None:
     widgets = dashboard(stage)
     assert len(widgets) <= 500
     for widget in widgets:
@@ -75,7 +75,7 @@ def test_the_dashboard_keeps_to_cloudwatch_s_limits(stage: Synthesised) -> None:
         assert all(len(search) <= 1024 for search in searches)
 
 
-def test_our_own_metrics_are_shown_by_the_dimensions_they_are_written_with(stage: Synthesised) -> None:
+def test_our_own_metrics_are_shown_with_the_dimensions_they_are_written_with(stage: Synthesised) -> None:
     """By any other dimension, or another handler's name, CloudWatch finds nothing and shows an empty graph."""
     shown = [
         line for widget in dashboard(stage) for line in widget["properties"].get("metrics", []) if line[0] == NAMESPACE
@@ -97,7 +97,7 @@ def titles(stage: Synthesised) -> set[str]:
     return {widget["properties"].get("title", "") for widget in dashboard(stage)}
 
 
-def test_it_answers_what_somebody_asks_who_waits_for_a_run(stage: Synthesised) -> None:
+def test_the_dashboard_shows_what_a_person_waiting_for_a_run_needs(stage: Synthesised) -> None:
     assert {
         "Runs",
         "Failed runs by error code",
@@ -123,7 +123,7 @@ def test_the_latency_that_sagemaker_measures_in_microseconds_is_shown_in_seconds
     assert line["expression"].endswith(", 'p99', 300) / 1000000")
 
 
-def test_jobs_and_endpoints_of_this_stage_alone_are_searched_for(stage: Synthesised) -> None:
+def test_only_jobs_and_endpoints_of_this_stage_are_searched(stage: Synthesised) -> None:
     searches = [
         line[0]["expression"]
         for widget in dashboard(stage)
@@ -135,13 +135,13 @@ def test_jobs_and_endpoints_of_this_stage_alone_are_searched_for(stage: Synthesi
     assert all(f' {prefix}-"' in search or f" {prefix}-'" in search or f'"{prefix}"' in search for search in searches)
 
 
-def test_the_losses_are_those_that_jumpstart_s_documents_define() -> None:
+def test_the_losses_are_defined_in_jumpstart_documents() -> None:
     for document in SPECS.glob("*/*.json"):
         defined = {metric["Name"] for metric in json.loads(document.read_text())["metrics"]}
         assert set(LOSSES.values()) <= defined, document
 
 
-def test_the_dashboard_leads_to_where_things_are(stage: Synthesised) -> None:
+def test_the_dashboard_links_to_the_console(stage: Synthesised) -> None:
     guide = dashboard(stage)[0]["properties"]["markdown"]
     for place in ("states/home", "s3/buckets", "#/jobs", "#/endpoints", "logs-insights", "docs/runbook.md"):
         assert place in guide
@@ -150,7 +150,7 @@ def test_the_dashboard_leads_to_where_things_are(stage: Synthesised) -> None:
 # Saved queries
 
 
-def test_every_query_is_saved_under_the_stage_s_name_with_the_logs_it_reads(stage: Synthesised) -> None:
+def test_every_query_is_saved_under_the_stage_name_with_the_logs_it_reads(stage: Synthesised) -> None:
     saved = {q["Properties"]["Name"]: q["Properties"] for q in stage.resources("AWS::Logs::QueryDefinition").values()}
     assert set(saved) == {f"{stage.stage.node.id}/{query.name}" for query in QUERIES}
     functions = len(stage.resources("AWS::Lambda::Function"))
@@ -168,7 +168,7 @@ def test_there_is_no_budget_unless_the_stage_sets_one(stage: Synthesised) -> Non
     assert "budgets.amazonaws.com" not in json.dumps([t.to_json() for t in stage.templates.values()])
 
 
-def test_the_budget_counts_what_carries_the_stage_s_tag_and_tells_the_topic(with_options: Synthesised) -> None:
+def test_the_budget_counts_by_the_stage_tag_and_notifies_the_topic(with_options: Synthesised) -> None:
     (budget,) = with_options.resources("AWS::Budgets::Budget").values()
     assert budget["Properties"]["Budget"] == {
         "BudgetType": "COST",
@@ -182,7 +182,7 @@ def test_the_budget_counts_what_carries_the_stage_s_tag_and_tells_the_topic(with
         assert "Topic" in json.dumps(subscriber["Address"])
 
 
-def test_budgets_may_publish_to_the_encrypted_topic_for_this_account_alone(with_options: Synthesised) -> None:
+def test_budgets_may_publish_to_the_encrypted_topic_for_this_account_only(with_options: Synthesised) -> None:
     policies = [
         *(p["Properties"]["PolicyDocument"] for p in with_options.resources("AWS::SNS::TopicPolicy").values()),
         *(k["Properties"]["KeyPolicy"] for k in with_options.resources("AWS::KMS::Key").values()),
@@ -198,7 +198,7 @@ def test_budgets_may_publish_to_the_encrypted_topic_for_this_account_alone(with_
         assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
 
 
-def test_the_first_sweeps_run_at_once_and_before_the_alarms_on_their_silence_are_made(stage: Synthesised) -> None:
+def test_the_first_sweeps_run_before_their_alarms_are_created(stage: Synthesised) -> None:
     schedules = [schedule["Properties"] for schedule in stage.resources("AWS::Scheduler::Schedule").values()]
     assert len(schedules) == 2
     assert not [each for each in schedules if "StartDate" in each or each["FlexibleTimeWindow"] != {"Mode": "OFF"}]

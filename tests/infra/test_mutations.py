@@ -1,4 +1,4 @@
-"""Each weakening of prod's templates is noticed by the rule that is about it (unchanged, they break none)."""
+"""Each weakening of prod's templates breaks the rule that covers it; unchanged, the templates break none."""
 
 import copy
 import json
@@ -40,7 +40,7 @@ def statement(resources: Resources, action: str) -> dict[str, Any]:
 
 
 def setting(type: str, path: str, value: Any, containing: str = "") -> Mutation:
-    """Sets a property, such as `VersioningConfiguration.Status`; None takes it away."""
+    """Sets a property, such as `VersioningConfiguration.Status`; None removes it."""
 
     def mutate(resources: Resources) -> None:
         at = of(resources, type, containing)["Properties"]
@@ -56,7 +56,7 @@ def setting(type: str, path: str, value: Any, containing: str = "") -> Mutation:
 
 
 def granting(action: str, **changes: Any) -> Mutation:
-    """Changes the statement that allows the action; None takes an element away."""
+    """Changes the statement that allows the action; None removes an element."""
 
     def mutate(resources: Resources) -> None:
         found = statement(resources, action)
@@ -150,18 +150,18 @@ MUTATIONS: dict[str, tuple[int, Mutation]] = {
         ),
     ),
     "a public bucket": (2, setting(BUCKET, "PublicAccessBlockConfiguration.BlockPublicPolicy", False)),
-    "a bucket that nothing keeps from being public": (2, setting(BUCKET, "PublicAccessBlockConfiguration", None)),
+    "a bucket without a block on public access": (2, setting(BUCKET, "PublicAccessBlockConfiguration", None)),
     "a bucket without versions": (3, setting(BUCKET, "VersioningConfiguration", None)),
-    "a bucket that keeps old versions for ever": (
+    "a bucket that keeps old versions forever": (
         3,
         setting(BUCKET, "LifecycleConfiguration.Rules.0.NoncurrentVersionExpiration", None),
     ),
     "a bucket deleted with its stack": (4, deleted_with_its_stack(BUCKET)),
     "a key deleted with its stack": (4, deleted_with_its_stack(KEY)),
     "a log group deleted with its stack": (4, deleted_with_its_stack(LOGS)),
-    "buckets emptied when the stacks go": (4, setting("Custom::RunRemoval", "EmptyBuckets", ["uploads"])),
+    "buckets emptied when the stacks are destroyed": (4, setting("Custom::RunRemoval", "EmptyBuckets", ["uploads"])),
     "a bucket without access logs": (5, setting(BUCKET, DATA, None, DATA)),
-    "a bucket that takes plain HTTP": (6, without_tls_in(BUCKET_POLICY)),
+    "a bucket that accepts plain HTTP": (6, without_tls_in(BUCKET_POLICY)),
     "a bucket without a policy": (6, removing(BUCKET_POLICY)),
     "a bucket open to everyone": (7, opening(BUCKET_POLICY, "PolicyDocument", Principal="*")),
     "a bucket open to a service of any account": (
@@ -181,13 +181,13 @@ MUTATIONS: dict[str, tuple[int, Mutation]] = {
     "a role that may delete the key": (13, also_granting(Action="kms:ScheduleKeyDeletion")),
     "a role that may change a bucket's policy": (13, also_granting(Action=["s3:GetObject", "s3:PutBucketPolicy"])),
     "a grant on the key for anyone": (14, granting("kms:CreateGrant", Condition=None)),
-    "a topic in plain text": (15, setting(TOPIC, "KmsMasterKeyId", None)),
+    "an unencrypted topic": (15, setting(TOPIC, "KmsMasterKeyId", None)),
     "a topic with AWS's key": (15, setting(TOPIC, "KmsMasterKeyId", "alias/aws/sns")),
-    "a queue in plain text": (16, setting(QUEUE, "SqsManagedSseEnabled", False)),
-    "a topic that takes plain HTTP": (16, without_tls_in("AWS::SNS::TopicPolicy")),
-    "a role that may do everything": (17, also_granting(Action="*")),
-    "a role that may do everything with S3": (17, also_granting(Action="s3:*")),
-    "a role that may do everything but one thing": (17, also_granting(Action=[], NotAction="iam:CreateUser")),
+    "an unencrypted queue": (16, setting(QUEUE, "SqsManagedSseEnabled", False)),
+    "a topic that accepts plain HTTP": (16, without_tls_in("AWS::SNS::TopicPolicy")),
+    "a role that allows everything": (17, also_granting(Action="*")),
+    "a role that allows all of S3": (17, also_granting(Action="s3:*")),
+    "a role that allows everything except one action": (17, also_granting(Action=[], NotAction="iam:CreateUser")),
     "a role with full access to SageMaker": (
         18,
         setting(ROLE, "ManagedPolicyArns", ["arn:aws:iam::aws:policy/AmazonSageMakerFullAccess"], "sagemaker"),
@@ -209,17 +209,17 @@ MUTATIONS: dict[str, tuple[int, Mutation]] = {
         22,
         without_condition("sagemaker:CreateTrainingJob", "ForAllValues:StringLike", "sagemaker:InstanceTypes"),
     ),
-    "jobs without end": (22, granting("sagemaker:CreateTrainingJob", Condition={"Bool": {"x": "true"}})),
+    "jobs without a maximum run time": (22, granting("sagemaker:CreateTrainingJob", Condition={"Bool": {"x": "true"}})),
     "jobs with any key": (
         22,
         without_condition("sagemaker:CreateTrainingJob", "ArnEquals", "sagemaker:OutputKmsKeyArn"),
     ),
-    "jobs that talk in plain text": (
+    "jobs with unencrypted traffic": (
         22,
         without_condition("sagemaker:CreateTrainingJob", "Bool", "sagemaker:InterContainerTrafficEncryption"),
     ),
     "endpoints on any instance type": (22, granting("sagemaker:CreateEndpointConfig", Condition=None)),
-    "anyone's endpoints may be deleted": (
+    "deleting endpoints of any name": (
         23,
         granting("sagemaker:DeleteEndpoint", Resource="arn:aws:sagemaker:eu-west-1:123456789012:endpoint/*"),
     ),
@@ -236,27 +236,30 @@ MUTATIONS: dict[str, tuple[int, Mutation]] = {
     "a route to the internet": (26, adding("AWS::EC2::Route", DestinationCidrBlock="0.0.0.0/0")),
     "a subnet with public addresses": (26, setting("AWS::EC2::Subnet", "MapPublicIpOnLaunch", True)),
     "no flow log": (27, removing("AWS::EC2::FlowLog")),
-    "a flow log of what is refused": (27, setting("AWS::EC2::FlowLog", "TrafficType", "REJECT")),
-    "no private address of SageMaker": (28, removing(ENDPOINT, "sagemaker.api")),
+    "a flow log of rejected traffic only": (27, setting("AWS::EC2::FlowLog", "TrafficType", "REJECT")),
+    "no private address for SageMaker": (28, removing(ENDPOINT, "sagemaker.api")),
     "an endpoint without private DNS": (28, setting(ENDPOINT, "PrivateDnsEnabled", False, ".kms")),
-    "a subnet without a way to S3": (28, lambda r: of(r, ENDPOINT, "Gateway")["Properties"]["RouteTableIds"].pop()),
+    "a subnet without a route to S3": (28, lambda r: of(r, ENDPOINT, "Gateway")["Properties"]["RouteTableIds"].pop()),
     "an endpoint without a policy": (29, setting(ENDPOINT, "PolicyDocument", None, ".sts")),
-    "an endpoint for every account": (29, setting(ENDPOINT, "PolicyDocument.Statement.0.Condition", None, ".sts")),
-    "a way to every bucket": (29, setting(ENDPOINT, "PolicyDocument.Statement.0.Resource", "*", "Gateway")),
-    "no way to JumpStart": (
+    "a VPC endpoint for every account": (29, setting(ENDPOINT, "PolicyDocument.Statement.0.Condition", None, ".sts")),
+    "an S3 endpoint for every bucket": (29, setting(ENDPOINT, "PolicyDocument.Statement.0.Resource", "*", "Gateway")),
+    "no access to JumpStart's buckets": (
         30,
         lambda r: of(r, ENDPOINT, "Gateway")["Properties"]["PolicyDocument"]["Statement"].pop(1),
     ),
-    "a group that lets the world in": (31, setting(GROUP, "SecurityGroupIngress", [ANYWHERE])),
-    "a group that lets everything out": (31, setting(GROUP, "SecurityGroupEgress", [ANYWHERE])),
-    "a group without a rule about what leaves": (31, setting(GROUP, "SecurityGroupEgress", [], "Lambda functions")),
-    "jobs whose containers cannot talk": (32, removing("AWS::EC2::SecurityGroupIngress", "Containers of one job")),
-    "a function outside the network": (33, setting(FUNCTION, "VpcConfig", None)),
+    "a group open to inbound traffic": (31, setting(GROUP, "SecurityGroupIngress", [ANYWHERE])),
+    "a group open to all outbound traffic": (31, setting(GROUP, "SecurityGroupEgress", [ANYWHERE])),
+    "a group without an outbound rule": (31, setting(GROUP, "SecurityGroupEgress", [], "Lambda functions")),
+    "jobs with unreachable containers": (
+        32,
+        removing("AWS::EC2::SecurityGroupIngress", "Containers of one job"),
+    ),
+    "a function outside the VPC": (33, setting(FUNCTION, "VpcConfig", None)),
     "a function without traces": (33, setting(FUNCTION, "TracingConfig", None)),
     "a function with an old runtime": (33, setting(FUNCTION, "Runtime", "python3.9")),
-    "a function with a log group of Lambda's making": (33, setting(FUNCTION, "LoggingConfig", None)),
+    "a function with Lambda's own log group": (33, setting(FUNCTION, "LoggingConfig", None)),
     "a log group without a key": (34, setting(LOGS, "KmsKeyId", None)),
-    "a log group without an end": (34, setting(LOGS, "RetentionInDays", None)),
+    "a log group without a retention period": (34, setting(LOGS, "RetentionInDays", None)),
     "a token in a function's environment": (
         35,
         setting(FUNCTION, "Environment.Variables.HF_TOKEN", "hf_" + "a1B2c3D4" * 4),
@@ -267,15 +270,15 @@ MUTATIONS: dict[str, tuple[int, Mutation]] = {
     ),
     "a state machine without logs": (36, setting(MACHINE, "LoggingConfiguration", None)),
     "a state machine without a time limit": (36, definition(lambda d: d.pop("TimeoutSeconds"))),
-    "a step whose failure nobody hears of": (37, definition(lambda d: d["States"]["StartTraining"].pop("Catch"))),
-    "a step that is not tried again": (37, definition(lambda d: d["States"]["StartTraining"].pop("Retry"))),
+    "a step whose failure is not caught": (37, definition(lambda d: d["States"]["StartTraining"].pop("Catch"))),
+    "a step without retries": (37, definition(lambda d: d["States"]["StartTraining"].pop("Retry"))),
     "a trigger without a dead-letter queue": (40, setting(RULE, "Targets.0.DeadLetterConfig", None)),
-    "a trigger that does not try again": (40, setting(RULE, "Targets.0.RetryPolicy", None)),
+    "a trigger without retries": (40, setting(RULE, "Targets.0.RetryPolicy", None)),
     "a trigger that may start every workflow": (
         40,
         granting("states:StartExecution", Resource="arn:aws:states:eu-west-1:123456789012:stateMachine:*"),
     ),
-    "an alarm that tells nobody": (41, setting(ALARM, "AlarmActions", None)),
+    "an alarm without a notification": (41, setting(ALARM, "AlarmActions", None)),
     "no alarm on failed runs": (41, removing(ALARM, "ExecutionsFailed")),
     "a finding acknowledged without a reason": (
         42,
@@ -284,7 +287,7 @@ MUTATIONS: dict[str, tuple[int, Mutation]] = {
         ),
     ),
     "a function without a dead-letter queue": (43, setting(FUNCTION, "DeadLetterConfig", None)),
-    "a function whose settings Lambda's key encrypts": (44, setting(FUNCTION, "KmsKeyArn", None)),
+    "a function with its environment under Lambda's key": (44, setting(FUNCTION, "KmsKeyArn", None)),
 }
 
 
@@ -300,5 +303,5 @@ def test_a_weaker_template_breaks_its_rule(strong: list[dict[str, Any]], number:
     assert number in broken(weak)
 
 
-def test_every_rule_is_broken_by_some_mutation() -> None:
+def test_every_rule_is_broken_by_a_mutation() -> None:
     assert {rule.number for rule in RULES} == {number for number, _ in MUTATIONS.values()}

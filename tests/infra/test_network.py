@@ -4,16 +4,16 @@ from aws_cdk.assertions import Match
 
 from tests.infra.synthesis import Synthesised
 
-NO_WAY_OUT = ("AWS::EC2::InternetGateway", "AWS::EC2::NatGateway", "AWS::EC2::EgressOnlyInternetGateway")
+GATEWAYS = ("AWS::EC2::InternetGateway", "AWS::EC2::NatGateway", "AWS::EC2::EgressOnlyInternetGateway")
 
 
-def test_the_network_has_no_way_out(stage: Synthesised) -> None:
-    for type in NO_WAY_OUT:
+def test_the_network_has_no_route_to_the_internet(stage: Synthesised) -> None:
+    for type in GATEWAYS:
         stage.templates["network"].resource_count_is(type, 0)
     stage.templates["network"].resource_count_is("AWS::EC2::Route", 0)
 
 
-def test_the_subnets_lie_in_two_zones(stage: Synthesised) -> None:
+def test_the_subnets_are_in_two_zones(stage: Synthesised) -> None:
     subnets = stage.resources("AWS::EC2::Subnet").values()
     assert len({json.dumps(subnet["Properties"]["AvailabilityZone"]) for subnet in subnets}) == 2
 
@@ -24,7 +24,7 @@ def test_the_subnets_are_in_the_zones_that_are_configured(with_options: Synthesi
     assert zones == ["us-east-1b", "us-east-1d", "us-east-1f"]
 
 
-def test_s3_is_reached_from_every_subnet(stage: Synthesised) -> None:
+def test_s3_is_reachable_from_every_subnet(stage: Synthesised) -> None:
     (endpoint,) = [
         e for e in stage.resources("AWS::EC2::VPCEndpoint").values() if e["Properties"]["VpcEndpointType"] == "Gateway"
     ]
@@ -32,7 +32,7 @@ def test_s3_is_reached_from_every_subnet(stage: Synthesised) -> None:
     assert tables == set(stage.resources("AWS::EC2::RouteTable"))
 
 
-def test_the_way_to_s3_leads_to_named_buckets_only(stage: Synthesised) -> None:
+def test_the_s3_endpoint_allows_named_buckets_only(stage: Synthesised) -> None:
     (endpoint,) = [
         e for e in stage.resources("AWS::EC2::VPCEndpoint").values() if e["Properties"]["VpcEndpointType"] == "Gateway"
     ]
@@ -42,7 +42,7 @@ def test_the_way_to_s3_leads_to_named_buckets_only(stage: Synthesised) -> None:
     assert all(name in text for name in ("jumpstart-cache-prod-", "jumpstart-private-cache-prod-"))
 
 
-def test_the_way_to_s3_leads_to_where_cloudformation_waits_for_answers(stage: Synthesised) -> None:
+def test_the_s3_endpoint_allows_responses_of_custom_resources(stage: Synthesised) -> None:
     """The bucket's name has the region without dashes: `cloudformation-custom-resource-response-uswest2`."""
     (endpoint,) = [
         e for e in stage.resources("AWS::EC2::VPCEndpoint").values() if e["Properties"]["VpcEndpointType"] == "Gateway"
@@ -81,7 +81,7 @@ def test_prod_reaches_every_service_its_functions_call_privately(prod: Synthesis
         )
 
 
-def test_containers_of_one_job_may_talk_on_any_port(stage: Synthesised) -> None:
+def test_containers_of_one_job_may_use_any_port(stage: Synthesised) -> None:
     stage.templates["network"].has_resource_properties(
         "AWS::EC2::SecurityGroupIngress",
         {

@@ -1,4 +1,4 @@
-"""Both stages keep the security rules. Where dev does not, it says so in infra/config.py."""
+"""Both stages follow the security rules, with the exceptions of dev that infra/config.py sets."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from tests.shared import SHARED
 SECURITY_BAR = SHARED / "checks" / "security_bar.py"
 
 DIFFERS_IN_DEV = {4: "keep_data", 13: "keep_data", 28: "interface_endpoints", 33: "control_functions_in_vpc"}
-"""Rules that dev breaks on purpose, and the setting that does it."""
+"""Rules that dev breaks on purpose, and the setting responsible."""
 
 
 def templates(stage: Synthesised) -> list[dict[str, Any]]:
@@ -29,32 +29,32 @@ def deployed(prod: Synthesised) -> Deployed:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
-def test_prod_keeps_every_rule(rule: Rule, deployed: Deployed) -> None:
+def test_prod_follows_every_rule(rule: Rule, deployed: Deployed) -> None:
     assert list(rule.offenders(deployed)) == [], rule.sentence
 
 
-def test_dev_breaks_no_rule_but_those_its_settings_name(dev: Synthesised) -> None:
+def test_dev_breaks_only_the_rules_that_its_settings_turn_off(dev: Synthesised) -> None:
     assert broken(templates(dev)).keys() == DIFFERS_IN_DEV.keys()
     for setting in DIFFERS_IN_DEV.values():
         assert getattr(dev.settings, setting) is False
 
 
-def test_every_rule_stands_in_the_documentation_with_its_number_and_its_words() -> None:
+def test_every_rule_is_documented_with_its_number_and_sentence() -> None:
     text = (ROOT / "docs" / "security.md").read_text()
     documented = dict(re.findall(r"^\| (\d+) \| ([^|]+) \|", text, re.MULTILINE))
     for each in RULES:
         assert documented.get(str(each.number), "").strip() == each.sentence
     elsewhere = documented.keys() - {str(each.number) for each in RULES}
-    assert elsewhere == {"38", "39"}  # of requests: tests/contract holds them
+    assert elsewhere == {"38", "39"}  # about requests: tests/contract checks them
     assert f"[{len(RULES)} rules]" in (ROOT / "README.md").read_text()
 
 
-@pytest.mark.skipif(not SECURITY_BAR.is_file(), reason="the reference files are not beside this checkout")
-def test_prod_holds_every_sentence_of_the_security_bar(prod: Synthesised, tmp_path: Path) -> None:
+@pytest.mark.skipif(not SECURITY_BAR.is_file(), reason="the reference files are missing beside this checkout")
+def test_prod_meets_the_reference_security_checks(prod: Synthesised, tmp_path: Path) -> None:
     judged = tmp_path / "bar.json"
     command = [sys.executable, str(SECURITY_BAR), str(prod.folder), "--json", str(judged)]
     subprocess.run(command, capture_output=True, timeout=240)
     rows = json.loads(judged.read_text())
     assert [row for row in rows if row["status"] == "FAIL"] == []
-    # The state machine starts no job itself: functions do, held to the same by IAM (sentences 21 and 22).
+    # The state machine starts no job itself: functions do, with the same limits in IAM (rules 21 and 22).
     assert [row["id"] for row in rows if row["status"] == "N/A"] == ["SB38", "SB39"]

@@ -3,14 +3,14 @@ from aws_cdk.assertions import Match
 from tests.infra.synthesis import Synthesised
 
 STATEFUL_IDS = {"AccessLogs8B620ECA", "Artifacts82DD59A1", "Key961B73FD", "Uploads4F6EB0FD"}
-"""An id that changes makes CloudFormation replace the resource: with it, the team's data."""
+"""CloudFormation replaces a resource whose id changes, and the team's data with it."""
 
 
-def test_what_holds_data_keeps_its_logical_ids(stage: Synthesised) -> None:
+def test_resources_with_data_keep_their_logical_ids(stage: Synthesised) -> None:
     assert {*stage.resources("AWS::S3::Bucket"), *stage.resources("AWS::KMS::Key")} == STATEFUL_IDS
 
 
-def test_nothing_that_holds_data_has_a_physical_name(stage: Synthesised) -> None:
+def test_buckets_have_no_physical_names(stage: Synthesised) -> None:
     for bucket in stage.resources("AWS::S3::Bucket").values():
         assert "BucketName" not in bucket["Properties"]
 
@@ -22,7 +22,7 @@ def test_only_uploads_send_events(stage: Synthesised) -> None:
     assert senders == ["Uploads4F6EB0FD"]
 
 
-def test_data_buckets_use_the_stages_key_and_log_their_accesses(stage: Synthesised) -> None:
+def test_data_buckets_use_the_stage_key_and_log_their_accesses(stage: Synthesised) -> None:
     encrypted_and_logged = {
         "BucketEncryption": {
             "ServerSideEncryptionConfiguration": [
@@ -43,7 +43,7 @@ def test_data_buckets_use_the_stages_key_and_log_their_accesses(stage: Synthesis
     assert set(found) == {"Artifacts82DD59A1", "Uploads4F6EB0FD"}
 
 
-def test_dev_goes_with_its_stacks(dev: Synthesised) -> None:
+def test_dev_is_deleted_with_its_stacks(dev: Synthesised) -> None:
     for type in ("AWS::S3::Bucket", "AWS::KMS::Key", "AWS::Logs::LogGroup"):
         assert {resource["DeletionPolicy"] for resource in dev.resources(type).values()} == {"Delete"}
 
@@ -53,7 +53,7 @@ def test_prod_keeps_its_data(prod: Synthesised) -> None:
         assert {resource["DeletionPolicy"] for resource in prod.resources(type).values()} == {"Retain"}
 
 
-def test_only_prod_is_protected_from_being_destroyed(dev: Synthesised, prod: Synthesised) -> None:
+def test_only_prod_has_termination_protection(dev: Synthesised, prod: Synthesised) -> None:
     def protected(stage: Synthesised) -> list[bool]:
         built = stage.stage
         return [

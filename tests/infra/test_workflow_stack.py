@@ -38,15 +38,15 @@ def statements_allowing(stage: Synthesised, action: str) -> dict[str, dict[str, 
     }
 
 
-def test_every_function_is_told_every_setting(stage: Synthesised) -> None:
+def test_every_function_has_every_setting(stage: Synthesised) -> None:
     optional = {name.upper() for name, field in Settings.model_fields.items() if not field.is_required()}
     expected = {name.upper() for name in Settings.model_fields} - {"AWS_REGION"}
     for properties in functions(stage).values():
-        told = set(properties["Environment"]["Variables"]) - {"POWERTOOLS_SERVICE_NAME"}
-        assert expected - optional <= told <= expected
+        given = set(properties["Environment"]["Variables"]) - {"POWERTOOLS_SERVICE_NAME"}
+        assert expected - optional <= given <= expected
 
 
-def test_logs_metrics_and_traces_tell_the_stages_apart(stage: Synthesised) -> None:
+def test_logs_metrics_and_traces_name_the_stage(stage: Synthesised) -> None:
     for properties in functions(stage).values():
         assert properties["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] == stage.stage.node.id
 
@@ -55,24 +55,24 @@ def test_functions_share_one_asset(stage: Synthesised) -> None:
     assert len({json.dumps(properties["Code"]) for properties in functions(stage).values()}) == 1
 
 
-def test_the_asset_holds_the_package_and_nothing_else(stage: Synthesised) -> None:
+def test_the_asset_contains_only_the_package(stage: Synthesised) -> None:
     (asset,) = [path for path in stage.folder.glob("asset.*") if (path / "finetuning").is_dir()]
     assert [path.name for path in asset.iterdir()] == ["finetuning"]
     assert not list(asset.rglob("__pycache__"))
 
 
-def test_in_dev_only_functions_that_touch_data_run_in_the_network(dev: Synthesised) -> None:
+def test_in_dev_only_functions_with_data_run_in_the_vpc(dev: Synthesised) -> None:
     inside = {name_of(handler) for handler, properties in functions(dev).items() if "VpcConfig" in properties}
     assert inside == DATA_FUNCTIONS
 
 
-def test_in_prod_every_function_runs_in_the_network(prod: Synthesised) -> None:
+def test_in_prod_every_function_runs_in_the_vpc(prod: Synthesised) -> None:
     assert all("VpcConfig" in properties for properties in functions(prod).values())
 
 
 @pytest.mark.parametrize("name", sorted(DATA_FUNCTIONS))
-def test_functions_that_touch_data_call_nothing_but_s3(stage: Synthesised, name: str) -> None:
-    """In dev there is no way to anything else. The others of these services are called by Lambda itself."""
+def test_functions_with_data_call_only_s3(stage: Synthesised, name: str) -> None:
+    """In dev nothing else is reachable. Lambda itself calls the other services in this list."""
     services = {
         action.split(":")[0]
         for statement in stage.policy(name)
@@ -81,11 +81,11 @@ def test_functions_that_touch_data_call_nothing_but_s3(stage: Synthesised, name:
     assert services <= {"s3", "kms", "logs", "xray", "ec2", "sqs"}
 
 
-def test_in_prod_the_functions_share_500_concurrent_calls_at_most(prod: Synthesised) -> None:
+def test_in_prod_the_functions_reserve_at_most_500_concurrent_calls(prod: Synthesised) -> None:
     assert sum(properties["ReservedConcurrentExecutions"] for properties in functions(prod).values()) <= 500
 
 
-def test_a_task_may_take_a_little_longer_than_its_function(stage: Synthesised) -> None:
+def test_a_task_times_out_shortly_after_its_function(stage: Synthesised) -> None:
     timeouts = {name_of(handler): properties["Timeout"] for handler, properties in functions(stage).items()}
     checked = 0
     for name, state in all_states(definition()):
@@ -95,22 +95,22 @@ def test_a_task_may_take_a_little_longer_than_its_function(stage: Synthesised) -
     assert checked > 10
 
 
-def test_the_most_prompts_fit_into_the_evaluations_time_with_a_minute_to_spare(stage: Synthesised) -> None:
+def test_the_maximum_of_prompts_fits_the_time_of_the_evaluation(stage: Synthesised) -> None:
     (evaluation,) = (each for handler, each in functions(stage).items() if "evaluate_endpoint" in handler)
     assert evaluation["Timeout"] >= (MAX_PROMPTS + 1) * 60
 
 
-def test_a_call_that_nobody_waits_for_is_kept_when_it_fails(stage: Synthesised) -> None:
+def test_failed_asynchronous_calls_are_kept(stage: Synthesised) -> None:
     for properties in functions(stage).values():
         assert "DeadLetters" in json.dumps(properties["DeadLetterConfig"])
 
 
-def test_only_the_parquet_function_carries_pandas(stage: Synthesised) -> None:
+def test_only_the_parquet_function_has_the_pandas_layer(stage: Synthesised) -> None:
     carriers = [h for h, properties in functions(stage).items() if "AWSSDKPandas" in json.dumps(properties["Layers"])]
     assert carriers == ["finetuning.handlers.reframe_parquet.handler"]
 
 
-def test_training_jobs_are_held_to_network_key_types_and_time(stage: Synthesised) -> None:
+def test_training_jobs_are_limited_to_network_key_types_and_time(stage: Synthesised) -> None:
     (statement,) = statements_allowing(stage, "sagemaker:CreateTrainingJob").values()
     condition = statement["Condition"]
     assert condition["Null"] == dict.fromkeys(
@@ -122,7 +122,7 @@ def test_training_jobs_are_held_to_network_key_types_and_time(stage: Synthesised
 
 
 @pytest.mark.parametrize("action", ["CreateTrainingJob", "CreateModel", "CreateEndpoint", "DeleteEndpoint"])
-def test_what_is_made_and_deleted_in_sagemaker_bears_the_stages_prefix(stage: Synthesised, action: str) -> None:
+def test_sagemaker_resources_are_limited_to_the_stage_prefix(stage: Synthesised, action: str) -> None:
     for statement in statements_allowing(stage, f"sagemaker:{action}").values():
         resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
         for resource in resources:
@@ -139,7 +139,7 @@ def test_only_two_functions_may_pass_the_execution_role(stage: Synthesised) -> N
         assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
 
 
-def test_jobs_write_training_output_and_captured_calls_and_nothing_else(stage: Synthesised) -> None:
+def test_jobs_write_only_training_output_and_captured_calls(stage: Synthesised) -> None:
     policies = stage.templates["workflow"].find_resources("AWS::IAM::ManagedPolicy")
     (policy,) = [p for id, p in policies.items() if id.startswith("ExecutionRolePermissions")]
     written = [
@@ -152,7 +152,7 @@ def test_jobs_write_training_output_and_captured_calls_and_nothing_else(stage: S
     assert ends == {'training/*"]]}', 'capture/*"]]}'}
 
 
-def test_uploads_start_runs_and_what_runs_write_does_not(stage: Synthesised) -> None:
+def test_only_uploads_start_runs(stage: Synthesised) -> None:
     (pattern,) = [
         rule["Properties"]["EventPattern"]
         for rule in stage.resources("AWS::Events::Rule").values()
@@ -162,7 +162,7 @@ def test_uploads_start_runs_and_what_runs_write_does_not(stage: Synthesised) -> 
     assert pattern["detail"]["object"]["key"] == [{"wildcard": "inbox/*.*"}, {"wildcard": "runs/*/run.json"}]
 
 
-def test_an_execution_that_ends_early_is_cleaned_up_after(stage: Synthesised) -> None:
+def test_an_execution_that_ends_early_is_cleaned_up(stage: Synthesised) -> None:
     (rule,) = [
         rule["Properties"]
         for rule in stage.resources("AWS::Events::Rule").values()
@@ -172,19 +172,19 @@ def test_an_execution_that_ends_early_is_cleaned_up_after(stage: Synthesised) ->
     assert "CleanUpRun" in json.dumps(rule["Targets"])
 
 
-def test_every_event_that_is_not_delivered_is_kept(stage: Synthesised) -> None:
+def test_undelivered_events_are_kept(stage: Synthesised) -> None:
     targets = [t for rule in stage.resources("AWS::Events::Rule").values() for t in rule["Properties"]["Targets"]]
     schedules = stage.resources("AWS::Scheduler::Schedule").values()
     assert all("DeadLetterConfig" in each for each in [*targets, *(s["Properties"]["Target"] for s in schedules)])
 
 
-def test_endpoints_are_swept_every_quarter_of_an_hour(stage: Synthesised) -> None:
+def test_sweeps_run_every_15_minutes(stage: Synthesised) -> None:
     stage.templates["workflow"].has_resource_properties(
         "AWS::Scheduler::Schedule", {"ScheduleExpression": "rate(15 minutes)", "State": "ENABLED"}
     )
 
 
-def test_a_sweep_that_failed_is_not_run_again_with_the_same_period(stage: Synthesised) -> None:
+def test_a_failed_sweep_is_not_retried_with_the_same_period(stage: Synthesised) -> None:
     functions = {
         config["Properties"]["FunctionName"]["Ref"]
         for config in stage.resources("AWS::Lambda::EventInvokeConfig").values()
@@ -197,7 +197,7 @@ def test_a_sweep_that_failed_is_not_run_again_with_the_same_period(stage: Synthe
     assert len(swept) == 2
 
 
-def test_runs_are_removed_before_anything_they_need_and_after_the_trigger(stage: Synthesised) -> None:
+def test_runs_are_removed_after_the_trigger_and_before_their_resources(stage: Synthesised) -> None:
     ((removal, resource),) = stage.resources("Custom::RunRemoval").items()
     assert "RemoveRuns" in json.dumps(resource["Properties"]["ServiceToken"])
     rules = stage.resources("AWS::Events::Rule")
@@ -214,9 +214,7 @@ def test_only_dev_is_emptied_when_it_is_destroyed(dev: Synthesised, prod: Synthe
     assert not list(statements_allowing(prod, "s3:DeleteObjectVersion"))
 
 
-def test_what_goes_with_dev_is_emptied_after_nothing_is_delivered_there_any_more(
-    dev: Synthesised, prod: Synthesised
-) -> None:
+def test_dev_stops_log_deliveries_before_it_empties_buckets(dev: Synthesised, prod: Synthesised) -> None:
     (removal,) = dev.resources("Custom::RunRemoval").values()
     access_logs = removal["Properties"]["AccessLogs"]
     assert access_logs in removal["Properties"]["EmptyBuckets"]
@@ -228,7 +226,7 @@ def test_what_goes_with_dev_is_emptied_after_nothing_is_delivered_there_any_more
     assert not list(statements_allowing(prod, "s3:DeleteBucketPolicy"))
 
 
-def test_the_workflows_log_lies_where_vended_logs_do_and_the_key_lets_it_be_encrypted(stage: Synthesised) -> None:
+def test_the_workflow_log_is_a_vended_log_that_the_key_may_encrypt(stage: Synthesised) -> None:
     names = [
         json.dumps(group["Properties"]["LogGroupName"])
         for group in stage.resources("AWS::Logs::LogGroup").values()

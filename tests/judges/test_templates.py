@@ -1,4 +1,4 @@
-"""The field's validators on the templates of both stages, with options on and off. Slow: `make check` runs them."""
+"""External validators on the templates of both stages, with and without options. Slow: `make check` runs them."""
 
 import json
 import os
@@ -32,21 +32,21 @@ VARIANTS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 
 CHECKOV_ACCEPTED: Mapping[str, str] = {
     "CKV_AWS_27": "The dead-letter queue is encrypted with SQS's own keys; the check knows customer keys only",
-    "CKV_AWS_18": "The bucket that takes the access logs cannot log its own accesses there",
+    "CKV_AWS_18": "The bucket that receives the access logs cannot log its own accesses there",
 }
 CHECKOV_ACCEPTED_WITHOUT: Mapping[str, Mapping[str, str]] = {
-    "control_functions_in_vpc": {"CKV_AWS_117": "Functions that touch no data call AWS's APIs from outside"},
-    "reserve_concurrency": {"CKV_AWS_115": "A new account has no concurrency to share out"},
+    "control_functions_in_vpc": {"CKV_AWS_117": "Functions without data call AWS APIs from outside the VPC"},
+    "reserve_concurrency": {"CKV_AWS_115": "A new account has no concurrency to reserve"},
 }
 PARLIAMENT_ACCEPTED: Mapping[str, str] = {
     "Unknown condition sagemaker:OutputKmsKeyArn for action sagemaker:CreateTrainingJob": (
-        "Its copy of AWS's reference is older than the key, which took the place of sagemaker:OutputKmsKey"
+        "Its copy of the AWS reference is older than this key, which replaced sagemaker:OutputKmsKey"
     ),
     "[{'action': 'states:ListExecutions', 'required_format': 'arn:*:states:*:*:mapRun:*/*:*'}]": (
-        "The reference stars both, a state machine and a map run, for an API that is asked about one of the two"
+        "The reference requires both a state machine and a map run, for an API that takes one of the two"
     ),
     "[{'action': 'states:DescribeExecution', 'required_format': 'arn:*:states:*:*:express:*:*:*'}]": (
-        "The reference stars both, standard executions and express ones: this machine has none of the second kind"
+        "The reference requires both standard and express executions: this machine has only standard ones"
     ),
 }
 
@@ -88,13 +88,13 @@ def templates(variant: Synthesised) -> list[str]:
     return sorted(map(str, variant.folder.glob("*.template.json")))
 
 
-def test_cfn_lint_has_nothing_to_say(templates: list[str]) -> None:
+def test_cfn_lint_reports_nothing(templates: list[str]) -> None:
     verdict = subprocess.run([TOOLS / "cfn-lint", *templates], capture_output=True, text=True, timeout=600)
     assert verdict.stdout + verdict.stderr == ""
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_app_synthesises_to_the_same_bytes_twice(stage: str, synthesised: Synthesise, tmp_path: Path) -> None:
+def test_two_syntheses_are_equal(stage: str, synthesised: Synthesise, tmp_path: Path) -> None:
     assert templates_in(synthesised(stage).folder) == templates_in(run_app(stage, tmp_path))
 
 
@@ -116,12 +116,12 @@ def templates_in(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("pack", PACKS, ids=lambda pack: pack.__name__)
-def test_no_finding_of_cdk_nag_is_left_open(variant: Synthesised, pack: type[AwsSolutionsChecks]) -> None:
+def test_every_finding_of_cdk_nag_is_acknowledged(variant: Synthesised, pack: type[AwsSolutionsChecks]) -> None:
     report = pack().validate_scope(variant.stage)
     assert [v.rule_name + r.construct_path for v in report.violations for r in v.violating_resources] == []
 
 
-def test_the_rules_are_kept_whatever_the_options(variant: Synthesised) -> None:
+def test_the_security_rules_hold_with_and_without_options(variant: Synthesised) -> None:
     found = broken(template.to_json() for template in variant.templates.values())
     expected = {4: "keep_data", 13: "keep_data", 28: "interface_endpoints", 33: "control_functions_in_vpc"}
     assert found.keys() == {number for number, switch in expected.items() if not getattr(variant.settings, switch)}, (
@@ -130,7 +130,7 @@ def test_the_rules_are_kept_whatever_the_options(variant: Synthesised) -> None:
 
 
 @pytest.mark.skipif(not AUDIT.is_dir(), reason="run `make .venv-audit/.ready`")
-def test_checkov_finds_nothing_but_what_is_explained(variant: Synthesised) -> None:
+def test_checkov_reports_only_accepted_findings(variant: Synthesised) -> None:
     command = [
         AUDIT / "checkov",
         "--directory",
@@ -143,7 +143,7 @@ def test_checkov_finds_nothing_but_what_is_explained(variant: Synthesised) -> No
     flags = ["--skip-download", "--compact", "--quiet", "--output", "json"]
     verdict = subprocess.run([*command, *flags], capture_output=True, text=True, timeout=900)
     results = json.loads(verdict.stdout)
-    # It takes the template's path for one of a function's variables, and for a secret if 40 characters are in a row.
+    # It takes the template's path for a function's variable, and 40 characters in a row for a secret.
     its_own = ["Properties/Environment/Variables/__file__"]
     failed = [c for c in results["results"]["failed_checks"] if c["check_result"]["evaluated_keys"] != its_own]
     found = Counter(check["check_id"] for check in failed)
@@ -156,7 +156,7 @@ def test_checkov_finds_nothing_but_what_is_explained(variant: Synthesised) -> No
 
 
 @pytest.mark.skipif(not AUDIT.is_dir(), reason="run `make .venv-audit/.ready`")
-def test_parliament_knows_every_action_resource_and_condition(variant: Synthesised, tmp_path: Path) -> None:
+def test_parliament_accepts_every_action_resource_and_condition(variant: Synthesised, tmp_path: Path) -> None:
     deployed = Deployed(template.to_json() for template in variant.templates.values())
     policies = deployed.of("AWS::IAM::ManagedPolicy", "AWS::IAM::Policy")
     for id, policy in policies.items():

@@ -28,7 +28,7 @@ NOT_A_HANDLER = {"__init__", "step"}
 
 
 def states(definition: dict[str, Any]) -> Iterator[tuple[str, State]]:
-    """Every state, those inside Maps too."""
+    """Every state, including those inside Maps."""
     for name, state in definition["States"].items():
         yield name, state
         if "ItemProcessor" in state:
@@ -45,7 +45,7 @@ def successors(state: State) -> set[str]:
 
 
 @pytest.mark.skipif(not VALIDATOR.exists(), reason="npm ci has not installed the validator")
-def test_the_validator_of_the_states_language_accepts_it(tmp_path: Path) -> None:
+def test_the_validator_of_the_states_language_accepts_the_definition(tmp_path: Path) -> None:
     substituted = tmp_path / "definition.asl.json"
     function = "arn:aws:lambda:eu-west-1:123456789012:function:f"
     substituted.write_text(re.sub(r"\$\{\w+\}", function, json.dumps(MACHINE)))
@@ -54,7 +54,7 @@ def test_the_validator_of_the_states_language_accepts_it(tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(not VALIDATOR.exists(), reason="npm ci has not installed the validator")
-def test_the_validator_refuses_a_way_to_nowhere(tmp_path: Path) -> None:
+def test_the_validator_rejects_an_unknown_next_state(tmp_path: Path) -> None:
     broken = definition()
     broken["States"]["PlanShards"]["Next"] = "Nowhere"
     (tmp_path / "broken.json").write_text(json.dumps(broken))
@@ -77,12 +77,12 @@ def test_a_definition_can_be_changed_without_changing_the_next_one() -> None:
 
 
 @pytest.mark.parametrize("name", STATES)
-def test_every_state_says_what_it_is_for(name: str) -> None:
+def test_every_state_has_a_comment(name: str) -> None:
     assert len(STATES[name]["Comment"]) > 20
 
 
 @pytest.mark.parametrize("name", sorted({*MACHINE["States"]} & {*TASKS, "PrepareShards"}))
-def test_every_step_is_caught_whatever_it_raises(name: str) -> None:
+def test_every_error_of_a_step_is_caught(name: str) -> None:
     (catch,) = MACHINE["States"][name]["Catch"]
     assert catch["ErrorEquals"] == ["States.ALL"]
     expected = {"ReportFailure": "Failed", "DeployBaseEndpoint": "EvaluateEndpoint"}
@@ -90,7 +90,7 @@ def test_every_step_is_caught_whatever_it_raises(name: str) -> None:
     assert catch["Next"] == expected.get(name, "ReportFailure")
 
 
-def test_a_failure_is_reported_under_the_step_that_failed() -> None:
+def test_a_failure_is_reported_with_the_step_that_failed() -> None:
     for name, state in MACHINE["States"].items():
         for catch in state.get("Catch", ()):
             if catch["Next"] == "ReportFailure":
@@ -100,16 +100,15 @@ def test_a_failure_is_reported_under_the_step_that_failed() -> None:
                 }
 
 
-def test_what_fails_ends_as_failed() -> None:
+def test_a_reported_failure_ends_as_failed() -> None:
     assert successors(STATES["ReportFailure"]) == {"Failed"}
     assert STATES["Failed"]["Type"] == "Fail"
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_only_what_may_succeed_the_next_time_is_tried_again(name: str) -> None:
-    """Throttling and Lambda's own trouble for some minutes; a function that died a few times, for a step that is
-    repeated finds what it made (`Lambda.Unknown` is how Step Functions reports some of these deaths); one that was too
-    slow once. An approval that was not given in time is not asked for again.
+def test_only_transient_errors_are_retried(name: str) -> None:
+    """Throttling and faults of Lambda for some minutes, a function that died three times, one that timed out once. An
+    approval that was not given in time is not requested again.
     """
     service, died, late = TASKS[name]["Retry"]
     assert service["ErrorEquals"] == [
@@ -134,13 +133,13 @@ def test_a_step_calls_the_function_of_its_name() -> None:
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_a_step_s_output_is_what_its_function_returned_without_lambda_s_own_words(name: str) -> None:
-    """The result of a call has the headers of the answer, too; only a task token comes back bare."""
+def test_a_step_returns_only_the_payload_of_its_function(name: str) -> None:
+    """The result of a call also has the headers of the response; that of a task token is the payload itself."""
     waits_for_token = STATES[name]["Resource"].endswith(".waitForTaskToken")
     assert STATES[name]["Output"] == "{% $states.result" + ("" if waits_for_token else ".Payload") + " %}"
 
 
-def test_names_of_states_fit_the_graph_of_the_console() -> None:
+def test_state_names_fit_the_graph_of_the_console() -> None:
     assert max(map(len, STATES)) <= 26
 
 
@@ -150,7 +149,7 @@ def test_every_handler_is_a_step_and_every_step_has_a_handler() -> None:
     assert handlers - OUTSIDE_THE_WORKFLOW == steps
 
 
-def test_every_state_can_be_reached() -> None:
+def test_every_state_is_reachable() -> None:
     reached, ahead = set(), {MACHINE["StartAt"]}
     while ahead:
         reached |= ahead
@@ -169,7 +168,7 @@ EVENTS_PER_POLL = 9
 
 
 def polls(seconds: float) -> int:
-    """How often something that takes so long is looked at."""
+    """How often something that takes this long is polled."""
     elapsed, count = 0.0, 0
     while elapsed < seconds:
         elapsed += wait_seconds(elapsed)
@@ -177,10 +176,10 @@ def polls(seconds: float) -> int:
     return count
 
 
-def test_all_that_a_run_may_wait_for_fits_the_history_of_an_execution() -> None:
-    """25,000 events: a day for its turn, a day for capacity, the longest job, two endpoints one after the other."""
+def test_the_longest_run_fits_the_history_of_an_execution() -> None:
+    """25,000 events: a day in the queue, a day without capacity, the longest job, two endpoints in sequence."""
     attempts = last_attempt(1 + MAX_FALLBACKS, MAX_CAPACITY_WAIT_HOURS)
-    # A job that finds no capacity is looked at once more than one that was there; then there is a pause.
+    # A job without capacity is created, polled once, and followed by a wait.
     events = {
         "preparation of 400 shards": 400 * 8,
         "turn": polls(LONGEST_WAIT_HOURS * 3600) * EVENTS_PER_POLL,
@@ -192,7 +191,7 @@ def test_all_that_a_run_may_wait_for_fits_the_history_of_an_execution() -> None:
     assert sum(events.values()) < 24_000, events
 
 
-def test_all_that_a_run_may_wait_for_fits_the_time_of_an_execution() -> None:
+def test_the_longest_run_fits_the_time_limit_of_an_execution() -> None:
     hours = {
         "preparation": 12,
         "turn": LONGEST_WAIT_HOURS,
@@ -205,5 +204,5 @@ def test_all_that_a_run_may_wait_for_fits_the_time_of_an_execution() -> None:
     assert sum(hours.values()) * 3600 < MACHINE["TimeoutSeconds"], hours
 
 
-def test_the_picture_in_the_documentation_is_the_definitions() -> None:
+def test_the_diagram_in_the_documentation_is_current() -> None:
     assert DOCUMENT.read_text() == with_diagram(DOCUMENT.read_text()), "python -m infra.state_machine.diagram"
