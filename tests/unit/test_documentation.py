@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,9 @@ def anchors(document: Path) -> set[str]:
 
 def directories() -> set[str]:
     """Top-level directories that are part of the project."""
-    ignored = {line.strip("/") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()}
-    return {path.name for path in ROOT.iterdir() if path.is_dir() and path.name[0] != "."} - ignored
+    ignored = [line.strip("/") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()]
+    named = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name[0] != "."}
+    return {name for name in named if not any(fnmatchcase(name, pattern) for pattern in ignored)}
 
 
 def first_cells(document: Path, heading: str) -> list[str]:
