@@ -43,7 +43,7 @@ def any_status(**changes: Any) -> RunStatus:
             Event(time=at(300), step="DescribeTraining", message="Training: Training image download completed"),
             Event(time=at(4100), step="DescribeTraining", message="The training job completed"),
             Event(time=at(5390), step="EvaluateEndpoint", message="2 answers, 0 with problems"),
-            Event(time=at(5400), step="ReportSuccess", message="The endpoint finetune-dev-pirate-0a1b2c3d answers"),
+            Event(time=at(5400), step="ReportSuccess", message=f"The endpoint finetune-dev-{RUN_ID} is in service"),
         ],
         checks=[
             Check(check="licence", ok=True, message="accepted by run.json"),

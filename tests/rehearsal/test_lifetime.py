@@ -94,7 +94,7 @@ def sweep(product: Product) -> dict[str, Any]:
 
 def test_an_endpoint_past_its_time_goes_and_nothing_of_it_costs_money(product: Product, endpoint: Endpoint) -> None:
     endpoint.ask()
-    assert sweep(product) == {"deleted": [], "announced": [], "left_overs": []}
+    assert sweep(product) == {"deleted": [], "announced": [], "removed": []}
     endpoint.tag(ttl_hours="0.00001")
     assert sweep(product)["deleted"] == [endpoint.name]
     assert not endpoint.is_there()
@@ -118,7 +118,7 @@ def test_an_endpoint_that_was_asked_lately_stays(product: Product, endpoint: End
 
 
 def test_an_endpoint_that_just_came_up_has_its_whole_idle_time(product: Product, endpoint: Endpoint) -> None:
-    assert sweep(product) == {"deleted": [], "announced": [], "left_overs": []}
+    assert sweep(product) == {"deleted": [], "announced": [], "removed": []}
 
 
 def test_an_endpoint_that_never_goes_stays(product: Product, endpoint: Endpoint) -> None:
@@ -131,7 +131,7 @@ def test_an_endpoint_that_never_goes_stays(product: Product, endpoint: Endpoint)
 def test_an_endpoint_that_somebody_keeps_stays_until_then(product: Product, endpoint: Endpoint) -> None:
     endpoint.grow_older(hours=10)
     endpoint.tag(kept_until=(datetime.now(UTC) + timedelta(hours=4)).isoformat(timespec="seconds"))
-    assert sweep(product) == {"deleted": [], "announced": [], "left_overs": []}
+    assert sweep(product) == {"deleted": [], "announced": [], "removed": []}
     endpoint.tag(**{KEPT_TAG.removeprefix("finetune:"): datetime.now(UTC).isoformat(timespec="seconds")})
     assert sweep(product)["deleted"] == [endpoint.name]
 
@@ -172,7 +172,7 @@ def test_entries_of_a_run_without_files_go(product: Product, account: Account) -
     made.append(account.api.describe_endpoint_config(EndpointConfigName=name)["EndpointConfigArn"])
     for arn in made:
         account.api.add_tags(ResourceArn=arn, Tags=[{"Key": OWNER_TAG, "Value": PREFIX.rstrip("-")}])
-    assert f"Deleted the model {name}" in sweep(product)["left_overs"]
+    assert f"Deleted the model {name}" in sweep(product)["removed"]
     assert account.api.list_models(NameContains=name)["Models"] == []
     assert account.api.list_endpoint_configs(NameContains=name)["EndpointConfigs"] == []
 

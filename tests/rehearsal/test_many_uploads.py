@@ -111,7 +111,7 @@ def test_a_run_that_waits_for_its_turn_says_so(burst: list[Run]) -> None:
     assert len(waited) > UPLOADS / 2
     for run in waited:
         told = [event["message"] for event in run.status["events"] if event["step"] == "TakeTurn"]
-        assert f"{LIMIT} may go at a time" in told[0]
+        assert f"{LIMIT} can run at a time" in told[0]
 
 
 def name_of(event: dict[str, Any]) -> str:

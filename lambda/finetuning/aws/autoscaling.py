@@ -9,7 +9,7 @@ from finetuning.runs.plan import Autoscaling
 
 SERVICE, DIMENSION = "sagemaker", "sagemaker:variant:DesiredInstanceCount"
 METRIC = "SageMakerVariantInvocationsPerInstance"
-"""Calls a minute and instance, averaged."""
+"""Invocations per minute and instance, averaged."""
 
 
 def _variant(endpoint: str) -> dict[str, str]:
@@ -20,26 +20,26 @@ def _variant(endpoint: str) -> dict[str, str]:
     }
 
 
-def scale(endpoint: str, wish: Autoscaling) -> None:
-    """Lets the endpoint, which must be in service, follow its traffic. May be repeated."""
+def scale(endpoint: str, policy: Autoscaling) -> None:
+    """Lets the number of instances follow the traffic. The endpoint must be in service. May be repeated."""
     with translate_errors(f"set up the autoscaling of {endpoint}"):
         api = client("application-autoscaling")
         api.register_scalable_target(
-            **_variant(endpoint), MinCapacity=wish.min_instances, MaxCapacity=wish.max_instances
+            **_variant(endpoint), MinCapacity=policy.min_instances, MaxCapacity=policy.max_instances
         )
         api.put_scaling_policy(
             **_variant(endpoint),
             PolicyName=f"{endpoint}-invocations",
             PolicyType="TargetTrackingScaling",
             TargetTrackingScalingPolicyConfiguration={
-                "TargetValue": float(wish.invocations_per_instance),
+                "TargetValue": float(policy.invocations_per_instance),
                 "PredefinedMetricSpecification": {"PredefinedMetricType": METRIC},
             },
         )
 
 
 def end_scaling(endpoint: str) -> None:
-    """Leaves the endpoint with the instances it has, and deletes its scaling policies; there may be none."""
+    """Ends the scaling of the endpoint, if there is any; it keeps the instances it has."""
     with translate_errors(f"end the autoscaling of {endpoint}"):
         try:
             client("application-autoscaling").deregister_scalable_target(**_variant(endpoint))

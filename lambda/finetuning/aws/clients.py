@@ -1,4 +1,4 @@
-"""boto3 clients of this process: one each, with the SDK's own retries."""
+"""The boto3 clients of this process, one for each service, with the SDK's own retries."""
 
 from collections.abc import Callable
 from functools import cache
@@ -10,16 +10,16 @@ from botocore.config import Config
 RETRIES = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=60)
 
 S3 = RETRIES.merge(Config(signature_version="s3v4", s3={"addressing_style": "virtual"}))
-"""What S3 takes anyway, but not what botocore signs links with: in us-east-1 that is Signature Version 2, which S3
-refuses for objects encrypted with KMS, and elsewhere the global host, which may redirect and so break the signature."""
+"""For presigned links. By default botocore signs them with Signature Version 2 in us-east-1, which S3 rejects for
+objects encrypted with KMS, and elsewhere for the global host, which may redirect and so break the signature."""
 
 ONCE = RETRIES.merge(Config(retries={"total_max_attempts": 1}, read_timeout=70))
-"""For asking an endpoint. SageMaker gives a container 60 seconds: one that hangs would be waited for five times over,
-and one that is too slow asked five times at once."""
+"""For invoking an endpoint. SageMaker gives a container 60 seconds: with retries, one that hangs would be waited for
+five times, and one that is too slow would get five requests at once."""
 
 QUICKLY = Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1})
-"""For services whose answer improves a plan and whose silence must not stop it, such as prices and quotas. In a network
-without their endpoints a call ends in a timeout."""
+"""For services that improve a plan but are not needed for it, such as prices and quotas. In a network without their
+endpoints a call ends in a timeout."""
 
 _CONFIGS = {"s3": S3, "sagemaker-runtime": ONCE}
 
@@ -28,13 +28,13 @@ _CONFIGS = {"s3": S3, "sagemaker-runtime": ONCE}
 def client(service: str) -> Any:
     """The client of a service ("s3", "sagemaker" …), created at first use and kept for warm starts.
 
-    Untyped: boto3 makes its clients at run time.
+    Untyped, because boto3 creates its clients at run time.
     """
     return boto3.client(service, config=_CONFIGS.get(service, RETRIES))
 
 
 @cache
 def advisory_client(service: str, region: str) -> Any:
-    """A client that gives up soon. Untyped, as `clients.client` is."""
+    """A client with short timeouts and no retries. Untyped, as `client` is."""
     create: Callable[..., Any] = boto3.client
     return create(service, region_name=region, config=QUICKLY)

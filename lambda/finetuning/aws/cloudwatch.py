@@ -1,4 +1,4 @@
-"""An endpoint in CloudWatch: its alarms, and its invocations."""
+"""An endpoint's alarms and invocations in CloudWatch."""
 
 from datetime import datetime, timedelta
 
@@ -10,20 +10,20 @@ from finetuning.jumpstart.requests import VARIANT
 from finetuning.runs import guardrails
 
 PERIODS = (60, 300, 3600)
-"""Seconds. CloudWatch keeps points of a minute for 15 days, of five for 63, of an hour for 15 months."""
+"""In seconds. CloudWatch keeps points of a minute for 15 days, of 5 minutes for 63 days, of an hour for 455."""
 MOST_POINTS = 1440
-"""Of one GetMetricStatistics answer."""
+"""The limit of one GetMetricStatistics response."""
 
 
 def watch_endpoint(endpoint: str, config: str | None, topic_arn: str) -> None:
-    """Sets the endpoint's alarms, in place of those it had; `guardrails.alarms` says what `config` is for."""
+    """Sets the endpoint's alarms, replacing earlier ones. For `config` see `guardrails.alarms`."""
     with translate_errors(f"set the alarms of {endpoint}"):
         for request in guardrails.alarms(endpoint, config, topic_arn):
             client("cloudwatch").put_metric_alarm(**request)
 
 
 def forget_endpoint(endpoint: str) -> None:
-    """Deletes the endpoint's alarms; there may be none."""
+    """Deletes the endpoint's alarms, if there are any."""
     with translate_errors(f"delete the alarms of {endpoint}"):
         try:
             client("cloudwatch").delete_alarms(AlarmNames=guardrails.alarm_names(endpoint))
@@ -33,9 +33,9 @@ def forget_endpoint(endpoint: str) -> None:
 
 
 def invocations(endpoint: str, since: datetime, until: datetime) -> list[tuple[datetime, float]]:
-    """`(end of a period, calls in it)` for the periods with calls, in their order. No data point means no call.
+    """`(end of a period, invocations in it)` for the periods with invocations, oldest first.
 
-    Periods are minutes for a day, five minutes for five, hours beyond that: at most sixty days back.
+    A period is 1 minute up to a day, 5 minutes up to 5 days, then an hour; at most 60 days are read.
     """
     seconds = (until - since).total_seconds()
     period = next((each for each in PERIODS if seconds / each < MOST_POINTS), PERIODS[-1])

@@ -1,4 +1,4 @@
-"""AWS's errors, told apart by what a user can do about them."""
+"""Translates botocore's errors into typed ones, by what a user can do about them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,10 +25,16 @@ TRANSIENT = frozenset(
         "503",
     }
 )
-"""Error codes after which the same request may succeed: botocore's own list, S3's and SageMaker's."""
+"""Error codes after which the same request may succeed: those of botocore's own list, of S3 and of SageMaker."""
 
 QUOTA = frozenset({"ResourceLimitExceeded", "ServiceQuotaExceededException", "LimitExceededException"})
 DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"})
+
+TRY_AGAIN = (
+    "Usually temporary. Try again in a few minutes: `finetune submit --again RUN` repeats a failed run, "
+    "`finetune deploy RUN` only its deployment."
+)
+"""The fix of a `TransientAwsError`. The state machine retries it before a user sees it."""
 
 
 def error_code(error: ClientError) -> str:
@@ -37,39 +43,39 @@ def error_code(error: ClientError) -> str:
 
 @contextmanager
 def translate_errors(action: str) -> Iterator[None]:
-    """Turns botocore's errors inside into typed ones. `action` says what was being done: "start the training job"."""
+    """Raises botocore's errors as `FineTuningError`. `action` says what was attempted: "create the model faq"."""
     try:
         yield
     except ClientError as error:
         code, reason = error_code(error), str(error.response.get("Error", {}).get("Message", error))
         if is_capacity_error(f"{code}: {reason}"):
-            raise NoCapacity(f"AWS has no capacity to {action}: {reason}") from error
+            raise NoCapacity(f"No capacity in AWS: cannot {action}: {reason}") from error
         if code in TRANSIENT:
             raise TransientAwsError(
                 Code.AWS_UNAVAILABLE,
-                f"AWS could not {action} just now: {reason}",
-                "Nothing to do: it is tried again.",
+                f"AWS is temporarily unavailable: cannot {action}: {reason}",
+                TRY_AGAIN,
             ) from error
         if code in QUOTA:
             raise FineTuningError(
                 Code.QUOTA_EXCEEDED,
-                f"A service quota does not allow to {action}: {reason}",
-                "Ask for a higher quota in the Service Quotas console, or choose another instance type in run.json.",
+                f"Quota exceeded: cannot {action}: {reason}",
+                "Request a higher quota in the Service Quotas console, or choose another instance type in run.json.",
             ) from error
         if code in DENIED:
             raise FineTuningError(
                 Code.ACCESS_DENIED,
-                f"AWS refused permission to {action}: {reason}",
-                "Check that no organisation policy denies it, then deploy the stacks again to restore the roles.",
+                f"Access denied: cannot {action}: {reason}",
+                "Check that no policy of the organisation denies it. Deploying the stacks again restores the roles.",
             ) from error
         raise FineTuningError(
             Code.REQUEST_INVALID,
-            f"AWS refused to {action}: {code}: {reason}",
-            "Compare the message with the run's plan.json; run.json may ask for something this account cannot give.",
+            f"AWS rejected the request: cannot {action}: {code}: {reason}",
+            "Compare the message with the run's plan.json, and correct run.json.",
         ) from error
     except BotoCoreError as error:
         raise TransientAwsError(
             Code.AWS_UNAVAILABLE,
-            f"AWS could not be reached to {action}: {error}",
-            "Nothing to do: it is tried again.",
+            f"Cannot reach AWS to {action}: {error}",
+            TRY_AGAIN,
         ) from error

@@ -1,4 +1,4 @@
-"""JumpStart's public bucket: the manifest and the specifications, and whether what they name is there."""
+"""JumpStart's public bucket: the manifest, the specifications, and whether the objects they name exist."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ ABSENT = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
 
 
 class JumpStartBucket:
-    """One region's bucket. Raises the typed errors of `aws.faults` when S3 refuses."""
+    """The bucket of one region. Raises the errors of `translate_errors`."""
 
     def __init__(self, s3: Any, region: str) -> None:
         self._s3 = s3
@@ -34,7 +34,10 @@ class JumpStartBucket:
         return read_manifest(self._read(MANIFEST_KEY, "JumpStart's manifest"))
 
     def spec(self, model_id: str, version: str | None = None) -> ModelSpec:
-        """The model's facts: of the newest version, or of the pinned one, which costs one request and no manifest."""
+        """The model's facts, of the newest version, or of the given one, which needs no manifest.
+
+        Raises `FineTuningError` (MODEL_UNKNOWN, MODEL_SPEC_UNUSABLE).
+        """
         if version is not None:
             key = spec_key(model_id, version)
         elif entry := newest(self.manifest(), model_id):
@@ -42,14 +45,14 @@ class JumpStartBucket:
         else:
             raise FineTuningError(
                 Code.MODEL_UNKNOWN,
-                f"JumpStart in {self.region} offers no model {model_id}.",
+                f"JumpStart does not offer the model {model_id} in {self.region}.",
                 "Choose another model, or deploy the stacks in a region that offers it.",
                 field="model",
             )
         return read_spec(self._read(key, f"JumpStart's specification of {model_id}"), model_id)
 
     def has(self, bucket: str, key: str) -> bool | None:
-        """Whether the object, or anything under a prefix that ends in `/`, is there; None where we may not look."""
+        """Whether the object exists, or anything below a prefix that ends in `/`; None if this role may not look."""
         with translate_errors(f"look for s3://{bucket}/{key}"):
             try:
                 if key.endswith("/"):
@@ -64,7 +67,7 @@ class JumpStartBucket:
         return True
 
     def artefacts(self, spec: ModelSpec, training_types: list[str]) -> dict[tuple[str, str], str]:
-        """What a run of the model needs of JumpStart's buckets: (bucket, key) → what it is."""
+        """What a run of the model needs from JumpStart's buckets: (bucket, key) → what it is."""
         gated = {
             (private_bucket(self.region), spec.gated_key(instance_type)): f"weights for {instance_type}"
             for instance_type in training_types
@@ -81,15 +84,15 @@ class JumpStartBucket:
                     raise
                 raise FineTuningError(
                     Code.MODEL_SPEC_UNUSABLE,
-                    f"{what} is not there: s3://{bucket}/{key}.",
-                    "Check the model and its version in run.json, and that JumpStart is offered in this region.",
+                    f"{what} not found: s3://{bucket}/{key}.",
+                    "Check the model and its version in run.json, and that JumpStart is available in this region.",
                     field="model",
                 ) from error
         return body
 
 
 def read_model_spec(model_id: str, version: str | None = None) -> ModelSpec:
-    """The model's facts as this function's region has them."""
+    """The model's facts in this function's region."""
     return jumpstart_bucket().spec(model_id, version)
 
 

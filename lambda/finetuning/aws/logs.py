@@ -12,12 +12,12 @@ logger = Logger(child=True)
 
 LINES = 50
 LONGEST_LINE = 200
-"""Characters kept of a line: enough to name a cause, too few to copy rows of data into a status."""
+"""Characters kept of a line: enough to show a cause, too few to copy rows of data into a status."""
 
 
 def log_tail(job_name: str) -> list[str]:
-    """The job's last lines, cut and made visible. None where there is no log, or it cannot be read: it is a help, and
-    the function's own log says why it is missing.
+    """The job's last lines, shortened, without control characters. Empty if there is no log or it cannot be read; then
+    the function's own log says why.
     """
     logs = client("logs")
     try:
@@ -31,7 +31,7 @@ def log_tail(job_name: str) -> list[str]:
                 logGroupName=TRAINING_LOG_GROUP, logStreamName=latest, limit=LINES, startFromHead=False
             )
     except FineTuningError as error:
-        logger.warning("The job's log cannot be read", extra={"error": error.as_dict()})
+        logger.warning("Cannot read the job's log", extra={"error": error.as_dict()})
         return []
     lines = (event["message"].rstrip() for event in events["events"])
     return [visible(shortened(line, LONGEST_LINE)) for line in lines if line]

@@ -19,10 +19,7 @@ BLOCK_BYTES = 1 << 20
 
 
 class RunStore:
-    """Reads and writes whole documents. Every write is encrypted with the stage's key.
-
-    Raises `FineTuningError` (see `aws.errors`) when S3 refuses.
-    """
+    """Reads and writes whole documents, encrypted with the stage's key. Raises the errors of `translate_errors`."""
 
     def __init__(self, s3: Any, bucket: str, kms_key_arn: str) -> None:
         self._s3 = s3
@@ -31,7 +28,7 @@ class RunStore:
         self._encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_arn}
 
     def read(self, key: str) -> bytes | None:
-        """The document's bytes, or None where there is none."""
+        """The document, or None if it does not exist."""
         with translate_errors(f"read s3://{self.bucket}/{key}"):
             try:
                 body: bytes = self._s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
@@ -46,15 +43,14 @@ class RunStore:
             self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type, **self._encryption)
 
     def link(self, key: str, hours: float) -> str:
-        """A URL that anybody can GET the document at for so long, or until the credentials of this process expire.
-
-        It gives what these may do: read the object, and decrypt with its key.
+        """A URL from which anyone can download the document, until `hours` have passed or the credentials of this
+        process expire. Those must allow to read the object and to decrypt with its key.
         """
         named = {"Bucket": self.bucket, "Key": key}
         return str(self._s3.generate_presigned_url("get_object", Params=named, ExpiresIn=round(hours * 3600)))
 
     def folders(self, prefix: str) -> Iterator[str]:
-        """The names right below the prefix that have something below themselves."""
+        """The names of the folders directly below the prefix."""
         with translate_errors(f"list s3://{self.bucket}/{prefix}"):
             pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix, Delimiter="/")
             for page in pages:
@@ -62,18 +58,18 @@ class RunStore:
                     yield found["Prefix"].removeprefix(prefix).rstrip("/")
 
     def load(self, key: str, model: type[M]) -> M:
-        """The document as `model`; an absent one is an error, for an earlier step should have written it."""
+        """The document as `model`. Raises `FineTuningError` (INTERNAL_ERROR) if an earlier step did not write it."""
         body = self.read(key)
         if body is None:
             raise FineTuningError(
                 Code.INTERNAL_ERROR,
                 f"s3://{self.bucket}/{key} is missing.",
-                "Something removed the run's files while it went on. Upload the data again.",
+                "The run's files were deleted while it was running. Upload the data again.",
             )
         return model.model_validate_json(body)
 
     def find(self, key: str, model: type[M]) -> M | None:
-        """The document as `model`, or None where there is none."""
+        """The document as `model`, or None if it does not exist."""
         body = self.read(key)
         return None if body is None else model.model_validate_json(body)
 
@@ -81,7 +77,7 @@ class RunStore:
         self.write(key, model.model_dump_json(indent=2).encode())
 
     def digests(self, prefix: str) -> dict[str, str]:
-        """SHA-256 of every file below the prefix, by what follows the prefix in its key."""
+        """The SHA-256 of every file below the prefix, by its key without the prefix."""
         with translate_errors(f"read s3://{self.bucket}/{prefix}"):
             pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
             keys = [found["Key"] for page in pages for found in page.get("Contents", [])]
@@ -94,12 +90,12 @@ class RunStore:
         return digest.hexdigest()
 
     def is_empty(self, prefix: str) -> bool:
-        """Whether nothing lies below the prefix."""
+        """True if there is no object below the prefix."""
         with translate_errors(f"list s3://{self.bucket}/{prefix}"):
             return not self._s3.list_objects_v2(Bucket=self.bucket, Prefix=prefix, MaxKeys=1).get("Contents")
 
     def claim(self, key: str, body: bytes) -> bytes:
-        """Writes the document unless there is one; returns what lies there now: `body`, or the earlier one."""
+        """Writes the document unless it exists; returns the one that is stored now, `body` or the earlier one."""
         with translate_errors(f"claim s3://{self.bucket}/{key}"):
             try:
                 self._s3.put_object(
@@ -111,7 +107,7 @@ class RunStore:
                     **self._encryption,
                 )
             except ClientError as error:
-                # 409: another put of the same key is under way, and wins.
+                # 409: another conditional put of the same key is in progress, and wins.
                 if error_code(error) not in (
                     "PreconditionFailed",
                     "ConditionalRequestConflict",
@@ -129,5 +125,5 @@ class RunStore:
 
 
 def run_store() -> RunStore:
-    """The artifacts bucket of this function's stage."""
+    """The documents of this function's stage."""
     return RunStore(client("s3"), settings().artifacts_bucket, settings().kms_key_arn)

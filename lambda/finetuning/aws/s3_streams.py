@@ -1,6 +1,6 @@
-"""S3 objects as streams: read with resumption, written in parts, joined without passing through.
+"""S3 objects as streams: downloads are resumed, uploads go in parts, and S3 joins objects without a download.
 
-Memory is flat: a small buffer for each object, and a part of 8 MiB for each that is being written.
+Memory use is constant: a small buffer for each object, and one part of 8 MiB for each that is being written.
 """
 
 import io
@@ -11,19 +11,19 @@ from typing import Any, BinaryIO, cast
 from botocore.exceptions import HTTPClientError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 from urllib3.exceptions import HTTPError
 
-from finetuning.aws.errors import translate_errors
+from finetuning.aws.errors import TRY_AGAIN, translate_errors
 from finetuning.datasets.workspace import BUFFER, Piece
 from finetuning.errors import Code, TransientAwsError
 
 PART_BYTES = 8 << 20
 MIN_PART_BYTES = 5 << 20
-"""S3's least for every part but the last."""
+"""S3's minimum for every part but the last."""
 
 MAX_COPY_BYTES = 1 << 30
-"""Bytes copied by one request; S3 allows 5 GiB, smaller ones answer before a timeout."""
+"""Bytes copied by one request. S3 allows 5 GiB; a smaller copy responds before a timeout."""
 
 ATTEMPTS = 5
-"""Times in a row a download may break without having brought a byte."""
+"""How often in a row a download may break off without a byte received."""
 
 _BROKEN = (
     HTTPClientError,
@@ -36,10 +36,10 @@ _BROKEN = (
 
 
 class S3Reader(io.RawIOBase):
-    """An object from `start` on. A download that breaks goes on where it stopped, with the very version it began with.
+    """An object from `start` on. A download that breaks off is resumed where it stopped, in the same version.
 
-    Seekable, as Parquet needs it. Raises the typed errors of `aws.faults`: REQUEST_INVALID where the object was
-    replaced in between.
+    Seekable, because Parquet needs it. Raises the errors of `translate_errors`: REQUEST_INVALID if the object was
+    replaced in the meantime.
     """
 
     def __init__(
@@ -86,8 +86,8 @@ class S3Reader(io.RawIOBase):
                 self._close_body()
         raise TransientAwsError(
             Code.AWS_UNAVAILABLE,
-            f"The download of {self._name} breaks off at byte {self._position:,}, {ATTEMPTS} times in a row.",
-            "Nothing to do: it is tried again.",
+            f"The download of {self._name} broke off {ATTEMPTS} times in a row at byte {self._position:,}.",
+            TRY_AGAIN,
         )
 
     def close(self) -> None:
@@ -95,7 +95,7 @@ class S3Reader(io.RawIOBase):
         super().close()
 
     def _open(self) -> bool:
-        """Asks for the rest of the object; False where there is none."""
+        """Requests the rest of the object; False at its end."""
         if self._size is not None and self._position >= self._size:
             return False
         how: dict[str, str] = {"IfMatch": self._etag} if self._etag else {}
@@ -125,9 +125,9 @@ def s3_reader(s3: Any, bucket: str, key: str, start: int = 0, **version: str | N
 
 
 class MultipartUpload:
-    """An object in the making: bytes written to it, and ranges of other objects copied into it by S3 itself.
+    """An object that is being written: bytes are uploaded, and S3 itself copies ranges of other objects into it.
 
-    A small one is put in one request. Nothing appears under the key before `complete`.
+    A small object is one request. Nothing is visible under the key before `complete`.
     """
 
     def __init__(self, s3: Any, bucket: str, key: str, encryption: dict[str, str]) -> None:
@@ -145,7 +145,7 @@ class MultipartUpload:
         return len(data)
 
     def copy(self, piece: Piece) -> None:
-        """Adds a range of an object of the same bucket. What is too small to be a part is read and written."""
+        """Adds a range of an object of the same bucket. A range too small for a part is downloaded and uploaded."""
         start = piece.start
         if self._pending:
             start = self._download(piece, start, min(piece.end, start + MIN_PART_BYTES - len(self._pending)))
@@ -199,7 +199,7 @@ class MultipartUpload:
 
 
 class _Writer(io.RawIOBase):
-    """The raw end of a buffered writer into an upload."""
+    """The raw stream below a buffered writer into an upload."""
 
     def __init__(self, upload: MultipartUpload) -> None:
         self._upload = upload
@@ -232,7 +232,7 @@ class S3Workspace:
             writer.flush()
 
     def size(self, key: str) -> int:
-        with translate_errors(f"look at s3://{self._bucket}/{self._prefix}{key}"):
+        with translate_errors(f"look up s3://{self._bucket}/{self._prefix}{key}"):
             return int(self._s3.head_object(Bucket=self._bucket, Key=self._prefix + key)["ContentLength"])
 
     def assemble(self, key: str, pieces: Sequence[Piece]) -> None:
@@ -242,7 +242,7 @@ class S3Workspace:
 
     @contextmanager
     def _uploading(self, key: str) -> Iterator[MultipartUpload]:
-        """Completes the upload at the end; takes it back when anything fails, so that no parts are left to pay for."""
+        """Completes the upload at the end, or aborts it after an error, so that no parts are left to pay for."""
         upload = MultipartUpload(self._s3, self._bucket, self._prefix + key, self._encryption)
         with translate_errors(f"write s3://{self._bucket}/{self._prefix}{key}"):
             try:

@@ -1,7 +1,7 @@
-"""SageMaker's control plane, as the workflow needs it: every call may be repeated.
+"""SageMaker's control plane. Every call may be repeated.
 
-The names of things derive from the run, so a step that runs twice finds what it made the first time. "Already exists"
-is success when the thing carries the run's tag, and an error when somebody else made it.
+The names of resources derive from the run, so a step that runs twice finds what it created the first time. "Already
+exists" is success if the resource has the run's tag, and an error otherwise.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -12,17 +12,17 @@ from botocore.exceptions import ClientError
 
 from finetuning.aws.clients import client
 from finetuning.aws.cloudwatch import forget_endpoint
-from finetuning.aws.errors import error_code, translate_errors
+from finetuning.aws.errors import TRY_AGAIN, error_code, translate_errors
 from finetuning.errors import Code, FineTuningError, TransientAwsError
 from finetuning.runs.tags import ENDPOINT_TAG, OWNER_TAG, REPLACES_TAG, RUN_TAG
 
 KEPT_CONFIGURATIONS = 3
-"""Of an endpoint, the newest included: what `finetune rollback` can go back to. They cost nothing."""
+"""Per endpoint, including the newest. `finetune rollback` can return to them; they cost nothing."""
 Request = Mapping[str, Any]
 
 
 def _says(error: ClientError, *codes_or_words: str) -> bool:
-    """SageMaker has no error code of its own for most of "exists" and "is not there": its words have to tell."""
+    """SageMaker has no error code for most cases of "exists" and "not found", so the message must be searched."""
     message = str(error.response.get("Error", {}).get("Message", "")).lower()
     return any(word == error_code(error) or word.lower() in message for word in codes_or_words)
 
@@ -37,9 +37,8 @@ def _is_absent(error: ClientError) -> bool:
 
 @contextmanager
 def _once_found() -> Iterator[None]:
-    """SageMaker's reads are eventually consistent: what the step made a moment ago may be said not to be there.
-
-    Then the step is to be tried again.
+    """Makes "not found" an error to retry: SageMaker's reads are eventually consistent, so that a resource that the
+    step has just created may not be found yet.
     """
     try:
         yield
@@ -48,14 +47,14 @@ def _once_found() -> Iterator[None]:
             raise
         raise TransientAwsError(
             Code.AWS_UNAVAILABLE,
-            f"SageMaker does not find what this is made of: {error}",
-            "Nothing to do: it is tried again.",
+            f"SageMaker does not find a resource that was created before: {error}",
+            TRY_AGAIN,
         ) from error
 
 
 @contextmanager
 def _unless_absent() -> Iterator[None]:
-    """Lets a deletion pass when there is nothing to delete."""
+    """Ignores "not found"."""
     try:
         yield
     except ClientError as error:
@@ -64,13 +63,13 @@ def _unless_absent() -> Iterator[None]:
 
 
 class SageMaker:
-    """Creates, describes and deletes. Raises the typed errors of `aws.faults`."""
+    """Creates, describes and deletes resources. Raises the errors of `translate_errors`."""
 
     def __init__(self, sagemaker: Any) -> None:
         self._api = sagemaker
 
     def create_training_job(self, request: Request) -> str:
-        """Starts the job, or finds it started by this run; returns its ARN."""
+        """Starts the job, unless this run has started it before; returns its ARN."""
         return self._create("training_job", "TrainingJob", request)
 
     def create_model(self, request: Request) -> str:
@@ -83,11 +82,11 @@ class SageMaker:
         return self._create("endpoint", "Endpoint", request)
 
     def update_endpoint(self, request: Request, deployment_config: Request, keep_instances: bool) -> None:
-        """Puts an endpoint of ours on another configuration, blue/green. `request` as for its creation;
-        `keep_instances`: with as many instances as it has now, whatever the configuration says.
+        """Updates an endpoint of this project to another configuration, blue/green. `request` is CreateEndpoint's;
+        with `keep_instances` it keeps its current number of instances, whatever the configuration says.
 
-        The earlier model answers until the new one is healthy, else it stays. Raises `FineTuningError`
-        (ENDPOINT_BUSY) while another update is under way.
+        The earlier model serves until the new one is healthy, and stays if it never is. Raises `FineTuningError`
+        (ENDPOINT_BUSY) during another update.
         """
         name, config = request["EndpointName"], request["EndpointConfigName"]
         with translate_errors(f"update the endpoint {name}"), _once_found():
@@ -105,16 +104,18 @@ class SageMaker:
             self._api.add_tags(ResourceArn=arn, Tags=request["Tags"])
 
     def require_ours(self, endpoint: Mapping[str, Any]) -> None:
-        """`endpoint` as DescribeEndpoint answers. Raises `FineTuningError` (ENDPOINT_NAME_TAKEN)."""
+        """Raises `FineTuningError` (ENDPOINT_NAME_TAKEN) unless this project created the endpoint. `endpoint`: a
+        DescribeEndpoint response.
+        """
         if OWNER_TAG not in self.tags(endpoint["EndpointArn"]):
             raise FineTuningError(
                 Code.ENDPOINT_NAME_TAKEN,
-                f"An endpoint {endpoint['EndpointName']} exists that this project did not make.",
+                f"The endpoint {endpoint['EndpointName']} exists, and this project did not create it.",
                 "Choose another endpoint.name in run.json, or delete that endpoint.",
             )
 
     def configuration(self, name: str) -> tuple[dict[str, Any], dict[str, str]] | None:
-        """An endpoint configuration and its tags."""
+        """An endpoint configuration and its tags; None if it does not exist."""
         described = self._describe(self._api.describe_endpoint_config, EndpointConfigName=name)
         return None if described is None else (described, self.tags(described["EndpointConfigArn"]))
 
@@ -123,7 +124,7 @@ class SageMaker:
             self._api.add_tags(ResourceArn=arn, Tags=[{"Key": key, "Value": tags[key]} for key in tags])
 
     def prune_configurations(self, prefix: str, endpoint: str, newest: str) -> None:
-        """Deletes what the endpoint was made of before, models included, beyond the newest `KEPT_CONFIGURATIONS`."""
+        """Deletes the endpoint's earlier configurations, with their models, except the newest `KEPT_CONFIGURATIONS`."""
         earlier = {name: tags.get(REPLACES_TAG, "") for name, tags in self._configurations(prefix, endpoint)}
         kept = [newest]
         while (previous := earlier.get(kept[-1], "")) and previous not in kept and len(kept) < KEPT_CONFIGURATIONS:
@@ -133,19 +134,19 @@ class SageMaker:
             self.delete_model(name)
 
     def _configurations(self, prefix: str, endpoint: str) -> Iterator[tuple[str, dict[str, str]]]:
-        """Those made for the endpoint, by their tag, with all their tags."""
+        """The configurations created for the endpoint, with their tags."""
         for config in list(self.endpoint_configs(f"{prefix}-")):
             tags = self.tags(config["EndpointConfigArn"])
             if tags.get(ENDPOINT_TAG) == endpoint:
                 yield config["EndpointConfigName"], tags
 
     def register_model(self, group: Request, package: Request) -> str:
-        """A version in the model registry, in a group that is made with its first one; returns the version's ARN.
+        """Adds a version to the model registry, and its group if it is the first; returns the version's ARN.
 
-        May be repeated: the request's `ClientToken` makes SageMaker answer with the version it made the first time.
+        May be repeated: for the same `ClientToken` SageMaker returns the version that it created the first time.
         """
         name = group["ModelPackageGroupName"]
-        with translate_errors(f"make the model package group {name}"):
+        with translate_errors(f"create the model package group {name}"):
             try:
                 self._api.create_model_package_group(**group)
             except ClientError as error:
@@ -155,7 +156,7 @@ class SageMaker:
             return str(self._api.create_model_package(**package)["ModelPackageArn"])
 
     def unregister_models(self, prefix: str) -> None:
-        """Deletes the groups whose name starts with the prefix from the model registry, with all their versions."""
+        """Deletes the groups whose name starts with the prefix, with all their versions, from the model registry."""
         with translate_errors("empty the model registry"):
             pages = self._api.get_paginator("list_model_package_groups").paginate(NameContains=prefix)
             groups = [
@@ -174,7 +175,7 @@ class SageMaker:
         return self._describe(self._api.describe_endpoint, EndpointName=name)
 
     def tags(self, arn: str) -> dict[str, str]:
-        """None for what is gone by now."""
+        """The tags of a resource; empty if it does not exist any more."""
         with translate_errors(f"read the tags of {arn}"), _unless_absent():
             pages = self._api.get_paginator("list_tags").paginate(ResourceArn=arn)
             return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
@@ -186,13 +187,13 @@ class SageMaker:
             self.tag(live["EndpointArn"], tags)
 
     def endpoints(self, prefix: str) -> Iterator[dict[str, Any]]:
-        """The endpoints whose name starts with the prefix, as ListEndpoints describes them."""
+        """The endpoints whose name starts with the prefix, as in ListEndpoints."""
         with translate_errors("list the endpoints"):
             for page in self._api.get_paginator("list_endpoints").paginate(NameContains=prefix):
                 yield from (e for e in page["Endpoints"] if e["EndpointName"].startswith(prefix))
 
     def training_jobs(self, prefix: str, status: str) -> Iterator[str]:
-        """Names of the jobs in that status whose name starts with the prefix."""
+        """The names of the jobs in that status that start with the prefix."""
         with translate_errors("list the training jobs"):
             pages = self._api.get_paginator("list_training_jobs").paginate(NameContains=prefix, StatusEquals=status)
             for page in pages:
@@ -201,23 +202,23 @@ class SageMaker:
                         yield job["TrainingJobName"]
 
     def models(self, prefix: str) -> Iterator[dict[str, Any]]:
-        """The models whose name starts with the prefix, as ListModels describes them."""
+        """The models whose name starts with the prefix, as in ListModels."""
         with translate_errors("list the models"):
             for page in self._api.get_paginator("list_models").paginate(NameContains=prefix):
                 yield from (m for m in page["Models"] if m["ModelName"].startswith(prefix))
 
     def endpoint_configs(self, prefix: str) -> Iterator[dict[str, Any]]:
-        """The endpoint configurations whose name starts with the prefix, as ListEndpointConfigs describes them."""
+        """The endpoint configurations whose name starts with the prefix, as in ListEndpointConfigs."""
         with translate_errors("list the endpoint configurations"):
             for page in self._api.get_paginator("list_endpoint_configs").paginate(NameContains=prefix):
                 yield from (c for c in page["EndpointConfigs"] if c["EndpointConfigName"].startswith(prefix))
 
     def is_owned(self, arn: str, owner: str) -> bool:
-        """Whether the stage of that prefix made it: a name that begins like ours is no proof."""
+        """True if the stage with the prefix `owner` created the resource. Its name alone does not prove it."""
         return self.tags(arn).get(OWNER_TAG) == owner
 
     def stop_training_job(self, name: str) -> bool:
-        """Stops the job if it runs; False where there is none, or it has ended."""
+        """Stops the job; False if it does not exist or is not in progress."""
         job = self.describe_training_job(name)
         if job is None or job["TrainingJobStatus"] != "InProgress":
             return False
@@ -226,10 +227,9 @@ class SageMaker:
         return True
 
     def delete_endpoint(self, name: str) -> bool:
-        """Deletes the endpoint with its configurations, earlier ones included, and its alarms; False where there was
-        none. Models stay.
+        """Deletes the endpoint, all its configurations and its alarms; False if it does not exist. Models are kept.
 
-        Whoever may deregister scalable targets has SageMaker end the endpoint's autoscaling, too.
+        SageMaker ends the endpoint's autoscaling as well, if the caller is allowed to deregister scalable targets.
         """
         live = self.describe_endpoint(name)
         if live is None:
@@ -237,7 +237,7 @@ class SageMaker:
         prefix = self.tags(live["EndpointArn"]).get(OWNER_TAG)
         with translate_errors(f"delete the endpoint {name}"), _unless_absent():
             self._api.delete_endpoint(EndpointName=name)
-        # Only now, when nothing costs money any more, what might fail.
+        # What may fail comes last: from here on nothing costs money.
         configurations = {live["EndpointConfigName"]}
         configurations |= {config for config, _ in self._configurations(prefix, name)} if prefix else set()
         for config in sorted(configurations):
@@ -250,13 +250,13 @@ class SageMaker:
             self._api.delete_endpoint_config(EndpointConfigName=name)
 
     def delete_model(self, name: str) -> None:
-        """Deletes the entry in SageMaker; the artefact in S3 stays."""
+        """Deletes the entry in SageMaker; the artefact in S3 is kept."""
         with translate_errors(f"delete the model {name}"), _unless_absent():
             self._api.delete_model(ModelName=name)
 
     def _create(self, kind: str, noun: str, request: Request) -> str:
         name = request[f"{noun}Name"]
-        # A model's data or a job's that is not found is none that SageMaker made.
+        # A model or a job is made of S3 objects: if SageMaker does not find them, a retry does not help.
         patience = _once_found() if kind.startswith("endpoint") else nullcontext()
         with translate_errors(f"create the {kind.replace('_', ' ')} {name}"), patience:
             try:
@@ -270,8 +270,8 @@ class SageMaker:
         if not arn or self.tags(arn).get(RUN_TAG) != ours:
             raise FineTuningError(
                 Code.REQUEST_INVALID,
-                f"A {kind.replace('_', ' ')} named {name} exists that this run did not make.",
-                "Delete it, or upload the data again: a new upload has a name of its own.",
+                f"The {kind.replace('_', ' ')} {name} exists, and this run did not create it.",
+                "Delete it, or upload the data again: a new upload gets another name.",
             )
         return arn
 
@@ -289,7 +289,7 @@ class SageMaker:
 def endpoint_busy(name: str) -> FineTuningError:
     return FineTuningError(
         Code.ENDPOINT_BUSY,
-        f"The endpoint {name} is being changed already.",
+        f"The endpoint {name} is already being updated.",
         "Wait until it is InService (`finetune endpoints`), then try again: `finetune deploy RUN` needs no training.",
     )
 

@@ -1,4 +1,4 @@
-"""Asking an endpoint."""
+"""Invoking an endpoint."""
 
 import json
 import time
@@ -13,8 +13,9 @@ from finetuning.evaluation.questions import invocation
 
 
 def asker(endpoint: str) -> Ask:
-    """Sends prompts to that endpoint. A refusal or an answer of another form is a `Reply` with an error, not raised:
-    one prompt that fails should not hide what the others say."""
+    """Sends prompts to that endpoint. A failed invocation is a `Reply` with an error, not an exception, so that one
+    failed prompt does not hide the answers to the others.
+    """
     runtime = client("sagemaker-runtime")
 
     def ask(inputs: str) -> Reply:
@@ -36,10 +37,10 @@ def asker(endpoint: str) -> Ask:
 
 
 def stream_answer(endpoint: str, inputs: str, on_text: Callable[[str], None]) -> Reply:
-    """As `asker` asks, with each piece of the text told to `on_text` as it comes.
+    """Sends one prompt, and passes each piece of the answer to `on_text` as it arrives.
 
-    Where the container cannot stream, the text comes as one piece. A stream that breaks off is a `Reply` with what came
-    until then and an error.
+    From a container that cannot stream, the text arrives as one piece. A stream that breaks off is a `Reply` with the
+    text so far and an error.
     """
     started = time.monotonic()
     try:
@@ -49,16 +50,16 @@ def stream_answer(endpoint: str, inputs: str, on_text: Callable[[str], None]) ->
             Body=json.dumps(invocation(inputs) | {"stream": True}).encode(),
         )
     except (ClientError, BotoCoreError):
-        return _told(asker(endpoint)(inputs), on_text)
+        return _passed_on(asker(endpoint)(inputs), on_text)
     pieces, error, finished = [], None, None
     try:
         for line in _lines(event["PayloadPart"]["Bytes"] for event in response["Body"]):
-            if "token" not in line:  # the whole answer after all
+            if "token" not in line:  # the container does not stream
                 text, finished = _generated(json.dumps(line).encode())
             else:
                 text, reason = str(line["token"].get("text", "")), (line.get("details") or {}).get("finish_reason")
                 if reason == "error":
-                    raise ValueError("The endpoint stopped amid its answer.")
+                    raise ValueError("The endpoint stopped in the middle of its answer.")
                 finished = finished if reason is None else reason != "length"
             pieces.append(text)
             on_text(text)
@@ -67,15 +68,14 @@ def stream_answer(endpoint: str, inputs: str, on_text: Callable[[str], None]) ->
     return Reply("".join(pieces), round((time.monotonic() - started) * 1000), error, finished)
 
 
-def _told(reply: Reply, on_text: Callable[[str], None]) -> Reply:
+def _passed_on(reply: Reply, on_text: Callable[[str], None]) -> Reply:
     on_text(reply.text)
     return reply
 
 
 def _lines(parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a stream, one a line; parts end anywhere, and lines of server-sent events begin with `data:`.
-
-    Raises `ValueError` for what is neither.
+    """The JSON objects of a stream, one per line. A part may end within a line, and a line of server-sent events starts
+    with `data:`. Raises `ValueError` for anything else.
     """
     rest = b""
     for part in parts:
@@ -91,22 +91,22 @@ def _line(text: bytes) -> dict[str, Any] | None:
     line = json.loads(text)
     line = line[0] if isinstance(line, list) and len(line) == 1 else line
     if not isinstance(line, dict):
-        raise ValueError(f"The endpoint answered without generated_text: {text[:200]!r}")
+        raise ValueError(f"The response has no generated_text: {text[:200]!r}")
     return line
 
 
 def _generated(body: bytes) -> tuple[str, bool | None]:
-    """The text, and whether the model ended it (None: not told), of `{"generated_text", "details": {"finish_reason"}}`;
-    older containers answer a list of one such, and without details.
+    """The text of `{"generated_text", "details": {"finish_reason"}}`, and whether the model ended it (None: unknown).
+    Older containers send a list of one such object, without details. Raises `ValueError` for anything else.
 
-    DJL LMI reports a failure while it generates with status 200, an empty text and the finish_reason "error".
+    DJL LMI reports a failure during generation with status 200, an empty text and the finish_reason "error".
     """
     answer = json.loads(body)
     if isinstance(answer, list) and len(answer) == 1:
         answer = answer[0]
     if not isinstance(answer, dict):
-        raise ValueError(f"The endpoint answered without generated_text: {body[:200]!r}")
+        raise ValueError(f"The response has no generated_text: {body[:200]!r}")
     reason = (answer.get("details") or {}).get("finish_reason")
     if reason == "error" or not isinstance(answer.get("generated_text"), str):
-        raise ValueError(f"The endpoint answered without generated_text: {body[:200]!r}")
+        raise ValueError(f"The response has no generated_text: {body[:200]!r}")
     return answer["generated_text"], None if reason is None else reason != "length"

@@ -1,4 +1,4 @@
-"""Whether the account may start what a plan asks for: quotas of instances, and how many of them are in use."""
+"""Whether the account's quotas allow what a plan needs, given the instances in use."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ from finetuning.errors import Code, Finding
 Use = Literal["training", "endpoint"]
 
 QUOTA_NAMES: dict[Use, str] = {"training": "{} for training job usage", "endpoint": "{} for endpoint usage"}
-"""The names Service Quotas gives them; codes are not guessed, they come with the answer."""
+"""The names of the quotas. Their codes come with the response."""
 
 MAX_LOOKED_AT = 100
-"""Running jobs and endpoints described to count the instances in use: each costs a request."""
+"""Running jobs and endpoints that are described to count the instances in use, one request each."""
 
 
 @dataclass(frozen=True)
@@ -37,21 +37,21 @@ class Quotas:
         self._by_name: Mapping[str, Quota] | None = None
 
     def check(self, instance_type: str, use: Use, wanted: int, field: str) -> Finding | str | None:
-        """A finding where the quota does not suffice; None where it does; a text where it could not be checked, why."""
+        """None if the quota suffices, a finding if it does not, or a text that says why it could not be checked."""
         try:
             quota = self._quotas().get(QUOTA_NAMES[use].format(instance_type).lower())
             if quota is None:
-                return f"Service Quotas lists no quota of {instance_type} for {use}"
+                return f"Service Quotas has no quota of {instance_type} for {use}"
             used = self._in_use(use)[instance_type] if quota.value else 0
         except (BotoCoreError, ClientError) as error:
-            return f"the quotas could not be read: {error}"
+            return f"cannot read the quotas: {error}"
         if used + wanted <= quota.value:
             return None
         return Finding(
             Code.QUOTA_EXCEEDED,
             field,
-            f"The quota “{quota.name}” ({quota.code}) is {quota.value:g}; {used} in use, {wanted} more needed.",
-            f"Ask for a higher one: {self._link(quota)}, or choose another instance type.",
+            f"Quota exceeded: “{quota.name}” ({quota.code}) is {quota.value:g}, {used} in use, {wanted} needed.",
+            f"Request an increase: {self._link(quota)}, or choose another instance type.",
         )
 
     def _quotas(self) -> Mapping[str, Quota]:

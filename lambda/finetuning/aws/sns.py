@@ -1,4 +1,4 @@
-"""What the team hears: a message on the stage's SNS topic."""
+"""Notifications to the team on the stage's SNS topic."""
 
 from finetuning.aws.clients import client
 from finetuning.aws.errors import translate_errors
@@ -6,6 +6,5 @@ from finetuning.report.messages import Message
 
 
 def notify(topic_arn: str, message: Message) -> None:
-    """Publishes on the stage's topic."""
     with translate_errors("publish the notification"):
         client("sns").publish(TopicArn=topic_arn, Subject=message.subject, Message=message.body)

@@ -1,4 +1,4 @@
-"""The state machine's executions, as the functions beside it need them."""
+"""The executions of the state machine."""
 
 import json
 from collections.abc import Iterator
@@ -16,36 +16,36 @@ ENDED_EARLY = ("ABORTED", "TIMED_OUT", "FAILED")
 
 
 class Executions:
-    """Of one state machine. Raises the typed errors of `aws.faults`."""
+    """The executions of one state machine. Raises the errors of `translate_errors`."""
 
     def __init__(self, states: Any, state_machine_arn: str) -> None:
         self._states = states
         self._machine = state_machine_arn
 
     def running(self) -> list[Execution]:
-        """Those that run now; AWS's list may miss what happened in the last seconds."""
+        """The executions that are running. The list may lag some seconds behind."""
         return [Execution(each["startDate"], each["executionArn"]) for each in self._listed("RUNNING")]
 
     def ended_early(self, since: datetime, until: datetime) -> Iterator[str]:
-        """ARNs of those that were aborted, timed out or failed in that time."""
+        """The ARNs of the executions that were aborted, timed out or failed in that time."""
         for status in ENDED_EARLY:
             for each in self._listed(status):
                 if each["stopDate"] < since:
-                    break  # the list begins with the latest
+                    break  # the list starts with the latest
                 if each["stopDate"] <= until:
                     yield str(each["executionArn"])
 
     def describe(self, execution_arn: str) -> dict[str, Any]:
-        """As DescribeExecution answers."""
+        """The DescribeExecution response."""
         with translate_errors(f"look up the execution {execution_arn}"):
             return dict(self._states.describe_execution(executionArn=execution_arn))
 
     def upload(self, execution_arn: str) -> Upload | None:
-        """What the execution was started for; None where that is nothing that starts a run."""
+        """The upload that the execution was started for; None if its input names none."""
         return upload_of(self.describe(execution_arn)["input"])
 
     def start(self, upload: Upload) -> bool:
-        """Starts an execution as the upload's event would; False where this was done before."""
+        """Starts an execution as the upload's event would; False if there is one already."""
         given = {"bucket": upload.bucket, "key": upload.key, "version_id": upload.version_id}
         with translate_errors(f"start the run {upload.run_id}"):
             try:

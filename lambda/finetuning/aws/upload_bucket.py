@@ -1,4 +1,4 @@
-"""What a user uploaded: the run.json, a template.json, the data files."""
+"""A user's upload: run.json, template.json and the data files."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -17,16 +17,16 @@ from finetuning.runs.uploads import Upload
 
 
 class UploadBucket:
-    """Reads one upload. Raises the typed errors of `aws.faults` when S3 refuses."""
+    """Reads one upload. Raises the errors of `translate_errors`."""
 
     def __init__(self, s3: Any, upload: Upload) -> None:
         self._s3 = s3
         self._upload = upload
 
     def run_json(self) -> bytes:
-        """The upload's run.json; an empty object for a single file in the inbox, which takes every default.
+        """The upload's run.json; an empty object for a single file in the inbox, for which all defaults hold.
 
-        Raises `FineTuningError` (UPLOAD_NOT_FOUND) where that version is gone.
+        Raises `FineTuningError` (UPLOAD_NOT_FOUND) if that version does not exist any more.
         """
         if self._upload.folder is None:
             return b"{}"
@@ -34,17 +34,17 @@ class UploadBucket:
         return body if body is not None else _gone(self._upload.key)
 
     def template_json(self) -> bytes | None:
-        """The template.json beside the data, None where there is none."""
+        """The template.json beside the data, or None."""
         return self._get(self._upload.folder + TEMPLATE_FILE) if self._upload.folder else None
 
     def data_files(self) -> tuple[DataFile, ...]:
-        """The data files in the order of their keys, each in its present version."""
+        """The data files in the order of their keys, each in its current version."""
         if self._upload.folder is None:
             return (self._data_file(self._upload.key, VersionId=self._upload.version_id),)
         return tuple(self._data_file(key) for key in sorted(self._keys(self._upload.folder)) if is_data(key))
 
     def head(self, file: DataFile, size: int) -> bytes:
-        """The first `size` bytes of a data file, fewer where it is shorter."""
+        """The first `size` bytes of a data file, or all of a shorter one."""
         if file.size == 0:
             return b""
         body = self._get(file.key, VersionId=file.version_id, Range=f"bytes=0-{size - 1}")
@@ -78,7 +78,7 @@ class UploadBucket:
 
 
 def uploads_between(bucket: str, begin: datetime, end: datetime) -> Iterator[Upload]:
-    """The uploads of that time which are to start a run, each key in its present version."""
+    """The uploads of that time that start a run, each key in its current version."""
     pages = client("s3").get_paginator("list_object_versions")
     with translate_errors(f"list s3://{bucket}"):
         for prefix in (INBOX, RUNS):
@@ -90,7 +90,7 @@ def uploads_between(bucket: str, begin: datetime, end: datetime) -> Iterator[Upl
 
 
 def is_data(key: str) -> bool:
-    """Whether the name is a data file's: one of the known suffixes, perhaps compressed, and no document of ours."""
+    """True for a data file, by its suffix (`.gz` may follow), but not for run.json or template.json."""
     name = PurePosixPath(key).name
     return name not in (RUN_FILE, TEMPLATE_FILE) and name.lower().removesuffix(".gz").endswith(tuple(SUFFIXES))
 
@@ -98,7 +98,7 @@ def is_data(key: str) -> bool:
 def _gone(key: str) -> NoReturn:
     raise FineTuningError(
         Code.UPLOAD_NOT_FOUND,
-        f"{key} was removed from the upload bucket before the run could read it.",
+        f"{key} was deleted from the upload bucket before the run could read it.",
         "Upload it again.",
     )
 

@@ -1,4 +1,4 @@
-"""ApproveDeployment: asks the team whether the tuned model is to be deployed; the execution itself gets the answer."""
+"""ApproveDeployment: asks the team to approve or reject the deployment. The answer goes to Step Functions."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +14,9 @@ from finetuning.settings import settings
 
 @step
 def handler(run: Run, event: Payload) -> Payload:
-    """`{run_id, task_token}` → `{}`, which nobody reads: the state ends when the token comes back, or in time."""
+    """`{run_id, task_token}` → `{}`. The result is not used: the state ends when the token is sent back, or at its
+    timeout.
+    """
     stage = settings()
     answer_by = datetime.now(UTC) + timedelta(hours=stage.approval_hours)
     run.store.save(run.layout.approval, Approval(task_token=event["task_token"]))

@@ -1,4 +1,4 @@
-"""Clean-up after an execution that was aborted, timed out or failed: nothing costs money without a run behind it."""
+"""CleanUpRun: after an execution that was aborted, timed out or failed, removes what would cost money without a run."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ from finetuning.settings import settings
 
 @function
 def handler(event: Payload) -> Payload:
-    """EventBridge's "Step Functions Execution Status Change" → `{done: [what was taken back, …]}`."""
+    """EventBridge's "Step Functions Execution Status Change" → `{done: [what was removed, …]}`."""
     detail = event["detail"]
     upload = upload_of(detail["input"])
     if upload is None:
@@ -28,9 +28,10 @@ def handler(event: Payload) -> Payload:
 
 
 def clean_up(run_id: str, ended: Mapping[str, Any]) -> list[str] | None:
-    """Takes back what the run left and says so where nobody has; a line for each thing. None: another execution's run.
+    """Removes what the run left unfinished and reports its end, unless a step has; returns what was removed, one line
+    each. None if the run belongs to another execution.
 
-    `ended` is the execution as EventBridge and DescribeExecution tell of it: `{executionArn, status, cause, …}`.
+    `ended`: the execution, `{executionArn, status, cause, …}` as in EventBridge's event and in DescribeExecution.
     """
     run = open_run(run_id, __name__)
     if not run.is_owned_by(ended["executionArn"]):
@@ -45,7 +46,7 @@ def clean_up(run_id: str, ended: Mapping[str, Any]) -> list[str] | None:
 
 
 def _report(run: Run, ended: Mapping[str, Any], done: Sequence[str]) -> None:
-    error = _explained(ended, done).as_dict()
+    error = _error(ended, done).as_dict()
     logger.warning(error["message"], extra={"error": error})
     measure_failure(str(error["code"]), run.run_id)
     state = RunState.ABORTED if ended["status"] == "ABORTED" else RunState.FAILED
@@ -54,13 +55,13 @@ def _report(run: Run, ended: Mapping[str, Any], done: Sequence[str]) -> None:
     notify(settings().topic_arn, messages.run_aborted(status, error, stage=settings().stage, report=page))
 
 
-def _explained(ended: Mapping[str, Any], done: Sequence[str]) -> FineTuningError:
-    """What the execution's end means for its run, which no step has told of, and what was done about it."""
+def _error(ended: Mapping[str, Any], done: Sequence[str]) -> FineTuningError:
+    """The error of a run whose execution ended without a report."""
     if ended["status"] == "ABORTED":
         code, message = Code.RUN_ABORTED, "The execution was aborted."
     elif ended["status"] == "TIMED_OUT":
-        code, message = Code.RUN_TIMED_OUT, "The execution was ended by its time limit."
+        code, message = Code.RUN_TIMED_OUT, "The execution exceeded its time limit."
     else:
-        code, message = Code.INTERNAL_ERROR, ended.get("cause") or "The execution failed without giving a cause."
+        code, message = Code.INTERNAL_ERROR, ended.get("cause") or "The execution failed without a cause."
     message = " ".join([message, *(f"{line}." for line in done)])
-    return FineTuningError(code, message, "Upload the data again to start over.")
+    return FineTuningError(code, message, "Start over with `finetune submit --again RUN`.")

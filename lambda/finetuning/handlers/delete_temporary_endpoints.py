@@ -1,4 +1,4 @@
-"""DeleteTemporaryEndpoints: candidate and base model were only there to be compared."""
+"""DeleteTemporaryEndpoints: deletes the endpoints of the base model and the candidate after the comparison."""
 
 from finetuning.aws.sagemaker import sagemaker
 from finetuning.handlers.step import Payload, step
@@ -8,7 +8,7 @@ from finetuning.operations.run import Run
 
 @step
 def handler(run: Run, event: Payload) -> Payload:
-    """`{run_id}` → what it shows. Nothing there to delete is no error."""
+    """`{run_id}` → what it shows. It is no error if there is nothing to delete."""
     for line in remove_temporary_endpoints(sagemaker(), run.names):
         run.record(line)
     return run.status.shown

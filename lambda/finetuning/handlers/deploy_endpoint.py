@@ -1,4 +1,4 @@
-"""DeployEndpoint: model, configuration, endpoint; live, or temporary for an evaluation."""
+"""DeployEndpoint: creates model, configuration and endpoint, live or temporary for an evaluation."""
 
 from finetuning.aws.jumpstart_bucket import read_model_spec
 from finetuning.aws.sagemaker import sagemaker
@@ -24,7 +24,7 @@ def handler(run: Run, event: Payload) -> Payload:
     else:
         api.create_model(orders.tuned_model(spec, plan, here, status.training_job))
     if variant == "live":
-        _bring_live(run, hosting, endpoint_config(spec, hosting, here), endpoint(spec, hosting))
+        _deploy_live(run, hosting, endpoint_config(spec, hosting, here), endpoint(spec, hosting))
     elif api.describe_endpoint(hosting.endpoint) is None:
         api.create_endpoint_config(endpoint_config(spec, hosting, here))
         api.create_endpoint(endpoint(spec, hosting))
@@ -35,14 +35,14 @@ def handler(run: Run, event: Payload) -> Payload:
     return {"wait_seconds": wait_seconds(0), **status.shown}
 
 
-def _bring_live(run: Run, hosting: Hosting, config: Request, request: Request) -> None:
+def _deploy_live(run: Run, hosting: Hosting, config: Request, request: Request) -> None:
     api, stage = sagemaker(), settings()
     arn = api.create_endpoint_config(config)
     live = api.describe_endpoint(hosting.endpoint)
     made_for = {ENDPOINT_TAG: hosting.endpoint}
     if live and live["EndpointConfigName"] != hosting.config:
         made_for |= {REPLACES_TAG: live["EndpointConfigName"]}
-    # A configuration kept from an earlier deployment of this run takes on the present terms.
+    # A configuration kept from an earlier deployment of this run gets the current tags.
     api.tag(arn, dict(hosting.tags) | made_for)
     wanted = run.plan.endpoint
     fleet = Fleet(hosting.instance_count, wanted.autoscaling is not None, wanted.timeout_seconds)

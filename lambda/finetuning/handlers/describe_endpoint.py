@@ -1,4 +1,4 @@
-"""DescribeEndpoint: whether the endpoint serves the run's own configuration yet."""
+"""DescribeEndpoint: checks whether the endpoint serves the run's configuration yet."""
 
 from datetime import UTC, datetime
 
@@ -21,8 +21,8 @@ def handler(run: Run, event: Payload) -> Payload:
     if endpoint is None:
         raise EndpointFailed(
             Code.ENDPOINT_FAILED,
-            f"The endpoint {hosting.endpoint} is gone.",
-            "Somebody deleted it while the run waited. The tuned model is kept: deploy it with `finetune deploy RUN`.",
+            f"The endpoint {hosting.endpoint} does not exist any more.",
+            "It was deleted while the run waited. The tuned model is kept: deploy it with `finetune deploy RUN`.",
         )
     try:
         outcome = endpoint_outcome(endpoint, hosting.config, now, run.plan.endpoint.timeout_seconds)

@@ -1,4 +1,4 @@
-"""DescribeTraining: where the job stands, told in status.json, and what the state machine does next."""
+"""DescribeTraining: records the job's progress and cost in status.json, and decides what follows."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -29,12 +29,12 @@ def handler(run: Run, event: Payload) -> Payload:
     if job is None:
         raise TrainingFailed(
             Code.TRAINING_FAILED,
-            f"The training job {job_name} is gone.",
-            "Somebody deleted it while it ran. Upload the data again to start over.",
+            f"The training job {job_name} does not exist any more.",
+            "It was deleted while it was running. Start over with `finetune submit --again RUN`.",
         )
     usd = _billed_usd(job, option.estimate.usd_per_hour)
     if job["TrainingJobStatus"] in ENDED:
-        # Before the job is judged: one that failed was paid for as well.
+        # Before a failed job raises an error: it was paid for as well.
         measure(
             {ProductMetric.TRAINING_ACTUAL_USD: usd, ProductMetric.TRAINING_DURATION: job.get("TrainingTimeInSeconds")}
         )
@@ -68,6 +68,6 @@ def handler(run: Run, event: Payload) -> Payload:
 
 
 def _billed_usd(job: Mapping[str, Any], usd_per_hour: float | None) -> float | None:
-    """What SageMaker bills for so far; None until instances run, or without a price."""
+    """The cost so far in USD; None until instances run, or without a known price."""
     seconds = job.get("BillableTimeInSeconds")
     return None if seconds is None or usd_per_hour is None else round(usd_per_hour * seconds / 3600, 2)

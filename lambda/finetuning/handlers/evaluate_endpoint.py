@@ -1,4 +1,4 @@
-"""EvaluateEndpoint: asks the tuned model, and the base model where it is up, what was held out from training."""
+"""EvaluateEndpoint: sends the held-out prompts to the tuned model, and to the base model if it is deployed."""
 
 from finetuning.aws.sagemaker_runtime import asker
 from finetuning.errors import Code, EndpointFailed
@@ -11,7 +11,7 @@ from finetuning.operations.run import Run
 from finetuning.report import commands
 from finetuning.settings import settings
 
-NO_BASE = "The base model could not be deployed for comparison; only the tuned model was asked."
+NO_BASE = "The base model could not be deployed for the comparison; only the tuned model was evaluated."
 
 
 @step
@@ -24,7 +24,7 @@ def handler(run: Run, event: Payload) -> Payload:
     plan, names, with_base = run.plan, run.names, bool(event["with_base"])
     wanted = plan.evaluation
     asked = questions(run.store.read(run.layout.prompts), wanted.prompts, str(plan.task), plan.template, plan.family)
-    run.record(f"Asking {len(asked)} prompt{'s' if len(asked) > 1 else ''}")
+    run.record(f"Evaluating {len(asked)} prompt{'s' if len(asked) > 1 else ''}")
     report = evaluate(
         asked,
         asker(names.candidate if event["variant"] == "candidate" else names.endpoint),
@@ -32,14 +32,15 @@ def handler(run: Run, event: Payload) -> Payload:
         notes=[NO_BASE] if wanted.compare_with_base and not with_base else [],
     )
     run.store.save(run.layout.evaluation, report)
-    run.record(f"{report.summary.answers} answers, {report.summary.problems} with problems")
+    answers = report.summary.answers
+    run.record(f"{answers} answer{'s' if answers != 1 else ''}, {report.summary.problems} with problems")
     status = run.record(verdict(report))
     if not report.ok:
         complaints = "; ".join(check.message for check in report.checks if check.ok is False)
         raise EndpointFailed(
             Code.ENDPOINT_ANSWERS_BROKEN,
-            f"The tuned model does not answer as it should: {complaints}.",
-            "Read the answers in evaluation.json. A lower learning_rate or fewer epochs usually mends repetition.",
+            f"The tuned model's answers are broken: {complaints}.",
+            "Read the answers in evaluation.json. A lower learning_rate or fewer epochs usually fixes repetition.",
         )
     if wanted.must_beat_base:
         require_no_worse(report, commands.deploy(run.run_id, settings().stage))

@@ -1,4 +1,4 @@
-"""PlanRun: judges an upload whole, and settles what the run will do before it costs anything."""
+"""PlanRun: checks the upload and plans the run before anything costs money."""
 
 from typing import Any
 
@@ -19,9 +19,9 @@ def handler(run: Run, event: Payload) -> Payload:
     """`{bucket, key, version_id, execution_arn, redeploy}` → `{outcome, run_id, parquet, deploy, compare_with_base,
     must_beat_base, autoscaling, approval, approval_seconds}`.
 
-    The outcome is `duplicate` where another execution has the run already; nothing is written then. With `redeploy`,
-    an object that may hold `ttl_hours`, the model that the run trained earlier is to be deployed once more: `redeploy`
-    is the outcome, too. Raises `RunRefused` with all findings where anything is wrong.
+    The outcome is `duplicate` if another execution owns the run; then nothing is written. With `redeploy`, an object
+    that may have `ttl_hours`, the model that the run has trained is deployed again, and the outcome is `redeploy`.
+    Otherwise it is `planned`. Raises `RunRefused` with all findings.
     """
     upload, execution_arn = Upload(event["bucket"], event["key"], event["version_id"]), event["execution_arn"]
     if event.get("redeploy") is not None:
@@ -38,7 +38,7 @@ def handler(run: Run, event: Payload) -> Payload:
     run.store.write(run.layout.request, run_json)
     plan, checklist = preflight(upload, run_json)
     if plan is None or checklist.findings:
-        run.record("The preflight refused the run", checks=checklist.checks)
+        run.record("The preflight found problems", checks=checklist.checks)
         raise RunRefused(checklist.findings)
     run.save_plan(plan)
     estimate = plan.training.estimate
@@ -61,7 +61,7 @@ def handler(run: Run, event: Payload) -> Payload:
 
 
 def _result(outcome: str, run: Run, **choices: Any) -> Payload:
-    """What the state machine chooses by, and what it shows."""
+    """What the state machine decides by, and what its console shows."""
     names = ("parquet", "deploy", "compare_with_base", "must_beat_base", "autoscaling", "approval")
     return {
         "outcome": outcome,
@@ -73,7 +73,7 @@ def _result(outcome: str, run: Run, **choices: Any) -> Payload:
 
 
 def _redeploy(run: Run, execution_arn: str, terms: Payload) -> Payload:
-    """Takes an ended run over for this execution, and checks what must hold."""
+    """Makes this execution the owner of a run that has ended, and checks that its model can be deployed."""
     status = run.status
     if not run.is_owned_by(execution_arn):
         if not status.state.is_final:
@@ -81,7 +81,7 @@ def _redeploy(run: Run, execution_arn: str, terms: Payload) -> Payload:
         run.hand_over(execution_arn)
     link = {"Execution": execution_link(settings().aws_region, execution_arn)}
     status = run.record(
-        "Deploying the model of this run once more",
+        "Deploying the model of this run again",
         execution_arn=execution_arn,
         state=RunState.RUNNING,
         error=None,

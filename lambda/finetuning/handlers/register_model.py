@@ -1,4 +1,4 @@
-"""RegisterModel: the tuned model as a version in the model registry, with where it came from and how it did."""
+"""RegisterModel: adds the tuned model to the model registry, with its lineage and its scores."""
 
 from finetuning.aws.jumpstart_bucket import read_model_spec
 from finetuning.aws.sagemaker import sagemaker
@@ -10,7 +10,7 @@ from finetuning.planning import registration
 
 @step
 def handler(run: Run, event: Payload) -> Payload:
-    """`{run_id}` → what it shows. A model deployed once more keeps the version it has."""
+    """`{run_id}` → what it shows. A model that is deployed again keeps its version."""
     status = run.status
     if status.model_package:
         return status.shown

@@ -1,6 +1,6 @@
-"""RemoveRuns, a custom resource: before the stacks go, what runs created goes, for it holds on to the network.
+"""RemoveRuns, a custom resource: removes what runs created before the stacks are deleted, because it uses the network.
 
-CloudFormation waits for an answer at a URL it names; without one it waits for an hour, so every way out answers.
+CloudFormation expects a response at the URL in the event and waits an hour without one, so every path sends one.
 """
 
 import json
@@ -19,15 +19,15 @@ from finetuning.settings import settings
 
 POLL_SECONDS = 10
 MARGIN_SECONDS = 30
-"""What is kept of the function's time for the answer."""
+"""The time of the function that is reserved for the response."""
 
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """A CloudFormation custom resource request.
 
-    Properties: `StateMachineArn`, whose executions are stopped; `EmptyBuckets`, names whose objects go with the stage,
-    and with them the models' versions in the registry; `AccessLogs`, which of these takes the others' access logs.
+    Properties: `StateMachineArn`, whose executions are stopped; `EmptyBuckets`, the buckets to empty, and with them the
+    model registry; `AccessLogs`, the one of these that receives the access logs of the others.
     """
     status, reason = "SUCCESS", ""
     try:
@@ -37,30 +37,31 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
             emptied = properties.get("EmptyBuckets", [])
             if access_logs := properties.get("AccessLogs"):
                 _end_deliveries(access_logs)
-            # The clean-up after what was stopped may still write its last words.
+            # CleanUpRun, after the executions that were stopped, may still be writing.
             while sum(map(_empty, emptied)):
                 time.sleep(POLL_SECONDS)
-            if emptied:  # versions of models whose weights are gone
+            if emptied:  # the versions of models whose weights were deleted
                 sagemaker().unregister_models(settings().prefix + "-")
-    except Exception as error:  # noqa: BLE001  # CloudFormation must hear of every failure
-        logger.exception("What the runs created could not be removed")
-        status, reason = "FAILED", f"{error} Destroy the stack again to go on."
+    except Exception as error:  # noqa: BLE001  # CloudFormation must receive every failure
+        logger.exception("Cannot remove what the runs created")
+        status, reason = "FAILED", f"{error} Destroy the stack again to continue."
     _answer(event, status, reason)
 
 
 def _remove(api: SageMaker, state_machine: str, context: LambdaContext) -> None:
-    """Until nothing is left. Each turn looks anew: a step that was under way may still have made something, and an
-    endpoint can be deleted only once it is up. Raises `TimeoutError` shortly before the function's own time is over.
+    """Removes everything that runs created. It is listed again until nothing is left: a step that was running may have
+    created something, and an endpoint cannot be deleted while it is Creating. Raises `TimeoutError` shortly before the
+    function's own timeout.
     """
     prefix = settings().prefix + "-"
     while left := [*_stop_executions(state_machine), *_delete_all(api, prefix), *_interfaces()]:
         if context.get_remaining_time_in_millis() < (MARGIN_SECONDS + POLL_SECONDS) * 1000:
-            raise TimeoutError(f"Still going away: {', '.join(left)}.")
+            raise TimeoutError(f"Still being removed: {', '.join(left)}.")
         time.sleep(POLL_SECONDS)
 
 
 def _stop_executions(state_machine: str) -> list[str]:
-    """Stops those that run, which would make new things; returns them."""
+    """Stops the running executions, which would create more; returns them."""
     states = client("stepfunctions")
     with translate_errors("stop the executions"):
         pages = states.get_paginator("list_executions").paginate(stateMachineArn=state_machine, statusFilter="RUNNING")
@@ -71,7 +72,7 @@ def _stop_executions(state_machine: str) -> list[str]:
 
 
 def _delete_all(api: SageMaker, prefix: str) -> list[str]:
-    """Stops jobs and deletes endpoints, configurations and models; returns the jobs and endpoints still there."""
+    """Stops jobs and deletes endpoints, configurations and models; returns the jobs and endpoints that remain."""
     for job in list(api.training_jobs(prefix, "InProgress")):
         api.stop_training_job(job)
     for endpoint in list(api.endpoints(prefix)):
@@ -88,8 +89,8 @@ def _delete_all(api: SageMaker, prefix: str) -> list[str]:
 
 
 def _interfaces() -> list[str]:
-    """The network interfaces that SageMaker keeps in the jobs' security group for a while after a job or an endpoint
-    is gone: the subnets cannot go before them.
+    """The network interfaces that SageMaker keeps in the jobs' security group for some time after a job or an endpoint
+    has ended. The subnets cannot be deleted before them.
     """
     groups = set(settings().security_group_ids)
     with translate_errors("look for network interfaces"):
@@ -107,17 +108,15 @@ def _interfaces() -> list[str]:
 
 
 def _end_deliveries(access_logs: str) -> None:
-    """S3 delivers access logs hours late, of deleting these objects, too, and CloudFormation deletes no bucket with
-    something in it. The bucket's policy is what lets S3 deliver: once it is gone, an emptied bucket stays empty.
+    """Deletes the bucket's policy, which lets S3 deliver access logs. S3 delivers them hours late, also those of the
+    deletions here, and CloudFormation cannot delete a bucket with objects in it.
     """
     with translate_errors(f"end the deliveries to the bucket {access_logs}"):
         client("s3").delete_bucket_policy(Bucket=access_logs)
 
 
 def _empty(bucket: str) -> bool:
-    """Deletes every version; False where there was none. Raises `RuntimeError` where S3 takes the call and refuses
-    objects in it.
-    """
+    """Deletes all versions; False if there were none. Raises `RuntimeError` if S3 does not delete some of them."""
     s3, found = client("s3"), False
     with translate_errors(f"empty the bucket {bucket}"):
         for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
@@ -131,7 +130,9 @@ def _empty(bucket: str) -> bool:
             if refused := s3.delete_objects(Bucket=bucket, Delete={"Objects": versions, "Quiet": True}).get("Errors"):
                 first = refused[0]
                 why = f"{first['Key']}: {first['Code']}: {first['Message']}"
-                raise RuntimeError(f"{len(refused)} objects in {bucket} could not be deleted, first {why}.")
+                raise RuntimeError(
+                    f"Cannot delete {len(refused)} object{'s' if len(refused) > 1 else ''} in {bucket}: {why}."
+                )
     return found
 
 

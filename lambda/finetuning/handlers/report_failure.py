@@ -1,4 +1,4 @@
-"""ReportFailure: says what went wrong and what to do, and takes back what the run had half made."""
+"""ReportFailure: reports what went wrong and what to do, and removes what the run left unfinished."""
 
 from finetuning.aws.sagemaker import sagemaker
 from finetuning.aws.sns import notify
@@ -17,7 +17,7 @@ from finetuning.settings import settings
 def handler(event: Payload) -> Payload:
     """`{bucket, key, version_id, execution_arn, state, error: {Error, Cause}}` → the Fail state's `{code, message}`.
 
-    An upload that is no run, such as inbox/folder/file.jsonl, has no status to write: it is told of in a message alone.
+    An upload that starts no run, such as inbox/folder/file.jsonl, has no status.json: only a notification is sent.
     """
     upload = Upload(event["bucket"], event["key"], event["version_id"])
     stage = settings().stage

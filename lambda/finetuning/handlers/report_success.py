@@ -1,4 +1,4 @@
-"""ReportSuccess: the run is over; where its model answers, and the report page."""
+"""ReportSuccess: records the end of the run, writes the report page and notifies the team."""
 
 from finetuning.aws.sns import notify
 from finetuning.handlers.step import Payload, measure, step
@@ -15,7 +15,7 @@ from finetuning.settings import settings
 def handler(run: Run, event: Payload) -> Payload:
     """`{run_id}` → what it shows."""
     plan, stage = run.plan, settings().stage
-    message = f"The endpoint {run.names.endpoint} answers" if plan.endpoint.deploy else "The tuned model is ready"
+    message = f"The endpoint {run.names.endpoint} is in service" if plan.endpoint.deploy else "The tuned model is ready"
     status = run.record(message, state=RunState.SUCCEEDED)
     measure({ProductMetric.RUN_SUCCEEDED: 1})
     page = write_report(run, stage)

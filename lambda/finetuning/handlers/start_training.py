@@ -1,4 +1,4 @@
-"""StartTraining: asks SageMaker for the job that plan.json describes, on the instance type whose turn it is."""
+"""StartTraining: starts the training job of plan.json on the instance type of this attempt."""
 
 from datetime import UTC, datetime
 

@@ -1,7 +1,8 @@
-"""Sweeper, on a schedule: announces and deletes endpoints past their time or that nobody uses. Never a tuned model.
+"""SweepEndpoints, on a schedule: announces and deletes endpoints that have expired. It never deletes a tuned model of a
+run that has files left.
 
-It also counts what endpoints cost, for it is the one who sees them all for as long as they live. One endpoint that
-cannot be looked at or deleted keeps no other from its end: what went wrong is told at the end.
+It also measures what endpoints cost, because it sees them all during their whole life. An error with one endpoint does
+not keep it from the others; errors are raised together at the end.
 """
 
 from collections.abc import Callable
@@ -27,30 +28,30 @@ from finetuning.settings import settings
 @function
 def handler(event: Payload) -> Payload:
     """`{period_minutes}`, the time since the last sweep → `{deleted: [endpoint, …], announced: [endpoint, …],
-    left_overs: [what was removed, …]}`. A sweep by hand has no period, and counts no cost.
+    removed: [line, …]}`. Without a period, as in a sweep by hand, no cost is measured.
 
-    Raises `FineTuningError` (SWEEP_INCOMPLETE) after everything else was swept.
+    Raises `FineTuningError` (SWEEP_INCOMPLETE) after everything else has been swept.
     """
     period = timedelta(minutes=float(event.get("period_minutes", 0)))
-    done: dict[str, list[str]] = {"deleted": [], "announced": [], "left_overs": []}
+    done: dict[str, list[str]] = {"deleted": [], "announced": [], "removed": []}
     failures: list[str] = []
 
     def attempt(what: str, work: Callable[[], None]) -> None:
         try:
             work()
-        except Exception as error:  # noqa: BLE001  # whatever one endpoint does, the others have their turn
-            logger.exception("The sweep failed at one thing", extra={"at": what})
+        except Exception as error:  # noqa: BLE001  # one endpoint must not keep the sweep from the others
+            logger.exception("Part of the sweep failed", extra={"at": what})
             failures.append(f"{what}: {error.message if isinstance(error, FineTuningError) else error}")
 
     for endpoint in list(sagemaker().endpoints(settings().prefix + "-")):
         name = endpoint["EndpointName"]
         attempt(name, lambda name=name: _sweep(name, period, done))  # type: ignore[misc]  # the default binds the loop's name
-    attempt("left-overs", lambda: done["left_overs"].extend(remove_unused_models(sagemaker(), run_store())))
+    attempt("unused models", lambda: done["removed"].extend(remove_unused_models(sagemaker(), run_store())))
     if failures:
         raise FineTuningError(
             Code.SWEEP_INCOMPLETE,
-            f"The sweep could not do all of its work: {'; '.join(failures)}",
-            "The next sweep tries again. If it says the same, look at the endpoint and delete it by hand.",
+            f"The sweep is incomplete: {'; '.join(failures)}",
+            "The next sweep tries again. If it fails as well, delete the endpoint with `finetune clean-up RUN`.",
         )
     return done
 
@@ -64,7 +65,7 @@ def _sweep(name: str, period: timedelta, done: dict[str, list[str]]) -> None:
     if period:
         _count_cost(found, min(period, now - found.created_at))
     if found.unreadable:
-        logger.warning("Tags that cannot be read; the stage's limits hold", extra={"tags": found.unreadable})
+        logger.warning("Malformed tags; the limits of the stage are used", extra={"tags": found.unreadable})
     if Names(stage.prefix, found.run_id).is_temporary(name):
         _sweep_temporary(found, now, done)
         return
@@ -80,10 +81,10 @@ def _sweep(name: str, period: timedelta, done: dict[str, list[str]]) -> None:
 
 
 def _sweep_temporary(found: EndpointState, now: datetime, done: dict[str, list[str]]) -> None:
-    """An endpoint for the length of an evaluation: of no use once its run has ended, and nobody has to be warned."""
+    """Deletes an endpoint that exists only for an evaluation once its run has ended. It is not announced."""
     status = open_run(found.run_id, __name__).find_status()
     if status is None or status.state.is_final:
-        _delete(found, "the run that it was made for has ended", done)
+        _delete(found, "the run that it was created for has ended", done)
     elif found.deadline and found.deadline.at <= now:
         _delete(found, found.deadline.reason, done)
 
@@ -99,14 +100,14 @@ def _delete(found: EndpointState, reason: str, done: dict[str, list[str]]) -> No
 
 
 def _announce(found: EndpointState, deadline: Deadline) -> None:
-    """First the tag: a message that is missing can be lived with, one every quarter of an hour cannot."""
+    """Sets the tag before it notifies: a missing message is better than one in every sweep."""
     stage = settings()
     sagemaker().tag_endpoint(found.name, {ANNOUNCED_TAG: deadline.tag})
     notify(stage.topic_arn, endpoint_expires(found.name, deadline, stage=stage.stage))
 
 
 def _count_cost(found: EndpointState, served: timedelta) -> None:
-    """Instance-hours since the last sweep, and their price by the plan of the run that the endpoint serves."""
+    """Measures the instance-hours since the last sweep, and their price by the plan of the endpoint's run."""
     plan = open_run(found.run_id, __name__).find_plan()
     price = plan.endpoint.usd_per_hour if plan else None
     hours = round(found.instances * served.total_seconds() / 3600, 4)

@@ -1,4 +1,4 @@
-"""SweepRuns, on a schedule: starts what no event started, and finishes what no clean-up finished."""
+"""SweepRuns, on a schedule: starts uploads whose event was lost, and cleans up after runs whose clean-up failed."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,19 +13,19 @@ from finetuning.runs.tags import OWNER_TAG, RUN_TAG
 from finetuning.settings import settings
 
 LOOKS_BACK = timedelta(days=3)
-"""An upload older than this that never ran is left alone: whoever made it has noticed."""
+"""An older upload that never ran is not started: its user has noticed by now."""
 
 
 @function
 def handler(event: Payload) -> Payload:
-    """`{state_machine_arn, older_than_minutes}` → `{finished, started, removed}`: run ids, run ids, a line each.
+    """`{state_machine_arn, older_than_minutes}` → `{finished: [run id, …], started: [run id, …], removed: [line, …]}`.
 
-    What is younger than that is still somebody else's: an event under way, a clean-up that is about to begin.
+    Anything younger is left alone: its event may be on the way, or its clean-up about to start.
     """
     machine, now = executions(event["state_machine_arn"]), datetime.now(UTC)
     settled = now - timedelta(minutes=float(event["older_than_minutes"]))
     found = {
-        # First, for it claims the run of an execution that died before it could: that one is not to be started anew.
+        # First: it claims the run of an execution that died before it did so, which must not be started again.
         "finished": list(_finish_ended(machine, settled, now)),
         "started": list(_start_lost(machine, settled, now)),
         "removed": list(_remove_left(machine, settled)),
@@ -35,9 +35,9 @@ def handler(event: Payload) -> Payload:
 
 
 def _start_lost(machine: Executions, settled: datetime, now: datetime) -> Iterator[str]:
-    """Uploads without a run. A late event, or a second sweep, finds the run claimed.
+    """Starts uploads without a run. If the event arrives late, the run is already claimed.
 
-    A run whose files somebody deleted has no claim either; but what was trained once is not to be paid for again.
+    A run whose files were deleted is not claimed either, so its training job is looked up: it is not paid for twice.
     """
     api = sagemaker()
     for upload in uploads_between(settings().upload_bucket, now - LOOKS_BACK, settled):
@@ -49,7 +49,7 @@ def _start_lost(machine: Executions, settled: datetime, now: datetime) -> Iterat
 
 
 def _finish_ended(machine: Executions, settled: datetime, now: datetime) -> Iterator[str]:
-    """Executions that ended early and whose run does not say so: their clean-up failed, or never heard of them."""
+    """Cleans up after executions that ended early without a final status: CleanUpRun failed, or its event was lost."""
     for arn in machine.ended_early(now - LOOKS_BACK, settled):
         run_id = _run_of(machine, arn)
         if run_id is None or open_run(run_id, __name__).status.state.is_final:
@@ -59,9 +59,13 @@ def _finish_ended(machine: Executions, settled: datetime, now: datetime) -> Iter
 
 
 def _remove_left(machine: Executions, settled: datetime) -> Iterator[str]:
-    """Jobs and unfinished endpoints of runs that no execution works for: made by a function that outlived its own."""
+    """Removes jobs and unfinished endpoints of runs without a running execution: a function created them after its
+    execution had ended.
+    """
     api = sagemaker()
-    left = set(_runs_with_something(api, settled))  # before the executions: a run that begins now is not among them
+    left = set(
+        _runs_with_something(api, settled)
+    )  # read before the executions, so that a run that starts now is not among them
     working = {_run_of(machine, execution.arn) for execution in machine.running()} if left else set()
     for run_id in sorted(left - working):
         run = open_run(run_id, __name__)

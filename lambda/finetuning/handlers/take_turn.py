@@ -1,4 +1,4 @@
-"""TakeTurn: whether the run may go on, or others are still before it."""
+"""TakeTurn: lets the run continue, or keeps it waiting while too many earlier runs are running."""
 
 from datetime import UTC, datetime
 
@@ -15,7 +15,7 @@ from finetuning.settings import settings
 def handler(run: Run, event: Payload) -> Payload:
     """`{run_id, execution_arn, state_machine_arn, started_at}` → `{outcome: "go"|"waiting", wait_seconds}`.
 
-    Raises `FineTuningError` (TURN_TIMED_OUT) for a run that has waited too long.
+    Raises `FineTuningError` (TURN_TIMED_OUT) if the run has waited too long.
     """
     limit = settings().max_concurrent_runs
     ahead = runs_ahead(executions(event["state_machine_arn"]).running(), event["execution_arn"])
@@ -26,9 +26,9 @@ def handler(run: Run, event: Payload) -> Payload:
     if elapsed > LONGEST_WAIT_HOURS * 3600:
         raise FineTuningError(
             Code.TURN_TIMED_OUT,
-            f"{ahead} runs were still before this one {LONGEST_WAIT_HOURS} hours after it began.",
-            "Upload again later, or raise the stage's max_concurrent_runs and deploy it again.",
+            f"{ahead} runs were still ahead of this one after {LONGEST_WAIT_HOURS} hours.",
+            "Try again later with `finetune submit --again RUN`, or raise max_concurrent_runs of the stage.",
         )
-    waiting = f"Waiting: {ahead} {'runs are' if ahead > 1 else 'run is'} ahead; {limit} may go at a time"
+    waiting = f"Waiting: {ahead} {'runs are' if ahead > 1 else 'run is'} ahead of this one; {limit} can run at a time"
     status = run.record(waiting, progress=waiting)
     return {"outcome": Outcome.WAITING, "wait_seconds": turn_pause(ahead, elapsed), **status.shown}

@@ -1,4 +1,4 @@
-"""Takes back what a run made and nobody will use: running jobs, temporary endpoints, endpoints that never served."""
+"""Removes what runs leave behind: running jobs, temporary endpoints, endpoints that never served, unused models."""
 
 from finetuning.aws.run_store import RunStore
 from finetuning.aws.sagemaker import SageMaker
@@ -10,12 +10,12 @@ from finetuning.settings import NEVER, settings
 
 FAILED_TTL_HOURS = 8
 NEVER_SERVED = ("Creating", "Failed")
-"""In every other state an endpoint serves, or will again: it is `Updating` whenever its fleet grows or shrinks, and
-`SystemUpdating` while SageMaker looks after it."""
+"""In every other status an endpoint serves, or will again: it is `Updating` whenever its number of instances changes,
+and `SystemUpdating` during SageMaker's maintenance."""
 
 
 def remove_unfinished(sagemaker: SageMaker, names: Names) -> list[str]:
-    """Returns what was done, a line each. May be repeated. The tuned model and its artefact always stay."""
+    """Removes them and returns what was done, one line each. May be repeated. The tuned model is always kept."""
     done = [
         f"Stopped the training job {job}"
         for job in list(sagemaker.training_jobs(names.training_job(0), "InProgress"))
@@ -23,17 +23,18 @@ def remove_unfinished(sagemaker: SageMaker, names: Names) -> list[str]:
     ]
     done += remove_temporary_endpoints(sagemaker, names)
     live = sagemaker.describe_endpoint(names.endpoint)
-    # Under a name of the user's, an earlier run's model may be serving: that one is not ours to take.
+    # Under a name that the user chose, the endpoint may be another run's.
     if live and live["EndpointStatus"] in NEVER_SERVED and live["EndpointConfigName"] == names.endpoint_config:
         done += _remove_endpoint(sagemaker, names.endpoint)
     return done
 
 
 def expire_failed(sagemaker: SageMaker, names: Names) -> list[str]:
-    """Says of an endpoint that it serves although its run failed: the evaluation came after it, or what followed broke.
+    """Limits the lifetime of an endpoint that serves although its run failed after the deployment. Returns a line about
+    it, or none.
 
-    The first model of an endpoint goes in `FAILED_TTL_HOURS` where it would never go by itself. One that took an
-    earlier model's place stays, for people may rely on the endpoint.
+    An endpoint that would never expire expires in `FAILED_TTL_HOURS`. One that served an earlier model before is kept,
+    because people may rely on it.
     """
     name, live = names.endpoint, sagemaker.describe_endpoint(names.endpoint)
     if not live or live["EndpointStatus"] != "InService" or live["EndpointConfigName"] != names.endpoint_config:
@@ -41,19 +42,19 @@ def expire_failed(sagemaker: SageMaker, names: Names) -> list[str]:
     serving = f"The endpoint {name} serves this run's model although the run failed"
     configuration = sagemaker.configuration(names.endpoint_config)
     if configuration and REPLACES_TAG in configuration[1]:
-        return [f"{serving}: `finetune rollback {name} --stage {settings().stage}` brings the earlier one back"]
+        return [f"{serving}: `finetune rollback {name} --stage {settings().stage}` restores the earlier model"]
     if sagemaker.tags(live["EndpointArn"]).get(TTL_TAG) != NEVER:
-        return [f"{serving}, until its time is over"]
+        return [f"{serving}, until it expires"]
     sagemaker.tag_endpoint(name, {TTL_TAG: f"{FAILED_TTL_HOURS}"})
-    return [f"{serving}; it goes {FAILED_TTL_HOURS} hours after it came up"]
+    return [f"{serving}; it expires {FAILED_TTL_HOURS} hours after its deployment"]
 
 
 def remove_temporary_endpoints(sagemaker: SageMaker, names: Names) -> list[str]:
-    """Those that a run puts up for its evaluation alone."""
+    """Removes the endpoints that a run creates only for its evaluation; one line each."""
     done = []
     for name in (names.candidate, names.base):
         done += _remove_endpoint(sagemaker, name)
-        if sagemaker.describe_endpoint(name) is None:  # one that is still there needs its configuration
+        if sagemaker.describe_endpoint(name) is None:  # an endpoint that still exists needs its configuration
             sagemaker.delete_endpoint_config(name)
     sagemaker.delete_model(names.base)
     return done
@@ -65,30 +66,30 @@ def _remove_endpoint(sagemaker: SageMaker, name: str) -> list[str]:
     except FineTuningError as error:
         if error.code != Code.REQUEST_INVALID:
             raise
-    # SageMaker may refuse while the endpoint is still being made. With no time left to live, the sweeper takes it.
+    # SageMaker refuses DeleteEndpoint while Creating; with a TTL of 0 the sweeper deletes it later.
     sagemaker.tag_endpoint(name, {TTL_TAG: "0"})
-    return [f"The endpoint {name} cannot be deleted yet; the sweeper will"]
+    return [f"The endpoint {name} cannot be deleted yet; the sweeper will delete it"]
 
 
 def remove_unused_models(api: SageMaker, store: RunStore) -> list[str]:
-    """Deletes the models and configurations named ours whose run has no files left; a line each. They cost nothing,
-    but they count against quotas, and their weights are gone.
+    """Deletes this stage's models and configurations whose run has no files left; one line each. They cost nothing, but
+    count against quotas, and their weights do not exist any more.
 
-    What a live endpoint serves stays, whatever became of its run's files: its own limits end it.
+    What an endpoint serves is kept even without its run's files, until the endpoint expires.
     """
     prefix = settings().prefix + "-"
     runs = set(store.folders(RUNS))
     live = (api.describe_endpoint(endpoint["EndpointName"]) for endpoint in list(api.endpoints(prefix)))
     used = {endpoint["EndpointConfigName"] for endpoint in live if endpoint}
     done = []
-    for words, noun, found, delete in (
+    for kind, noun, found, delete in (
         ("configuration", "EndpointConfig", list(api.endpoint_configs(prefix)), api.delete_endpoint_config),
         ("model", "Model", list(api.models(prefix)), api.delete_model),
     ):
         for each in found:
             name = each[f"{noun}Name"]
-            is_left = Names.run_id_in(name, prefix) not in runs and name not in used
-            if is_left and api.is_owned(each[f"{noun}Arn"], settings().prefix):
+            is_unused = Names.run_id_in(name, prefix) not in runs and name not in used
+            if is_unused and api.is_owned(each[f"{noun}Arn"], settings().prefix):
                 delete(name)
-                done.append(f"Deleted the {words} {name}")
+                done.append(f"Deleted the {kind} {name}")
     return done

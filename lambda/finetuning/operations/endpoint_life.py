@@ -1,4 +1,4 @@
-"""Where an endpoint stands between its deployment and its end, for the sweeper and for the operator's command."""
+"""An endpoint's state and expiry, for the sweeper and the command."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +23,10 @@ from finetuning.settings import NEVER
 
 @dataclass(frozen=True)
 class EndpointState:
-    """One endpoint. `unreadable`: tags that mean nothing, in whose place the stage's limits hold."""
+    """One endpoint. `unreadable`: tags with a malformed limit, for which the stage's limit holds.
+
+    `deadline` is None if it does not expire.
+    """
 
     name: str
     arn: str
@@ -40,7 +43,7 @@ class EndpointState:
 
 
 def endpoint_state(api: SageMaker, name: str, default: Lifetime, now: datetime) -> EndpointState | None:
-    """Reads the endpoint, its tags and, where they could matter, its invocations; None where it is gone."""
+    """The endpoint's state; None if it does not exist. Invocations are read only if they could postpone its expiry."""
     live = api.describe_endpoint(name)
     if live is None:
         return None
@@ -65,7 +68,7 @@ def endpoint_state(api: SageMaker, name: str, default: Lifetime, now: datetime) 
 
 
 def _last_used(name: str, lifetime: Lifetime, changed: datetime, now: datetime) -> datetime:
-    """The last call, or when the endpoint came into service. Calls are looked for only where they could save it."""
+    """The last invocation, or when the endpoint came into service. Invocations are read only if they could matter."""
     if lifetime.idle_minutes == NEVER:
         return changed
     window = timedelta(minutes=lifetime.idle_minutes) + METRICS_DELAY

@@ -1,4 +1,4 @@
-"""An endpoint's way to its model: configuration, alarms and autoscaling change together, by a run or by hand."""
+"""Updates of an endpoint, by a run or by a rollback: configuration, alarms, tags and autoscaling change together."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,8 +18,9 @@ from finetuning.runs.tags import REPLACES_TAG, RUN_TAG
 
 @dataclass(frozen=True)
 class Fleet:
-    """The instances an endpoint is to have: how many at first, whether their number then follows the traffic, and what
-    they may take to come up, in seconds."""
+    """The instances of an endpoint: the initial number, whether autoscaling changes it later, and the time in seconds
+    until they must be in service.
+    """
 
     instances: int
     scaled: bool
@@ -27,11 +28,11 @@ class Fleet:
 
 
 def create_or_update(api: SageMaker, store: RunStore, request: Request, topic_arn: str, fleet: Fleet) -> None:
-    """Creates the endpoint, or updates one of ours that serves an earlier model. `request`: CreateEndpoint's.
+    """Creates the endpoint, or updates one of this project that serves an earlier model. `request` is CreateEndpoint's.
 
-    A fleet that grew with its traffic, and is to follow it further, keeps its instances through the update. An update
-    that SageMaker refuses leaves the endpoint as it was. May be repeated: an update already under way to that
-    configuration is left alone. Raises `FineTuningError` (ENDPOINT_BUSY, ENDPOINT_NAME_TAKEN).
+    With autoscaling, a fleet that has grown keeps its instances during the update. If SageMaker rejects the update, the
+    endpoint stays as it was. May be repeated: an update to the same configuration that is in progress is not disturbed.
+    Raises `FineTuningError` (ENDPOINT_BUSY, ENDPOINT_NAME_TAKEN).
     """
     name, config = request["EndpointName"], request["EndpointConfigName"]
     live = api.describe_endpoint(name)
@@ -45,7 +46,7 @@ def create_or_update(api: SageMaker, store: RunStore, request: Request, topic_ar
         return
     if is_changing(live["EndpointStatus"]):
         raise endpoint_busy(name)
-    # SageMaker refuses another instance type while a variant is registered for scaling, and scales none meanwhile.
+    # SageMaker rejects another instance type while a variant is registered for scaling.
     end_scaling(name)
     watch_endpoint(name, config, topic_arn)
     grown = fleet.scaled and instances(live) > fleet.instances
@@ -59,19 +60,19 @@ def create_or_update(api: SageMaker, store: RunStore, request: Request, topic_ar
 
 
 def pending(endpoint: dict[str, Any]) -> str | None:
-    """The configuration that the endpoint, as DescribeEndpoint answers, is on its way to."""
+    """The configuration to which the endpoint, a DescribeEndpoint response, is being updated."""
     return endpoint.get("PendingDeploymentSummary", {}).get("EndpointConfigName")  # type: ignore[no-any-return]
 
 
 def instances(endpoint: Mapping[str, Any]) -> int:
-    """How many instances the endpoint, as DescribeEndpoint answers, has; 0 before it is in service."""
+    """The number of instances of the endpoint, a DescribeEndpoint response; 0 before it is in service."""
     return sum(int(variant.get("CurrentInstanceCount", 0)) for variant in endpoint.get("ProductionVariants", []))
 
 
 def restore_live_model(api: SageMaker, store: RunStore, endpoint: dict[str, Any], topic_arn: str) -> None:
-    """After an update that came to nothing: tags, alarms and autoscaling are those of the model that serves.
+    """Restores tags, alarms and autoscaling of the model that serves, after an update that failed or was rolled back.
 
-    Where its configuration is gone, nothing tells what the tags and the autoscaling were.
+    Tags and autoscaling are not known, and not changed, if its configuration was deleted.
     """
     name, config = endpoint["EndpointName"], endpoint["EndpointConfigName"]
     watch_endpoint(name, config, topic_arn)
@@ -86,15 +87,15 @@ def restore_live_model(api: SageMaker, store: RunStore, endpoint: dict[str, Any]
 
 
 def earlier_request(api: SageMaker, endpoint: str) -> tuple[Request, int]:
-    """The request that puts the endpoint back on the configuration it had before the one that serves, and that
-    configuration's number of instances.
+    """The request that updates the endpoint to the configuration before the current one, and that configuration's
+    number of instances.
 
     Raises `FineTuningError` (ENDPOINT_NOT_FOUND, NOTHING_TO_ROLL_BACK_TO).
     """
     live = api.describe_endpoint(endpoint)
     if live is None:
         raise FineTuningError(
-            Code.ENDPOINT_NOT_FOUND, f"There is no endpoint {endpoint}.", "List them with `finetune endpoints`."
+            Code.ENDPOINT_NOT_FOUND, f"Endpoint {endpoint} not found.", "List the endpoints with `finetune endpoints`."
         )
     api.require_ours(live)
     serving = api.configuration(live["EndpointConfigName"])
@@ -103,8 +104,8 @@ def earlier_request(api: SageMaker, endpoint: str) -> tuple[Request, int]:
     if earlier is None:
         raise FineTuningError(
             Code.NOTHING_TO_ROLL_BACK_TO,
-            f"Nothing is kept of what {endpoint} served before {live['EndpointConfigName']}.",
-            "Every run's model is kept in S3: deploy one again with `finetune deploy RUN`.",
+            f"No earlier model of {endpoint} is kept.",
+            "The model of every run is kept in S3: deploy one again with `finetune deploy RUN`.",
         )
     described, tags = earlier
     request = {

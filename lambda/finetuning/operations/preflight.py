@@ -1,4 +1,4 @@
-"""The preflight of an upload: all that can be checked before anything is spent, and the plan that comes of it."""
+"""The preflight of an upload: everything that can be checked before anything is spent, and the resulting plan."""
 
 from datetime import UTC, datetime
 
@@ -25,10 +25,10 @@ from finetuning.settings import settings
 
 
 def preflight(upload: Upload, run_json: bytes) -> tuple[RunPlan | None, Checklist]:
-    """The plan of an upload and the preflight's table; a plan beside findings is a draft, None where not even that is
-    possible.
+    """The plan of an upload and the preflight's table. With findings the plan is a draft, or None without a known
+    model.
 
-    Raises `FineTuningError` only where AWS itself fails; what is wrong with the upload is a finding.
+    Raises `FineTuningError` only if AWS fails; a problem of the upload is a finding.
     """
     checklist, files, jumpstart, here = Checklist(), upload_bucket(upload), jumpstart_bucket(), target()
     request, findings = read_request(run_json)
@@ -47,8 +47,8 @@ def preflight(upload: Upload, run_json: bytes) -> tuple[RunPlan | None, Checklis
 def check_account(
     spec: ModelSpec, plan: RunPlan, here: Target, jumpstart: JumpStartBucket, checklist: Checklist
 ) -> RunPlan:
-    """Adds what the account says of the plan: artefacts, quotas, names, key, role, and at last the requests
-    themselves. Returns the plan without the fallbacks that the account rules out and nobody asked for.
+    """Adds the checks that need the account: artefacts, quotas, names, key, role, and last the requests themselves.
+    Returns the plan without the default fallback types that cannot be used in the account.
     """
     account = AccountChecks(spec, plan, here, checklist)
     account.artefacts(jumpstart)
@@ -58,13 +58,10 @@ def check_account(
 
 
 def check_deployment(plan: RunPlan, has_model: bool) -> Checklist:
-    """What must hold to deploy the model of an earlier run once more; starts nothing.
-
-    `has_model`: whether its artefact is there.
-    """
+    """The checks before the model of an earlier run is deployed again. `has_model`: whether its artefact exists."""
     checklist, jumpstart, here = Checklist(), jumpstart_bucket(), target()
     if has_model:
-        checklist.passed("model", "the tuned model is kept")
+        checklist.passed("model", "the tuned model exists")
     else:
         checklist.found("model", no_model(plan.run_id))
     spec = jumpstart.spec(plan.model_id, plan.model_version)
@@ -77,7 +74,7 @@ def check_deployment(plan: RunPlan, has_model: bool) -> Checklist:
 def _check_what_requests_name(
     account: AccountChecks, spec: ModelSpec, plan: RunPlan, here: Target, checklist: Checklist
 ) -> None:
-    """Names, key and role, and at last the requests themselves."""
+    """Checks names, key and role, and last the requests themselves."""
     sagemaker = advisory_client("sagemaker", here.region)
     account.names(sagemaker)
     account.key(advisory_client("kms", here.region))
@@ -90,7 +87,7 @@ def no_model(run_id: str) -> Finding:
     return Finding(
         Code.RUN_HAS_NO_MODEL,
         "",
-        f"The run {run_id} has left no tuned model to deploy.",
+        f"The run {run_id} has no tuned model to deploy.",
         "Upload the data again; `finetune runs` shows which runs trained a model.",
     )
 
@@ -105,18 +102,20 @@ def price_list(region: str) -> PriceList:
 
 
 def read_submission(files: UploadBucket, upload: Upload, request: RunRequest, checklist: Checklist) -> Submission:
-    """The data files and what their first rows show."""
+    """The data files, and what their first rows show."""
     data = files.data_files()
     if data:
-        checklist.passed("data", f"{len(data)} files, {sum(file.size for file in data):,} bytes")
+        checklist.passed(
+            "data", f"{len(data)} file{'s' if len(data) > 1 else ''}, {sum(file.size for file in data):,} bytes"
+        )
     else:
         checklist.found(
             "data",
             Finding(
                 Code.UPLOAD_WITHOUT_DATA,
                 "",
-                f"There is no data file beside s3://{upload.bucket}/{upload.key}.",
-                "Put the data into the same folder before run.json; run.json starts the run.",
+                f"No data file found beside s3://{upload.bucket}/{upload.key}.",
+                "Upload the data to the same folder before run.json, which starts the run.",
             ),
         )
     return Submission(

@@ -92,5 +92,5 @@ def test_a_failed_job_is_explained_by_the_end_of_its_log(cloud: FakeAws, memory:
 
 def test_a_job_that_is_gone_fails_the_run(cloud: FakeAws, memory: MemoryStore) -> None:
     any_run(memory)
-    with pytest.raises(TrainingFailed, match="gone"):
+    with pytest.raises(TrainingFailed, match="does not exist"):
         invoke(describe_training, run_id=RUN_ID, job_name=JOB, attempt=0)

@@ -146,7 +146,7 @@ def test_a_passing_trouble_of_aws_is_retried_not_held_against_the_run(
 
 
 def test_a_run_json_that_is_gone_is_said(stage: Stage) -> None:
-    with pytest.raises(FineTuningError, match="removed"):
+    with pytest.raises(FineTuningError, match="deleted"):
         run(stage.event("runs/demo/run.json", "no-such-version"))
 
 

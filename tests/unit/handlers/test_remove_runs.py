@@ -101,7 +101,7 @@ def test_an_object_that_s3_does_not_delete_fails_the_removal_and_is_named(
     destroy(EmptyBuckets=["artifacts"])
     (answer,) = answers
     assert answer["Status"] == "FAILED"
-    assert "1 objects in artifacts could not be deleted, first old: AccessDenied: Access Denied." in answer["Reason"]
+    assert "Cannot delete 1 object in artifacts: old: AccessDenied: Access Denied." in answer["Reason"]
 
 
 def test_what_is_written_while_a_bucket_is_emptied_goes_as_well(

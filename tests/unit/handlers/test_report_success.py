@@ -11,7 +11,7 @@ from tests.builders.runs import RUN_ID, any_evaluation, any_plan
 
 
 @pytest.mark.parametrize(
-    ("deploy", "message"), [(True, f"The endpoint {PREFIX}-faq answers"), (False, "The tuned model is ready")]
+    ("deploy", "message"), [(True, f"The endpoint {PREFIX}-faq is in service"), (False, "The tuned model is ready")]
 )
 def test_the_run_has_succeeded_and_says_what_there_is(
     cloud: FakeAws, memory: MemoryStore, deploy: bool, message: str

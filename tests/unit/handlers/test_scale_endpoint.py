@@ -18,7 +18,7 @@ def test_the_live_endpoint_follows_its_traffic_within_the_plans_limits(cloud: Fa
     assert target["ResourceId"] == policy["ResourceId"] == f"endpoint/{PREFIX}-faq/variant/AllTraffic"
     assert (target["MinCapacity"], target["MaxCapacity"]) == (1, 4)
     assert policy["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] == 60
-    assert result["message"] == "1 to 4 instances, aiming at 60 invocations a minute each"
+    assert result["message"] == "1 to 4 instances, target 60 invocations per minute and instance"
 
 
 def test_without_autoscaling_in_the_plan_nothing_is_set(cloud: FakeAws, memory: MemoryStore) -> None:

@@ -72,7 +72,7 @@ def test_the_log_and_the_message_say_which_endpoint_was_deleted_and_why(
 def test_an_endpoint_of_another_owner_is_never_deleted(cloud: FakeAws, memory: MemoryStore, owner: str | None) -> None:
     tags = EIGHT_HOURS | ({"finetune:created-by": owner} if owner else {})
     cloud.sagemaker.add_endpoint(run_id=None, hours_old=900, tags=tags)
-    assert swept() == {"deleted": [], "announced": [], "left_overs": []}
+    assert swept() == {"deleted": [], "announced": [], "removed": []}
     assert cloud.sagemaker.names("endpoint") == {LIVE}
 
 
@@ -210,7 +210,7 @@ def test_models_and_configurations_of_runs_without_files_are_deleted_unless_they
     for kind in ("endpoint_config", "model"):
         cloud.sagemaker.add(kind, f"{PREFIX}-gone-00000002", "gone-00000002")
         cloud.sagemaker.add(kind, f"{PREFIX}-theirs-00000003", None)
-    assert set(swept()["left_overs"]) == {
+    assert set(swept()["removed"]) == {
         f"Deleted the configuration {PREFIX}-gone-00000002",
         f"Deleted the model {PREFIX}-gone-00000002",
     }
