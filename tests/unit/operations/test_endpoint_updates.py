@@ -255,7 +255,7 @@ def test_a_way_back_that_is_not_there_is_explained(account: FakeSageMaker, api: 
         earlier_request(api, NAMES.endpoint)
     account.add_endpoint(NAMES.endpoint, NAMES.endpoint_config)
     account.things["endpoint_config"].clear()
-    with pytest.raises(FineTuningError, match=NAMES.endpoint_config) as nothing:
+    with pytest.raises(FineTuningError, match=NAMES.endpoint) as nothing:
         earlier_request(api, NAMES.endpoint)
     assert "finetune endpoints" in absent.value.fix
     assert "finetune deploy" in nothing.value.fix
