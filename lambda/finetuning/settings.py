@@ -33,7 +33,9 @@ LONGEST_IDLE_MINUTES = 43_200
 NEVER: Literal["never"] = "never"
 Limit = float | Literal["never"]
 """Hours or minutes after which an endpoint is deleted, or never."""
-TtlHours = Annotated[float, Field(gt=0)] | Literal["never"]
+LONGEST_TTL_HOURS = 87_600
+"""Ten years: a longer one is meant to be `never`."""
+TtlHours = Annotated[float, Field(gt=0, le=LONGEST_TTL_HOURS)] | Literal["never"]
 IdleMinutes = Annotated[float, Field(ge=SWEEP_MINUTES, le=LONGEST_IDLE_MINUTES)] | Literal["never"]
 
 

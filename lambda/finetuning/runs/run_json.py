@@ -5,7 +5,7 @@ import re
 from typing import Annotated, Any, get_type_hints
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import ErrorDetails
 from typing_extensions import is_typeddict
@@ -13,18 +13,32 @@ from typing_extensions import is_typeddict
 from finetuning.datasets.options import DataOptions
 from finetuning.errors import Code, Finding
 from finetuning.jumpstart.catalogue import nearest
+from finetuning.runs.names import TEMPORARY
 from finetuning.settings import LONGEST_RUNTIME_HOURS, IdleMinutes, TtlHours
 
 Path = tuple[str | int, ...]
 
 InstanceType = Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9-]+$", examples=["ml.g5.12xlarge"])]
-Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9])*$", max_length=40)]
+
+
+def _not_temporary(name: str) -> str:
+    if name.lower().endswith(TEMPORARY):
+        raise ValueError(f"must not end in {' or '.join(TEMPORARY)}, which are for a run's temporary endpoints")
+    return name
+
+
+Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9])*$", max_length=40), AfterValidator(_not_temporary)]
 """With the prefix of the longest stage name it stays within SageMaker's 63 characters for an endpoint name."""
 TagText = r"^[\w\s.:/=+\-@]*$"
 MAX_FALLBACKS = 5
 MAX_CAPACITY_WAIT_HOURS = 24
 HELD_OUT = 5
 """Held-out prompts asked by default: enough to see a difference."""
+MAX_BYTES = 256 << 10
+"""Of a run.json; the largest one that makes sense has a few kilobytes."""
+MAX_FINDINGS = 20
+"""Fields that are refused one by one; the rest are counted."""
+MAX_USD = 1_000_000
 MAX_PROMPTS = 14
 """Held-out prompts and the user's own together. They are sent one after the other, and SageMaker allows a model 60
 seconds for each: this many, and one more, fit into the 15 minutes of a function."""
@@ -51,7 +65,7 @@ class TrainingRequest(_Part):
     """Default: the stage's limit. A run that is estimated to take longer is refused. A job that reaches the limit is
     stopped and leaves no model.
     """
-    max_cost_usd: float | None = Field(default=None, gt=0)
+    max_cost_usd: float | None = Field(default=None, gt=0, le=MAX_USD)
     """Cost of the training. A run that is estimated to cost more is refused. It also limits the job's run time."""
 
 
@@ -60,7 +74,7 @@ class AutoscalingRequest(_Part):
 
     min_instances: int = Field(default=1, ge=1, le=100)
     max_instances: int = Field(ge=1, le=100)
-    invocations_per_instance: int = Field(default=60, ge=1)
+    invocations_per_instance: int = Field(default=60, ge=1, le=100_000)
     """Target invocations per instance and minute. Long answers take seconds: measure yours before you raise it."""
 
 
@@ -137,6 +151,9 @@ def read_request(body: bytes) -> tuple[RunRequest, list[Finding]]:
 
     Such a field is treated as not set, so that later checks can still report what else is wrong.
     """
+    if len(body) > MAX_BYTES:
+        size = f"run.json has {len(body):,} bytes; the limit is {MAX_BYTES:,}."
+        return RunRequest(), [_finding("", size, "Keep the settings only; the data belongs in files next to it.")]
     try:
         document = orjson.loads(body.removeprefix(b"\xef\xbb\xbf"))
     except orjson.JSONDecodeError as error:
@@ -146,7 +163,7 @@ def read_request(body: bytes) -> tuple[RunRequest, list[Finding]]:
     findings: list[Finding] = []
     while True:
         try:
-            return RunRequest.model_validate(document), findings
+            return RunRequest.model_validate(document), _first(findings)
         except ValidationError as error:
             problems: dict[Path, list[ErrorDetails]] = {}
             for problem in error.errors():
@@ -154,6 +171,15 @@ def read_request(body: bytes) -> tuple[RunRequest, list[Finding]]:
             findings += [_explain(path, about_one_field) for path, about_one_field in problems.items()]
             for path in sorted(problems, reverse=True, key=len):
                 _remove(document, path)
+
+
+def _first(findings: list[Finding]) -> list[Finding]:
+    """The findings that are listed, and one that counts the others."""
+    more = len(findings) - MAX_FINDINGS
+    if more <= 0:
+        return findings
+    counted = _finding("", f"run.json has {more:,} more fields that cannot be used.", "Fix those above first.")
+    return [*findings[:MAX_FINDINGS], counted]
 
 
 def run_schema() -> dict[str, Any]:

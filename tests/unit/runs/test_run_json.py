@@ -131,3 +131,37 @@ def test_an_unknown_field_like_no_other_is_refused_with_all_names() -> None:
     _, (finding,) = read_request(b'{"zzz": 1}')
     assert "'zzz'" in finding.message
     assert all(f"{name}, " in finding.fix for name in list(RunRequest.model_fields)[:-1])
+
+
+@pytest.mark.parametrize("name", ["faq-base", "faq-candidate", "FAQ-Base"])
+def test_an_endpoint_cannot_have_the_name_of_a_temporary_one(name: str) -> None:
+    (finding,) = read_request(json.dumps({"endpoint": {"name": name}}).encode())[1]
+    assert finding.field == "endpoint.name"
+    assert "must not end in -base or -candidate" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("document", "field"),
+    [
+        ({"training": {"max_cost_usd": 1e306}}, "training.max_cost_usd"),
+        ({"endpoint": {"ttl_hours": 1e306}}, "endpoint.ttl_hours"),
+        (
+            {"endpoint": {"autoscaling": {"max_instances": 2, "invocations_per_instance": 10**12}}},
+            "endpoint.autoscaling",
+        ),
+    ],
+)
+def test_every_number_has_an_upper_bound(document: Any, field: str) -> None:
+    (finding,) = read_request(json.dumps(document).encode())[1]
+    assert finding.field.startswith(field)
+
+
+def test_of_many_wrong_fields_the_first_are_listed_and_the_others_counted() -> None:
+    _, findings = read_request(json.dumps({f"field {number}": 1 for number in range(5000)}).encode())
+    assert len(findings) == 21
+    assert findings[-1].message == "run.json has 4,980 more fields that cannot be used."
+
+
+def test_a_run_json_of_many_bytes_is_not_parsed() -> None:
+    (finding,) = read_request(b"[" * 300_000)[1]
+    assert finding.message == "run.json has 300,000 bytes; the limit is 262,144."
