@@ -200,12 +200,13 @@ def _as_dict(tags: list[dict[str, str]]) -> dict[str, str]:
 
 
 class FakeAws:
-    """The clients of an account, by service. S3 has JumpStart's documents and nothing else."""
+    """The clients of an account, by service. S3 has JumpStart's documents, and `files` by their key."""
 
     def __init__(self) -> None:
         self.sagemaker = FakeSageMaker()
+        self.files: dict[str, bytes] = {}
         self._services: dict[str, FakeService] = defaultdict(FakeService, sagemaker=self.sagemaker)
-        self["s3"].answers["get_object"] = _jumpstart_document
+        self["s3"].answers["get_object"] = self._get_object
         self["cloudwatch"].answers["get_metric_statistics"] = {"Datapoints": []}
         self["logs"].answers["describe_log_streams"] = {"logStreams": []}
         self["stepfunctions"].answers["list_executions"] = {"executions": []}
@@ -219,6 +220,7 @@ class FakeAws:
         for request in self["sns"].requests("publish"):
             yield f"{request['Subject']}\n{request['Message']}"
 
-
-def _jumpstart_document(Bucket: str, Key: str, **_: Any) -> dict[str, Any]:  # noqa: N803  # boto3's names
-    return {"Body": io.BytesIO((FACTS / Key).read_bytes())}
+    def _get_object(self, Bucket: str, Key: str, Range: str = "bytes=0-", **_: Any) -> dict[str, Any]:  # noqa: N803  # boto3's names
+        body = self.files[Key] if Key in self.files else (FACTS / Key).read_bytes()
+        part = body[int(Range.removeprefix("bytes=").partition("-")[0]) :]
+        return {"Body": io.BytesIO(part), "ETag": '"e"', "ContentLength": len(part)}

@@ -8,12 +8,15 @@ from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
 from finetuning.aws.run_store import RunStore
+from finetuning.datasets.detection import detect
 from finetuning.datasets.workspace import Piece, Workspace
 from finetuning.operations.run import Run
+from finetuning.runs.plan import DataFile
 from finetuning.runs.status import RunStatus
 from tests.builders.runs import RUN_ID, any_plan
 
 PREFIX = "finetune-dev"
+DATA_KEY = "runs/pirate/data.jsonl"
 
 
 def any_environment(**changes: str) -> dict[str, str]:
@@ -101,3 +104,10 @@ def any_run(store: RunStore | None = None, run_id: str = RUN_ID, step: str = "An
     run.save_plan(any_plan(run_id=run_id, **plan))
     run.store.save(run.layout.status, RunStatus.begin(run_id, datetime.now(UTC)))
     return run
+
+
+def any_run_of(store: RunStore, body: bytes, size: int | None = None, **plan: Any) -> Run:
+    """A planned run of one data file that begins with `body`, and is `body` unless `size` says more."""
+    file = DataFile(key=DATA_KEY, version_id="1", size=size or len(body), etag="e")
+    detected = file.model_copy(update={"detection": detect(body, file.name, file.size)})
+    return any_run(store, data_files=[detected.model_dump()], **plan)

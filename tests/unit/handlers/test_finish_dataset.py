@@ -1,0 +1,61 @@
+"""FinishDataset: the channels, the report and the completed plan."""
+
+import json
+from typing import Any
+
+import pytest
+
+from finetuning.datasets.dataset_report import DatasetReport
+from finetuning.errors import DatasetRefused
+from finetuning.handlers import finish_dataset, plan_shards, prepare_shard
+from finetuning.operations.run import Run
+from tests.builders.aws import FakeAws
+from tests.builders.datasets import any_chat_rows, as_lines
+from tests.builders.handlers import invoke, metric
+from tests.builders.memory import DATA_KEY, PREFIX, MemoryStore, any_run_of
+from tests.builders.runs import RUN_ID
+
+
+def prepared(cloud: FakeAws, memory: MemoryStore, rows: list[Any]) -> Run:
+    """A run whose shards are written."""
+    body = as_lines(rows)
+    run = any_run_of(memory, body)
+    cloud.files[DATA_KEY] = body
+    for shard in invoke(plan_shards, run_id=RUN_ID)["shards"]:
+        invoke(prepare_shard, run_id=RUN_ID, shard=shard)
+    return run
+
+
+def test_the_channels_are_written_and_the_plan_has_their_rows(cloud: FakeAws, memory: MemoryStore) -> None:
+    run = prepared(cloud, memory, any_chat_rows(300))
+    result = invoke(finish_dataset, run_id=RUN_ID)
+    train = memory.read(run.layout.train + "data.jsonl") or b""
+    held_out = memory.read(run.layout.validation + "data.jsonl") or b""
+    assert (train.count(b"\n"), held_out.count(b"\n")) == (result["train_rows"], result["validation_rows"])
+    assert result["train_rows"] + result["validation_rows"] == 300
+    dataset = Run(RUN_ID, store=memory, prefix=PREFIX).plan.dataset
+    assert dataset is not None
+    assert (dataset.train_rows, dataset.validation_rows) == (result["train_rows"], result["validation_rows"])
+
+
+def test_held_out_prompts_are_kept_for_the_evaluation(cloud: FakeAws, memory: MemoryStore) -> None:
+    run = prepared(cloud, memory, any_chat_rows(300))
+    invoke(finish_dataset, run_id=RUN_ID)
+    prompts = [json.loads(line) for line in (memory.read(run.layout.prompts) or b"").splitlines()]
+    assert len(prompts) == run.plan.evaluation.held_out
+    assert set(prompts[0]) == {"prompt", "messages", "reference"}
+
+
+def test_too_many_bad_rows_are_refused_with_the_report_and_no_channels(
+    cloud: FakeAws, memory: MemoryStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = prepared(cloud, memory, [*any_chat_rows(40), any_chat_rows(1)[0], b'{"messages": ['])
+    capsys.readouterr()
+    with pytest.raises(DatasetRefused):
+        invoke(finish_dataset, run_id=RUN_ID)
+    assert memory.load(run.layout.dataset_report, DatasetReport).errors[0].line == 42
+    assert memory.is_empty(run.layout.train)
+    assert run.plan.dataset is None
+    output = capsys.readouterr().out
+    names = ("DatasetRowsKept", "DatasetRowsDuplicate", "DatasetRowsRefused")
+    assert [metric(output, name) for name in names] == [40, 1, 1]
