@@ -1,4 +1,4 @@
-"""FinishDataset: joins the shards to the training channels, reports, and judges the plan anew."""
+"""FinishDataset: joins the shards to the training channels, reports on the data, and completes the plan."""
 
 import orjson
 
@@ -19,8 +19,8 @@ from finetuning.runs.plan import DatasetSummary
 
 @step
 def handler(run: Run, event: Payload) -> Payload:
-    """`{run_id}` → `{task, train_rows, validation_rows}`. Raises `DatasetRefused` where the rows are not good enough,
-    `RunRefused` where the plan does not hold with so many; dataset.json is written either way.
+    """`{run_id}` → `{task, train_rows, validation_rows}`. Raises `DatasetRefused` if too many rows are bad, and
+    `RunRefused` if the plan does not fit the number of rows; dataset.json is written in any case.
     """
     store, layout, plan = run.store, run.layout, run.plan
     preparation = store.load(layout.preparation, Preparation)
@@ -49,7 +49,7 @@ def handler(run: Run, event: Payload) -> Payload:
 
 
 def _account_for(report: DatasetReport) -> None:
-    """What became of the rows, for the dashboard, and why some were refused, for the log."""
+    """Measures what became of the rows, and logs why some were refused."""
     rows = report.rows
     measure(
         {

@@ -10,7 +10,7 @@ from finetuning.runs.layout import SHARDS
 
 @step
 def handler(run: Run, event: Payload) -> Payload:
-    """`{run_id, shard}` → `{}`. Bad rows are counted, not raised: whether there are too many only the whole tells."""
+    """`{run_id, shard}` → `{}`. Bad rows are counted, not raised: FinishDataset decides about all."""
     preparation = run.store.load(run.layout.preparation, Preparation)
     shard = preparation.shards[int(event["shard"])]
     with open_shard(preparation, shard) as source:
