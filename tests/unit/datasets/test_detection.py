@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from finetuning.datasets.csv_dialect import csv_dialect
 from finetuning.datasets.data_errors import ErrorCode
 from finetuning.datasets.detection import Detection, Format, Framing, detect
 from finetuning.datasets.options import DataOptions
@@ -194,3 +195,19 @@ def test_parquet_is_recognised_by_its_first_bytes(tmp_path: Path) -> None:
 )
 def test_the_reason_counts_the_layouts_of_the_first_rows(rows: list[Any], reason: str) -> None:
     assert found(as_lines(rows)).why == f"every line is a JSON value; {reason}"
+
+
+def test_a_column_named_text_is_the_text_of_a_table_with_several_text_columns() -> None:
+    resolution = resolved_table("text,summary\nIt was a dark and stormy night,And then came the day after\n" * 2)
+    assert (resolution.task, resolution.text_columns, resolution.refusal) == (Task.DOMAIN_ADAPTATION, ("",), None)
+
+
+def test_a_row_that_the_head_cuts_off_is_not_judged() -> None:
+    head = "question,answer\nWho?,Me\nWhy?,Beca"
+    assert csv_dialect(head, False, 200).rows == [{"question": "Who?", "answer": "Me"}]
+    assert len(csv_dialect(head, True, 200).rows) == 2
+
+
+def test_a_compressed_table_is_recognised_by_the_suffix_before_gz() -> None:
+    detection = found(gzip.compress(b"question,answer\nWho?,Me\n"), "data.csv.gz")
+    assert (detection.format, detection.compressed, detection.columns) == (Format.CSV, True, ("question", "answer"))
