@@ -48,3 +48,10 @@ def test_what_is_assumed_is_dated_and_covers_every_supported_training() -> None:
             assert has_only_local_storage(instance_type)
         for instance_type in any_spec(model_id).supported_inference_instance_types:
             assert fallback_price(instance_type, "hosting")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [("Meta Textgeneration / Llama 3-8", "meta-textgeneration-llama-3-8b-instruct")]
+)
+def test_a_name_in_other_letters_and_signs_is_found_by_its_beginning(written: str, meant: str) -> None:
+    assert nearest(written, CATALOGUE) == meant

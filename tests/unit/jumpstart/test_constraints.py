@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -92,3 +93,49 @@ def test_every_pattern_of_the_four_requests_can_be_read() -> None:
     patterns = [shape for shape in shapes if "pattern" in shape.metadata]
     assert len(patterns) > len(operations)
     assert [shape.name for shape in patterns if not is_read(shape)] == []
+
+
+def shape_of(kind: str, **metadata: Any) -> Any:
+    """A shape as botocore's: a list of integers, a map of texts to integers, or a scalar."""
+    number = SimpleNamespace(type_name="integer", name="Number", metadata={})
+    text = SimpleNamespace(type_name="string", name="Text", metadata={"max": 3}, enum=[])
+    shapes: dict[str, dict[str, Any]] = {"list": {"member": number}, "map": {"key": text, "value": number}}
+    return SimpleNamespace(type_name=kind, name="Shape", metadata=metadata, **shapes.get(kind, {}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "metadata", "found"),
+    [
+        ("list", [1, 2], {"max": 1}, ["p: has 2 items, the maximum is 1"]),
+        ("list", [1, "x"], {}, ["p[1]: must be a number, not 'x'"]),
+        ("map", {"a": 1, "b": 2}, {"max": 1}, ["p: has 2 entries, the maximum is 1"]),
+        ("map", {"a": 1}, {"min": 2}, ["p: has 1 entries, the minimum is 2"]),
+        ("map", {"long": 1}, {}, ["p.long (the key): has 4 characters, the maximum is 3"]),
+        ("map", {"a": "x"}, {}, ["p.a: must be a number, not 'x'"]),
+        ("map", [1], {}, ["p: must be a map"]),
+        ("long", 1.5, {}, ["p: must be a number, not 1.5"]),
+        ("integer", 1.5, {}, ["p: must be a number, not 1.5"]),
+        ("float", "x", {}, ["p: must be a number, not 'x'"]),
+        ("double", True, {}, ["p: must be a number, not True"]),
+        ("double", 1.5, {"max": 1}, ["p: is 1.5, the maximum is 1"]),
+        ("float", 1, {}, []),
+    ],
+)
+def test_each_kind_of_shape_has_its_own_violations(
+    kind: str, value: Any, metadata: dict[str, Any], found: list[str]
+) -> None:
+    assert list(violations(shape_of(kind, **metadata), value, "p")) == found
+
+
+def test_a_violation_inside_a_structure_has_the_whole_path() -> None:
+    request = {
+        "TrainingJobName": "j",
+        "RoleArn": "arn:aws:iam::111122223333:role/role",
+        "OutputDataConfig": {"Colour": "red"},
+        "ResourceConfig": {"VolumeSizeInGB": 1},
+        "StoppingCondition": {},
+        "AlgorithmSpecification": {"TrainingInputMode": "File"},
+    }
+    found = [each.partition(":")[0] for each in problems(request, "CreateTrainingJob")]
+    assert "OutputDataConfig.S3OutputPath" in found
+    assert "OutputDataConfig.Colour" in found

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from finetuning.jumpstart.catalogue import CATALOGUE
 from finetuning.jumpstart.family import Task
 from finetuning.jumpstart.hyperparameters import MAX_VALUE_LENGTH, merge
+from finetuning.jumpstart.spec import Hyperparameter
 from tests.builders.jumpstart import BASE_70B, LLAMA, any_spec
 
 P4D = "ml.p4d.24xlarge"
@@ -176,3 +177,70 @@ def test_a_name_like_no_other_is_refused_with_all_names() -> None:
     _, (finding,) = merge(any_spec(), P4D, None, {"zzz": 1})
     assert "'zzz'" in finding.message
     assert "epoch, " in finding.fix
+
+
+def problem(value: Any, **parameter: Any) -> tuple[str, str]:
+    """Message and fix for the value of a hyperparameter `p`; two empty texts for a good one."""
+    spec = any_spec()
+    own = Hyperparameter.model_validate({"name": "p", "default": 1} | parameter)
+    spec = spec.model_copy(update={"hyperparameters": (*spec.hyperparameters, own)})
+    _, findings = merge(spec, P4D, None, {"p": value})
+    return (findings[0].message, findings[0].fix) if findings else ("", "")
+
+
+GOOD = ("", "")
+
+
+@pytest.mark.parametrize("value", ["true", "False", True, False, "TRUE"])
+def test_a_truth_value_may_be_written_in_any_case(value: Any) -> None:
+    assert problem(value, type="bool", default="True") == GOOD
+
+
+def test_what_is_no_truth_value_is_refused() -> None:
+    message, fix = problem("yes", type="bool", default="True")
+    assert message == "p must be true or false, not 'yes'."
+    assert fix == "Use true or false; the default is True."
+
+
+@pytest.mark.parametrize(
+    ("bound", "good", "bad", "message"),
+    [
+        ({"min": 2}, 2, 1, "p must be at least 2, not 1."),
+        ({"max": 2}, 2, 3, "p must be at most 2, not 3."),
+        ({"exclusive_min": 2}, 3, 2, "p must be above 2, not 2."),
+        ({"exclusive_max": 2}, 1, 2, "p must be below 2, not 2."),
+    ],
+)
+def test_a_number_is_within_its_bounds(bound: dict[str, float], good: int, bad: int, message: str) -> None:
+    assert problem(good, type="int", **bound) == GOOD
+    assert problem(bad, type="int", **bound)[0] == message
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("int", "a whole number"), ("float", "a number")])
+def test_what_is_no_number_is_refused(kind: str, expected: str) -> None:
+    message, fix = problem("x", type=kind)
+    assert message == f"p must be {expected}, not 'x'."
+    assert fix == f"Use {expected}; the default is 1."
+
+
+@pytest.mark.parametrize("value", [[1], None, {"a": 1}, True, "1e999", "9" * 19])
+def test_a_number_is_one_that_the_script_can_read(value: Any) -> None:
+    assert problem(value, type="float" if value == "1e999" else "int") != GOOD
+
+
+def test_the_length_of_a_text_is_bounded() -> None:
+    assert problem("ab", type="text", min=2, max=3) == GOOD
+    assert problem("a", type="text", min=2)[0] == "p must have a length at least 2, not 1."
+    assert problem("abcd", type="text", min=2, max=3)[1] == "Use text from 2 to 3; the default is 1."
+    assert problem("a" * (MAX_VALUE_LENGTH - 2), type="text") == GOOD
+    assert str(MAX_VALUE_LENGTH) in problem("a" * (MAX_VALUE_LENGTH - 1), type="text")[0]
+
+
+@pytest.mark.parametrize(("value", "good"), [("True", True), (True, True), (False, False), (1, False)])
+def test_a_choice_takes_a_truth_value_only_where_it_is_an_option(value: Any, good: bool) -> None:
+    assert (problem(value, type="text", options=("True", "1")) == GOOD) is good
+
+
+def test_a_field_names_no_more_of_a_long_name_than_fits() -> None:
+    _, (finding,) = merge(any_spec(), P4D, None, {"n" * 100: 1})
+    assert finding.field == f"hyperparameters.{'n' * 60}"
