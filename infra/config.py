@@ -58,7 +58,7 @@ class StageConfig(StageSettings):
     """
     data_readers: CommaSeparated = ()
     """Who may read data besides the stage's own roles: ARNs of roles or users, `*` for any part. The key denies
-    everyone else; without any, IAM alone decides. Whoever uploads large files in parts must be listed: S3 decrypts the
+    everyone else; without any, IAM alone decides. Users who upload large files in parts must be listed: S3 decrypts the
     parts to join them.
     """
     notification_email: str | None = Field(default=None, pattern=r"^[^@\s]+@[^@\s]+$")

@@ -67,8 +67,8 @@ class StageKey(kms.Key):
         )
 
     def _deny_other_readers(self, *principals: str) -> None:
-        """Denies decrypting objects to anyone else, administrators included. This can be undone: whoever may change the
-        key's policy still may.
+        """Denies decrypting objects to anyone else, administrators included. Anyone who may change the key's
+        policy can undo this.
         """
         stack = Stack.of(self)
         self.add_to_resource_policy(

@@ -1,6 +1,6 @@
 """The SageMaker SDK reads the same documents and must come to the same facts.
 
-It runs in a process of its own, offline, on the project's documents and, where it is at hand, on the real
+It runs in a process of its own, offline, on the project's documents and, if they are available, on the real
 specification.
 """
 

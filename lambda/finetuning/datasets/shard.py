@@ -49,7 +49,7 @@ DIGESTS, RESULT = ".digests", "result.json"
 
 DIGEST_BYTES = 16
 """XXH3 of the row as written, 128 bits; as fast as memory. Among a billion rows two different ones have the same digest
-once in 10²⁰ uploads. Whoever forges one only loses a row of their own."""
+once in 10²⁰ uploads. A user who forges one only loses a row of their own."""
 LONGEST_KEPT = 32
 """Longest rows that a shard reports: more than are shown, because some may be duplicates of another shard's."""
 

@@ -79,7 +79,7 @@ CAUSES = (
             r"ArrowInvalid",
         ),
         "A channel had no data, or data in a format that the script cannot read.",
-        "Look at runs/<run-id>/dataset/ in the artifacts bucket. If nobody changed it, this is a defect: report it "
+        "Look at runs/<run-id>/dataset/ in the artifacts bucket. If no one changed it, this is a defect: report it "
         "with the job's log.",
         "the first two are SageMaker's; the others are those of the datasets library, assumed for JumpStart's script",
     ),

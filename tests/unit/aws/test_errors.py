@@ -1,4 +1,4 @@
-"""AWS's errors, told apart by what a user can do about them."""
+"""AWS's errors, distinguished by what a user can do about them."""
 
 import pytest
 from botocore.exceptions import EndpointConnectionError

@@ -69,9 +69,9 @@ def test_an_upload_that_is_gone_is_an_error_that_names_it(s3: Any) -> None:
     files = folder(s3, **{"a.jsonl": b"x"})
     (data,) = files.data_files()
     s3.delete_object(Bucket=BUCKET, Key=data.key, VersionId=data.version_id)
-    with pytest.raises(FineTuningError, match=r"a\.jsonl") as gone:
+    with pytest.raises(FineTuningError, match=r"a\.jsonl") as failure:
         files.head(data, 1)
-    assert gone.value.code == Code.UPLOAD_NOT_FOUND
+    assert failure.value.code == Code.UPLOAD_NOT_FOUND
 
 
 def test_a_bucket_that_is_busy_is_tried_again(cloud: FakeAws) -> None:

@@ -149,7 +149,7 @@ def test_an_endpoint_that_is_being_updated_is_left_alone(cloud: FakeAws, status:
 
 
 def test_only_the_newest_configurations_are_kept_with_their_models(cloud: FakeAws, status: RunStatus) -> None:
-    """`finetune rollback` goes back to one of three: the one that serves and two before it."""
+    """`finetune rollback` returns to one of three: the one that serves and two before it."""
     chain = [f"{PREFIX}-run{number}-00000000" for number in range(5)]
     replaced = ""
     for config in chain:

@@ -40,10 +40,10 @@ def test_an_endpoint_that_is_gone_fails_the_run_and_the_fix_needs_no_training(
     cloud: FakeAws, memory: MemoryStore
 ) -> None:
     any_run(memory)
-    with pytest.raises(EndpointFailed) as gone:
+    with pytest.raises(EndpointFailed) as failure:
         invoke(describe_endpoint, run_id=RUN_ID, variant="live")
-    assert gone.value.code == Code.ENDPOINT_FAILED
-    assert "finetune deploy" in gone.value.fix
+    assert failure.value.code == Code.ENDPOINT_FAILED
+    assert "finetune deploy" in failure.value.fix
 
 
 def test_an_endpoint_that_failed_is_left_as_it_is_for_the_clean_up(cloud: FakeAws, memory: MemoryStore) -> None:

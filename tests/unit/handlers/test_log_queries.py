@@ -88,7 +88,7 @@ def test_every_field_a_query_uses_is_one_that_its_functions_log(lines: dict[str,
         steps = [re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower() for name in query.of]
         read = [line for name, written in lines.items() if not steps or name in steps for line in written]
         for field in fields_of(query):
-            assert any(lookup(line, field) is not None for line in read), f"{query.name}: nobody logs {field}"
+            assert any(lookup(line, field) is not None for line in read), f"{query.name}: no function logs {field}"
 
 
 def test_every_text_a_query_looks_for_is_one_that_its_functions_log(lines: dict[str, list[dict[str, Any]]]) -> None:

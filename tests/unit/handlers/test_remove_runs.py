@@ -1,4 +1,4 @@
-"""RemoveRuns empties what goes with the stage, and says so to CloudFormation."""
+"""RemoveRuns empties what is deleted with the stage, and reports to CloudFormation."""
 
 import json
 import urllib.request
@@ -24,7 +24,7 @@ DELIVERY = {
 
 @pytest.fixture
 def answers(aws: None, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What CloudFormation is told. In the account: the buckets `artifacts` and `access-logs`, with a file in each."""
+    """The responses to CloudFormation. The account has buckets `artifacts` and `access-logs`, with a file in each."""
     for name, value in any_environment().items():
         monkeypatch.setenv(name, value)
     s3 = client("s3")
@@ -34,17 +34,17 @@ def answers(aws: None, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         s3.put_object(Bucket=bucket, Key="old", Body=b"")
         s3.delete_object(Bucket=bucket, Key="old")
     s3.put_bucket_policy(Bucket="access-logs", Policy=json.dumps({"Version": "2012-10-17", "Statement": [DELIVERY]}))
-    told: list[dict[str, Any]] = []
+    responses: list[dict[str, Any]] = []
 
     def urlopen(request: urllib.request.Request, timeout: float) -> Any:
         assert isinstance(request.data, bytes)
-        told.append(json.loads(request.data))
+        responses.append(json.loads(request.data))
         return nullcontext()
 
     monkeypatch.setattr(remove_runs.urllib.request, "urlopen", urlopen)
     monkeypatch.setattr(remove_runs, "_remove", lambda *_: None)
     monkeypatch.setattr(remove_runs, "POLL_SECONDS", 0)
-    return told
+    return responses
 
 
 def destroy(request_type: str = "Delete", seconds_left: float = 900, **properties: Any) -> None:
@@ -125,8 +125,8 @@ EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:machine:one"
 
 
 @pytest.fixture
-def told(cloud: FakeAws, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What CloudFormation is told, for an account in memory in which a pause takes no time."""
+def responses(cloud: FakeAws, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The responses to CloudFormation, for an account in memory in which a pause takes no time."""
     answers: list[dict[str, Any]] = []
 
     def urlopen(request: urllib.request.Request, timeout: float) -> Any:
@@ -151,14 +151,14 @@ def running_once(cloud: FakeAws) -> None:
 
 
 def test_what_runs_created_is_stopped_and_deleted_before_the_stacks_go(
-    cloud: FakeAws, told: list[dict[str, Any]]
+    cloud: FakeAws, responses: list[dict[str, Any]]
 ) -> None:
     running_once(cloud)
     cloud.sagemaker.add_job(f"{PREFIX}-done", TrainingJobStatus="Completed")
     cloud.sagemaker.add_endpoint()
     cloud.sagemaker.add("model", f"{PREFIX}-unused")
     destroy()
-    assert [answer["Status"] for answer in told] == ["SUCCESS"]
+    assert [answer["Status"] for answer in responses] == ["SUCCESS"]
     assert [request["executionArn"] for request in cloud["stepfunctions"].requests("stop_execution")] == [EXECUTION]
     assert {kind: cloud.sagemaker.names(kind) for kind in ("endpoint", "endpoint_config", "model")} == {
         "endpoint": set(),
@@ -167,14 +167,14 @@ def test_what_runs_created_is_stopped_and_deleted_before_the_stacks_go(
     }
 
 
-def test_what_has_another_prefix_stays(cloud: FakeAws, told: list[dict[str, Any]]) -> None:
+def test_what_has_another_prefix_stays(cloud: FakeAws, responses: list[dict[str, Any]]) -> None:
     cloud.sagemaker.add_endpoint("finetune-prod-faq", "finetune-prod-faq")
     destroy()
     assert cloud.sagemaker.names("endpoint") == cloud.sagemaker.names("model") == {"finetune-prod-faq"}
 
 
 def test_a_job_is_stopped_and_an_endpoint_waited_for_until_both_are_gone(
-    cloud: FakeAws, told: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    cloud: FakeAws, responses: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, endpoint = cloud.sagemaker.add_job(), cloud.sagemaker.add_endpoint(status="Creating")
     waits: list[tuple[str, str]] = []
@@ -187,22 +187,22 @@ def test_a_job_is_stopped_and_an_endpoint_waited_for_until_both_are_gone(
     destroy()
     assert waits[0] == ("Stopping", "Creating")
     assert cloud.sagemaker.names("endpoint") == set()
-    assert told[0]["Status"] == "SUCCESS"
+    assert responses[0]["Status"] == "SUCCESS"
 
 
 def test_network_interfaces_of_the_stage_are_waited_for_and_named_where_time_runs_out(
-    cloud: FakeAws, told: list[dict[str, Any]]
+    cloud: FakeAws, responses: list[dict[str, Any]]
 ) -> None:
     interface = {"NetworkInterfaceId": "eni-1", "Groups": [{"GroupId": "sg-1"}]}
     other = {"NetworkInterfaceId": "eni-2", "Groups": [{"GroupId": "sg-other"}]}
     cloud["ec2"].answers["describe_network_interfaces"] = {"NetworkInterfaces": [interface, other]}
     destroy(seconds_left=39)
-    assert told[0]["Status"] == "FAILED"
-    assert "network interface eni-1" in told[0]["Reason"]
-    assert "eni-2" not in told[0]["Reason"]
+    assert responses[0]["Status"] == "FAILED"
+    assert "network interface eni-1" in responses[0]["Reason"]
+    assert "eni-2" not in responses[0]["Reason"]
 
 
-def test_the_registry_is_emptied_with_the_buckets_only(cloud: FakeAws, told: list[dict[str, Any]]) -> None:
+def test_the_registry_is_emptied_with_the_buckets_only(cloud: FakeAws, responses: list[dict[str, Any]]) -> None:
     groups = [{"ModelPackageGroupName": f"{PREFIX}-llama"}, {"ModelPackageGroupName": f"not-{PREFIX}-llama"}]
     cloud.sagemaker.answers["list_model_package_groups"] = {"ModelPackageGroupSummaryList": groups}
     cloud.sagemaker.answers["list_model_packages"] = {"ModelPackageSummaryList": [{"ModelPackageArn": "arn:1"}]}
@@ -215,18 +215,18 @@ def test_the_registry_is_emptied_with_the_buckets_only(cloud: FakeAws, told: lis
 
 @pytest.mark.parametrize("request_type", ["Create", "Update"])
 def test_nothing_is_removed_before_the_stacks_are_deleted(
-    cloud: FakeAws, told: list[dict[str, Any]], request_type: str
+    cloud: FakeAws, responses: list[dict[str, Any]], request_type: str
 ) -> None:
     cloud.sagemaker.add_endpoint()
     destroy(request_type=request_type)
-    assert told[0]["Status"] == "SUCCESS"
+    assert responses[0]["Status"] == "SUCCESS"
     assert cloud.sagemaker.names("endpoint")
     assert not cloud["stepfunctions"].calls
 
 
-def test_a_failure_is_answered_and_says_how_to_go_on(cloud: FakeAws, told: list[dict[str, Any]]) -> None:
+def test_a_failure_is_answered_and_says_how_to_go_on(cloud: FakeAws, responses: list[dict[str, Any]]) -> None:
     cloud.sagemaker.refuse("list_endpoints", "AccessDeniedException", "not you")
     destroy()
-    assert told[0]["Status"] == "FAILED"
-    assert "not you" in told[0]["Reason"]
-    assert "Destroy the stack again" in told[0]["Reason"]
+    assert responses[0]["Status"] == "FAILED"
+    assert "not you" in responses[0]["Reason"]
+    assert "Destroy the stack again" in responses[0]["Reason"]

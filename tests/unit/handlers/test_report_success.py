@@ -29,8 +29,8 @@ def test_the_page_is_written_after_the_status_and_linked(cloud: FakeAws, memory:
     page = memory.read(run.layout.report_page)
     assert b"succeeded" in (page or b"")
     assert run.layout.report_page in result["links"]["Report"].replace("%2F", "/")
-    (told,) = cloud.messages()
-    assert memory.link(run.layout.report_page, 12) in told
+    (message,) = cloud.messages()
+    assert memory.link(run.layout.report_page, 12) in message
 
 
 def test_the_run_is_counted(cloud: FakeAws, memory: MemoryStore, capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,7 +73,7 @@ def test_a_typed_failure_is_logged_with_its_code_and_the_run_and_raised_again(
 ) -> None:
     @step
     def handler(run: Run, event: Payload) -> Payload:
-        raise DatasetRefused("line 7 is not JSON", "Mend it.")
+        raise DatasetRefused("line 7 is not JSON", "Fix it.")
 
     output = io.StringIO()
     monkeypatch.setattr(logger.registered_handler, "stream", output)
@@ -152,7 +152,7 @@ def test_a_refusal_and_a_defect_are_told_apart(capsys: pytest.CaptureFixture[str
     def handler(run: Run, event: Payload) -> Payload:
         raise event["error"]
 
-    for error in (DatasetRefused("line 7 is not JSON", "Mend it."), KeyError("task")):
+    for error in (DatasetRefused("line 7 is not JSON", "Fix it."), KeyError("task")):
         with pytest.raises(type(error)):
             handler(RUN | {"error": error}, AnyContext())
     refused, failed = metrics_in(capsys.readouterr().out)

@@ -128,7 +128,7 @@ def test_a_temporary_endpoint_is_deleted_once_its_run_has_ended(
 def test_an_endpoint_whose_run_has_no_files_left_ends_by_its_own_limits(
     cloud: FakeAws, memory: MemoryStore, name: str
 ) -> None:
-    """Whoever removes a run's files does not mean its endpoint, unless it is there for the run alone."""
+    """Deleting a run's files does not delete its endpoint, unless the endpoint exists for the run alone."""
     cloud.sagemaker.add_endpoint(name, name, hours_old=2, tags=EIGHT_HOURS)
     assert swept()["deleted"] == ([BASE] if name == BASE else [])
 

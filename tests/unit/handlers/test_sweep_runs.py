@@ -1,4 +1,4 @@
-"""SweepRuns: starts lost uploads, finishes runs that ended without a report, removes what nobody works for."""
+"""SweepRuns: starts lost uploads, finishes runs that ended without a report, removes what no execution needs."""
 
 import json
 from datetime import datetime

@@ -244,9 +244,9 @@ def test_a_fallback_nobody_chose_that_does_not_fit_is_left_out_and_says_why() ->
     left_out = {option.instance_type for option in first} - set(plan.training.instance_types)
     assert findings == []
     assert left_out
-    told = [check for check in plan.checks if check.check == "fallbacks"]
-    assert {check.message.split(" is not used")[0] for check in told} == left_out
-    assert all(check.ok for check in told)
+    found = [check for check in plan.checks if check.check == "fallbacks"]
+    assert {check.message.split(" is not used")[0] for check in found} == left_out
+    assert all(check.ok for check in found)
 
 
 def test_a_chosen_fallback_that_does_not_fit_is_a_finding() -> None:

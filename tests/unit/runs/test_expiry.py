@@ -24,51 +24,51 @@ HOUR = timedelta(hours=1)
 STAGE = Lifetime(8, 60)
 
 
-def goes(lifetime: Lifetime = STAGE, used: datetime = NOW, kept: datetime | None = None) -> Deadline | None:
-    """When an endpoint goes that was deployed now."""
+def expires(lifetime: Lifetime = STAGE, used: datetime = NOW, kept: datetime | None = None) -> Deadline | None:
+    """When an endpoint that is deployed now expires."""
     return deadline(lifetime, NOW, used, kept)
 
 
 def test_a_busy_endpoint_stays_until_its_time_is_over() -> None:
-    found = goes(used=NOW + 7.9 * HOUR)
+    found = expires(used=NOW + 7.9 * HOUR)
     assert found == Deadline(NOW + 8 * HOUR, "time to live of 8 h reached")
 
 
 def test_an_idle_endpoint_goes_early_and_a_question_puts_it_off() -> None:
-    found = goes(used=NOW + HOUR)
+    found = expires(used=NOW + HOUR)
     assert found
     assert found.at == NOW + 2 * HOUR + METRICS_DELAY
     assert found.postponed_by_use
 
 
 def test_an_endpoint_that_never_goes_has_no_deadline_and_one_never_leaves_the_other_limit() -> None:
-    assert goes(Lifetime(NEVER, NEVER)) is None
-    idle_only, time_only = goes(Lifetime(NEVER, 60)), goes(Lifetime(8, NEVER))
+    assert expires(Lifetime(NEVER, NEVER)) is None
+    idle_only, time_only = expires(Lifetime(NEVER, 60)), expires(Lifetime(8, NEVER))
     assert idle_only
     assert idle_only.postponed_by_use
     assert time_only == Deadline(NOW + 8 * HOUR, "time to live of 8 h reached")
 
 
 def test_an_endpoint_that_somebody_keeps_outlives_both_limits_and_no_longer() -> None:
-    kept = goes(kept=NOW + 20 * HOUR)
+    kept = expires(kept=NOW + 20 * HOUR)
     assert kept
     assert kept.at == NOW + 20 * HOUR
     assert "kept until" in kept.reason
 
 
 def test_keeping_shortens_nothing() -> None:
-    assert goes(Lifetime(8, NEVER), kept=NOW + HOUR) == goes(Lifetime(8, NEVER))
+    assert expires(Lifetime(8, NEVER), kept=NOW + HOUR) == expires(Lifetime(8, NEVER))
 
 
 def test_an_endpoint_with_no_time_left_goes_at_once() -> None:
-    found = goes(Lifetime(0, NEVER))
+    found = expires(Lifetime(0, NEVER))
     assert found
     assert found.at == NOW
 
 
 @pytest.mark.parametrize("hours", [1e-9, 1e300])
 def test_no_limit_is_too_small_or_too_large(hours: float) -> None:
-    assert goes(Lifetime(hours, NEVER))
+    assert expires(Lifetime(hours, NEVER))
 
 
 def test_limits_survive_their_tags() -> None:
@@ -103,7 +103,11 @@ def test_a_sweep_always_falls_into_the_time_of_warning() -> None:
 
 
 def test_a_deadline_says_which_limit_it_comes_from() -> None:
-    found = [goes(Lifetime(8, NEVER)), goes(Lifetime(NEVER, 60)), goes(Lifetime(8, NEVER), kept=NOW + 9 * HOUR)]
+    found = [
+        expires(Lifetime(8, NEVER)),
+        expires(Lifetime(NEVER, 60)),
+        expires(Lifetime(8, NEVER), kept=NOW + 9 * HOUR),
+    ]
     assert [("8 h" in each.reason, "60 minutes" in each.reason, "21:00" in each.reason) for each in found if each] == [
         (True, False, False),
         (False, True, False),
@@ -112,7 +116,7 @@ def test_a_deadline_says_which_limit_it_comes_from() -> None:
 
 
 def test_keeping_until_the_deadline_changes_nothing() -> None:
-    assert goes(Lifetime(8, NEVER), kept=NOW + 8 * HOUR) == goes(Lifetime(8, NEVER))
+    assert expires(Lifetime(8, NEVER), kept=NOW + 8 * HOUR) == expires(Lifetime(8, NEVER))
 
 
 def test_a_limit_of_nothing_is_a_limit() -> None:

@@ -17,8 +17,8 @@ def caught(error: Exception) -> dict[str, str]:
 
 
 def test_a_typed_failure_keeps_its_code_message_and_fix() -> None:
-    failure = read_failure("FinishDataset", caught(DatasetRefused("line 7 is not JSON", "Mend it.")), DEPLOY)
-    assert failure == {"code": Code.DATASET_REFUSED, "message": "line 7 is not JSON", "fix": "Mend it."}
+    failure = read_failure("FinishDataset", caught(DatasetRefused("line 7 is not JSON", "Fix it.")), DEPLOY)
+    assert failure == {"code": Code.DATASET_REFUSED, "message": "line 7 is not JSON", "fix": "Fix it."}
 
 
 def test_a_refusal_keeps_all_its_findings() -> None:
