@@ -192,10 +192,11 @@ class SageMaker:
             for page in self._api.get_paginator("list_endpoints").paginate(NameContains=prefix):
                 yield from (e for e in page["Endpoints"] if e["EndpointName"].startswith(prefix))
 
-    def training_jobs(self, prefix: str, status: str) -> Iterator[str]:
-        """The names of the jobs in that status that start with the prefix."""
+    def training_jobs(self, prefix: str, status: str | None = None) -> Iterator[str]:
+        """The names of the jobs that start with the prefix; only those in that status if one is named."""
+        chosen = {"StatusEquals": status} if status else {}
         with translate_errors("list the training jobs"):
-            pages = self._api.get_paginator("list_training_jobs").paginate(NameContains=prefix, StatusEquals=status)
+            pages = self._api.get_paginator("list_training_jobs").paginate(NameContains=prefix, **chosen)
             for page in pages:
                 for job in page["TrainingJobSummaries"]:
                     if job["TrainingJobName"].startswith(prefix):

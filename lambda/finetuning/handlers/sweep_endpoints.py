@@ -5,17 +5,17 @@ It also measures what endpoints cost, because it sees them all during their whol
 not keep it from the others; errors are raised together at the end.
 """
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from finetuning.aws.run_store import run_store
 from finetuning.aws.sagemaker import sagemaker
 from finetuning.aws.sns import notify
-from finetuning.errors import Code, FineTuningError
 from finetuning.handlers.step import Payload, function, logger, measure, open_run
 from finetuning.metrics import ProductMetric
 from finetuning.operations.clean_up import remove_unused_models
 from finetuning.operations.endpoint_life import EndpointState, endpoint_state
+from finetuning.operations.sweep import Sweep
 from finetuning.report.console_links import endpoints_link
 from finetuning.report.messages import endpoint_deleted, endpoint_expires
 from finetuning.runs.expiry import WARN_BEFORE, Deadline, Lifetime, deployed_tag
@@ -33,27 +33,13 @@ def handler(event: Payload) -> Payload:
     Raises `FineTuningError` (SWEEP_INCOMPLETE) after everything else has been swept.
     """
     period = timedelta(minutes=float(event.get("period_minutes", 0)))
-    done: dict[str, list[str]] = {"deleted": [], "announced": [], "removed": []}
-    failures: list[str] = []
-
-    def attempt(what: str, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except Exception as error:  # noqa: BLE001  # one endpoint must not keep the sweep from the others
-            logger.exception("Part of the sweep failed", extra={"at": what})
-            failures.append(f"{what}: {error.message if isinstance(error, FineTuningError) else error}")
-
+    sweep = Sweep("deleted", "announced", "removed")
     for endpoint in list(sagemaker().endpoints(settings().prefix + "-")):
         name = endpoint["EndpointName"]
-        attempt(name, lambda name=name: _sweep(name, period, done))  # type: ignore[misc]  # the default binds the loop's name
-    attempt("unused models", lambda: done["removed"].extend(remove_unused_models(sagemaker(), run_store())))
-    if failures:
-        raise FineTuningError(
-            Code.SWEEP_INCOMPLETE,
-            f"The sweep is incomplete: {'; '.join(failures)}",
-            "The next sweep tries again. If it fails as well, delete the endpoint with `finetune clean-up RUN`.",
-        )
-    return done
+        sweep.attempt(name, partial(_sweep, name, period, sweep.done))
+    sweep.attempt("unused models", lambda: sweep.add("removed", remove_unused_models(sagemaker(), run_store())))
+    sweep.require_complete()
+    return sweep.done
 
 
 def _sweep(name: str, period: timedelta, done: dict[str, list[str]]) -> None:

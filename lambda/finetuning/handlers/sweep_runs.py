@@ -9,6 +9,7 @@ from finetuning.aws.upload_bucket import uploads_between
 from finetuning.handlers.clean_up_run import clean_up
 from finetuning.handlers.step import Payload, function, logger, open_run
 from finetuning.operations.clean_up import remove_unfinished
+from finetuning.operations.sweep import Sweep
 from finetuning.runs.tags import OWNER_TAG, RUN_TAG
 from finetuning.settings import settings
 
@@ -20,31 +21,33 @@ LOOKS_BACK = timedelta(days=3)
 def handler(event: Payload) -> Payload:
     """`{state_machine_arn, older_than_minutes}` → `{finished: [run id, …], started: [run id, …], removed: [line, …]}`.
 
-    Anything younger is left alone: its event may be on the way, or its clean-up about to start.
+    Anything younger is left alone: its event may be on the way, or its clean-up about to start. Raises
+    `FineTuningError` (SWEEP_INCOMPLETE) at the end if a part failed.
     """
     machine, now = executions(event["state_machine_arn"]), datetime.now(UTC)
     settled = now - timedelta(minutes=float(event["older_than_minutes"]))
-    found = {
-        # First: it claims the run of an execution that died before it did so, which must not be started again.
-        "finished": list(_finish_ended(machine, settled, now)),
-        "started": list(_start_lost(machine, settled, now)),
-        "removed": list(_remove_left(machine, settled)),
-    }
-    logger.info("Swept the runs", extra=found)
-    return found
+    sweep = Sweep("finished", "started", "removed")
+    # First: it claims the run of an execution that died before it did so, which must not be started again.
+    if sweep.attempt("ended runs", lambda: sweep.add("finished", _finish_ended(machine, settled, now))):
+        sweep.attempt("lost uploads", lambda: sweep.add("started", _start_lost(machine, settled, now)))
+    sweep.attempt("jobs and endpoints without a run", lambda: sweep.add("removed", _remove_left(machine, settled)))
+    logger.info("Swept the runs", extra=sweep.done)
+    sweep.require_complete()
+    return sweep.done
 
 
 def _start_lost(machine: Executions, settled: datetime, now: datetime) -> Iterator[str]:
     """Starts uploads without a run. If the event arrives late, the run is already claimed.
 
-    A run whose files were deleted is not claimed either, so its training job is looked up: it is not paid for twice.
+    A run whose files were deleted is not claimed either, so its training jobs are looked up: it is not paid for twice.
     """
     api = sagemaker()
     for upload in uploads_between(settings().upload_bucket, now - LOOKS_BACK, settled):
         run = open_run(upload.run_id, __name__)
         if not run.is_claimed():
-            trained = api.describe_training_job(run.names.training_job(0))
-            if trained is None and machine.start(upload):
+            # Any attempt's: the first instance type may have been refused before there was a job.
+            trained = any(api.training_jobs(run.names.training_job(0)))
+            if not trained and machine.start(upload):
                 yield run.run_id
 
 

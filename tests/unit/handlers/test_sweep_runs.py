@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from finetuning.errors import FineTuningError
 from finetuning.handlers import sweep_runs
 from finetuning.operations.run import Run
 from finetuning.runs.names import Names
@@ -70,6 +71,31 @@ def test_an_upload_that_is_too_young_too_old_no_run_or_replaced_is_left_alone(
     uploaded(cloud, hours_ago(hours), key, is_latest)
     assert swept()["started"] == []
     assert not started(cloud)
+
+
+def test_a_run_that_trained_on_a_fallback_type_is_not_paid_for_again(cloud: FakeAws, memory: MemoryStore) -> None:
+    cloud.sagemaker.add_job(NAMES.training_job(2), TrainingJobStatus="Completed")
+    uploaded(cloud, hours_ago(1))
+    assert swept()["started"] == []
+
+
+def test_a_part_that_fails_does_not_keep_the_sweep_from_the_others(cloud: FakeAws, memory: MemoryStore) -> None:
+    any_run(memory, RUN_ID)
+    left_over(cloud)
+    cloud["stepfunctions"].answers["list_executions"] = lambda statusFilter, **_: (  # noqa: N803  # boto3's name
+        {"executions": []} if statusFilter == "RUNNING" else _refuse()
+    )
+    uploaded(cloud, hours_ago(1), "inbox/other.jsonl")
+    with pytest.raises(FineTuningError) as incomplete:
+        swept()
+    assert incomplete.value.code == "SWEEP_INCOMPLETE"
+    assert "ended runs" in incomplete.value.message
+    assert cloud.sagemaker.requests("stop_training_job")
+    assert not started(cloud)  # an ended run that could not be claimed would be started again
+
+
+def _refuse() -> Any:
+    raise RuntimeError("Step Functions has an internal error")
 
 
 def test_a_run_that_was_claimed_is_not_started(cloud: FakeAws, memory: MemoryStore) -> None:
