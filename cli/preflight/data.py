@@ -13,6 +13,7 @@ from finetuning.datasets.templates import Template, read_template
 from finetuning.errors import Code, FineTuningError, RunRefused
 from finetuning.jumpstart.catalogue import CATALOGUE, DEFAULT_FAMILY, support
 from finetuning.jumpstart.family import ModelSupport, Task
+from finetuning.jumpstart.hyperparameters import input_length
 from finetuning.runs.layout import RUN_FILE, TEMPLATE_FILE
 from finetuning.runs.run_json import RunRequest, read_request
 
@@ -121,7 +122,5 @@ def _template(file: Path | None, request: RunRequest, data: LocalData) -> Templa
 
 def _input_length(request: RunRequest, limits: ModelSupport | None) -> int:
     """Tokens of a row that training reads: as set, else the model's, else the smallest of all models'."""
-    asked = str(request.hyperparameters.get("max_input_length", ""))
-    if asked.isdigit() and int(asked):
-        return int(asked)
-    return limits.input_length if limits else min(each.input_length for each in CATALOGUE.values())
+    default = limits.input_length if limits else min(each.input_length for each in CATALOGUE.values())
+    return input_length(request.hyperparameters, default)

@@ -11,7 +11,7 @@ import orjson
 from xxhash import xxh3_128_digest as digest_of
 
 from finetuning.datasets.conversion import Converter, characters_of, turns_of
-from finetuning.datasets.data_errors import BREAKS_OFF, FIXES, DataError, ErrorCode
+from finetuning.datasets.data_errors import DataError, ErrorCode
 from finetuning.datasets.detection import Framing
 from finetuning.datasets.framing import (
     CHUNK,
@@ -34,7 +34,6 @@ from finetuning.datasets.shard_result import (
     SAMPLES,
     TRAIN,
     VALIDATION,
-    LineError,
     LongestRow,
     Sample,
     ShardResult,
@@ -223,23 +222,18 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
                 line = cast(bytes, raw)
                 if line.strip():
                     found_wrong = json_error(line, error)
-                    _refuse(result, file, number, found_wrong, line)
+                    result.refuse(file.name, number, found_wrong, line)
                     if len(line) <= SHORT_LINE and len(result.errors) == MAX_ERRORS and len(refused) < REFUSED_KEPT:
                         refused[line] = found_wrong.code
                 else:
                     tally.blank += 1
                 continue
             except orjson.JSONEncodeError:
-                _refuse(
-                    result,
-                    file,
-                    number,
-                    DataError(ErrorCode.JSON_SURROGATE, "Half of a character (a lone surrogate)."),
-                    raw,
-                )
+                surrogate = DataError(ErrorCode.JSON_SURROGATE, "Half of a character (a lone surrogate).")
+                result.refuse(file.name, number, surrogate, raw)
                 continue
             except DataError as error:
-                _refuse(result, file, number, error, raw)
+                result.refuse(file.name, number, error, raw)
                 continue
 
             digest = digest_of(out)
@@ -361,40 +355,6 @@ def _refuse_nul(converted: Mapping[str, Any], row: Any) -> None:
             raise DataError(ErrorCode.NUL, "The text has a NUL character.", where)
 
 
-def _refuse(result: ShardResult, file: SourceFile, line: int, error: DataError, raw: Any) -> None:
-    result.tally.error_counts[error.code] += 1
-    result.broken_off = result.broken_off or error.code in BREAKS_OFF
-    if len(result.errors) < MAX_ERRORS:
-        result.errors.append(
-            LineError(
-                file=file.name,
-                line=line,
-                path=error.path,
-                code=error.code,
-                message=error.message,
-                fix=FIXES[error.code],
-                snippet=snippet(raw),
-            )
-        )
-
-
-SNIPPET = 160
-
-
-def snippet(raw: Any) -> str:
-    """The start of a record, with control characters escaped."""
-    if isinstance(raw, DataError):
-        return ""
-    data = raw if isinstance(raw, bytes) else orjson.dumps({key: value[:SNIPPET] for key, value in _printable(raw)})
-    text = data[: SNIPPET * 4].decode(errors="backslashreplace").strip()
-    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[:SNIPPET])
-    return shown + ("…" if len(data) > SNIPPET else "")
-
-
-def _printable(row: Mapping[str, str]) -> list[tuple[str, str]]:
-    return [(key, value.encode(errors="backslashreplace").decode()) for key, value in row.items()]
-
-
 def _prepare_text(preparation: Preparation, shard: Shard, found: Iterator[Batch], sinks: Sinks) -> ShardResult:
     """Text is not changed: blank lines stay, and no line is a duplicate. All of it is written to `sinks.train`; it
     is cut in two when its whole length is known.
@@ -407,7 +367,7 @@ def _prepare_text(preparation: Preparation, shard: Shard, found: Iterator[Batch]
         tally.lines += 1
         error = raw if isinstance(raw, DataError) else _not_utf8(cast(bytes, raw))
         if error:
-            _refuse(result, file, number, error, raw)
+            result.refuse(file.name, number, error, raw)
             continue
         line = cast(bytes, raw)
         sinks.train.write(line)

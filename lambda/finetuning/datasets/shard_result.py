@@ -1,9 +1,13 @@
 """What one shard reports about its rows: counts that are added up over shards, first errors, samples, longest rows."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
+import orjson
 from pydantic import BaseModel, Field
+
+from finetuning.datasets.data_errors import BREAKS_OFF, FIXES, DataError
 
 TRAIN, VALIDATION = "train", "validation"
 
@@ -98,3 +102,37 @@ class ShardResult(BaseModel):
     longest: list[LongestRow] = Field(default_factory=list)
     broken_off: bool = False
     """Whether the file is incomplete or damaged, so that rows are missing."""
+
+    def refuse(self, file: str, line: int, error: DataError, raw: Any) -> None:
+        """Counts a record that cannot be used, and lists it if there is room."""
+        self.tally.error_counts[error.code] += 1
+        self.broken_off = self.broken_off or error.code in BREAKS_OFF
+        if len(self.errors) < MAX_ERRORS:
+            self.errors.append(
+                LineError(
+                    file=file,
+                    line=line,
+                    path=error.path,
+                    code=error.code,
+                    message=error.message,
+                    fix=FIXES[error.code],
+                    snippet=_snippet(raw),
+                )
+            )
+
+
+SNIPPET = 160
+
+
+def _snippet(raw: Any) -> str:
+    """The start of a record, with control characters escaped."""
+    if isinstance(raw, DataError):
+        return ""
+    data = raw if isinstance(raw, bytes) else orjson.dumps({key: value[:SNIPPET] for key, value in _printable(raw)})
+    text = data[: SNIPPET * 4].decode(errors="backslashreplace").strip()
+    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[:SNIPPET])
+    return shown + ("…" if len(data) > SNIPPET else "")
+
+
+def _printable(row: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [(key, value.encode(errors="backslashreplace").decode()) for key, value in row.items()]

@@ -6,9 +6,9 @@ from finetuning.datasets.resolution import resolve
 from finetuning.errors import DatasetRefused
 from finetuning.handlers.step import Payload, step
 from finetuning.jumpstart.catalogue import support
+from finetuning.jumpstart.hyperparameters import input_length
 from finetuning.operations.dataset_files import source_files
 from finetuning.operations.run import Run
-from finetuning.runs.plan import RunPlan
 from finetuning.settings import settings
 
 
@@ -30,8 +30,9 @@ def handler(run: Run, event: Payload) -> Payload:
 def _preparation(run: Run) -> Preparation:
     """Files that the plan does not resolve, because Parquet is among them, are resolved here."""
     plan, files = run.plan, source_files(run)
+    model = support(plan.model_id)
     resolution = plan.resolution or resolve(
-        [(file.name, file.detection) for file in files], plan.data_options, supported=support(plan.model_id).tasks
+        [(file.name, file.detection) for file in files], plan.data_options, supported=model.tasks
     )
     return prepare(
         files,
@@ -39,11 +40,5 @@ def _preparation(run: Run) -> Preparation:
         plan.data_options,
         family=plan.family.name,
         shard_bytes=settings().shard_bytes,
-        max_input_length=_input_length(plan),
+        max_input_length=input_length(plan.hyperparameters, model.input_length),
     )
-
-
-def _input_length(plan: RunPlan) -> int | None:
-    """Tokens of a row that training reads. A value of zero or less leaves it to the script: then the model's."""
-    asked = plan.hyperparameters.get("max_input_length", "")
-    return int(asked) if asked.isdigit() and int(asked) else support(plan.model_id).input_length

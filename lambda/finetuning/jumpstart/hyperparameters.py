@@ -22,6 +22,12 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _DECIMAL = re.compile(r"[+-]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 
 
+def input_length(hyperparameters: Mapping[str, Any], default: int) -> int:
+    """Tokens of a row that training reads: `max_input_length`, or `default`, the model's, if it is not positive."""
+    given = str(hyperparameters.get("max_input_length", ""))
+    return int(given) if given.isdigit() and int(given) else default
+
+
 def merge(
     spec: ModelSpec, instance_type: str, task: Task | None, given: Mapping[str, Any]
 ) -> tuple[dict[str, str], list[Finding]]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from finetuning.jumpstart.catalogue import CATALOGUE
 from finetuning.jumpstart.family import Task
-from finetuning.jumpstart.hyperparameters import MAX_VALUE_LENGTH, merge
+from finetuning.jumpstart.hyperparameters import MAX_VALUE_LENGTH, input_length, merge
 from finetuning.jumpstart.spec import Hyperparameter
 from tests.builders.jumpstart import BASE_70B, LLAMA, any_spec
 
@@ -244,3 +244,12 @@ def test_a_choice_takes_a_truth_value_only_where_it_is_an_option(value: Any, goo
 def test_a_field_names_no_more_of_a_long_name_than_fits() -> None:
     _, (finding,) = merge(any_spec(), P4D, None, {"n" * 100: 1})
     assert finding.field == f"hyperparameters.{'n' * 60}"
+
+
+@pytest.mark.parametrize(
+    ("values", "length"),
+    [({}, 2048), ({"max_input_length": 512}, 512), ({"max_input_length": "512"}, 512)]
+    + [({"max_input_length": value}, 2048) for value in (-1, "-1", 0, "0", "")],
+)
+def test_the_input_length_is_the_models_unless_a_positive_one_is_set(values: dict[str, Any], length: int) -> None:
+    assert input_length(values, 2048) == length
