@@ -10,9 +10,11 @@ from botocore.exceptions import ClientError
 from finetuning.aws.clients import client
 from finetuning.aws.errors import error_code, translate_errors
 from finetuning.datasets.detection import SUFFIXES
+from finetuning.datasets.templates import MAX_TEMPLATE_BYTES
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.layout import INBOX, RUN_FILE, RUNS, TEMPLATE_FILE
 from finetuning.runs.plan import DataFile
+from finetuning.runs.run_json import MAX_BYTES
 from finetuning.runs.uploads import Upload
 
 
@@ -30,12 +32,13 @@ class UploadBucket:
         """
         if self._upload.folder is None:
             return b"{}"
-        body = self._get(self._upload.key, VersionId=self._upload.version_id)
+        body = self._get(self._upload.key, MAX_BYTES + 1, VersionId=self._upload.version_id)
         return body if body is not None else _gone(self._upload.key)
 
     def template_json(self) -> bytes | None:
         """The template.json beside the data, or None."""
-        return self._get(self._upload.folder + TEMPLATE_FILE) if self._upload.folder else None
+        folder = self._upload.folder
+        return self._get(folder + TEMPLATE_FILE, MAX_TEMPLATE_BYTES + 1) if folder else None
 
     def data_files(self) -> tuple[DataFile, ...]:
         """The data files in the order of their keys, each in its current version."""
@@ -47,7 +50,7 @@ class UploadBucket:
         """The first `size` bytes of a data file, or all of a shorter one."""
         if file.size == 0:
             return b""
-        body = self._get(file.key, VersionId=file.version_id, Range=f"bytes=0-{size - 1}")
+        body = self._get(file.key, size, VersionId=file.version_id, Range=f"bytes=0-{size - 1}")
         return body if body is not None else _gone(file.key)
 
     def _data_file(self, key: str, **version: str) -> DataFile:
@@ -58,9 +61,10 @@ class UploadBucket:
             key=key, version_id=head.get("VersionId", "null"), size=head["ContentLength"], etag=head["ETag"].strip('"')
         )
 
-    def _get(self, key: str, **how: str) -> bytes | None:
+    def _get(self, key: str, most: int, **how: str) -> bytes | None:
+        """At most so many bytes of the object: a document one byte too long is refused by its reader."""
         answer = self._unless_absent(key, lambda: self._s3.get_object(Bucket=self._upload.bucket, Key=key, **how))
-        return None if answer is None else answer["Body"].read()
+        return None if answer is None else answer["Body"].read(most)
 
     def _keys(self, folder: str) -> Iterator[str]:
         with translate_errors(f"list s3://{self._upload.bucket}/{folder}"):

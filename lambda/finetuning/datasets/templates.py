@@ -41,8 +41,14 @@ RESPONSE_MARK = "\n\n### Response:\n"
 """What JumpStart puts between an instruction and its response. A prompt at inference ends with it."""
 
 
+MAX_TEMPLATE_BYTES = 64 << 10
+"""Of a template.json, which has two texts."""
+
+
 def read_template(document: bytes) -> Template:
     """Reads a template.json. Raises `FineTuningError` (TEMPLATE_INVALID) if it is not `{prompt, completion}`."""
+    if len(document) > MAX_TEMPLATE_BYTES:
+        raise _invalid(f"template.json is larger than {MAX_TEMPLATE_BYTES:,} bytes.")
     try:
         return TypeAdapter(Template).validate_json(document.removeprefix(b"\xef\xbb\xbf"))
     except ValidationError as error:

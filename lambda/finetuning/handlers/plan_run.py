@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from finetuning.aws.upload_bucket import upload_bucket
-from finetuning.errors import RunRefused
+from finetuning.errors import Code, Finding, RunRefused
 from finetuning.handlers.step import Payload, step
 from finetuning.operations.preflight import check_deployment, preflight
 from finetuning.operations.run import Run
@@ -11,7 +13,7 @@ from finetuning.report.console_links import execution_link, files_link
 from finetuning.runs.plan import EndpointPlan
 from finetuning.runs.status import Cost, RunState
 from finetuning.runs.uploads import Upload
-from finetuning.settings import settings
+from finetuning.settings import TtlHours, settings
 
 
 @step
@@ -25,7 +27,7 @@ def handler(run: Run, event: Payload) -> Payload:
     """
     upload, execution_arn = Upload(event["bucket"], event["key"], event["version_id"]), event["execution_arn"]
     if event.get("redeploy") is not None:
-        return _redeploy(run, execution_arn, event["redeploy"])
+        return _redeploy(run, execution_arn, _read_terms(event["redeploy"]))
     if not run.is_owned_by(execution_arn):
         return _result("duplicate", run)
     region, files = settings().aws_region, files_link(settings().aws_region, run.store.bucket, run.layout.root)
@@ -72,7 +74,25 @@ def _result(outcome: str, run: Run, **choices: Any) -> Payload:
     }
 
 
-def _redeploy(run: Run, execution_arn: str, terms: Payload) -> Payload:
+class RedeployTerms(BaseModel):
+    """What may change when a run's model is deployed again. None: as planned before."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ttl_hours: TtlHours | None = None
+
+
+def _read_terms(redeploy: Any) -> dict[str, Any]:
+    """Raises `RunRefused` for anything else: anyone who may start executions chooses their input."""
+    try:
+        return RedeployTerms.model_validate(redeploy).model_dump(exclude_none=True)
+    except ValidationError as error:
+        message = f"The execution's `redeploy` cannot be used: {error.errors()[0]['msg']}."
+        fix = "Use `finetune deploy RUN`, which starts the execution."
+        raise RunRefused([Finding(Code.RUN_JSON_INVALID, "redeploy", message, fix)]) from error
+
+
+def _redeploy(run: Run, execution_arn: str, terms: dict[str, Any]) -> Payload:
     """Makes this execution the owner of a run that has ended, and checks that its model can be deployed."""
     status = run.status
     if not run.is_owned_by(execution_arn):

@@ -152,7 +152,7 @@ def read_request(body: bytes) -> tuple[RunRequest, list[Finding]]:
     Such a field is treated as not set, so that later checks can still report what else is wrong.
     """
     if len(body) > MAX_BYTES:
-        size = f"run.json has {len(body):,} bytes; the limit is {MAX_BYTES:,}."
+        size = f"run.json is larger than {MAX_BYTES:,} bytes."
         return RunRequest(), [_finding("", size, "Keep the settings only; the data belongs in files next to it.")]
     try:
         document = orjson.loads(body.removeprefix(b"\xef\xbb\xbf"))

@@ -90,3 +90,11 @@ def test_only_latest_uploads_of_the_time_that_start_a_run_are_found(s3: Any) -> 
     found = list(uploads_between(BUCKET, now - timedelta(hours=1), now + timedelta(hours=1)))
     assert found == [Upload(BUCKET, key, version) for key, version in versions.items()]
     assert not list(uploads_between(BUCKET, now - timedelta(hours=2), now - timedelta(hours=1)))
+
+
+def test_documents_are_read_up_to_their_limit_and_one_byte(s3: Any) -> None:
+    files = folder(s3, **{"template.json": b" " * 100_000})
+    version = put(s3, "runs/faq/run.json", b" " * 1_000_000)
+    large = UploadBucket(s3, Upload(BUCKET, "runs/faq/run.json", version))
+    assert len(large.run_json()) == (256 << 10) + 1
+    assert len(files.template_json() or b"") == (64 << 10) + 1

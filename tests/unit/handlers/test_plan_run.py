@@ -193,6 +193,17 @@ def test_a_run_that_still_runs_is_not_taken_over(trained: Run) -> None:
     assert Run(trained.run_id, store=trained.store, prefix=PREFIX).plan.endpoint.ttl_hours == 8
 
 
+@pytest.mark.parametrize("terms", ["x", ["ttl_hours"], {"ttl_hours": "long"}, {"ttl_hours": 1e306}, {"instances": 9}])
+def test_terms_that_cannot_be_used_are_refused_and_the_run_stays_as_it_is(trained: Run, terms: Any) -> None:
+    before = trained.status
+    upload = {"bucket": REDEPLOYED.bucket, "key": REDEPLOYED.key, "version_id": REDEPLOYED.version_id}
+    with pytest.raises(RunRefused) as refused:
+        invoke(plan_run, upload, execution_arn=SECOND, redeploy=terms)
+    assert [(each.code, each.field) for each in refused.value.findings] == [(Code.RUN_JSON_INVALID, "redeploy")]
+    assert trained.is_owned_by(FIRST)
+    assert trained.status == before
+
+
 def test_the_execution_that_took_the_run_over_may_repeat_the_step(trained: Run) -> None:
     assert [redeployed()["outcome"] for _ in range(2)] == ["redeploy", "redeploy"]
 
