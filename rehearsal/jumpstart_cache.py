@@ -1,7 +1,7 @@
 """JumpStart's two buckets of a region, as far as the product reads them.
 
 The documents are those of `facts/jumpstart`, under the keys they have in AWS. Scripts, licence and weights are
-placeholders at the keys that the documents name, so that a key nobody named is as absent as in AWS.
+placeholders at the keys that the documents name; any other key is missing, as in AWS.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Runs the emulated AWS until it is told to stop: `python -m rehearsal.emulator --port 4566 --state DIR …`.
+"""Runs the emulated AWS until it is stopped: `python -m rehearsal.emulator --port 4566 --state DIR …`.
 
 It listens on 127.0.0.1 only. SIGTERM, SIGINT and, with `--with-parent`, the end of the process that started it, end it
 and everything it started.
@@ -57,7 +57,7 @@ def main() -> None:
     application = functions.mortal(permissions.checked(ministack.app), context.faults)
     application = _with_controls(application, context, sagemaker)
     try:
-        # Not asyncio.run, which would wait for requests that never end, such as a custom resource that nobody answers.
+        # Not asyncio.run, which would wait for requests that never end, such as a custom resource without a response.
         loop = asyncio.new_event_loop()
         loop.run_until_complete(_serve(application, arguments.port, os.getppid() if arguments.with_parent else None))
     finally:

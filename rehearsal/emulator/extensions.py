@@ -1,11 +1,11 @@
-"""Everything added to the emulator, in one place, each with what is thereby not rehearsed.
+"""All additions to the emulator, each with what it does not emulate.
 
-Additions go through the emulator's registries; mends replace a function of its modules and are each in a module of
-their own (`functions`, `workflow`, `storage`, `events`, `permissions`, `deliveries`, `grants`). tests/rehearsal has a
-canary for every one of them, so that the emulator's next version cannot break them silently.
+Additions use the emulator's registries. Patches replace a function of its modules; each is in a module of its own
+(`functions`, `workflow`, `storage`, `events`, `permissions`, `deliveries`, `grants`). tests/rehearsal has a test for
+each of them, so that the next version of the emulator cannot break one silently.
 
-Not rehearsed by anything here: what VPC endpoints let through and whether a subnet is isolated, a function's memory,
-alarms, X-Ray, and events that arrive late. Each stand-in says for itself what it leaves out.
+Not emulated: policies of VPC endpoints, isolation of subnets, a function's memory, alarms, X-Ray, and late events.
+The docstring of each stand-in lists what it leaves out.
 """
 
 from dataclasses import dataclass

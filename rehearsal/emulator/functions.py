@@ -1,6 +1,6 @@
-"""Mends to the emulator's Lambda: errors keep their names, layers are the ones installed here, a function can die.
+"""Patches the emulator's Lambda: errors keep their names, layers are those installed here, a function can die.
 
-Not rehearsed: Lambda's own concurrency limits. Each function has `PARALLEL` processes at most, and further calls wait.
+Not emulated: Lambda's own concurrency limits. Each function has `PARALLEL` processes at most, and further calls wait.
 """
 
 import itertools
@@ -36,7 +36,7 @@ _starting = threading.local()
 
 
 def install(faults: Faults, pandas_layer: Path) -> None:
-    """Mends the executor. Raises `RuntimeError` where the emulator no longer has what is mended."""
+    """Patches the executor. Raises `RuntimeError` if the emulator has changed and the patch does not apply."""
     script = lambda_runtime._PYTHON_WORKER_SCRIPT
     if script.count(_REPORT) != 1:
         raise RuntimeError("the emulator's Python worker no longer reports errors as it did in 1.5.33")
@@ -112,7 +112,7 @@ def mortal(application: Callable[..., Awaitable[None]], faults: Faults) -> Calla
 
         await application(scope, receive, hold)
         worker._proc.kill()
-        for message in held:  # to nobody: the server wants to see every request answered
+        for message in held:  # no client reads it: the server requires a response to every request
             await send(message)
 
     return answer

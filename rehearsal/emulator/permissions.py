@@ -130,7 +130,7 @@ def _recording(refuse: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _asking_for_the_key(checks_of: Callable[..., list[tuple[str, str]]]) -> Callable[..., list[tuple[str, str]]]:
-    """Whoever reads or writes an object of an encrypted bucket must be allowed to use the bucket's key, too."""
+    """A caller that reads or writes an object of an encrypted bucket also needs permission to use the bucket's key."""
 
     def checks(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Any:
         asked = checks_of(method, path, headers, body, query)

@@ -28,7 +28,7 @@ class Scaling:
         self._policies: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
         self.endpoint_status: Callable[[str], str | None] = lambda name: None
-        """Set by whoever has the endpoints: an endpoint's status, None where there is none."""
+        """Status of an endpoint by name, None if it does not exist. Set by the SageMaker stand-in."""
 
     async def handle_request(
         self, method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any]

@@ -1,5 +1,5 @@
-"""Mends to the emulator's S3: a range of a named version is that range (as shipped, it is the whole version), and a
-bucket from a template has the encryption the template gives it."""
+"""Patches the emulator's S3: a range request for a version returns that range (unpatched: the whole version), and a
+bucket from a template has the encryption of the template."""
 
 from typing import Any
 

@@ -1,5 +1,5 @@
-"""Mends to the emulator's Step Functions: a map's steps are in the history, an aborted execution stays so and tries
-nothing again, and a task that waits for its token fails when its function does, and when its own time is over.
+"""Patches the emulator's Step Functions: the steps of a map are in the history, an aborted execution stays aborted and
+retries nothing, and a task that waits for its token fails if its function fails or its timeout expires.
 """
 
 import contextvars
@@ -48,7 +48,7 @@ def install() -> None:
             _token.reset(remembered)
 
     def call_and_answer_for_it(function: str, event: Any) -> Any:
-        """As shipped, a function that fails leaves its task waiting for a token that nobody has."""
+        """Unpatched, a function that fails leaves its task waiting for a token that is lost."""
         try:
             return call(function, event)
         except stepfunctions._ExecutionError as error:

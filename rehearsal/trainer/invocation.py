@@ -50,7 +50,7 @@ class Token(BaseModel):
 
 
 Heard = Callable[[Token], None]
-"""Told each token as it comes."""
+"""Called with each token as it is generated."""
 
 
 class Answer(BaseModel):
@@ -91,9 +91,9 @@ def wants_stream(body: Any) -> bool:
 
 
 def respond_in_lines(model: Model, body: Any) -> Iterator[bytes]:
-    """The response as JSON lines, one a token, as each comes; the last holds `generated_text`, too.
+    """The response as JSON lines, one per token as it is generated; the last one also has `generated_text`.
 
-    Raises what `respond` raises before the first line; what goes wrong later is told in a last line of its own.
+    Raises the errors of `respond` before the first line; a later error is a last line of its own.
     """
     prompt, parameters = _prompt(body)
     heard: SimpleQueue[Token | Answer | Exception] = SimpleQueue()

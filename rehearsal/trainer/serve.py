@@ -4,7 +4,7 @@
 
 `/ping` is 503 until the model is loaded, then 200. `/invocations` takes `{"inputs", "parameters"}` and gives
 `{"generated_text"}`, with `"stream": true` as JSON lines, one a token; or takes `{"messages"}` and gives an OpenAI
-chat completion. Whatever goes wrong is `{"error", "code": 424}`, with that status. A model that cannot be loaded ends
+chat completion. Every error is `{"error", "code": 424}` with status 424. A model that cannot be loaded ends
 the process with code 1.
 """
 

@@ -91,7 +91,7 @@ def volume_key_fits(instance_type: str, key: str | None, member: str) -> None:
 
 
 def is_gated(uri: str) -> bool:
-    """Whether it lies in JumpStart's private bucket: open to whoever accepted the licence, whatever a role may do."""
+    """True if it is in JumpStart's private bucket: readable with an accepted licence, whatever the role may do."""
     return split_uri(uri)[0].startswith("jumpstart-private-cache-prod-")
 
 

@@ -1,4 +1,4 @@
-"""What the team is told: a queue that subscribes to the stage's topic."""
+"""The messages to the team: a queue that subscribes to the stage's topic."""
 
 import json
 from dataclasses import dataclass, field

@@ -20,7 +20,7 @@ from tests.rehearsal.support.stacks import allow, any_function, any_role, any_st
 
 State = dict[str, Any]
 Answers = Mapping[str, list[Any]]
-"""State → what its function answers at its first, second … call; a `Raised` is raised. After those, the usual."""
+"""State → the answers to the first, second … call of its function, then the usual one; a `Raised` is raised."""
 
 STUB = """
 import json
@@ -78,7 +78,7 @@ def instrumented(function: str) -> State:
 
 @dataclass
 class Scripted:
-    """The instrumented state machine on the emulator. `usual` is what each state's function answers unless told."""
+    """The instrumented state machine on the emulator. `usual` has each state's answer if the script has none."""
 
     emulator: Emulator
     usual: Mapping[str, Any]
@@ -110,7 +110,7 @@ class Scripted:
         self._machine = any_state_machine(self.emulator, instrumented(function))
 
     def start(self, name: str, answers: Answers, event: Mapping[str, Any]) -> str:
-        """The ARN of an execution that goes by these answers."""
+        """Starts an execution that gets these answers, and returns its ARN."""
         self.scripts[name] = deepcopy(dict(answers))
         started = self.emulator.client("stepfunctions").start_execution(
             stateMachineArn=self._machine, name=name, input=json.dumps(event)
