@@ -177,6 +177,18 @@ def test_the_readme_counts_the_models() -> None:
     assert counts == [str(len(CATALOGUE))] * 2
 
 
+def test_the_output_in_the_readme_has_the_words_of_the_code() -> None:
+    block = README.read_text(encoding="utf-8").partition("Output, shortened")[2].split("```")[1]
+    known = literals(ROOT / "lambda" / "finetuning") | literals(ROOT / "rehearsal")
+    words = {text.strip() for text in known if " " in text and len(text.strip()) >= 8}
+    shown = re.findall(r"^(?:\d\S+ [A-Z]\w+ +([A-Z].*)|([A-Z].*?) ─+)$", block, re.MULTILINE)
+    assert len(shown) > 10
+    lines = [event or title for event, title in shown]
+    assert [
+        line for line in lines if not any(line.startswith(text) for text in words) and line != "Run succeeded"
+    ] == []
+
+
 def test_every_price_in_the_readme_is_the_assumed_one() -> None:
     prices = re.findall(r"`(ml\.[\w.]+)` \((\d+\.\d\d) USD", README.read_text(encoding="utf-8"))
     assumed = [(name, price.usd_per_hour if (price := fallback_price(name, "training")) else 0) for name, _ in prices]
