@@ -191,7 +191,7 @@ def _fresh_state() -> Path:
 def _deploy(emulator: Emulator, context: list[str] | tuple[str, ...]) -> None:
     words = "".join(f" -c {setting}" for setting in context)
     _title(f"npx cdk bootstrap, npx cdk deploy --all{words}")
-    cdk.deploy(emulator, context)
+    cdk.deploy(emulator, cdk.synthesised(context))
 
 
 def _upload_example(emulator: Emulator, deployment: Deployment, example: str, endpoint: str | None = None) -> Upload:

@@ -1,39 +1,79 @@
 """The real CDK CLI, unchanged, against the emulated AWS."""
 
-import os
+import fcntl
+import hashlib
+import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from rehearsal.running import PROJECT, REGION, Emulator
+from rehearsal.running import HOME, PROJECT, REGION, Emulator, aws_environment
 
 ACCOUNT = "000000000000"
+ASSEMBLIES = HOME / "assemblies"
+KEPT_ASSEMBLIES = 4
+SOURCES = ("app.py", "cdk.json", "infra", "lambda", "requirements.txt", "package-lock.json")
+"""All that the templates and the functions' code are made of: files, and folders with all their files."""
 
 
 class DeploymentFailed(Exception):
-    """The CDK CLI ended with an error; what it said is on the screen."""
+    """The CDK CLI ended with an error, which is on the screen."""
 
 
-def deploy(emulator: Emulator, context: Sequence[str] = ()) -> None:
-    """`cdk bootstrap` and `cdk deploy --all`, their output on the screen; `context` as `-c` takes it: `stage=dev`."""
+def deploy(emulator: Emulator, assembly: Path) -> None:
+    """`cdk bootstrap` and `cdk deploy --all` of an assembly, their output on the screen."""
     # Where no cdk.json is in sight, the CLI does not run the app only to learn the environment it is given.
     _run(emulator.environment(), "bootstrap", f"aws://{ACCOUNT}/{REGION}", folder=emulator.state)
     _run(
-        emulator.environment(), "deploy", "--all", "--require-approval", "never", "--concurrency", "2",
-        "--progress", "events", "--output", str(emulator.state / "cdk.out"), *_as_options(context),
+        emulator.environment(), "deploy", "--app", str(assembly), "--all", "--require-approval", "never",
+        "--concurrency", "2", "--progress", "events",
     )  # fmt: skip
 
 
-def destroy(emulator: Emulator, context: Sequence[str] = ()) -> None:
+def destroy(emulator: Emulator, assembly: Path) -> None:
     """`cdk destroy --all`."""
-    output = str(emulator.state / "cdk.out")
-    _run(emulator.environment(), "destroy", "--all", "--force", "--output", output, *_as_options(context))
+    _run(emulator.environment(), "destroy", "--app", str(assembly), "--all", "--force")
 
 
-def synthesise(folder: Path, context: Sequence[str] = ()) -> None:
-    """`cdk synth` of every stack into the folder; needs no AWS of any kind."""
-    _run(dict(os.environ), "synth", "--quiet", "--output", str(folder), *_as_options(context))
+def synthesised(context: Sequence[str] = ()) -> Path:
+    """The assembly of every stack, by `cdk synth` or, if no source has changed, from an earlier one.
+
+    `context` is as `-c` takes it: `stage=dev`. Needs no AWS.
+    """
+    folder = ASSEMBLIES / _digest(context)
+    with _alone():
+        if folder.is_dir():
+            folder.touch()
+            return folder
+        unfinished = folder.with_suffix(".unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        _run(aws_environment(), "synth", "--quiet", "--output", str(unfinished), *_as_options(context))
+        unfinished.rename(folder)
+        for old in sorted(ASSEMBLIES.glob("*/"), key=lambda path: path.stat().st_mtime)[:-KEPT_ASSEMBLIES]:
+            shutil.rmtree(old)
+    return folder
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Lets others wait: what takes one process ten seconds is not done by two at a time."""
+    ASSEMBLIES.mkdir(parents=True, exist_ok=True)
+    with (ASSEMBLIES / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _digest(context: Sequence[str]) -> str:
+    digest = hashlib.sha256(repr(context).encode())
+    for source in (PROJECT / name for name in SOURCES):
+        files = sorted(source.rglob("*")) if source.is_dir() else [source]
+        for file in files:
+            if file.is_file() and "__pycache__" not in file.parts:
+                content = hashlib.sha256(file.read_bytes()).hexdigest()
+                digest.update(f"{file.relative_to(PROJECT)} {content}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def _as_options(context: Sequence[str]) -> list[str]:

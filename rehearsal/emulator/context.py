@@ -1,5 +1,6 @@
 """What the stand-ins know of the emulated AWS they live in, and how they call it."""
 
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,17 @@ class EmulatorContext:
     base_model: Path
     pandas_layer: Path
     faults: Faults = field(default_factory=Faults)
+    _clients: dict[tuple[str, str], Any] = field(default_factory=dict)
+    _lock: Any = field(default_factory=threading.Lock)
 
     def client(self, service: str, role_arn: str = "") -> Any:
         """A boto3 client of this emulator; with a role, every call is checked against that role's policies."""
+        with self._lock:
+            if (service, role_arn) not in self._clients:
+                self._clients[service, role_arn] = self._new_client(service, role_arn)
+            return self._clients[service, role_arn]
+
+    def _new_client(self, service: str, role_arn: str) -> Any:
         access = role_session(role_arn) if role_arn else (ACCOUNT, "rehearsal", "")
         return boto3.client(
             service,
@@ -35,7 +44,7 @@ class EmulatorContext:
             aws_access_key_id=access[0],
             aws_secret_access_key=access[1],
             aws_session_token=access[2] or None,
-            config=Config(retries={"max_attempts": 1}, read_timeout=120),
+            config=Config(retries={"max_attempts": 1}, read_timeout=120, max_pool_connections=50),
         )
 
     def arn(self, kind: str, name: str) -> str:
