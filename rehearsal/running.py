@@ -6,9 +6,11 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 import urllib.request
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -46,34 +48,19 @@ class Emulator:
         return f"http://127.0.0.1:{self.port}"
 
     def environment(self) -> dict[str, str]:
-        """What a command needs to take this for AWS, and nothing that could lead it to the real one."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))}
+        """What a command needs to take this for AWS."""
         return {
-            **inherited,
+            **aws_environment(),
             "AWS_ENDPOINT_URL": self.url,
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
             "AWS_ACCESS_KEY_ID": "000000000000",
             "AWS_SECRET_ACCESS_KEY": "rehearsal",  # pragma: allowlist secret
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "CDK_HOME": str(self.state / "cdk"),
-            "CDK_DISABLE_CLI_TELEMETRY": "true",
-            "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20",
-            "NODE_NO_WARNINGS": "1",
         }
 
-    def client(self, service: str, **settings: Any) -> Any:
-        """A plain boto3 client of this emulator; `settings` as `botocore.config.Config` takes them."""
-        return boto3.client(
-            service,
-            endpoint_url=self.url,
-            region_name=REGION,
-            aws_access_key_id="000000000000",
-            aws_secret_access_key="rehearsal",  # noqa: S106 — any word will do  # pragma: allowlist secret
-            config=Config(**settings),
-        )
+    def client(self, service: str, attempts: int = 5) -> Any:
+        """A plain boto3 client of this emulator, by default with boto3's own number of attempts."""
+        with _making_client:  # boto3's session is not thread-safe
+            return _client(self.url, service, attempts)
 
     def answers(self) -> bool:
         """Whether it is up."""
@@ -91,6 +78,12 @@ class Emulator:
     def clear_faults(self, match: str = "") -> None:
         """Ends the faults that were injected with every word of `match`: without any, all of them."""
         self._control("DELETE", f"faults?{urlencode({'match': match})}")
+
+    def scale_waits(self, factor: float) -> None:
+        """Changes the factor on the state machine's waits and pauses between tries, for what waits from now on."""
+        config = json.dumps({"stepfunctions._SFN_WAIT_SCALE": factor}).encode()
+        if not json.loads(self._request("POST", "/_ministack/config", config))["applied"]:
+            raise EmulatorFailed("The emulated AWS no longer lets its waits be scaled while it runs.")
 
     def happened(self) -> list[dict[str, str]]:
         """The faults that happened, `{fault, match}` each time."""
@@ -124,10 +117,45 @@ class Emulator:
             os.killpg(self.pid, signal.SIGKILL)
 
     def _control(self, method: str, what: str, body: bytes | None = None) -> bytes:
-        request = urllib.request.Request(f"{self.url}/_rehearsal/{what}", body, method=method)  # noqa: S310
+        return self._request(method, f"/_rehearsal/{what}", body)
+
+    def _request(self, method: str, path: str, body: bytes | None) -> bytes:
+        request = urllib.request.Request(self.url + path, body, method=method)  # noqa: S310
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 — the emulator's own address
             said: bytes = answer.read()
         return said
+
+
+_making_client = threading.Lock()
+
+
+@cache
+def _client(url: str, service: str, attempts: int) -> Any:
+    """Kept, because making one takes longer than most of the calls."""
+    return boto3.client(
+        service,
+        endpoint_url=url,
+        region_name=REGION,
+        aws_access_key_id="000000000000",
+        aws_secret_access_key="rehearsal",  # noqa: S106 — any word will do  # pragma: allowlist secret
+        config=Config(max_pool_connections=50, retries={"total_max_attempts": attempts}),
+    )
+
+
+def aws_environment() -> dict[str, str]:
+    """This process's environment with a region, and with nothing that could lead a command to the real AWS."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))}
+    return {
+        **inherited,
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "CDK_DISABLE_CLI_TELEMETRY": "true",
+        "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20",
+        "NODE_NO_WARNINGS": "1",
+    }
 
 
 def start(state: Path, base_model: Path, *, port: int = 0, wait_scale: float = 1.0, keep: bool = False) -> Emulator:

@@ -25,6 +25,8 @@ class Child:
 
     def __init__(self, report: int) -> None:
         self._report = report
+        self._reported = select.poll()
+        self._reported.register(report, select.POLLIN | select.POLLHUP)
         self._lock = threading.Lock()
         self._code: int | None = None
         self._pid = int(self._read_line())
@@ -36,7 +38,7 @@ class Child:
     def wait(self, seconds: float) -> int | None:
         """The exit code, as soon as there is one; None if it still runs after that time."""
         with self._lock:
-            if self._code is None and select.select([self._report], [], [], seconds)[0]:
+            if self._code is None and self._reported.poll(seconds * 1000):
                 self._code = int(self._read_line() or -signal.SIGKILL)  # no code: the launcher itself was killed
                 os.close(self._report)
             return self._code

@@ -23,7 +23,8 @@ class Fault(StrEnum):
     JOB_TIMES_OUT = "job-times-out"
     """A training job reaches its maximum run time at once, and is stopped. Matches the job's name."""
     JOB_HANGS = "job-hangs"
-    """A training job does nothing until it is stopped, or its time is over. Matches the job's name."""
+    """A training job does nothing until it is stopped, its time is over, or the fault is cleared. Matches the job's
+    name."""
     JOB_STOPS = "job-stops"
     """Somebody stops a training job while it trains. Matches the job's name."""
     ENDPOINT_FAILS = "endpoint-fails"
@@ -104,14 +105,15 @@ class Faults:
             waiting = self._next(fault, description)
             return waiting.message if waiting else None
 
-    def hold(self, fault: Fault, description: str) -> None:
-        """Waits until the fault is cleared, if it happens to this."""
+    def hold(self, fault: Fault, description: str) -> threading.Event:
+        """What is set once the fault is cleared, or at once where it does not happen to this."""
         released = threading.Event()
         with self._lock:
-            if (waiting := self._next(fault, description)) is None:
-                return
-            self._held.append(({*waiting.words}, released))
-        released.wait()
+            if waiting := self._next(fault, description):
+                self._held.append(({*waiting.words}, released))
+            else:
+                released.set()
+        return released
 
     def _next(self, fault: Fault, description: str) -> _Waiting | None:
         for waiting in self._waiting:

@@ -24,16 +24,18 @@ def install() -> None:
 
 
 def listed() -> list[dict[str, Any]]:
-    """All grants of all roles: `role`, `action`, `resource`, `condition`, and whether they were `used`."""
-    grants = (
-        grant
+    """All grants of all roles, those of deleted roles if they were used: `role`, `action`, `resource`, `condition`, and
+    whether they were `used`.
+    """
+    present = {
+        grant: None
         for account, role in list(iam._roles._data)
         if account == ACCOUNT
         for grant, _ in _grants(role, iam_evaluator._gather_role_policies(role, ACCOUNT))
-    )
+    }
     return [
         {"role": grant[0], "action": grant[1], "resource": grant[2], "condition": grant[3], "used": grant in _used}
-        for grant in grants
+        for grant in present | dict.fromkeys(_used)
     ]
 
 

@@ -1,7 +1,10 @@
-"""One emulated AWS a session, with the state machine's waits shortened and the tiny model as Llama's stand-in."""
+"""One emulated AWS a session, with the state machine's waits shortened and the tiny model as Llama's stand-in.
 
-import os
-from collections.abc import Iterator
+With pytest-xdist a session is a worker, and each has an emulator of its own.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,24 +12,29 @@ import pytest
 from rehearsal import cdk, jumpstart_cache, running
 from rehearsal.running import Emulator
 from tests.rehearsal.support import direct_deployment
+from tests.rehearsal.support.grants import RECORDS, Record
 from tests.rehearsal.support.product import Product
+from tests.rehearsal.support.sagemaker_account import end_everything
+from tests.rehearsal.support.stacks import WAIT_SCALE
+
+CONTEXT = ["monthly_budget_usd=200", "max_concurrent_runs=12"]
+"""More runs at a time than a stage has by default: the fault matrix is as fast as its slowest runs side by side."""
+
+Start = Callable[[], Emulator]
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What judges all the others' calls comes last."""
-    items.sort(key=lambda item: item.path.name == "test_least_privilege.py")
+def pytest_configure(config: pytest.Config) -> None:
+    """Removes the records of earlier sessions; the workers of this one begin after that."""
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(RECORDS, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
-def whole_suite(request: pytest.FixtureRequest) -> None:
-    """Skips where it is not asked for, and where tests of this folder were left out or failed before their calls."""
-    if not os.environ.get("JUDGE_GRANTS"):
-        pytest.skip("`make judge-grants` judges the grants")
-    config, folder = request.config, Path(__file__).parent
-    narrowed = config.option.keyword or config.option.markexpr or config.option.lf
-    asked = {Path(argument).resolve() for argument in config.args}
-    if narrowed or not asked & {folder, *folder.parents} or request.session.testsfailed:
-        pytest.skip("judges the calls of the whole suite")
+def record(request: pytest.FixtureRequest) -> Iterator[Record]:
+    """What this session proves of the product's permissions."""
+    made = Record()
+    yield made
+    made.write(getattr(request.config, "workerinput", {}).get("workerid", "main"))
 
 
 @pytest.fixture(scope="session")
@@ -37,10 +45,25 @@ def tiny_model() -> Path:
 
 
 @pytest.fixture(scope="session")
-def emulator(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[Emulator]:
-    running_one = running.start(tmp_path_factory.mktemp("emulator"), tiny_model, wait_scale=0.4)
-    yield running_one
-    running_one.stop()
+def start_emulator(
+    tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, record: Record
+) -> Iterator[Callable[[], Emulator]]:
+    """Starts an emulated AWS that is stopped, and its grants recorded, when the session ends."""
+
+    def start() -> Emulator:
+        emulator = running.start(tmp_path_factory.mktemp("emulator"), tiny_model, wait_scale=WAIT_SCALE)
+        record.emulators.append(emulator)
+        return emulator
+
+    yield start
+    for emulator in record.emulators:
+        record.add(emulator.grants())
+        emulator.stop()
+
+
+@pytest.fixture(scope="session")
+def emulator(start_emulator: Start) -> Emulator:
+    return start_emulator()
 
 
 @pytest.fixture(autouse=True)
@@ -50,12 +73,22 @@ def _no_faults_left(request: pytest.FixtureRequest) -> Iterator[None]:
         request.getfixturevalue("emulator").clear_faults()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _judged(request: pytest.FixtureRequest, record: Record) -> Iterator[None]:
+    """After each file: no role of the product was refused a call, and nothing is left that runs."""
+    before = record.refused()
+    yield
+    record.modules.append(Path(request.node.path).name)
+    for emulator in record.emulators:
+        emulator.clear_faults()
+        end_everything(emulator)
+    assert record.refused() == before
+
+
 @pytest.fixture(scope="session")
-def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The stage `dev`, with a budget, synthesised once."""
-    folder = tmp_path_factory.mktemp("synth") / "cdk.out"
-    cdk.synthesise(folder, ["monthly_budget_usd=200"])
-    return folder
+def templates() -> Path:
+    """The stage `dev`, synthesised once for all sessions."""
+    return cdk.synthesised(CONTEXT)
 
 
 @pytest.fixture(scope="session")

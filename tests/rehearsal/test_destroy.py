@@ -1,44 +1,40 @@
-"""The real `cdk deploy --all`, a run under way, the real `cdk destroy --all`: and nothing is left."""
+"""The real `cdk deploy --all`, runs, the real `cdk destroy --all`: and nothing is left."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-from rehearsal import cdk, jumpstart_cache, running
+from rehearsal import cdk, jumpstart_cache
 from rehearsal.running import Emulator
+from tests.rehearsal.support.grants import Record
 from tests.rehearsal.support.product import Product, any_chats
 
 WORKFLOW = "finetune-dev-workflow"
 
 
-@pytest.fixture
-def own_emulator(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[Emulator]:
-    """One of its own: the stage that the other tests share has to stay."""
-    started = running.start(tmp_path_factory.mktemp("destroyed"), tiny_model, wait_scale=0.4)
-    yield started
-    started.stop()
-
-
-def test_a_stage_is_destroyed_amid_a_training_and_nothing_is_left(own_emulator: Emulator) -> None:
-    jumpstart_cache.fill(own_emulator)
-    cdk.deploy(own_emulator, ["stage=dev"])
-    described = own_emulator.client("cloudformation").describe_stacks(StackName=WORKFLOW)["Stacks"][0]
+def test_a_stage_is_destroyed_during_a_training_and_nothing_is_left(
+    start_emulator: Callable[[], Emulator], templates: Path, record: Record
+) -> None:
+    """On an emulator of its own, because the other files share one stage."""
+    emulator = start_emulator()
+    jumpstart_cache.fill(emulator)
+    cdk.deploy(emulator, templates)
+    described = emulator.client("cloudformation").describe_stacks(StackName=WORKFLOW)["Stacks"][0]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
-    product = Product(
-        own_emulator, outputs["UploadBucketName"], outputs["ArtifactsBucketName"], outputs["StateMachineArn"]
-    )
-    run_id = product.submit(b"".join(any_chats()), hyperparameters={"epoch": 900, "max_input_length": 128})
-    product.until(run_id, lambda _: "InProgress" in product.jobs_of(run_id).values())
+    product = Product(emulator, outputs["UploadBucketName"], outputs["ArtifactsBucketName"], outputs["StateMachineArn"])
+    served = product.ended(product.submit(b"".join(any_chats()), endpoint={"deploy": True}))
+    assert served["state"] == "succeeded", served["error"]
+    product.submit_training()
+    record.add(emulator.grants())  # of the roles, before they are deleted
 
-    cdk.destroy(own_emulator, ["stage=dev"])
+    cdk.destroy(emulator, templates)
 
-    assert own_emulator.costing() == []
-    sagemaker = own_emulator.client("sagemaker")
+    assert emulator.costing() == []
+    sagemaker = emulator.client("sagemaker")
     assert sagemaker.list_endpoint_configs()["EndpointConfigs"] == sagemaker.list_models()["Models"] == []
-    stacks = own_emulator.client("cloudformation").list_stacks()["StackSummaries"]
+    assert sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"] == []
+    stacks = emulator.client("cloudformation").list_stacks()["StackSummaries"]
     assert {stack["StackStatus"] for stack in stacks if stack["StackName"].startswith("finetune-")} == {
         "DELETE_COMPLETE"
     }
-    buckets = [bucket["Name"] for bucket in own_emulator.client("s3").list_buckets()["Buckets"]]
+    buckets = [bucket["Name"] for bucket in emulator.client("s3").list_buckets()["Buckets"]]
     assert not [name for name in buckets if name.startswith("finetune-")]

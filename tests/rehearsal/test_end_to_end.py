@@ -73,6 +73,12 @@ def test_the_run_leaves_its_report(product: Product, answered: dict[str, Any]) -
     assert {layout.plan, layout.dataset_report, layout.evaluation, layout.report_page, layout.status} <= keys
 
 
+def test_a_file_in_the_inbox_is_a_run(product: Product) -> None:
+    product.emulator.inject("capacity", times=20)  # the job need not be trained
+    status = product.ended(product.put(f"inbox/{any_name('file')}.jsonl", CHATS).run_id)
+    assert status["state"] == "failed"
+
+
 def test_a_broken_line_ends_the_run_before_training_and_is_named(product: Product) -> None:
     lines = any_chats()
     lines[6] = b'{"messages": [{"role": "user"\n'
@@ -102,8 +108,7 @@ def test_the_same_upload_delivered_twice_is_one_run(product: Product) -> None:
 
 
 def test_an_execution_aborted_while_training_stops_the_job(product: Product) -> None:
-    run_id = product.submit(CHATS, hyperparameters={"epoch": 900, "max_input_length": 128})
-    product.until(run_id, lambda status: "InProgress" in product.jobs_of(run_id).values())
+    run_id = product.submit_training()
     (execution,) = product.executions_of(run_id)
     product.emulator.client("stepfunctions").stop_execution(executionArn=execution["executionArn"])
     status = product.ended(run_id)
@@ -167,9 +172,3 @@ def test_every_handler_imports_from_the_deployed_zip_with_nothing_but_the_layer(
         found = invoke(product.emulator, product.probe(function), {"modules": names})
         assert all(path.startswith(found["task_root"]) for path in found["files"].values()), found
         assert not found["task_root"].startswith(str(running.PROJECT))
-
-
-def test_no_role_of_the_product_was_refused_anything(product: Product, answered: dict[str, Any]) -> None:
-    """Last in the file: it judges all the runs before it."""
-    refused = [call for call in product.emulator.denials() if "/finetune-" in call["caller"]]
-    assert refused == []

@@ -16,11 +16,10 @@ from finetuning.errors import Code, FineTuningError
 from finetuning.runs.guardrails import alarm_names
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.tags import RUN_TAG, TTL_TAG
-from tests.rehearsal.support.product import Product, any_chats
+from tests.rehearsal.support.product import SCALING, Product, any_chats
 from tests.rehearsal.support.stacks import any_name, invoke
 
 CHATS = b"".join(any_chats())
-SCALING = {"min_instances": 1, "max_instances": 2, "invocations_per_instance": 30}
 QUICK = {"hyperparameters": {"epoch": 1, "max_input_length": 128, "per_device_train_batch_size": 4}}
 
 
@@ -73,7 +72,7 @@ def asking(product: Product, endpoint: str) -> Iterator[list[str]]:
     """Calls the endpoint every 100 ms until left; yields what came of each call: "answered", or the error."""
     came: list[str] = []
     enough = threading.Event()
-    runtime = product.emulator.client("sagemaker-runtime", retries={"total_max_attempts": 1})
+    runtime = product.emulator.client("sagemaker-runtime", attempts=1)
 
     def ask() -> None:
         body = json.dumps({"inputs": "Ahoy", "parameters": {"max_new_tokens": 1}})
@@ -301,8 +300,3 @@ def test_a_run_without_a_model_cannot_be_deployed(product: Product, command: Dep
     with pytest.raises(FineTuningError) as refused:
         redeploy(command, command.run(run_id))
     assert refused.value.code == Code.RUN_HAS_NO_MODEL
-
-
-def test_no_role_was_refused_anything(product: Product) -> None:
-    """Last in the file: it judges all that happened before."""
-    assert [call for call in product.emulator.denials() if "/finetune-" in call["caller"]] == []

@@ -8,13 +8,14 @@ import pytest
 from infra.state_machine.definition import definition
 from rehearsal.running import Emulator
 from tests.rehearsal.support.scripted import Answers, Raised, Scripted, ways
-from tests.rehearsal.support.stacks import finished
+from tests.rehearsal.support.stacks import WAIT_SCALE, finished
 
 STATES = definition()["States"]
 EDGES = [way for name, state in STATES.items() for way, _, _ in ways(name, state)]
 CATCHES = [(name, catcher) for name, state in STATES.items() for catcher in state.get("Catch", ())]
 TASKS = [name for name, state in STATES.items() if state["Type"] == "Task"]
 RETRIED = sorted({retrier["ErrorEquals"][0] for name in TASKS for retrier in STATES[name]["Retry"]})
+NO_WAIT = 0.01
 EVENT = {"bucket": "uploads", "key": "runs/walk/run.json", "version_id": "1"}
 
 
@@ -79,7 +80,9 @@ WALKS: dict[str, tuple[str, Answers]] = {
 @pytest.fixture(scope="module")
 def scripted(emulator: Emulator) -> Iterator[Scripted]:
     machine_of_stubs = Scripted(emulator, USUAL)
+    emulator.scale_waits(NO_WAIT)
     yield machine_of_stubs
+    emulator.scale_waits(WAIT_SCALE)
     machine_of_stubs.close()
 
 

@@ -16,9 +16,8 @@ from typing import Any
 import pytest
 
 from infra.state_machine.definition import definition, functions_called
-from tests.rehearsal.support.product import SETTINGS, Product, any_chats, as_parquet, undisturbed
+from tests.rehearsal.support.product import SCALING, SETTINGS, Product, any_chats, as_parquet, undisturbed
 from tests.rehearsal.support.stacks import any_name, invoke
-from tests.rehearsal.test_endpoints import SCALING
 
 MOST_CHANGES = 30
 """More than any step makes."""
@@ -70,7 +69,7 @@ class ByHand:
         for change in range(MOST_CHANGES):
             emulator.inject("function-killed", match=function, after=change)
             answer: dict[str, Any] = invoke(emulator, function, payload)
-            emulator.clear_faults()
+            emulator.clear_faults(function)
             if answer.get("errorType") != DIED:
                 assert "errorType" not in answer, answer
                 self.killed[handler] = change
@@ -118,9 +117,8 @@ def killed(product: Product) -> Iterator[ByHand]:
 @pytest.fixture
 def training(product: Product) -> ByHand:
     """A run whose job goes on training."""
-    run = ByHand.begin(
-        product, b"".join(any_chats()), "chats.jsonl", hyperparameters={"epoch": 900, "max_input_length": 128}
-    )
+    run = ByHand.begin(product, b"".join(any_chats()), "chats.jsonl")
+    product.emulator.inject("job-hangs", match=run.run_id)
     run.train(run.step)
     return run
 

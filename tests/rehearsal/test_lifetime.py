@@ -214,8 +214,3 @@ def inputs_of(program: str) -> str:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "inputs"
     )
     return str(ast.literal_eval(assigned))
-
-
-def test_no_role_was_refused_anything(product: Product) -> None:
-    """Last in the file: it judges all the sweeps before it."""
-    assert [call for call in product.emulator.denials() if "SweepEndpoints" in call["caller"]] == []

@@ -202,7 +202,7 @@ def test_capacity_can_be_short(account: Account) -> None:
 
 def test_calls_can_be_throttled(account: Account) -> None:
     account.emulator.inject("throttling", match="ListModels")
-    impatient = account.emulator.client("sagemaker", retries={"total_max_attempts": 1})
+    impatient = account.emulator.client("sagemaker", attempts=1)
     with pytest.raises(ClientError, match="ThrottlingException"):
         impatient.list_models()
     impatient.list_models()

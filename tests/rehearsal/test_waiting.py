@@ -118,8 +118,7 @@ def test_a_run_whose_files_somebody_deleted_is_not_trained_again(product: Produc
 
 def test_what_a_failed_clean_up_left_is_finished_by_the_sweep(product: Product, command: Deployment) -> None:
     product.emulator.inject("function-dies", match="CleanUpRun", times=99)
-    run_id = product.submit(CHATS, hyperparameters={"epoch": 900, "max_input_length": 128})
-    product.until(run_id, lambda status: "InProgress" in product.jobs_of(run_id).values())
+    run_id = product.submit_training()
     assert stop_run(command.run(run_id))
     (execution,) = product.executions_of(run_id)
     assert product.execution_ended(execution)["status"] == "ABORTED"
@@ -133,8 +132,7 @@ def test_what_a_failed_clean_up_left_is_finished_by_the_sweep(product: Product, 
 
 def test_a_job_that_outlived_its_run_is_stopped_by_the_sweep(product: Product, command: Deployment) -> None:
     """As a function leaves it that was still calling CreateTrainingJob when its execution was aborted."""
-    run_id = product.submit(CHATS, hyperparameters={"epoch": 900, "max_input_length": 128})
-    product.until(run_id, lambda status: "InProgress" in product.jobs_of(run_id).values())
+    run_id = product.submit_training()
     stop_run(command.run(run_id))
     product.ended(run_id)
     (job,) = product.jobs_of(run_id)
@@ -143,6 +141,7 @@ def test_a_job_that_outlived_its_run_is_stopped_by_the_sweep(product: Product, c
     asked = sagemaker.meta.service_model.operation_model("CreateTrainingJob").input_shape.members
     tags = sagemaker.list_tags(ResourceArn=first["TrainingJobArn"])["Tags"]
     late = {name: first[name] for name in asked if name in first} | {"TrainingJobName": f"{job}-1", "Tags": tags}
+    product.emulator.inject("job-hangs", match=f"{job}-1")
     sagemaker.create_training_job(**late)
     assert product.sweep_runs()["removed"] == [f"Stopped the training job {job}-1"]
     product.until(run_id, lambda _: set(product.jobs_of(run_id).values()) == {"Stopped"})
@@ -163,8 +162,3 @@ def test_the_same_upload_again_is_a_run_of_its_own(product: Product, command: De
     second = resubmit(command, command.run(first)).run_id
     assert second != first
     assert product.ended(second)["error"]["findings"][0]["code"] == "EULA_NOT_ACCEPTED"
-
-
-def test_no_role_was_refused_anything(product: Product) -> None:
-    """Last in the file: it judges all the runs before it."""
-    assert [call for call in product.emulator.denials() if "/finetune-" in call["caller"]] == []

@@ -302,7 +302,7 @@ class Hosting:
                 raise RuntimeError(message)
             if before and (message := faults.take(Fault.ROLLBACK, endpoint.name)):
                 raise RuntimeError(message)
-            faults.hold(Fault.ENDPOINT_HANGS, endpoint.name)
+            faults.hold(Fault.ENDPOINT_HANGS, endpoint.name).wait()
             server = self._serve(config_name)
         except Exception as error:  # noqa: BLE001 — SageMaker reports whatever happened as the endpoint's reason
             endpoint.description.pop("PendingDeploymentSummary", None)

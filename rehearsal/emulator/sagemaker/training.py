@@ -238,32 +238,30 @@ class TrainingJobs:
                 s3.download_file(bucket, key, str(target))
 
     def _train(self, job: _Job) -> None:
-        if message := self._world.faults.take(Fault.JOB_FAILS, job.name):
+        faults, deadline = self._world.faults, time.monotonic() + _max_seconds(job.request)
+        released = faults.hold(Fault.JOB_HANGS, job.name)
+        while not released.wait(0.1):
+            _end_if_over(job, deadline)
+        if message := faults.take(Fault.JOB_FAILS, job.name):
             self._follow(job, [message])
             raise _Ended("Failed", "Failed", f"AlgorithmError: {message}, exit code: 1")
-        if self._world.faults.take(Fault.JOB_TIMES_OUT, job.name):
+        if faults.take(Fault.JOB_TIMES_OUT, job.name):
             raise _Ended("Stopped", "MaxRuntimeExceeded")
-        most = job.request["StoppingCondition"].get("MaxRuntimeInSeconds", 86400)
-        if self._world.faults.take(Fault.JOB_HANGS, job.name):
-            raise _Ended("Stopped", "Stopped" if job.stopping.wait(most) else "MaxRuntimeExceeded")
         arguments = ("--root", job.folder, "--base-model", self._world.base_model)
         reading, writing = os.pipe()
         with os.fdopen(writing, "w") as output:
             process = self._world.trainer.start("train", *arguments, output=output)
-        deadline = time.monotonic() + most
         reader = threading.Thread(target=self._follow, args=(job, os.fdopen(reading)), daemon=True)
         reader.start()
-        if self._world.faults.take(Fault.JOB_STOPS, job.name):
+        if faults.take(Fault.JOB_STOPS, job.name):
             job.stopping.set()
-        while process.poll() is None:
-            if job.stopping.wait(0.2):
-                process.end()
-                raise _Ended("Stopped", "Stopped")
-            if time.monotonic() > deadline:
-                process.end()
-                raise _Ended("Stopped", "MaxRuntimeExceeded")
+        try:
+            while (code := process.wait(0.2)) is None:
+                _end_if_over(job, deadline)
+        finally:
+            process.end()
         reader.join()
-        if code := process.poll():
+        if code:
             failure = job.folder / "output" / "failure"
             reason = failure.read_text() if failure.exists() else "the process left no reason"
             raise _Ended("Failed", "Failed", f"AlgorithmError: {reason}, exit code: {code}")
@@ -294,3 +292,14 @@ class TrainingJobs:
         for file in sorted(path for path in model.rglob("*") if path.is_file()):
             s3.upload_file(str(file), bucket, prefix + file.relative_to(model).as_posix(), ExtraArgs=encryption)
         job.description["ModelArtifacts"] = {"S3ModelArtifacts": artefact}
+
+
+def _max_seconds(request: dict[str, Any]) -> int:
+    return int(request["StoppingCondition"].get("MaxRuntimeInSeconds", 86400))
+
+
+def _end_if_over(job: _Job, deadline: float) -> None:
+    if job.stopping.is_set():
+        raise _Ended("Stopped", "Stopped")
+    if time.monotonic() > deadline:
+        raise _Ended("Stopped", "MaxRuntimeExceeded")

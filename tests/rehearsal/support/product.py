@@ -32,6 +32,9 @@ SETTINGS: dict[str, Any] = {
     "evaluation": {"prompts": 2, "compare_with_base": False},
 }  # fmt: skip
 
+SCALING = {"min_instances": 1, "max_instances": 2, "invocations_per_instance": 30}
+"""An `endpoint.autoscaling` of run.json."""
+
 PROBE = """
 import importlib
 import os
@@ -60,6 +63,14 @@ class Product:
         name = name or any_name("run")
         self.put(f"runs/{name}/{file}", data)
         return self.put(f"runs/{name}/run.json", json.dumps(SETTINGS | changes).encode()).run_id
+
+    def submit_training(self, **changes: Any) -> str:
+        """The id of a run whose training job is under way, and does nothing until it is stopped."""
+        name = any_name("training")
+        self.emulator.inject("job-hangs", match=name)
+        run_id = self.submit(b"".join(any_chats()), name=name, **changes)
+        self.until(run_id, lambda _: "InProgress" in self.jobs_of(run_id).values())
+        return run_id
 
     def status(self, run_id: str) -> dict[str, Any]:
         """status.json as it is now; empty before there is one."""

@@ -3,8 +3,11 @@
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+
+from botocore.exceptions import ClientError
 
 from finetuning.runs.tags import RUN_TAG
 from rehearsal.jumpstart_cache import PRIVATE_BUCKET
@@ -112,6 +115,20 @@ def configure(account: Account, model: str, name: str = "", **changes: Any) -> s
     }
     account.api.create_endpoint_config(EndpointConfigName=name or model, ProductionVariants=[variant | changes])
     return name or model
+
+
+def end_everything(emulator: Emulator, seconds: float = 60) -> None:
+    """Ends every training job and endpoint, those that are still being made as soon as that is possible."""
+    api, deadline = emulator.client("sagemaker"), time.monotonic() + seconds
+    while left := emulator.costing():
+        assert time.monotonic() < deadline, left
+        for thing in left:
+            with suppress(ClientError):  # it comes up, or is ending already
+                if thing["kind"] == "endpoint":
+                    api.delete_endpoint(EndpointName=thing["name"])
+                else:
+                    api.stop_training_job(TrainingJobName=thing["name"])
+        time.sleep(0.1)
 
 
 def until(describe: Callable[[], dict[str, Any]], member: str, *values: str, seconds: float = 90) -> dict[str, Any]:

@@ -9,6 +9,9 @@ from typing import Any
 
 from rehearsal.running import Emulator
 
+WAIT_SCALE = 0.2
+"""Factor on the state machine's waits, and on its pauses before a step is tried again."""
+
 _numbers = itertools.count(1)
 
 

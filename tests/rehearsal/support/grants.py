@@ -1,0 +1,59 @@
+"""What a session of tests proves of the product's permissions: which calls were refused, which grants were used.
+
+Several sessions side by side each prove a part. They leave a record each, and `judge_grants.py` puts them together.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from rehearsal.running import PROJECT, Emulator
+
+RECORDS = PROJECT / "build" / "rehearsal" / "grants"
+_GENERATED = re.compile(
+    r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|-[0-9A-F]{10,13}\b|-[0-9a-f]{10,17}\b",
+)
+"""The part of a name that differs between two deployments of the same template."""
+
+
+@dataclass
+class Record:
+    """A session's emulators, the test files that ran, and the grants of the product's roles."""
+
+    emulators: list[Emulator] = field(default_factory=list)
+    modules: list[str] = field(default_factory=list)
+    grants: list[dict[str, Any]] = field(default_factory=list)
+
+    def refused(self) -> list[dict[str, str]]:
+        """The calls by a role of the product, or on something of the product, that were refused so far."""
+        calls = [call for emulator in self.emulators for call in emulator.denials()]
+        return [call for call in calls if "finetune-" in call["caller"] + call["resource"]]
+
+    def add(self, grants: Iterable[dict[str, Any]]) -> None:
+        self.grants += [grant for grant in grants if grant["role"].startswith("finetune-")]
+
+    def write(self, name: str) -> None:
+        RECORDS.mkdir(parents=True, exist_ok=True)
+        content = {"modules": self.modules, "grants": self.grants}
+        (RECORDS / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def recorded_modules() -> set[str]:
+    """Names of the test files that ran in the last sessions."""
+    return {module for record in _records() for module in record["modules"]}
+
+
+def recorded_grants() -> list[dict[str, Any]]:
+    """The grants of the product's roles, each once, `used` if any session used it."""
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for grant in (grant for record in _records() for grant in record["grants"]):
+        named = {member: _GENERATED.sub("", grant[member]) for member in ("role", "action", "resource", "condition")}
+        known = found.setdefault(tuple(named.values()), {**named, "used": False})
+        known["used"] |= grant["used"]
+    return list(found.values())
+
+
+def _records() -> list[dict[str, Any]]:
+    return [json.loads(file.read_text(encoding="utf-8")) for file in sorted(RECORDS.glob("*.json"))]
