@@ -34,10 +34,12 @@ def clean_up(run_id: str, ended: Mapping[str, Any]) -> list[str] | None:
     `ended`: the execution, `{executionArn, status, cause, …}` as in EventBridge's event and in DescribeExecution.
     """
     run = open_run(run_id, __name__)
+    # Read before the owner: a redeployment may take over an ended run at any time, and sets its status to running.
+    is_reported = run.status.state.is_final
     if not run.is_owned_by(ended["executionArn"]):
         return None
     done = remove_unfinished(sagemaker(), run.names)
-    if not run.status.state.is_final:
+    if not is_reported:
         _report(run, ended, done)
     else:
         for line in done:

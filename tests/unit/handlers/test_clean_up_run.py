@@ -62,6 +62,22 @@ def test_a_failure_that_nobody_reported_is_reported_with_its_cause(cloud: FakeAw
     assert "StartTraining failed: X" in str(run.status.error)
 
 
+def test_a_redeployment_that_takes_over_during_the_clean_up_is_not_reported_as_failed(
+    cloud: FakeAws, memory: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = any_run(memory, RUN_ID)
+    run.record("", state=RunState.FAILED)
+
+    def taken_over(*_: object) -> list[str]:
+        run.hand_over(SECOND)
+        run.record("", state=RunState.RUNNING)
+        return []
+
+    monkeypatch.setattr(clean_up_run, "remove_unfinished", taken_over)
+    cleaned_up("FAILED")
+    assert (run.status.state, run.status.error) == (RunState.RUNNING, None)
+
+
 def test_jobs_and_temporary_endpoints_are_removed_and_said(cloud: FakeAws, memory: MemoryStore) -> None:
     run = any_run(memory, RUN_ID)
     for attempt in (0, 1):
