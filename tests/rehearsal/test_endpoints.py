@@ -162,7 +162,6 @@ def test_an_update_never_fails_a_call(
     status, answers = second
     assert status["state"] == "succeeded", status["error"]
     assert described(product, first["endpoint"])["EndpointConfigName"] == config_of(status["run_id"])
-    assert len(answers) > 20
     assert set(answers) == {"answered"}
 
 
