@@ -94,9 +94,9 @@ test: setup-tests ## The fast suites: pure logic, requests, templates, workflow
 
 .PHONY: test-rehearsal judge-grants test-trainer
 test-rehearsal: setup setup-tests ## The end-to-end suite on the emulated AWS; the report page in Chromium
-	@$(BIN)/pytest tests/rehearsal tests/browser
-judge-grants: setup setup-tests ## The same, and whether every permission was used or has its reason
-	@JUDGE_GRANTS=1 $(BIN)/pytest tests/rehearsal tests/browser
+	@$(BIN)/pytest tests/rehearsal tests/browser -n 2 --dist loadfile
+judge-grants: test-rehearsal ## The same, and whether every permission was used or has its reason
+	@$(BIN)/pytest tests/rehearsal/judge_grants.py
 test-trainer: $(TRAINER)/.ready ## The stand-in trainer and server, with the tiny model
 	@$(TRAINER)/bin/python -m pytest tests/trainer
 
