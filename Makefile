@@ -119,8 +119,7 @@ imports: setup-tests
 format: setup-tests ## Format the code
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 synth: setup-tests ## Write the templates of both stages to cdk.out, checked by cdk-nag
-	@PATH="$(CURDIR)/$(BIN):$$PATH" npx cdk synth --quiet -c stage=dev --output cdk.out/dev
-	@PATH="$(CURDIR)/$(BIN):$$PATH" npx cdk synth --quiet -c stage=prod --output cdk.out/prod
+	@$(BIN)/python -m rehearsal.cdk dev prod
 check: ## Everything CI runs
 	@$(MAKE) --no-print-directory setup setup-tests
 	@$(MAKE) --no-print-directory lint types imports synth secrets judges

@@ -1,10 +1,14 @@
-"""The real CDK CLI, unchanged, against the emulated AWS."""
+"""The real CDK CLI, unchanged, against the emulated AWS.
+
+`python -m rehearsal.cdk dev prod` writes the templates of the stages to cdk.out.
+"""
 
 import fcntl
 import hashlib
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,3 +95,11 @@ def _run(environment: dict[str, str], *arguments: str, folder: Path = PROJECT) -
         raise
     if status:
         raise DeploymentFailed(f"`{' '.join(command)}` ended with status {status}")
+
+
+if __name__ == "__main__":
+    for stage in sys.argv[1:]:
+        written = PROJECT / "cdk.out" / stage
+        shutil.rmtree(written, ignore_errors=True)
+        shutil.copytree(synthesised([f"stage={stage}"]), written)
+        print(f"The templates of {stage} are in {written.relative_to(PROJECT)}")
