@@ -55,3 +55,9 @@ def test_what_is_assumed_is_dated_and_covers_every_supported_training() -> None:
 )
 def test_a_name_in_other_letters_and_signs_is_found_by_its_beginning(written: str, meant: str) -> None:
     assert nearest(written, CATALOGUE) == meant
+
+
+def test_a_task_that_is_not_offered_is_refused_with_those_that_are() -> None:
+    with pytest.raises(FineTuningError) as refused:
+        support(LLAMA + "405b-fp8").require(Task.INSTRUCTION)
+    assert "chat, domain_adaptation" in refused.value.fix

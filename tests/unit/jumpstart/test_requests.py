@@ -19,7 +19,7 @@ from finetuning.jumpstart.requests import (
     training_job,
     tuned_model,
 )
-from finetuning.jumpstart.spec import ModelSpec
+from finetuning.jumpstart.spec import Hyperparameter, ModelSpec
 from tests.builders.jumpstart import BASE_70B, TARGET, any_spec
 
 P4D = "ml.p4d.24xlarge"
@@ -174,3 +174,29 @@ def test_a_refused_licence_leads_to_run_json() -> None:
         training_job(any_spec(), any_job(accept_eula=False), TARGET)
     assert (refused.value.code, refused.value.field) == (Code.EULA_NOT_ACCEPTED, "accept_eula")
     assert '"accept_eula": true' in refused.value.fix
+
+
+def test_output_that_is_compressed_is_so_by_sagemakers_word() -> None:
+    spec = any_spec()
+    kwargs = spec.estimator_kwargs.model_copy(update={"disable_output_compression": False})
+    compressed = spec.model_copy(update={"estimator_kwargs": kwargs})
+    assert training_job(compressed, any_job(), TARGET)["OutputDataConfig"]["CompressionType"] == "GZIP"
+
+
+def test_the_log_level_is_a_bare_number_and_that_of_the_specification() -> None:
+    spec = any_spec()
+
+    def level(default: str | None) -> str:
+        kept = [each for each in spec.hyperparameters if each.name != "sagemaker_container_log_level"]
+        own = {"name": "sagemaker_container_log_level", "type": "text", "default": default, "scope": "container"}
+        kept += [Hyperparameter.model_validate(own)] if default else []
+        changed = spec.model_copy(update={"hyperparameters": tuple(kept)})
+        return str(training_job(changed, any_job(), TARGET)["HyperParameters"]["sagemaker_container_log_level"])
+
+    assert (level("10"), level(None)) == ("10", "20")
+
+
+def test_a_model_without_a_named_configuration_has_no_tag_for_one() -> None:
+    spec = any_spec().model_copy(update={"inference_config_name": None})
+    keys = {tag["Key"] for tag in endpoint(spec, HOSTING)["Tags"]}
+    assert keys == {"sagemaker-sdk:jumpstart-model-id", "sagemaker-sdk:jumpstart-model-version"}

@@ -152,7 +152,7 @@ def test_a_missing_image_names_its_use_and_the_regions_that_have_one(
             image(instance_type, region)
         assert refused.value.code == Code.REGION_UNSUPPORTED
         assert use in refused.value.message
-        assert refused.value.message.endswith(where)
+        assert refused.value.message.endswith(f" {spec.version} {where}")
         assert f" {regions}." in refused.value.fix
 
 
@@ -165,3 +165,14 @@ def test_documents_that_cannot_be_used_lead_to_another_version() -> None:
     assert "version" in manifest.value.fix
     assert "version" in spec.value.fix
     assert spec.value.field == "model"
+
+
+def test_an_exact_types_environment_adds_to_its_familys() -> None:
+    def variant(**environment: str) -> dict[str, Any]:
+        return {"properties": {"environment_variables": environment}}
+
+    variants = InstanceVariants.model_validate(
+        {"variants": {"g5": variant(a="family", b="family"), "ml.g5.48xlarge": variant(b="type", c="type")}}
+    )
+    assert variants.environment("ml.g5.48xlarge") == {"a": "family", "b": "type", "c": "type"}
+    assert variants.environment("ml.g5.12xlarge") == {"a": "family", "b": "family"}

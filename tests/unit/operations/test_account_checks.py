@@ -311,3 +311,13 @@ def test_a_role_below_a_path_is_found_by_its_name() -> None:
     target = replace(TARGET, role_arn="arn:aws:iam::111122223333:role/teams/ml/SageMakerExec")
     AccountChecks(SPEC, any_plan(), target, Checklist()).role(iam)
     assert iam.requests("get_role") == [{"RoleName": "SageMakerExec"}]
+
+
+def test_a_missing_script_is_a_line_of_the_artefacts() -> None:
+    checks, _ = checked(any_plan(), lambda account: account.artefacts(AnyBucket({SPEC.code_key: False})))
+    assert checks[0].check == "artefacts"
+
+
+def test_the_name_of_the_first_attempts_job_is_looked_up(cloud: FakeAws) -> None:
+    names_checked(cloud.sagemaker)
+    assert cloud.sagemaker.requests("describe_training_job") == [{"TrainingJobName": f"{PREFIX}-{RUN_ID}"}]

@@ -186,3 +186,10 @@ def test_what_is_left_of_a_run_without_files_is_reported_by_kind_and_name(
     account.add("endpoint_config", OTHER)
     account.add("model", OTHER)
     assert remove_unused_models(api, memory) == [f"Deleted the configuration {OTHER}", f"Deleted the model {OTHER}"]
+
+
+def test_a_configuration_whose_temporary_endpoint_is_gone_is_deleted(account: FakeSageMaker, api: SageMaker) -> None:
+    account.add("endpoint_config", NAMES.candidate)
+    account.add("endpoint_config", NAMES.base)
+    assert remove_temporary_endpoints(api, NAMES) == []
+    assert account.names("endpoint_config") == set()

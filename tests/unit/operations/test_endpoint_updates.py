@@ -132,6 +132,7 @@ def test_after_a_refused_update_everything_is_that_of_the_model_that_serves(
     assert account.tags_of("endpoint", NAMES.endpoint)["finetune:ttl-hours"] == "72"
     assert OLD in str(cloud["cloudwatch"].requests("put_metric_alarm")[-1]["Dimensions"])
     assert cloud["application-autoscaling"].requests("register_scalable_target")
+    assert watched(cloud)[-1] == (NAMES.endpoint, OLD, [TOPIC])
 
 
 def test_without_the_configuration_that_serves_tags_and_scaling_are_not_known(
@@ -161,6 +162,8 @@ def test_without_an_earlier_configuration_there_is_no_way_back(
     with pytest.raises(FineTuningError) as refused:
         earlier_request(api, NAMES.endpoint)
     assert refused.value.code == Code.NOTHING_TO_ROLL_BACK_TO
+    asked = [request["EndpointConfigName"] for request in account.requests("describe_endpoint_config")]
+    assert asked == [NAMES.endpoint_config, *tags.values()]
 
 
 def test_an_endpoint_that_is_not_there_has_no_way_back(api: SageMaker) -> None:
@@ -259,3 +262,12 @@ def test_a_way_back_that_is_not_there_is_explained(account: FakeSageMaker, api: 
         earlier_request(api, NAMES.endpoint)
     assert "finetune endpoints" in absent.value.fix
     assert "finetune deploy" in nothing.value.fix
+
+
+def test_a_fleet_that_is_not_scaled_is_guarded_by_the_size_it_is_to_have(
+    account: FakeSageMaker, api: SageMaker, memory: MemoryStore
+) -> None:
+    account.add_endpoint(NAMES.endpoint, OLD, "older-00000000", instances=1)
+    put(api, memory, instances=2)
+    (update,) = account.requests("update_endpoint")
+    assert update["DeploymentConfig"] == deployment_config(NAMES.endpoint, 2, 3600 + ROLLBACK_SECONDS)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from finetuning.datasets.detection import HEAD_BYTES
-from finetuning.errors import Code
+from finetuning.errors import Code, Finding, FineTuningError
 from finetuning.operations import preflight
 from finetuning.operations.preflight import check_deployment, price_list
 from finetuning.planning.checklist import Checklist
@@ -16,7 +16,7 @@ from finetuning.runs.uploads import Upload
 from tests.builders.aws import FakeAws
 from tests.builders.memory import MemoryStore
 from tests.builders.runs import any_plan
-from tests.builders.stage import SilentQuotas
+from tests.builders.stage import DatedPrices, SilentQuotas
 
 ACCOUNT_QUOTAS = preflight.account_quotas
 
@@ -177,3 +177,98 @@ def test_clients_and_region_reach_quotas_and_prices(monkeypatch: pytest.MonkeyPa
         (("service-quotas", "eu-west-1"), ("sagemaker", "eu-west-1"), "eu-west-1"),
         (("pricing", "us-east-1"), "eu-west-1"),
     ]
+
+
+@pytest.fixture
+def uploaded(monkeypatch: pytest.MonkeyPatch, account: FakeAws) -> Upload:
+    """An upload of a CSV file and a run.json, and JumpStart's buckets with all that its models need."""
+
+    class AnyUpload(NoUpload):
+        def data_files(self) -> tuple[DataFile, ...]:
+            return (DataFile(key="runs/faq/a.csv", version_id="1", size=20, etag="e"),)
+
+        def head(self, file: DataFile, size: int) -> bytes:
+            return b"question,answer\n1,2\n"
+
+    bucket = preflight.jumpstart_bucket()
+    monkeypatch.setattr(bucket, "has", lambda name, key: True)
+    monkeypatch.setattr(preflight, "jumpstart_bucket", lambda: bucket)
+    monkeypatch.setattr(preflight, "upload_bucket", lambda upload: AnyUpload() if upload == UPLOAD else None)
+    monkeypatch.setattr(preflight, "price_list", lambda region: DatedPrices() if region == "us-east-1" else None)
+    return UPLOAD
+
+
+UPLOAD = Upload("uploads", "runs/faq/run.json", "1")
+
+
+def test_a_good_upload_has_a_plan_with_every_check_it_passed(uploaded: Upload) -> None:
+    plan, checklist = preflight.preflight(uploaded, b'{"accept_eula": true, "task": "instruction"}')
+    assert plan is not None
+    assert checklist.findings == []
+    assert plan.checks == checklist.checks
+    assert (plan.run_id, plan.task, plan.accept_eula) == (uploaded.run_id, "instruction", True)
+    assert plan.model_id == "meta-textgeneration-llama-3-1-8b-instruct"
+    assert plan.training.options[0].price is not None
+    assert [file.name for file in plan.data_files] == ["a.csv"]
+    expected = {"data", "model", "licence", "artefacts", "quota", "names", "key", "role", "requests"}
+    assert expected <= {check.check for check in checklist.checks}
+
+
+def test_what_is_wrong_with_run_json_stands_beside_the_other_findings(uploaded: Upload) -> None:
+    plan, checklist = preflight.preflight(uploaded, b'{"colour": "red"}')
+    assert plan is not None
+    assert [(finding.code, finding.field) for finding in checklist.findings] == [
+        (Code.RUN_JSON_INVALID, "colour"),
+        (Code.EULA_NOT_ACCEPTED, "accept_eula"),
+    ]
+    assert checklist.checks[0].check == "run.json"
+    assert "requests" not in by_check(checklist)
+
+
+def test_without_a_specification_there_is_no_plan(uploaded: Upload, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_spec(*asked: Any) -> Any:
+        raise FineTuningError(Code.MODEL_SPEC_UNUSABLE, "unreadable", "Try again.", field="model")
+
+    monkeypatch.setattr(preflight.jumpstart_bucket(), "spec", no_spec)
+    plan, checklist = preflight.preflight(uploaded, b'{"accept_eula": true}')
+    assert plan is None
+    assert [finding.code for finding in checklist.findings] == [Code.MODEL_SPEC_UNUSABLE]
+
+
+def test_a_default_fallback_that_the_account_rules_out_is_not_in_the_plan(
+    uploaded: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OneQuota(SilentQuotas):
+        def check(self, instance_type: str, use: Any, wanted: int, field: str) -> Any:  # type: ignore[override]
+            fallback = field == "training.fallback_instance_types"
+            return Finding(Code.QUOTA_EXCEEDED, field, "quota 0", "Ask.") if fallback else None
+
+    regions: list[str] = []
+    monkeypatch.setattr(preflight, "account_quotas", lambda region: regions.append(region) or OneQuota())
+    plan, checklist = preflight.preflight(uploaded, b'{"accept_eula": true}')
+    assert plan is not None
+    assert checklist.findings == []
+    assert regions == ["us-east-1"]
+    assert len(plan.training.options) == 1
+
+
+def test_files_are_counted_in_the_singular_and_plural(account: FakeAws) -> None:
+    class Files(NoUpload):
+        def __init__(self, number: int) -> None:
+            self._number = number
+
+        def data_files(self) -> tuple[DataFile, ...]:
+            return tuple(
+                DataFile(key=f"runs/faq/{n}", version_id="1", size=1000, etag="e") for n in range(self._number)
+            )
+
+        def head(self, file: DataFile, size: int) -> bytes:
+            return b"a\n"
+
+    found = []
+    for number in (1, 2):
+        files: Any = Files(number)
+        checklist = Checklist()
+        preflight.read_submission(files, UPLOAD, RunRequest(), checklist)
+        found.append(checklist.checks[0].message)
+    assert found == ["1 file, 1,000 bytes", "2 files, 2,000 bytes"]

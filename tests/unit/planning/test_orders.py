@@ -5,7 +5,7 @@ import pytest
 from finetuning.errors import Code
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.orders import check_requests, hosting, run_requests, run_tags, training_job, tuned_model
-from finetuning.runs.plan import Acceptance
+from finetuning.runs.plan import Acceptance, DatasetSummary
 from finetuning.runs.tags import EULA_ACCEPTED_AT_TAG, EULA_ACCEPTED_BY_TAG, EULA_TAG, IDLE_TAG, RUN_TAG, TTL_TAG
 from tests.builders.jumpstart import TARGET, any_spec, sagemaker_model
 from tests.builders.runs import RUN_ID, START, any_plan
@@ -72,3 +72,45 @@ def test_the_tags_say_who_accepted_which_licence_when_in_what_a_tag_may_hold() -
     assert tags[EULA_ACCEPTED_AT_TAG] == "2026-03-04T09:00:00+00:00"
     assert tags[EULA_TAG] == "eula.txt"
     assert EULA_TAG not in run_tags(any_plan(accepted=None), TARGET)
+
+
+@pytest.mark.parametrize(
+    ("rows", "supported", "channel"), [(None, True, True), (1, True, True), (0, True, False), (1, False, False)]
+)
+def test_held_out_rows_have_a_channel_where_the_script_reads_one(
+    rows: int | None, supported: bool, channel: bool
+) -> None:
+    dataset = None if rows is None else DatasetSummary(train_rows=9, validation_rows=rows, train_tokens=99)
+    spec = SPEC.model_copy(update={"validation_supported": supported})
+    job = training_job(spec, any_plan().model_copy(update={"dataset": dataset}), TARGET)
+    uris = {each["ChannelName"]: each["DataSource"]["S3DataSource"]["S3Uri"] for each in job["InputDataConfig"]}
+    assert ("validation" in uris) is channel
+    if channel:
+        assert uris["validation"] == f"s3://{TARGET.bucket}/runs/{RUN_ID}/dataset/validation/"
+
+
+def test_prefixes_that_sagemaker_writes_to_end_without_a_slash() -> None:
+    captured = any_plan(endpoint=any_plan().endpoint.model_dump() | {"data_capture_percentage": 5})
+    assert training_job(SPEC, captured, TARGET)["OutputDataConfig"]["S3OutputPath"].endswith("/training")
+    found = hosting("live", captured, TARGET)
+    assert (found.capture or "").endswith("/capture")
+    assert found.capture_percentage == 5
+    assert hosting("live", any_plan(), TARGET).capture is None
+
+
+def test_the_live_endpoint_expires_as_planned_and_its_job_is_tagged_with_the_run() -> None:
+    found = hosting("live", any_plan(), TARGET)
+    assert (found.tags[TTL_TAG], found.tags[IDLE_TAG]) == ("8", "60")
+    assert {"Key": RUN_TAG, "Value": RUN_ID} in training_job(SPEC, any_plan(), TARGET)["Tags"]
+
+
+@pytest.mark.parametrize(("number", "words"), [(1, "1 request valid"), (2, "2 requests valid")])
+def test_requests_are_counted_in_the_singular_and_plural(number: int, words: str) -> None:
+    checklist, built = Checklist(), run_requests(SPEC, any_plan(), TARGET)
+    check_requests(dict(list(built.items())[:number]), sagemaker_model(), checklist)
+    assert [check.message for check in checklist.checks] == [words]
+
+
+def test_the_tuned_model_is_tagged_as_what_the_live_endpoint_serves() -> None:
+    tags = {tag["Key"]: tag["Value"] for tag in tuned_model(SPEC, any_plan(), TARGET, "job")["Tags"]}
+    assert tags.items() >= hosting("live", any_plan(), TARGET).tags.items()

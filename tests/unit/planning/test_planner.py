@@ -9,7 +9,7 @@ from finetuning.jumpstart.family import Task
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.orders import base_model, hosting, run_requests, run_tags, training_job
 from finetuning.planning.planner import complete
-from finetuning.planning.submission import settle_model
+from finetuning.planning.submission import look_up_prices, settle_model
 from finetuning.runs.plan import DatasetSummary, RunPlan
 from finetuning.runs.run_json import HELD_OUT, MAX_PROMPTS, RunRequest
 from tests.builders.jumpstart import LLAMA, NOW, TARGET, any_spec, any_stage, planned
@@ -436,3 +436,37 @@ def test_a_chosen_fallback_that_is_too_slow_for_the_prepared_data_is_a_finding()
     with pytest.raises(RunRefused) as refused:
         complete(plan, any_spec(plan.model_id), "chat", summary(train_tokens=tokens))
     assert [finding.field for finding in refused.value.findings] == ["training.fallback_instance_types"]
+
+
+def test_a_plan_has_what_the_data_and_run_json_say() -> None:
+    plan = good(accepted(model=LLAMA + "8b", training={"capacity_wait_hours": 3}), head=DOLLY, name="d.jsonl")
+    assert plan.task is Task.INSTRUCTION
+    assert plan.training.capacity_wait_hours == 3
+    assert plan.hyperparameters["instruction_tuned"] == "True"
+    assert any("estimated from the file sizes" in each for each in plan.training.estimate.assumptions)
+    assert plan.resolution is not None
+    assert plan.resolution.refusal is None
+
+
+def test_a_model_must_beat_the_base_model_only_where_it_is_deployed() -> None:
+    assert good(accepted(evaluation={"must_beat_base": True})).evaluation.must_beat_base
+    assert not good(accepted()).evaluation.must_beat_base
+    trained = good(accepted(evaluation={"must_beat_base": True}, endpoint={"deploy": False}))
+    assert not trained.evaluation.must_beat_base
+
+
+def test_prices_are_looked_up_for_training_and_for_hosting() -> None:
+    asked: list[tuple[str, str]] = []
+    spec = any_spec()
+    look_up_prices(RunRequest(), spec, lambda *named: asked.append(named))
+    assert asked == [
+        *((each, "training") for each in sorted(spec.supported_training_instance_types)),
+        (spec.default_inference_instance_type, "hosting"),
+    ]
+
+
+def test_the_preflight_shows_who_accepted_the_licence_and_its_text() -> None:
+    plan = good(accepted())
+    (line,) = [check for check in plan.checks if check.check == "licence"]
+    assert "s3://upload-bucket/runs/demo/run.json" in line.message
+    assert f"s3://jumpstart-cache-prod-us-east-1/{any_spec(plan.model_id).hosting_eula_key}" in line.message

@@ -165,3 +165,24 @@ def test_of_many_wrong_fields_the_first_are_listed_and_the_others_counted() -> N
 def test_a_run_json_of_many_bytes_is_not_parsed() -> None:
     (finding,) = read_request(b"[" * 300_000)[1]
     assert finding.message == "run.json is larger than 262,144 bytes."
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        (b'{"model": }', "line 1, column 11: expected a value"),
+        (b'{"a": 1\n "b": 2}', "line 2, column 2: expected ','"),
+        (b"{a: 1}", "line 1, column 2: expected a name in double quotes"),
+        (b'\xef\xbb\xbf{"model": }', "line 1, column 11: expected a value"),
+    ],
+)
+def test_broken_json_is_shown_where_it_breaks_with_what_was_expected(body: bytes, where: str) -> None:
+    _, (finding,) = read_request(body)
+    assert where in finding.message + finding.fix
+
+
+def test_a_choice_and_a_missing_part_are_explained() -> None:
+    _, found = read_request(b'{"task": "chatt", "template": {"prompt": "a"}}')
+    messages = {finding.field: finding.message for finding in found}
+    assert "must be one of auto, chat, instruction, domain_adaptation" in messages["task"]
+    assert messages["template.completion"].endswith("is required.")
