@@ -39,6 +39,10 @@ STATE = HOME / "state"
 RUNNING = STATE / "emulator.json"
 REPORTS = HOME / "reports"
 KEPT_PORT = 4566
+WAIT_SCALE = 0.2
+"""Factor on the state machine's waits: what it waits for takes seconds here, and minutes on AWS."""
+MAX_NEW_TOKENS = 96
+"""Where the stand-in server ends every answer. An untuned SmolLM2 fills the 256 tokens that the product allows."""
 INTERRUPTED = 130
 SETTLING_SECONDS = 30
 ENDPOINT = "rehearsal"
@@ -152,7 +156,10 @@ def _emulated_aws(model: str, keep: bool) -> Iterator[Emulator]:
     with console.status(f"Loading {model}"):
         base_model = running.base_model(model)
     with console.status("Starting"):
-        emulator = running.start(_fresh_state(), base_model, port=KEPT_PORT if keep else 0, keep=keep)
+        port = KEPT_PORT if keep else 0
+        emulator = running.start(
+            _fresh_state(), base_model, port=port, wait_scale=WAIT_SCALE, max_new_tokens=MAX_NEW_TOKENS, keep=keep
+        )
     os.environ.update(emulator.environment())  # the product's own code runs in this process too
     try:
         console.print(f"Running at {emulator.url}; {model} stands in for Llama.")

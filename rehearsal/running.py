@@ -158,9 +158,18 @@ def aws_environment() -> dict[str, str]:
     }
 
 
-def start(state: Path, base_model: Path, *, port: int = 0, wait_scale: float = 1.0, keep: bool = False) -> Emulator:
+def start(
+    state: Path,
+    base_model: Path,
+    *,
+    port: int = 0,
+    wait_scale: float = 1.0,
+    max_new_tokens: int | None = None,
+    keep: bool = False,
+) -> Emulator:
     """Starts an emulated AWS and waits until it answers; `port` 0 takes a free one.
 
+    `wait_scale` is a factor on the state machine's waits, `max_new_tokens` where every answer of an endpoint ends.
     With `keep` it outlives this process. Raises `EmulatorFailed`.
     """
     port = port or _free_port()
@@ -171,6 +180,7 @@ def start(state: Path, base_model: Path, *, port: int = 0, wait_scale: float = 1
         "--port", str(port), "--state", str(state), "--region", REGION, "--wait-scale", str(wait_scale),
         "--trainer-python", str(TRAINER_PYTHON), "--base-model", str(base_model),
         "--pandas-layer", str(_pandas_layer(state)),
+        *(["--max-new-tokens", str(max_new_tokens)] if max_new_tokens else []),
         *([] if keep else ["--with-parent"]),
     ]  # fmt: skip
     with log.open("w") as output:

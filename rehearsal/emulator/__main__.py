@@ -52,6 +52,7 @@ def main() -> None:
         trainer=Trainer(arguments.trainer_python.absolute(), Path.cwd()),
         base_model=arguments.base_model.absolute(),
         pandas_layer=arguments.pandas_layer.absolute(),
+        max_new_tokens=arguments.max_new_tokens,
     )
     sagemaker = extensions.install(context)
     application = functions.mortal(permissions.checked(ministack.app), context.faults)
@@ -78,6 +79,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--region", default="us-east-1")
     parser.add_argument("--wait-scale", type=float, default=1.0, help="factor on the state machine's waits")
+    parser.add_argument("--max-new-tokens", type=int, help="ends every answer of an endpoint there")
     parser.add_argument("--with-parent", action="store_true", help="end when the parent process ends")
     return parser.parse_args()
 

@@ -24,6 +24,8 @@ class EmulatorContext:
     trainer: Trainer
     base_model: Path
     pandas_layer: Path
+    max_new_tokens: int | None = None
+    """Where every answer of an endpoint ends; None leaves it to each request."""
     faults: Faults = field(default_factory=Faults)
     _clients: dict[tuple[str, str], Any] = field(default_factory=dict)
     _lock: Any = field(default_factory=threading.Lock)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rehearsal.trainer.invocation import Answer, Heard, Parameters, RequestError, Token
+from rehearsal.trainer.invocation import Answer, OnToken, Parameters, RequestError, Token
 from rehearsal.trainer.llama_prompt import HEADER, messages_of
 
 logger = logging.getLogger("rehearsal.trainer")
@@ -22,31 +22,33 @@ def _to_nobody(_token: Token) -> None:
 class Generator:
     """A model folder, loaded in bfloat16. Requests wait for each other: the cores are all one answer can use."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, max_new_tokens: int | None = None) -> None:
+        """`max_new_tokens` ends an answer that a request allows to be longer; None leaves it to the request."""
+        self._max_new_tokens = max_new_tokens
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
         self._model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
         self._speaks_llama_31 = HEADER in self._tokenizer.get_vocab()
         self._turn = threading.Lock()
         self._stopping = threading.Event()
 
-    def complete(self, prompt: str, parameters: Parameters, heard: Heard = _to_nobody) -> Answer:
+    def complete(self, prompt: str, parameters: Parameters, on_token: OnToken = _to_nobody) -> Answer:
         """The continuation of `prompt`, whose special tokens are read as such."""
         messages = None if self._speaks_llama_31 else messages_of(prompt)
         if messages is not None:
             logger.info("a prompt in Llama 3.1's chat format: rendered again in this model's own")
-            return self.chat(messages, parameters, heard)
-        return self._generate(prompt, parameters, heard)
+            return self.chat(messages, parameters, on_token)
+        return self._generate(prompt, parameters, on_token)
 
-    def chat(self, messages: list[dict[str, str]], parameters: Parameters, heard: Heard = _to_nobody) -> Answer:
+    def chat(self, messages: list[dict[str, str]], parameters: Parameters, on_token: OnToken = _to_nobody) -> Answer:
         """The assistant's next turn."""
         prompt = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        return self._generate(str(prompt), parameters, heard)
+        return self._generate(str(prompt), parameters, on_token)
 
     def stop(self) -> None:
         """Ends the answer under way at its next token."""
         self._stopping.set()
 
-    def _generate(self, prompt: str, parameters: Parameters, heard: Heard) -> Answer:
+    def _generate(self, prompt: str, parameters: Parameters, on_token: OnToken) -> Answer:
         inputs = self._tokenizer(prompt, add_special_tokens=False, return_tensors="pt")
         asked = inputs["input_ids"].shape[1]
         longest = self._model.config.max_position_embeddings
@@ -60,10 +62,10 @@ class Generator:
             if parameters.seed is not None:
                 torch.manual_seed(parameters.seed)
             started = time.monotonic()
-            streamer = _Streamer(self._tokenizer, heard)
+            streamer = _Streamer(self._tokenizer, on_token)
             output = self._model.generate(
                 **inputs,
-                **parameters.generation_arguments(),
+                **self._limited(parameters).generation_arguments(),
                 streamer=streamer,
                 pad_token_id=self._tokenizer.pad_token_id,
                 stopping_criteria=[lambda ids, scores, **_: torch.full((len(ids),), self._stopping.is_set())],
@@ -83,6 +85,10 @@ class Generator:
             finish_reason="stop_sequence" if stopped else "eos_token" if ended else "length",
         )
 
+    def _limited(self, parameters: Parameters) -> Parameters:
+        most = min(parameters.max_new_tokens, self._max_new_tokens or parameters.max_new_tokens)
+        return parameters.model_copy(update={"max_new_tokens": most})
+
     def _ends(self) -> set[int]:
         """The tokens that end a text; a base model may have several."""
         ends = self._model.generation_config.eos_token_id
@@ -92,8 +98,8 @@ class Generator:
 class _Streamer:
     """What `generate` tells its tokens to: the prompt first, then one after the other."""
 
-    def __init__(self, tokenizer: Any, heard: Heard) -> None:
-        self._tokenizer, self._heard = tokenizer, heard
+    def __init__(self, tokenizer: Any, on_token: OnToken) -> None:
+        self._tokenizer, self._on_token = tokenizer, on_token
         self._prompt_passed = False
         self._text = ""
         self.tokens: list[Token] = []
@@ -110,7 +116,7 @@ class _Streamer:
             token = Token(id=token_id, text=text[len(self._text) :])
             self._text = text
             self.tokens.append(token)
-            self._heard(token)
+            self._on_token(token)
 
     def end(self) -> None:
         """Gives the last token what is left: an answer that is cut off can end in half a character."""

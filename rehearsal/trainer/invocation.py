@@ -49,7 +49,7 @@ class Token(BaseModel):
     text: str
 
 
-Heard = Callable[[Token], None]
+OnToken = Callable[[Token], None]
 """Called with each token as it is generated."""
 
 
@@ -69,9 +69,9 @@ class RequestError(Exception):
 class Model(Protocol):
     """What answers."""
 
-    def complete(self, prompt: str, parameters: Parameters, heard: Heard = ...) -> Answer: ...
+    def complete(self, prompt: str, parameters: Parameters, on_token: OnToken = ...) -> Answer: ...
 
-    def chat(self, messages: list[dict[str, str]], parameters: Parameters, heard: Heard = ...) -> Answer: ...
+    def chat(self, messages: list[dict[str, str]], parameters: Parameters, on_token: OnToken = ...) -> Answer: ...
 
 
 def respond(model: Model, body: Any) -> dict[str, Any]:
@@ -96,18 +96,18 @@ def respond_in_lines(model: Model, body: Any) -> Iterator[bytes]:
     Raises the errors of `respond` before the first line; a later error is a last line of its own.
     """
     prompt, parameters = _prompt(body)
-    heard: SimpleQueue[Token | Answer | Exception] = SimpleQueue()
+    generated: SimpleQueue[Token | Answer | Exception] = SimpleQueue()
 
     def speak() -> None:
         try:
-            heard.put(model.complete(prompt, parameters, heard.put))
+            generated.put(model.complete(prompt, parameters, generated.put))
         except Exception as error:  # noqa: BLE001 — raised again where the lines are read
-            heard.put(error)
+            generated.put(error)
 
     threading.Thread(target=speak, daemon=True).start()
     latest: Token | None = None
     while True:
-        match heard.get():
+        match generated.get():
             case Token() as token:
                 if latest:
                     yield _line({"token": latest.model_dump()})

@@ -1,6 +1,6 @@
 """One endpoint's container: `/ping` and `/invocations` as SageMaker calls them, answers as DJL-LMI 0.29 gives them.
 
-    python -m rehearsal.trainer.serve --model-dir FOLDER --port PORT [--host 127.0.0.1]
+    python -m rehearsal.trainer.serve --model-dir FOLDER --port PORT [--host 127.0.0.1] [--max-new-tokens N]
 
 `/ping` is 503 until the model is loaded, then 200. `/invocations` takes `{"inputs", "parameters"}` and gives
 `{"generated_text"}`, with `"stream": true` as JSON lines, one a token; or takes `{"messages"}` and gives an OpenAI
@@ -40,9 +40,9 @@ GRACE_SECONDS = 1
 class Endpoint:
     """The HTTP application of one model folder; `failed` is set once the folder turned out not to load."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, max_new_tokens: int | None = None) -> None:
         self.failed = asyncio.Event()
-        self._folder = folder
+        self._folder, self._max_new_tokens = folder, max_new_tokens
         self._generator: Generator | None = None
         self.app = Starlette(
             routes=[Route("/ping", self.ping), Route("/invocations", self.invocations, methods=["POST"])],
@@ -79,7 +79,7 @@ class Endpoint:
     async def _load(self) -> None:
         started = time.monotonic()
         try:
-            self._generator = await run_in_threadpool(load, self._folder)
+            self._generator = await run_in_threadpool(load, self._folder, self._max_new_tokens)
         except Exception:
             logger.exception("%s cannot be loaded", self._folder)
             self.failed.set()
@@ -87,10 +87,10 @@ class Endpoint:
             logger.info("%s loaded in %.1f s", self._folder, time.monotonic() - started)
 
 
-def load(folder: Path) -> "Generator":
+def load(folder: Path, max_new_tokens: int | None = None) -> "Generator":
     from rehearsal.trainer.generation import Generator  # torch takes seconds; /ping answers meanwhile
 
-    return Generator(folder)
+    return Generator(folder, max_new_tokens)
 
 
 def failure(message: str) -> JSONResponse:
@@ -124,9 +124,10 @@ def main() -> None:
     parser.add_argument("--model-dir", type=Path, required=True, help="a job's model folder, or a base model's")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--max-new-tokens", type=int, help="ends every answer there, whatever a request allows")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stdout)
-    endpoint = Endpoint(arguments.model_dir)
+    endpoint = Endpoint(arguments.model_dir, arguments.max_new_tokens)
     asyncio.run(serve(endpoint, arguments.host, arguments.port))
     sys.exit(1 if endpoint.failed.is_set() else 0)
 

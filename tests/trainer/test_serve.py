@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 from transformers import AutoTokenizer
 
 from rehearsal.trainer.generation import Generator
-from rehearsal.trainer.invocation import Answer, Heard, Parameters
+from rehearsal.trainer.invocation import Answer, OnToken, Parameters
 from rehearsal.trainer.llama_prompt import messages_of
 from rehearsal.trainer.serve import Endpoint, main
 
@@ -170,7 +170,7 @@ def test_a_model_that_does_not_gets_it_in_its_own_format(
     generator = Generator(other)
     asked: list[list[dict[str, str]]] = []
 
-    def chat(messages: list[dict[str, str]], _parameters: Parameters, _heard: Heard) -> Answer:
+    def chat(messages: list[dict[str, str]], _parameters: Parameters, _on_token: OnToken) -> Answer:
         asked.append(messages)
         return Answer(text="Aye", prompt_tokens=1, tokens=[], finish_reason="eos_token")
 
@@ -233,3 +233,10 @@ def test_a_folder_without_a_model_ends_the_process_with_code_1(
         main()
     assert end.value.code == 1
     assert "cannot be loaded" in caplog.text
+
+
+def test_a_server_can_end_answers_before_the_request_does(tiny: Path, generator: Generator) -> None:
+    parameters = Parameters(max_new_tokens=8)
+    limited, unlimited = (each.complete("The kettle", parameters) for each in (Generator(tiny, 3), generator))
+    assert (len(limited.tokens), limited.finish_reason) == (3, "length")
+    assert [token.id for token in limited.tokens] == [token.id for token in unlimited.tokens[:3]]

@@ -77,7 +77,9 @@ class _Server:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._idle, self._calls, self._retired = threading.Condition(), 0, False
         with self.log.open("w") as log:
-            arguments = ("--model-dir", model_folder, "--port", str(self.port))
+            arguments: list[str | Path] = ["--model-dir", model_folder, "--port", str(self.port)]
+            if context.max_new_tokens:
+                arguments += ["--max-new-tokens", str(context.max_new_tokens)]
             self.process = context.trainer.start("serve", *arguments, output=log)
 
     def wait_until_ready(self) -> None:
