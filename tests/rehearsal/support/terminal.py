@@ -51,10 +51,11 @@ def normalised(printed: str) -> str:
 
 def _normalised_line(line: str) -> str:
     """A replacement shifts the columns after it, so runs of spaces are collapsed then."""
-    replaced = line
+    found = 0
     for pattern, replacement in _VOLATILE:
-        replaced = re.sub(pattern, replacement, replaced)
-    return (line if replaced == line else re.sub(r"(?<=\S) {2,}", "  ", replaced)).rstrip()
+        line, count = re.subn(pattern, replacement, line)
+        found += count  # also where a value happens to equal its replacement
+    return (re.sub(r"(?<=\S) {2,}", "  ", line) if found else line).rstrip()
 
 
 @dataclass(frozen=True)
