@@ -5,20 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from finetuning.datasets.answers import as_columns, as_dialog
 from finetuning.datasets.data_errors import DataError, ErrorCode
 from finetuning.datasets.dialogs import Dialogs, is_media, kind, names, plain_characters, shown, text_of
-from finetuning.datasets.shapes import (
-    BARE,
-    Keys,
-    Kind,
-    Reading,
-    Text,
-    as_columns,
-    as_dialog,
-    is_either,
-    kind_of,
-    shape_of,
-)
+from finetuning.datasets.shape import BARE, Keys, Kind, Reading, is_either, kind_of
+from finetuning.datasets.shapes import Text, shape_of
 from finetuning.datasets.templates import Template, fill, template_columns
 from finetuning.jumpstart.family import Message, Task
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from finetuning.datasets.data_errors import DataError, ErrorCode, naming
 from finetuning.datasets.limits import MAX_RECORD
-from finetuning.datasets.shapes import (
+from finetuning.datasets.shape import (
     COMPLETION,
     CONTEXT,
     CONVERSATION,

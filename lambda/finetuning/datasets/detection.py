@@ -13,20 +13,14 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ConfigDict
 
+from finetuning.datasets.answers import QuestionAndAnswer
 from finetuning.datasets.csv_dialect import csv_dialect
 from finetuning.datasets.data_errors import FIXES, DataError, ErrorCode, naming
 from finetuning.datasets.dialogs import ROLE_KEYS, Dialogs
 from finetuning.datasets.framing import BOM, Record, json_values, lines
 from finetuning.datasets.limits import MAX_COLUMNS
-from finetuning.datasets.shapes import (
-    BARE,
-    HISTORY,
-    Kind,
-    QuestionAndAnswer,
-    is_either,
-    kind_of,
-    shape_of,
-)
+from finetuning.datasets.shape import BARE, HISTORY, Kind, is_either, kind_of
+from finetuning.datasets.shapes import shape_of
 
 HEAD_BYTES = 1 << 20
 """The part of a file that `detect` reads."""

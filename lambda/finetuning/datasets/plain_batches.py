@@ -16,7 +16,8 @@ import msgspec
 from xxhash import xxh3_128_digest as digest_of
 
 from finetuning.datasets.dialogs import ASSISTANT, SYSTEM, USER
-from finetuning.datasets.shapes import Keys, shape_of
+from finetuning.datasets.shape import Keys
+from finetuning.datasets.shapes import shape_of
 
 LONGEST_PAUSE = 64
 

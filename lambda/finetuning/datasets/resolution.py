@@ -9,7 +9,7 @@ from finetuning.datasets.conversion import KIND_OF, KINDS
 from finetuning.datasets.data_errors import FIXES, ErrorCode, naming
 from finetuning.datasets.detection import Detection, Framing
 from finetuning.datasets.options import DataOptions
-from finetuning.datasets.shapes import Kind
+from finetuning.datasets.shape import Kind
 from finetuning.jumpstart.family import Task
 
 

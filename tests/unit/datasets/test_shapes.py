@@ -7,7 +7,8 @@ import pytest
 
 from finetuning.datasets.conversion import Converter, turns_of
 from finetuning.datasets.data_errors import DataError, ErrorCode
-from finetuning.datasets.shapes import SHAPES, Case, Kind, Shape, kind_of, shape_of
+from finetuning.datasets.shape import Case, Kind, Shape, kind_of
+from finetuning.datasets.shapes import SHAPES, shape_of
 from finetuning.jumpstart.family import Task
 from tests.builders.datasets import any_dialog, any_turn
 from tests.shared import SHARED, needs_shared

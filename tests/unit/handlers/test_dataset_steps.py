@@ -10,7 +10,7 @@ from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.detection import Format
 from finetuning.datasets.offline import prepare_files
 from finetuning.datasets.preparation import Preparation
-from finetuning.datasets.shapes import Kind
+from finetuning.datasets.shape import Kind
 from finetuning.errors import DatasetRefused
 from finetuning.handlers import plan_run, plan_shards, reframe_parquet
 from finetuning.handlers.step import logger

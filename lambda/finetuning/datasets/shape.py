@@ -1,0 +1,156 @@
+"""What a layout of rows is, and how its columns are read."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, ClassVar, NamedTuple
+
+import orjson
+
+from finetuning.datasets.data_errors import DataError, ErrorCode
+from finetuning.datasets.dialogs import ASSISTANT, ROLE_KEYS, SYSTEM, USER, Dialogs, text_of
+from finetuning.jumpstart.family import Message
+
+Reading = list[Message] | dict[str, str] | str
+"""A row read: a dialog; columns `instruction`, `context`, `response` (and `system`, `category` where given); a text."""
+
+
+class Kind(StrEnum):
+    """What a row is."""
+
+    DIALOG = "dialog"
+    COLUMNS = "columns"
+    TEXT = "text"
+
+
+def kind_of(reading: Reading) -> Kind:
+    if isinstance(reading, list):
+        return Kind.DIALOG
+    return Kind.COLUMNS if isinstance(reading, dict) else Kind.TEXT
+
+
+Keys = tuple[str, ...]
+
+CONVERSATION = ("messages", "dialog", "conversations", "conversation")
+INSTRUCTION, CONTEXT, INPUT = "instruction", "context", "input"
+PROMPT = ("prompt", "query", "question")
+COMPLETION = ("completion", "response", "answer", "output", "target", "chosen")
+SYSTEM_KEYS = ("system", "system_prompt")
+HISTORY = "history"
+
+
+class Case(NamedTuple):
+    """A row and what it becomes: a reading, or the error that it is refused with."""
+
+    row: Any
+    becomes: Reading | ErrorCode
+
+
+def turn_of(role: str, content: str) -> Message:
+    return {"role": role, "content": content}
+
+
+HELLO = [turn_of(USER, "Hello"), turn_of(ASSISTANT, "Good day")]
+POLITE = [turn_of(SYSTEM, "Be polite"), *HELLO]
+COLUMNS = {"instruction": "Add", "context": "3 + 4", "response": "7"}
+
+
+class Shape:
+    """A layout of rows. Columns that it does not read are ignored, and counted."""
+
+    name: ClassVar[str]
+    kind: ClassVar[Kind] = Kind.DIALOG
+    """What most of its rows are; a row with an error counts as this."""
+    cases: ClassVar[Sequence[Case]] = ()
+
+    def claims(self, keys: Keys) -> bool:
+        """True if a row with these keys has this shape."""
+        raise NotImplementedError
+
+    def label(self, keys: Keys, kind: Kind) -> str:
+        """The name that users know."""
+        return self.name
+
+    def columns(self, keys: Keys) -> set[str]:
+        """Those of the keys that `read` uses."""
+        raise NotImplementedError
+
+    def read(self, row: Any, dialogs: Dialogs) -> Reading:
+        """The row's content. Raises `DataError`."""
+        raise NotImplementedError
+
+    def turns_key(self, keys: Keys) -> str:
+        """The column that is the whole row if it is a list of turns; "" if `read` needs more than that column."""
+        return ""
+
+
+BARE: Keys = ("[]",)
+"""The keys of a row that is not an object."""
+
+
+def is_either(kind: Kind, keys: Keys) -> bool:
+    """True if the row can be a conversation or an instruction row: a question with its answer, and no column is named
+    instruction.
+    """
+    return kind is Kind.COLUMNS and INSTRUCTION not in keys
+
+
+_PYTHON_LIST = re.compile(r"\s*+[\[{]\s*+(?:[\[{]\s*+)?'")
+
+
+def decoded(value: Any, path: str) -> Any:
+    """A list, which may be written as a JSON text. Raises `DataError` if the text is not JSON."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        if _PYTHON_LIST.match(value):
+            message = f"{path} is written in Python's notation, which is not JSON."
+            raise DataError(ErrorCode.PYTHON_LITERAL, message, path) from error
+        raise DataError(ErrorCode.JSON_INVALID, f"{path} is a text that is not valid JSON: {error}.", path) from error
+
+
+def only(row: Mapping[str, Any], keys: Iterable[str], needed: bool = True) -> str:
+    """The one of `keys` that has a value; "" if none has. Two with different values are an error."""
+    found = [key for key in keys if row.get(key)]
+    if not found:
+        if needed:
+            path = next(key for key in keys if key in row)
+            raise DataError(ErrorCode.CONTENT_EMPTY, f"{path} is empty.", path)
+        # 0 and false are values, though not texts: the error must say so.
+        return next((key for key in keys if row.get(key) not in (None, "", [], {})), "")
+    for other in found[1:]:
+        if row[other] != row[found[0]]:
+            raise DataError(ErrorCode.COLUMNS_CONFLICT, f"{found[0]} and {other} have different values.", other)
+    return found[0]
+
+
+def system_text(row: Mapping[str, Any]) -> str:
+    key = only(row, SYSTEM_KEYS, needed=False) if isinstance(row, dict) else ""
+    return text_of(row[key], key) if key else ""
+
+
+def answer_turn(row: Mapping[str, Any], key: str, dialogs: Dialogs) -> Message:
+    """An answer in a column of its own: a text, a turn, or a list of one turn."""
+    answer = unwrapped(row[key])
+    if isinstance(answer, dict) and any(role in answer for role in ROLE_KEYS):
+        answer = [answer]
+    if isinstance(answer, list) and len(answer) == 1:
+        message = dialogs.messages(answer, key)[0]
+        if message["role"] != ASSISTANT:
+            raise DataError(
+                ErrorCode.ROLE_ORDER, f"The answer is a turn of the {message['role']}, not of the assistant.", key
+            )
+        return message
+    return turn_of(ASSISTANT, text_of(answer, key))
+
+
+def unwrapped(value: Any) -> Any:
+    """The list of turns in the JSON text of a CSV column; any other value unchanged."""
+    if isinstance(value, str) and value.startswith("[{") and value.endswith("}]"):
+        try:
+            return orjson.loads(value)
+        except orjson.JSONDecodeError:
+            return value
+    return value
