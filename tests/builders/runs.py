@@ -17,6 +17,7 @@ from finetuning.evaluation.results import Answer, Comparison, EvaluationReport, 
 from finetuning.jumpstart.family import Task
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import Check, Cost, Event, Metric, RunState, RunStatus
+from finetuning.runs.waiting import capacity_pause, has_next_attempt
 
 RUN_ID = "pirate-0a1b2c3d"
 START = datetime(2026, 3, 4, 9, 0, tzinfo=UTC)
@@ -24,6 +25,15 @@ START = datetime(2026, 3, 4, 9, 0, tzinfo=UTC)
 
 def at(seconds: float) -> datetime:
     return START + timedelta(seconds=seconds)
+
+
+def most_attempts(rungs: int, hours: float) -> int:
+    """The highest number of an attempt that a run can have: that of the last one if AWS rejects each at once."""
+    attempt, elapsed = 0, 0.0
+    while has_next_attempt(attempt, rungs, elapsed, hours):
+        elapsed += capacity_pause(elapsed)
+        attempt += 1
+    return attempt
 
 
 def any_status(**changes: Any) -> RunStatus:

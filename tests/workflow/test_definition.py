@@ -11,10 +11,11 @@ import pytest
 
 from finetuning.planning.endpoint_terms import DEFAULT_ENDPOINT_TIMEOUT, ENDPOINT_PROVISIONING_SECONDS
 from finetuning.runs.run_json import MAX_CAPACITY_WAIT_HOURS, MAX_FALLBACKS
-from finetuning.runs.waiting import LONGEST_WAIT_HOURS, last_attempt, wait_seconds
+from finetuning.runs.waiting import LONGEST_WAIT_HOURS, wait_seconds
 from finetuning.settings import LONGEST_APPROVAL_HOURS, LONGEST_RUNTIME_HOURS
 from infra.state_machine.definition import FLOW, definition, functions_called
 from infra.state_machine.diagram import DOCUMENT, with_diagram
+from tests.builders.runs import most_attempts
 
 ROOT = Path(__file__).resolve().parents[2]
 HANDLERS = ROOT / "lambda" / "finetuning" / "handlers"
@@ -178,7 +179,7 @@ def polls(seconds: float) -> int:
 
 def test_the_longest_run_fits_the_history_of_an_execution() -> None:
     """25,000 events: a day in the queue, a day without capacity, the longest job, two endpoints in sequence."""
-    attempts = last_attempt(1 + MAX_FALLBACKS, MAX_CAPACITY_WAIT_HOURS)
+    attempts = most_attempts(1 + MAX_FALLBACKS, MAX_CAPACITY_WAIT_HOURS)
     # A job without capacity is created, polled once, and followed by a wait.
     events = {
         "preparation of 400 shards": 400 * 8,

@@ -23,7 +23,6 @@ from finetuning.planning.training_options import (
     training_limits,
     training_options,
 )
-from finetuning.runs.names import MAX_NAME_LENGTH
 from finetuning.runs.plan import (
     Acceptance,
     DatasetSummary,
@@ -38,7 +37,6 @@ from finetuning.runs.run_json import (
     RunRequest,
 )
 from finetuning.runs.tags import RESERVED_PREFIXES
-from finetuning.runs.waiting import last_attempt
 from finetuning.settings import DeployedStage
 
 SPLIT_RATIO = "validation_split_ratio"
@@ -102,7 +100,8 @@ def make_plan(
         approval=request.approval and request.endpoint.deploy,
     )
     _check_evaluation(request, checklist)
-    _check_names(plan, stage.prefix, checklist)
+    names = plan.names(stage.prefix)
+    checklist.passed("names", f"{names.training_job(0)}, {names.endpoint}")
     _check_tags(request, checklist)
     _compare_with_table(spec, options[0], checklist)
     return plan.model_copy(update={"checks": checklist.checks})
@@ -249,25 +248,6 @@ def _check_evaluation(request: RunRequest, checklist: Checklist) -> None:
                 "Set evaluation.prompts to 1 or more and validation_fraction to more than 0, or remove must_beat_base.",
             ),
         )
-
-
-def _check_names(plan: RunPlan, prefix: str, checklist: Checklist) -> None:
-    names, training = plan.names(prefix), plan.training
-    last = last_attempt(len(training.options), training.capacity_wait_hours)
-    every = {names.training_job(last), names.model, names.endpoint, names.base, names.candidate}
-    too_long = sorted(name for name in every if len(name) > MAX_NAME_LENGTH)
-    if too_long:
-        checklist.found(
-            "names",
-            Finding(
-                Code.RUN_JSON_INVALID,
-                "endpoint.name" if too_long == [names.endpoint] else "",
-                f"The name {too_long[0]} has {len(too_long[0])} characters; SageMaker allows {MAX_NAME_LENGTH}.",
-                "Choose a shorter endpoint.name, or a stage with a shorter name.",
-            ),
-        )
-    else:
-        checklist.passed("names", f"{names.training_job(0)}, {names.endpoint}")
 
 
 def _check_tags(request: RunRequest, checklist: Checklist) -> None:

@@ -2,16 +2,15 @@
 
 from dataclasses import dataclass
 
-MAX_NAME_LENGTH = 63
-"""SageMaker's limit for jobs, models, endpoint configurations and endpoints."""
-
 TEMPORARY = ("-base", "-candidate")
 """Suffixes of resources that exist only for the evaluation."""
 
 
 @dataclass(frozen=True)
 class Names:
-    """All names of one run. Each matches SageMaker's pattern; the planner checks the length."""
+    """All names of one run. Each matches SageMaker's pattern and has at most 63 characters: the names of stages and
+    uploads, and `endpoint.name`, are short enough.
+    """
 
     prefix: str
     run_id: str

@@ -60,15 +60,6 @@ def has_next_attempt(attempt: int, rungs: int, elapsed_seconds: float, hours: fl
     return attempt + 1 < rungs or elapsed_seconds < hours * 3600
 
 
-def last_attempt(rungs: int, hours: float) -> int:
-    """The highest possible number of an attempt: if AWS rejects each one immediately."""
-    attempt, elapsed = 0, 0.0
-    while has_next_attempt(attempt, rungs, elapsed, hours):
-        elapsed += capacity_pause(elapsed)
-        attempt += 1
-    return attempt
-
-
 def elapsed_seconds(status: RunStatus, now: datetime) -> float:
     """Seconds since the first attempt began; 0 before it."""
     return max(0.0, (now - status.ladder[0].time).total_seconds()) if status.ladder else 0.0

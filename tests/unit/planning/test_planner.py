@@ -275,11 +275,6 @@ def test_a_fallback_nobody_chose_that_is_too_slow_for_the_prepared_data_goes_too
     assert any(slowest.instance_type in check.message for check in finished.checks if check.check == "fallbacks")
 
 
-def test_a_name_too_long_for_sagemaker_is_refused() -> None:
-    stage = any_stage().model_copy(update={"stage": "x" * 30})  # longer than a stage's name may be
-    assert codes(accepted(endpoint={"name": "e" * 40}), stage=stage)[0][0] == "RUN_JSON_INVALID"
-
-
 def test_tags_that_are_ours_or_awss_are_refused() -> None:
     assert codes(accepted(tags={"aws:x": "1", "finetune:run-id": "2", "team": "3"})) == [
         ("RUN_JSON_INVALID", "tags.aws:x"),

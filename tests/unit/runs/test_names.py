@@ -1,8 +1,15 @@
 """Names that derive from the run."""
 
+import re
+
 import pytest
+from pydantic import ValidationError
 
 from finetuning.runs.names import Names
+from finetuning.runs.run_json import MAX_CAPACITY_WAIT_HOURS, MAX_FALLBACKS, EndpointRequest
+from finetuning.runs.uploads import Upload
+from tests.builders.jumpstart import any_stage
+from tests.builders.runs import most_attempts
 
 NAMES = Names("finetune-dev", "pirate-0a1b2c3d", "support")
 
@@ -27,3 +34,15 @@ def test_only_what_the_evaluation_puts_up_is_temporary() -> None:
 @pytest.mark.parametrize("name", [NAMES.model, NAMES.base, NAMES.candidate])
 def test_the_run_is_found_in_each_of_its_names(name: str) -> None:
     assert Names.run_id_in(name, "finetune-dev-") == "pirate-0a1b2c3d"
+
+
+def test_the_longest_names_fit_sagemakers_63_characters() -> None:
+    stage, endpoint = any_stage(stage="s" * 8), EndpointRequest(name="e" * 40)
+    names = Names(stage.prefix, Upload("uploads", f"inbox/{'u' * 99}.jsonl", "v1").run_id, endpoint.name)
+    last = names.training_job(most_attempts(1 + MAX_FALLBACKS, MAX_CAPACITY_WAIT_HOURS))
+    for name in (last, names.model, names.endpoint_config, names.endpoint, names.base, names.candidate):
+        assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", name)
+    with pytest.raises(ValidationError):
+        any_stage(stage="s" * 9)
+    with pytest.raises(ValidationError):
+        EndpointRequest(name="e" * 41)
