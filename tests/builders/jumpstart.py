@@ -75,19 +75,21 @@ def planned(
     *,
     stage: DeployedStage | None = None,
     size: int = 100_000,
-    head: bytes = b'{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]}\n',
+    head: bytes | None = b'{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]}\n',
     name: str = "data.jsonl",
     template_file: bytes | None = None,
 ) -> tuple[RunPlan, list[Finding]]:
-    """What the planner makes of a run.json beside one data file, and what it finds wrong."""
+    """What the planner makes of a run.json beside one data file, or beside none, and what it finds wrong."""
     body = run_json if isinstance(run_json, bytes) else json.dumps(run_json).encode()
     checklist, stage = Checklist(), stage or any_stage()
     request, findings = read_request(body)
     checklist.found("run.json", *findings)
     spec = settle_model(request, stage, kept_spec, checklist)
     assert spec is not None
-    detection = detect(head, name, max(size, len(head)))
-    files = (DataFile(key=f"runs/demo/{name}", version_id="v1", size=size, etag="e", detection=detection),)
+    files: tuple[DataFile, ...] = ()
+    if head is not None:
+        detection = detect(head, name, max(size, len(head)))
+        files = (DataFile(key=f"runs/demo/{name}", version_id="v1", size=size, etag="e", detection=detection),)
     upload = Upload("upload-bucket", "runs/demo/run.json", "v1")
     plan = make_plan(
         Submission(upload, request, NOW, files, template_file),

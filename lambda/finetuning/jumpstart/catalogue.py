@@ -61,4 +61,4 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     names = list(known)
     written = re.sub(r"[^a-z0-9_]+", "-", name.lower())
     begun = [candidate for candidate in names if written and candidate.startswith(written)]
-    return next(iter(begun or get_close_matches(written, names, n=1)), None)
+    return next(iter(begun or get_close_matches(written, names)), None)

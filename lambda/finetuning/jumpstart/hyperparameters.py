@@ -24,7 +24,7 @@ _DECIMAL = re.compile(r"[+-]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})(e[+-]?[0-
 
 def input_length(hyperparameters: Mapping[str, Any], default: int) -> int:
     """Tokens of a row that training reads: `max_input_length`, or `default`, the model's, if it is not positive."""
-    given = str(hyperparameters.get("max_input_length", ""))
+    given = str(hyperparameters.get("max_input_length"))
     return int(given) if given.isdigit() and int(given) else default
 
 

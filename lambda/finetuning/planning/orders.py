@@ -85,7 +85,7 @@ def training_job(spec: ModelSpec, plan: RunPlan, target: Target, attempt: int = 
         max_runtime_seconds=option.max_runtime_seconds,
         train=f"s3://{target.bucket}/{layout.train}",
         validation=f"s3://{target.bucket}/{layout.validation}" if held_out and spec.validation_supported else None,
-        output=f"s3://{target.bucket}/{layout.training_output}".rstrip("/"),
+        output=f"s3://{target.bucket}/{layout.training_output}".removesuffix("/"),
         tags=run_tags(plan, target),
     )
     return requests.training_job(spec, job, target)
@@ -116,7 +116,7 @@ def hosting(variant: Variant, plan: RunPlan, target: Target) -> Hosting:
             instance_count=plan.endpoint.instance_count,
             tags=tags | lifetime_tags(TEMPORARY_TTL_HOURS, TEMPORARY_TTL_HOURS * 60),
         )
-    capture = f"s3://{target.bucket}/{RunLayout(plan.run_id).capture}".rstrip("/")
+    capture = f"s3://{target.bucket}/{RunLayout(plan.run_id).capture}".removesuffix("/")
     return Hosting(
         model=names.model,
         config=names.endpoint_config,

@@ -104,7 +104,7 @@ def make_plan(
     checklist.passed("names", f"{names.training_job(0)}, {names.endpoint}")
     _check_tags(request, checklist)
     _compare_with_table(spec, options[0], checklist)
-    return plan.model_copy(update={"checks": checklist.checks})
+    return plan.model_copy(update={"checks": [*checklist.checks]})
 
 
 def complete(plan: RunPlan, spec: ModelSpec, task_name: str, dataset: DatasetSummary) -> RunPlan:

@@ -125,8 +125,7 @@ def training_options(
     found: set[Finding] = set()
     for position, instance_type in enumerate(instance_types):
         hyperparameters, findings = merge(spec, instance_type, work.task, work.hyperparameters)
-        epoch = hyperparameters.get("epoch", "")
-        epochs = int(epoch) if epoch.isdecimal() else 1  # a model may lack this hyperparameter
+        epochs = math.ceil(float(hyperparameters.get("epoch", 1)))  # a model may lack this hyperparameter
         price = prices.get(instance_type)
         predicted = estimate(spec.model_id, instance_type, work.tokens, work.tokens_from, epochs, price)
         seconds = min(int(limits.hours * 3600), spec.estimator_kwargs.max_run)

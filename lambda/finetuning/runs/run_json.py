@@ -160,15 +160,17 @@ def read_request(body: bytes) -> tuple[RunRequest, list[Finding]]:
         return RunRequest(), [_finding("", "run.json is not valid JSON.", f"Fix the JSON: {_position(body, error)}.")]
     if not isinstance(document, dict):
         return RunRequest(), [_finding("", "run.json must be a JSON object.", 'The shortest is {"accept_eula": true}.')]
-    findings: list[Finding] = []
+    findings: dict[str, Finding] = {}
     while True:
         try:
-            return RunRequest.model_validate(document), _first(findings)
+            return RunRequest.model_validate(document), _first(list(findings.values()))
         except ValidationError as error:
             problems: dict[Path, list[ErrorDetails]] = {}
             for problem in error.errors():
                 problems.setdefault(_path_in(document, problem["loc"]), []).append(problem)
-            findings += [_explain(path, about_one_field) for path, about_one_field in problems.items()]
+            for path, about_one_field in problems.items():
+                finding = _explain(path, about_one_field)
+                findings.setdefault(finding.field, finding)  # a refused required field is missing in the next round
             for path in sorted(problems, reverse=True, key=len):
                 _remove(document, path)
 
@@ -178,7 +180,9 @@ def _first(findings: list[Finding]) -> list[Finding]:
     more = len(findings) - MAX_FINDINGS
     if more <= 0:
         return findings
-    counted = _finding("", f"run.json has {more:,} more fields that cannot be used.", "Fix those above first.")
+    counted = _finding(
+        "", f"run.json has {more:,} more field{'s' if more > 1 else ''} that cannot be used.", "Fix those above first."
+    )
     return [*findings[:MAX_FINDINGS], counted]
 
 
@@ -198,7 +202,7 @@ def _position(body: bytes, error: orjson.JSONDecodeError) -> str:
     """Where the JSON is wrong, and what was expected there. Python's parser says that, orjson's does not."""
     line, column, expected = error.lineno, error.colno, error.msg
     try:
-        json.loads(body.removeprefix(b"\xef\xbb\xbf"))
+        json.loads(body)
     except json.JSONDecodeError as exact:
         line, column, expected = exact.lineno, exact.colno, exact.msg.removesuffix(" delimiter")
         expected = expected.replace("property name enclosed in", "a name in").replace(

@@ -13,7 +13,7 @@ from finetuning.jumpstart.families.llama3 import LLAMA_3, LLAMA_3_1, LLAMA_3_2
 from finetuning.jumpstart.family import Conflict, Family, Message, ModelSupport, Task
 from finetuning.jumpstart.hyperparameters import merge
 from finetuning.jumpstart.requests import Hosting, TrainingJob
-from tests.builders.jumpstart import BASE_70B, TARGET, any_spec, planned
+from tests.builders.jumpstart import BASE_70B, LLAMA, TARGET, any_spec, planned
 
 DIALOG: list[Message] = [
     {"role": "system", "content": " Be kind. "},
@@ -61,6 +61,49 @@ def test_the_task_flags_of_every_model_break_none_of_its_familys_rules(model_id:
     values, findings = merge(spec, spec.default_training_instance_type, task, {})
     assert findings == []
     assert values.items() >= support(model_id).family.task_flags(task).items()
+
+
+SHARDED, NOT_SHARDED = support(LLAMA + "8b"), support(LLAMA + "70b")
+FLAGS, METHODS = ("chat_dataset", "instruction_tuned"), ("int8_quantization", "enable_fsdp")
+
+
+@pytest.mark.parametrize(
+    ("model", "values", "found"),
+    [
+        (SHARDED, {}, []),
+        (SHARDED, {"chat_dataset": "True"}, []),
+        (SHARDED, {"chat_dataset": "True", "instruction_tuned": "False"}, []),
+        (
+            SHARDED,
+            {"chat_dataset": "true", "instruction_tuned": "True"},
+            [(FLAGS, "both be True", "set task to")],
+        ),
+        (SHARDED, {"enable_fsdp": "True"}, []),
+        (SHARDED, {"int8_quantization": "False", "enable_fsdp": "True"}, []),
+        (SHARDED, {"int8_quantization": "True", "enable_fsdp": "False"}, []),
+        (SHARDED, {"int8_quantization": "True", "enable_fsdp": "true"}, [(METHODS, "; both is.", "Set one")]),
+        (
+            SHARDED,
+            {"int8_quantization": "False", "enable_fsdp": "False"},
+            [(METHODS, "; neither is.", "Set one")],
+        ),
+        (NOT_SHARDED, {"int8_quantization": "True", "enable_fsdp": "False"}, []),
+        (
+            NOT_SHARDED,
+            {"int8_quantization": "True", "enable_fsdp": "True"},
+            [(METHODS[::-1], f"{NOT_SHARDED.model_id} cannot be trained with FSDP.", "Set enable_fsdp to False")],
+        ),
+    ],
+)
+def test_llamas_rules_across_hyperparameters(
+    model: ModelSupport, values: dict[str, str], found: list[tuple[tuple[str, str], str, str]]
+) -> None:
+    conflicts = list(LLAMA_3_1.conflicts(model, values))
+    assert [conflict.hyperparameters for conflict in conflicts] == [hyperparameters for hyperparameters, _, _ in found]
+    for conflict, (_, message, fix) in zip(conflicts, found, strict=True):
+        assert message in conflict.message
+        assert fix in conflict.fix
+        assert "leave both out" in conflict.fix.lower()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetuning.jumpstart.catalogue import CATALOGUE
+from finetuning.jumpstart.catalogue import CATALOGUE, support
 from finetuning.jumpstart.family import Task
 from finetuning.jumpstart.hyperparameters import MAX_VALUE_LENGTH, input_length, merge
 from finetuning.jumpstart.spec import Hyperparameter
@@ -253,3 +253,14 @@ def test_a_field_names_no_more_of_a_long_name_than_fits() -> None:
 )
 def test_the_input_length_is_the_models_unless_a_positive_one_is_set(values: dict[str, Any], length: int) -> None:
     assert input_length(values, 2048) == length
+
+
+def test_a_flag_against_the_task_is_refused_with_both_and_the_familys_rule_with_its_own_words() -> None:
+    _, (flag,) = merge(any_spec(), P4D, Task.CHAT, {"chat_dataset": "False"})
+    assert flag.message == "chat_dataset=False contradicts the task chat."
+    assert flag.fix == "Remove chat_dataset: the task sets it."
+    both = {"chat_dataset": "True", "instruction_tuned": "True"}
+    (rule,) = support(BASE_70B).family.conflicts(support(BASE_70B), both)
+    values, (conflict,) = merge(any_spec(), P4D, None, both)
+    assert (conflict.message, conflict.fix) == (rule.message, rule.fix)
+    assert (values["chat_dataset"], values["instruction_tuned"]) == ("False", "False")

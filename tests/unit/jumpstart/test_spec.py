@@ -57,6 +57,26 @@ def test_a_document_of_any_other_form_is_a_typed_error(broken: bytes) -> None:
         read_spec(broken, BASE_70B)
 
 
+def test_every_missing_key_is_named_with_its_place() -> None:
+    def break_two(spec: dict[str, Any]) -> None:
+        spec.pop("training_script_key")
+        spec["estimator_kwargs"]["max_run"] = "a day"
+
+    with pytest.raises(FineTuningError) as refused:
+        any_spec(change=break_two)
+    missing, wrong = refused.value.message.split("; ")
+    assert missing.endswith("training_script_key: Field required")
+    assert wrong.startswith("estimator_kwargs.max_run: Input should be a valid integer")
+
+
+def test_a_configuration_that_is_ranked_and_missing_is_named() -> None:
+    def lose(spec: dict[str, Any]) -> None:
+        spec["inference_config_rankings"]["overall"]["rankings"] = ["lost"]
+
+    with pytest.raises(FineTuningError, match="cannot be used: KeyError: 'lost'"):
+        any_spec(change=lose)
+
+
 def test_the_first_ranked_configuration_lies_over_the_top_level() -> None:
     def rank_first(spec: dict[str, Any]) -> None:
         spec["inference_config_rankings"]["overall"]["rankings"] = ["better", "lmi"]
@@ -70,6 +90,28 @@ def test_the_first_ranked_configuration_lies_over_the_top_level() -> None:
     spec = any_spec(change=rank_first)
     assert spec.inference_config_name == "better"
     assert spec.deploy_kwargs.model_data_download_timeout == 7
+
+
+def test_the_first_ranked_configuration_of_training_is_used_as_well() -> None:
+    def rank(spec: dict[str, Any]) -> None:
+        spec["training_config_rankings"] = {"overall": {"rankings": ["large"]}}
+        spec["training_configs"] = {"large": {"component_names": ["disk"]}}
+        spec["training_config_components"] = {"disk": {"training_volume_size": 999}}
+
+    spec = any_spec(change=rank)
+    assert spec.training_volume_size == 999
+    assert spec.inference_config_name == any_spec().inference_config_name
+
+
+def test_a_type_that_the_model_does_not_support_is_refused_with_those_it_does() -> None:
+    with pytest.raises(FineTuningError) as refused:
+        any_spec().training_image("ml.t3.large", TARGET.region)
+    assert refused.value.fix == f"Choose one of {', '.join(any_spec().supported_training_instance_types)}."
+    assert refused.value.field == "training.instance_type"
+
+
+def test_a_type_without_an_image_has_none() -> None:
+    assert InstanceVariants().image("ml.g5.48xlarge", "us-east-1") is None
 
 
 def test_the_exact_type_wins_over_its_family_and_the_family_over_the_model() -> None:
@@ -111,6 +153,7 @@ def test_a_type_without_gated_weights_is_refused_before_it_starts_without_a_mode
     with pytest.raises(FineTuningError, match="no weights") as refused:
         spec.gated_key("ml.p5.48xlarge")
     assert refused.value.code == "GATED_WEIGHTS_MISSING"
+    assert refused.value.field == "training.instance_type"
 
 
 @pytest.mark.parametrize(
@@ -151,7 +194,7 @@ def test_a_missing_image_names_its_use_and_the_regions_that_have_one(
         with pytest.raises(FineTuningError) as refused:
             image(instance_type, region)
         assert refused.value.code == Code.REGION_UNSUPPORTED
-        assert use in refused.value.message
+        assert f" no {use} image of " in refused.value.message
         assert refused.value.message.endswith(f" {spec.version} {where}")
         assert f" {regions}." in refused.value.fix
 

@@ -40,7 +40,8 @@ def test_several_findings_about_the_whole_upload_or_about_one_valid_field_are_al
     checklist.found(
         "time and cost", any_finding("training", Code.OVER_BUDGET), any_finding("training", Code.OUT_OF_TIME)
     )
-    assert len(checklist.findings) == 4
+    checklist.found("training instance", any_finding("training", Code.INSTANCE_TYPE_UNSUPPORTED))
+    assert len(checklist.findings) == 5
 
 
 def test_an_attempt_gives_its_result_or_a_finding() -> None:

@@ -4,12 +4,11 @@ from typing import Any
 
 import pytest
 
-from finetuning.errors import Code, RunRefused
+from finetuning.errors import RunRefused
 from finetuning.jumpstart.family import Task
-from finetuning.planning.checklist import Checklist
 from finetuning.planning.orders import base_model, hosting, run_requests, run_tags, training_job
 from finetuning.planning.planner import complete
-from finetuning.planning.submission import look_up_prices, settle_model
+from finetuning.planning.submission import look_up_prices
 from finetuning.runs.plan import DatasetSummary, RunPlan
 from finetuning.runs.run_json import HELD_OUT, MAX_PROMPTS, RunRequest
 from tests.builders.jumpstart import LLAMA, NOW, TARGET, any_spec, any_stage, planned
@@ -52,13 +51,6 @@ def test_five_faults_are_five_findings() -> None:
 def test_a_plan_survives_being_written_and_read() -> None:
     plan = good(accepted(training={"fallback_instance_types": ["ml.g5.48xlarge"]}))
     assert RunPlan.model_validate_json(plan.model_dump_json()) == plan
-
-
-def test_a_version_that_cannot_be_tuned_is_refused() -> None:
-    checklist = Checklist()
-    spec = any_spec(change=lambda document: document.update(training_supported=False))
-    settle_model(RunRequest(model=spec.model_id), any_stage(), lambda model_id, version: spec, checklist)
-    assert [finding.code for finding in checklist.findings] == [Code.MODEL_SPEC_UNUSABLE]
 
 
 def test_the_faults_of_an_unknown_model_do_not_hide_the_others() -> None:

@@ -1,6 +1,7 @@
 """Limits, prices and estimates of each instance type a run may train on."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -201,7 +202,9 @@ def test_a_type_that_cannot_be_used_is_refused_as_the_first_and_dropped_as_a_def
     default = Checklist()
     assert trainable_types([G5, never], SPEC, stage, default, chosen=False) == [G5]
     assert default.findings == []
-    assert lines(default, "fallbacks")[0].startswith(f"{never} is not used: ")
+    (dropped,) = lines(default, "fallbacks")
+    assert dropped.startswith(f"{never} is not used: {SPEC.model_id}")
+    assert dropped.endswith(f"does not support the training instance type {never}.")
     chosen = Checklist()
     assert trainable_types([G5, never], SPEC, stage, chosen, chosen=True) == [G5]
     assert [each.field for each in chosen.findings] == ["training.fallback_instance_types"]
@@ -216,3 +219,52 @@ def test_a_type_the_stage_does_not_allow_is_refused_with_those_it_does() -> None
     assert "ml.p4d.*, ml.p5.*." in finding.message
     assert "stage dev" in finding.message
     assert "training_instance_types" in finding.fix
+
+
+@pytest.mark.parametrize(("given", "epochs"), [({}, 5), ({"epoch": 2}, 2), ({"epoch": "+3"}, 3)])
+def test_the_estimate_is_of_as_many_epochs_as_are_trained(given: dict[str, object], epochs: int) -> None:
+    work = Workload(Task.CHAT, given, 1000, "counted")
+    (option,) = training_options(SPEC, [G5], work, Limits(24, None), {}, Checklist(), chosen=False)
+    assert option.estimate.epochs == epochs
+
+
+def test_a_model_without_the_hyperparameter_epoch_is_estimated_for_one() -> None:
+    others = tuple(each for each in SPEC.hyperparameters if each.name != "epoch")
+    spec = SPEC.model_copy(update={"hyperparameters": others})
+    work = Workload(Task.CHAT, {}, 1000, "counted")
+    (option,) = training_options(spec, [G5], work, Limits(24, None), {}, Checklist(), chosen=False)
+    assert option.estimate.epochs == 1
+
+
+def test_a_budget_for_less_than_a_second_leaves_a_draft_with_a_limit_that_sagemaker_takes() -> None:
+    ((option,), checklist) = options(usd=0.000001)
+    assert [finding.code for finding in checklist.findings] == [Code.OVER_BUDGET]
+    assert option.max_runtime_seconds == 1
+
+
+def test_long_times_are_exact_to_a_tenth_of_an_hour() -> None:
+    ((option,), within) = options(hours=97.96)
+    assert lines(within, "time and cost")[0].endswith("; stopped after 98.0 h")
+    tokens = round(1500 * (1000.3 * 3600 - 900) / 2)
+    _, beyond = options(tokens=tokens, hours=97.96, usd=5)
+    over, late = beyond.findings
+    assert "(about 1000.3 h, " in over.message
+    assert f"{option.instance_type} is estimated to take 1000.3 hours" in late.message
+    assert "stopped after 98.0 hours" in late.message
+
+
+def test_a_value_that_is_wrong_on_several_types_is_reported_once_and_as_a_hyperparameter() -> None:
+    def allow_on_g5(document: dict[str, Any]) -> None:
+        variant = document["training_instance_type_variants"]["variants"]["g5"]
+        epoch = {"name": "epoch", "type": "int", "default": 5, "max": 9999, "scope": "algorithm"}
+        variant.setdefault("properties", {})["hyperparameters"] = [epoch]
+
+    spec, checklist = any_spec(SPEC.model_id, allow_on_g5), Checklist()
+    work = Workload(Task.CHAT, {"epoch": 5000, "seed": "x"}, 1, "counted")
+    types = [FASTER, G5, "ml.p3dn.24xlarge"]
+    found = training_options(spec, types, work, Limits(24, None), {}, checklist, chosen=True)
+    assert [option.instance_type for option in found] == types
+    assert [(check.check, check.field) for check in checklist.checks if check.ok is False] == [
+        ("hyperparameters", "hyperparameters.epoch"),
+        ("hyperparameters", "hyperparameters.seed"),
+    ]

@@ -42,7 +42,7 @@ def test_every_example_is_valid_by_the_code_and_by_the_schema(example: Path) -> 
 def test_what_is_no_json_object_is_one_finding(body: bytes) -> None:
     request, findings = read_request(body)
     assert request == RunRequest()
-    assert [finding.code for finding in findings] == ["RUN_JSON_INVALID"]
+    assert [(finding.code, finding.field) for finding in findings] == [("RUN_JSON_INVALID", "")]
 
 
 def test_a_byte_order_mark_is_no_fault() -> None:
@@ -160,11 +160,33 @@ def test_of_many_wrong_fields_the_first_are_listed_and_the_others_counted() -> N
     _, findings = read_request(json.dumps({f"field {number}": 1 for number in range(5000)}).encode())
     assert len(findings) == 21
     assert findings[-1].message == "run.json has 4,980 more fields that cannot be used."
+    assert (findings[-1].field, findings[-1].fix) == ("", "Fix those above first.")
+
+
+@pytest.mark.parametrize(
+    ("fields", "last"), [(20, "'field 19'"), (21, "run.json has 1 more field that cannot be used.")]
+)
+def test_as_many_wrong_fields_as_are_listed_are_not_counted(fields: int, last: str) -> None:
+    _, findings = read_request(json.dumps({f"field {number}": 1 for number in range(fields)}).encode())
+    assert len(findings) == fields
+    assert last in findings[-1].message
+
+
+def test_a_required_field_of_the_wrong_type_is_refused_once_and_keeps_the_findings_of_others() -> None:
+    request, findings = read_request(b'{"task": "chatt", "template": {"prompt": 7, "completion": "b"}}')
+    assert [(finding.field, finding.message) for finding in findings] == [
+        ("task", "run.json: task must be one of auto, chat, instruction, domain_adaptation."),
+        ("template.prompt", "run.json: template.prompt must be text."),
+    ]
+    assert request == RunRequest()
 
 
 def test_a_run_json_of_many_bytes_is_not_parsed() -> None:
-    (finding,) = read_request(b"[" * 300_000)[1]
+    (finding,) = read_request(b"[" * 262_145)[1]
     assert finding.message == "run.json is larger than 262,144 bytes."
+    assert finding.field == ""
+    assert "the data belongs in files" in finding.fix
+    assert read_request(b'{"model": "m"}'.ljust(262_144)) == (RunRequest(model="m"), [])
 
 
 @pytest.mark.parametrize(
@@ -178,7 +200,12 @@ def test_a_run_json_of_many_bytes_is_not_parsed() -> None:
 )
 def test_broken_json_is_shown_where_it_breaks_with_what_was_expected(body: bytes, where: str) -> None:
     _, (finding,) = read_request(body)
-    assert where in finding.message + finding.fix
+    assert finding.fix == f"Fix the JSON: {where}."
+
+
+def test_a_list_that_is_too_long_is_refused_with_its_limit() -> None:
+    _, (finding,) = read_request(json.dumps({"training": {"fallback_instance_types": ["ml.g5.xlarge"] * 6}}).encode())
+    assert finding.message == "run.json: training.fallback_instance_types must have at most 5 items."
 
 
 def test_a_choice_and_a_missing_part_are_explained() -> None:

@@ -44,25 +44,22 @@ class Llama3:
         return _TASK_FLAGS[task]
 
     def conflicts(self, model: ModelSupport, values: Mapping[str, str]) -> Iterator[Conflict]:
-        def is_true(name: str) -> bool:
-            return values.get(name, "").lower() == "true"
-
-        if is_true("instruction_tuned") and is_true("chat_dataset"):
+        true = {name for name, value in values.items() if value.lower() == "true"}
+        if {"instruction_tuned", "chat_dataset"} <= true:
             yield Conflict(
                 ("chat_dataset", "instruction_tuned"),
                 "instruction_tuned and chat_dataset cannot both be True.",
                 "Leave both out and set task to chat or instruction.",
             )
-        if not model.fsdp and is_true("enable_fsdp"):
+        sharding = {"int8_quantization", "enable_fsdp"}
+        if not model.fsdp and "enable_fsdp" in true:
             yield Conflict(
                 ("enable_fsdp", "int8_quantization"),
                 f"{model.model_id} cannot be trained with FSDP.",
                 "Set enable_fsdp to False and int8_quantization to True, or leave both out.",
             )
-        elif {"int8_quantization", "enable_fsdp"} <= values.keys() and is_true("int8_quantization") == is_true(
-            "enable_fsdp"
-        ):
-            both = "both" if is_true("enable_fsdp") else "neither"
+        elif sharding <= values.keys() and len(sharding & true) != 1:
+            both = "both" if "enable_fsdp" in true else "neither"
             yield Conflict(
                 ("int8_quantization", "enable_fsdp"),
                 f"Exactly one of int8_quantization and enable_fsdp must be True; {both} is.",
