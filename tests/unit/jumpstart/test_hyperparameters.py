@@ -49,7 +49,7 @@ def test_a_mistyped_name_gets_the_nearest() -> None:
     assert findings[0].fix == "Did you mean learning_rate?"
 
 
-def test_what_belongs_to_the_container_is_not_the_users_to_set() -> None:
+def test_a_hyperparameter_of_the_container_cannot_be_set() -> None:
     assert findings_of({"sagemaker_program": "mine.py"}) == [
         ("HYPERPARAMETER_INVALID", "hyperparameters.sagemaker_program")
     ]
@@ -78,12 +78,12 @@ def test_a_value_out_of_type_range_or_options_is_refused_by_name(name: str, valu
     assert findings_of({name: value}) == [("HYPERPARAMETER_INVALID", f"hyperparameters.{name}")]
 
 
-def test_every_offender_is_named_not_only_the_first() -> None:
+def test_every_wrong_hyperparameter_is_named() -> None:
     assert len(findings_of({"epoch": 0, "seed": "x", "lora_r": -1, "nonsense": 1})) == 4
 
 
 @pytest.mark.parametrize("value", ["True", "False"])
-def test_int8_and_fsdp_are_never_both_nor_neither(value: str) -> None:
+def test_exactly_one_of_int8_and_fsdp_is_set(value: str) -> None:
     asked = {"int8_quantization": value, "enable_fsdp": value}
     assert ("HYPERPARAMETERS_CONFLICT", "hyperparameters.int8_quantization") in findings_of(
         asked, model_id=LLAMA + "8b"
@@ -112,7 +112,7 @@ def test_chat_and_instruction_at_once_are_a_conflict_where_the_task_is_not_known
     ],
 )
 @pytest.mark.parametrize("model_id", [LLAMA + "8b", LLAMA + "70b"])
-def test_what_is_returned_is_free_of_the_conflicts_it_was_refused_for(model_id: str, given: dict[str, str]) -> None:
+def test_the_returned_values_have_no_conflicts(model_id: str, given: dict[str, str]) -> None:
     spec = any_spec(model_id)
     task = Task.CHAT if given.get("chat_dataset") == "False" else None
     merged, findings = merge(spec, spec.default_training_instance_type, task, given)
@@ -131,7 +131,7 @@ values = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_s
     task=st.sampled_from([None, *Task]),
     asked=st.dictionaries(names, values, max_size=6),
 )
-def test_any_mapping_gives_valid_values_and_a_finding_for_each_offender(
+def test_any_mapping_gives_valid_values_and_a_finding_for_each_wrong_one(
     model_id: str, task: Task | None, asked: dict[str, Any]
 ) -> None:
     spec = any_spec(model_id)
@@ -196,7 +196,7 @@ def test_a_truth_value_may_be_written_in_any_case(value: Any) -> None:
     assert problem(value, type="bool", default="True") == GOOD
 
 
-def test_what_is_no_truth_value_is_refused() -> None:
+def test_anything_but_a_truth_value_is_refused() -> None:
     message, fix = problem("yes", type="bool", default="True")
     assert message == "p must be true or false, not 'yes'."
     assert fix == "Use true or false; the default is True."
@@ -217,7 +217,7 @@ def test_a_number_is_within_its_bounds(bound: dict[str, float], good: int, bad: 
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("int", "a whole number"), ("float", "a number")])
-def test_what_is_no_number_is_refused(kind: str, expected: str) -> None:
+def test_anything_but_a_number_is_refused(kind: str, expected: str) -> None:
     message, fix = problem("x", type=kind)
     assert message == f"p must be {expected}, not 'x'."
     assert fix == f"Use {expected}; the default is 1."

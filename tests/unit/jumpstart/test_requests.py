@@ -133,7 +133,7 @@ def test_a_volume_key_goes_only_where_volumes_take_one() -> None:
     assert "KmsKeyId" not in endpoint_config(spec, HOSTING, TARGET)
 
 
-def test_the_customers_own_weights_need_no_licence_and_jumpstarts_do() -> None:
+def test_own_weights_need_no_licence_and_jumpstarts_do() -> None:
     tuned = tuned_model(any_spec(), HOSTING, TARGET, "s3://b/run/output/model/")
     assert tuned["PrimaryContainer"]["ModelDataSource"]["S3DataSource"] == {
         "S3Uri": "s3://b/run/output/model/",
@@ -176,7 +176,7 @@ def test_a_refused_licence_leads_to_run_json() -> None:
     assert '"accept_eula": true' in refused.value.fix
 
 
-def test_output_that_is_compressed_is_so_by_sagemakers_word() -> None:
+def test_compressed_output_is_left_to_sagemakers_default() -> None:
     spec = any_spec()
     kwargs = spec.estimator_kwargs.model_copy(update={"disable_output_compression": False})
     compressed = spec.model_copy(update={"estimator_kwargs": kwargs})

@@ -17,18 +17,18 @@ def test_a_version_is_newer_by_its_numbers_not_by_its_letters() -> None:
     assert newest(manifest, "another") is None
 
 
-def test_entries_of_another_form_are_passed_over() -> None:
+def test_entries_of_another_form_are_ignored() -> None:
     entries: list[Any] = [{"model_id": "m"}, "text", {"model_id": "m", "version": "1.0", "spec_key": "k", "extra": 1}]
     assert [entry.spec_key for entry in read_manifest(json.dumps(entries).encode())] == ["k"]
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"<html>"])
-def test_a_manifest_that_is_none_is_a_typed_error(body: bytes) -> None:
+def test_an_invalid_manifest_is_a_typed_error(body: bytes) -> None:
     with pytest.raises(FineTuningError, match="models_manifest"):
         read_manifest(body)
 
 
-def test_keys_nobody_knows_are_ignored() -> None:
+def test_unknown_keys_are_ignored() -> None:
     assert any_spec(change=lambda spec: spec.update(new_thing={"of": "tomorrow"})) == any_spec()
 
 
@@ -199,7 +199,7 @@ def test_a_missing_image_names_its_use_and_the_regions_that_have_one(
         assert f" {regions}." in refused.value.fix
 
 
-def test_documents_that_cannot_be_used_lead_to_another_version() -> None:
+def test_a_document_that_cannot_be_used_suggests_another_version() -> None:
     with pytest.raises(FineTuningError, match="not a list") as manifest:
         read_manifest(b"{}")
     with pytest.raises(FineTuningError) as spec:

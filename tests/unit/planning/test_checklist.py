@@ -56,7 +56,7 @@ def test_an_attempt_gives_its_result_or_a_finding() -> None:
     ]
 
 
-def test_a_transient_error_is_no_finding_but_a_reason_to_retry() -> None:
+def test_a_transient_error_is_not_a_finding_but_raised_for_the_retry() -> None:
     def throttle() -> None:
         raise TransientAwsError(Code.AWS_UNAVAILABLE, "Throttled.", "It is retried.")
 

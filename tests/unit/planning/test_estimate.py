@@ -14,7 +14,7 @@ from tests.builders.jumpstart import LLAMA
 MODEL, G5 = LLAMA + "8b", "ml.g5.12xlarge"
 
 
-def test_time_is_start_up_and_tokens_by_speed_and_money_is_time_by_price() -> None:
+def test_time_is_start_up_plus_tokens_by_throughput_and_cost_is_time_by_price() -> None:
     predicted = estimate(MODEL, G5, 1_500_000, "counted", 2, Price(10.0, "a list"))
     assert predicted.seconds == 900 + 2 * 1000
     assert predicted.usd == 8.06, "2900 s at 10 USD per hour, in cents"

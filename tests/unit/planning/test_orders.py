@@ -28,7 +28,7 @@ def test_a_run_without_an_endpoint_is_one_request() -> None:
     assert list(run_requests(SPEC, trained, TARGET)) == ["create_training_job"]
 
 
-def test_what_sagemaker_would_refuse_is_found_with_its_operation() -> None:
+def test_a_request_that_sagemaker_would_refuse_is_a_finding_with_its_operation() -> None:
     built, checklist = run_requests(SPEC, any_plan(), TARGET), Checklist()
     built["create_endpoint"]["EndpointName"] = "no_underscores"
     check_requests(built, sagemaker_model(), checklist)
@@ -38,7 +38,7 @@ def test_what_sagemaker_would_refuse_is_found_with_its_operation() -> None:
     assert "run.json" in check.fix
 
 
-def test_requests_that_sagemaker_takes_are_one_line_of_the_preflight() -> None:
+def test_valid_requests_are_one_line_of_the_preflight() -> None:
     checklist = Checklist()
     check_requests(run_requests(SPEC, any_plan(), TARGET), sagemaker_model(), checklist)
     (check,) = checklist.checks
@@ -50,7 +50,9 @@ def test_requests_that_sagemaker_takes_are_one_line_of_the_preflight() -> None:
     ("variant", "model", "endpoint"),
     [("candidate", NAME, f"{NAME}-candidate"), ("base", f"{NAME}-base", f"{NAME}-base")],
 )
-def test_a_temporary_endpoint_has_the_live_ones_shape_and_three_hours(variant: str, model: str, endpoint: str) -> None:
+def test_a_temporary_endpoint_has_the_live_ones_instances_and_a_ttl_of_three_hours(
+    variant: str, model: str, endpoint: str
+) -> None:
     live, found = hosting("live", any_plan(), TARGET), hosting(variant, any_plan(), TARGET)  # type: ignore[arg-type]
     assert (found.model, found.config, found.endpoint) == (model, endpoint, endpoint)
     assert (found.instance_type, found.instance_count) == (live.instance_type, live.instance_count)
@@ -64,7 +66,7 @@ def test_each_attempt_trains_on_its_own_instance_type_under_its_own_name() -> No
     assert [job["ResourceConfig"]["InstanceType"] for job in (first, second)] == ["ml.p4d.24xlarge", "ml.g5.48xlarge"]
 
 
-def test_the_tags_say_who_accepted_which_licence_when_in_what_a_tag_may_hold() -> None:
+def test_the_tags_say_who_accepted_which_licence_when_in_allowed_characters() -> None:
     accepted = Acceptance(by="arn:aws:iam::1:user/Zoë <z@example.com>" + "x" * 300, at=START, licence_key="eula.txt")
     tags = run_tags(any_plan(accepted=accepted), TARGET)
     assert tags[EULA_ACCEPTED_BY_TAG].startswith("arn:aws:iam::1:user/Zoë _z@example.com_x")

@@ -31,7 +31,7 @@ def good(run_json: dict[str, Any], **how: Any) -> RunPlan:
     return plan
 
 
-def test_five_faults_are_five_findings() -> None:
+def test_five_problems_are_five_findings() -> None:
     assert codes(
         {
             "task": "chat",
@@ -53,7 +53,7 @@ def test_a_plan_survives_being_written_and_read() -> None:
     assert RunPlan.model_validate_json(plan.model_dump_json()) == plan
 
 
-def test_the_faults_of_an_unknown_model_do_not_hide_the_others() -> None:
+def test_an_unknown_model_does_not_hide_the_other_findings() -> None:
     assert codes(accepted(model=LLAMA + "9b", hyperparameters={"epoch": 0})) == [
         ("MODEL_UNKNOWN", "model"),
         ("HYPERPARAMETER_INVALID", "hyperparameters.epoch"),
@@ -70,13 +70,13 @@ def test_who_accepted_which_licence_when_is_in_the_plan_and_in_the_tags() -> Non
     assert tags["finetune:eula"] == "fmhMetadata/eula/llama3_1Eula.txt"
 
 
-def test_a_stage_may_accept_the_licence_and_then_is_who_did() -> None:
+def test_a_stage_that_accepts_the_licence_is_recorded_as_the_one_who_did() -> None:
     plan = good({}, stage=any_stage(accept_eula=True))
     assert plan.accepted is not None
     assert plan.accepted.by == "stage dev"
 
 
-def test_a_licence_nobody_accepted_is_told_with_both_ways_for_an_upload_may_have_no_run_json() -> None:
+def test_a_licence_that_is_not_accepted_is_a_finding_with_both_ways_to_accept_it() -> None:
     _, [finding] = planned({})
     assert finding.code == "EULA_NOT_ACCEPTED"
     assert '"accept_eula": true in a run.json next to the data' in finding.fix
@@ -103,7 +103,7 @@ def test_a_field_that_cannot_be_read_is_refused_once() -> None:
     assert codes(accepted(model=7)) == [("RUN_JSON_INVALID", "model")]
 
 
-def test_data_that_is_none_is_refused_with_the_rest() -> None:
+def test_a_file_that_is_not_data_is_refused_with_the_rest() -> None:
     assert ("DATASET_REFUSED", "") in codes({}, head=b"<!DOCTYPE html><html>", name="d.jsonl")
 
 
@@ -144,14 +144,14 @@ def test_over_budget_is_refused_with_the_numbers() -> None:
         assert number in findings[0].message
 
 
-def test_a_budget_that_suffices_limits_the_jobs_time() -> None:
+def test_a_sufficient_budget_limits_the_jobs_time() -> None:
     plan = good(accepted(training={"max_cost_usd": 7.09}))
     assert plan.training.max_runtime_seconds == 3600
     assert plan.training.estimate.usd is not None
     assert plan.training.estimate.usd < 7.09
 
 
-def test_a_job_that_would_be_cut_before_it_ends_is_a_finding() -> None:
+def test_a_job_that_would_be_stopped_before_it_ends_is_a_finding() -> None:
     assert codes(accepted(training={"max_runtime_hours": 0.2})) == [("OUT_OF_TIME", "training.max_runtime_hours")]
 
 
@@ -173,7 +173,7 @@ def test_the_smaller_time_limit_of_run_and_stage_limits_the_job(of_run: float | 
     assert plan.training.max_runtime_seconds == used * 3600
 
 
-def test_more_than_the_stage_allows_is_refused_not_clipped() -> None:
+def test_more_than_the_stage_allows_is_refused_not_reduced() -> None:
     limits = any_stage(max_runtime_hours=10, max_cost_usd=50)
     assert codes(accepted(training={"max_runtime_hours": 11, "max_cost_usd": 51}), stage=limits) == [
         ("OUT_OF_TIME", "training.max_runtime_hours"),
@@ -221,7 +221,7 @@ def test_fallbacks_are_the_models_other_types_unless_run_json_says_which_or_none
     assert planned(accepted(training={"fallback_instance_types": []}))[0].training.instance_types == ["ml.g5.12xlarge"]
 
 
-def test_fallbacks_nobody_chose_are_tried_the_cheapest_first() -> None:
+def test_default_fallbacks_are_tried_cheapest_first() -> None:
     plan, _ = planned(accepted())
     costs = [option.estimate.usd for option in plan.training.options[1:]]
     known = [cost for cost in costs if cost is not None]
@@ -229,7 +229,7 @@ def test_fallbacks_nobody_chose_are_tried_the_cheapest_first() -> None:
     assert costs[: len(known)] == known, "those of unknown cost come last"
 
 
-def test_a_fallback_nobody_chose_that_does_not_fit_is_left_out_and_says_why() -> None:
+def test_a_default_fallback_over_the_budget_is_left_out_with_the_reason() -> None:
     first = planned(accepted())[0].training.options
     dearest = max(option.estimate.usd or 0 for option in first)
     plan, findings = planned(accepted(training={"max_cost_usd": dearest - 0.01}))
@@ -256,7 +256,7 @@ def test_a_type_the_stages_permissions_refuse_is_found_before_a_job_is_started()
     assert ("INSTANCE_TYPE_UNSUPPORTED", "training.instance_type") in codes(asked, stage=stage)
 
 
-def test_a_fallback_nobody_chose_that_is_too_slow_for_the_prepared_data_goes_too() -> None:
+def test_a_default_fallback_too_slow_for_the_prepared_data_is_left_out() -> None:
     plan, _ = planned(accepted(training={"max_runtime_hours": 3}))
     spec = any_spec(LLAMA + "8b-instruct")
     slowest = max(plan.training.options, key=lambda option: option.estimate.seconds or 0)
@@ -267,14 +267,14 @@ def test_a_fallback_nobody_chose_that_is_too_slow_for_the_prepared_data_goes_too
     assert any(slowest.instance_type in check.message for check in finished.checks if check.check == "fallbacks")
 
 
-def test_tags_that_are_ours_or_awss_are_refused() -> None:
+def test_tags_reserved_by_the_project_or_aws_are_refused() -> None:
     assert codes(accepted(tags={"aws:x": "1", "finetune:run-id": "2", "team": "3"})) == [
         ("RUN_JSON_INVALID", "tags.aws:x"),
         ("RUN_JSON_INVALID", "tags.finetune:run-id"),
     ]
 
 
-def test_the_specification_wins_over_the_article_and_the_plan_says_where_they_differ() -> None:
+def test_the_specification_is_used_where_it_differs_from_the_catalogue() -> None:
     plan = good(accepted(model=LLAMA + "70b"))
     note = next(check.message for check in plan.checks if check.check == "model")
     assert "per_device_train_batch_size is 1 by default, not 8" in note
@@ -288,20 +288,20 @@ def test_own_prompts_are_asked_beside_held_out_ones() -> None:
 
 
 @pytest.mark.parametrize("prompts", [MAX_PROMPTS, ["Ahoy?"] * (MAX_PROMPTS - HELD_OUT)])
-def test_no_more_is_asked_than_fits_into_the_time(prompts: int | list[str]) -> None:
+def test_no_more_prompts_are_asked_than_fit_into_the_time(prompts: int | list[str]) -> None:
     most = good(accepted(evaluation={"prompts": prompts})).evaluation
     assert most.held_out + len(most.prompts) == MAX_PROMPTS
     more = prompts + 1 if isinstance(prompts, int) else [*prompts, "One more?"]
     assert ("RUN_JSON_INVALID", "evaluation.prompts") in codes(accepted(evaluation={"prompts": more}))
 
 
-def test_nothing_is_deployed_where_no_endpoint_is_wanted() -> None:
+def test_nothing_is_deployed_if_run_json_says_so() -> None:
     plan = good(accepted(endpoint={"deploy": False}, evaluation={"compare_with_base": True}))
     assert plan.evaluation.compare_with_base is False
     assert set(run_requests(any_spec(plan.model_id), plan, TARGET)) == {"create_training_job"}
 
 
-def test_temporary_endpoints_have_names_of_their_own_the_shape_of_the_live_one_and_a_short_life() -> None:
+def test_temporary_endpoints_have_their_own_names_the_live_ones_instances_and_a_short_ttl() -> None:
     plan = good(accepted(endpoint={"instance_count": 2, "ttl_hours": 100, "data_capture": True}))
     live, candidate, base = (hosting(variant, plan, TARGET) for variant in ("live", "candidate", "base"))
     assert (candidate.endpoint, base.endpoint) == (f"{live.endpoint}-candidate", f"{live.endpoint}-base")
@@ -321,7 +321,7 @@ def test_a_model_that_must_beat_the_base_model_is_compared_with_it() -> None:
 
 
 @pytest.mark.parametrize("changes", [{"evaluation": {"prompts": 0}}, {"validation_fraction": 0}])
-def test_a_gate_without_anything_to_judge_by_is_refused(changes: dict[str, Any]) -> None:
+def test_a_gate_without_held_out_rows_is_refused(changes: dict[str, Any]) -> None:
     evaluation = {"must_beat_base": True, **changes.get("evaluation", {})}
     _, findings = planned(accepted(**(changes | {"evaluation": evaluation})))
     assert [finding.field for finding in findings] == ["evaluation.must_beat_base"]
@@ -334,14 +334,14 @@ def test_autoscaling_starts_within_its_limits_or_is_refused(low: int, count: int
     assert [finding.field for finding in findings] == ["endpoint.autoscaling"]
 
 
-def test_an_endpoint_may_come_to_have_what_autoscaling_allows() -> None:
+def test_an_endpoint_may_grow_to_what_autoscaling_allows() -> None:
     scaled = good(accepted(endpoint={"autoscaling": {"max_instances": 4}})).endpoint
     assert (scaled.instance_count, scaled.most_instances) == (1, 4)
     assert good(accepted(endpoint={"instance_count": 2})).endpoint.most_instances == 2
 
 
 @pytest.mark.parametrize(("asked", "percentage"), [(False, 0), (True, 100), ({"percentage": 5}, 5)])
-def test_calls_are_captured_as_asked(asked: object, percentage: int) -> None:
+def test_requests_are_captured_as_run_json_says(asked: object, percentage: int) -> None:
     plan = good(accepted(endpoint={"data_capture": asked}))
     assert plan.endpoint.data_capture_percentage == percentage
     request = run_requests(any_spec(plan.model_id), plan, TARGET)["create_endpoint_config"]
@@ -349,7 +349,7 @@ def test_calls_are_captured_as_asked(asked: object, percentage: int) -> None:
     assert captured == percentage
 
 
-def test_captured_calls_are_encrypted_with_the_stages_key() -> None:
+def test_captured_requests_are_encrypted_with_the_stages_key() -> None:
     plan = good(accepted(endpoint={"data_capture": True}))
     request = run_requests(any_spec(plan.model_id), plan, TARGET)["create_endpoint_config"]
     assert request["DataCaptureConfig"] == {

@@ -25,7 +25,7 @@ def test_a_property_that_sagemaker_would_refuse_is_found() -> None:
     assert list(violations(shape, package)) != []
 
 
-def test_a_version_says_where_the_model_came_from_and_how_it_did() -> None:
+def test_a_version_has_the_models_origin_and_scores() -> None:
     package = model_package(SPEC, any_plan(), TARGET, "the-job", {"train.jsonl": "a" * 64}, SCORES)
     properties = package["CustomerMetadataProperties"]
     assert (

@@ -22,7 +22,7 @@ SCRIPT_FAILED = "AlgorithmError: ExecuteUserScriptError: ExitCode 1 ErrorMessage
         ("torch.distributed.DistBackendError: NCCL error in: ProcessGroupNCCL.cpp", Code.TRAINING_INSTANCE_FAULT),
     ],
 )
-def test_the_log_tells_what_sagemaker_s_reason_does_not(line: str, code: Code) -> None:
+def test_the_log_shows_a_cause_that_sagemakers_reason_does_not(line: str, code: Code) -> None:
     failure = explain("job", SCRIPT_FAILED, ["epoch 1 of 5", line, "  warnings.warn("])
     assert failure.code == code
     assert line in failure.message
@@ -42,14 +42,14 @@ def test_the_log_tells_what_sagemaker_s_reason_does_not(line: str, code: Code) -
         ),
     ],
 )
-def test_sagemaker_s_own_word_comes_first(reason: str, code: Code) -> None:
+def test_sagemakers_reason_has_priority_over_the_log(reason: str, code: Code) -> None:
     failure = explain("job", reason, ["KeyError: 'context'"])
     assert failure.code == code
     assert reason in failure.message
     assert "The log says" not in failure.message
 
 
-def test_what_nobody_knows_is_told_as_it_came_with_the_end_of_the_log() -> None:
+def test_an_unknown_cause_keeps_its_text_and_the_end_of_the_log() -> None:
     log = [f"line {number}" for number in range(50)]
     failure = explain("job", SCRIPT_FAILED, log)
     assert failure.code == Code.TRAINING_FAILED
@@ -58,12 +58,12 @@ def test_what_nobody_knows_is_told_as_it_came_with_the_end_of_the_log() -> None:
     assert "log" not in explain("job", "", []).as_dict()
 
 
-def test_the_latest_line_is_nearest_to_the_failure() -> None:
+def test_the_last_matching_line_of_the_log_is_used() -> None:
     log = ["KeyError: 'x'", "retrying", "CUDA out of memory"]
     assert explain("job", SCRIPT_FAILED, log).code == Code.TRAINING_OUT_OF_MEMORY
 
 
-def test_an_epoch_s_numbers_are_no_cause() -> None:
+def test_the_numbers_of_an_epoch_are_not_a_cause() -> None:
     log = ["train_epoch_loss=1.373 eval_ppl=tensor(137.)", "step 404 of 500", "Xidian university", "the signal is good"]
     assert explain("job", SCRIPT_FAILED, log).code == Code.TRAINING_FAILED
 

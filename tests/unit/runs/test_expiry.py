@@ -34,14 +34,14 @@ def test_a_busy_endpoint_stays_until_its_time_is_over() -> None:
     assert found == Deadline(NOW + 8 * HOUR, "time to live of 8 h reached")
 
 
-def test_an_idle_endpoint_goes_early_and_a_question_puts_it_off() -> None:
+def test_an_idle_endpoint_expires_early_and_a_request_postpones_it() -> None:
     found = expires(used=NOW + HOUR)
     assert found
     assert found.at == NOW + 2 * HOUR + METRICS_DELAY
     assert found.postponed_by_use
 
 
-def test_an_endpoint_that_never_goes_has_no_deadline_and_one_never_leaves_the_other_limit() -> None:
+def test_two_limits_of_never_are_no_deadline_and_one_leaves_the_other() -> None:
     assert expires(Lifetime(NEVER, NEVER)) is None
     idle_only, time_only = expires(Lifetime(NEVER, 60)), expires(Lifetime(8, NEVER))
     assert idle_only
@@ -49,18 +49,18 @@ def test_an_endpoint_that_never_goes_has_no_deadline_and_one_never_leaves_the_ot
     assert time_only == Deadline(NOW + 8 * HOUR, "time to live of 8 h reached")
 
 
-def test_an_endpoint_that_somebody_keeps_outlives_both_limits_and_no_longer() -> None:
+def test_an_extended_endpoint_outlives_both_limits_until_its_new_time() -> None:
     kept = expires(kept=NOW + 20 * HOUR)
     assert kept
     assert kept.at == NOW + 20 * HOUR
     assert "kept until" in kept.reason
 
 
-def test_keeping_shortens_nothing() -> None:
+def test_an_extension_shortens_nothing() -> None:
     assert expires(Lifetime(8, NEVER), kept=NOW + HOUR) == expires(Lifetime(8, NEVER))
 
 
-def test_an_endpoint_with_no_time_left_goes_at_once() -> None:
+def test_an_endpoint_with_no_time_left_expires_at_once() -> None:
     found = expires(Lifetime(0, NEVER))
     assert found
     assert found.at == NOW
@@ -78,7 +78,7 @@ def test_limits_survive_their_tags() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-1", "nan", "inf", "8 h"])
-def test_tags_that_mean_nothing_leave_the_stages_limits_and_are_named(text: str) -> None:
+def test_tags_with_invalid_values_leave_the_stages_limits_and_are_named(text: str) -> None:
     assert lifetime_of({TTL_TAG: text, IDLE_TAG: "30"}, STAGE) == (Lifetime(8, 30), [TTL_TAG])
 
 
@@ -86,7 +86,7 @@ def test_missing_tags_leave_the_stages_limits() -> None:
     assert lifetime_of({}, STAGE) == (STAGE, [])
 
 
-def test_a_life_begins_with_a_configuration_and_not_with_every_change() -> None:
+def test_the_ttl_counts_from_the_configuration_not_from_every_change() -> None:
     tags = deployed_tag("config-1", NOW)
     assert deployed_at(tags, "config-1", NOW + HOUR) == NOW
     assert deployed_at(tags, "config-2", NOW + HOUR) == NOW + HOUR
@@ -94,15 +94,15 @@ def test_a_life_begins_with_a_configuration_and_not_with_every_change() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "tomorrow", "2026-01-01T12:00:00"])
-def test_a_time_that_means_nothing_keeps_nothing(text: str) -> None:
+def test_an_invalid_time_extends_nothing(text: str) -> None:
     assert kept_until({KEPT_TAG: text}) is None
 
 
-def test_a_sweep_always_falls_into_the_time_of_warning() -> None:
+def test_a_sweep_always_falls_into_the_warning_period() -> None:
     assert 2 * timedelta(minutes=15) <= WARN_BEFORE
 
 
-def test_a_deadline_says_which_limit_it_comes_from() -> None:
+def test_a_deadline_names_the_limit_it_comes_from() -> None:
     found = [
         expires(Lifetime(8, NEVER)),
         expires(Lifetime(NEVER, 60)),
@@ -115,11 +115,11 @@ def test_a_deadline_says_which_limit_it_comes_from() -> None:
     ]
 
 
-def test_keeping_until_the_deadline_changes_nothing() -> None:
+def test_an_extension_to_the_deadline_changes_nothing() -> None:
     assert expires(Lifetime(8, NEVER), kept=NOW + 8 * HOUR) == expires(Lifetime(8, NEVER))
 
 
-def test_a_limit_of_nothing_is_a_limit() -> None:
+def test_a_limit_of_zero_is_a_limit() -> None:
     assert lifetime_of({TTL_TAG: "0", IDLE_TAG: "0"}, STAGE) == (Lifetime(0, 0), [])
 
 

@@ -27,47 +27,47 @@ def test_a_refusal_keeps_all_its_findings() -> None:
     assert [finding["code"] for finding in failure["findings"]] == ["EULA", "TASK"]
 
 
-def test_a_defect_is_told_as_it_came() -> None:
+def test_an_untyped_error_keeps_its_text() -> None:
     failure = read_failure("StartTraining", caught(KeyError("dialog")), DEPLOY)
     assert failure["code"] == Code.INTERNAL_ERROR
     assert "KeyError: 'dialog'" in failure["message"]
 
 
-def test_a_step_that_ran_out_of_time_is_not_called_a_defect() -> None:
+def test_a_step_that_timed_out_is_not_an_internal_error() -> None:
     cause = json.dumps({"errorMessage": "2026-01-01 Task timed out after 900.00 seconds"})
     failure = read_failure("PrepareShard", {"Error": "Lambda.Unknown", "Cause": cause}, DEPLOY)
     assert failure["code"] == Code.RUN_TIMED_OUT
     assert "-c shard_bytes" in failure["fix"]
 
 
-def test_a_cause_that_is_no_json_is_kept() -> None:
+def test_a_cause_that_is_not_json_is_kept() -> None:
     assert (
         "Worker died"
         in read_failure("PrepareShard", {"Error": "States.TaskFailed", "Cause": "Worker died"}, DEPLOY)["message"]
     )
 
 
-def test_nobody_is_sent_to_a_second_training_for_want_of_an_answer() -> None:
+def test_a_missing_answer_does_not_suggest_to_train_again() -> None:
     failure = read_failure("ApproveDeployment", {"Error": "States.Timeout", "Cause": ""}, DEPLOY)
     assert failure["code"] == Code.APPROVAL_TIMED_OUT
     assert DEPLOY in failure["fix"]
 
 
 @pytest.mark.parametrize("name", ["States.Timeout", "Sandbox.Timedout"])
-def test_a_time_out_without_a_message_names_the_step_and_what_it_is_called(name: str) -> None:
+def test_a_timeout_without_a_message_names_the_step_and_the_error(name: str) -> None:
     failure = read_failure("PrepareShard", {"Error": name, "Cause": ""}, DEPLOY)
     assert failure["code"] == Code.RUN_TIMED_OUT
     assert "PrepareShard" in failure["message"]
     assert failure["message"].endswith(name)
 
 
-def test_only_an_approval_that_ran_out_of_time_was_not_answered() -> None:
+def test_only_a_timed_out_approval_was_not_answered() -> None:
     failure = read_failure("ApproveDeployment", caught(KeyError("task_token")), DEPLOY)
     assert failure["code"] == Code.INTERNAL_ERROR
     assert "nothing was deployed" in read_failure("ApproveDeployment", {"Error": "States.Timeout"}, DEPLOY)["message"]
 
 
-def test_a_failure_that_says_nothing_of_itself_is_a_defect_of_its_step() -> None:
+def test_a_failure_without_a_cause_is_an_internal_error_of_its_step() -> None:
     failure = read_failure("StartTraining", {}, DEPLOY)
     assert failure["code"] == Code.INTERNAL_ERROR
     assert failure["message"].endswith("StartTraining failed unexpectedly: : no reason given")
@@ -75,7 +75,7 @@ def test_a_failure_that_says_nothing_of_itself_is_a_defect_of_its_step() -> None
 
 
 @pytest.mark.parametrize("message", ["[1]", "7", '"code message fix"', "null"])
-def test_json_that_is_no_object_is_no_typed_failure(message: str) -> None:
+def test_json_that_is_not_an_object_is_not_a_typed_failure(message: str) -> None:
     failure = read_failure("StartTraining", {"Error": "E", "Cause": json.dumps({"errorMessage": message})}, DEPLOY)
     assert failure["code"] == Code.INTERNAL_ERROR
     assert message in failure["message"]

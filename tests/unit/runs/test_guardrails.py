@@ -17,7 +17,7 @@ def dimensions(request: dict[str, Any]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("config", [None, "the-config"])
-def test_alarms_are_what_cloudwatch_takes_and_tell_the_topic(config: str | None) -> None:
+def test_alarms_are_valid_for_cloudwatch_and_notify_the_topic(config: str | None) -> None:
     shape = botocore.session.get_session().get_service_model("cloudwatch").operation_model("PutMetricAlarm").input_shape
     requests = alarms("the-endpoint", config, TOPIC)
     assert [list(violations(shape, request)) for request in requests] == [[], [], []]
@@ -47,7 +47,7 @@ def test_a_canary_is_at_most_half_of_the_fleet_and_one_instance_has_none(instanc
 
 
 @pytest.mark.parametrize("seconds", [1800, 100_000])
-def test_an_update_is_what_sagemaker_takes_and_goes_back_on_every_alarm(seconds: int) -> None:
+def test_an_update_is_valid_for_sagemaker_and_rolls_back_on_every_alarm(seconds: int) -> None:
     config = deployment_config("e", 2, seconds)
     request = {"EndpointName": "e", "EndpointConfigName": "c", "DeploymentConfig": config}
     assert list(violations(sagemaker_model().operation_model("UpdateEndpoint").input_shape, request)) == []

@@ -24,7 +24,7 @@ def test_the_endpoint_has_the_users_name_and_what_serves_it_the_runs() -> None:
     assert Names("finetune-dev", "pirate-0a1b2c3d").endpoint == "finetune-dev-pirate-0a1b2c3d"
 
 
-def test_only_what_the_evaluation_puts_up_is_temporary() -> None:
+def test_only_the_endpoints_of_the_evaluation_are_temporary() -> None:
     assert NAMES.is_temporary(NAMES.base)
     assert NAMES.is_temporary(NAMES.candidate)
     assert not NAMES.is_temporary(NAMES.endpoint)

@@ -37,12 +37,12 @@ def test_a_running_job_shows_what_it_does_and_its_metrics() -> None:
     assert [(metric.name, metric.value) for metric in progress.metrics] == [("eval-loss", 1.5)]
 
 
-def test_a_job_without_capacity_may_be_tried_elsewhere() -> None:
+def test_a_job_without_capacity_may_be_tried_on_another_type() -> None:
     job = any_job("Failed", FailureReason="CapacityError: Unable to provision requested ML compute capacity.")
     assert training_progress(job, no_log).outcome is Outcome.RETRY_ELSEWHERE
 
 
-def test_a_quota_is_no_lack_of_capacity() -> None:
+def test_an_exceeded_quota_is_not_a_lack_of_capacity() -> None:
     quota = "The account-level service limit 'ml.g5.12xlarge for training job usage' is 0 Instances"
     assert not is_capacity_error(f"ResourceLimitExceeded: {quota}")
     assert is_capacity_error("InsufficientInstanceCapacity: try later")
@@ -62,7 +62,7 @@ def test_a_job_that_ended_without_a_model_says_why(job: dict[str, Any], code: Co
     assert failure.value.code == code
 
 
-def test_what_the_log_says_explains_a_failed_job() -> None:
+def test_the_log_explains_a_failed_job() -> None:
     job = any_job("Failed", FailureReason="AlgorithmError: ExecuteUserScriptError")
     with pytest.raises(TrainingFailed) as failure:
         training_progress(job, lambda name: [f"{name}: torch.OutOfMemoryError: CUDA out of memory"])
@@ -71,12 +71,12 @@ def test_what_the_log_says_explains_a_failed_job() -> None:
 
 
 @pytest.mark.parametrize("status", ["InService", "Failed", "UpdateRollbackFailed", "OutOfService"])
-def test_an_endpoint_at_which_nothing_is_under_way_can_be_deleted(status: str) -> None:
+def test_an_endpoint_that_is_not_changing_can_be_deleted(status: str) -> None:
     assert can_be_deleted(status)
 
 
 @pytest.mark.parametrize("status", ["Creating", "Updating", "RollingBack", "SystemUpdating", "Deleting"])
-def test_an_endpoint_that_changes_or_goes_is_left_alone(status: str) -> None:
+def test_an_endpoint_that_is_changing_or_being_deleted_is_left_alone(status: str) -> None:
     assert not can_be_deleted(status)
 
 
@@ -90,7 +90,7 @@ def look_at(endpoint: dict[str, Any], minutes: float = 1) -> Outcome:
     return endpoint_outcome(endpoint | changed, "new", NOW, 3600)
 
 
-def test_an_endpoint_that_takes_longer_than_it_may_has_failed() -> None:
+def test_an_endpoint_over_its_time_limit_has_failed() -> None:
     assert look_at(any_endpoint("Creating"), minutes=60) is Outcome.IN_PROGRESS
     with pytest.raises(EndpointFailed, match="after 91 minutes") as failure:
         look_at(any_endpoint("Creating"), minutes=91)
@@ -102,7 +102,7 @@ def test_an_endpoint_serves_when_it_has_the_runs_own_configuration() -> None:
     assert look_at(any_endpoint("Updating", "old")) is Outcome.IN_PROGRESS
 
 
-def test_an_update_that_rolled_back_in_silence_is_noticed() -> None:
+def test_an_update_that_rolled_back_without_an_error_is_noticed() -> None:
     with pytest.raises(EndpointFailed) as failure:
         look_at(any_endpoint("InService", "old"))
     assert "old, which serves as before" in failure.value.message
@@ -123,7 +123,7 @@ def test_a_completed_job_ends_the_wait_with_its_last_metrics() -> None:
     assert [metric.value for metric in progress.metrics] == [0.5]
 
 
-def test_a_job_that_says_nothing_of_itself_is_shown_by_its_status() -> None:
+def test_a_job_without_a_secondary_status_is_shown_by_its_status() -> None:
     assert training_progress(any_job("InProgress"), no_log).message == "InProgress"
     assert training_progress(any_job("InProgress", SecondaryStatus="Starting"), no_log).message == "Starting"
 
@@ -146,7 +146,7 @@ def test_a_failed_job_without_a_reason_is_explained_by_its_last_step_and_the_log
 @pytest.mark.parametrize(
     ("secondary", "fix"), [("MaxRuntimeExceeded", "training.max_runtime_hours"), ("Stopped", "CloudTrail")]
 )
-def test_a_job_that_was_stopped_says_how_to_go_on(secondary: str, fix: str) -> None:
+def test_a_stopped_job_says_what_to_do_next(secondary: str, fix: str) -> None:
     with pytest.raises(TrainingFailed) as failure:
         training_progress(any_job("Stopped", SecondaryStatus=secondary), no_log)
     assert fix in failure.value.fix
@@ -160,7 +160,7 @@ def test_a_job_that_was_stopped_says_how_to_go_on(secondary: str, fix: str) -> N
         (any_endpoint("Failed"), 1, "endpoint.instance_type"),
     ],
 )
-def test_an_endpoint_that_failed_says_how_to_go_on(endpoint: dict[str, Any], minutes: float, fix: str) -> None:
+def test_a_failed_endpoint_says_what_to_do_next(endpoint: dict[str, Any], minutes: float, fix: str) -> None:
     with pytest.raises(EndpointFailed) as failure:
         look_at(endpoint, minutes)
     assert fix in failure.value.fix

@@ -39,13 +39,13 @@ def test_every_example_is_valid_by_the_code_and_by_the_schema(example: Path) -> 
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b'{"a": NaN}', b"[]", b"null", b'"text"', b"\xff\xfe{"])
-def test_what_is_no_json_object_is_one_finding(body: bytes) -> None:
+def test_anything_but_a_json_object_is_one_finding(body: bytes) -> None:
     request, findings = read_request(body)
     assert request == RunRequest()
     assert [(finding.code, finding.field) for finding in findings] == [("RUN_JSON_INVALID", "")]
 
 
-def test_a_byte_order_mark_is_no_fault() -> None:
+def test_a_byte_order_mark_is_allowed() -> None:
     assert read_request(b'\xef\xbb\xbf{"model": "m"}')[0].model == "m"
 
 
@@ -64,7 +64,7 @@ def test_a_licence_is_accepted_by_true_and_by_nothing_else(value: Any) -> None:
     assert [finding.field for finding in findings] == ["accept_eula"]
 
 
-def test_all_faults_are_found_at_once_and_the_rest_is_kept() -> None:
+def test_all_problems_are_found_at_once_and_the_rest_is_kept() -> None:
     document = {
         "model": "meta-textgeneration-llama-3-1-8b",
         "task": "chatt",
@@ -121,7 +121,7 @@ def test_a_field_of_several_types_is_refused_once_with_all_of_them() -> None:
     assert finding.message == 'run.json: endpoint.ttl_hours must be a number or "never".'
 
 
-def test_a_refused_name_is_told_from_a_refused_value() -> None:
+def test_a_refused_name_and_a_refused_value_have_different_messages() -> None:
     _, (name, value) = read_request(b'{"tags": {"a#": "b", "team": "#"}}')
     assert name.message.startswith("run.json: the name of tags.a# must match the pattern")
     assert value.message.startswith("run.json: tags.team must match the pattern")
@@ -181,7 +181,7 @@ def test_a_required_field_of_the_wrong_type_is_refused_once_and_keeps_the_findin
     assert request == RunRequest()
 
 
-def test_a_run_json_of_many_bytes_is_not_parsed() -> None:
+def test_a_run_json_that_is_too_large_is_not_parsed() -> None:
     (finding,) = read_request(b"[" * 262_145)[1]
     assert finding.message == "run.json is larger than 262,144 bytes."
     assert finding.field == ""

@@ -4,7 +4,7 @@ from finetuning.runs.status import Metric, Rung
 from tests.builders.runs import any_status, at
 
 
-def test_an_event_is_added_with_its_step_and_time_and_ends_what_was_waited_for() -> None:
+def test_an_event_is_added_with_its_step_and_time_and_ends_the_wait() -> None:
     before = any_status(progress="waits for an instance")
     after = before.with_event("DeployEndpoint", "Started the update", at(9_000))
     assert after.events[:-1] == before.events
@@ -35,7 +35,7 @@ def any_rung(attempt: int, seconds: float) -> Rung:
     return Rung(attempt=attempt, instance_type="ml.g5.48xlarge", job_name=f"job-{attempt}", time=at(seconds))
 
 
-def test_each_attempt_is_in_the_ladder_once_since_its_beginning() -> None:
+def test_each_attempt_is_in_the_ladder_once_with_its_start_time() -> None:
     status = any_status().with_rung(any_rung(0, 1)).with_rung(any_rung(1, 2)).with_rung(any_rung(1, 3))
     assert [(rung.attempt, rung.time) for rung in status.ladder] == [(0, at(1)), (1, at(2))]
 

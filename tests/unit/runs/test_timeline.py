@@ -15,7 +15,7 @@ def test_phases_follow_each_other_without_a_gap_from_begin_to_end() -> None:
     assert sum((each.duration for each in found), timedelta()) == status.updated_at - status.started_at
 
 
-def test_the_last_phase_of_a_run_that_goes_on_lasts_until_now() -> None:
+def test_the_last_phase_of_a_running_run_lasts_until_now() -> None:
     going_on = any_status(state=RunState.RUNNING)
     assert phases(going_on, at(9_999))[-1].end == at(9_999)
     assert steps(going_on, at(9_999))[-1].title == "ReportSuccess"
@@ -28,14 +28,14 @@ def test_what_reports_or_cleans_up_belongs_to_the_phase_it_ends() -> None:
     assert [each.title for each in phases(any_status(events=events), at(3))] == ["Preflight", "Training"]
 
 
-def test_a_second_attempt_is_a_stretch_of_its_own_step() -> None:
+def test_a_second_attempt_is_a_period_of_its_own_step() -> None:
     order = ("StartTraining", "DescribeTraining", "StartTraining", "DescribeTraining")
     events = [Event(time=at(n), step=step, message=str(n)) for n, step in enumerate(order)]
     assert [each.title for each in steps(any_status(events=events), at(9))] == list(order)
     assert len(phases(any_status(events=events), at(9))) == 1
 
 
-def test_every_state_that_tells_of_itself_has_a_phase() -> None:
+def test_every_state_with_events_has_a_phase() -> None:
     handlers = Path(__file__).resolve().parents[3] / "lambda" / "finetuning" / "handlers"
     writers = [path.stem for path in handlers.glob("*.py") if "run.record(" in path.read_text()]
     states = {name.title().replace("_", "") for name in writers}
@@ -46,7 +46,7 @@ def test_a_run_without_events_has_no_phases() -> None:
     assert phases(any_status(events=[]), at(1)) == []
 
 
-def test_every_event_is_in_one_stretch_of_its_step() -> None:
+def test_every_event_is_in_one_period_of_its_step() -> None:
     order = ("PlanRun", "StartTraining", "StartTraining", "Unknown")
     events = [Event(time=at(n), step=step, message=str(n)) for n, step in enumerate(order)]
     running = any_status(events=events, state=RunState.RUNNING)

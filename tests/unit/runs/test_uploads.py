@@ -72,7 +72,7 @@ def test_an_execution_s_upload_is_read_from_its_input() -> None:
 @pytest.mark.parametrize(
     "given", ["", "{}", "[]", '"a text"', '{"bucket": "b", "key": "inbox/deep/faq.jsonl", "version_id": "1"}']
 )
-def test_an_execution_that_somebody_started_with_anything_else_has_none(given: str) -> None:
+def test_an_execution_started_with_other_input_has_no_upload(given: str) -> None:
     assert upload_of(given) is None
 
 

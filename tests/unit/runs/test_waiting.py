@@ -24,7 +24,7 @@ def test_a_job_of_a_minute_is_seen_to_end_within_five_seconds() -> None:
     assert wait_seconds(60) <= 5
 
 
-def test_a_crowd_of_waiting_runs_asks_about_as_often_as_a_few() -> None:
+def test_many_waiting_runs_poll_about_as_often_as_a_few() -> None:
     questions_per_second = sum(1 / turn_pause(ahead, elapsed_seconds=0) for ahead in range(1, 500))
     assert questions_per_second < 8
 
@@ -33,26 +33,26 @@ def any_executions(*seconds: int) -> list[Execution]:
     return [Execution(START + timedelta(seconds=each), f"arn:{number}") for number, each in enumerate(seconds)]
 
 
-def test_who_began_first_goes_first_whatever_the_list_s_order() -> None:
+def test_the_run_that_started_first_is_first_in_any_order_of_the_list() -> None:
     running = any_executions(30, 10, 20)
     assert [runs_ahead(running, f"arn:{number}") for number in range(3)] == [2, 0, 1]
 
 
-def test_two_that_began_together_are_told_apart() -> None:
+def test_two_runs_started_at_the_same_time_have_different_turns() -> None:
     assert sorted(runs_ahead(any_executions(5, 5), arn) for arn in ("arn:0", "arn:1")) == [0, 1]
 
 
-def test_one_that_is_not_listed_yet_is_the_last() -> None:
+def test_a_run_that_is_not_listed_yet_is_the_last() -> None:
     assert runs_ahead(any_executions(1, 2), "arn:new") == 2
 
 
-def test_nobody_who_begins_later_takes_a_turn_away() -> None:
+def test_a_later_run_does_not_change_the_turn_of_an_earlier_one() -> None:
     before = any_executions(1, 2)
     later = [*before, Execution(START + timedelta(seconds=9), "arn:9")]
     assert runs_ahead(later, "arn:1") == runs_ahead(before, "arn:1")
 
 
-def test_every_rung_is_tried_once_and_all_again_while_the_time_lasts() -> None:
+def test_every_rung_is_tried_once_and_then_all_again_until_the_time_is_over() -> None:
     assert has_next_attempt(0, rungs=2, elapsed_seconds=7200, hours=1)
     assert not has_next_attempt(1, rungs=2, elapsed_seconds=7200, hours=1)
     assert has_next_attempt(7, rungs=2, elapsed_seconds=3599.9, hours=1)
@@ -84,7 +84,7 @@ def any_training(hours: float = 1) -> TrainingPlan:
     return any_plan().training.model_copy(update={"capacity_wait_hours": hours})
 
 
-def test_after_the_last_rung_the_first_comes_again_at_its_own_price() -> None:
+def test_after_the_last_rung_the_first_is_tried_again() -> None:
     plan = any_training()
     assert [plan.option(attempt).instance_type for attempt in range(3)] == [
         "ml.p4d.24xlarge",
@@ -110,14 +110,14 @@ def test_every_rung_is_tried_once_even_where_there_is_no_time_to_wait() -> None:
         next_rung(after(first, second), plan, second, START + timedelta(hours=2))
 
 
-def test_a_rung_told_again_keeps_the_time_it_began_at() -> None:
+def test_a_rung_that_is_updated_keeps_its_start_time() -> None:
     status = after(any_rung(0)).with_rung(any_rung(0, seconds=900).model_copy(update={"outcome": "completed"}))
     (rung,) = status.ladder
     assert (rung.time, rung.outcome) == (START, "completed")
 
 
 @pytest.mark.parametrize(("elapsed", "seconds"), [(0, 2), (60, 3), (100, 5), (101, 6), (12_000, 600), (360_000, 600)])
-def test_the_next_look_comes_after_a_twentieth_of_the_time(elapsed: float, seconds: int) -> None:
+def test_the_next_poll_is_after_a_twentieth_of_the_time(elapsed: float, seconds: int) -> None:
     assert wait_seconds(elapsed) == seconds
 
 
