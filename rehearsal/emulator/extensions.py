@@ -4,7 +4,7 @@ Additions use the emulator's registries. Patches replace a function of its modul
 (`functions`, `workflow`, `storage`, `events`, `permissions`, `deliveries`, `grants`). tests/rehearsal has a test for
 each of them, so that the next version of the emulator cannot break one silently.
 
-Not emulated: policies of VPC endpoints, isolation of subnets, a function's memory, alarms, X-Ray, and late events.
+Not emulated: policies of VPC endpoints, isolation of subnets, alarms, X-Ray, and late events.
 The docstring of each stand-in lists what it leaves out.
 """
 

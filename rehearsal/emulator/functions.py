@@ -1,4 +1,5 @@
-"""Patches the emulator's Lambda: errors keep their names, layers are those installed here, a function can die.
+"""Patches the emulator's Lambda: errors keep their names, layers are those installed here, a function can die, and one
+that exceeds its memory does.
 
 Not emulated: Lambda's own concurrency limits. Each function has `PARALLEL` processes at most, and further calls wait.
 """
@@ -16,6 +17,7 @@ from ministack.core import lambda_runtime
 from ministack.services import lambda_svc
 
 from rehearsal.emulator.faults import Fault, Faults
+from rehearsal.emulator.function_memory import limited
 
 _REPORT = '{"status": "error", "error": str(e), "trace": traceback.format_exc()}'
 _NAMED_REPORT = (
@@ -23,6 +25,7 @@ _NAMED_REPORT = (
     '"stackTrace": traceback.format_tb(e.__traceback__)}), "trace": traceback.format_exc()}'
 )
 _DIED = "Worker process died"
+_LATE = "Task timed out after "
 _NOT_IMPORTED = "Worker init failed: "
 _PANDAS_LAYER = ":layer:AWSSDKPandas-"
 PARALLEL = 4
@@ -70,7 +73,11 @@ def _tell_callers_apart() -> None:
 
     def invoke_known(worker: lambda_runtime.Worker, event: Any, *rest: Any, **settings: Any) -> Any:
         worker.busy_with = _described(worker.func_name, event)
-        return invoke(worker, event, *rest, **settings)
+        with limited(worker) as watched:
+            result = invoke(worker, event, *rest, **settings)
+        if watched.end and (result["status"] == "ok" or result["error"] == _DIED):
+            return {**result, "status": "error", "error": f"{_DIED}: {watched.end}"}
+        return result
 
     def credentials_of_one(config: dict[str, Any]) -> dict[str, str]:
         issued: dict[str, str] = credentials(config, str(next(serial)))
@@ -143,10 +150,12 @@ def _named(body: dict[str, Any], request_id: str) -> dict[str, Any]:
     message = str(body["errorMessage"])
     if message.startswith(_NOT_IMPORTED):
         return {"errorType": "Runtime.ImportModuleError", "errorMessage": message.removeprefix(_NOT_IMPORTED)}
+    if message.startswith(_LATE):
+        return {**body, "errorMessage": f"RequestId: {request_id} Error: {message}"}
     if body["errorType"] != "Runtime.HandlerError":
         return body
-    if message == _DIED:
-        return _exit(request_id, "exit status 1")
+    if message.startswith(_DIED):
+        return _exit(request_id, message.removeprefix(f"{_DIED}: "))
     named: dict[str, Any] = json.loads(message)
     return named
 

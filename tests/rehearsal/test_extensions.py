@@ -60,7 +60,47 @@ def test_a_state_machine_catches_a_function_s_exception_by_name(emulator: Emulat
 
 def test_a_function_that_dies_fails_its_task_with_a_runtime_error(emulator: Emulator) -> None:
     exiting = any_function(emulator, "import os\ndef handler(event, context):\n    os._exit(1)\n")
-    assert invoke(emulator, exiting)["errorType"] == "Runtime.ExitError"
+    report = invoke(emulator, exiting)
+    assert report["errorType"] == "Runtime.ExitError"
+    assert report["errorMessage"].endswith("Error: Runtime exited with error: exit status 1")
+
+
+LIMITED = """
+import time
+
+def handler(event, context):
+    kept = b"x" * (event["mib"] << 20)
+    time.sleep(event.get("seconds", 0))
+    return len(kept) >> 20
+"""
+
+
+def test_a_function_that_exceeds_its_memory_is_killed(emulator: Emulator) -> None:
+    function = any_function(emulator, LIMITED, MemorySize=256)
+    killed = invoke(emulator, function, {"mib": 300})
+    assert killed["errorType"] == "Runtime.ExitError"
+    assert killed["errorMessage"].endswith("Error: Runtime exited with error: signal: killed")
+    assert invoke(emulator, function, {"mib": 100}) == 100
+
+
+def test_a_function_is_killed_while_it_works_not_only_at_its_end(emulator: Emulator) -> None:
+    began = time.monotonic()
+    killed = invoke(emulator, any_function(emulator, LIMITED, MemorySize=256, Timeout=60), {"mib": 300, "seconds": 50})
+    assert killed["errorType"] == "Runtime.ExitError"
+    assert time.monotonic() - began < 25
+
+
+def test_a_function_that_exceeds_its_timeout_is_stopped(emulator: Emulator) -> None:
+    late = invoke(emulator, any_function(emulator, LIMITED, Timeout=1), {"mib": 1, "seconds": 20})
+    assert late["errorType"] == "Sandbox.Timedout"
+    assert late["errorMessage"].endswith("Error: Task timed out after 1.00 seconds")
+
+
+def test_a_state_machine_catches_a_killed_and_a_late_function_by_name(emulator: Emulator) -> None:
+    greedy = any_function(emulator, "def handler(event, context):\n    return len(b'x' * (300 << 20))\n", MemorySize=256)
+    slow = any_function(emulator, "import time\ndef handler(event, context):\n    time.sleep(20)\n", Timeout=1)
+    for function, error in ((greedy, "Runtime.ExitError"), (slow, "Sandbox.Timedout")):
+        assert json.loads(run(emulator, task(function, catch=[error]))["output"]) == "caught"
 
 
 WRITING = """

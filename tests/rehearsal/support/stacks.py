@@ -70,8 +70,7 @@ def any_function(emulator: Emulator, source: str, *, role: str = "", **settings:
         Role=role or any_role(emulator, "lambda.amazonaws.com"),
         Handler="index.handler",
         Code={"ZipFile": archive.getvalue()},
-        Timeout=30,
-        **settings,
+        **{"Timeout": 30, **settings},
     )
     return name
 
