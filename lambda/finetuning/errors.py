@@ -6,7 +6,7 @@ Each `Code` has an entry in docs/runbook.md.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from itertools import accumulate
@@ -90,20 +90,24 @@ class Code(StrEnum):
     # The run as a whole
     RUN_ABORTED = "RUN_ABORTED"
     RUN_TIMED_OUT = "RUN_TIMED_OUT"
+    STEP_OUT_OF_MEMORY = "STEP_OUT_OF_MEMORY"
+    STEP_CRASHED = "STEP_CRASHED"
     INTERNAL_ERROR = "INTERNAL_ERROR"
 
 
 MAX_LOG_LINES = 12
 """Lines of a job's log kept with an error; status.json links to the full log."""
 
-MAX_TEXT = 2000
-MAX_ERROR_BYTES = 48 << 10
-"""Characters of each text of an error, and bytes of all of it: the last findings are left out beyond that.
-
-Step Functions holds an error as JSON in JSON in JSON, which takes up to five times as much. A state's output may have
-256 KiB; more ends the execution with `States.DataLimitExceeded`, which `States.ALL` does not catch (Step Functions'
-guide on error names).
+MAX_CAUSE = 32_768
+"""Characters of the cause of an error in Step Functions (`SensitiveCause` of its API). What it does with a longer one
+is not documented; it may cut it, which leaves no JSON to read. A state's input and output may have 256 KiB: more ends
+the execution with `States.DataLimitExceeded`, which, like `States.Runtime`, `States.ALL` does not catch (Step
+Functions' guide on error names).
 """
+MAX_TEXT = 2000
+MAX_ERROR = 28_000
+"""Characters of each text of an error, and of all of it once Lambda has put it into its report as a JSON text, beside
+the traceback's lines. The first lines of the log, then the last findings are left out beyond that."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,15 @@ def _shortened_finding(finding: Finding) -> Finding:
     return Finding(finding.code, *map(_shortened, (finding.field, finding.message, finding.fix)))
 
 
+def _half(text: str) -> str:
+    return text[: len(text) // 2] + "…" if len(text) > 1 else text
+
+
+def _reported_size(error: Mapping[str, object]) -> int:
+    """Characters of the error in Lambda's report: JSON in JSON, and Lambda may write what is not ASCII as `\\u…`."""
+    return len(json.dumps(json.dumps(error, ensure_ascii=False)))
+
+
 class FineTuningError(Exception):
     """A failure with a code, a message and a fix.
 
@@ -147,10 +160,14 @@ class FineTuningError(Exception):
         self.message = _shortened(message)
         self.fix = _shortened(fix)
         self.field = _shortened(field)
-        self.findings = tuple(map(_shortened_finding, findings))
-        self.log = tuple(log)[-MAX_LOG_LINES:]
-        sizes = accumulate(len(json.dumps(asdict(finding))) for finding in self.findings)
-        self.findings = tuple(each for each, size in zip(self.findings, sizes, strict=True) if size < MAX_ERROR_BYTES)
+        self.log = tuple(map(_shortened, log))[-MAX_LOG_LINES:]
+        shortened = [_shortened_finding(finding) for finding in findings]
+        sizes = accumulate(_reported_size(asdict(finding)) for finding in shortened)
+        self.findings = tuple(each for each, size in zip(shortened, sizes, strict=True) if size < MAX_ERROR)
+        while _reported_size(self.as_dict()) > MAX_ERROR and (self.log or self.findings):
+            self.log, self.findings = self.log[1:], self.findings if self.log else self.findings[:-1]
+        while _reported_size(self.as_dict()) > MAX_ERROR:  # characters that JSON writes with several
+            self.message, self.fix, self.field = (_half(text) for text in (self.message, self.fix, self.field))
         super().__init__(json.dumps(self.as_dict(), ensure_ascii=False))
 
     def as_dict(self) -> dict[str, object]:

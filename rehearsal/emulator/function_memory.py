@@ -1,4 +1,4 @@
-"""A function's memory limit: its process is killed once it has held more than the function has, as Lambda's kernel does.
+"""A function's memory limit: its process is killed once it has held more than the function has, as on Lambda.
 
 The kernel records each process's peak of resident memory (`VmHWM`), so a peak between two looks is not missed. Linux
 only: elsewhere functions have no limit. An address-space limit (`RLIMIT_AS`) would not do: libraries reserve far more
@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from ministack.core import lambda_runtime
 
@@ -66,8 +67,7 @@ def _peak_kib(process: subprocess.Popen[str]) -> int:
     if sys.platform != "linux":
         return 0
     try:
-        with open(f"/proc/{process.pid}/status", encoding="ascii") as status:
-            found = _PEAK.search(status.read())
+        found = _PEAK.search(Path(f"/proc/{process.pid}/status").read_text(encoding="ascii"))
     except (FileNotFoundError, ProcessLookupError):
         return 0
     return int(found[1]) if found else 0

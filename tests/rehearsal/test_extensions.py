@@ -97,10 +97,25 @@ def test_a_function_that_exceeds_its_timeout_is_stopped(emulator: Emulator) -> N
 
 
 def test_a_state_machine_catches_a_killed_and_a_late_function_by_name(emulator: Emulator) -> None:
-    greedy = any_function(emulator, "def handler(event, context):\n    return len(b'x' * (300 << 20))\n", MemorySize=256)
+    greedy = any_function(
+        emulator, "def handler(event, context):\n    return len(b'x' * (300 << 20))\n", MemorySize=256
+    )
     slow = any_function(emulator, "import time\ndef handler(event, context):\n    time.sleep(20)\n", Timeout=1)
     for function, error in ((greedy, "Runtime.ExitError"), (slow, "Sandbox.Timedout")):
         assert json.loads(run(emulator, task(function, catch=[error]))["output"]) == "caught"
+
+
+def test_a_result_of_more_than_256_kib_fails_the_execution_uncaught(emulator: Emulator) -> None:
+    function = any_function(emulator, "def handler(event, context):\n    return 'x' * (256 << 10)\n")
+    failed = run(emulator, task(function))
+    assert (failed["status"], failed["error"]) == ("FAILED", "States.DataLimitExceeded")
+
+
+def test_a_cause_is_cut_at_the_length_the_api_gives(emulator: Emulator) -> None:
+    function = any_function(emulator, "def handler(event, context):\n    raise ValueError('x' * 40_000)\n")
+    machine = task(function)
+    del machine["States"]["Work"]["Catch"]
+    assert len(run(emulator, machine)["cause"]) == 32_768
 
 
 WRITING = """

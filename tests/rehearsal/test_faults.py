@@ -37,6 +37,7 @@ class Wish:
     where: str = ""
     times: int = 1
     after: int = 0
+    message: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,19 +93,22 @@ CASES: dict[str, Case] = {
     "the report of a failure always dies": Case(
         (SCRIPT_FAILS, dies("ReportFailure")), "failed", "INTERNAL_ERROR", ("Failed",)
     ),
-    "PlanRun always dies": Case((dies("PlanRun"),), "failed", "INTERNAL_ERROR"),
-    "PlanShards always dies": Case((dies("PlanShards"),), "failed", "INTERNAL_ERROR"),
-    "PrepareShard always dies": Case((dies("PrepareShard"),), "failed", "INTERNAL_ERROR"),
-    "FinishDataset always dies": Case((dies("FinishDataset"),), "failed", "INTERNAL_ERROR"),
-    "TakeTurn always dies": Case((dies("TakeTurn"),), "failed", "INTERNAL_ERROR"),
-    "StartTraining always dies": Case((dies("StartTraining"),), "failed", "INTERNAL_ERROR"),
+    "PlanRun always dies": Case((dies("PlanRun"),), "failed", "STEP_CRASHED"),
+    "PlanShards always dies": Case((dies("PlanShards"),), "failed", "STEP_CRASHED"),
+    "PrepareShard always dies": Case((dies("PrepareShard"),), "failed", "STEP_CRASHED"),
+    "FinishDataset always dies": Case((dies("FinishDataset"),), "failed", "STEP_CRASHED"),
+    "TakeTurn always dies": Case((dies("TakeTurn"),), "failed", "STEP_CRASHED"),
+    "StartTraining always dies": Case((dies("StartTraining"),), "failed", "STEP_CRASHED"),
     "StartTraining is always killed once its job is there": Case(
-        (Wish("function-killed", "StartTraining", ALWAYS), HANGS), "failed", "INTERNAL_ERROR", ("Stopped",)
+        (Wish("function-killed", "StartTraining", ALWAYS), HANGS), "failed", "STEP_OUT_OF_MEMORY", ("Stopped",)
     ),
-    "DescribeTraining always dies": Case((dies("DescribeTraining"), HANGS), "failed", "INTERNAL_ERROR", ("Stopped",)),
-    "DeployEndpoint always dies": Case((dies("DeployEndpoint"),), "failed", "INTERNAL_ERROR", ("Completed",), DEPLOYED),
+    "PrepareShard always exceeds its memory": Case(
+        (Wish("function-dies", "PrepareShard", ALWAYS, message="signal: killed"),), "failed", "STEP_OUT_OF_MEMORY"
+    ),
+    "DescribeTraining always dies": Case((dies("DescribeTraining"), HANGS), "failed", "STEP_CRASHED", ("Stopped",)),
+    "DeployEndpoint always dies": Case((dies("DeployEndpoint"),), "failed", "STEP_CRASHED", ("Completed",), DEPLOYED),
     "DescribeEndpoint always dies": Case(
-        (dies("DescribeEndpoint"), ENDPOINT_HANGS), "failed", "INTERNAL_ERROR", ("Completed",), DEPLOYED
+        (dies("DescribeEndpoint"), ENDPOINT_HANGS), "failed", "STEP_CRASHED", ("Completed",), DEPLOYED
     ),
     # Throttling
     "every call of the endpoint is throttled, too often for the SDK": Case(
@@ -218,7 +222,8 @@ def run_to_its_end(product: Product, case: Case) -> tuple[str, list[tuple[str, s
     """The run's id, and what was uploaded for it."""
     name = any_name("fault")
     for wish in case.wishes:
-        product.emulator.inject(wish.fault, f"{name} {wish.where}", times=wish.times, after=wish.after)
+        where = f"{name} {wish.where}"
+        product.emulator.inject(wish.fault, where, times=wish.times, after=wish.after, message=wish.message)
     run_id = product.submit(CHATS, name=name, **case.run_json)
     uploaded = product.versions(name)
     with suppress(AssertionError):  # a run that never ends fails its own tests, not those of all
@@ -289,6 +294,12 @@ def test_the_end_is_explained_and_the_team_is_told(ended: dict[str, Ended], name
     assert run.status["error"]["fix"]
     assert f"### {code}\n" in RUNBOOK
     assert any(f"Run {run.run_id} {run.status['state']}" in message for message in run.told), run.told
+
+
+def test_a_shard_that_exceeds_its_memory_names_its_file_and_what_helps(ended: dict[str, Ended]) -> None:
+    error = ended["PrepareShard always exceeds its memory"].status["error"]
+    assert "while it read chats.jsonl" in error["message"]
+    assert "-c shard_bytes" in error["fix"]
 
 
 @pytest.mark.parametrize("name", CASES)

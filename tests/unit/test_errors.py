@@ -4,20 +4,31 @@ import json
 
 import pytest
 
-from finetuning.errors import Code, Finding, FineTuningError, RunRefused
+from finetuning.errors import MAX_CAUSE, Code, Finding, FineTuningError
 
-STATE_LIMIT = 256 << 10
-"""Bytes of a state's output."""
+TRACEBACK = ['  File "/var/task/finetuning/handlers/step.py", line 62, in call\\n    return work(event)\\n'] * 25
 
 
 @pytest.mark.parametrize("character", ["a", '"', "\\", "\n", "é", "😀", "\0"])
-def test_no_error_is_larger_than_a_state_may_hold(character: str) -> None:
+@pytest.mark.parametrize("findings", [0, 1, 1000])
+def test_no_error_is_longer_than_a_cause_may_be(character: str, findings: int) -> None:
     text = character * 1_000_000
-    error = RunRefused([Finding(Code.RUN_JSON_INVALID, text, text, text)] * 1000)
-    # Lambda reports the error's text in a JSON document, and Step Functions puts that document's text into another.
-    reported = json.dumps({"errorMessage": str(error), "errorType": "RunRefused"}, ensure_ascii=False)
-    caught = json.dumps({"Error": "RunRefused", "Cause": reported}, ensure_ascii=False)
-    assert len(caught.encode()) < STATE_LIMIT
+    found = [Finding(Code.RUN_JSON_INVALID, text, text, text)] * findings
+    error = FineTuningError(Code.RUN_REFUSED, text, text, field=text, findings=found, log=[text] * 20)
+    # Lambda reports the error's text in a JSON document, which is the cause.
+    report = {"errorMessage": str(error), "errorType": "FineTuningError", "stackTrace": TRACEBACK}
+    assert len(json.dumps(report)) <= MAX_CAUSE
+    assert json.loads(str(error))["code"] == Code.RUN_REFUSED
+
+
+def test_an_error_leaves_out_its_log_before_its_findings() -> None:
+    found = [Finding("C", "f", "m" * 1700, "x")] * 10
+    error = FineTuningError(
+        Code.RUN_REFUSED, "m", "f", findings=found, log=[f"line {n} " + "l" * 990 for n in range(12)]
+    )
+    assert len(error.findings) == 10
+    assert 0 < len(error.log) < 12
+    assert error.log[-1].startswith("line 11")
 
 
 def test_an_error_of_ordinary_length_is_kept_whole() -> None:

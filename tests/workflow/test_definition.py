@@ -67,7 +67,7 @@ def test_the_file_is_plain_json_and_keeps_only_what_differs_from_the_standard() 
     flow = dict(states(json.loads(FLOW.read_text(encoding="utf-8"))))
     assert flow.keys() == STATES.keys()
     assert not [name for name, state in flow.items() if "Retry" in state]
-    own = {"PrepareShards", "DeployBaseEndpoint", "DescribeBaseEndpoint", "ReportFailure"}
+    own = {"PrepareShard", "PrepareShards", "DeployBaseEndpoint", "DescribeBaseEndpoint", "ReportFailure"}
     assert {name for name, state in flow.items() if "Catch" in state} == own
 
 
@@ -99,6 +99,14 @@ def test_a_failure_is_reported_with_the_step_that_failed() -> None:
                     "failed_state": "PrepareShard" if name == "PrepareShards" else name,
                     "failure": "{% $states.errorOutput %}",
                 }
+
+
+def test_a_killed_shard_keeps_its_error_s_name_and_gains_its_number() -> None:
+    (catch,) = STATES["PrepareShard"]["Catch"]
+    assert catch["Next"] == "ShardKilled"
+    assert {"Runtime.ExitError", "Lambda.Unknown", "Sandbox.Timedout", "States.Timeout"} < set(catch["ErrorEquals"])
+    assert STATES["ShardKilled"]["Error"] == "{% $states.input.failure.Error %}"
+    assert "'shard': $states.input.shard" in STATES["ShardKilled"]["Cause"]
 
 
 def test_a_reported_failure_ends_as_failed() -> None:

@@ -1,16 +1,22 @@
 """ReportFailure: reports what went wrong and what to do, and removes what the run left unfinished."""
 
+from collections.abc import Mapping
+
 from finetuning.aws.sagemaker import sagemaker
 from finetuning.aws.sns import notify
+from finetuning.datasets.preparation import Preparation
 from finetuning.handlers.step import Payload, function, logger, measure_failure, open_run, set_run_context
 from finetuning.operations.clean_up import expire_failed, remove_unfinished
 from finetuning.operations.report_page import write_report
+from finetuning.operations.run import Run
 from finetuning.report import commands, messages
 from finetuning.report.console_links import file_link
-from finetuning.runs.failures import read_failure
+from finetuning.runs.failures import DataRead, read_failure, shard_of
 from finetuning.runs.status import RunState
 from finetuning.runs.uploads import Upload
 from finetuning.settings import settings
+
+READS_DATA = ("PlanShards", "ReframeParquet", "PrepareShard", "FinishDataset")
 
 
 @function
@@ -22,7 +28,8 @@ def handler(event: Payload) -> Payload:
     upload = Upload(event["bucket"], event["key"], event["version_id"])
     stage = settings().stage
     run_id = upload.run_id if upload.starts_a_run else None
-    failure = read_failure(event["state"], event["error"], commands.deploy(run_id or "RUN", stage))
+    data = _data_read(open_run(run_id, __name__), event["state"], event["error"]) if run_id else DataRead()
+    failure = read_failure(event["state"], event["error"], commands.deploy(run_id or "RUN", stage), data)
     answer = {"code": failure["code"], "message": failure["message"]}
     set_run_context(run_id)
     logger.warning(failure["message"], extra={"error": failure})
@@ -48,3 +55,15 @@ def handler(event: Payload) -> Payload:
     notify(settings().topic_arn, message)
     report = file_link(settings().aws_region, run.store.bucket, run.layout.report_page)
     return {**answer, "links": status.links | {"Report": report}}
+
+
+def _data_read(run: Run, state: str, error: Mapping[str, str]) -> DataRead:
+    """What the failed step was reading of the data."""
+    shard, preparation = shard_of(error), run.store.find(run.layout.preparation, Preparation)
+    if shard is not None and preparation:
+        file = preparation.files[preparation.shards[shard].file]
+        return DataRead([file.name], is_cut=file.detection.splittable)
+    plan = run.find_plan()
+    if plan is None or state not in READS_DATA:
+        return DataRead()
+    return DataRead([file.name for file in plan.data_files if file.is_parquet or state != "ReframeParquet"])

@@ -5,13 +5,19 @@ from typing import Any
 
 import pytest
 
+from finetuning.datasets.detection import detect
+from finetuning.datasets.options import DataOptions
+from finetuning.datasets.preparation import SourceFile, prepare
+from finetuning.datasets.resolution import resolve
 from finetuning.errors import Code, FineTuningError, TrainingFailed
 from finetuning.handlers import report_failure
+from finetuning.jumpstart.family import Task
 from finetuning.operations.run import Run
 from finetuning.runs.names import Names
 from finetuning.runs.status import RunState
 from finetuning.runs.uploads import Upload
 from tests.builders.aws import FakeAws
+from tests.builders.datasets import as_parquet
 from tests.builders.handlers import invoke, metric, metrics_in
 from tests.builders.memory import PREFIX, MemoryStore, any_run
 
@@ -22,10 +28,10 @@ FIRST, SECOND = (f"arn:aws:states:us-east-1:123456789012:execution:m:{name}" for
 FAILURE = TrainingFailed(Code.TRAINING_FAILED, "The script failed.", "Read its log.")
 
 
-def reported(error: FineTuningError = FAILURE, **event: Any) -> dict[str, Any]:
+def reported(raised: FineTuningError = FAILURE, **event: Any) -> dict[str, Any]:
     """The answer to the failure of a step of the first execution."""
     upload = {"bucket": UPLOAD.bucket, "key": UPLOAD.key, "version_id": UPLOAD.version_id}
-    caught = {"Error": "TrainingFailed", "Cause": json.dumps({"errorMessage": str(error)})}
+    caught = {"Error": "TrainingFailed", "Cause": json.dumps({"errorMessage": str(raised)})}
     given = {**upload, "execution_arn": FIRST, "state": "DescribeTraining", "error": caught, **event}
     answer: dict[str, Any] = invoke(report_failure, given)
     return answer
@@ -112,3 +118,47 @@ def test_an_upload_that_is_no_run_is_reported_in_a_message_alone(cloud: FakeAws,
     assert key in message
     assert "Upload one data file to inbox/" in message
     assert memory.objects == {}
+
+
+KILLED = {"errorType": "Runtime.ExitError", "errorMessage": "Runtime exited with error: signal: killed"}
+
+
+def killed(shard: int | None = None) -> dict[str, str]:
+    cause = json.dumps(KILLED)
+    beside = json.dumps({"errorMessage": cause, "shard": shard})
+    return {"Error": "Runtime.ExitError", "Cause": cause if shard is None else beside}
+
+
+def test_a_shard_that_was_killed_names_its_file_and_what_helps(cloud: FakeAws, memory: MemoryStore) -> None:
+    run = any_run(memory, RUN_ID)
+    files = [(name, detect(body, name, 9)) for name, body in (("a.jsonl", b'{"text": "a"}\n'), ("b.csv", b"text\na\n"))]
+    source = tuple(SourceFile(name=name, key=name, size=9, detection=detection) for name, detection in files)
+    resolution = resolve(files, DataOptions(), supported=frozenset(Task))
+    run.store.save(run.layout.preparation, prepare(source, resolution, DataOptions()))
+    for shard, name, helps in ((0, "a.jsonl", "shard_bytes"), (1, "b.csv", "Split it into several files")):
+        reported(state="PrepareShard", error=killed(shard))
+        assert run.status.error is not None
+        assert run.status.error["code"] == "STEP_OUT_OF_MEMORY"
+        assert f"while it read {name}" in run.status.error["message"]
+        assert helps in run.status.error["fix"]
+
+
+def test_a_step_that_reads_all_files_names_them_and_one_that_reads_none_does_not(
+    cloud: FakeAws, memory: MemoryStore
+) -> None:
+    run = any_run(memory, RUN_ID)
+    reported(state="FinishDataset", error=killed())
+    assert run.status.error is not None
+    assert "while it read chat.jsonl" in run.status.error["message"]
+    reported(state="DeployEndpoint", error=killed())
+    assert run.status.error is not None
+    assert "chat.jsonl" not in run.status.error["message"]
+
+
+def test_reading_parquet_names_the_parquet_files_alone(cloud: FakeAws, memory: MemoryStore) -> None:
+    parquet = detect(as_parquet([{"text": "a"}]), "b.parquet", 9).model_dump()
+    files = [{"key": f"runs/demo/{name}", "version_id": "1", "size": 9, "etag": "e"} for name in ("a.csv", "b.parquet")]
+    run = any_run(memory, RUN_ID, data_files=[files[0], {**files[1], "detection": parquet}])
+    reported(state="ReframeParquet", error=killed())
+    assert run.status.error is not None
+    assert "while it read b.parquet and was killed" in run.status.error["message"]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from finetuning.errors import Code, DatasetRefused, Finding, RunRefused
-from finetuning.runs.failures import read_failure
+from finetuning.runs.failures import DataRead, read_failure, shard_of
 
 DEPLOY = "finetune deploy pirate-0a1b2c3d --stage prod"
 
@@ -33,11 +33,70 @@ def test_an_untyped_error_keeps_its_text() -> None:
     assert "KeyError: 'dialog'" in failure["message"]
 
 
-def test_a_step_that_timed_out_is_not_an_internal_error() -> None:
-    cause = json.dumps({"errorMessage": "2026-01-01 Task timed out after 900.00 seconds"})
-    failure = read_failure("PrepareShard", {"Error": "Lambda.Unknown", "Cause": cause}, DEPLOY)
-    assert failure["code"] == Code.RUN_TIMED_OUT
-    assert "-c shard_bytes" in failure["fix"]
+KILLED = "RequestId: 1 Error: Runtime exited with error: signal: killed"
+LATE = "RequestId: 1 Error: Task timed out after 900.00 seconds"
+
+
+def ended(name: str, message: str = "", **beside: object) -> dict[str, str]:
+    """What Step Functions hands to a Catch when Lambda ended a function; `shard` beside it inside the Map."""
+    cause = json.dumps({"errorType": name, "errorMessage": message})
+    return {"Error": name, "Cause": json.dumps({"errorMessage": cause, **beside}) if beside else cause}
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "code"),
+    [
+        ("Runtime.ExitError", KILLED, Code.STEP_OUT_OF_MEMORY),
+        ("Lambda.Unknown", KILLED, Code.STEP_OUT_OF_MEMORY),
+        ("Runtime.OutOfMemory", "", Code.STEP_OUT_OF_MEMORY),
+        ("MemoryError", "", Code.STEP_OUT_OF_MEMORY),
+        ("Sandbox.Timedout", LATE, Code.RUN_TIMED_OUT),
+        ("Lambda.Unknown", LATE, Code.RUN_TIMED_OUT),
+        ("States.Timeout", "", Code.RUN_TIMED_OUT),
+        ("Runtime.ExitError", "RequestId: 1 Error: Runtime exited with error: exit status 1", Code.STEP_CRASHED),
+        ("Lambda.Unknown", "The service returned an unknown error.", Code.STEP_CRASHED),
+    ],
+)
+@pytest.mark.parametrize("state", ["PrepareShard", "ReframeParquet", "FinishDataset", "PlanRun", "DeployEndpoint"])
+@pytest.mark.parametrize("beside", [{}, {"shard": 7}])
+def test_a_function_that_was_ended_is_not_called_a_defect(
+    name: str, message: str, code: Code, state: str, beside: dict[str, object]
+) -> None:
+    failure = read_failure(state, ended(name, message, **beside), DEPLOY, DataRead(["chat.csv"]))
+    assert failure["code"] == code
+    assert state in failure["message"]
+    assert "chat.csv" in failure["message"]
+    assert failure["message"].endswith(message or name)
+    assert "defect" not in failure["fix"]
+
+
+@pytest.mark.parametrize("message", [KILLED, LATE])
+def test_smaller_shards_are_advised_only_for_a_file_that_is_cut(message: str) -> None:
+    def fix(data: DataRead) -> str:
+        return str(read_failure("PrepareShard", ended("Lambda.Unknown", message), DEPLOY, data)["fix"])
+
+    assert "-c shard_bytes" in fix(DataRead(["chat.jsonl"], is_cut=True))
+    whole = fix(DataRead(["chat.csv"]))
+    assert "shard_bytes" not in whole
+    assert whole.startswith("chat.csv is read in one piece")
+
+
+def test_the_shard_of_a_killed_function_is_known_and_no_other() -> None:
+    assert shard_of(ended("Runtime.ExitError", KILLED, shard=7)) == 7
+    assert shard_of(ended("Runtime.ExitError", KILLED)) is None
+    assert shard_of(caught(KeyError("shard"))) is None
+    assert shard_of({"Error": "States.Timeout"}) is None
+
+
+def test_files_are_named_up_to_two_and_the_others_counted() -> None:
+    names = ["a.csv", "b.csv", "c.csv", "d.csv"]
+    assert [DataRead(names[:count]).in_words for count in range(5)] == [
+        "",
+        "a.csv",
+        "a.csv and b.csv",
+        "a.csv, b.csv and 1 more file",
+        "a.csv, b.csv and 2 more files",
+    ]
 
 
 def test_a_cause_that_is_not_json_is_kept() -> None:
