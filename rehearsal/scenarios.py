@@ -49,6 +49,16 @@ SCENARIOS = {
             RunState.SUCCEEDED,
         ),
         Scenario(
+            Fault.PENDING,
+            "The training job waits for instances for days: it is stopped in time, and the next type is tried.",
+            RunState.SUCCEEDED,
+        ),
+        Scenario(
+            Fault.PENDING_ENDS,
+            "SageMaker ends a training job that waited too long for instances: the next type is tried.",
+            RunState.SUCCEEDED,
+        ),
+        Scenario(
             Fault.JOB_FAILS,
             "The training script fails: the run fails, and says why.",
             RunState.FAILED,

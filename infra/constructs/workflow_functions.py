@@ -72,7 +72,10 @@ _STEPS = (
     ),
     _Step(handler="take_turn", may=lambda may: may.write_runs()),
     _Step(handler="start_training", may=lambda may: may.write_runs().read_jumpstart().start_training()),
-    _Step(handler="describe_training", may=lambda may: may.write_runs().describe("training-job").read_training_logs()),
+    _Step(
+        handler="describe_training",
+        may=lambda may: may.write_runs().describe("training-job").stop_training().read_training_logs(),
+    ),
     _Step(
         handler="approve_deployment",
         may=lambda may: may.write_runs(ANY_RUN.approval, ANY_RUN.report_page).notify(),

@@ -17,7 +17,17 @@ class Fault(StrEnum):
     """The faults, by what is seen."""
 
     CAPACITY = "capacity"
-    """A training job fails with `CapacityError`, as SageMaker reports missing instances. Matches the job's name."""
+    """A training job finds no instance of a type, and fails if it may take no other, each time with the next of
+    `CAPACITY_REASONS`. Matches the job's name and the type.
+    """
+    PENDING = "pending"
+    """A training job stays `Pending` without an instance until it is stopped. It was created as many hours earlier
+    as the message says, or two days. Matches the job's name and its types.
+    """
+    PENDING_ENDS = "pending-ends"
+    """A training job has been `Pending` for its `MaxPendingTimeInSeconds`, or 28 days, and SageMaker ends it. Matches
+    the job's name and its types.
+    """
     JOB_FAILS = "job-fails"
     """A training job's script fails at once, with the message in its log. Matches the job's name."""
     JOB_TIMES_OUT = "job-times-out"
@@ -31,6 +41,18 @@ class Fault(StrEnum):
     """An endpoint does not come up. Matches the endpoint's name."""
     ENDPOINT_HANGS = "endpoint-hangs"
     """An endpoint stays `Creating` or `Updating` until the fault is cleared. Matches the endpoint's name."""
+    ENDPOINT_NO_CAPACITY = "endpoint-no-capacity"
+    """An endpoint finds no instance of a type, and fails if it may take no other. Matches the endpoint's name and the
+    type.
+    """
+    DELETING_COUNTS = "deleting-counts"
+    """An endpoint stays `Deleting`, and counts against the quota, for as many seconds as the message says, or five.
+    Matches the endpoint's name.
+    """
+    UPDATE_LATE = "update-late"
+    """For as many seconds as the message says, or three, an endpoint that is being updated still shows `InService` and
+    its old configuration. Matches the endpoint's name.
+    """
     ENDPOINT_AGES = "endpoint-ages"
     """Not a fault but the passing of time: an endpoint was made, and last changed, as many hours earlier as the message
     says. Matches the endpoint's name."""
@@ -114,6 +136,13 @@ class Faults:
             else:
                 released.set()
         return released
+
+    def number(self, fault: Fault, description: str, default: float) -> float | None:
+        """Like `take`, for a fault whose message is a number; the default for another message."""
+        message = self.take(fault, description)
+        if message is None:
+            return None
+        return float(message) if message.replace(".", "", 1).isdecimal() else default
 
     def _next(self, fault: Fault, description: str) -> _Waiting | None:
         for waiting in self._waiting:

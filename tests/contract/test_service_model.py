@@ -42,7 +42,47 @@ def test_a_run_is_a_valid_request_or_a_documented_refusal(model_id: str, task: T
         built["create_model"] = orders.base_model(spec, plan, TARGET) if task is Task.CHAT else built["create_model"]
         orders.check_requests(built, sagemaker_model(), checklist)
         assert checklist.findings == []
-        assert built["create_training_job"]["ResourceConfig"]["InstanceType"] == instance_type
+        resources = built["create_training_job"]["ResourceConfig"]
+        assert resources.get("InstanceType", resources.get("InstancePreferences", [{}])[0]) in (
+            instance_type,
+            {"InstanceType": instance_type},
+        )
+
+
+@pytest.mark.parametrize("model_id", CATALOGUE)
+def test_types_share_a_job_only_where_nothing_else_differs(model_id: str) -> None:
+    spec = any_spec(model_id)
+    types = list(spec.supported_training_instance_types)
+    by_key: dict[str, list[object]] = {}
+    for instance_type in types:
+        alone = {"instance_type": instance_type, "fallback_instance_types": [], "max_runtime_hours": 24}
+        plan, findings = planned({"model": model_id, "accept_eula": True, "task": "chat", "training": alone})
+        assert not findings
+        request = orders.training_job(spec, plan, TARGET)
+        assert request["ResourceConfig"].pop("InstanceType") == instance_type
+        by_key.setdefault(plan.training.options[0].request_key, []).append(request)
+    for requests in by_key.values():
+        assert all(request == requests[0] for request in requests)
+    different = [requests[0] for requests in by_key.values()]
+    assert all(one != other for i, one in enumerate(different) for other in different[:i])
+
+
+def test_a_job_of_several_types_that_waits_for_them_is_valid() -> None:
+    several = {"instance_type": "ml.g5.24xlarge", "fallback_instance_types": ["ml.g5.48xlarge", "ml.p3dn.24xlarge"]}
+    plan, _ = planned({"accept_eula": True, "training": several})
+    checklist = Checklist()
+    spec = any_spec(plan.model_id)
+    request = orders.training_job(spec, plan, TARGET, pending_seconds=7200)
+    orders.check_requests({"create_training_job": request}, sagemaker_model(), checklist)
+    assert checklist.findings == []
+    assert request["ResourceConfig"]["InstancePreferences"] == [
+        {"InstanceType": "ml.g5.24xlarge"},
+        {"InstanceType": "ml.g5.48xlarge"},
+    ]
+    assert "InstanceType" not in request["ResourceConfig"], "SageMaker refuses both"
+    assert request["StoppingCondition"]["MaxPendingTimeInSeconds"] == 7200
+    rest = orders.training_job(spec, plan, TARGET, attempt=1)
+    assert rest["ResourceConfig"]["InstanceType"] == "ml.p3dn.24xlarge"
 
 
 @pytest.mark.parametrize("model_id", CATALOGUE)

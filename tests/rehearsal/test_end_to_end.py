@@ -118,7 +118,7 @@ def test_an_execution_aborted_while_training_stops_the_job(product: Product) -> 
 
 def test_a_job_without_capacity_is_tried_on_the_next_instance_type(product: Product) -> None:
     product.emulator.inject("capacity")
-    settings = {"instance_type": "ml.g5.12xlarge", "fallback_instance_types": ["ml.g5.24xlarge"]}
+    settings = {"instance_type": "ml.g5.12xlarge", "fallback_instance_types": ["ml.p3dn.24xlarge"]}
     run_id = product.submit(CHATS, training=settings)
     status = product.ended(run_id)
     assert status["state"] == "succeeded", status["error"]

@@ -23,7 +23,8 @@ RUNBOOK = (running.PROJECT / "docs" / "runbook.md").read_text()
 ALWAYS = 1000
 SIDE_BY_SIDE = 16
 ONE_TYPE = {"instance_type": "ml.g5.12xlarge", "fallback_instance_types": [], "capacity_wait_hours": 0}
-TWO_TYPES = {**ONE_TYPE, "fallback_instance_types": ["ml.g5.24xlarge"]}
+TWO_TYPES = {**ONE_TYPE, "fallback_instance_types": ["ml.p3dn.24xlarge"]}
+"""Of different requests, so that each has a job of its own."""
 DEPLOYED = {"endpoint": {"deploy": True}, "evaluation": {"prompts": 1, "compare_with_base": False}}
 COMPARED = {"endpoint": {"deploy": True}, "evaluation": {"prompts": 1, "compare_with_base": True}}
 ONCE_IT_DIES = "once a function of its died"
@@ -140,6 +141,9 @@ CASES: dict[str, Case] = {
     ),
     "no capacity on the first type": Case(
         (Wish("capacity"), SCRIPT_FAILS), "failed", "TRAINING_FAILED", ("Failed", "Failed"), {"training": TWO_TYPES}
+    ),
+    "the job waits for instances for days": Case(
+        (Wish("pending"), SCRIPT_FAILS), "failed", "TRAINING_FAILED", ("Stopped", "Failed"), {"training": TWO_TYPES}
     ),
     # Training jobs
     "the script fails": Case((SCRIPT_FAILS,), "failed", "TRAINING_FAILED", ("Failed",)),

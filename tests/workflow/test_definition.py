@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from finetuning.planning.endpoint_terms import DEFAULT_ENDPOINT_TIMEOUT, ENDPOINT_PROVISIONING_SECONDS
+from finetuning.runs.outcomes import PENDING_GRACE
 from finetuning.runs.run_json import MAX_CAPACITY_WAIT_HOURS, MAX_FALLBACKS
-from finetuning.runs.waiting import LONGEST_WAIT_HOURS, wait_seconds
+from finetuning.runs.waiting import LONGEST_WAIT_HOURS, SHORTEST_PENDING, wait_seconds
 from finetuning.settings import LONGEST_APPROVAL_HOURS, LONGEST_RUNTIME_HOURS
 from infra.state_machine.definition import FLOW, definition, functions_called
 from infra.state_machine.diagram import DOCUMENT, with_diagram
@@ -205,6 +206,7 @@ def test_the_longest_run_fits_the_time_limit_of_an_execution() -> None:
         "preparation": 12,
         "turn": LONGEST_WAIT_HOURS,
         "capacity": MAX_CAPACITY_WAIT_HOURS,
+        "the last job's wait for instances": (SHORTEST_PENDING + PENDING_GRACE.total_seconds()) / 3600,
         "training": LONGEST_RUNTIME_HOURS,
         "approval": LONGEST_APPROVAL_HOURS,
         "endpoints": 2 * LONGEST_ENDPOINT_SECONDS / 3600,

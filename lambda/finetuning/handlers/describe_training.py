@@ -1,6 +1,7 @@
 """DescribeTraining: records the job's progress and cost in status.json, and decides what follows."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,8 @@ from finetuning.errors import Code, TrainingFailed
 from finetuning.handlers.step import Payload, measure, step
 from finetuning.metrics import ProductMetric
 from finetuning.operations.run import Run
-from finetuning.runs.outcomes import Outcome, training_progress
+from finetuning.runs.outcomes import Outcome, is_overdue, selected_type, training_progress
+from finetuning.runs.plan import in_words
 from finetuning.runs.status import Rung
 from finetuning.runs.waiting import elapsed_seconds, next_rung, wait_seconds
 
@@ -20,30 +22,33 @@ RUNG_OUTCOMES = {Outcome.COMPLETED: "completed", Outcome.RETRY_ELSEWHERE: "no_ca
 
 @step
 def handler(run: Run, event: Payload) -> Payload:
-    """`{run_id, job_name, attempt}` → `{outcome, wait_seconds}`. Raises `TrainingFailed` for a job without a model, and
-    where AWS has no capacity and no attempt is left.
+    """`{run_id, job_name, attempt}` → `{outcome, wait_seconds}`. Stops a job that waits too long for instances.
+
+    Raises `TrainingFailed` for a job without a model, and where AWS has no capacity and no attempt is left.
     """
     job_name, attempt, now = event["job_name"], int(event["attempt"]), datetime.now(UTC)
-    option = run.plan.training.option(attempt)
-    job = sagemaker().describe_training_job(job_name)
+    plan, api = run.plan.training, sagemaker()
+    job = api.describe_training_job(job_name)
     if job is None:
         raise TrainingFailed(
             Code.TRAINING_FAILED,
             f"The training job {job_name} does not exist any more.",
             "It was deleted while it was running. Start over with `finetune submit --again RUN`.",
         )
+    group, selected = plan.group(attempt), selected_type(job)
+    option = plan.option_on(selected or "") or group[0]
     usd = _billed_usd(job, option.estimate.usd_per_hour)
     if job["TrainingJobStatus"] in ENDED:
         # Before a failed job raises an error: it was paid for as well.
         measure(
             {ProductMetric.TRAINING_ACTUAL_USD: usd, ProductMetric.TRAINING_DURATION: job.get("TrainingTimeInSeconds")}
         )
-    cost = run.status.cost
-    if usd is not None:
-        cost.actual_usd = usd
+    # SageMaker may have selected another type than the preferred one.
+    estimate = {"estimate_usd": option.estimate.usd, "assumptions": option.estimate.assumptions}
+    cost = run.status.cost.model_copy(update=estimate | ({} if usd is None else {"actual_usd": usd}))
     rung = Rung(
         attempt=attempt,
-        instance_type=option.instance_type,
+        instance_type=selected or in_words(group),
         job_name=job_name,
         time=now,
         estimate_usd=option.estimate.usd,
@@ -54,6 +59,9 @@ def handler(run: Run, event: Payload) -> Payload:
         failed = rung.model_copy(update={"outcome": "failed", "message": failure.message})
         run.record("", rung=failed, cost=cost)
         raise
+    if is_overdue(job, now):
+        api.stop_training_job(job_name)
+        progress = replace(progress, message=f"No instances in time: stopping the job. It was {progress.message}")
     rung = rung.model_copy(
         update={"outcome": RUNG_OUTCOMES.get(progress.outcome, "running"), "message": progress.message}
     )
@@ -61,7 +69,7 @@ def handler(run: Run, event: Payload) -> Payload:
     if progress.outcome is Outcome.RETRY_ELSEWHERE:
         return {
             "outcome": progress.outcome,
-            "wait_seconds": next_rung(status, run.plan.training, rung, now),
+            "wait_seconds": next_rung(status, plan, rung, now),
             **status.shown,
         }
     return {"outcome": progress.outcome, "wait_seconds": wait_seconds(elapsed_seconds(status, now)), **status.shown}

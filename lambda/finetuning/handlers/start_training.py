@@ -11,8 +11,9 @@ from finetuning.operations.run import Run, target
 from finetuning.planning import orders
 from finetuning.report.console_links import training_job_link, training_log_link
 from finetuning.runs.outcomes import Outcome
+from finetuning.runs.plan import in_words
 from finetuning.runs.status import Rung
-from finetuning.runs.waiting import next_rung, wait_seconds
+from finetuning.runs.waiting import elapsed_seconds, next_rung, pending_seconds, wait_seconds
 from finetuning.settings import settings
 
 
@@ -22,12 +23,17 @@ def handler(run: Run, event: Payload) -> Payload:
     fallback. Raises `TrainingFailed` where AWS has no capacity and no attempt is left.
     """
     plan, attempt = run.plan, int(event["attempt"])
-    spec, option = read_model_spec(plan.model_id, plan.model_version), plan.training.option(attempt)
-    request = orders.training_job(spec, plan, target(), attempt)
-    name, now = request["TrainingJobName"], datetime.now(UTC)
+    spec, group, now = (
+        read_model_spec(plan.model_id, plan.model_version),
+        plan.training.group(attempt),
+        datetime.now(UTC),
+    )
+    pending = pending_seconds(plan.training, elapsed_seconds(run.status, now))
+    request = orders.training_job(spec, plan, target(), attempt, pending)
+    name, option, types = request["TrainingJobName"], group[0], in_words(group)
     rung = Rung(
         attempt=attempt,
-        instance_type=option.instance_type,
+        instance_type=types,
         job_name=name,
         time=now,
         estimate_usd=option.estimate.usd,
@@ -42,7 +48,7 @@ def handler(run: Run, event: Payload) -> Payload:
     measure({ProductMetric.TRAINING_ESTIMATED_USD: option.estimate.usd})
     region, status = settings().aws_region, run.status
     status = run.record(
-        f"Training on {option.instance_type}",
+        f"Training on {types}",
         rung=rung,
         training_job=name,
         cost=status.cost.model_copy(

@@ -18,8 +18,9 @@ Every function raises `FineTuningError` if the specification does not support th
 weights for it.
 """
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -62,7 +63,11 @@ class Target:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """A training job. URIs of prefixes end in `/`; `validation` is None without held-out rows."""
+    """A training job. URIs of prefixes end in `/`; `validation` is None without held-out rows.
+
+    `or_types`: further instance types in order of preference, whose `request_key` is the same. `max_pending_seconds`:
+    how long SageMaker looks for instances of any of them. `training_plan_arn`: a bought plan of `instance_type`.
+    """
 
     name: str
     instance_type: str
@@ -73,6 +78,9 @@ class TrainingJob:
     validation: str | None
     output: str
     tags: Mapping[str, str] = field(default_factory=dict)
+    or_types: Sequence[str] = ()
+    max_pending_seconds: int | None = None
+    training_plan_arn: str | None = None
 
 
 @dataclass(frozen=True)
@@ -119,16 +127,35 @@ def training_job(spec: ModelSpec, job: TrainingJob, target: Target) -> Request:
             "CompressionType": "NONE" if spec.estimator_kwargs.disable_output_compression else "GZIP",
         },
         "ResourceConfig": {
-            "InstanceType": job.instance_type,
+            **_instances(job),
             "InstanceCount": 1,
             **_training_volume(spec, job.instance_type, target),
         },
-        "StoppingCondition": {"MaxRuntimeInSeconds": min(job.max_runtime_seconds, spec.estimator_kwargs.max_run)},
+        "StoppingCondition": {
+            "MaxRuntimeInSeconds": min(job.max_runtime_seconds, spec.estimator_kwargs.max_run),
+            **({"MaxPendingTimeInSeconds": job.max_pending_seconds} if job.max_pending_seconds else {}),
+        },
         "VpcConfig": target.vpc,
         "EnableNetworkIsolation": spec.training_enable_network_isolation,
         "EnableInterContainerTrafficEncryption": spec.estimator_kwargs.encrypt_inter_container_traffic,
         "Tags": _tags({**jumpstart_tags(spec), **job.tags}),
     }
+
+
+def request_key(spec: ModelSpec, instance_type: str, hyperparameters: Mapping[str, str]) -> str:
+    """A digest of everything in the training request that depends on the instance type, but for the type itself.
+
+    Types with the same key can be preferences of one job.
+    """
+    variants = spec.training_instance_type_variants
+    parts = [
+        variants.image_alias(instance_type),
+        variants.gated_key(instance_type),
+        [metric.model_dump() for metric in spec.metrics_on(instance_type)],
+        dict(sorted(hyperparameters.items())),
+        has_only_local_storage(instance_type),
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def tuned_model(spec: ModelSpec, hosting: Hosting, target: Target, artifact: str) -> Request:
@@ -231,6 +258,13 @@ def _model(spec: ModelSpec, hosting: Hosting, target: Target, source: Request) -
 def _channel(name: str, uri: str, **access: Request) -> Request:
     source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated", **access}
     return {"ChannelName": name, "DataSource": {"S3DataSource": source}}
+
+
+def _instances(job: TrainingJob) -> Request:
+    if job.or_types:
+        return {"InstancePreferences": [{"InstanceType": each} for each in (job.instance_type, *job.or_types)]}
+    plan = {"TrainingPlanArn": job.training_plan_arn} if job.training_plan_arn else {}
+    return {"InstanceType": job.instance_type, **plan}
 
 
 def _training_volume(spec: ModelSpec, instance_type: str, target: Target) -> Request:

@@ -107,11 +107,16 @@ class InstanceVariants(_Fact):
         names = (instance_family(instance_type), instance_type)
         return tuple(self.variants[name] for name in names if name in self.variants)
 
-    def image(self, instance_type: str, region: str) -> str | None:
-        """The container image, or None if the model has none for the type in the region."""
+    def image_alias(self, instance_type: str) -> str | None:
+        """The container image, as `$alias` where it differs by region; None if the model has none for the type."""
         uri = None
         for variant in self.of(instance_type):
             uri = variant.regional_properties.get("image_uri", uri)
+        return uri
+
+    def image(self, instance_type: str, region: str) -> str | None:
+        """The container image, or None if the model has none for the type in the region."""
+        uri = self.image_alias(instance_type)
         if uri is None or not uri.startswith("$"):
             return uri
         return self.regional_aliases.get(region, {}).get(uri.removeprefix("$"))

@@ -25,6 +25,7 @@ from finetuning.runs.tags import (
     RUN_TAG,
     STAGE_TAG,
 )
+from finetuning.runs.waiting import SHORTEST_PENDING
 
 TEMPORARY_TTL_HOURS = 3
 """The run deletes its temporary endpoints itself. If it fails to, the sweeper deletes them after this time."""
@@ -73,16 +74,25 @@ def check_requests(built: Mapping[str, Request], service_model: Any, checklist: 
         checklist.passed("requests", f"{len(built)} request{'s' if len(built) > 1 else ''} valid")
 
 
-def training_job(spec: ModelSpec, plan: RunPlan, target: Target, attempt: int = 0) -> Request:
-    """CreateTrainingJob for an attempt: 0 has the preferred instance type, 1 the first fallback, and so on."""
-    option, layout = plan.training.option(attempt), RunLayout(plan.run_id)
+def training_job(
+    spec: ModelSpec, plan: RunPlan, target: Target, attempt: int = 0, pending_seconds: int = SHORTEST_PENDING
+) -> Request:
+    """CreateTrainingJob for an attempt: 0 has the preferred instance types, 1 the first fallbacks, and so on.
+
+    `pending_seconds`: how long the job may wait for instances.
+    """
+    group, layout = plan.training.group(attempt), RunLayout(plan.run_id)
+    option = group[0]
     held_out = plan.dataset is None or plan.dataset.validation_rows > 0
     job = TrainingJob(
         name=plan.names(target.prefix).training_job(attempt),
         instance_type=option.instance_type,
         hyperparameters=option.hyperparameters,
         accept_eula=plan.accept_eula,
-        max_runtime_seconds=option.max_runtime_seconds,
+        or_types=[other.instance_type for other in group[1:]],
+        max_runtime_seconds=min(each.max_runtime_seconds for each in group),
+        max_pending_seconds=pending_seconds,
+        training_plan_arn=plan.training.training_plan_arn if option is plan.training.options[0] else None,
         train=f"s3://{target.bucket}/{layout.train}",
         validation=f"s3://{target.bucket}/{layout.validation}" if held_out and spec.validation_supported else None,
         output=f"s3://{target.bucket}/{layout.training_output}".removesuffix("/"),

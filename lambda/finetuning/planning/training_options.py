@@ -10,6 +10,7 @@ from finetuning.errors import Code, Finding, FineTuningError
 from finetuning.jumpstart.assumptions import Price
 from finetuning.jumpstart.family import Task
 from finetuning.jumpstart.hyperparameters import merge
+from finetuning.jumpstart.requests import request_key
 from finetuning.jumpstart.spec import ModelSpec
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.estimate import estimate
@@ -139,6 +140,7 @@ def training_options(
         options.append(
             TrainingOption(
                 instance_type=instance_type,
+                request_key=request_key(spec, instance_type, hyperparameters),
                 hyperparameters=hyperparameters,
                 max_runtime_seconds=max(seconds, 1),
                 estimate=predicted,

@@ -1,8 +1,9 @@
 """What SageMaker's descriptions mean for a run: keep waiting, continue with the next step, or fail with a reason."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -11,14 +12,50 @@ from finetuning.runs.causes import explain
 from finetuning.runs.guardrails import ROLLBACK_SECONDS
 from finetuning.runs.status import Metric
 
-CAPACITY_WORDS = ("capacityerror", "insufficientcapacity", "insufficientinstancecapacity", "insufficient capacity")
-"""How AWS reports missing capacity. A failed training job says `CapacityError`. How a rejected request says it has not
-been observed; EC2's words are assumed."""
+CAPACITY_WORDS = re.compile(
+    r"capacityerror|insufficient ?(instance ?)?capacity|not enough capacity|unable to provision requested ml compute "
+    r"capacity",
+    re.IGNORECASE,
+)
+"""How AWS reports missing capacity, in public logs of jobs and endpoints. How a rejected request says it has not been
+observed; EC2's words are assumed."""
+
+PENDING_GRACE = timedelta(minutes=5)
+"""SageMaker ends a job that waits too long for instances by itself. After this time the run does it."""
 
 
 def is_capacity_error(reason: str) -> bool:
     """True if an error's code and message report that AWS has no capacity now; an exceeded quota is another error."""
-    return any(word in reason.lower() for word in CAPACITY_WORDS)
+    return CAPACITY_WORDS.search(reason) is not None
+
+
+def is_overdue(job: Mapping[str, Any], now: datetime) -> bool:
+    """True if the job, a DescribeTrainingJob response, still waits for instances although its time for that is over.
+
+    A job with a training plan may wait for the plan to begin, which does not count.
+    """
+    if job["TrainingJobStatus"] != "InProgress" or "TrainingPlanArn" in job.get("ResourceConfig", {}):
+        return False
+    return _pended_too_long(job, now - PENDING_GRACE)
+
+
+def _pended_too_long(job: Mapping[str, Any], until: datetime | None = None) -> bool:
+    """True if the job had no instances, which start its billing, for the time that its request allows. `until`: when it
+    ended, by default.
+    """
+    seconds = job.get("StoppingCondition", {}).get("MaxPendingTimeInSeconds")
+    if seconds is None or "TrainingStartTime" in job:
+        return False
+    ended = until or job.get("TrainingEndTime") or job["LastModifiedTime"]
+    pended: timedelta = ended - job["CreationTime"]
+    return pended >= timedelta(seconds=seconds)
+
+
+def selected_type(job: Mapping[str, Any]) -> str | None:
+    """The instance type of the job; None while SageMaker has not selected one of several."""
+    resources = job.get("ResourceConfig", {})
+    selected: str | None = resources.get("SelectedInstanceType") or resources.get("InstanceType")
+    return selected
 
 
 class Outcome(StrEnum):
@@ -44,8 +81,9 @@ class TrainingProgress:
 def training_progress(job: Mapping[str, Any], log_tail: Callable[[str], Sequence[str]]) -> TrainingProgress:
     """Reads a DescribeTrainingJob response; `log_tail` returns the last lines of a failed job's log, by its name.
 
-    A job that failed for lack of capacity has the outcome `RETRY_ELSEWHERE`. Raises `TrainingFailed` for a job that
-    ended without a model: a failed one, or a stopped one, such as a job that reached its maximum run time.
+    A job that failed for lack of capacity, or that ended after waiting for it as long as it may, has the outcome
+    `RETRY_ELSEWHERE`. Raises `TrainingFailed` for any other job that ended without a model: a failed one, or a stopped
+    one, such as a job that reached its maximum run time.
     """
     name, status = job["TrainingJobName"], job["TrainingJobStatus"]
     reason = str(job.get("FailureReason", ""))
@@ -67,6 +105,9 @@ def training_progress(job: Mapping[str, Any], log_tail: Callable[[str], Sequence
             return progress(Outcome.COMPLETED, "The training job completed")
         case "Failed" if is_capacity_error(reason):
             return progress(Outcome.RETRY_ELSEWHERE, reason)
+        case "Failed" | "Stopped" if _pended_too_long(job):
+            minutes = job["StoppingCondition"]["MaxPendingTimeInSeconds"] / 60
+            return progress(Outcome.RETRY_ELSEWHERE, f"The job {name} got no instances within {minutes:.0f} minutes")
         case "Failed":
             raise explain(name, reason or detail, log_tail(name))
         case "Stopped" if job.get("SecondaryStatus") == "MaxRuntimeExceeded":

@@ -18,6 +18,9 @@ from finetuning.runs.names import Names
 from finetuning.runs.status import Check
 from finetuning.settings import Limit
 
+MAX_PREFERENCES = 5
+"""Instance types of one training job, by SageMaker's service model."""
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
@@ -86,9 +89,13 @@ class Estimate(BaseModel):
 
 
 class TrainingOption(_Part):
-    """Training on one instance type: hyperparameters, time limit of the job, estimate."""
+    """Training on one instance type: hyperparameters, time limit of the job, estimate.
+
+    Options with the same `request_key` differ in the type alone. Plans of earlier versions have none.
+    """
 
     instance_type: str
+    request_key: str = ""
     hyperparameters: dict[str, str]
     max_runtime_seconds: int
     estimate: Estimate
@@ -97,7 +104,8 @@ class TrainingOption(_Part):
 
 class TrainingPlan(_Part):
     """The first option is preferred. If AWS has no capacity the others are tried in order, and then all again until
-    `capacity_wait_hours` have passed. `fallbacks_chosen`: run.json named the others.
+    `capacity_wait_hours` have passed. `fallbacks_chosen`: run.json named the others. `training_plan_arn`: bought
+    capacity for the first option.
     """
 
     options: list[TrainingOption] = Field(min_length=1)
@@ -105,10 +113,44 @@ class TrainingPlan(_Part):
     max_cost_usd: float | None
     capacity_wait_hours: float = 0
     fallbacks_chosen: bool = True
+    training_plan_arn: str | None = None
 
-    def option(self, attempt: int) -> TrainingOption:
-        """The option of an attempt; after the last option the first is tried again."""
-        return self.options[attempt % len(self.options)]
+    @property
+    def groups(self) -> list[list[TrainingOption]]:
+        """The options by attempt: neighbours whose request is the same are preferences of one job.
+
+        A job has one maximum run time: the shortest of its types. A type that could run longer in a job of its own
+        joins only if half of that is expected to suffice.
+        """
+        groups: list[list[TrainingOption]] = []
+        for option in self.options:
+            if groups and self._join(groups[-1], option):
+                groups[-1].append(option)
+            else:
+                groups.append([option])
+        return groups
+
+    def _join(self, group: list[TrainingOption], option: TrainingOption) -> bool:
+        together = [*group, option]
+        shortest = min(each.max_runtime_seconds for each in together)
+        return (
+            len(together) <= MAX_PREFERENCES
+            and bool(option.request_key)
+            and option.request_key == group[0].request_key
+            and not (self.training_plan_arn and group[0] is self.options[0])
+            and all(
+                each.max_runtime_seconds == shortest or 2 * (each.estimate.seconds or shortest) <= shortest
+                for each in together
+            )
+        )
+
+    def group(self, attempt: int) -> list[TrainingOption]:
+        """The options of an attempt; after the last group the first is tried again."""
+        groups = self.groups
+        return groups[attempt % len(groups)]
+
+    def option_on(self, instance_type: str) -> TrainingOption | None:
+        return next((option for option in self.options if option.instance_type == instance_type), None)
 
     @computed_field  # type: ignore[prop-decorator]  # pydantic's documented form; mypy has no rule for it
     @property
@@ -124,6 +166,11 @@ class TrainingPlan(_Part):
     @property
     def estimate(self) -> Estimate:
         return self.options[0].estimate
+
+
+def in_words(group: list[TrainingOption]) -> str:
+    """The instance types of one job."""
+    return " or ".join(option.instance_type for option in group)
 
 
 class Autoscaling(_Part):

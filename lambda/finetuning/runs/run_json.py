@@ -60,7 +60,9 @@ class TrainingRequest(_Part):
     Default: the model's other types that fit the limits and the account's quotas, cheapest first.
     """
     capacity_wait_hours: float = Field(default=1, ge=0, le=MAX_CAPACITY_WAIT_HOURS)
-    """How long the types are tried again and again without capacity. Each is tried at least once."""
+    """How long the types are tried again and again without capacity. Each is tried at least once, for at least half an
+    hour if SageMaker makes the job wait for instances.
+    """
     max_runtime_hours: float | None = Field(default=None, gt=0, le=LONGEST_RUNTIME_HOURS)
     """Default: the stage's limit. A run that is estimated to take longer is refused. A job that reaches the limit is
     stopped and leaves no model.

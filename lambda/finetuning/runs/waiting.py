@@ -11,6 +11,8 @@ from finetuning.runs.status import Rung, RunStatus
 
 SHORTEST_WAIT, LONGEST_WAIT = 2, 600
 SHORTEST_PAUSE, LONGEST_PAUSE = 5, 600
+SHORTEST_PENDING = 1800
+"""Seconds: the least that SageMaker allows for `MaxPendingTimeInSeconds`, and enough to start instances."""
 
 LONGEST_WAIT_HOURS = 24
 """How long a run waits for its turn before it fails (TURN_TIMED_OUT)."""
@@ -55,6 +57,15 @@ def capacity_pause(elapsed_seconds: float) -> int:
     return max(SHORTEST_PAUSE, min(LONGEST_PAUSE, math.ceil(elapsed_seconds / 10)))
 
 
+def pending_seconds(plan: TrainingPlan, elapsed_seconds: float) -> int:
+    """Seconds that the next job may wait for instances: its share of the time that the run waits for capacity, of which
+    `elapsed_seconds` have passed. SageMaker counts them over all types of the job.
+    """
+    hours = plan.capacity_wait_hours
+    share = min(hours * 3600 / len(plan.groups), hours * 3600 - elapsed_seconds)
+    return max(SHORTEST_PENDING, math.ceil(share))
+
+
 def has_next_attempt(attempt: int, rungs: int, elapsed_seconds: float, hours: float) -> bool:
     """True if another attempt follows: every instance type is tried once, then all again until `hours` have passed."""
     return attempt + 1 < rungs or elapsed_seconds < hours * 3600
@@ -71,7 +82,7 @@ def next_rung(status: RunStatus, plan: TrainingPlan, rung: Rung, now: datetime) 
     Raises `TrainingFailed` (TRAINING_NO_CAPACITY) if there is no further attempt.
     """
     elapsed = elapsed_seconds(status, now)
-    if has_next_attempt(rung.attempt, len(plan.options), elapsed, plan.capacity_wait_hours):
+    if has_next_attempt(rung.attempt, len(plan.groups), elapsed, plan.capacity_wait_hours):
         return capacity_pause(elapsed)
     attempts = f"{len(status.ladder)} attempts in {elapsed / 3600:.1f} h" if len(status.ladder) > 1 else "1 attempt"
     raise TrainingFailed(

@@ -43,8 +43,10 @@ def conditions(operation: str, body: bytes) -> dict[str, Any]:
     variants = request.get("ProductionVariants", [])
     resources, vpc, output = (request.get(name, {}) for name in ("ResourceConfig", "VpcConfig", "OutputDataConfig"))
     types = [
-        *([resources["InstanceType"]] if "InstanceType" in resources else []),
-        *(v["InstanceType"] for v in variants),
+        each["InstanceType"]
+        for named in (resources, *resources.get("InstancePreferences", []), *variants)
+        for each in (named, *named.get("InstancePools", []))
+        if "InstanceType" in each
     ]
     values = {
         "sagemaker:InstanceTypes": types if operation in {"CreateTrainingJob", "CreateEndpointConfig"} else None,

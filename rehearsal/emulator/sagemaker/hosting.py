@@ -23,7 +23,7 @@ from rehearsal.emulator.context import EmulatorContext
 from rehearsal.emulator.faults import Fault
 from rehearsal.emulator.identity import ACCOUNT
 from rehearsal.emulator.sagemaker import checks
-from rehearsal.emulator.sagemaker.errors import Refused, invalid
+from rehearsal.emulator.sagemaker.errors import ENDPOINT_CAPACITY_REASON, Refused, invalid
 from rehearsal.emulator.scaling import Scaling
 
 _READY_SECONDS = 180
@@ -117,6 +117,10 @@ class _Retired(Exception):
     """The server takes no more calls: another one has taken its place."""
 
 
+class _NoCapacity(Exception):
+    """AWS has no instance of any type that the endpoint may take."""
+
+
 class _Endpoint:
     """One endpoint: what DescribeEndpoint answers, and the server behind it."""
 
@@ -124,6 +128,9 @@ class _Endpoint:
         now = datetime.now(UTC)
         self.name = str(request["EndpointName"])
         self.server: _Server | None = None
+        self.hidden_until = 0.0
+        """While an update is hidden, on the monotonic clock, `as_before` is shown."""
+        self.as_before: dict[str, Any] = {}
         self.fleet: dict[str, Any] = {}
         """`instance_type` and `instances` of the configuration that was last asked for."""
         self.description: dict[str, Any] = {
@@ -172,9 +179,11 @@ class Hosting:
     def create_endpoint_config(self, request: dict[str, Any]) -> dict[str, Any]:
         for variant in request["ProductionVariants"]:
             self.models.get({"ModelName": variant.get("ModelName", "")})
-            if "InstanceType" not in variant:
-                raise invalid("ProductionVariants need an InstanceType: the rehearsal has no serverless inference.")
-            checks.volume_key_fits(variant["InstanceType"], request.get("KmsKeyId"), "KmsKeyId")
+            if ("InstanceType" in variant) == ("InstancePools" in variant):
+                raise invalid("ProductionVariants need either an InstanceType or InstancePools.")
+            for pool in _pools(variant):
+                self.models.get({"ModelName": pool.get("ModelNameOverride", variant.get("ModelName", ""))})
+                checks.volume_key_fits(pool["InstanceType"], request.get("KmsKeyId"), "KmsKeyId")
         return self.configs.add(request)
 
     def create_endpoint(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -198,6 +207,9 @@ class Hosting:
         checks.guardrails_hold(self._world, request.get("DeploymentConfig", {}), fleet["instances"])
         if fleet["instance_type"] != endpoint.fleet["instance_type"]:
             self._scaling.require_unregistered(endpoint.name)
+        seconds = self._world.faults.number(Fault.UPDATE_LATE, endpoint.name, default=3)
+        endpoint.hidden_until = time.monotonic() + (seconds or 0)
+        endpoint.as_before = {**endpoint.description, "LastModifiedTime": datetime.now(UTC)}
         pending = {"EndpointConfigName": request["EndpointConfigName"], "StartTime": datetime.now(UTC)}
         endpoint.enter("Updating", PendingDeploymentSummary=pending)
         arguments = (endpoint, request["EndpointConfigName"], fleet)
@@ -213,17 +225,25 @@ class Hosting:
         return {"EndpointArn": endpoint.description["EndpointArn"]}
 
     def describe_endpoint(self, request: dict[str, Any]) -> dict[str, Any]:
-        return self._endpoint(request).description
+        endpoint = self._endpoint(request)
+        return endpoint.as_before if time.monotonic() < endpoint.hidden_until else endpoint.description
 
     def delete_endpoint(self, request: dict[str, Any]) -> dict[str, Any]:
         endpoint = self._endpoint(request)
-        if endpoint.description["EndpointStatus"] in {"Creating", "Updating", "RollingBack"}:
+        if endpoint.description["EndpointStatus"] in {"Creating", "Updating", "RollingBack", "Deleting"}:
             raise invalid(f'Cannot update in-progress endpoint "{endpoint.description["EndpointArn"]}".')
         self._scaling.deregister_endpoint(endpoint.name)
+        if seconds := self._world.faults.number(Fault.DELETING_COUNTS, endpoint.name, default=5):
+            endpoint.enter("Deleting")
+            threading.Timer(seconds, self._remove, (endpoint,)).start()
+        else:
+            self._remove(endpoint)
+        return {}
+
+    def _remove(self, endpoint: _Endpoint) -> None:
         del self._endpoints[endpoint.name]
         if endpoint.server:
             endpoint.server.stop()
-        return {}
 
     def summaries(self) -> list[dict[str, Any]]:
         members = ("EndpointName", "EndpointArn", "CreationTime", "LastModifiedTime", "EndpointStatus")
@@ -289,7 +309,10 @@ class Hosting:
 
     def _fleet(self, config_name: str) -> dict[str, Any]:
         variant = self.configs.get({"EndpointConfigName": config_name})["ProductionVariants"][0]
-        return {"instance_type": variant["InstanceType"], "instances": variant.get("InitialInstanceCount", 1)}
+        return {
+            "instance_type": _pools(variant)[0]["InstanceType"],
+            "instances": variant.get("InitialInstanceCount", 1),
+        }
 
     def _check_quota(self, fleet: dict[str, Any]) -> None:
         fleets = [endpoint.fleet for endpoint in self._endpoints.values()]
@@ -305,14 +328,18 @@ class Hosting:
             if before and (message := faults.take(Fault.ROLLBACK, endpoint.name)):
                 raise RuntimeError(message)
             faults.hold(Fault.ENDPOINT_HANGS, endpoint.name).wait()
-            server = self._serve(config_name)
+            pool = self._pool_with_capacity(endpoint, config_name)
+            fleet = fleet | {"instance_type": pool["InstanceType"]}
+            server = self._serve(config_name, pool)
         except Exception as error:  # noqa: BLE001 — SageMaker reports whatever happened as the endpoint's reason
+            reason = f"The primary container for production variant AllTraffic {_UNHEALTHY}: {error}"
+            if isinstance(error, _NoCapacity):
+                reason = ENDPOINT_CAPACITY_REASON
             endpoint.description.pop("PendingDeploymentSummary", None)
             if before:
                 endpoint.enter("RollingBack")
-                endpoint.enter("InService", FailureReason=f"The update was rolled back: {error}")
+                endpoint.enter("InService", FailureReason=f"The update was rolled back: {reason}"[:1024])
             else:
-                reason = f"The primary container for production variant AllTraffic {_UNHEALTHY}: {error}"
                 endpoint.enter("Failed", FailureReason=reason[:1024])
             return
         endpoint.server, endpoint.fleet, count = server, fleet, fleet["instances"]
@@ -324,10 +351,17 @@ class Hosting:
         if before:
             before.stop()
 
-    def _serve(self, config_name: str) -> _Server:
+    def _pool_with_capacity(self, endpoint: _Endpoint, config_name: str) -> dict[str, Any]:
+        """The first of the configuration's instance pools, by priority, whose type has capacity."""
         variant = self.configs.get({"EndpointConfigName": config_name})["ProductionVariants"][0]
-        model = self.models.get({"ModelName": variant["ModelName"]})
-        server = _Server(self._world, variant["ModelName"], self._fetch(model))
+        for pool in _pools(variant):
+            if not self._world.faults.take(Fault.ENDPOINT_NO_CAPACITY, f"{endpoint.name} {pool['InstanceType']}"):
+                return {"ModelNameOverride": variant["ModelName"], **pool}
+        raise _NoCapacity
+
+    def _serve(self, config_name: str, pool: dict[str, Any]) -> _Server:
+        model = self.models.get({"ModelName": pool["ModelNameOverride"]})
+        server = _Server(self._world, str(model["ModelName"]), self._fetch(model))
         server.wait_until_ready()
         return server
 
@@ -378,6 +412,12 @@ class Hosting:
         dimensions = [{"Name": "EndpointName", "Value": name}, {"Name": "VariantName", "Value": "AllTraffic"}]
         metric = {"MetricName": "Invocations", "Dimensions": dimensions, "Value": 1.0, "Unit": "None"}
         self._world.client("cloudwatch").put_metric_data(Namespace="AWS/SageMaker", MetricData=[metric])
+
+
+def _pools(variant: dict[str, Any]) -> list[dict[str, Any]]:
+    """The variant's instance pools in order of priority; one of its instance type if it has none."""
+    pools = variant.get("InstancePools", [{"InstanceType": variant.get("InstanceType"), "Priority": 1}])
+    return sorted(pools, key=lambda pool: int(pool["Priority"]))
 
 
 def _model_source(request: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import re
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from rehearsal.emulator import events
 from rehearsal.emulator.context import EmulatorContext
 from rehearsal.emulator.faults import Fault
 from rehearsal.emulator.sagemaker import checks
-from rehearsal.emulator.sagemaker.errors import Refused, invalid
+from rehearsal.emulator.sagemaker.errors import CAPACITY_REASONS, PENDING_MESSAGE, Refused, invalid
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+_LONGEST_PENDING = 28 * 24 * 3600
 _IMAGE = re.compile(r"\d{12}\.dkr\.ecr\.[\w-]+\.amazonaws\.com/[\w./-]+[:@].+")
 
 
@@ -73,6 +75,14 @@ class _Job:
         self.enter(ended.secondary, ended.reason or f"Training job {ended.status.lower()}")
         self.description["SecondaryStatusTransitions"][-1]["EndTime"] = now
 
+    @property
+    def instance_types(self) -> list[str]:
+        """Those it may take, in order; one alone once it is selected."""
+        return instance_types(self.description["ResourceConfig"])
+
+    def grow_older(self, by: timedelta) -> None:
+        self.description["CreationTime"] -= by
+
     def measure(self, line: str) -> None:
         """Keeps the last value of each metric whose expression matches the line, as SageMaker does."""
         for definition in self.request["AlgorithmSpecification"].get("MetricDefinitions", []):
@@ -92,6 +102,7 @@ class TrainingJobs:
     def __init__(self, context: EmulatorContext) -> None:
         self._world = context
         self._jobs: dict[str, _Job] = {}
+        self._reasons = cycle(CAPACITY_REASONS)
 
     def create(self, request: dict[str, Any]) -> dict[str, Any]:
         if job := self._jobs.get(request["TrainingJobName"]):
@@ -138,7 +149,7 @@ class TrainingJobs:
                     "name": job.name,
                     "arn": told["TrainingJobArn"],
                     "status": told["TrainingJobStatus"],
-                    "instance_type": told["ResourceConfig"]["InstanceType"],
+                    "instance_type": job.instance_types[0],
                     "instances": told["ResourceConfig"]["InstanceCount"],
                 }
 
@@ -152,13 +163,19 @@ class TrainingJobs:
         for member in ("InputDataConfig", "StoppingCondition"):
             if not request.get(member):
                 raise invalid(f"{member} is required for a training job.")
-        if not (instance_type := resources.get("InstanceType")):
-            raise invalid("ResourceConfig.InstanceType is required for a training job.")
+        if ("InstanceType" in resources) == ("InstancePreferences" in resources):
+            raise invalid(
+                "A training job needs either ResourceConfig.InstanceType or ResourceConfig.InstancePreferences."
+            )
+        wanted = instance_types(resources)
+        if len(set(wanted)) < len(wanted):
+            raise invalid("An instance type can appear only once in InstancePreferences.")
         if not _IMAGE.fullmatch(request["AlgorithmSpecification"].get("TrainingImage", "")):
             raise invalid("AlgorithmSpecification.TrainingImage is not the URI of an image in ECR.")
         checks.role_can_be_assumed(context, request["RoleArn"])
         checks.network_exists(context, request.get("VpcConfig"))
-        checks.volume_key_fits(instance_type, resources.get("VolumeKmsKeyId"), "VolumeKmsKeyId")
+        for instance_type in wanted:
+            checks.volume_key_fits(instance_type, resources.get("VolumeKmsKeyId"), "VolumeKmsKeyId")
         as_role = context.client("s3", request["RoleArn"])
         for channel in request["InputDataConfig"]:
             source = channel["DataSource"]["S3DataSource"]
@@ -177,25 +194,24 @@ class TrainingJobs:
             checks.gated_object_opens(
                 context, gated, environment.get("accept_eula") == "true", "Environment accept_eula"
             )
-        running = sum(
-            j.description["ResourceConfig"]["InstanceCount"]
-            for j in self._jobs.values()
-            if j.description["TrainingJobStatus"] == "InProgress"
-            and j.description["ResourceConfig"]["InstanceType"] == instance_type
-        )
-        checks.quota_allows(context, instance_type, "training job usage", resources.get("InstanceCount", 1), running)
+        # A job of several types is taken to need, and to hold, the quota of each until one is selected.
+        for instance_type in wanted:
+            running = sum(
+                j.description["ResourceConfig"]["InstanceCount"]
+                for j in self._jobs.values()
+                if j.description["TrainingJobStatus"] == "InProgress" and instance_type in j.instance_types
+            )
+            count = resources.get("InstanceCount", 1)
+            checks.quota_allows(context, instance_type, "training job usage", count, running)
 
     def _run(self, job: _Job) -> None:
         try:
             job.enter("Starting", "Launching requested ML instances")
-            if message := self._world.faults.take(Fault.CAPACITY, job.name):
-                raise _Ended(
-                    "Failed", "Failed", f"CapacityError: Unable to provision requested ML compute capacity: {message}"
-                )
+            self._launch(job)
             self._require_weights(job)
+            job.description["TrainingStartTime"] = datetime.now(UTC)
             job.enter("Downloading", "Downloading input data")
             self._download(job)
-            job.description["TrainingStartTime"] = datetime.now(UTC)
             job.enter("Training", "Training image download completed. Training in progress.")
             self._train(job)
             job.enter("Uploading", "Uploading generated training model")
@@ -205,6 +221,30 @@ class TrainingJobs:
             job.conclude(ended)
         except Exception as error:  # noqa: BLE001 — SageMaker, too, reports its own faults as a failed job
             job.conclude(_Ended("Failed", "Failed", f"InternalServerError: {error!r}"))
+
+    def _launch(self, job: _Job) -> None:
+        """Finds an instance of the first type in the job's order that has capacity."""
+        faults, described = self._world.faults, f"{job.name} {' '.join(job.instance_types)}"
+        if faults.take(Fault.PENDING_ENDS, described):
+            longest = job.request["StoppingCondition"].get("MaxPendingTimeInSeconds", _LONGEST_PENDING)
+            job.grow_older(timedelta(seconds=longest))
+            job.enter("Pending", PENDING_MESSAGE)
+            raise _Ended("Stopped", "Stopped")
+        if hours := faults.number(Fault.PENDING, described, default=48):
+            job.grow_older(timedelta(hours=hours))
+            job.enter("Pending", PENDING_MESSAGE)
+            job.stopping.wait()
+            raise _Ended("Stopped", "Stopped")
+        message = ""
+        for instance_type in job.instance_types:
+            if message := faults.take(Fault.CAPACITY, f"{job.name} {instance_type}") or "":
+                continue
+            if "InstancePreferences" in job.description["ResourceConfig"]:
+                selected = {"SelectedInstanceType": instance_type, "SelectedInstanceCount": 1}
+                job.description["ResourceConfig"] = job.description["ResourceConfig"] | selected
+            return
+        reason = next(self._reasons).format(instance_type=job.instance_types[-1])
+        raise _Ended("Failed", "Failed", f"{reason} ({message})")
 
     def _require_weights(self, job: _Job) -> None:
         channels = {channel["ChannelName"] for channel in job.request["InputDataConfig"]}
@@ -292,6 +332,13 @@ class TrainingJobs:
         for file in sorted(path for path in model.rglob("*") if path.is_file()):
             s3.upload_file(str(file), bucket, prefix + file.relative_to(model).as_posix(), ExtraArgs=encryption)
         job.description["ModelArtifacts"] = {"S3ModelArtifacts": artefact}
+
+
+def instance_types(resources: dict[str, Any]) -> list[str]:
+    """The types that a ResourceConfig names, in order of preference; the selected one alone once there is one."""
+    if selected := resources.get("SelectedInstanceType", resources.get("InstanceType")):
+        return [selected]
+    return [preference["InstanceType"] for preference in resources["InstancePreferences"]]
 
 
 def _max_seconds(request: dict[str, Any]) -> int:

@@ -7,6 +7,7 @@ import pytest
 from finetuning.errors import Code, TrainingFailed
 from finetuning.handlers import describe_training
 from finetuning.runs.names import Names
+from finetuning.runs.status import Cost
 from tests.builders.aws import FakeAws, hours_ago
 from tests.builders.handlers import invoke, metric
 from tests.builders.memory import PREFIX, MemoryStore, any_run
@@ -78,6 +79,31 @@ def test_a_lack_of_capacity_at_the_last_attempt_fails_the_run(cloud: FakeAws, me
     with pytest.raises(TrainingFailed) as failed:
         described(cloud, attempt=1, TrainingJobStatus="Failed", FailureReason="CapacityError: no ml.g5.48xlarge")
     assert failed.value.code == Code.TRAINING_NO_CAPACITY
+
+
+def test_a_job_that_waits_too_long_for_instances_is_stopped(cloud: FakeAws, memory: MemoryStore) -> None:
+    run, limit = any_run(memory), {"MaxPendingTimeInSeconds": 1800}
+    result = described(cloud, CreationTime=hours_ago(1), StoppingCondition=limit, SecondaryStatus="Pending")
+    assert (result["outcome"], result["message"]) == (
+        "in_progress",
+        "No instances in time: stopping the job. It was Pending",
+    )
+    assert [call["TrainingJobName"] for call in cloud.sagemaker.requests("stop_training_job")] == [JOB]
+    cloud.sagemaker.things["training_job"][JOB]["TrainingJobStatus"] = "Stopped"
+    result = invoke(describe_training, run_id=RUN_ID, job_name=JOB, attempt=0)
+    assert result["outcome"] == "retry_elsewhere"
+    assert run.status.cost.actual_usd is None
+
+
+def test_a_job_costs_what_the_type_that_it_got_costs(cloud: FakeAws, memory: MemoryStore) -> None:
+    run = any_run(memory)
+    run.record("", cost=Cost(estimate_usd=41.1))
+    other = run.plan.training.options[1]
+    resources = {"InstancePreferences": [], "SelectedInstanceType": other.instance_type}
+    described(cloud, ResourceConfig=resources, BillableTimeInSeconds=3600)
+    assert run.status.cost.actual_usd == other.estimate.usd_per_hour
+    assert run.status.cost.estimate_usd == other.estimate.usd
+    assert [rung.instance_type for rung in run.status.ladder] == [other.instance_type]
 
 
 def test_a_failed_job_is_explained_by_the_end_of_its_log(cloud: FakeAws, memory: MemoryStore) -> None:

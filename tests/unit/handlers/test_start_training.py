@@ -32,7 +32,7 @@ def test_the_estimate_of_the_attempt_is_in_status_and_metrics_with_links_to_the_
     run = any_run(memory)
     run.record("", links={"Execution": "https://execution"})
     invoke(start_training, run_id=RUN_ID, attempt=1)
-    estimate = run.plan.training.option(1).estimate
+    estimate = run.plan.training.group(1)[0].estimate
     assert run.status.cost.estimate_usd == estimate.usd == metric(capsys.readouterr().out, "TrainingEstimatedUsd")
     assert run.status.cost.assumptions == estimate.assumptions
     assert run.status.links.keys() == {"Execution", "Training job", "Training log"}

@@ -187,7 +187,18 @@ def test_every_fallback_has_its_own_price_and_time() -> None:
     assert plan.training.instance_types == ["ml.g5.12xlarge", "ml.g5.48xlarge"]
     assert (first.estimate.usd_per_hour, second.estimate.usd_per_hour) == (7.09, 20.36)
     assert second.max_runtime_seconds == 3600 < first.max_runtime_seconds
-    job = training_job(any_spec(plan.model_id), plan, TARGET, attempt=1)
+    assert plan.training.groups == [[first, second]]
+    job = training_job(any_spec(plan.model_id), plan, TARGET)
+    assert job["StoppingCondition"]["MaxRuntimeInSeconds"] == 3600, "the budget of the dearer type"
+
+
+def test_a_type_that_may_need_the_time_that_another_would_take_from_it_gets_a_job_of_its_own() -> None:
+    plan = good(accepted(training={"fallback_instance_types": ["ml.g5.48xlarge"], "max_cost_usd": 20.36}))
+    first, second = plan.training.options
+    slow = first.model_copy(update={"estimate": first.estimate.model_copy(update={"seconds": 1801})})
+    apart = plan.model_copy(update={"training": plan.training.model_copy(update={"options": [slow, second]})})
+    assert apart.training.groups == [[slow], [second]]
+    job = training_job(any_spec(plan.model_id), apart, TARGET, attempt=1)
     assert job["TrainingJobName"].endswith("-1")
     assert job["ResourceConfig"]["InstanceType"] == "ml.g5.48xlarge"
     assert job["StoppingCondition"]["MaxRuntimeInSeconds"] == 3600

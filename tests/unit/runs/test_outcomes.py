@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 
 from finetuning.errors import Code, EndpointFailed, TrainingFailed
-from finetuning.runs.outcomes import Outcome, can_be_deleted, endpoint_outcome, is_capacity_error, training_progress
+from finetuning.runs.outcomes import (
+    Outcome,
+    can_be_deleted,
+    endpoint_outcome,
+    is_capacity_error,
+    is_overdue,
+    training_progress,
+)
+from rehearsal.emulator.sagemaker.errors import CAPACITY_REASONS
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -68,6 +76,44 @@ def test_the_log_explains_a_failed_job() -> None:
         training_progress(job, lambda name: [f"{name}: torch.OutOfMemoryError: CUDA out of memory"])
     assert failure.value.code == Code.TRAINING_OUT_OF_MEMORY
     assert failure.value.log
+
+
+def pending_job(status: str, minutes: float, **changes: Any) -> dict[str, Any]:
+    """A job that may wait an hour for instances, and was last seen after so many minutes."""
+    return any_job(
+        status,
+        CreationTime=NOW,
+        LastModifiedTime=NOW + timedelta(minutes=minutes),
+        StoppingCondition={"MaxPendingTimeInSeconds": 3600},
+        **changes,
+    )
+
+
+@pytest.mark.parametrize("status", ["Stopped", "Failed"])
+def test_a_job_that_ended_after_waiting_for_instances_may_be_tried_elsewhere(status: str) -> None:
+    progress = training_progress(pending_job(status, 60), no_log)
+    assert (progress.outcome, progress.message) == (
+        Outcome.RETRY_ELSEWHERE,
+        "The job job got no instances within 60 minutes",
+    )
+    for other in (pending_job(status, 59), pending_job(status, 61, TrainingStartTime=NOW)):
+        with pytest.raises(TrainingFailed):
+            training_progress(other, no_log)
+
+
+def test_a_job_is_overdue_when_sagemaker_should_have_ended_it() -> None:
+    job = pending_job("InProgress", 1)
+    assert [is_overdue(job, NOW + timedelta(minutes=minutes)) for minutes in (60, 64, 65)] == [False, False, True]
+    late = NOW + timedelta(days=2)
+    assert not is_overdue({**job, "TrainingStartTime": NOW}, late)
+    assert not is_overdue({**job, "TrainingJobStatus": "Stopping"}, late)
+    assert not is_overdue({**job, "ResourceConfig": {"TrainingPlanArn": "arn"}}, late), "its plan may begin later"
+    assert not is_overdue({**job, "StoppingCondition": {}}, late), "a job of an earlier version may wait"
+
+
+@pytest.mark.parametrize("reason", CAPACITY_REASONS)
+def test_every_known_wording_of_missing_capacity_is_recognised(reason: str) -> None:
+    assert is_capacity_error(reason.format(instance_type="ml.p5.48xlarge"))
 
 
 @pytest.mark.parametrize("status", ["InService", "Failed", "UpdateRollbackFailed", "OutOfService"])

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from finetuning.errors import Code, TrainingFailed
-from finetuning.runs.plan import TrainingPlan
+from finetuning.runs.plan import TrainingPlan, in_words
 from finetuning.runs.status import Rung, RunStatus
 from finetuning.runs.waiting import (
     Execution,
@@ -13,6 +13,7 @@ from finetuning.runs.waiting import (
     elapsed_seconds,
     has_next_attempt,
     next_rung,
+    pending_seconds,
     runs_ahead,
     turn_pause,
     wait_seconds,
@@ -86,7 +87,7 @@ def any_training(hours: float = 1) -> TrainingPlan:
 
 def test_after_the_last_rung_the_first_is_tried_again() -> None:
     plan = any_training()
-    assert [plan.option(attempt).instance_type for attempt in range(3)] == [
+    assert [in_words(plan.group(attempt)) for attempt in range(3)] == [
         "ml.p4d.24xlarge",
         "ml.g5.48xlarge",
         "ml.p4d.24xlarge",
@@ -114,6 +115,14 @@ def test_a_rung_that_is_updated_keeps_its_start_time() -> None:
     status = after(any_rung(0)).with_rung(any_rung(0, seconds=900).model_copy(update={"outcome": "completed"}))
     (rung,) = status.ladder
     assert (rung.time, rung.outcome) == (START, "completed")
+
+
+def test_a_job_waits_for_instances_for_its_share_of_the_time_and_never_beyond_it() -> None:
+    two = any_training(hours=4)
+    assert [pending_seconds(two, hours * 3600) for hours in (0, 2, 3.25, 3.75, 9)] == [7200, 7200, 2700, 1800, 1800]
+    assert pending_seconds(any_training(hours=0), 0) == 1800, "SageMaker's least"
+    together = [option.model_copy(update={"request_key": "same"}) for option in two.options]
+    assert pending_seconds(two.model_copy(update={"options": together}), 0) == 4 * 3600, "one job takes either type"
 
 
 @pytest.mark.parametrize(("elapsed", "seconds"), [(0, 2), (60, 3), (100, 5), (101, 6), (12_000, 600), (360_000, 600)])

@@ -1,0 +1,78 @@
+"""Capacity and quota on the emulated AWS: a run ends with its model wherever AWS still allows it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.plan import RunPlan
+from tests.rehearsal.support.product import Product, any_chats
+from tests.rehearsal.support.stacks import any_name
+
+CHATS = b"".join(any_chats())
+FIRST, SECOND, APART = "ml.g5.12xlarge", "ml.g5.24xlarge", "ml.p3dn.24xlarge"
+NO_WAIT = {"capacity_wait_hours": 0}
+ONE_TYPE = {"instance_type": FIRST, "fallback_instance_types": [], **NO_WAIT}
+
+
+@pytest.fixture(autouse=True)
+def no_endpoints_left(product: Product) -> Iterator[None]:
+    """The account has only so many instances for endpoints."""
+    yield
+    product.emulator.clear_faults()
+    sagemaker = product.emulator.client("sagemaker")
+    for endpoint in sagemaker.list_endpoints(StatusEquals="InService")["Endpoints"]:
+        sagemaker.delete_endpoint(EndpointName=endpoint["EndpointName"])
+
+
+def run_with(product: Product, *faults: tuple[str, str, int], **run_json: Any) -> dict[str, Any]:
+    """The status of a run as it ended; each fault is for this run: what, where, how often."""
+    name = any_name("capacity")
+    for fault, where, times in faults:
+        product.emulator.inject(fault, f"{name} {where}".strip(), times=times)
+    return product.ended(product.submit(CHATS, name=name, **run_json), seconds=120)
+
+
+def code_of(status: dict[str, Any]) -> str:
+    return str((status["error"] or {"code": ""})["code"])
+
+
+def costing(product: Product, status: dict[str, Any]) -> list[dict[str, Any]]:
+    return [thing for thing in product.emulator.costing() if thing["owner"] == status["run_id"]]
+
+
+@pytest.mark.parametrize("fault", ["pending", "pending-ends"])
+def test_a_job_that_never_begins_is_given_up_for_the_next_type(product: Product, fault: str) -> None:
+    training = {"instance_type": FIRST, "fallback_instance_types": [APART], **NO_WAIT}
+    status = run_with(product, (fault, FIRST, 1), training=training)
+    assert status["state"] == "succeeded", status["error"]
+    assert [(rung["instance_type"], rung["outcome"]) for rung in status["ladder"]] == [
+        (FIRST, "no_capacity"),
+        (APART, "completed"),
+    ]
+
+
+def test_a_run_fails_when_its_only_job_never_begins(product: Product) -> None:
+    status = run_with(product, ("pending", FIRST, 1), training=ONE_TYPE)
+    assert code_of(status) == "TRAINING_NO_CAPACITY"
+    assert status["cost"]["actual_usd"] in (None, 0)
+    assert costing(product, status) == []
+
+
+def test_every_wording_of_missing_capacity_leads_to_the_next_type(product: Product) -> None:
+    training = {"instance_type": FIRST, "fallback_instance_types": [APART], "capacity_wait_hours": 1}
+    status = run_with(product, ("capacity", "", 4), training=training)
+    assert status["state"] == "succeeded", status["error"]
+    assert [rung["outcome"] for rung in status["ladder"]] == ["no_capacity"] * 4 + ["completed"]
+
+
+def test_types_of_one_request_are_one_job_that_is_priced_by_the_type_it_got(product: Product) -> None:
+    training = {"instance_type": FIRST, "fallback_instance_types": [SECOND, APART], **NO_WAIT}
+    status = run_with(product, ("capacity", FIRST, 1), training=training)
+    assert status["state"] == "succeeded", status["error"]
+    assert [(rung["instance_type"], rung["outcome"]) for rung in status["ladder"]] == [(SECOND, "completed")]
+    s3, key = product.emulator.client("s3"), RunLayout(status["run_id"]).plan
+    plan = RunPlan.model_validate_json(s3.get_object(Bucket=product.artifacts, Key=key)["Body"].read())
+    first, second, _ = plan.training.options
+    assert status["cost"]["estimate_usd"] == second.estimate.usd != first.estimate.usd
