@@ -35,7 +35,6 @@ REGIONS = (
     "us-west-2",
 )
 LEFT_OUT = {
-    "lmi-optimized",  # its draft model has another licence
     "default_payloads",
     "benchmark_metrics",
     "training_dependencies",
@@ -90,6 +89,10 @@ def _assumed(base: Document, model_id: str, hosting: Document, training: Documen
     """The base model's document, with the published and assumed facts of another model."""
     spec = copy.deepcopy(base)
     families = sorted({name.split(".")[1] for name in training["supported_training_instance_types"]})
+    # The base model's draft model is no fact about this one.
+    for part in ("inference_config_components", "inference_configs"):
+        spec[part] = {"lmi": spec[part]["lmi"]}
+    spec["inference_config_rankings"]["overall"]["rankings"] = ["lmi"]
     component = spec["inference_config_components"]["lmi"]
     kept = {v["name"]: v for v in component["inference_environment_variables"]}
     environment = [

@@ -9,6 +9,7 @@ from finetuning.runs.status import RunState, RunStatus
 from rehearsal.emulator.faults import Fault
 
 RUN_JSON = "run.json"
+ALWAYS = 1000
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,23 @@ SCENARIOS = {
             "A second run updates the first one's endpoint, and SageMaker rolls back: the first model still answers.",
             RunState.FAILED,
             Code.ENDPOINT_ROLLED_BACK,
+        ),
+        Scenario(
+            Fault.GZIP_OUTPUT,
+            "The specification does not say that the output is not compressed: it is not all the same.",
+            RunState.SUCCEEDED,
+            times=ALWAYS,
+        ),
+        Scenario(
+            Fault.OPTIMISED_CONFIG_FIRST,
+            "The specification ranks a configuration first that needs a draft model: the next one is taken.",
+            RunState.SUCCEEDED,
+            times=ALWAYS,
+        ),
+        Scenario(
+            Fault.VLLM_ANSWERS,
+            "The endpoint answers as vLLM's server does: its answers are read and judged.",
+            RunState.SUCCEEDED,
         ),
         Scenario(
             Fault.EVENT_LOST,

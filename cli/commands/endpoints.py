@@ -33,7 +33,7 @@ def ask(
     from cli.stage.endpoints import find_endpoint
     from finetuning.aws.sagemaker_runtime import asker, stream_answer
     from finetuning.errors import Code, FineTuningError
-    from finetuning.evaluation.questions import PARAMETERS, as_inputs
+    from finetuning.evaluation.questions import PARAMETERS, as_inputs, stop_tokens
     from finetuning.jumpstart.catalogue import DEFAULT_FAMILY
 
     full_name, plan = find_endpoint(Deployment.find(stage), endpoint)
@@ -41,12 +41,13 @@ def ask(
     task = "domain_adaptation" if raw else "instruction" if instruction else "chat" if system else task
     family = plan.family if plan else DEFAULT_FAMILY
     inputs = as_inputs(prompt, task, plan.template if plan else None, system, family)
+    stops = stop_tokens(task, family)
     if as_json:
         with Console(stderr=True).status("Waiting for the answer"):
-            reply = asker(full_name)(inputs)
+            reply = asker(full_name, stops)(inputs)
     else:
         console = Console()
-        reply = stream_answer(full_name, inputs, stream_printer(console))
+        reply = stream_answer(full_name, inputs, stream_printer(console), stops)
         console.print()
     if reply.error is not None:
         raise FineTuningError(

@@ -37,7 +37,7 @@ def reject_run(deployment: Deployment, run: Run, reason: str) -> str:
     rejection = FineTuningError(
         Code.APPROVAL_REJECTED,
         f"{who} rejected the deployment{f': {reason}' if reason else '.'}",
-        f"The tuned model is kept: {_tuned_model(run)}. "
+        f"The tuned model is kept: {run.tuned_model}. "
         f"To ask for approval again, without training: {commands.deploy(run.run_id, deployment.stage)}",
     )
     with _answering(run.run_id):
@@ -59,10 +59,6 @@ def _progress(status: RunStatus | None) -> str:
     if status is None:
         return "has not started"
     return f"has ended ({status.state})" if status.state.is_final else f"is running {status.step}"
-
-
-def _tuned_model(run: Run) -> str:
-    return f"s3://{run.store.bucket}/{run.layout.model_artifact(run.status.training_job)}"
 
 
 def _not_waiting(message: str) -> FineTuningError:

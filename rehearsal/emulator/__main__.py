@@ -41,7 +41,7 @@ def main() -> None:
     from ministack import app as ministack
     from ministack.core import lambda_runtime
 
-    from rehearsal.emulator import extensions, functions, permissions
+    from rehearsal.emulator import documents, extensions, functions, permissions
     from rehearsal.emulator.children import Trainer
     from rehearsal.emulator.context import EmulatorContext
 
@@ -55,7 +55,8 @@ def main() -> None:
         max_new_tokens=arguments.max_new_tokens,
     )
     sagemaker = extensions.install(context)
-    application = functions.mortal(permissions.checked(ministack.app), context.faults)
+    application = documents.changed(permissions.checked(ministack.app), context.faults)
+    application = functions.mortal(application, context.faults)
     application = _with_controls(application, context, sagemaker)
     try:
         # Not asyncio.run, which would wait for requests that never end, such as a custom resource without a response.

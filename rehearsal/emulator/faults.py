@@ -58,6 +58,15 @@ class Fault(StrEnum):
     says. Matches the endpoint's name."""
     ROLLBACK = "rollback"
     """An update of an endpoint rolls back to the old configuration. Matches the endpoint's name."""
+    VLLM_ANSWERS = "vllm-answers"
+    """An endpoint's container answers as vLLM's server does, `choices` in place of `generated_text`. Matches the
+    endpoint's name."""
+    GZIP_OUTPUT = "gzip-output"
+    """A specification does not say that the output is not compressed, as older documents do not. Matches each read of
+    one by its key, and by the function that reads it and its run's id."""
+    OPTIMISED_CONFIG_FIRST = "optimised-config-first"
+    """A specification ranks first a configuration that needs a draft model with a licence of its own. Matches as
+    `gzip-output` does."""
     THROTTLING = "throttling"
     """A SageMaker call is refused with `ThrottlingException`. Matches the operation, the request,
     and the name of the function that calls."""

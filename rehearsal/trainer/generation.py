@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rehearsal.trainer.invocation import Answer, OnToken, Parameters, RequestError, Token
-from rehearsal.trainer.llama_prompt import HEADER, messages_of
+from rehearsal.trainer.llama_prompt import HEADER, end_of_text, messages_of, stop_tokens
 
 logger = logging.getLogger("rehearsal.trainer")
 
@@ -20,7 +20,11 @@ def _to_nobody(_token: Token) -> None:
 
 
 class Generator:
-    """A model folder, loaded in bfloat16. Requests wait for each other: the cores are all one answer can use."""
+    """A model folder, loaded in bfloat16. Requests wait for each other: the cores are all one answer can use.
+
+    Whatever the folder says, a text ends at the end-of-text token alone, as the `generation_config` of Llama's base
+    models has it: at the end of a chat's turn only where the request names that token in `stop_token_ids`.
+    """
 
     def __init__(self, folder: Path, max_new_tokens: int | None = None) -> None:
         """`max_new_tokens` ends an answer that a request allows to be longer; None leaves it to the request."""
@@ -63,10 +67,12 @@ class Generator:
                 torch.manual_seed(parameters.seed)
             started = time.monotonic()
             streamer = _Streamer(self._tokenizer, on_token)
+            ends = [end_of_text(self._tokenizer), *stop_tokens(self._tokenizer, parameters.stop_token_ids)]
             output = self._model.generate(
                 **inputs,
                 **self._limited(parameters).generation_arguments(),
                 streamer=streamer,
+                eos_token_id=ends,
                 pad_token_id=self._tokenizer.pad_token_id,
                 stopping_criteria=[lambda ids, scores, **_: torch.full((len(ids),), self._stopping.is_set())],
                 **({"stop_strings": parameters.stop, "tokenizer": self._tokenizer} if parameters.stop else {}),
@@ -77,7 +83,7 @@ class Generator:
         stopped = [end for end in parameters.stop if end in text]
         for end in stopped:
             text = text.split(end, 1)[0]
-        ended = len(output) > 0 and int(output[-1]) in self._ends()
+        ended = len(output) > 0 and int(output[-1]) in ends
         return Answer(
             text=prompt + text if parameters.return_full_text else text,
             prompt_tokens=asked,
@@ -88,11 +94,6 @@ class Generator:
     def _limited(self, parameters: Parameters) -> Parameters:
         most = min(parameters.max_new_tokens, self._max_new_tokens or parameters.max_new_tokens)
         return parameters.model_copy(update={"max_new_tokens": most})
-
-    def _ends(self) -> set[int]:
-        """The tokens that end a text; a base model may have several."""
-        ends = self._model.generation_config.eos_token_id
-        return set(ends) if isinstance(ends, list) else {ends}
 
 
 class _Streamer:

@@ -27,6 +27,8 @@ class Parameters(BaseModel):
     repetition_penalty: float = Field(1.0, gt=0)
     seed: int | None = None
     stop: list[str] = []
+    stop_token_ids: list[int] = []
+    """Of Llama 3's vocabulary, which the request is written for."""
     return_full_text: bool = False
     details: bool = False
 
@@ -83,6 +85,23 @@ def respond(model: Model, body: Any) -> dict[str, Any]:
     tokens = [token.model_dump() for token in answer.tokens]
     details = {"details": _details(answer, prompt) | {"tokens": tokens}} if parameters.details else {}
     return {"generated_text": answer.text, **details}
+
+
+def in_vllm_words(answer: dict[str, Any]) -> dict[str, Any]:
+    """The same answer as vLLM's completions have it; one that has `choices` already stays as it is."""
+    if "choices" in answer:
+        return answer
+    reason = (answer.get("details") or {}).get("finish_reason")
+    ended = {"finish_reason": "length" if reason == "length" else "stop"} if "generated_text" in answer else {}
+    text = answer["token"]["text"] if "token" in answer else answer["generated_text"]
+    return {"object": "text_completion", "choices": [{"index": 0, "text": text, "finish_reason": None, **ended}]}
+
+
+def in_vllm_lines(lines: Iterator[bytes]) -> Iterator[bytes]:
+    """The JSON lines of an answer as server-sent events, which end with `[DONE]`."""
+    for line in lines:
+        yield b"data: " + json.dumps(in_vllm_words(json.loads(line))).encode() + b"\n\n"
+    yield b"data: [DONE]\n\n"
 
 
 def wants_stream(body: Any) -> bool:

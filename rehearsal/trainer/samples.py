@@ -19,6 +19,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from rehearsal.trainer.llama_prompt import end_of_text
 from rehearsal.trainer.opt_ml import Hyperparameters, JobError
 
 RESPONSE_KEY = "\n\n### Response:\n"
@@ -187,7 +188,7 @@ def json_rows(file: Path) -> list[dict[str, Any]]:
 
 def encoded(tokenizer: Tokenizer, text: str, *, end: bool) -> list[int]:
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return [*ids, tokenizer.eos_token_id] if end else list(ids)
+    return [*ids, end_of_text(tokenizer)] if end else list(ids)
 
 
 def joined(tokenizer: Tokenizer, pieces: Iterable[Piece], *, ends: bool) -> Sample:

@@ -1,11 +1,14 @@
 """One endpoint's container: `/ping` and `/invocations` as SageMaker calls them, answers as DJL-LMI 0.29 gives them.
 
-    python -m rehearsal.trainer.serve --model-dir FOLDER --port PORT [--host 127.0.0.1] [--max-new-tokens N]
+    python -m rehearsal.trainer.serve --model-dir FOLDER --port PORT [--host 127.0.0.1] [--max-new-tokens N] [--as-vllm]
 
 `/ping` is 503 until the model is loaded, then 200. `/invocations` takes `{"inputs", "parameters"}` and gives
 `{"generated_text"}`, with `"stream": true` as JSON lines, one a token; or takes `{"messages"}` and gives an OpenAI
 chat completion. Every error is `{"error", "code": 424}` with status 424. A model that cannot be loaded ends
 the process with code 1.
+
+With `--as-vllm` what goes out has the form of vLLM's server: `choices` in place of `generated_text`, a stream as
+server-sent events. What comes in is read all the same.
 """
 
 import argparse
@@ -26,7 +29,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from rehearsal.trainer.invocation import RequestError, respond, respond_in_lines, wants_stream
+from rehearsal.trainer.invocation import (
+    RequestError,
+    in_vllm_lines,
+    in_vllm_words,
+    respond,
+    respond_in_lines,
+    wants_stream,
+)
 
 if TYPE_CHECKING:
     from rehearsal.trainer.generation import Generator
@@ -40,9 +50,9 @@ GRACE_SECONDS = 1
 class Endpoint:
     """The HTTP application of one model folder; `failed` is set once the folder turned out not to load."""
 
-    def __init__(self, folder: Path, max_new_tokens: int | None = None) -> None:
+    def __init__(self, folder: Path, max_new_tokens: int | None = None, as_vllm: bool = False) -> None:
         self.failed = asyncio.Event()
-        self._folder, self._max_new_tokens = folder, max_new_tokens
+        self._folder, self._max_new_tokens, self._as_vllm = folder, max_new_tokens, as_vllm
         self._generator: Generator | None = None
         self.app = Starlette(
             routes=[Route("/ping", self.ping), Route("/invocations", self.invocations, methods=["POST"])],
@@ -59,9 +69,12 @@ class Endpoint:
             body = await request.json()
             if wants_stream(body):
                 lines = respond_in_lines(self._generator, body)
+                lines = in_vllm_lines(lines) if self._as_vllm else lines
                 first = await run_in_threadpool(next, lines)  # what is wrong with the request shows here
-                return StreamingResponse(chain([first], lines), media_type="application/jsonlines")
-            return JSONResponse(await run_in_threadpool(respond, self._generator, body))
+                media_type = "text/event-stream" if self._as_vllm else "application/jsonlines"
+                return StreamingResponse(chain([first], lines), media_type=media_type)
+            answer = await run_in_threadpool(respond, self._generator, body)
+            return JSONResponse(in_vllm_words(answer) if self._as_vllm else answer)
         except (RequestError, ValueError) as error:  # what json and pydantic raise are ValueErrors
             return failure(str(error))
         except Exception as error:  # the container answers every request, whatever happened
@@ -125,9 +138,10 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--max-new-tokens", type=int, help="ends every answer there, whatever a request allows")
+    parser.add_argument("--as-vllm", action="store_true", help="answers in the form of vLLM's server")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s", stream=sys.stdout)
-    endpoint = Endpoint(arguments.model_dir, arguments.max_new_tokens)
+    endpoint = Endpoint(arguments.model_dir, arguments.max_new_tokens, arguments.as_vllm)
     asyncio.run(serve(endpoint, arguments.host, arguments.port))
     sys.exit(1 if endpoint.failed.is_set() else 0)
 

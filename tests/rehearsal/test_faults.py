@@ -149,7 +149,17 @@ CASES: dict[str, Case] = {
     "the script fails": Case((SCRIPT_FAILS,), "failed", "TRAINING_FAILED", ("Failed",)),
     "somebody stops the job": Case((Wish("job-stops"),), "failed", "TRAINING_STOPPED", ("Stopped",)),
     "the job is over its time": Case((Wish("job-times-out"),), "failed", "TRAINING_OUT_OF_TIME", ("Stopped",)),
+    # JumpStart's documents
+    "the document says nothing of the output's compression": Case(
+        (Wish("gzip-output", times=ALWAYS),), "succeeded", "", ("Completed",), DEPLOYED
+    ),
+    "the document ranks a configuration with a draft model first": Case(
+        (Wish("optimised-config-first", times=ALWAYS),), "succeeded", "", ("Completed",), DEPLOYED
+    ),
     # Endpoints
+    "the endpoint answers as vLLM's server does": Case(
+        (Wish("vllm-answers"),), "succeeded", "", ("Completed",), DEPLOYED
+    ),
     "the endpoint does not come up": Case(
         (Wish("endpoint-fails"),), "failed", "ENDPOINT_FAILED", ("Completed",), DEPLOYED
     ),

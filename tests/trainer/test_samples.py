@@ -86,8 +86,8 @@ def test_an_instruction_is_prompt_key_and_completion(
     rows = json_lines([{"question": "Warm?", "answer": "Aye", "unused": 1}])
     settings = Hyperparameters(instruction_tuned=True, add_input_output_demarcation_key=demarcation)
     [sample] = read(any_channel(tmp_path, data_jsonl=rows, template_json=template), settings, tokenizer)
-    assert tokenizer.decode(sample.ids) == f"Q: Warm?{between}A: Aye<|eot_id|>"
-    assert counted_text(sample, tokenizer) == "A: Aye<|eot_id|>"
+    assert tokenizer.decode(sample.ids) == f"Q: Warm?{between}A: Aye<|end_of_text|>"
+    assert counted_text(sample, tokenizer) == "A: Aye<|end_of_text|>"
 
 
 @pytest.mark.parametrize(
@@ -123,14 +123,14 @@ def test_instruction_tuning_without_a_template_is_refused(tmp_path: Path, tokeni
 )
 def test_text_is_packed_end_to_end(tmp_path: Path, tokenizer: Any, files: dict[str, str]) -> None:
     [sample] = read(any_channel(tmp_path, **files), TEXT, tokenizer)
-    assert tokenizer.decode(sample.ids) == "Warm.<|eot_id|>Fair.<|eot_id|>"
+    assert tokenizer.decode(sample.ids) == "Warm.<|end_of_text|>Fair.<|end_of_text|>"
     assert all(sample.counted)
 
 
 def test_text_is_cut_at_the_input_length(tmp_path: Path, tokenizer: Any) -> None:
     settings = Hyperparameters(max_input_length=4)
     samples = read(any_channel(tmp_path, data_txt="0123456789"), settings, tokenizer)
-    assert [tokenizer.decode(sample.ids) for sample in samples] == ["0123", "4567", "89<|eot_id|>"]
+    assert [tokenizer.decode(sample.ids) for sample in samples] == ["0123", "4567", "89<|end_of_text|>"]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ pytest.importorskip("torch", reason="needs the environment of requirements-train
 from starlette.testclient import TestClient
 from transformers import AutoTokenizer
 
+from rehearsal.trainer import llama_prompt
 from rehearsal.trainer.generation import Generator
 from rehearsal.trainer.invocation import Answer, OnToken, Parameters
 from rehearsal.trainer.llama_prompt import messages_of
@@ -55,33 +56,67 @@ def answer(client: TestClient, **body: Any) -> Any:
 
 
 def test_inputs_get_generated_text_the_same_each_time(client: TestClient) -> None:
-    first, second = (answer(client, inputs="The kettle", parameters={"max_new_tokens": 8}) for _ in range(2))
+    first, second = (answer(client, inputs="Big kettle", parameters={"max_new_tokens": 8}) for _ in range(2))
     assert set(first) == {"generated_text"}
     assert first == second
 
 
 def test_thirty_tokens_are_the_default(generator: Generator) -> None:
-    assert len(generator.complete("The kettle", Parameters()).tokens) == 30
+    assert len(generator.complete("Big kettle", Parameters()).tokens) == 30
 
 
 def test_the_details_say_whether_the_answer_was_cut_off(client: TestClient) -> None:
-    details = answer(client, inputs="The kettle", parameters={"max_new_tokens": 3, "details": True})["details"]
-    assert (details["finish_reason"], details["generated_tokens"], details["inputs"]) == ("length", 3, "The kettle")
+    details = answer(client, inputs="Big kettle", parameters={"max_new_tokens": 3, "details": True})["details"]
+    assert (details["finish_reason"], details["generated_tokens"], details["inputs"]) == ("length", 3, "Big kettle")
     assert len(details["tokens"]) == 3
 
 
 def test_an_answer_that_the_model_ends_is_no_cut_off_one(generator: Generator) -> None:
-    said = generator.complete("The kettle", Parameters(max_new_tokens=30)).text
-    ended = generator.complete("The kettle", Parameters(max_new_tokens=30, stop=[said[4:6]]))
+    said = generator.complete("Big kettle", Parameters(max_new_tokens=30)).text
+    ended = generator.complete("Big kettle", Parameters(max_new_tokens=30, stop=[said[4:6]]))
     assert ended.finish_reason == "stop_sequence"
     assert said[4:6] not in ended.text
 
 
+def test_a_text_ends_at_end_of_text_alone_unless_the_request_names_the_end_of_a_turn(
+    generator: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = [token.id for token in generator.complete("Big kettle", Parameters(max_new_tokens=30)).tokens]
+    vocabulary = generator._tokenizer.convert_ids_to_tokens(said)
+    monkeypatch.setitem(llama_prompt._STOPS, 128009, (vocabulary[4],))
+    as_before = generator.complete("Big kettle", Parameters(max_new_tokens=30, stop_token_ids=[128001, 5]))
+    assert ([token.id for token in as_before.tokens], as_before.finish_reason) == (said, "length")
+    ended = generator.complete("Big kettle", Parameters(max_new_tokens=30, stop_token_ids=[128001, 128009]))
+    assert ended.finish_reason == "eos_token"
+    assert ended.tokens[-1].id == said[4]
+    assert len(ended.tokens) == said.index(said[4]) + 1
+
+
+def test_as_vllm_the_answer_has_choices_whole_and_in_events(tiny: Path, client: TestClient) -> None:
+    body = {"inputs": "Big kettle", "parameters": {"max_new_tokens": 8, "details": True}}
+    text = answer(client, **body)["generated_text"]
+    with TestClient(Endpoint(tiny, as_vllm=True).app) as vllm:
+        deadline = time.monotonic() + 60
+        while vllm.get("/ping").status_code == 503 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        [choice] = answer(vllm, **body)["choices"]
+        assert (choice["text"], choice["finish_reason"]) == (text, "length")
+        with vllm.stream("POST", "/invocations", json=body | {"stream": True}) as response:
+            assert response.headers["content-type"].startswith("text/event-stream")
+            *events, last = [line for line in response.iter_lines() if line]
+        [chatted] = answer(vllm, messages=[{"role": "user", "content": "Hi"}], max_tokens=2)["choices"]
+    assert last == "data: [DONE]"
+    choices = [json.loads(event.removeprefix("data: "))["choices"][0] for event in events]
+    assert "".join(choice["text"] for choice in choices) == text
+    assert [choice["finish_reason"] for choice in choices] == [*[None] * 7, "length"]
+    assert chatted["message"]["role"] == "assistant"
+
+
 def test_a_stream_brings_the_same_answer_a_line_a_token(client: TestClient) -> None:
     parameters = {"max_new_tokens": 8, "details": True}
-    whole = answer(client, inputs="The kettle", parameters=parameters)
+    whole = answer(client, inputs="Big kettle", parameters=parameters)
     with client.stream(
-        "POST", "/invocations", json={"inputs": "The kettle", "parameters": parameters, "stream": True}
+        "POST", "/invocations", json={"inputs": "Big kettle", "parameters": parameters, "stream": True}
     ) as response:
         assert response.headers["content-type"] == "application/jsonlines"
         lines = [json.loads(line) for line in response.iter_lines()]
@@ -98,7 +133,7 @@ def test_a_stream_that_cannot_begin_is_refused(client: TestClient) -> None:
 def test_temperature_counts_only_with_do_sample(client: TestClient) -> None:
     def texts(**parameters: Any) -> set[str]:
         return {
-            answer(client, inputs="The kettle", parameters={"temperature": 5.0, "seed": seed, **parameters})[
+            answer(client, inputs="Big kettle", parameters={"temperature": 5.0, "seed": seed, **parameters})[
                 "generated_text"
             ]
             for seed in range(3)
@@ -109,8 +144,8 @@ def test_temperature_counts_only_with_do_sample(client: TestClient) -> None:
 
 
 def test_the_full_text_begins_with_the_prompt(client: TestClient) -> None:
-    full = answer(client, inputs="The kettle", parameters={"return_full_text": True})["generated_text"]
-    assert full.startswith("The kettle")
+    full = answer(client, inputs="Big kettle", parameters={"return_full_text": True})["generated_text"]
+    assert full.startswith("Big kettle")
 
 
 def test_messages_get_a_chat_completion(client: TestClient) -> None:
@@ -215,7 +250,7 @@ def test_the_process_is_unready_then_ready_and_ends_at_sigterm_amid_an_answer(ti
             seen.append(ping(port))
             time.sleep(0.02)
         assert [status for status in dict.fromkeys(seen) if status] == [503, 200]
-        body = json.dumps({"inputs": "The kettle", "parameters": {"max_new_tokens": 8000}}).encode()
+        body = json.dumps({"inputs": "Big kettle", "parameters": {"max_new_tokens": 8000}}).encode()
         with socket.create_connection(("127.0.0.1", port)) as connection:
             head = f"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
             connection.sendall(head.encode() + body)
@@ -237,6 +272,6 @@ def test_a_folder_without_a_model_ends_the_process_with_code_1(
 
 def test_a_server_can_end_answers_before_the_request_does(tiny: Path, generator: Generator) -> None:
     parameters = Parameters(max_new_tokens=8)
-    limited, unlimited = (each.complete("The kettle", parameters) for each in (Generator(tiny, 3), generator))
+    limited, unlimited = (each.complete("Big kettle", parameters) for each in (Generator(tiny, 3), generator))
     assert (len(limited.tokens), limited.finish_reason) == (3, "length")
     assert [token.id for token in limited.tokens] == [token.id for token in unlimited.tokens[:3]]

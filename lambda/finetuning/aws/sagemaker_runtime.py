@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -12,7 +12,7 @@ from finetuning.evaluation.comparison import Ask, Reply
 from finetuning.evaluation.questions import invocation
 
 
-def asker(endpoint: str) -> Ask:
+def asker(endpoint: str, stop_token_ids: Sequence[int] = ()) -> Ask:
     """Sends prompts to that endpoint. A failed invocation is a `Reply` with an error, not an exception, so that one
     failed prompt does not hide the answers to the others.
     """
@@ -26,7 +26,7 @@ def asker(endpoint: str) -> Ask:
                 EndpointName=endpoint,
                 ContentType="application/json",
                 Accept="application/json",
-                Body=json.dumps(invocation(inputs)).encode(),
+                Body=json.dumps(invocation(inputs, stop_token_ids)).encode(),
             )
             text, finished = _generated(response["Body"].read())
         except (ClientError, BotoCoreError, ValueError) as failure:
@@ -36,7 +36,9 @@ def asker(endpoint: str) -> Ask:
     return ask
 
 
-def stream_answer(endpoint: str, inputs: str, on_text: Callable[[str], None]) -> Reply:
+def stream_answer(
+    endpoint: str, inputs: str, on_text: Callable[[str], None], stop_token_ids: Sequence[int] = ()
+) -> Reply:
     """Sends one prompt, and passes each piece of the answer to `on_text` as it arrives.
 
     From a container that cannot stream, the text arrives as one piece. A stream that breaks off is a `Reply` with the
@@ -47,14 +49,14 @@ def stream_answer(endpoint: str, inputs: str, on_text: Callable[[str], None]) ->
         response = client("sagemaker-runtime").invoke_endpoint_with_response_stream(
             EndpointName=endpoint,
             ContentType="application/json",
-            Body=json.dumps(invocation(inputs) | {"stream": True}).encode(),
+            Body=json.dumps(invocation(inputs, stop_token_ids) | {"stream": True}).encode(),
         )
     except (ClientError, BotoCoreError):
-        return _passed_on(asker(endpoint)(inputs), on_text)
+        return _passed_on(asker(endpoint, stop_token_ids)(inputs), on_text)
     pieces, error, finished = [], None, None
     try:
         for line in _lines(event["PayloadPart"]["Bytes"] for event in response["Body"]):
-            if "token" not in line:  # the container does not stream
+            if "token" not in line:  # vLLM's stream, or a container that does not stream
                 text, finished = _generated(json.dumps(line).encode())
             else:
                 text, reason = str(line["token"].get("text", "")), (line.get("details") or {}).get("finish_reason")
@@ -97,7 +99,8 @@ def _line(text: bytes) -> dict[str, Any] | None:
 
 def _generated(body: bytes) -> tuple[str, bool | None]:
     """The text of `{"generated_text", "details": {"finish_reason"}}`, and whether the model ended it (None: unknown).
-    Older containers send a list of one such object, without details. Raises `ValueError` for anything else.
+    Older containers send a list of one such object, without details; vLLM's server sends
+    `{"choices": [{"text", "finish_reason"}]}`. Raises `ValueError` for anything else.
 
     DJL LMI reports a failure during generation with status 200, an empty text and the finish_reason "error".
     """
@@ -106,7 +109,11 @@ def _generated(body: bytes) -> tuple[str, bool | None]:
         answer = answer[0]
     if not isinstance(answer, dict):
         raise ValueError(f"The response has no generated_text: {body[:200]!r}")
-    reason = (answer.get("details") or {}).get("finish_reason")
-    if reason == "error" or not isinstance(answer.get("generated_text"), str):
+    choices = answer.get("choices")
+    if isinstance(choices, list) and len(choices) == 1 and isinstance(choices[0], dict):
+        text, reason = choices[0].get("text"), choices[0].get("finish_reason")
+    else:
+        text, reason = answer.get("generated_text"), (answer.get("details") or {}).get("finish_reason")
+    if reason == "error" or not isinstance(text, str):
         raise ValueError(f"The response has no generated_text: {body[:200]!r}")
-    return answer["generated_text"], None if reason is None else reason != "length"
+    return text, None if reason is None else reason != "length"

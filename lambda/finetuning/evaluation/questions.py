@@ -1,6 +1,6 @@
 """The prompts of an evaluation, and the text in which they are sent to the endpoint."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -12,7 +12,7 @@ from finetuning.jumpstart.family import Family, Message
 DEFAULT_PROMPT = "What can you help me with?"
 """Used if no rows were held out and run.json has no prompts: every endpoint is tested with at least one."""
 
-PARAMETERS = {"max_new_tokens": 256, "top_p": 0.96, "temperature": 0.2, "do_sample": True, "seed": 10}
+PARAMETERS: dict[str, Any] = {"max_new_tokens": 256, "top_p": 0.96, "temperature": 0.2, "do_sample": True, "seed": 10}
 """Near-greedy answers of moderate length, reproducible as far as the container allows. DJL LMI ignores temperature and
 top_p unless `do_sample` is true."""
 
@@ -87,12 +87,21 @@ def as_inputs(
     return text
 
 
-def invocation(inputs: str, parameters: Mapping[str, Any] = PARAMETERS) -> dict[str, Any]:
+def invocation(inputs: str, stop_token_ids: Sequence[int] = ()) -> dict[str, Any]:
     """The body of an InvokeEndpoint request to a JumpStart Llama endpoint.
 
     With `details` DJL LMI reports why the text ended: `details.finish_reason` is "length" if it was cut off.
+    `stop_token_ids`: the tokens that also end the text (`stop_tokens`).
     """
-    return {"inputs": inputs, "parameters": {**parameters, "details": True}}
+    stops = {"stop_token_ids": [*stop_token_ids]} if stop_token_ids else {}
+    return {"inputs": inputs, "parameters": {**PARAMETERS, "details": True, **stops}}
+
+
+def stop_tokens(task: str, family: Family = DEFAULT_FAMILY) -> tuple[int, ...]:
+    """The tokens at which an answer ends. A base model's `generation_config` names end-of-text alone, and the turns of
+    a chat that it was trained on end with another token: without these its answers run to the limit.
+    """
+    return family.stop_token_ids if task == "chat" else ()
 
 
 def _instruction(text: str, template: Template | None) -> str:

@@ -22,7 +22,7 @@ def handler(run: Run, event: Payload) -> Payload:
     if variant == "base":
         api.create_model(orders.base_model(spec, plan, here))
     else:
-        api.create_model(orders.tuned_model(spec, plan, here, status.training_job))
+        api.create_model(orders.tuned_model(spec, plan, here, run.tuned_model))
     if variant == "live":
         _deploy_live(run, hosting, endpoint_config(spec, hosting, here), endpoint(spec, hosting))
     elif api.describe_endpoint(hosting.endpoint) is None:

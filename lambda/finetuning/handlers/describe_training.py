@@ -65,7 +65,9 @@ def handler(run: Run, event: Payload) -> Payload:
     rung = rung.model_copy(
         update={"outcome": RUNG_OUTCOMES.get(progress.outcome, "running"), "message": progress.message}
     )
-    status = run.record(progress.message, rung=rung, metrics=progress.metrics, cost=cost)
+    status = run.record(
+        progress.message, rung=rung, metrics=progress.metrics, cost=cost, model_artifact=progress.artifact
+    )
     if progress.outcome is Outcome.RETRY_ELSEWHERE:
         return {
             "outcome": progress.outcome,

@@ -4,7 +4,7 @@ from finetuning.aws.sagemaker_runtime import asker
 from finetuning.errors import Code, EndpointFailed
 from finetuning.evaluation.comparison import evaluate
 from finetuning.evaluation.gate import require_no_worse
-from finetuning.evaluation.questions import questions
+from finetuning.evaluation.questions import questions, stop_tokens
 from finetuning.evaluation.verdict import verdict
 from finetuning.handlers.step import Payload, step
 from finetuning.operations.run import Run
@@ -24,11 +24,12 @@ def handler(run: Run, event: Payload) -> Payload:
     plan, names, with_base = run.plan, run.names, bool(event["with_base"])
     wanted = plan.evaluation
     asked = questions(run.store.read(run.layout.prompts), wanted.prompts, str(plan.task), plan.template, plan.family)
+    stops = stop_tokens(str(plan.task), plan.family)
     run.record(f"Evaluating {len(asked)} prompt{'s' if len(asked) > 1 else ''}")
     report = evaluate(
         asked,
-        asker(names.candidate if event["variant"] == "candidate" else names.endpoint),
-        asker(names.base) if with_base else None,
+        asker(names.candidate if event["variant"] == "candidate" else names.endpoint, stops),
+        asker(names.base, stops) if with_base else None,
         notes=[NO_BASE] if wanted.compare_with_base and not with_base else [],
     )
     run.store.save(run.layout.evaluation, report)

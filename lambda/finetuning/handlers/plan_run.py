@@ -109,8 +109,7 @@ def _redeploy(run: Run, execution_arn: str, terms: dict[str, Any]) -> Payload:
     )
     endpoint = EndpointPlan.model_validate(run.plan.endpoint.model_dump() | {"deploy": True} | terms)
     plan = run.plan.model_copy(update={"endpoint": endpoint})
-    has_model = bool(status.training_job) and not run.store.is_empty(run.layout.model_artifact(status.training_job))
-    checklist = check_deployment(plan, has_model)
+    checklist = check_deployment(plan, run.has_tuned_model())
     if checklist.findings:
         raise RunRefused(checklist.findings)
     run.save_plan(plan)

@@ -20,6 +20,7 @@ def handler(run: Run, event: Payload) -> Payload:
         plan,
         here,
         status.training_job,
+        run.tuned_model,
         run.store.digests(run.layout.train),
         _scores(run.find_evaluation()),
     )

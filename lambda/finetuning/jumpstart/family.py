@@ -50,6 +50,10 @@ class Family(Protocol):
     def licence_url(self) -> str | None:
         """The licence that has to be accepted before the weights may be used, None where there is none."""
 
+    @property
+    def stop_token_ids(self) -> tuple[int, ...]:
+        """The tokens at which a turn of a chat, or a text, can end."""
+
     def chat_text(self, messages: Iterable[Message], *, add_generation_prompt: bool) -> str:
         """A dialog in the family's chat template, special tokens spelled out.
 

@@ -12,7 +12,8 @@ The steps of a run call `finetuning.planning.orders`, which calls these function
 
 The training request equals the one that the SageMaker SDK v2 sends for the same specification; tests compare it with a
 captured one. Deliberate differences: no Debugger and Profiler configuration (they cost money and need a network), no
-volume key on instance types that reject one, names and tags of this project.
+volume key on instance types that reject one, retries after SageMaker's own errors, an uncompressed artefact whatever
+the specification says (the endpoint loads the files as they are), names and tags of this project.
 
 Every function raises `FineTuningError` if the specification does not support the instance type or the region, or has no
 weights for it.
@@ -33,6 +34,11 @@ Request = dict[str, Any]
 
 VARIANT = "AllTraffic"
 """Name of an endpoint's only production variant, as the SDK names it."""
+
+RETRY_ATTEMPTS = 2
+"""How often SageMaker starts a job again after an InternalServerError. MaxRuntimeInSeconds bounds all attempts in total
+(the service model's text), so a budget holds.
+"""
 
 IGNORED_VOLUME_GB = 30
 """Sent for instance types that store only on their own disks and ignore it: the SDK's default."""
@@ -124,7 +130,7 @@ def training_job(spec: ModelSpec, job: TrainingJob, target: Target) -> Request:
         "OutputDataConfig": {
             "S3OutputPath": job.output,
             "KmsKeyId": target.kms_key_arn,
-            "CompressionType": "NONE" if spec.estimator_kwargs.disable_output_compression else "GZIP",
+            "CompressionType": "NONE",
         },
         "ResourceConfig": {
             **_instances(job),
@@ -135,6 +141,7 @@ def training_job(spec: ModelSpec, job: TrainingJob, target: Target) -> Request:
             "MaxRuntimeInSeconds": min(job.max_runtime_seconds, spec.estimator_kwargs.max_run),
             **({"MaxPendingTimeInSeconds": job.max_pending_seconds} if job.max_pending_seconds else {}),
         },
+        "RetryStrategy": {"MaximumRetryAttempts": RETRY_ATTEMPTS},
         "VpcConfig": target.vpc,
         "EnableNetworkIsolation": spec.training_enable_network_isolation,
         "EnableInterContainerTrafficEncryption": spec.estimator_kwargs.encrypt_inter_container_traffic,

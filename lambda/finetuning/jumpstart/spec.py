@@ -17,6 +17,9 @@ from finetuning.errors import Code, FineTuningError
 
 MANIFEST_KEY = "models_manifest.json"
 
+LMI = "djl-inference"
+"""Repository of the endpoint images that read and answer requests in the form this project writes."""
+
 
 def cache_bucket(region: str) -> str:
     """Public: manifest, specifications, training scripts."""
@@ -136,7 +139,6 @@ class InstanceVariants(_Fact):
 class _EstimatorKwargs(_Fact):
     max_run: int = 360_000
     """Seconds. The default is the SDK's for the Llama models."""
-    disable_output_compression: bool = False
     encrypt_inter_container_traffic: bool = True
 
 
@@ -194,7 +196,11 @@ class ModelSpec(_Fact):
         """Raises `FineTuningError` if the model cannot be hosted on this type or in this region."""
         self._require_supported(instance_type, self.supported_inference_instance_types, "endpoint")
         image = self.hosting_instance_type_variants.image(instance_type, region)
-        return image or self._no_image(instance_type, region, "endpoint")
+        if image is None:
+            self._no_image(instance_type, region, "endpoint")
+        if not _is_lmi(image):
+            raise _unusable(self.model_id, f"its endpoint image {image} is not DJL LMI's ({LMI})")
+        return image
 
     def gated_key(self, instance_type: str) -> str:
         """Raises `FineTuningError` if there is none: the job would start without weights."""
@@ -283,14 +289,20 @@ def read_spec(document: bytes | Mapping[str, Any], model_id: str) -> ModelSpec:
     """
     try:
         raw = orjson.loads(document) if isinstance(document, bytes) else dict(document)
-        inference, config_name = _best_configuration(raw, "inference")
-        training, _ = _best_configuration(raw, "training")
+        inference, config_name = _first_usable_configuration(raw, "inference")
+        training, _ = _first_usable_configuration(raw, "training")
         return ModelSpec.model_validate({**raw, **training, **inference, "inference_config_name": config_name})
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise _unusable(model_id, wrong) from error
+    except _NoConfiguration as error:
+        raise _unusable(model_id, str(error)) from error
     except (orjson.JSONDecodeError, TypeError, ValueError, AttributeError, KeyError) as error:
         raise _unusable(model_id, f"{type(error).__name__}: {error}") from error
+
+
+class _NoConfiguration(Exception):
+    """Every ranked configuration needs something that this project does not provide."""
 
 
 def _unusable(model_id: str, wrong: str) -> FineTuningError:
@@ -302,18 +314,40 @@ def _unusable(model_id: str, wrong: str) -> FineTuningError:
     )
 
 
-def _best_configuration(
+def _first_usable_configuration(
     raw: Mapping[str, Any], use: Literal["training", "inference"]
 ) -> tuple[dict[str, Any], str | None]:
-    """The merged components of the configuration that JumpStart ranks first, and its name."""
+    """The merged components of the configuration that JumpStart ranks highest of those whose needs are met here, and
+    its name. Raises `_NoConfiguration` with the reasons if there is none.
+    """
     rankings = (raw.get(f"{use}_config_rankings") or {}).get("overall", {}).get("rankings") or []
-    if not rankings:
-        return {}, None
-    name = rankings[0]
-    merged: dict[str, Any] = {}
-    for component in raw[f"{use}_configs"][name]["component_names"]:
-        merged |= raw[f"{use}_config_components"][component]
-    return merged, name
+    reasons = []
+    for name in rankings:
+        merged: dict[str, Any] = {}
+        for component in raw[f"{use}_configs"][name]["component_names"]:
+            merged |= raw[f"{use}_config_components"][component]
+        need = _unmet_need(merged)
+        if not need:
+            return merged, name
+        reasons.append(f"{name} needs {need}")
+    if reasons:
+        raise _NoConfiguration(f"no {use} configuration can be used: {'; '.join(reasons)}")
+    return {}, None
+
+
+def _unmet_need(configuration: Mapping[str, Any]) -> str:
+    """What the configuration needs and this project does not provide, "" if it needs nothing else."""
+    if configuration.get("hosting_additional_data_sources"):
+        return "additional models, such as a draft model with a licence of its own"
+    variants = configuration.get("hosting_instance_type_variants") or {}
+    images = [uri for aliases in (variants.get("regional_aliases") or {}).values() for uri in aliases.values()]
+    other = next((image for image in images if not _is_lmi(image)), None)
+    return f"the image {other}, which is not DJL LMI's ({LMI})" if other else ""
+
+
+def _is_lmi(image: str) -> bool:
+    """`….amazonaws.com/djl-inference:0.29.0-lmi11.0.0-cu124` is one."""
+    return re.split("[:@]", image.rpartition("/")[2])[0] == LMI
 
 
 def _version_order(version: str) -> tuple[int, ...]:

@@ -64,6 +64,20 @@ class Run:
         """status.json as it is now; a new one before the first step has written it."""
         return self.find_status() or RunStatus.begin(self.run_id, datetime.now(UTC))
 
+    @property
+    def tuned_model(self) -> str:
+        """S3 URI of the tuned model's files, ending in `/`; "" before a training job has started."""
+        status = self.status
+        if status.model_artifact or not status.training_job:
+            return status.model_artifact
+        # The run was trained by an earlier version, which did not record what the job reported.
+        return f"s3://{self.store.bucket}/{self.layout.model_artifact(status.training_job)}"
+
+    def has_tuned_model(self) -> bool:
+        """True if the files of the tuned model exist."""
+        artifact = self.tuned_model
+        return bool(artifact) and not self.store.is_empty(artifact.removeprefix(f"s3://{self.store.bucket}/"))
+
     def find_evaluation(self) -> EvaluationReport | None:
         """evaluation.json, or None for a run that was not evaluated."""
         return self.store.find(self.layout.evaluation, EvaluationReport)

@@ -52,9 +52,10 @@ def run_requests(spec: ModelSpec, plan: RunPlan, target: Target) -> dict[str, Re
     if not plan.endpoint.deploy:
         return {"create_training_job": job}
     live = hosting("live", plan, target)
+    artifact = RunLayout(plan.run_id).model_artifact(job["TrainingJobName"])
     return {
         "create_training_job": job,
-        "create_model": tuned_model(spec, plan, target, job["TrainingJobName"]),
+        "create_model": tuned_model(spec, plan, target, f"s3://{target.bucket}/{artifact}"),
         "create_endpoint_config": requests.endpoint_config(spec, live, target),
         "create_endpoint": requests.endpoint(spec, live),
     }
@@ -101,10 +102,9 @@ def training_job(
     return requests.training_job(spec, job, target)
 
 
-def tuned_model(spec: ModelSpec, plan: RunPlan, target: Target, training_job_name: str) -> Request:
-    """CreateModel for the output of the training job."""
-    artifact = RunLayout(plan.run_id).model_artifact(training_job_name)
-    return requests.tuned_model(spec, hosting("live", plan, target), target, f"s3://{target.bucket}/{artifact}")
+def tuned_model(spec: ModelSpec, plan: RunPlan, target: Target, artifact: str) -> Request:
+    """CreateModel for the output of the training job: an S3 URI that ends in `/`."""
+    return requests.tuned_model(spec, hosting("live", plan, target), target, artifact)
 
 
 def base_model(spec: ModelSpec, plan: RunPlan, target: Target) -> Request:

@@ -33,16 +33,17 @@ def model_package(
     plan: RunPlan,
     target: Target,
     training_job: str,
+    artifact: str,
     digests: Mapping[str, str],
     scores: Mapping[str, str] | None,
 ) -> Request:
-    """CreateModelPackage. `digests`: SHA-256 of each training file, by name. `scores`: mean ROUGE-L by model, and the
-    number of prompts; None if there was no evaluation.
+    """CreateModelPackage. `artifact`: S3 URI of the model's files. `digests`: SHA-256 of each training file, by name.
+    `scores`: mean ROUGE-L by model, and the number of prompts; None if there was no evaluation.
 
     The version is approved if the run deployed the model; otherwise it waits for an approval. It has no tags, because
     SageMaker does not allow tags on a version.
     """
-    model = tuned_model(spec, plan, target, training_job)
+    model = tuned_model(spec, plan, target, artifact)
     container = {key: model["PrimaryContainer"][key] for key in ("Image", "Environment", "ModelDataSource")}
     request: Request = {
         "ModelPackageGroupName": plan.names(target.prefix).endpoint,

@@ -3,7 +3,7 @@
 import shlex
 
 from finetuning.errors import Code
-from finetuning.evaluation.questions import DEFAULT_PROMPT, as_inputs, invocation
+from finetuning.evaluation.questions import DEFAULT_PROMPT, as_inputs, invocation, stop_tokens
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import RunState, RunStatus
 
@@ -63,7 +63,8 @@ def report(run_id: str, stage: str) -> str:
 
 def python_call(endpoint: str, plan: RunPlan) -> str:
     """A complete program that invokes the endpoint with boto3 only, in the format the model was trained on."""
-    body = invocation(as_inputs(DEFAULT_PROMPT, str(plan.task), plan.template, family=plan.family))
+    inputs = as_inputs(DEFAULT_PROMPT, str(plan.task), plan.template, family=plan.family)
+    body = invocation(inputs, stop_tokens(str(plan.task), plan.family))
     return SNIPPET.format(inputs=body["inputs"], parameters=body["parameters"], endpoint=endpoint)
 
 

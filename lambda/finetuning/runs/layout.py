@@ -97,5 +97,5 @@ class RunLayout:
         return self.root + "capture/"
 
     def model_artifact(self, training_job: str) -> str:
-        """Prefix of the tuned model, which JumpStart writes uncompressed."""
+        """Prefix where the training job is expected to write the tuned model; a completed job reports the real one."""
         return f"{self.training_output}{training_job}/output/model/"

@@ -76,6 +76,8 @@ class TrainingProgress:
     outcome: Outcome
     message: str
     metrics: list[Metric]
+    artifact: str = ""
+    """S3 URI of a completed job's files, ending in `/`."""
 
 
 def training_progress(job: Mapping[str, Any], log_tail: Callable[[str], Sequence[str]]) -> TrainingProgress:
@@ -98,6 +100,7 @@ def training_progress(job: Mapping[str, Any], log_tail: Callable[[str], Sequence
                 Metric(name=m["MetricName"], value=m["Value"], time=m["Timestamp"])
                 for m in job.get("FinalMetricDataList", [])
             ],
+            _prefix(job.get("ModelArtifacts", {}).get("S3ModelArtifacts", "")),
         )
 
     match status:
@@ -125,6 +128,11 @@ def training_progress(job: Mapping[str, Any], log_tail: Callable[[str], Sequence
         case _:
             secondary = str(job.get("SecondaryStatus", status))
             return progress(Outcome.IN_PROGRESS, f"{secondary}: {detail}" if detail else secondary)
+
+
+def _prefix(uri: str) -> str:
+    """SageMaker reports the prefix without the slash that CreateModel requires."""
+    return uri if not uri or uri.endswith("/") else uri + "/"
 
 
 def is_changing(endpoint_status: str) -> bool:

@@ -92,6 +92,8 @@ class RunStatus(BaseModel):
     ladder: list[Rung] = Field(default_factory=list)
     """Every attempt to get instances, the latest last."""
     training_job: str = ""
+    model_artifact: str = ""
+    """Where the completed job reports its files: an S3 URI that ends in `/`. Empty before, and in earlier versions."""
     endpoint: str = ""
     model_package: str = ""
     """ARN of the model's version in the model registry."""

@@ -69,7 +69,7 @@ class Catalogue:
 class _Server:
     """One stand-in server: a process on a free port of 127.0.0.1."""
 
-    def __init__(self, context: EmulatorContext, name: str, model_folder: Path) -> None:
+    def __init__(self, context: EmulatorContext, name: str, model_folder: Path, as_vllm: bool) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
@@ -80,6 +80,7 @@ class _Server:
             arguments: list[str | Path] = ["--model-dir", model_folder, "--port", str(self.port)]
             if context.max_new_tokens:
                 arguments += ["--max-new-tokens", str(context.max_new_tokens)]
+            arguments += ["--as-vllm"] if as_vllm else []
             self.process = context.trainer.start("serve", *arguments, output=log)
 
     def wait_until_ready(self) -> None:
@@ -330,7 +331,7 @@ class Hosting:
             faults.hold(Fault.ENDPOINT_HANGS, endpoint.name).wait()
             pool = self._pool_with_capacity(endpoint, config_name)
             fleet = fleet | {"instance_type": pool["InstanceType"]}
-            server = self._serve(config_name, pool)
+            server = self._serve(endpoint.name, pool)
         except Exception as error:  # noqa: BLE001 — SageMaker reports whatever happened as the endpoint's reason
             reason = f"The primary container for production variant AllTraffic {_UNHEALTHY}: {error}"
             if isinstance(error, _NoCapacity):
@@ -359,9 +360,11 @@ class Hosting:
                 return {"ModelNameOverride": variant["ModelName"], **pool}
         raise _NoCapacity
 
-    def _serve(self, config_name: str, pool: dict[str, Any]) -> _Server:
+    def _serve(self, endpoint_name: str, pool: dict[str, Any]) -> _Server:
         model = self.models.get({"ModelName": pool["ModelNameOverride"]})
-        server = _Server(self._world, str(model["ModelName"]), self._fetch(model))
+        _require_additional_models(model["PrimaryContainer"])
+        as_vllm = self._world.faults.take(Fault.VLLM_ANSWERS, endpoint_name) is not None
+        server = _Server(self._world, str(model["ModelName"]), self._fetch(model), as_vllm)
         server.wait_until_ready()
         return server
 
@@ -426,6 +429,14 @@ def _model_source(request: dict[str, Any]) -> dict[str, Any]:
     except KeyError as error:
         raise invalid("The rehearsal serves models of one container with a ModelDataSource.S3DataSource.") from error
     return source
+
+
+def _require_additional_models(container: dict[str, Any]) -> None:
+    """Raises `RuntimeError`, as the container ends, when its environment names a draft model that is not mounted."""
+    draft = container.get("Environment", {}).get("OPTION_SPECULATIVE_DRAFT_MODEL", "")
+    mounted = [source["ChannelName"] for source in container.get("AdditionalModelDataSources", [])]
+    if draft and Path(draft).name not in mounted:
+        raise RuntimeError(f"the speculative draft model {draft} does not exist")
 
 
 def _model_error(status: int, message: str) -> Refused:

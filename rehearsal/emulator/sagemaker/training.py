@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -319,18 +320,23 @@ class TrainingJobs:
             logs.put_log_events(**stream, logEvents=[entry])
 
     def _upload(self, job: _Job) -> None:
+        """The files below `output/model`, or `output/model.tar.gz`, as the request's CompressionType says; the location
+        is reported without a slash at its end, which CreateModel requires."""
         output = job.request["OutputDataConfig"]
-        if output.get("CompressionType") != "NONE":
-            raise _Ended("Failed", "Failed", "InternalServerError: the stand-in only uploads uncompressed artefacts")
-        artefact = f"{output['S3OutputPath'].rstrip('/')}/{job.name}/output/model/"
-        bucket, prefix = checks.split_uri(artefact)
+        artefact = f"{output['S3OutputPath'].rstrip('/')}/{job.name}/output/model"
         encryption = (
             {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": output["KmsKeyId"]} if "KmsKeyId" in output else {}
         )
         s3 = self._world.client("s3", job.request["RoleArn"])
         model = job.folder / "model"
-        for file in sorted(path for path in model.rglob("*") if path.is_file()):
-            s3.upload_file(str(file), bucket, prefix + file.relative_to(model).as_posix(), ExtraArgs=encryption)
+        if output.get("CompressionType", "GZIP") == "NONE":
+            files = {f"/{file.relative_to(model).as_posix()}": file for file in model.rglob("*") if file.is_file()}
+        else:
+            files = {".tar.gz": Path(shutil.make_archive(str(model), "gztar", model))}
+            artefact += ".tar.gz"
+        bucket, key = checks.split_uri(artefact.removesuffix(".tar.gz"))
+        for rest, file in sorted(files.items()):
+            s3.upload_file(str(file), bucket, key + rest, ExtraArgs=encryption)
         job.description["ModelArtifacts"] = {"S3ModelArtifacts": artefact}
 
 

@@ -45,7 +45,14 @@ def asked(answer: bytes) -> Reply:
     return reply
 
 
-@pytest.mark.parametrize("answer", ['{"generated_text": "Arr — matey"}', '[{"generated_text": "Arr — matey"}]'])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"generated_text": "Arr — matey"}',
+        '[{"generated_text": "Arr — matey"}]',
+        '{"object": "text_completion", "choices": [{"index": 0, "text": "Arr — matey"}]}',
+    ],
+)
 def test_the_generated_text_is_the_reply(aws: None, answer: str) -> None:
     reply = asked(answer.encode())
     assert (reply.text, reply.error) == ("Arr — matey", None)
@@ -57,6 +64,24 @@ def test_the_details_say_whether_the_model_ended_its_answer(aws: None, reason: s
     assert asked(json.dumps(body).encode()).finished is finished
 
 
+@pytest.mark.parametrize(("reason", "finished"), [("stop", True), ("length", False), (None, None)])
+def test_a_choice_says_whether_the_model_ended_it(aws: None, reason: str | None, finished: bool | None) -> None:
+    assert asked(json.dumps({"choices": [{"text": "Arr", "finish_reason": reason}]}).encode()).finished is finished
+
+
+def test_the_tokens_that_end_an_answer_are_sent(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Any] = []
+
+    def invoke(Body: bytes, **_: Any) -> Any:  # noqa: N803  # boto3's name
+        sent.append(json.loads(Body)["parameters"]["stop_token_ids"])
+        raise EventStreamError({"Error": {"Code": "ModelError", "Message": "gone"}}, "Invoke")
+
+    for call in ("invoke_endpoint", "invoke_endpoint_with_response_stream"):
+        monkeypatch.setattr(client("sagemaker-runtime"), call, invoke)
+    stream_answer("finetune-dev-pirate", "Ahoy?", lambda _: None, (7, 9))
+    assert sent == [[7, 9], [7, 9]]
+
+
 def test_without_details_nobody_knows(aws: None) -> None:
     assert asked(b'{"generated_text": "Arr"}').finished is None
 
@@ -66,7 +91,15 @@ def test_a_failure_amid_generation_is_an_error_though_its_status_is_200(aws: Non
 
 
 @pytest.mark.parametrize(
-    "answer", ['{"error": "CUDA out of memory", "code": 424}', "<html>", "[]", '{"generated_text": 7}']
+    "answer",
+    [
+        '{"error": "CUDA out of memory", "code": 424}',
+        "<html>",
+        "[]",
+        '{"generated_text": 7}',
+        '{"choices": []}',
+        '{"choices": [{}]}',
+    ],
 )
 def test_an_answer_of_another_form_is_an_error_and_not_an_empty_text(aws: None, answer: str) -> None:
     assert asked(answer.encode()).error
@@ -77,6 +110,8 @@ STREAM = {
     b'"generated_text": "Arr \xe2\x80\x94 matey", "details": {"finish_reason": "eos_token"}}\n',
     "server-sent events": b'data:{"token": {"text": "Arr"}}\n\ndata: {"token": {"text": " \xe2\x80\x94 matey"}, '
     b'"generated_text": "Arr", "details": {"finish_reason": "eos_token"}}\n\n',
+    "vLLM's events": b'data: {"choices": [{"text": "Arr", "finish_reason": null}]}\n\n'
+    b'data: {"choices": [{"text": " \xe2\x80\x94 matey", "finish_reason": "stop"}]}\n\ndata: [DONE]\n\n',
     "the whole at once": b'{"generated_text": "Arr \xe2\x80\x94 matey", "details": {"finish_reason": "eos_token"}}',
 }
 

@@ -1,7 +1,7 @@
 """`finetune ask`, `endpoints`, `extend` and `rollback`."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -27,16 +27,18 @@ def answering(monkeypatch: pytest.MonkeyPatch, reply: Reply) -> list[str]:
     """Endpoints that give that reply; returns the list of what they are sent."""
     sent: list[str] = []
 
-    def asker(endpoint: str) -> Ask:
+    def asker(endpoint: str, stop_token_ids: Sequence[int] = ()) -> Ask:
         def ask(inputs: str) -> Reply:
             sent.append(inputs)
             return reply
 
         return ask
 
-    def stream_answer(endpoint: str, inputs: str, on_text: Callable[[str], None]) -> Reply:
+    def stream_answer(
+        endpoint: str, inputs: str, on_text: Callable[[str], None], stop_token_ids: Sequence[int] = ()
+    ) -> Reply:
         on_text(reply.text)
-        return asker(endpoint)(inputs)
+        return asker(endpoint, stop_token_ids)(inputs)
 
     monkeypatch.setattr("finetuning.aws.sagemaker_runtime.asker", asker)
     monkeypatch.setattr("finetuning.aws.sagemaker_runtime.stream_answer", stream_answer)

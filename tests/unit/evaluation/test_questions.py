@@ -1,7 +1,7 @@
 import json
 
 from finetuning.datasets.templates import RESPONSE_MARK, Template, rendered
-from finetuning.evaluation.questions import DEFAULT_PROMPT, as_inputs, invocation, questions
+from finetuning.evaluation.questions import DEFAULT_PROMPT, as_inputs, invocation, questions, stop_tokens
 
 CHAT_PROMPT = {
     "prompt": "<|begin_of_text|>rendered",
@@ -62,6 +62,8 @@ def test_domain_adaptation_text_is_sent_unchanged() -> None:
 
 
 def test_sampling_is_enabled_because_temperature_is_ignored_without_it() -> None:
+    assert "stop_token_ids" not in invocation("x", stop_tokens("instruction"))["parameters"]
+    assert invocation("x", stop_tokens("chat"))["parameters"]["stop_token_ids"] == [128001, 128008, 128009]
     assert invocation("x") == {
         "inputs": "x",
         "parameters": {

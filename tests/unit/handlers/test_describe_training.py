@@ -46,6 +46,13 @@ def test_a_completed_job_costs_what_was_billed(
     assert [rung.outcome for rung in run.status.ladder] == ["completed"]
 
 
+@pytest.mark.parametrize("reported", ["s3://bucket/elsewhere/model", "s3://bucket/elsewhere/model/"])
+def test_the_model_is_where_the_completed_job_says_it_is(cloud: FakeAws, memory: MemoryStore, reported: str) -> None:
+    run = any_run(memory)
+    described(cloud, TrainingJobStatus="Completed", ModelArtifacts={"S3ModelArtifacts": reported})
+    assert run.tuned_model == "s3://bucket/elsewhere/model/"
+
+
 @pytest.mark.parametrize("status", ["Failed", "Stopped"])
 def test_a_job_without_a_model_was_paid_for_as_well(
     cloud: FakeAws, memory: MemoryStore, capsys: pytest.CaptureFixture[str], status: str

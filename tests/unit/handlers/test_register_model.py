@@ -27,6 +27,7 @@ def test_the_version_says_what_it_was_trained_on_and_how_it_answered(cloud: Fake
 
 def test_a_group_that_is_there_is_used(cloud: FakeAws, memory: MemoryStore) -> None:
     run = any_run(memory)
+    run.record("The training job completed", training_job="the-job")
     cloud.sagemaker.refuse("create_model_package_group", "ValidationException", "Model Package Group already exists.")
     cloud.sagemaker.answers["create_model_package"] = {"ModelPackageArn": ARN}
     invoke(register_model, run_id=RUN_ID)

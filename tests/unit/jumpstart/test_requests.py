@@ -71,10 +71,12 @@ def all_requests(spec: ModelSpec) -> list[Request]:
         ("training_prepacked_script_key", "another/script.tar.gz"),
         ("metrics", [{"Name": "another", "Regex": "loss=(.*)"}]),
         ("estimator_kwargs/max_run", 1234),
-        ("estimator_kwargs/disable_output_compression", False),
         ("estimator_kwargs/encrypt_inter_container_traffic", False),
         ("training_enable_network_isolation", False),
-        (f"{COMPONENT}/hosting_instance_type_variants/regional_aliases/us-east-1/alias_ecr_uri_1", "another/image:2"),
+        (
+            f"{COMPONENT}/hosting_instance_type_variants/regional_aliases/us-east-1/alias_ecr_uri_1",
+            "another/djl-inference:2",
+        ),
         (f"{COMPONENT}/hosting_prepacked_artifact_key", "another/base/"),
         (f"{COMPONENT}/inference_environment_variables", []),
         (f"{COMPONENT}/deploy_kwargs/model_data_download_timeout", 77),
@@ -176,11 +178,10 @@ def test_a_refused_licence_leads_to_run_json() -> None:
     assert '"accept_eula": true' in refused.value.fix
 
 
-def test_compressed_output_is_left_to_sagemakers_default() -> None:
-    spec = any_spec()
-    kwargs = spec.estimator_kwargs.model_copy(update={"disable_output_compression": False})
-    compressed = spec.model_copy(update={"estimator_kwargs": kwargs})
-    assert training_job(compressed, any_job(), TARGET)["OutputDataConfig"]["CompressionType"] == "GZIP"
+@pytest.mark.parametrize("says", [{}, {"disable_output_compression": False}])
+def test_the_output_is_not_compressed_whatever_the_specification_says(says: dict[str, bool]) -> None:
+    spec = any_spec(change=lambda document: document.update(estimator_kwargs=says))
+    assert training_job(spec, any_job(), TARGET)["OutputDataConfig"]["CompressionType"] == "NONE"
 
 
 def test_the_log_level_is_a_bare_number_and_that_of_the_specification() -> None:

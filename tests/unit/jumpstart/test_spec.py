@@ -1,5 +1,6 @@
 """JumpStart's documents, read tolerantly, and said clearly where they cannot be."""
 
+import copy
 import json
 from typing import Any
 
@@ -112,6 +113,52 @@ def test_a_type_that_the_model_does_not_support_is_refused_with_those_it_does() 
 
 def test_a_type_without_an_image_has_none() -> None:
     assert InstanceVariants().image("ml.g5.48xlarge", "us-east-1") is None
+
+
+def test_a_configuration_that_needs_a_draft_model_is_passed_over() -> None:
+    def rank_optimised_first(spec: dict[str, Any]) -> None:
+        assert spec["inference_config_components"]["lmi-optimized"]["hosting_additional_data_sources"]
+        spec["inference_config_rankings"]["overall"]["rankings"] = ["lmi-optimized", "lmi"]
+
+    assert any_spec(change=rank_optimised_first) == any_spec()
+    assert "OPTION_SPECULATIVE_DRAFT_MODEL" not in any_spec().hosting_environment("ml.p4d.24xlarge")
+
+
+def use_vllm(component: dict[str, Any]) -> None:
+    for aliases in component["hosting_instance_type_variants"]["regional_aliases"].values():
+        aliases["alias_ecr_uri_1"] = "763104351884.dkr.ecr.us-east-1.amazonaws.com/vllm:0.11.0-gpu-py312"
+
+
+def test_a_configuration_with_another_image_family_is_passed_over() -> None:
+    def rank_vllm_first(spec: dict[str, Any]) -> None:
+        spec["inference_config_components"]["vllm"] = copy.deepcopy(spec["inference_config_components"]["lmi"])
+        use_vllm(spec["inference_config_components"]["vllm"])
+        spec["inference_configs"]["vllm"] = {"component_names": ["vllm"]}
+        spec["inference_config_rankings"]["overall"]["rankings"] = ["vllm", "lmi"]
+
+    assert any_spec(change=rank_vllm_first) == any_spec()
+
+
+def test_without_a_usable_configuration_each_reason_is_given() -> None:
+    def leave_nothing(spec: dict[str, Any]) -> None:
+        use_vllm(spec["inference_config_components"]["lmi"])
+
+    with pytest.raises(FineTuningError, match=r"lmi needs the image .*/vllm:.*; lmi-optimized needs additional models"):
+        any_spec(change=leave_nothing)
+
+
+def test_an_endpoint_image_of_another_family_is_refused_where_nothing_is_ranked() -> None:
+    def only_vllm(spec: dict[str, Any]) -> None:
+        component = spec["inference_config_components"]["lmi"]
+        use_vllm(component)
+        spec["hosting_instance_type_variants"] = component["hosting_instance_type_variants"]
+        spec["hosting_prepacked_artifact_key"] = component["hosting_prepacked_artifact_key"]
+        spec["inference_config_rankings"] = None
+
+    spec = any_spec(change=only_vllm)
+    with pytest.raises(FineTuningError, match=r"vllm:0\.11\.0-gpu-py312 is not DJL LMI's") as refused:
+        spec.hosting_image("ml.p4d.24xlarge", TARGET.region)
+    assert refused.value.code == Code.MODEL_SPEC_UNUSABLE
 
 
 def test_the_exact_type_wins_over_its_family_and_the_family_over_the_model() -> None:

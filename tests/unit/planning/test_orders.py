@@ -19,7 +19,8 @@ def test_the_model_is_made_of_what_the_training_job_writes() -> None:
     source = built["create_model"]["PrimaryContainer"]["ModelDataSource"]["S3DataSource"]["S3Uri"]
     assert source.startswith(f"{built['create_training_job']['OutputDataConfig']['S3OutputPath']}/{NAME}/")
     assert built["create_model"]["ModelName"] == NAME
-    assert tuned_model(SPEC, any_plan(), TARGET, "another")["PrimaryContainer"] != built["create_model"]
+    reported = tuned_model(SPEC, any_plan(), TARGET, "s3://elsewhere/model/")["PrimaryContainer"]
+    assert reported["ModelDataSource"]["S3DataSource"]["S3Uri"] == "s3://elsewhere/model/"
 
 
 def test_a_run_without_an_endpoint_is_one_request() -> None:
@@ -114,5 +115,5 @@ def test_requests_are_counted_in_the_singular_and_plural(number: int, words: str
 
 
 def test_the_tuned_model_is_tagged_as_what_the_live_endpoint_serves() -> None:
-    tags = {tag["Key"]: tag["Value"] for tag in tuned_model(SPEC, any_plan(), TARGET, "job")["Tags"]}
+    tags = {tag["Key"]: tag["Value"] for tag in tuned_model(SPEC, any_plan(), TARGET, "s3://bucket/model/")["Tags"]}
     assert tags.items() >= hosting("live", any_plan(), TARGET).tags.items()

@@ -7,13 +7,14 @@ from tests.builders.jumpstart import TARGET, any_spec, sagemaker_model
 from tests.builders.runs import RUN_ID, any_plan
 
 SCORES = {"tuned": "0.533", "base": "0.133", "prompts": "1"}
+ARTIFACT = f"s3://my-bucket/runs/{RUN_ID}/training/the-job/output/model/"
 SPEC = any_spec(any_plan().model_id)
 
 
 def test_group_and_version_are_what_sagemaker_takes() -> None:
     plan, model = any_plan(), sagemaker_model()
     group = model_package_group(plan, TARGET)
-    package = model_package(SPEC, plan, TARGET, "the-job", {"train.jsonl": "a" * 64}, SCORES)
+    package = model_package(SPEC, plan, TARGET, "the-job", ARTIFACT, {"train.jsonl": "a" * 64}, SCORES)
     assert list(violations(model.operation_model("CreateModelPackageGroup").input_shape, group)) == []
     assert list(violations(model.operation_model("CreateModelPackage").input_shape, package)) == []
     assert package["ModelPackageGroupName"] == group["ModelPackageGroupName"]
@@ -21,12 +22,12 @@ def test_group_and_version_are_what_sagemaker_takes() -> None:
 
 def test_a_property_that_sagemaker_would_refuse_is_found() -> None:
     shape = sagemaker_model().operation_model("CreateModelPackage").input_shape
-    package = model_package(SPEC, any_plan(), TARGET, "the-job", {"a#b": "a" * 64}, None)
+    package = model_package(SPEC, any_plan(), TARGET, "the-job", ARTIFACT, {"a#b": "a" * 64}, None)
     assert list(violations(shape, package)) != []
 
 
 def test_a_version_has_the_models_origin_and_scores() -> None:
-    package = model_package(SPEC, any_plan(), TARGET, "the-job", {"train.jsonl": "a" * 64}, SCORES)
+    package = model_package(SPEC, any_plan(), TARGET, "the-job", ARTIFACT, {"train.jsonl": "a" * 64}, SCORES)
     properties = package["CustomerMetadataProperties"]
     assert (
         properties.items()
@@ -50,8 +51,11 @@ def test_a_version_has_the_models_origin_and_scores() -> None:
 def test_a_model_that_was_only_trained_waits_for_approval() -> None:
     plan = any_plan()
     trained = plan.model_copy(update={"endpoint": plan.endpoint.model_copy(update={"deploy": False})})
-    assert model_package(SPEC, plan, TARGET, "job", {}, None)["ModelApprovalStatus"] == "Approved"
-    assert model_package(SPEC, trained, TARGET, "job", {}, None)["ModelApprovalStatus"] == "PendingManualApproval"
+    assert model_package(SPEC, plan, TARGET, "job", ARTIFACT, {}, None)["ModelApprovalStatus"] == "Approved"
+    assert (
+        model_package(SPEC, trained, TARGET, "job", ARTIFACT, {}, None)["ModelApprovalStatus"]
+        == "PendingManualApproval"
+    )
 
 
 def test_the_group_has_the_users_tags_and_those_of_the_stage() -> None:
@@ -60,7 +64,7 @@ def test_the_group_has_the_users_tags_and_those_of_the_stage() -> None:
 
 
 def test_a_version_names_the_model_it_comes_from_and_where_its_evaluation_is() -> None:
-    package = model_package(SPEC, any_plan(), TARGET, "the-job", {}, SCORES)
+    package = model_package(SPEC, any_plan(), TARGET, "the-job", ARTIFACT, {}, SCORES)
     properties = package["CustomerMetadataProperties"]
     assert properties["jumpstart-model-id"] == any_plan().model_id
     assert properties["task"] == "chat"
@@ -73,13 +77,15 @@ def test_a_version_names_the_model_it_comes_from_and_where_its_evaluation_is() -
 
 def test_a_long_file_name_is_cut_to_what_sagemaker_takes_as_a_key() -> None:
     digests = {"n" * 200: "a" * 64}
-    properties = model_package(SPEC, any_plan(), TARGET, "the-job", digests, None)["CustomerMetadataProperties"]
+    properties = model_package(SPEC, any_plan(), TARGET, "the-job", ARTIFACT, digests, None)[
+        "CustomerMetadataProperties"
+    ]
     assert max(map(len, properties)) == 128
 
 
 def test_only_so_many_digests_are_kept_as_leave_room_for_the_rest() -> None:
     digests = {f"{number:03}.jsonl": "a" * 64 for number in range(60)}
-    package = model_package(SPEC, any_plan(), TARGET, "the-job", digests, SCORES)
+    package = model_package(SPEC, any_plan(), TARGET, "the-job", ARTIFACT, digests, SCORES)
     shape = sagemaker_model().operation_model("CreateModelPackage").input_shape
     assert list(violations(shape, package)) == []
     kept = [key for key in package["CustomerMetadataProperties"] if key.startswith("sha256:")]

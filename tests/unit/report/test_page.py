@@ -9,7 +9,7 @@ import pytest
 
 from finetuning.datasets.dataset_report import DatasetReport, FileReport, Refusal
 from finetuning.datasets.shard_result import LineError
-from finetuning.evaluation.questions import DEFAULT_PROMPT, as_inputs, invocation
+from finetuning.evaluation.questions import DEFAULT_PROMPT, as_inputs, invocation, stop_tokens
 from finetuning.evaluation.results import EvaluationReport
 from finetuning.report import commands, page
 from finetuning.runs.plan import RunPlan
@@ -259,7 +259,7 @@ def test_the_program_on_the_page_uses_the_format_the_model_was_trained_on(
 
     monkeypatch.setattr("boto3.client", lambda service: Runtime())
     exec(compile(program, "program", "exec"), {})
-    assert json.loads(sent["Body"]) == invocation(as_inputs(DEFAULT_PROMPT, task, template))
+    assert json.loads(sent["Body"]) == invocation(as_inputs(DEFAULT_PROMPT, task, template), stop_tokens(task))
     assert sent["EndpointName"] == "finetune-dev-parrot"
     assert capsys.readouterr().out == "Arr.\n"
 

@@ -30,6 +30,13 @@ class Llama3:
     licence_url: str
     dated: bool
 
+    @property
+    def stop_token_ids(self) -> tuple[int, ...]:
+        """`<|end_of_text|>`, `<|eom_id|>` and `<|eot_id|>`: those of the instruct models' `generation_config`. In
+        Llama 3 the second one is reserved, and never generated.
+        """
+        return 128_001, 128_008, 128_009
+
     def chat_text(self, messages: Iterable[Message], *, add_generation_prompt: bool) -> str:
         """The template trims every content."""
         turns = [(message["role"], message["content"].strip()) for message in messages]
