@@ -8,8 +8,8 @@ import pytest
 from finetuning.report.page import render
 from tests.browser.audit import DESKTOP, PHONE, complaints
 from tests.browser.chromium import Tab, chromium
+from tests.builders.pages import hostile_page
 from tests.builders.runs import any_dataset, any_evaluation, any_failed_status, any_plan, any_refusal, any_status
-from tests.unit.report.test_page import hostile_page
 
 
 @pytest.fixture(scope="module")

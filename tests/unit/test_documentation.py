@@ -20,9 +20,9 @@ from finetuning.datasets.data_errors import ErrorCode
 from finetuning.errors import Code
 from finetuning.jumpstart.assumptions import fallback_price
 from finetuning.jumpstart.catalogue import CATALOGUE
-from finetuning.runs.run_json import read_request, run_schema
+from finetuning.runs.run_json import read_request
 from rehearsal.scenarios import SCENARIOS
-from tests.unit.test_operating import fields
+from tests.builders.documents import run_json_fields
 
 ROOT = Path(__file__).resolve().parents[2]
 README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
@@ -141,8 +141,7 @@ def test_every_aws_command_that_is_named_exists(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_field_of_run_json_that_is_named_exists(document: Path) -> None:
-    schema = run_schema()
-    known = set(fields(schema, schema))
+    known = set(run_json_fields())
     known |= {name.rpartition(".")[0] for name in known}
     named = {
         code for code in code_in(document) if re.fullmatch(r"(training|endpoint|evaluation|template)\.[a-z_.]+", code)

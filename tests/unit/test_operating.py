@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import boto3
 import pytest
 
 from cli.main import COMMANDS
-from finetuning.runs.run_json import run_schema
+from tests.builders.documents import run_json_fields
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
@@ -43,22 +42,9 @@ def actions() -> set[str]:
     return {action for each in listed for action in ([each] if isinstance(each, str) else each)}
 
 
-def fields(schema: dict[str, Any], node: dict[str, Any], path: str = "") -> Iterator[str]:
-    """Dotted names of all fields of run.json: for an object its fields, and the object itself if it may have another
-    type too."""
-    for name, value in node["properties"].items():
-        options = [value, *value.get("anyOf", [])]
-        parts = [schema["$defs"][each["$ref"].rpartition("/")[2]] for each in options if "$ref" in each]
-        if not parts or {"type": "boolean"} in options:
-            yield path + name
-        for each in parts:
-            yield from fields(schema, each, f"{path}{name}.")
-
-
 def test_the_table_lists_exactly_the_fields_of_run_json() -> None:
-    schema = run_schema()
     first_cells = re.findall(r"^\| (`.*?) \|", part("run.json"), re.MULTILINE)
-    assert sorted(re.findall(r"`([\w.]+)`", " ".join(first_cells))) == sorted(fields(schema, schema))
+    assert sorted(re.findall(r"`([\w.]+)`", " ".join(first_cells))) == sorted(run_json_fields())
 
 
 def test_every_action_of_the_sample_policy_exists() -> None:

@@ -7,13 +7,13 @@ from html.parser import HTMLParser
 
 import pytest
 
-from finetuning.datasets.dataset_report import DatasetReport, FileReport, Refusal
-from finetuning.datasets.shard_result import LineError
+from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.evaluation.questions import DEFAULT_PROMPT, as_inputs, invocation, stop_tokens
 from finetuning.evaluation.results import EvaluationReport
 from finetuning.report import commands, page
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import CLEAN_UP, Check, Event, Rung, RunState, RunStatus
+from tests.builders.pages import hostile_page
 from tests.builders.runs import (
     RUN_ID,
     START,
@@ -36,9 +36,6 @@ def render(
     return page.render(status, stage="dev", plan=plan, evaluation=evaluation, dataset=dataset)
 
 
-HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"' onload=alert(1) {{ 7*7 }} \x1b[2J\u202egnp\x00"
-
-
 class Page(HTMLParser):
     """The tags, attributes and text of a page."""
 
@@ -55,34 +52,6 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
-
-
-def hostile_page() -> str:
-    status = any_failed_status(
-        step=HOSTILE,
-        error={"code": HOSTILE, "message": HOSTILE, "fix": HOSTILE},
-        events=[Event(time=START, step=HOSTILE, message=HOSTILE)],
-        checks=[Check(check=HOSTILE, ok=False, message=HOSTILE, code=HOSTILE, field=HOSTILE, fix=HOSTILE)],
-        links={HOSTILE: "https://example.com/" + HOSTILE, "bad": "javascript:alert(1)"},
-    )
-    evaluation = any_evaluation()
-    row = evaluation.rows[0]
-    answer = row.tuned.model_copy(update={"text": HOSTILE})
-    hostile_row = row.model_copy(update={"prompt": HOSTILE, "reference": HOSTILE, "tuned": answer, "base": answer})
-    evaluation = evaluation.model_copy(update={"rows": [hostile_row], "notes": [HOSTILE]})
-    dataset = any_dataset(
-        files=[FileReport(path=HOSTILE, format=None, compressed=False, shape=HOSTILE, why=HOSTILE)],
-        task_reason=HOSTILE,
-        errors=[
-            LineError(file=HOSTILE, line=1, path=HOSTILE, code=HOSTILE, message=HOSTILE, fix=HOSTILE, snippet=HOSTILE)
-        ],
-        error_counts={HOSTILE: 1},
-        ignored_columns={HOSTILE: 1},
-        notes=[HOSTILE],
-        samples=[HOSTILE],
-        refusal=Refusal(code=HOSTILE, message=HOSTILE, fix=HOSTILE),
-    )
-    return render(status, any_plan(task=None), evaluation, dataset)
 
 
 def test_markup_in_data_and_answers_stays_text() -> None:
