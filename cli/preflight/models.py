@@ -78,11 +78,16 @@ class ModelFacts:
 
 def _model(support: ModelSupport, facts: ModelFacts) -> dict[str, Any]:
     """One entry of the list; an unknown price is None."""
-    tasks = {"model": support.model_id, "tasks": [*support.tasks], "planned_tasks": [*support.planned]}
+    known = {
+        "model": support.model_id,
+        "family": support.family.name,
+        "tasks": [*support.tasks],
+        "planned_tasks": [*support.planned],
+    }
     try:
         spec = facts.documents.spec(support.model_id)
     except FineTuningError as error:
-        return tasks | {"error": error.message}
+        return known | {"error": error.message}
 
     def priced(
         use: Literal["training", "hosting"], default: str, supported: tuple[str, ...]
@@ -92,7 +97,7 @@ def _model(support: ModelSupport, facts: ModelFacts) -> dict[str, Any]:
         }
         return {instance_type: price.usd_per_hour if price else None for instance_type, price in prices.items()}
 
-    return tasks | {
+    return known | {
         "method": support.method,
         "version": spec.version,
         "provenance": spec.provenance,

@@ -168,6 +168,7 @@ def test_every_model_is_listed_with_tasks_instance_types_prices_and_source() -> 
     rows = {row["model"]: row for row in json.loads(finetune("models", "--json")[1])}
     assert list(rows) == list(CATALOGUE)
     assert rows[LLAMA + "405b-fp8"]["planned_tasks"] == ["instruction"]
+    assert rows[LLAMA + "8b"]["family"] == "Llama 3.1"
     assert next(iter(rows[LLAMA + "8b"]["training_instance_types"])) == "ml.g5.12xlarge"
     assert all(usd for row in rows.values() for usd in row["training_instance_types"].values())
     assert rows[LLAMA + "8b"]["provenance"] == "assumed"
