@@ -13,6 +13,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from finetuning.jumpstart.requests import VARIANT
 from finetuning.runs.names import Names
 from finetuning.runs.tags import OWNER_TAG, RUN_TAG
 from tests.builders.jumpstart import FACTS, sagemaker_model
@@ -177,7 +178,7 @@ class FakeSageMaker(FakeService):
             EndpointStatus=status,
             CreationTime=hours_ago(hours_old),
             LastModifiedTime=hours_ago(hours_old),
-            ProductionVariants=[{"VariantName": "AllTraffic", "CurrentInstanceCount": instances}],
+            ProductionVariants=[{"VariantName": VARIANT, "CurrentInstanceCount": instances}],
         )
 
     def add_job(

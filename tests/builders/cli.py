@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from finetuning.errors import FineTuningError
+from finetuning.jumpstart.requests import VARIANT
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.names import Names
 from finetuning.runs.status import Approval, RunState, RunStatus
@@ -57,7 +58,7 @@ def any_endpoint_of(run_id: str, name: str | None = None, config: str | None = N
         EndpointConfigName=config,
         ProductionVariants=[
             {
-                "VariantName": "AllTraffic",
+                "VariantName": VARIANT,
                 "ModelName": names.model,
                 "InstanceType": "ml.g4dn.12xlarge",
                 "InitialInstanceCount": 1,

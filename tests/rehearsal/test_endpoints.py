@@ -13,6 +13,7 @@ from cli.stage.endpoints import is_rolled_back, roll_back
 from cli.stage.runs import list_runs, redeploy
 from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError
+from finetuning.jumpstart.requests import VARIANT
 from finetuning.runs.guardrails import alarm_names
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.tags import RUN_TAG, TTL_TAG
@@ -137,7 +138,7 @@ def costing(product: Product, *run_ids: str) -> list[str]:
 def limits(product: Product, endpoint: str) -> list[tuple[int, int]]:
     """What the endpoint's autoscaling may do; empty where it is not scaled."""
     found = product.emulator.client("application-autoscaling").describe_scalable_targets(
-        ServiceNamespace="sagemaker", ResourceIds=[f"endpoint/{endpoint}/variant/AllTraffic"]
+        ServiceNamespace="sagemaker", ResourceIds=[f"endpoint/{endpoint}/variant/{VARIANT}"]
     )
     return [(target["MinCapacity"], target["MaxCapacity"]) for target in found["ScalableTargets"]]
 
@@ -151,7 +152,7 @@ def test_a_first_deployment_serves_and_is_watched(product: Product, gated: str, 
 
 def test_a_first_deployment_is_scaled_and_keeps_its_calls(product: Product, first: dict[str, Any]) -> None:
     assert limits(product, first["endpoint"]) == [(1, 2)]
-    prefix = f"{RunLayout(first['run_id']).capture}{first['endpoint']}/AllTraffic/"
+    prefix = f"{RunLayout(first['run_id']).capture}{first['endpoint']}/{VARIANT}/"
     kept = product.emulator.client("s3").list_objects_v2(Bucket=product.artifacts, Prefix=prefix)
     assert kept["KeyCount"] >= 1  # the evaluation's own call
 
@@ -198,7 +199,7 @@ def test_a_rollback_by_hand_puts_the_earlier_model_back_without_a_gap(
     endpoint, earlier = first["endpoint"], config_of(first["run_id"])
     product.emulator.client("sagemaker").update_endpoint_weights_and_capacities(
         EndpointName=endpoint,
-        DesiredWeightsAndCapacities=[{"VariantName": "AllTraffic", "DesiredInstanceCount": 2}],
+        DesiredWeightsAndCapacities=[{"VariantName": VARIANT, "DesiredInstanceCount": 2}],
     )
     with asking(product, endpoint) as answers:
         assert roll_back(command, endpoint) == earlier

@@ -446,11 +446,11 @@ def test_a_saved_query_is_kept_and_one_the_service_would_refuse_is_not(emulator:
         deploy(emulator, {"Query": {"Type": "AWS::Logs::QueryDefinition", "Properties": {"Name": "no text"}}})
 
 
-def test_a_budget_is_kept_with_whom_it_tells(emulator: Emulator) -> None:
+def test_a_budget_is_kept_with_its_subscribers(emulator: Emulator) -> None:
     limits = {"BudgetType": "COST", "TimeUnit": "MONTHLY", "BudgetLimit": {"Amount": 200, "Unit": "USD"}}
     notification = {"NotificationType": "ACTUAL", "ComparisonOperator": "GREATER_THAN", "Threshold": 80}
-    told = {"Notification": notification, "Subscribers": [{"SubscriptionType": "SNS", "Address": "arn:topic"}]}
-    properties = {"Budget": limits, "NotificationsWithSubscribers": [told]}
+    subscribed = {"Notification": notification, "Subscribers": [{"SubscriptionType": "SNS", "Address": "arn:topic"}]}
+    properties = {"Budget": limits, "NotificationsWithSubscribers": [subscribed]}
     stack = deploy(emulator, {"Budget": {"Type": "AWS::Budgets::Budget", "Properties": properties}})
     budgets, cloudformation = emulator.client("budgets"), emulator.client("cloudformation")
     name = cloudformation.describe_stack_resources(StackName=stack)["StackResources"][0]["PhysicalResourceId"]

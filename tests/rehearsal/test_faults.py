@@ -31,7 +31,7 @@ ONCE_IT_DIES = "once a function of its died"
 
 
 @dataclass(frozen=True)
-class Wish:
+class Injection:
     """A fault for one run: what goes wrong, where, how often, and after how many times that it does not."""
 
     fault: str
@@ -45,7 +45,7 @@ class Wish:
 class Case:
     """What goes wrong, and how the run and each of its training jobs then end."""
 
-    wishes: tuple[Wish, ...]
+    injections: tuple[Injection, ...]
     state: str
     code: str = ""
     jobs: tuple[str, ...] = ()
@@ -54,16 +54,17 @@ class Case:
     """When somebody stops the execution: the step that status.json is at, or `ONCE_IT_DIES`."""
 
 
-def dies(step: str, times: int = ALWAYS) -> Wish:
-    return Wish("function-dies", step, times)
+def dies(step: str, times: int = ALWAYS) -> Injection:
+    return Injection("function-dies", step, times)
 
 
-def throttled(where: str, times: int) -> Wish:
+def throttled(where: str, times: int) -> Injection:
     """Each of a step's seven tries makes five calls, as the SDK does by itself."""
-    return Wish("throttling", where, times)
+    return Injection("throttling", where, times)
 
 
-SCRIPT_FAILS, HANGS, ENDPOINT_HANGS = Wish("job-fails"), Wish("job-hangs"), Wish("endpoint-hangs", "finetune-")
+SCRIPT_FAILS, HANGS = Injection("job-fails"), Injection("job-hangs")
+ENDPOINT_HANGS = Injection("endpoint-hangs", "finetune-")
 FIRST_STEPS = (
     "PlanRun",
     "PlanShards",
@@ -101,10 +102,10 @@ CASES: dict[str, Case] = {
     "TakeTurn always dies": Case((dies("TakeTurn"),), "failed", "STEP_CRASHED"),
     "StartTraining always dies": Case((dies("StartTraining"),), "failed", "STEP_CRASHED"),
     "StartTraining is always killed once its job is there": Case(
-        (Wish("function-killed", "StartTraining", ALWAYS), HANGS), "failed", "STEP_OUT_OF_MEMORY", ("Stopped",)
+        (Injection("function-killed", "StartTraining", ALWAYS), HANGS), "failed", "STEP_OUT_OF_MEMORY", ("Stopped",)
     ),
     "PrepareShard always exceeds its memory": Case(
-        (Wish("function-dies", "PrepareShard", ALWAYS, message="signal: killed"),), "failed", "STEP_OUT_OF_MEMORY"
+        (Injection("function-dies", "PrepareShard", ALWAYS, message="signal: killed"),), "failed", "STEP_OUT_OF_MEMORY"
     ),
     "DescribeTraining always dies": Case((dies("DescribeTraining"), HANGS), "failed", "STEP_CRASHED", ("Stopped",)),
     "DeployEndpoint always dies": Case((dies("DeployEndpoint"),), "failed", "STEP_CRASHED", ("Completed",), DEPLOYED),
@@ -130,48 +131,56 @@ CASES: dict[str, Case] = {
     ),
     # Capacity
     "no capacity": Case(
-        (Wish("capacity", times=ALWAYS),), "failed", "TRAINING_NO_CAPACITY", ("Failed",), {"training": ONE_TYPE}
+        (Injection("capacity", times=ALWAYS),), "failed", "TRAINING_NO_CAPACITY", ("Failed",), {"training": ONE_TYPE}
     ),
     "no capacity on either type": Case(
-        (Wish("capacity", times=ALWAYS),),
+        (Injection("capacity", times=ALWAYS),),
         "failed",
         "TRAINING_NO_CAPACITY",
         ("Failed", "Failed"),
         {"training": TWO_TYPES},
     ),
     "no capacity on the first type": Case(
-        (Wish("capacity"), SCRIPT_FAILS), "failed", "TRAINING_FAILED", ("Failed", "Failed"), {"training": TWO_TYPES}
+        (Injection("capacity"), SCRIPT_FAILS),
+        "failed",
+        "TRAINING_FAILED",
+        ("Failed", "Failed"),
+        {"training": TWO_TYPES},
     ),
     "the job waits for instances for days": Case(
-        (Wish("pending"), SCRIPT_FAILS), "failed", "TRAINING_FAILED", ("Stopped", "Failed"), {"training": TWO_TYPES}
+        (Injection("pending"), SCRIPT_FAILS),
+        "failed",
+        "TRAINING_FAILED",
+        ("Stopped", "Failed"),
+        {"training": TWO_TYPES},
     ),
     # Training jobs
     "the script fails": Case((SCRIPT_FAILS,), "failed", "TRAINING_FAILED", ("Failed",)),
-    "somebody stops the job": Case((Wish("job-stops"),), "failed", "TRAINING_STOPPED", ("Stopped",)),
-    "the job is over its time": Case((Wish("job-times-out"),), "failed", "TRAINING_OUT_OF_TIME", ("Stopped",)),
+    "somebody stops the job": Case((Injection("job-stops"),), "failed", "TRAINING_STOPPED", ("Stopped",)),
+    "the job is over its time": Case((Injection("job-times-out"),), "failed", "TRAINING_OUT_OF_TIME", ("Stopped",)),
     # JumpStart's documents
     "the document says nothing of the output's compression": Case(
-        (Wish("gzip-output", times=ALWAYS),), "succeeded", "", ("Completed",), DEPLOYED
+        (Injection("gzip-output", times=ALWAYS),), "succeeded", "", ("Completed",), DEPLOYED
     ),
     "the document ranks a configuration with a draft model first": Case(
-        (Wish("optimised-config-first", times=ALWAYS),), "succeeded", "", ("Completed",), DEPLOYED
+        (Injection("optimised-config-first", times=ALWAYS),), "succeeded", "", ("Completed",), DEPLOYED
     ),
     # Endpoints
     "the endpoint answers as vLLM's server does": Case(
-        (Wish("vllm-answers"),), "succeeded", "", ("Completed",), DEPLOYED
+        (Injection("vllm-answers"),), "succeeded", "", ("Completed",), DEPLOYED
     ),
     "the endpoint does not come up": Case(
-        (Wish("endpoint-fails"),), "failed", "ENDPOINT_FAILED", ("Completed",), DEPLOYED
+        (Injection("endpoint-fails"),), "failed", "ENDPOINT_FAILED", ("Completed",), DEPLOYED
     ),
     "the base model does not come up": Case(
-        (Wish("endpoint-fails", "-base"),), "succeeded", "", ("Completed",), COMPARED
+        (Injection("endpoint-fails", "-base"),), "succeeded", "", ("Completed",), COMPARED
     ),
     # Events
     "the upload's event comes twice": Case(
-        (Wish("event-duplicated", "run.json"), SCRIPT_FAILS), "failed", "TRAINING_FAILED", ("Failed",)
+        (Injection("event-duplicated", "run.json"), SCRIPT_FAILS), "failed", "TRAINING_FAILED", ("Failed",)
     ),
     "the upload's event comes twice, and the second execution never gets to see that": Case(
-        (Wish("event-duplicated", "run.json"), Wish("function-dies", "PlanRun", 4, after=1)),
+        (Injection("event-duplicated", "run.json"), Injection("function-dies", "PlanRun", 4, after=1)),
         "succeeded",
         "",
         ("Completed",),
@@ -182,7 +191,7 @@ CASES: dict[str, Case] = {
         (dies("FinishDataset", 3),), "aborted", "RUN_ABORTED", stopped=ONCE_IT_DIES
     ),
     "stopped before it knows its job": Case(
-        (Wish("function-killed", "StartTraining", 3), HANGS),
+        (Injection("function-killed", "StartTraining", 3), HANGS),
         "aborted",
         "RUN_ABORTED",
         ("Stopped",),
@@ -207,7 +216,7 @@ class Ended:
     uploads: tuple[list[tuple[str, str]], list[tuple[str, str]]]
     """Key and version of what lies under the upload's folder: before, and after."""
     channels: dict[str, bytes]
-    told: list[str]
+    notifications: list[str]
 
 
 @pytest.fixture(scope="module")
@@ -226,7 +235,7 @@ def ended(product: Product) -> dict[str, Ended]:
             costing=[thing for thing in left if thing["owner"] == run_id],
             uploads=(uploaded, product.versions(name_of(run_id))),
             channels=product.channels(run_id),
-            told=mailbox.about(run_id),
+            notifications=mailbox.about(run_id),
         )
         for name, (run_id, uploaded) in zip(CASES, runs, strict=True)
     }
@@ -235,9 +244,9 @@ def ended(product: Product) -> dict[str, Ended]:
 def run_to_its_end(product: Product, case: Case) -> tuple[str, list[tuple[str, str]]]:
     """The run's id, and what was uploaded for it."""
     name = any_name("fault")
-    for wish in case.wishes:
-        where = f"{name} {wish.where}"
-        product.emulator.inject(wish.fault, where, times=wish.times, after=wish.after, message=wish.message)
+    for each in case.injections:
+        where = f"{name} {each.where}"
+        product.emulator.inject(each.fault, where, times=each.times, after=each.after, message=each.message)
     run_id = product.submit(CHATS, name=name, **case.run_json)
     uploaded = product.versions(name)
     with suppress(AssertionError):  # a run that never ends fails its own tests, not those of all
@@ -287,7 +296,7 @@ def test_every_fault_of_the_table_happened(product: Product, ended: dict[str, En
     happened = {(fault["fault"], word) for fault in product.emulator.happened() for word in fault["match"].split()}
     for name, case in CASES.items():
         mine = {fault for fault, word in happened if word == name_of(ended[name].run_id)}
-        assert {wish.fault for wish in case.wishes} <= mine, name
+        assert {each.fault for each in case.injections} <= mine, name
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -298,16 +307,16 @@ def test_the_run_ends_as_it_should(ended: dict[str, Ended], name: str) -> None:
     assert sorted(run.jobs.values()) == sorted(case.jobs)
     expected = {"succeeded": "SUCCEEDED", "failed": "FAILED", "aborted": "ABORTED"}[case.state]
     assert expected in run.executions
-    assert len(run.executions) == (2 if any(wish.fault == "event-duplicated" for wish in case.wishes) else 1)
+    assert len(run.executions) == (2 if any(each.fault == "event-duplicated" for each in case.injections) else 1)
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.code])
-def test_the_end_is_explained_and_the_team_is_told(ended: dict[str, Ended], name: str) -> None:
+def test_the_end_is_explained_and_the_team_is_notified(ended: dict[str, Ended], name: str) -> None:
     run, code = ended[name], CASES[name].code
     assert run.status["error"]["message"]
     assert run.status["error"]["fix"]
     assert f"### {code}\n" in RUNBOOK
-    assert any(f"Run {run.run_id} {run.status['state']}" in message for message in run.told), run.told
+    assert any(f"Run {run.run_id} {run.status['state']}" in message for message in run.notifications), run.notifications
 
 
 def test_a_shard_that_exceeds_its_memory_names_its_file_and_what_helps(ended: dict[str, Ended]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from finetuning.evaluation.questions import as_inputs
+from finetuning.jumpstart.requests import VARIANT
 from finetuning.runs.tags import ANNOUNCED_TAG, IDLE_TAG, KEPT_TAG, OWNER_TAG, RUN_TAG, TTL_TAG
 from finetuning.settings import NEVER
 from rehearsal.jumpstart_cache import PRIVATE_BUCKET
@@ -76,7 +77,7 @@ class Endpoint:
 
     def ask(self, minutes_ago: float = 0) -> None:
         """Counts as a call at that time: CloudWatch is all that the sweeper knows of calls."""
-        dimensions = [{"Name": "EndpointName", "Value": self.name}, {"Name": "VariantName", "Value": "AllTraffic"}]
+        dimensions = [{"Name": "EndpointName", "Value": self.name}, {"Name": "VariantName", "Value": VARIANT}]
         at = datetime.now(UTC) - timedelta(minutes=minutes_ago)
         call = {"MetricName": "Invocations", "Dimensions": dimensions, "Value": 1.0, "Timestamp": at}
         self._product.emulator.client("cloudwatch").put_metric_data(Namespace="AWS/SageMaker", MetricData=[call])

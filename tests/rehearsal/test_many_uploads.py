@@ -59,10 +59,10 @@ def executions_by_run(product: Product) -> dict[str, list[tuple[dict[str, Any], 
     for page in states.get_paginator("list_executions").paginate(stateMachineArn=product.state_machine):
         for execution in page["executions"]:
             if "canary-burst" in states.describe_execution(executionArn=execution["executionArn"])["input"]:
-                told = finished(product.emulator, execution["executionArn"], seconds=300)
-                pages = states.get_paginator("get_execution_history").paginate(executionArn=told["executionArn"])
+                ended = finished(product.emulator, execution["executionArn"], seconds=300)
+                pages = states.get_paginator("get_execution_history").paginate(executionArn=ended["executionArn"])
                 history = [event for page in pages for event in page["events"]]
-                found[Upload(**json.loads(told["input"])).run_id].append((told, history))
+                found[Upload(**json.loads(ended["input"])).run_id].append((ended, history))
     return found
 
 
@@ -120,8 +120,8 @@ def test_every_run_beyond_the_limit_waits_for_its_turn_and_says_so(burst: list[R
     ]
     assert len(waited) >= UPLOADS - limit  # an upload that came twice may count twice
     for run in waited:
-        told = [event["message"] for event in run.status["events"] if event["step"] == "TakeTurn"]
-        assert f"{limit} can run at a time" in told[0]
+        messages = [event["message"] for event in run.status["events"] if event["step"] == "TakeTurn"]
+        assert f"{limit} can run at a time" in messages[0]
 
 
 def name_of(event: dict[str, Any]) -> str:

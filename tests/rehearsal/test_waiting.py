@@ -50,13 +50,13 @@ def one_at_a_time(product: Product) -> Iterator[None]:
     (function,) = [f for page in functions for f in page["Functions"] if "TakeTurn" in f["FunctionName"]]
     variables = function["Environment"]["Variables"]
 
-    def tell(limit: str) -> None:
-        told = {"Variables": variables | {"MAX_CONCURRENT_RUNS": limit}}
-        api.update_function_configuration(FunctionName=function["FunctionName"], Environment=told)
+    def set_limit(limit: str) -> None:
+        environment = {"Variables": variables | {"MAX_CONCURRENT_RUNS": limit}}
+        api.update_function_configuration(FunctionName=function["FunctionName"], Environment=environment)
 
-    tell("1")
+    set_limit("1")
     yield
-    tell(variables["MAX_CONCURRENT_RUNS"])
+    set_limit(variables["MAX_CONCURRENT_RUNS"])
 
 
 def test_a_rejected_run_fails_with_the_reason_keeps_its_model_and_gives_its_turn_to_the_next(

@@ -129,6 +129,8 @@ class _Endpoint:
         now = datetime.now(UTC)
         self.name = str(request["EndpointName"])
         self.server: _Server | None = None
+        self.variant = ""
+        """The name of the variant that the server stands for."""
         self.hidden_until = 0.0
         """While an update is hidden, on the monotonic clock, `as_before` is shown."""
         self.as_before: dict[str, Any] = {}
@@ -257,13 +259,13 @@ class Hosting:
             named = {"kind": "endpoint", "name": endpoint.name, "arn": told["EndpointArn"]}
             yield {**named, "status": told["EndpointStatus"], **endpoint.fleet}
 
-    def invoke(self, name: str, body: bytes, content_type: str) -> tuple[bytes, str]:
-        """The container's answer and its type; refuses as the runtime does where it has none."""
-        parts, kind = self.invoke_with_stream(name, body, content_type)
-        return b"".join(parts), kind
+    def invoke(self, name: str, body: bytes, content_type: str) -> tuple[bytes, dict[str, str]]:
+        """The container's answer and the runtime's headers; refuses as the runtime does where it has none."""
+        parts, kind, variant = self.invoke_with_stream(name, body, content_type)
+        return b"".join(parts), {"Content-Type": kind, "x-Amzn-Invoked-Production-Variant": variant}
 
-    def invoke_with_stream(self, name: str, body: bytes, content_type: str) -> tuple[Iterator[bytes], str]:
-        """The container's answer as it comes, in pieces that need not be lines, and its type."""
+    def invoke_with_stream(self, name: str, body: bytes, content_type: str) -> tuple[Iterator[bytes], str, str]:
+        """The container's answer as it comes, in pieces that need not be lines, its type, and the variant's name."""
         while True:
             endpoint = self._endpoints.get(name)
             server = endpoint.server if endpoint else None
@@ -271,9 +273,10 @@ class Hosting:
                 raise Refused("ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
             with contextlib.suppress(_Retired), contextlib.ExitStack() as answering:
                 answering.enter_context(server.answering())
-                self._count_invocation(name)
+                self._count_invocation(endpoint)
                 answer = self._ask(server, body, content_type)
-                return self._relayed(endpoint, body, answer, answering.pop_all()), answer.headers["Content-Type"]
+                pieces = self._relayed(endpoint, body, answer, answering.pop_all())
+                return pieces, answer.headers["Content-Type"], endpoint.variant
 
     def _ask(self, server: _Server, body: bytes, content_type: str) -> Any:
         headers = {"Content-Type": content_type}
@@ -308,8 +311,13 @@ class Hosting:
             return endpoint
         raise invalid(f'Could not find endpoint "{self._world.arn("endpoint", request["EndpointName"])}".')
 
+    def _variant(self, config_name: str) -> dict[str, Any]:
+        """The configuration's only variant."""
+        variant: dict[str, Any] = self.configs.get({"EndpointConfigName": config_name})["ProductionVariants"][0]
+        return variant
+
     def _fleet(self, config_name: str) -> dict[str, Any]:
-        variant = self.configs.get({"EndpointConfigName": config_name})["ProductionVariants"][0]
+        variant = self._variant(config_name)
         return {
             "instance_type": _pools(variant)[0]["InstanceType"],
             "instances": variant.get("InitialInstanceCount", 1),
@@ -333,7 +341,8 @@ class Hosting:
             fleet = fleet | {"instance_type": pool["InstanceType"]}
             server = self._serve(endpoint.name, pool)
         except Exception as error:  # noqa: BLE001 — SageMaker reports whatever happened as the endpoint's reason
-            reason = f"The primary container for production variant AllTraffic {_UNHEALTHY}: {error}"
+            variant = self._variant(config_name)["VariantName"]
+            reason = f"The primary container for production variant {variant} {_UNHEALTHY}: {error}"
             if isinstance(error, _NoCapacity):
                 reason = ENDPOINT_CAPACITY_REASON
             endpoint.description.pop("PendingDeploymentSummary", None)
@@ -343,9 +352,9 @@ class Hosting:
             else:
                 endpoint.enter("Failed", FailureReason=reason[:1024])
             return
+        endpoint.variant = self._variant(config_name)["VariantName"]
         endpoint.server, endpoint.fleet, count = server, fleet, fleet["instances"]
-        variant = self.configs.get({"EndpointConfigName": config_name})["ProductionVariants"][0]
-        live = {"VariantName": variant["VariantName"], "CurrentInstanceCount": count, "DesiredInstanceCount": count}
+        live = {"VariantName": endpoint.variant, "CurrentInstanceCount": count, "DesiredInstanceCount": count}
         for member in ("FailureReason", "PendingDeploymentSummary"):
             endpoint.description.pop(member, None)
         endpoint.enter("InService", EndpointConfigName=config_name, ProductionVariants=[live])
@@ -354,7 +363,7 @@ class Hosting:
 
     def _pool_with_capacity(self, endpoint: _Endpoint, config_name: str) -> dict[str, Any]:
         """The first of the configuration's instance pools, by priority, whose type has capacity."""
-        variant = self.configs.get({"EndpointConfigName": config_name})["ProductionVariants"][0]
+        variant = self._variant(config_name)
         for pool in _pools(variant):
             if not self._world.faults.take(Fault.ENDPOINT_NO_CAPACITY, f"{endpoint.name} {pool['InstanceType']}"):
                 return {"ModelNameOverride": variant["ModelName"], **pool}
@@ -411,8 +420,9 @@ class Hosting:
             SSEKMSKeyId=capture["KmsKeyId"],
         )
 
-    def _count_invocation(self, name: str) -> None:
-        dimensions = [{"Name": "EndpointName", "Value": name}, {"Name": "VariantName", "Value": "AllTraffic"}]
+    def _count_invocation(self, endpoint: _Endpoint) -> None:
+        names = {"EndpointName": endpoint.name, "VariantName": endpoint.variant}
+        dimensions = [{"Name": name, "Value": value} for name, value in names.items()]
         metric = {"MetricName": "Invocations", "Dimensions": dimensions, "Value": 1.0, "Unit": "None"}
         self._world.client("cloudwatch").put_metric_data(Namespace="AWS/SageMaker", MetricData=[metric])
 

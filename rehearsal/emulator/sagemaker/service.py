@@ -84,12 +84,12 @@ class SageMakerService:
         try:
             invocation = _INVOCATION.fullmatch(path)
             if invocation and invocation[2]:
-                pieces, kind = self._hosting.invoke_with_stream(invocation[1], body, headers.get("content-type", ""))
+                pieces, kind, _ = self._hosting.invoke_with_stream(invocation[1], body, headers.get("content-type", ""))
                 answered = {"Content-Type": event_stream.CONTENT_TYPE, "X-Amzn-SageMaker-Content-Type": kind}
                 return 200, answered, StreamingResponse(lambda send, _: event_stream.send_parts(send, pieces))
             if invocation:
-                answer, kind = self._hosting.invoke(invocation[1], body, headers.get("content-type", ""))
-                return 200, {"Content-Type": kind, "x-Amzn-Invoked-Production-Variant": "AllTraffic"}, answer
+                answer, answered = self._hosting.invoke(invocation[1], body, headers.get("content-type", ""))
+                return 200, answered, answer
             operation, request = headers.get("x-amz-target", "").removeprefix("SageMaker."), json.loads(body)
             self._authorise(operation, request, headers)
             self._throttle(operation, request, headers)

@@ -31,7 +31,7 @@ class Mailbox:
         sqs = self.emulator.client("sqs")
         while messages := sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages"):
             for message in messages:
-                told = json.loads(message["Body"])
-                self.read.append(f"{told.get('Subject')}\n{told['Message']}")
+                notification = json.loads(message["Body"])
+                self.read.append(f"{notification.get('Subject')}\n{notification['Message']}")
                 sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
         return [text for text in self.read if run_id in text]

@@ -9,6 +9,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from finetuning.jumpstart.requests import VARIANT
 from finetuning.runs.tags import RUN_TAG
 from rehearsal.jumpstart_cache import PRIVATE_BUCKET
 from rehearsal.running import Emulator
@@ -108,7 +109,7 @@ def deploy_model(account: Account, model: dict[str, Any]) -> str:
 
 def configure(account: Account, model: str, name: str = "", **changes: Any) -> str:
     variant = {
-        "VariantName": "AllTraffic",
+        "VariantName": VARIANT,
         "ModelName": model,
         "InstanceType": "ml.g5.2xlarge",
         "InitialInstanceCount": 1,

@@ -129,6 +129,6 @@ class Scripted:
     def _answer(self, asked: dict[str, Any]) -> dict[str, Any]:
         with self._lock:
             self.asked[asked["execution"]].append(asked)
-            told = self.scripts[asked["execution"]].get(asked["state"])
-            answer = told.pop(0) if told else self.usual[asked["state"]]
+            script = self.scripts[asked["execution"]].get(asked["state"])
+            answer = script.pop(0) if script else self.usual[asked["state"]]
         return {"error": answer.error} if isinstance(answer, Raised) else {"result": answer}

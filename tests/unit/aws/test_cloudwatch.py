@@ -6,6 +6,7 @@ import pytest
 
 from finetuning.aws.cloudwatch import MOST_POINTS, forget_endpoint, invocations, watch_endpoint
 from finetuning.errors import FineTuningError
+from finetuning.jumpstart.requests import VARIANT
 from finetuning.runs import guardrails
 from tests.builders.aws import FakeAws
 
@@ -52,7 +53,7 @@ def test_the_periods_are_as_fine_as_one_answer_allows(cloud: FakeAws, back: time
     assert request["Period"] == period
     assert (NOON - request["StartTime"]).total_seconds() / period < MOST_POINTS
     dimensions = {each["Name"]: each["Value"] for each in request["Dimensions"]}
-    assert dimensions == {"EndpointName": NAME, "VariantName": "AllTraffic"}
+    assert dimensions == {"EndpointName": NAME, "VariantName": VARIANT}
 
 
 def test_periods_with_invocations_come_in_their_order_by_their_end(cloud: FakeAws) -> None:

@@ -1,6 +1,7 @@
 """ScaleEndpoint: autoscaling where the plan asks for it."""
 
 from finetuning.handlers import scale_endpoint
+from finetuning.jumpstart.requests import VARIANT
 from tests.builders.aws import FakeAws
 from tests.builders.handlers import invoke
 from tests.builders.memory import PREFIX, MemoryStore, any_run
@@ -15,7 +16,7 @@ def test_the_live_endpoint_follows_its_traffic_within_the_plans_limits(cloud: Fa
     scaling = cloud["application-autoscaling"]
     (target,) = scaling.requests("register_scalable_target")
     (policy,) = scaling.requests("put_scaling_policy")
-    assert target["ResourceId"] == policy["ResourceId"] == f"endpoint/{PREFIX}-faq/variant/AllTraffic"
+    assert target["ResourceId"] == policy["ResourceId"] == f"endpoint/{PREFIX}-faq/variant/{VARIANT}"
     assert (target["MinCapacity"], target["MaxCapacity"]) == (1, 4)
     assert policy["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] == 60
     assert result["message"] == "1 to 4 instances, target 60 invocations per minute and instance"

@@ -6,6 +6,7 @@ import pytest
 
 from finetuning.aws.sagemaker import SageMaker, sagemaker
 from finetuning.errors import Code, FineTuningError
+from finetuning.jumpstart.requests import VARIANT
 from finetuning.operations.endpoint_updates import (
     Fleet,
     create_or_update,
@@ -197,7 +198,7 @@ def test_an_update_is_watched_with_its_guardrails_and_scaling_ends_on_that_endpo
     put(api, memory, instances=2)
     assert watched(cloud) == [(NAMES.endpoint, NAMES.endpoint_config, [TOPIC])]
     (ended,) = cloud["application-autoscaling"].requests("deregister_scalable_target")
-    assert ended["ResourceId"] == f"endpoint/{NAMES.endpoint}/variant/AllTraffic"
+    assert ended["ResourceId"] == f"endpoint/{NAMES.endpoint}/variant/{VARIANT}"
     (update,) = account.requests("update_endpoint")
     assert update["DeploymentConfig"] == deployment_config(NAMES.endpoint, 2, 3600 + ROLLBACK_SECONDS)
 
@@ -241,7 +242,7 @@ def test_the_alarms_and_scaling_that_are_restored_are_those_of_the_endpoint(
     restore_live_model(api, memory, endpoint, TOPIC)
     assert watched(cloud) == [(NAMES.endpoint, OLD, [TOPIC])]
     (scaled,) = cloud["application-autoscaling"].requests("register_scalable_target")
-    assert scaled["ResourceId"] == f"endpoint/{NAMES.endpoint}/variant/AllTraffic"
+    assert scaled["ResourceId"] == f"endpoint/{NAMES.endpoint}/variant/{VARIANT}"
 
 
 @pytest.mark.parametrize("run_id", ["older-00000000", None])

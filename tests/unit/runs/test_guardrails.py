@@ -6,6 +6,7 @@ import botocore.session
 import pytest
 
 from finetuning.jumpstart.constraints import violations
+from finetuning.jumpstart.requests import VARIANT
 from finetuning.runs.guardrails import alarm_names, alarms, deployment_config
 from tests.builders.jumpstart import sagemaker_model
 
@@ -63,7 +64,7 @@ def test_an_alarm_trips_when_two_of_three_minutes_are_over_the_threshold() -> No
         "MetricName": "Invocation5XXErrors",
         "Dimensions": [
             {"Name": "EndpointName", "Value": "the-endpoint"},
-            {"Name": "VariantName", "Value": "AllTraffic"},
+            {"Name": "VariantName", "Value": VARIANT},
             {"Name": "EndpointConfigName", "Value": "new"},
         ],
         "Statistic": "Average",
