@@ -24,8 +24,8 @@ class RunAlarms(Construct):
     """Alarms that notify the topic.
 
     The functions inside the workflow have none: a bad upload makes them raise, which fails the execution, and that has
-    an alarm; the state machine retries throttled calls. `unattended` are the other functions, whose errors nobody would
-    see, including the sweeps. `throttled` are those that may be called too often at once.
+    an alarm; the state machine retries throttled calls. `unattended` are the other functions, whose errors no
+    execution shows, including the sweeps. `throttled` are those that may be called too often at once.
     """
 
     def __init__(

@@ -70,7 +70,7 @@ def functions_called(machine: dict[str, Any]) -> list[str]:
 def _retry(task: State) -> list[State]:
     if not task["Resource"].endswith(".waitForTaskToken"):
         return [_THROTTLED, _DIED, _TIMED_OUT]
-    # Its time limit is how long a person has to answer: nobody is asked again.
+    # Its time limit is how long the team has to answer: a timeout is not retried.
     return [_THROTTLED, _DIED, {**_TIMED_OUT, "ErrorEquals": ["Sandbox.Timedout"]}]
 
 

@@ -1,4 +1,4 @@
-"""ApproveDeployment: asks the team to approve or reject the deployment. The answer goes to Step Functions."""
+"""ApproveDeployment: asks the team to approve or reject the deployment. `finetune` sends Step Functions the answer."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -358,13 +358,13 @@ def test_no_prompt_of_the_evaluation_was_trained_on(
 
 def test_a_line_of_text_that_was_trained_on_is_not_a_prompt(tmp_path: Path) -> None:
     lines = [f"Line {number} of the old harbour's chronicle." for number in range(9)]
-    for name, content in (("train", lines), ("validation", [*lines[:3], "A line that nobody has read before."])):
+    for name, content in (("train", lines), ("validation", [*lines[:3], "A line that is in no other file."])):
         (tmp_path / name).mkdir()
         (tmp_path / name / "data.txt").write_text("\n".join(content))
     text = SourceFile(name="a.txt", key="a.txt", size=9, detection=Detection(framing=Framing.TEXT))
     preparation = _preparation_of(Task.DOMAIN_ADAPTATION).model_copy(update={"files": (text,)})
     (asked,) = held_out_prompts(preparation, Folder(tmp_path), "", 3)
-    assert asked["prompt"] + asked["reference"] == "A line that nobody has read before."
+    assert asked["prompt"] + asked["reference"] == "A line that is in no other file."
 
 
 def _digest(rendered_row: str) -> str:
