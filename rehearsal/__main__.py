@@ -98,7 +98,7 @@ def run(
         served = _serve_first(emulator, deployment, example) if fault and fault.fault is Fault.ROLLBACK else set()
         if fault:
             _title(f"Injecting a fault: {fault.story}")
-            emulator.inject(fault.fault, fault.part, times=fault.times)
+            emulator.inject(fault.fault, fault.part, times=fault.times, message=fault.message)
         _title("Uploading with a plain boto3 client, which is all that starts the run")
         name = ENDPOINT if served else None
         upload = (

@@ -25,6 +25,7 @@ class Scenario:
     code: str = ""
     part: str = ""
     times: int = 1
+    message: str = ""
 
     def of_inbox(self) -> "Scenario":
         """The same for an upload without a run.json."""
@@ -136,6 +137,20 @@ SCENARIOS = {
             "StartTraining is killed once its job is there: the next try finds that job.",
             RunState.SUCCEEDED,
             part="StartTraining",
+        ),
+        Scenario(
+            Fault.FUNCTION_IDLE,
+            "PlanShards was not called for weeks and has lost its network: Lambda refuses it until it has a new one.",
+            RunState.SUCCEEDED,
+            part="PlanShards",
+            times=5,
+        ),
+        Scenario(
+            Fault.THROTTLED_ACCOUNT,
+            "Other software uses all concurrent executions of the account: Lambda refuses the run's functions.",
+            RunState.SUCCEEDED,
+            times=8,
+            message="0",
         ),
     )
 }

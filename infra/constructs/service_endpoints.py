@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from aws_cdk import Fn, Stack
+from aws_cdk import Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
@@ -19,24 +19,17 @@ INTERFACE_ENDPOINTS = {
     "Logs": ec2.InterfaceVpcEndpointAwsService.CLOUDWATCH_LOGS,
     "Monitoring": ec2.InterfaceVpcEndpointAwsService.CLOUDWATCH_MONITORING,
     "Kms": ec2.InterfaceVpcEndpointAwsService.KMS,
-    "Sts": ec2.InterfaceVpcEndpointAwsService.STS,
-    "EcrApi": ec2.InterfaceVpcEndpointAwsService.ECR,
-    "EcrDocker": ec2.InterfaceVpcEndpointAwsService.ECR_DOCKER,
     "Sns": ec2.InterfaceVpcEndpointAwsService.SNS,
-    "Ec2": ec2.InterfaceVpcEndpointAwsService.EC2,
     "StepFunctions": ec2.InterfaceVpcEndpointAwsService.STEP_FUNCTIONS,
     "ApplicationAutoScaling": ec2.InterfaceVpcEndpointAwsService.APPLICATION_AUTOSCALING,
     "ServiceQuotas": ec2.InterfaceVpcEndpointAwsService("servicequotas"),
 }
-"""The services that functions and jobs call. The Price List API has endpoints in three regions only and is left out:
-PlanRun then estimates with the list prices in its package."""
+"""The services that functions call; SageMaker fetches images and writes logs by a network of its own. The Price List
+API has endpoints in three regions only and is left out: PlanRun then estimates with the prices in its package."""
 
 
 class S3Endpoint(Construct):
-    """The gateway to S3 on every route table, for the stage's buckets and the buckets of AWS that are needed.
-
-    `removed_logs` is the bucket of access logs if it is deleted with the stage: RemoveRuns then empties it.
-    """
+    """The gateway to S3 on every route table, for the stage's buckets and the buckets of AWS that are needed."""
 
     def __init__(
         self,
@@ -45,11 +38,9 @@ class S3Endpoint(Construct):
         *,
         vpc: ec2.Vpc,
         buckets: Sequence[s3.IBucket],
-        removed_logs: s3.IBucket | None,
     ) -> None:
         super().__init__(scope, id)
         region = Stack.of(self).region
-        dashless = Fn.join("", Fn.split("-", region))
         endpoint = vpc.add_gateway_endpoint(id, service=ec2.GatewayVpcEndpointAwsService.S3)
         for statement in (
             iam.PolicyStatement(
@@ -80,25 +71,8 @@ class S3Endpoint(Construct):
                     for arn in (f"arn:aws:s3:::{name}", f"arn:aws:s3:::{name}/*")
                 ],
             ),
-            # A custom resource answers CloudFormation by writing to a URL in this bucket of AWS, whose name has the
-            # region without dashes: `…-response-uswest2`.
-            iam.PolicyStatement(
-                sid="CustomResourceResponses",
-                principals=[ANYONE],
-                actions=["s3:PutObject"],
-                resources=[f"arn:aws:s3:::cloudformation-custom-resource-response-{dashless}/*"],
-            ),
         ):
             endpoint.add_to_policy(statement)
-        if removed_logs:
-            endpoint.add_to_policy(
-                iam.PolicyStatement(
-                    sid="RemovedAccessLogs",
-                    principals=[ANYONE],
-                    actions=["s3:ListBucketVersions", "s3:DeleteObject*", "s3:DeleteBucketPolicy"],
-                    resources=[removed_logs.bucket_arn, removed_logs.arn_for_objects("*")],
-                )
-            )
 
 
 class InterfaceEndpoints(Construct):

@@ -400,6 +400,21 @@ class StepPermissions(Permissions):
             because="EC2 descriptions have no resource-level permissions; interfaces in use block deleting subnets",
         )
 
+    def go_on(self) -> Self:
+        """Calls itself, because one call cannot last as long as CloudFormation waits."""
+        stack = Stack.of(self)
+        function = stack.format_arn(
+            service="lambda",
+            resource="function",
+            resource_name=f"{stack.stack_name}-FunctionsRemoveRuns*",
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
+        return self.allow(
+            "lambda:InvokeFunction",
+            on=[function],
+            because="Its own name, whose last part CloudFormation chooses; the ARN would be a circular reference",
+        )
+
     def _tag(self, *kinds: str) -> Self:
         return self.allow("sagemaker:AddTags", on=self._named(*kinds), because=OURS)
 

@@ -109,7 +109,7 @@ class WorkflowFunction(lambda_.Function):
             acknowledge(
                 self,
                 "LambdaInsideVPC",
-                because="It calls AWS APIs and processes no data; the stage pays for no interface endpoints",
+                because="It calls AWS APIs only; the stage pays for no interface endpoints, or it outlives the network",
             )
 
 

@@ -19,6 +19,8 @@ class _Step:
     may: Callable[[StepPermissions], StepPermissions]
     touches_data: bool = False
     """Such a function runs in the VPC in every stage and calls only S3; others only where control functions do."""
+    outlives_network: bool = False
+    """Such a function runs in the VPC in no stage."""
     size: FunctionSize = field(default_factory=FunctionSize)
 
     @property
@@ -147,8 +149,11 @@ class WorkflowFunctions(Construct):
                 .delete_endpoints()
                 .delete_models()
                 .describe_network_interfaces()
+                .go_on()
                 .delete_data_in(*emptied)
             ),
+            # It waits for the network interfaces of all others, and nobody calls it before the stage is destroyed.
+            outlives_network=True,
             size=FunctionSize(timeout=900),
         )
         pandas = pandas_layer(self, "Pandas")
@@ -159,7 +164,7 @@ class WorkflowFunctions(Construct):
                 handler=step.handler,
                 platform=platform,
                 permissions=step.may(StepPermissions(self, f"{step.id}Permissions", resources=resources)),
-                in_vpc=step.touches_data or platform.config.control_functions_in_vpc,
+                in_vpc=step.touches_data or (platform.config.control_functions_in_vpc and not step.outlives_network),
                 size=step.size,
                 more_layers=[pandas] if step.handler == "reframe_parquet" else [],
             )

@@ -22,7 +22,6 @@ class NetworkStack(Stack):
             "S3",
             vpc=self.network.vpc,
             buckets=[storage.uploads, storage.artifacts],
-            removed_logs=None if config.keep_data else storage.access_logs,
         )
         if config.interface_endpoints:
             InterfaceEndpoints(self, "Endpoints", network=self.network)

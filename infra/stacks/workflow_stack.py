@@ -16,7 +16,7 @@ from infra.constructs.isolated_network import IsolatedNetwork
 from infra.constructs.notification_topic import NotificationTopic
 from infra.constructs.permissions import Permissions
 from infra.constructs.python_layer import PythonLayer
-from infra.constructs.run_removal import RunRemoval
+from infra.constructs.run_removal import InterfaceRelease, RunRemoval
 from infra.constructs.step_permissions import StageResources
 from infra.constructs.sweeper import PERIOD, Sweeper
 from infra.constructs.upload_trigger import UploadTrigger
@@ -136,6 +136,9 @@ class WorkflowStack(Stack):
             empty_buckets=emptied,
             access_logs=storage.access_logs,
         )
+        InterfaceRelease(
+            self, "Interfaces", wait=self.functions["RemoveRuns"], groups=[network.jobs, network.functions]
+        ).wait_for([function for _, function in self.functions.items() if function.is_bound_to_vpc])
         # Deleted in reverse order: while runs are removed, nothing starts new ones, and the permission is still there.
         run_sweeper.node.add_dependency(removal)
         endpoint_sweeper.node.add_dependency(removal)

@@ -20,7 +20,6 @@ _THROTTLED: State = {
         "Lambda.AWSLambdaException",
         "Lambda.SdkClientException",
         "Lambda.ClientExecutionTimeoutException",
-        "Lambda.TooManyRequestsException",
     ],
     "IntervalSeconds": 2,
     "BackoffRate": 2,
@@ -28,7 +27,35 @@ _THROTTLED: State = {
     "MaxDelaySeconds": 60,
     "JitterStrategy": "FULL",
 }
-"""AWS throttled the function's calls or the function itself, or Lambda had a fault: retried for some minutes."""
+"""AWS throttled the function's calls, or Lambda had a fault: retried for some minutes."""
+
+_NO_CONCURRENCY: State = {
+    "ErrorEquals": ["Lambda.TooManyRequestsException"],
+    "IntervalSeconds": 2,
+    "BackoffRate": 2,
+    "MaxAttempts": 60,
+    "MaxDelaySeconds": 60,
+    "JitterStrategy": "FULL",
+}
+"""The account runs as many functions as it may, 10 if it is new: other runs need minutes to finish theirs. Half an hour
+on average, spread so that those who wait do not come back together."""
+
+_IDLE: State = {
+    "ErrorEquals": [
+        "Lambda.ResourceNotReadyException",
+        "Lambda.ENINotReadyException",
+        "Lambda.EC2ThrottledException",
+        "Lambda.EC2UnexpectedException",
+        "Lambda.ResourceConflictException",
+        "Lambda.CodeArtifactUserPendingException",
+    ],
+    "IntervalSeconds": 5,
+    "BackoffRate": 1.5,
+    "MaxAttempts": 30,
+    "MaxDelaySeconds": 30,
+}
+"""Lambda takes the network interfaces of a function that nobody has called for weeks. The next call fails, and Lambda
+makes new ones, for a minute or more: 13 minutes here. Without jitter, which could make all the pauses short."""
 
 _DIED: State = {
     "ErrorEquals": ["Runtime.ExitError", "Lambda.Unknown"],
@@ -69,9 +96,9 @@ def functions_called(machine: dict[str, Any]) -> list[str]:
 
 def _retry(task: State) -> list[State]:
     if not task["Resource"].endswith(".waitForTaskToken"):
-        return [_THROTTLED, _DIED, _TIMED_OUT]
+        return [_THROTTLED, _NO_CONCURRENCY, _IDLE, _DIED, _TIMED_OUT]
     # Its time limit is how long the team has to answer: a timeout is not retried.
-    return [_THROTTLED, _DIED, {**_TIMED_OUT, "ErrorEquals": ["Sandbox.Timedout"]}]
+    return [_THROTTLED, _NO_CONCURRENCY, _IDLE, _DIED, {**_TIMED_OUT, "ErrorEquals": ["Sandbox.Timedout"]}]
 
 
 def _report_failure_of(state: str) -> list[State]:

@@ -42,8 +42,21 @@ def _quotas() -> Iterator[dict[str, Any]]:
             }
 
 
+LAMBDA_QUOTA = {
+    "ServiceCode": "lambda",
+    "ServiceName": "AWS Lambda",
+    "QuotaCode": "L-B99A9384",
+    "QuotaName": "Concurrent executions",
+    "Value": 10.0,
+    "Unit": "None",
+    "Adjustable": True,
+    "GlobalQuota": False,
+}
+"""That of a new account."""
+
+
 def _list_quotas(request: dict[str, Any]) -> dict[str, Any]:
-    return {"Quotas": list(_quotas()) if request.get("ServiceCode") == "sagemaker" else []}
+    return {"Quotas": {"sagemaker": list(_quotas()), "lambda": [LAMBDA_QUOTA]}.get(request.get("ServiceCode", ""), [])}
 
 
 def _products(request: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """All additions to the emulator, each with what it does not emulate.
 
 Additions use the emulator's registries. Patches replace a function of its modules; each is in a module of its own
-(`functions`, `workflow`, `storage`, `events`, `permissions`, `deliveries`, `grants`). tests/rehearsal has a test for
-each of them, so that the next version of the emulator cannot break one silently.
+(`functions`, `refusals`, `interfaces`, `workflow`, `storage`, `events`, `permissions`, `deliveries`, `grants`).
+tests/rehearsal has a test for each of them, so that the next version of the emulator cannot break one silently.
 
 Not emulated: policies of VPC endpoints, isolation of subnets, alarms, X-Ray, and late events.
 The docstring of each stand-in lists what it leaves out.
@@ -21,8 +21,10 @@ from rehearsal.emulator import (
     events,
     functions,
     grants,
+    interfaces,
     monitoring,
     permissions,
+    refusals,
     storage,
     workflow,
 )
@@ -73,6 +75,8 @@ def install(context: EmulatorContext) -> SageMakerService:
     monitoring.install()
     permissions.install()
     functions.install(context.faults, context.pandas_layer)
+    refusals.install(context.faults)
+    interfaces.install(context.faults)
     workflow.install()
     storage.install()
     events.install(context.faults)

@@ -80,6 +80,16 @@ class Fault(StrEnum):
     """A function is killed in the middle: an AWS call that changes something is carried out, and the function never
     learns the answer. Matches every such call by the function's name and its run's id: `after` says which it is.
     """
+    FUNCTION_IDLE = "function-idle"
+    """Lambda refuses a call of a function in the VPC, because it has lost its network interfaces since its last call.
+    The message may be the error's name. Matches the function's name and its run's id.
+    """
+    THROTTLED_ACCOUNT = "throttled-account"
+    """The account has as many concurrent executions as the message says, or 10, and Lambda refuses a call beyond.
+    Matches the refused function's name and its run's id."""
+    LATE_INTERFACES = "late-interfaces"
+    """The network interfaces of a deleted function stay for 20 seconds, or as many as the message says. Matches the
+    function's name."""
 
 
 @dataclass
@@ -90,9 +100,12 @@ class _Waiting:
     times: int
     message: str
 
+    def is_meant_for(self, fault: Fault, description: str) -> bool:
+        return self.fault is fault and all(word in description for word in self.words)
+
     def happens_to(self, fault: Fault, description: str) -> bool:
         """Whether it is meant for this; those it lets pass are counted."""
-        if self.fault is not fault or not all(word in description for word in self.words):
+        if not self.is_meant_for(fault, description):
             return False
         self.after -= 1
         return self.after < 0
@@ -135,6 +148,11 @@ class Faults:
         with self._lock:
             waiting = self._next(fault, description)
             return waiting.message if waiting else None
+
+    def peek(self, fault: Fault, description: str) -> str | None:
+        """The message of the first fault of this kind that is meant for this, which does not happen yet."""
+        with self._lock:
+            return next((each.message for each in self._waiting if each.is_meant_for(fault, description)), None)
 
     def hold(self, fault: Fault, description: str) -> threading.Event:
         """What is set once the fault is cleared, or at once where it does not happen to this."""

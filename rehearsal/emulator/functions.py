@@ -50,7 +50,7 @@ def install(faults: Faults, pandas_layer: Path) -> None:
 
     def execute_with_names(func: dict[str, Any], event: Any, request_id: str) -> dict[str, Any]:
         name = (func.get("config") or func)["FunctionName"]
-        if message := faults.take(Fault.FUNCTION_DIES, _described(name, event)):
+        if message := faults.take(Fault.FUNCTION_DIES, described(name, event)):
             return {"body": _exit(request_id, message), "error": True, "log": message}
         with turns[name]:
             result: dict[str, Any] = execute(_with_pandas(func, pandas_layer), event, request_id)
@@ -72,7 +72,7 @@ def _tell_callers_apart() -> None:
         spawn(worker)
 
     def invoke_known(worker: lambda_runtime.Worker, event: Any, *rest: Any, **settings: Any) -> Any:
-        worker.busy_with = _described(worker.func_name, event)
+        worker.busy_with = described(worker.func_name, event)
         with limited(worker) as watched:
             result = invoke(worker, event, *rest, **settings)
         if watched.end and (result["status"] == "ok" or result["error"] == _DIED):
@@ -125,7 +125,7 @@ def mortal(application: Callable[..., Awaitable[None]], faults: Faults) -> Calla
     return answer
 
 
-def _described(name: str, event: Any) -> str:
+def described(name: str, event: Any) -> str:
     """What faults are matched with. Of the payload only whose run it is about: the rest may name other steps."""
     told = event if isinstance(event, dict) else {}
     owner = [part.get(member, "") for part in (told, told.get("detail", {})) for member in ("run_id", "key", "input")]

@@ -81,6 +81,9 @@ class SilentQuotas:
     def check(self, *asked: Any) -> str:
         return "Service Quotas did not answer"
 
+    def lambda_concurrency(self) -> int:
+        return 25
+
 
 def run_steps(made: Stage, request: dict[str, Any] | None = None, **files: bytes) -> tuple[RunLayout, dict[str, Any]]:
     """From PlanRun to FinishDataset as the state machine does; the run's layout and the last result."""

@@ -240,8 +240,8 @@ MUTATIONS: dict[str, tuple[int, Mutation]] = {
     "no private address for SageMaker": (28, removing(ENDPOINT, "sagemaker.api")),
     "an endpoint without private DNS": (28, setting(ENDPOINT, "PrivateDnsEnabled", False, ".kms")),
     "a subnet without a route to S3": (28, lambda r: of(r, ENDPOINT, "Gateway")["Properties"]["RouteTableIds"].pop()),
-    "an endpoint without a policy": (29, setting(ENDPOINT, "PolicyDocument", None, ".sts")),
-    "a VPC endpoint for every account": (29, setting(ENDPOINT, "PolicyDocument.Statement.0.Condition", None, ".sts")),
+    "an endpoint without a policy": (29, setting(ENDPOINT, "PolicyDocument", None, ".sns")),
+    "a VPC endpoint for every account": (29, setting(ENDPOINT, "PolicyDocument.Statement.0.Condition", None, ".sns")),
     "an S3 endpoint for every bucket": (29, setting(ENDPOINT, "PolicyDocument.Statement.0.Resource", "*", "Gateway")),
     "no access to JumpStart's buckets": (
         30,

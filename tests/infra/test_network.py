@@ -42,18 +42,6 @@ def test_the_s3_endpoint_allows_named_buckets_only(stage: Synthesised) -> None:
     assert all(name in text for name in ("jumpstart-cache-prod-", "jumpstart-private-cache-prod-"))
 
 
-def test_the_s3_endpoint_allows_responses_of_custom_resources(stage: Synthesised) -> None:
-    """The bucket's name has the region without dashes: `cloudformation-custom-resource-response-uswest2`."""
-    (endpoint,) = [
-        e for e in stage.resources("AWS::EC2::VPCEndpoint").values() if e["Properties"]["VpcEndpointType"] == "Gateway"
-    ]
-    statements = endpoint["Properties"]["PolicyDocument"]["Statement"]
-    (answers,) = [each for each in statements if each["Sid"] == "CustomResourceResponses"]
-    dashless = {"Fn::Join": ["", {"Fn::Split": ["-", {"Ref": "AWS::Region"}]}]}
-    bucket = ["arn:aws:s3:::cloudformation-custom-resource-response-", dashless, "/*"]
-    assert answers["Resource"] == {"Fn::Join": ["", bucket]}
-
-
 def test_dev_pays_for_no_interface_endpoints(dev: Synthesised) -> None:
     assert len(dev.resources("AWS::EC2::VPCEndpoint")) == 1
 
@@ -66,7 +54,6 @@ def test_prod_reaches_every_service_its_functions_call_privately(prod: Synthesis
         "logs",
         "monitoring",
         "kms",
-        "sts",
         "sns",
         "states",
         "servicequotas",
@@ -79,6 +66,11 @@ def test_prod_reaches_every_service_its_functions_call_privately(prod: Synthesis
                 "ServiceName": {"Fn::Join": ["", ["com.amazonaws.", {"Ref": "AWS::Region"}, f".{service}"]]},
             },
         )
+
+
+def test_prod_pays_for_no_endpoint_that_nobody_uses(prod: Synthesised) -> None:
+    names = json.dumps([e["Properties"]["ServiceName"] for e in prod.resources("AWS::EC2::VPCEndpoint").values()])
+    assert not [service for service in ("sts", "ecr.api", "ecr.dkr", ".ec2") if f'{service}"' in names]
 
 
 def test_containers_of_one_job_may_use_any_port(stage: Synthesised) -> None:

@@ -66,8 +66,9 @@ def test_in_dev_only_functions_with_data_run_in_the_vpc(dev: Synthesised) -> Non
     assert inside == DATA_FUNCTIONS
 
 
-def test_in_prod_every_function_runs_in_the_vpc(prod: Synthesised) -> None:
-    assert all("VpcConfig" in properties for properties in functions(prod).values())
+def test_in_prod_every_function_but_the_one_that_outlives_it_runs_in_the_vpc(prod: Synthesised) -> None:
+    outside = [name for name, properties in functions(prod).items() if "VpcConfig" not in properties]
+    assert outside == ["finetuning.handlers.remove_runs.handler"]
 
 
 @pytest.mark.parametrize("name", sorted(DATA_FUNCTIONS))
@@ -203,6 +204,19 @@ def test_runs_are_removed_after_the_trigger_and_before_their_resources(stage: Sy
     rules = stage.resources("AWS::Events::Rule")
     (trigger,) = [rule for id, rule in rules.items() if id.startswith("Trigger")]
     assert removal in trigger["DependsOn"]
+
+
+def test_interfaces_are_waited_for_after_the_functions_in_the_network_and_by_one_outside(stage: Synthesised) -> None:
+    ((release, resource),) = stage.resources("Custom::InterfaceRelease").items()
+    assert len(resource["Properties"]["SecurityGroups"]) == 2
+    functions = stage.resources("AWS::Lambda::Function")
+    inside = {id: each for id, each in functions.items() if "VpcConfig" in each["Properties"]}
+    assert inside
+    assert all(each["DependsOn"] == [release] for each in inside.values())
+    (remove_runs,) = [id for id in functions if id.startswith("FunctionsRemoveRuns")]
+    assert remove_runs not in inside
+    assert resource["Properties"]["ServiceToken"] == {"Fn::GetAtt": [remove_runs, "Arn"]}
+    assert statements_allowing(stage, "ec2:DescribeNetworkInterfaces")
 
 
 def test_only_dev_is_emptied_when_it_is_destroyed(dev: Synthesised, prod: Synthesised) -> None:

@@ -1,4 +1,7 @@
-"""The real `cdk deploy --all`, runs, the real `cdk destroy --all`: and nothing is left."""
+"""The real `cdk deploy --all`, runs, the real `cdk destroy --all`: and nothing is left.
+
+Lambda keeps the network interfaces of the deleted functions for a while, as on AWS.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,9 +28,11 @@ def test_a_stage_is_destroyed_during_a_training_and_nothing_is_left(
     assert served["state"] == "succeeded", served["error"]
     product.submit_training()
     record.add(emulator.grants())  # of the roles, before they are deleted
+    emulator.inject("late-interfaces", match="finetune-dev", times=100)
 
     cdk.destroy(emulator, templates)
 
+    assert {each["fault"] for each in emulator.happened()} >= {"late-interfaces"}
     assert emulator.costing() == []
     sagemaker = emulator.client("sagemaker")
     assert sagemaker.list_endpoint_configs()["EndpointConfigs"] == sagemaker.list_models()["Models"] == []

@@ -150,6 +150,75 @@ def test_a_function_has_four_processes_at_most_and_further_calls_wait(emulator: 
     assert len(set(processes)) == 4
 
 
+def task_of(function: str) -> dict[str, Any]:
+    """A state machine's definition that calls the function once."""
+    task = {"Type": "Task", "Resource": f"arn:aws:lambda:us-east-1:000000000000:function:{function}", "End": True}
+    return {"StartAt": "Call", "States": {"Call": task}}
+
+
+def error_of(emulator: Emulator, function: str) -> str | None:
+    machine = any_state_machine(emulator, task_of(function))
+    started = emulator.client("stepfunctions").start_execution(stateMachineArn=machine)
+    return finished(emulator, started["executionArn"]).get("error")
+
+
+def test_only_a_function_in_a_network_is_refused_while_it_is_idle(emulator: Emulator) -> None:
+    source, ec2 = "def handler(event, context):\n    return 'done'\n", emulator.client("ec2")
+    subnet = ec2.describe_subnets()["Subnets"][0]
+    group = ec2.describe_security_groups()["SecurityGroups"][0]["GroupId"]
+    network = {"SubnetIds": [subnet["SubnetId"]], "SecurityGroupIds": [group]}
+    inside, outside = any_function(emulator, source, VpcConfig=network), any_function(emulator, source)
+    for function in (inside, outside):
+        emulator.inject("function-idle", match=function)
+    assert error_of(emulator, inside) == "Lambda.ResourceNotReadyException"
+    assert [error_of(emulator, inside), error_of(emulator, outside)] == [None, None]
+
+
+def test_an_account_without_concurrency_refuses_calls(emulator: Emulator) -> None:
+    function = any_function(emulator, "def handler(event, context):\n    return 'done'\n")
+    emulator.inject("throttled-account", match=function, message="0", times=2)
+    with pytest.raises(emulator.client("lambda", attempts=1).exceptions.TooManyRequestsException):
+        emulator.client("lambda", attempts=1).invoke(FunctionName=function)
+    assert error_of(emulator, function) == "Lambda.TooManyRequestsException"
+    assert error_of(emulator, function) is None
+    emulator.inject("throttled-account", match=function)
+    assert error_of(emulator, function) is None  # ten are allowed
+
+
+def test_interfaces_of_a_deleted_function_hold_its_subnet_and_group(emulator: Emulator) -> None:
+    emulator.inject("late-interfaces", match="canary", message="1.5")
+    network = {"SubnetIds": [{"Ref": "Subnet"}], "SecurityGroupIds": [{"Fn::GetAtt": ["Group", "GroupId"]}]}
+    code = {"ZipFile": "def handler(event, context):\n    pass\n"}
+    role = any_role(emulator, "lambda.amazonaws.com")
+    resources = {
+        "Network": {"Type": "AWS::EC2::VPC", "Properties": {"CidrBlock": "10.9.0.0/16"}},
+        "Subnet": {
+            "Type": "AWS::EC2::Subnet",
+            "Properties": {"VpcId": {"Ref": "Network"}, "CidrBlock": "10.9.0.0/24"},
+        },
+        "Group": {
+            "Type": "AWS::EC2::SecurityGroup",
+            "Properties": {"VpcId": {"Ref": "Network"}, "GroupDescription": "any"},
+        },
+        "Function": {
+            "Type": "AWS::Lambda::Function",
+            "Properties": {
+                "Code": code,
+                "Handler": "index.handler",
+                "Runtime": "python3.13",
+                "Role": role,
+                "VpcConfig": network,
+            },
+        },
+    }
+    cloudformation, stack = emulator.client("cloudformation"), deploy(emulator, resources)
+    cloudformation.delete_stack(StackName=stack)
+    assert settle(cloudformation, stack) == "DELETE_FAILED"
+    time.sleep(2)
+    cloudformation.delete_stack(StackName=stack)
+    assert settle(cloudformation, stack) == "DELETE_COMPLETE"
+
+
 def test_a_function_whose_module_does_not_import_says_so(emulator: Emulator) -> None:
     report = invoke(emulator, any_function(emulator, "import nowhere\ndef handler(event, context):\n    pass\n"))
     assert report == {"errorType": "Runtime.ImportModuleError", "errorMessage": "No module named 'nowhere'"}

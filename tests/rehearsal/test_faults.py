@@ -112,7 +112,16 @@ CASES: dict[str, Case] = {
     "DescribeEndpoint always dies": Case(
         (dies("DescribeEndpoint"), ENDPOINT_HANGS), "failed", "STEP_CRASHED", ("Completed",), DEPLOYED
     ),
+    "a quiet month: every function in the network is idle": Case(
+        tuple(Injection("function-idle", step, 4) for step in ("PlanShards", "PrepareShard", "FinishDataset")),
+        "succeeded",
+        "",
+        ("Completed",),
+    ),
     # Throttling
+    "other software uses the account's whole concurrency for a while": Case(
+        (Injection("throttled-account", times=8, message="0"),), "succeeded", "", ("Completed",)
+    ),
     "every call of the endpoint is throttled, too often for the SDK": Case(
         tuple(throttled(call, 6) for call in LAST_CALLS), "succeeded", "", ("Completed",), COMPARED
     ),

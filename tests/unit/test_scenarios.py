@@ -32,6 +32,7 @@ def test_every_fault_can_be_rehearsed_except_those_that_only_tests_use() -> None
         Fault.ENDPOINT_NO_CAPACITY,
         Fault.DELETING_COUNTS,
         Fault.UPDATE_LATE,
+        Fault.LATE_INTERFACES,
     }
 
 

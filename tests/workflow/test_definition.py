@@ -120,20 +120,40 @@ def test_only_transient_errors_are_retried(name: str) -> None:
     """Throttling and faults of Lambda for some minutes, a function that died three times, one that timed out once. An
     approval that was not given in time is not requested again.
     """
-    service, died, late = TASKS[name]["Retry"]
+    service, throttled, idle, died, late = TASKS[name]["Retry"]
     assert service["ErrorEquals"] == [
         "TransientAwsError",
         "Lambda.ServiceException",
         "Lambda.AWSLambdaException",
         "Lambda.SdkClientException",
         "Lambda.ClientExecutionTimeoutException",
-        "Lambda.TooManyRequestsException",
     ]
+    assert throttled["ErrorEquals"] == ["Lambda.TooManyRequestsException"]
+    assert idle["ErrorEquals"][0] == "Lambda.ResourceNotReadyException"
     assert died["ErrorEquals"] == ["Runtime.ExitError", "Lambda.Unknown"]
     slow = ["Sandbox.Timedout"] if name == "ApproveDeployment" else ["Sandbox.Timedout", "States.Timeout"]
     assert late["ErrorEquals"] == slow
     assert [retry["MaxAttempts"] for retry in (service, died, late)] == [6, 3, 1]
-    assert {retry["JitterStrategy"] for retry in (service, died, late)} == {"FULL"}
+    assert {retry["JitterStrategy"] for retry in (service, throttled, died, late)} == {"FULL"}
+
+
+def pauses(retry: State) -> list[float]:
+    """The longest pause before each further try."""
+    grown = (retry["IntervalSeconds"] * retry["BackoffRate"] ** n for n in range(retry["MaxAttempts"]))
+    return [min(seconds, retry["MaxDelaySeconds"]) for seconds in grown]
+
+
+def test_an_idle_function_has_more_than_ten_minutes_to_become_ready() -> None:
+    _, _, idle, *_ = TASKS["PlanShards"]["Retry"]
+    assert "JitterStrategy" not in idle  # full jitter may make any pause zero
+    assert sum(pauses(idle)) > 600
+
+
+def test_an_account_without_concurrency_is_waited_for() -> None:
+    _, throttled, *_ = TASKS["PlanShards"]["Retry"]
+    assert len(pauses(throttled)) >= 50
+    assert max(pauses(throttled)) == 60
+    assert sum(pauses(throttled)) / 2 > 1200  # full jitter halves a pause on average
 
 
 def test_a_step_calls_the_function_of_its_name() -> None:

@@ -14,6 +14,11 @@ Use = Literal["training", "endpoint"]
 QUOTA_NAMES: dict[Use, str] = {"training": "{} for training job usage", "endpoint": "{} for endpoint usage"}
 """The names of the quotas. Their codes come with the response."""
 
+LAMBDA_CONCURRENCY = "concurrent executions"
+"""The name of Lambda's quota, for all functions of the account in the region."""
+NEW_ACCOUNT_CONCURRENCY = 10
+"""What a new account has."""
+
 MAX_LOOKED_AT = 100
 """Running jobs and endpoints that are described to count the instances in use, one request each."""
 
@@ -28,7 +33,7 @@ class Quota:
 
 
 class Quotas:
-    """The account's SageMaker quotas, read once."""
+    """The account's quotas; those of SageMaker are read once."""
 
     def __init__(self, service_quotas: Any, sagemaker: Any, region: str) -> None:
         self._service_quotas = service_quotas
@@ -54,15 +59,26 @@ class Quotas:
             f"Request an increase: {self._link(quota)}, or choose another instance type.",
         )
 
+    def lambda_concurrency(self) -> int:
+        """How many functions the account may run at a time; as many as a new account where it cannot be read."""
+        try:
+            quota = self._of("lambda").get(LAMBDA_CONCURRENCY)
+        except (BotoCoreError, ClientError):
+            quota = None
+        return int(quota.value) if quota else NEW_ACCOUNT_CONCURRENCY
+
     def _quotas(self) -> Mapping[str, Quota]:
         if self._by_name is None:
-            pages = self._service_quotas.get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
-            self._by_name = {
-                quota["QuotaName"].lower(): Quota(quota["QuotaCode"], quota["QuotaName"], quota["Value"])
-                for page in pages
-                for quota in page.get("Quotas", [])
-            }
+            self._by_name = self._of("sagemaker")
         return self._by_name
+
+    def _of(self, service: str) -> Mapping[str, Quota]:
+        pages = self._service_quotas.get_paginator("list_service_quotas").paginate(ServiceCode=service)
+        return {
+            quota["QuotaName"].lower(): Quota(quota["QuotaCode"], quota["QuotaName"], quota["Value"])
+            for page in pages
+            for quota in page.get("Quotas", [])
+        }
 
     def _in_use(self, use: Use) -> Counter[str]:
         return self._training_instances() if use == "training" else self._endpoint_instances()

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from finetuning.aws.upload_bucket import upload_bucket
 from finetuning.errors import Code, Finding, RunRefused
 from finetuning.handlers.step import Payload, step
-from finetuning.operations.preflight import check_deployment, preflight
+from finetuning.operations.preflight import check_deployment, preflight, shards_at_once
 from finetuning.operations.run import Run
 from finetuning.report.console_links import execution_link, files_link
 from finetuning.runs.plan import EndpointPlan
@@ -19,7 +19,7 @@ from finetuning.settings import TtlHours, settings
 @step
 def handler(run: Run, event: Payload) -> Payload:
     """`{bucket, key, version_id, execution_arn, redeploy}` → `{outcome, run_id, parquet, deploy, compare_with_base,
-    must_beat_base, autoscaling, approval, approval_seconds}`.
+    must_beat_base, autoscaling, approval, approval_seconds, shards_at_once}`.
 
     The outcome is `duplicate` if another execution owns the run; then nothing is written. With `redeploy`, an object
     that may have `ttl_hours`, the model that the run has trained is deployed again, and the outcome is `redeploy`.
@@ -58,6 +58,7 @@ def handler(run: Run, event: Payload) -> Payload:
         must_beat_base=plan.evaluation.must_beat_base,
         autoscaling=plan.endpoint.autoscaling is not None,
         approval=plan.approval,
+        shards_at_once=shards_at_once(region),
         **status.shown,
     )
 
@@ -69,6 +70,7 @@ def _result(outcome: str, run: Run, **choices: Any) -> Payload:
         "outcome": outcome,
         "run_id": run.run_id,
         "approval_seconds": int(settings().approval_hours * 3600),
+        "shards_at_once": 1,
         **dict.fromkeys(names, False),
         **choices,
     }

@@ -1,11 +1,14 @@
-"""RemoveRuns, a custom resource: removes what runs created before the stacks are deleted, because it uses the network.
+"""RemoveRuns, a custom resource: removes what runs created before the stacks are deleted, because it uses the network,
+and waits for the network interfaces of deleted functions and jobs.
 
-CloudFormation expects a response at the URL in the event and waits an hour without one, so every path sends one.
+CloudFormation expects a response at the URL in the event and waits an hour without one, so every path sends one. A
+function has 15 minutes at most: where more is left, it calls itself and goes on.
 """
 
 import json
 import time
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -20,44 +23,92 @@ from finetuning.settings import settings
 POLL_SECONDS = 10
 MARGIN_SECONDS = 30
 """The time of the function that is reserved for the response."""
+LIMIT_SECONDS = 55 * 60
+"""How long it goes on before it answers that it could not finish; CloudFormation waits an hour."""
+SHOWN = 10
+"""How many of the things that are left a message names."""
+
+Left = Callable[[], list[str]]
+"""Removes what it can, and says what is left."""
+
+
+class _OutOfTime(Exception):
+    """The function's own time is over; the message says what is left."""
 
 
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """A CloudFormation custom resource request.
+    """A CloudFormation custom resource request, or one that goes on with it: `until`, in seconds since 1970.
 
-    Properties: `StateMachineArn`, whose executions are stopped; `EmptyBuckets`, the buckets to empty, and with them the
-    model registry; `AccessLogs`, the one of these that receives the access logs of the others.
+    Properties, either `StateMachineArn`, whose executions are stopped; `EmptyBuckets`, the buckets to empty, and with
+    them the model registry; `AccessLogs`, the one of these that receives the access logs of the others. Or
+    `SecurityGroups`, whose network interfaces are waited for.
     """
     status, reason = "SUCCESS", ""
+    until = event.get("until", time.time() + LIMIT_SECONDS)
     try:
         if event["RequestType"] == "Delete":
-            properties = event["ResourceProperties"]
-            _remove(sagemaker(), properties["StateMachineArn"], context)
-            emptied = properties.get("EmptyBuckets", [])
-            if access_logs := properties.get("AccessLogs"):
-                _end_deliveries(access_logs)
-            # CleanUpRun, after the executions that were stopped, may still be writing.
-            while sum(map(_empty, emptied)):
-                time.sleep(POLL_SECONDS)
-            if emptied:  # the versions of models whose weights were deleted
-                sagemaker().unregister_models(settings().prefix + "-")
+            _delete(event["ResourceProperties"], context, until)
+    except _OutOfTime as left:
+        if time.time() + MARGIN_SECONDS < until and _go_on({**event, "until": until}, context):
+            return
+        status, reason = "FAILED", f"{left} Destroy the stack again to continue."
     except Exception as error:  # noqa: BLE001  # CloudFormation must receive every failure
         logger.exception("Cannot remove what the runs created")
         status, reason = "FAILED", f"{error} Destroy the stack again to continue."
     _answer(event, status, reason)
 
 
-def _remove(api: SageMaker, state_machine: str, context: LambdaContext) -> None:
-    """Removes everything that runs created. It is listed again until nothing is left: a step that was running may have
-    created something, and an endpoint cannot be deleted while it is Creating. Raises `TimeoutError` shortly before the
-    function's own timeout.
+def _delete(properties: dict[str, Any], context: LambdaContext, until: float) -> None:
+    """Deletes what the resource stands for. What is done is found done when it is called again.
+
+    Raises `_OutOfTime`.
     """
-    prefix = settings().prefix + "-"
-    while left := [*_stop_executions(state_machine), *_delete_all(api, prefix), *_interfaces()]:
-        if context.get_remaining_time_in_millis() < (MARGIN_SECONDS + POLL_SECONDS) * 1000:
-            raise TimeoutError(f"Still being removed: {', '.join(left)}.")
-        time.sleep(POLL_SECONDS)
+
+    def wait_for(left: Left) -> None:
+        """Lists what is left until it is nothing: a step that was running may have created something, and an endpoint
+        cannot be deleted while it is Creating.
+        """
+        while remaining := left():
+            _check_time(context, until, remaining)
+            time.sleep(POLL_SECONDS)
+
+    if groups := properties.get("SecurityGroups"):
+        wait_for(lambda: _interfaces(set(groups)))
+        return
+    api, prefix = sagemaker(), settings().prefix + "-"
+    wait_for(lambda: [*_stop_executions(properties["StateMachineArn"]), *_delete_all(api, prefix)])
+    emptied = properties.get("EmptyBuckets", [])
+    if access_logs := properties.get("AccessLogs"):
+        _end_deliveries(access_logs)
+
+    def check_time(bucket: str) -> None:
+        _check_time(context, until, [f"objects in the bucket {bucket}"])
+
+    # CleanUpRun, after the executions that were stopped, may still be writing.
+    wait_for(lambda: [f"objects in the bucket {bucket}" for bucket in emptied if _empty(bucket, check_time)])
+    if emptied:  # the versions of models whose weights were deleted
+        api.unregister_models(prefix)
+
+
+def _check_time(context: LambdaContext, until: float, left: list[str]) -> None:
+    seconds = min(context.get_remaining_time_in_millis() / 1000, until - time.time())
+    if seconds < MARGIN_SECONDS + POLL_SECONDS:
+        more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
+        raise _OutOfTime(f"Still being removed: {', '.join(left[:SHOWN])}{more}.")
+
+
+def _go_on(event: dict[str, Any], context: LambdaContext) -> bool:
+    """Calls this function again with the same request; False if Lambda refuses."""
+    try:
+        with translate_errors("go on with the removal"):
+            client("lambda").invoke(
+                FunctionName=context.invoked_function_arn, InvocationType="Event", Payload=json.dumps(event)
+            )
+    except Exception:  # noqa: BLE001  # the answer is then that time was short
+        logger.exception("Cannot go on with the removal")
+        return False
+    return True
 
 
 def _stop_executions(state_machine: str) -> list[str]:
@@ -88,11 +139,11 @@ def _delete_all(api: SageMaker, prefix: str) -> list[str]:
     return left
 
 
-def _interfaces() -> list[str]:
-    """The network interfaces that SageMaker keeps in the jobs' security group for some time after a job or an endpoint
-    has ended. The subnets cannot be deleted before them.
+def _interfaces(groups: set[str]) -> list[str]:
+    """The network interfaces in these security groups: SageMaker keeps them for some time after a job or an endpoint
+    has ended, and Lambda for 20 to 45 minutes after the last function was deleted. The subnets cannot be deleted
+    before.
     """
-    groups = set(settings().security_group_ids)
     with translate_errors("look for network interfaces"):
         pages = (
             client("ec2")
@@ -115,8 +166,10 @@ def _end_deliveries(access_logs: str) -> None:
         client("s3").delete_bucket_policy(Bucket=access_logs)
 
 
-def _empty(bucket: str) -> bool:
-    """Deletes all versions; False if there were none. Raises `RuntimeError` if S3 does not delete some of them."""
+def _empty(bucket: str, check_time: Callable[[str], None]) -> bool:
+    """Deletes all versions; False if there were none. Raises `RuntimeError` if S3 does not delete some of them, and
+    what `check_time` raises, which is called for every thousand.
+    """
     s3, found = client("s3"), False
     with translate_errors(f"empty the bucket {bucket}"):
         for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
@@ -127,6 +180,7 @@ def _empty(bucket: str) -> bool:
             if not versions:
                 continue
             found = True
+            check_time(bucket)
             if refused := s3.delete_objects(Bucket=bucket, Delete={"Objects": versions, "Quiet": True}).get("Errors"):
                 first = refused[0]
                 why = f"{first['Key']}: {first['Code']}: {first['Message']}"

@@ -23,6 +23,8 @@ from finetuning.runs.run_json import RunRequest, read_request
 from finetuning.runs.uploads import Upload
 from finetuning.settings import settings
 
+MOST_SHARDS_AT_ONCE = 10
+
 
 def preflight(upload: Upload, run_json: bytes) -> tuple[RunPlan | None, Checklist]:
     """The plan of an upload and the preflight's table. With findings the plan is a draft, or None without a known
@@ -94,6 +96,13 @@ def no_model(run_id: str) -> Finding:
 
 def account_quotas(region: str) -> Quotas:
     return Quotas(advisory_client("service-quotas", region), advisory_client("sagemaker", region), region)
+
+
+def shards_at_once(region: str) -> int:
+    """How many shards a run prepares at a time: a fifth of the functions that the account may run, so that five runs
+    fit, and ten at most.
+    """
+    return max(1, min(MOST_SHARDS_AT_ONCE, account_quotas(region).lambda_concurrency() // 5))
 
 
 def price_list(region: str) -> PriceList:

@@ -78,3 +78,20 @@ def test_a_silent_service_is_said() -> None:
     verdict = Quotas(service_quotas, boto3.client("sagemaker", **AS_NOBODY), REGION).check(G5, "training", 1, "")
     assert isinstance(verdict, str)
     assert "AccessDenied" in verdict
+
+
+@pytest.mark.parametrize(
+    ("quotas", "concurrency"), [([("Concurrent executions", 1000.0)], 1000), ([("Something else", 5.0)], 10)]
+)
+def test_lambdas_concurrency_is_read_or_assumed_to_be_a_new_accounts(
+    quotas: list[tuple[str, float]], concurrency: int
+) -> None:
+    service_quotas = boto3.client("service-quotas", **AS_NOBODY)
+    stubbed = Stubber(service_quotas)
+    listed = [{"QuotaCode": "L-1", "QuotaName": name, "Value": value} for name, value in quotas]
+    stubbed.add_response("list_service_quotas", {"Quotas": listed}, {"ServiceCode": "lambda"})
+    stubbed.add_client_error("list_service_quotas", "TooManyRequestsException")
+    stubbed.activate()
+    account = Quotas(service_quotas, None, REGION)
+    assert account.lambda_concurrency() == concurrency
+    assert account.lambda_concurrency() == 10  # the service does not answer

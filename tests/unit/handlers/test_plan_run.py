@@ -41,6 +41,7 @@ def test_a_good_upload_is_planned_and_everything_is_green_or_says_why_not(stage:
         "approval_seconds": 86_400,
         "must_beat_base": False,
         "autoscaling": False,
+        "shards_at_once": 5,
         "message": f"Planned: {LLAMA}8b-instruct 2.6.0 on ml.g5.12xlarge",
         "links": stage.status(event).links,
     }

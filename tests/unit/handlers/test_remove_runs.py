@@ -42,7 +42,8 @@ def answers(aws: None, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         return nullcontext()
 
     monkeypatch.setattr(remove_runs.urllib.request, "urlopen", urlopen)
-    monkeypatch.setattr(remove_runs, "_remove", lambda *_: None)
+    monkeypatch.setattr(remove_runs, "_stop_executions", lambda *_: [])
+    monkeypatch.setattr(remove_runs, "_delete_all", lambda *_: [])
     monkeypatch.setattr(remove_runs, "POLL_SECONDS", 0)
     return responses
 
@@ -72,9 +73,9 @@ def test_nothing_is_delivered_any_more_where_the_access_logs_are_when_the_first_
 ) -> None:
     empty, delivered = remove_runs._empty, []
 
-    def noting(bucket: str) -> bool:
+    def noting(*given: Any) -> bool:
         delivered.append(has_policy("access-logs"))
-        return empty(bucket)
+        return empty(*given)
 
     monkeypatch.setattr(remove_runs, "_empty", noting)
     destroy(EmptyBuckets=["artifacts", "access-logs"], AccessLogs="access-logs")
@@ -109,8 +110,8 @@ def test_what_is_written_while_a_bucket_is_emptied_goes_as_well(
 ) -> None:
     empty, last_words = remove_runs._empty, ["status.json", "report.html"]
 
-    def emptying(bucket: str) -> bool:
-        found = empty(bucket)
+    def emptying(bucket: str, *rest: Any) -> bool:
+        found = empty(bucket, *rest)
         if last_words:
             client("s3").put_object(Bucket=bucket, Key=last_words.pop(), Body=b"aborted")
         return found
@@ -190,16 +191,96 @@ def test_a_job_is_stopped_and_an_endpoint_waited_for_until_both_are_gone(
     assert responses[0]["Status"] == "SUCCESS"
 
 
-def test_network_interfaces_of_the_stage_are_waited_for_and_named_where_time_runs_out(
-    cloud: FakeAws, responses: list[dict[str, Any]]
+INTERFACES = [
+    {"NetworkInterfaceId": "eni-1", "Groups": [{"GroupId": "sg-functions"}]},
+    {"NetworkInterfaceId": "eni-2", "Groups": [{"GroupId": "sg-other"}]},
+]
+GROUPS = ["sg-jobs", "sg-functions"]
+
+
+def passing(monkeypatch: pytest.MonkeyPatch, cloud: FakeAws) -> list[float]:
+    """The seconds since the start, which pauses add to. Lambda keeps the functions' interface for half an hour."""
+    clock, started = [0.0], remove_runs.time.time()
+    monkeypatch.setattr(remove_runs.time, "time", lambda: started + clock[0])
+    monkeypatch.setattr(remove_runs.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+    kept = lambda **_: {"NetworkInterfaces": INTERFACES[clock[0] > 1800 :]}  # noqa: E731
+    cloud["ec2"].answers["describe_network_interfaces"] = kept
+    return clock
+
+
+class Running(AnyContext):
+    """A function that began now, and has 15 minutes."""
+
+    def __init__(self, clock: list[float]) -> None:
+        super().__init__()
+        self._clock, self._began = clock, clock[0]
+
+    def get_remaining_time_in_millis(self) -> int:
+        return round((900 - (self._clock[0] - self._began)) * 1000)
+
+
+def released(cloud: FakeAws, clock: list[float]) -> int:
+    """Calls the function as CloudFormation does, and again as often as it calls itself; how often that was."""
+    event: dict[str, Any] = {
+        "RequestType": "Delete",
+        "ResponseURL": "https://answer",
+        "StackId": "stack",
+        "RequestId": "request",
+        "LogicalResourceId": "Interfaces",
+        "ResourceProperties": {"SecurityGroups": GROUPS},
+    }
+    for calls in range(10):
+        remove_runs.handler(event, Running(clock))
+        requested = cloud["lambda"].requests("invoke")
+        if len(requested) == calls:
+            return calls
+        event = json.loads(requested[-1]["Payload"])
+    raise AssertionError("It calls itself without end.")
+
+
+def test_lambda_s_interfaces_are_waited_for_longer_than_a_function_lasts(
+    cloud: FakeAws, responses: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    interface = {"NetworkInterfaceId": "eni-1", "Groups": [{"GroupId": "sg-1"}]}
-    other = {"NetworkInterfaceId": "eni-2", "Groups": [{"GroupId": "sg-other"}]}
-    cloud["ec2"].answers["describe_network_interfaces"] = {"NetworkInterfaces": [interface, other]}
-    destroy(seconds_left=39)
+    clock = passing(monkeypatch, cloud)
+    assert released(cloud, clock) == 2
+    assert [answer["Status"] for answer in responses] == ["SUCCESS"]
+    assert 1800 < clock[0] < 1900
+    (request, _) = cloud["lambda"].requests("invoke")
+    assert (request["FunctionName"], request["InvocationType"]) == (AnyContext.invoked_function_arn, "Event")
+
+
+def test_interfaces_that_stay_are_named_before_cloudformation_gives_up(
+    cloud: FakeAws, responses: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = passing(monkeypatch, cloud)
+    cloud["ec2"].answers["describe_network_interfaces"] = {"NetworkInterfaces": INTERFACES}
+    released(cloud, clock)
+    ((answer),) = responses
+    assert answer["Status"] == "FAILED"
+    assert answer["Reason"] == ("Still being removed: network interface eni-1. Destroy the stack again to continue.")
+    assert 3000 < clock[0] < 3600
+
+
+def test_it_answers_where_it_may_not_call_itself(cloud: FakeAws, responses: list[dict[str, Any]]) -> None:
+    cloud["ec2"].answers["describe_network_interfaces"] = {"NetworkInterfaces": INTERFACES}
+    cloud["lambda"].refuse("invoke", "AccessDeniedException", "not you")
+    destroy(seconds_left=39, SecurityGroups=GROUPS)
     assert responses[0]["Status"] == "FAILED"
-    assert "network interface eni-1" in responses[0]["Reason"]
-    assert "eni-2" not in responses[0]["Reason"]
+    assert "eni-1" in responses[0]["Reason"]
+
+
+def test_emptying_a_bucket_ends_in_time_and_goes_on(
+    answers: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests: list[dict[str, Any]] = []
+    monkeypatch.setattr(client("lambda"), "invoke", lambda **request: requests.append(request))
+    destroy(seconds_left=20, EmptyBuckets=["artifacts"])
+    assert answers == []  # it goes on by itself
+    (request,) = requests
+    assert json.loads(request["Payload"])["RequestType"] == "Delete"
+    assert client("s3").list_object_versions(Bucket="artifacts")["Versions"]
+    remove_runs.handler(json.loads(request["Payload"]), AnyContext())
+    assert [answer["Status"] for answer in answers] == ["SUCCESS"]
 
 
 def test_the_registry_is_emptied_with_the_buckets_only(cloud: FakeAws, responses: list[dict[str, Any]]) -> None:

@@ -272,3 +272,12 @@ def test_files_are_counted_in_the_singular_and_plural(account: FakeAws) -> None:
         preflight.read_submission(files, UPLOAD, RunRequest(), checklist)
         found.append(checklist.checks[0].message)
     assert found == ["1 file, 1,000 bytes", "2 files, 2,000 bytes"]
+
+
+@pytest.mark.parametrize(("concurrency", "width"), [(1, 1), (10, 2), (25, 5), (1000, 10)])
+def test_a_run_prepares_as_many_shards_at_a_time_as_leave_room_for_four_others(
+    monkeypatch: pytest.MonkeyPatch, concurrency: int, width: int
+) -> None:
+    monkeypatch.setattr(SilentQuotas, "lambda_concurrency", lambda self: concurrency)
+    monkeypatch.setattr(preflight, "account_quotas", lambda region: SilentQuotas())
+    assert preflight.shards_at_once("eu-west-1") == width
