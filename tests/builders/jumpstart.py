@@ -55,10 +55,6 @@ def any_spec(model_id: str = BASE_70B, change: Callable[[dict[str, Any]], Any] =
     return read_spec(copied, model_id)
 
 
-def kept_spec(model_id: str, version: str | None = None) -> ModelSpec:
-    return any_spec(model_id)
-
-
 def any_stage(**changes: Any) -> DeployedStage:
     stage: dict[str, Any] = {
         "stage": "dev",
@@ -78,13 +74,14 @@ def planned(
     head: bytes | None = b'{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]}\n',
     name: str = "data.jsonl",
     template_file: bytes | None = None,
+    change: Callable[[dict[str, Any]], Any] = lambda document: None,
 ) -> tuple[RunPlan, list[Finding]]:
     """What the planner makes of a run.json beside one data file, or beside none, and what it finds wrong."""
     body = run_json if isinstance(run_json, bytes) else json.dumps(run_json).encode()
     checklist, stage = Checklist(), stage or any_stage()
     request, findings = read_request(body)
     checklist.found("run.json", *findings)
-    spec = settle_model(request, stage, kept_spec, checklist)
+    spec = settle_model(request, stage, lambda model_id, version: any_spec(model_id, change), checklist)
     assert spec is not None
     files: tuple[DataFile, ...] = ()
     if head is not None:

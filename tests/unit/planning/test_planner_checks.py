@@ -206,3 +206,10 @@ def test_the_model_is_shown_with_its_version_and_where_it_differs_from_the_catal
     spec = any_spec(model_id)
     shown = line("model", accepted(model=model_id))
     assert (shown.ok, shown.message) == (True, f"{model_id} {spec.version} ({spec.provenance}){difference}")
+
+
+def test_a_licence_without_a_text_in_the_bucket_is_accepted_without_a_key() -> None:
+    plan, findings = planned(accepted(), change=lambda document: document.pop("hosting_eula_key"))
+    assert findings == []
+    assert plan.accepted is not None
+    assert plan.accepted.licence_key == ""
