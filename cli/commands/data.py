@@ -1,12 +1,12 @@
 """`finetune check` and `finetune prepare`: what training would make of data files, before they are uploaded."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from cli.commands.options import AsJson
+from cli.commands.options import AsJson, ColumnNames, UntrainedAnswers, row_options
 
 if TYPE_CHECKING:
     from finetuning.datasets.dataset_report import DatasetReport
@@ -28,6 +28,8 @@ def check(
     model: Model = None,
     task: TaskName = None,
     template: TemplateFile = None,
+    columns: ColumnNames = None,
+    untrained_answers: UntrainedAnswers = None,
 ) -> None:
     """Report what data files contain, what training would use of them, and what is wrong, line by line.
 
@@ -37,11 +39,12 @@ def check(
     Examples:
       finetune check faq.jsonl
       finetune check data/ --model meta-textgeneration-llama-3-1-8b-instruct --task chat
+      finetune check tickets.csv --columns prompt="Customer question",completion="Agent reply"
       finetune check *.csv --json | jq .error_counts
 
     Exit code: 0 if the data can be trained on, 1 if the workflow would refuse it.
     """
-    report = _report(files, None, model, task, template)
+    report = _report(files, None, model, task, template, row_options(columns, untrained_answers))
     _print(report, as_json)
     raise typer.Exit(0 if report.ok else 1)
 
@@ -55,6 +58,8 @@ def prepare(
     model: Model = None,
     task: TaskName = None,
     template: TemplateFile = None,
+    columns: ColumnNames = None,
+    untrained_answers: UntrainedAnswers = None,
     as_json: AsJson = False,
 ) -> None:
     """Write what training would get: exactly the bytes the workflow would put into the channels.
@@ -69,7 +74,7 @@ def prepare(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise typer.BadParameter(f"Cannot create {out}: {error.strerror}.", param_hint="--out") from error
-    report = _report(files, out, model, task, template)
+    report = _report(files, out, model, task, template, row_options(columns, untrained_answers))
     (out / "report.json").write_text(report.model_dump_json(indent=2), encoding="utf-8")
     _print(report, as_json)
     if report.ok and not as_json:
@@ -78,19 +83,26 @@ def prepare(
 
 
 def _report(
-    given: list[Path], out: Path | None, model: str | None, task: str | None, template: Path | None
+    given: list[Path],
+    out: Path | None,
+    model: str | None,
+    task: str | None,
+    template: Path | None,
+    rows: dict[str, Any],
 ) -> "DatasetReport":
     from cli.display.progress_bars import reading_bar
-    from cli.preflight.data import LocalData, check_data
+    from cli.preflight.data import LocalData, check_data, with_row_options
     from finetuning.jumpstart.family import Task
 
     if task not in (None, "auto", *Task):
         raise typer.BadParameter(f"{task!r} must be one of auto, {', '.join(Task)}.", param_hint="--task")
     data = LocalData.read(given)
     if not data.files:
-        raise typer.BadParameter("There is no data file in the folder.", param_hint="FILES")
+        raise typer.BadParameter(
+            " ".join(["There is no data file in the folder.", *data.left_out_notes]), param_hint="FILES"
+        )
     options = {name: value for name, value in (("model", model), ("task", task)) if value}
-    request = data.request().model_copy(update=options)
+    request = with_row_options(data.request().model_copy(update=options), rows)
     with reading_bar(data.files) as progress:
         return check_data(data, request, progress, template_file=template, out=out)
 

@@ -2,12 +2,12 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from cli.commands.options import AsJson, RunName, Stage
+from cli.commands.options import AsJson, ColumnNames, RunName, Stage, UntrainedAnswers, row_options
 
 if TYPE_CHECKING:
     from cli.stage.deployment import Deployment
@@ -22,6 +22,8 @@ def submit(
     again: Annotated[str, typer.Option(help="Instead of a path: a run whose upload should start another run.")] = "",
     name: Annotated[str, typer.Option(help="The run's name; default: the folder's or file's.")] = "",
     check: Annotated[bool, typer.Option(help="Check the data here before uploading anything.")] = True,
+    columns: ColumnNames = None,
+    untrained_answers: UntrainedAnswers = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the run to its end.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -30,7 +32,8 @@ def submit(
     The data is first checked here, with the same code as the workflow;
     data it would refuse is not uploaded. For a folder, uploads the data
     files and template.json, then run.json, whose arrival starts the run.
-    A single file runs with the stage's defaults.
+    A single file runs with the stage's defaults; with options on the data,
+    which run.json then keeps, it is uploaded as a folder.
 
     \b
     Examples:
@@ -55,7 +58,7 @@ def submit(
         run_id = resubmit(deployment, find_run(deployment, again)).run_id
         console.print(plain(f"Uploaded what started {again} again; this starts the run {run_id}"))
     else:
-        run_id = _upload(deployment, path, console, name, check)
+        run_id = _upload(deployment, path, console, name, check, row_options(columns, untrained_answers))
     if watch:
         _watch(deployment.run(run_id), stage, console, as_json)
     elif as_json:
@@ -108,30 +111,36 @@ def runs(stage: Stage = "dev", as_json: AsJson = False) -> None:
         Console().print("No runs yet. Start one with: finetune submit DIR")
 
 
-def _upload(deployment: "Deployment", path: Path, console: Console, name: str, check: bool) -> str:
+def _upload(
+    deployment: "Deployment", path: Path, console: Console, name: str, check: bool, rows: dict[str, Any]
+) -> str:
     """The id of the run that the upload starts; nothing is uploaded that the workflow would refuse."""
     from cli.display.data import data_report
     from cli.display.progress_bars import reading_bar, upload_bars
     from cli.display.text import counted, plain
-    from cli.preflight.data import LocalData, check_data
+    from cli.preflight.data import LocalData, check_data, with_row_options
     from cli.stage.uploads import submit_file, submit_folder
     from finetuning.errors import DatasetRefused
+    from finetuning.runs.uploads import data_stem
 
     data = LocalData.read([path])
     data.require_files(path)
-    request = data.request()
+    request = with_row_options(data.request(), rows)
     if check:
         with reading_bar(data.files) as progress:
             report = check_data(data, request, progress)
         if report.refusal:
             console.print(data_report(report))
             raise DatasetRefused(report.refusal.message, report.refusal.fix)
+        for line in report.understood:
+            console.print(plain(line), soft_wrap=True)
         console.print(f"Checked: {counted(report.rows.train, 'row')} to train on, {report.rows.validation:,} held out")
     for note in data.left_out_notes:
         console.print(plain(note), soft_wrap=True)
     with upload_bars(console) as started:
-        if path.is_dir():
-            upload = submit_folder(deployment, data.uploads, data.run_json_body, name or path.resolve().name, started)
+        if path.is_dir() or rows:
+            folder = name or (path.resolve().name if path.is_dir() else data_stem(path.name))
+            upload = submit_folder(deployment, data.uploads, data.run_json_with(rows), folder, started)
         else:
             upload = submit_file(deployment, path, started(path), name)
     started_run = f"Uploaded s3://{upload.bucket}/{upload.key}, which starts the run {upload.run_id}"

@@ -24,6 +24,8 @@ def data_report(report: DatasetReport) -> RenderableType:
 def _parts(report: DatasetReport) -> Iterator[RenderableType]:
     """Files, counts, errors, lengths, a sample, notes, and last the verdict."""
     yield _files(report)
+    for line in report.understood:
+        yield plain(line, "bold")
     yield _counts(report)
     if report.error_counts:
         yield _errors(report)
@@ -44,7 +46,8 @@ def _parts(report: DatasetReport) -> Iterator[RenderableType]:
     else:
         yield Text.assemble(
             ("Ready to train: ", "bold green"),
-            f"{counted(report.rows.train, 'row')}, {report.rows.validation:,} held out",
+            f"{counted(report.rows.train, 'row')}, {report.rows.validation:,} held out"
+            + (f", {report.rows.test:,} for tests" if report.rows.test else ""),
         )
 
 
@@ -58,9 +61,19 @@ def _files(report: DatasetReport) -> Table:
 
 def _counts(report: DatasetReport) -> Table:
     rows, statistics = report.rows, report.statistics
-    table = Table("Task", "Lines", "Kept", "Train", "Held out", "Duplicate", "Errors", "Blank", box=box.SIMPLE_HEAD)
-    counts = (rows.lines, rows.kept, rows.train, rows.validation, rows.duplicates, rows.errors, rows.blank)
-    table.add_row(str(report.task or "?"), *(f"{count:,}" for count in counts))
+    counts = {
+        "Lines": rows.lines,
+        "Kept": rows.kept,
+        "Train": rows.train,
+        "Held out": rows.validation,
+        **({"Test": rows.test} if rows.test else {}),
+        "Duplicate": rows.duplicates,
+        **({"Dropped": rows.dropped} if rows.dropped else {}),
+        "Errors": rows.errors,
+        "Blank": rows.blank,
+    }
+    table = Table("Task", *counts, box=box.SIMPLE_HEAD)
+    table.add_row(str(report.task or "?"), *(f"{count:,}" for count in counts.values()))
     table.caption = f"About {counted(statistics.tokens, 'token')}"
     return table
 
@@ -68,7 +81,7 @@ def _counts(report: DatasetReport) -> Table:
 def _errors(report: DatasetReport) -> Table:
     table = Table("Code", "Where", "Problem", "Fix", title="Errors", title_justify="left")
     for error in report.errors[:SHOWN_ERRORS]:
-        where = f"{error.file} line {error.line}" + (f" {error.path}" if error.path else "")
+        where = error.where + (f" {error.path}" if error.path else "")
         table.add_row(error.code, plain(where), plain(error.message), plain(error.fix))
     listed = ", ".join(f"{code} {count:,}" for code, count in report.error_counts.items())
     table.caption = f"Total: {listed}"

@@ -3,12 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from finetuning.aws.upload_bucket import is_data
+import orjson
+
 from finetuning.datasets.dataset_report import DatasetReport
-from finetuning.datasets.detection import SUFFIXES
+from finetuning.datasets.detection import SUFFIXES, is_data
+from finetuning.datasets.limits import KEYS_NAMED
 from finetuning.datasets.offline import prepare_files
+from finetuning.datasets.options import RowOptions
 from finetuning.datasets.templates import Template, read_template
 from finetuning.errors import Code, FineTuningError, RunRefused
 from finetuning.jumpstart.catalogue import CATALOGUE, DEFAULT_FAMILY, support
@@ -22,53 +25,75 @@ from finetuning.runs.run_json import RunRequest, read_request
 class LocalData:
     """Data files with the run.json and template.json beside them, None if there is none.
 
-    `left_out`: files and folders of the given folders that no run reads.
+    `within`: each file's path within its folder, and so in the upload. `left_out`: files of the given folders that no
+    run reads.
     """
 
     files: tuple[Path, ...]
+    within: tuple[str, ...]
     run_json: Path | None
     template: Path | None
     left_out: tuple[Path, ...]
 
     @classmethod
     def read(cls, given: Sequence[Path]) -> Self:
-        """Sorts files and folders' contents. Hidden files of a folder are skipped; given files are taken as data."""
-        files, left_out = [], []
+        """Sorts files and folders' contents, at any depth. Given files are taken as data."""
+        files: dict[Path, str] = {}
+        left_out: list[Path] = []
         documents: dict[str, Path] = {}
         for path in given:
             if not path.is_dir():
-                files.append(path)
+                files[path] = path.name
                 continue
-            for each in sorted(each for each in path.iterdir() if not each.name.startswith(".")):
-                if each.is_file() and each.name in (RUN_FILE, TEMPLATE_FILE):
-                    documents.setdefault(each.name, each)
-                elif each.is_file() and is_data(each.name):
-                    files.append(each)
-                else:
+            for each in sorted(each for each in path.rglob("*") if each.is_file()):
+                name = each.relative_to(path).as_posix()
+                if name in (RUN_FILE, TEMPLATE_FILE):
+                    documents.setdefault(name, each)
+                elif is_data(name):
+                    files[each] = name
+                elif not each.name.startswith("."):
                     left_out.append(each)
-        return cls(tuple(files), documents.get(RUN_FILE), documents.get(TEMPLATE_FILE), tuple(left_out))
+        return cls(
+            tuple(files), tuple(files.values()), documents.get(RUN_FILE), documents.get(TEMPLATE_FILE), tuple(left_out)
+        )
 
     @property
     def left_out_notes(self) -> list[str]:
-        names = ", ".join(f"{path}/" if path.is_dir() else str(path) for path in self.left_out)
-        return [f"Not used, because these are not data files: {names}"] if names else []
+        if not self.left_out:
+            return []
+        names = ", ".join(map(str, self.left_out[:KEYS_NAMED]))
+        if (more := len(self.left_out) - KEYS_NAMED) > 0:
+            names += f" and {more:,} more"
+        note = f"Not used, because these are not data files: {names}"
+        if any(path.suffix == ".arrow" for path in self.left_out):
+            note += ". Write .arrow files as JSON Lines or Parquet: Dataset.to_json(path) or Dataset.to_parquet(path)"
+        return [note]
 
     @property
-    def uploads(self) -> list[Path]:
-        """What a run needs besides run.json."""
-        return [*self.files, *([self.template] if self.template else [])]
+    def uploads(self) -> dict[str, Path]:
+        """What a run needs besides run.json, by its path in the upload."""
+        beside = {TEMPLATE_FILE: self.template} if self.template else {}
+        return dict(zip(self.within, self.files, strict=True)) | beside
 
     @property
     def run_json_body(self) -> bytes:
         """An empty object, which takes every default, where there is no run.json."""
         return self.run_json.read_bytes() if self.run_json else b"{}"
 
+    def run_json_with(self, chosen: dict[str, Any]) -> bytes:
+        """run.json with these fields of `data`; unchanged without any."""
+        if not chosen:
+            return self.run_json_body
+        document = orjson.loads(self.run_json_body)
+        document["data"] = document.get("data", {}) | chosen
+        return orjson.dumps(document, option=orjson.OPT_INDENT_2)
+
     def require_files(self, folder: Path) -> None:
         """Raises `FineTuningError` (UPLOAD_WITHOUT_DATA) if there is no data file."""
         if not self.files:
             raise FineTuningError(
                 Code.UPLOAD_WITHOUT_DATA,
-                f"There is no data file in {folder}.",
+                " ".join([f"There is no data file in {folder}.", *self.left_out_notes]),
                 f"Add a file whose name ends in {', '.join(SUFFIXES)} (or one of these with .gz).",
             )
 
@@ -78,6 +103,12 @@ class LocalData:
         if findings:
             raise RunRefused(findings)
         return request
+
+
+def with_row_options(request: RunRequest, chosen: dict[str, Any]) -> RunRequest:
+    """The request with these fields of `data` instead of its own."""
+    data = RowOptions.model_validate(request.data.model_dump() | chosen)
+    return request.model_copy(update={"data": data})
 
 
 def check_data(
@@ -98,6 +129,7 @@ def check_data(
     report = prepare_files(
         data.files,
         out,
+        within=data.within,
         options=options,
         supported=limits.tasks if limits else tuple(Task),
         max_input_length=_input_length(request, limits),

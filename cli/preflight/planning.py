@@ -12,6 +12,7 @@ from cli.preflight.data import LocalData
 from cli.preflight.models import ModelFacts
 from finetuning.aws.jumpstart_bucket import JumpStartBucket
 from finetuning.datasets.detection import detect_file
+from finetuning.datasets.options import named_columns
 from finetuning.errors import Code, Finding
 from finetuning.jumpstart.requests import Request, Target
 from finetuning.jumpstart.spec import ModelSpec
@@ -23,7 +24,7 @@ from finetuning.planning.planner import make_plan
 from finetuning.planning.submission import Submission, look_up_prices, settle_model
 from finetuning.runs.layout import RUN_FILE
 from finetuning.runs.plan import DataFile, RunPlan
-from finetuning.runs.run_json import RunRequest, read_request
+from finetuning.runs.run_json import RunRequest, is_unreadable, read_request
 from finetuning.runs.uploads import Upload
 from finetuning.settings import LONGEST_RUNTIME_HOURS, DeployedStage
 
@@ -62,6 +63,8 @@ def plan_run(run_json: Path, facts: ModelFacts, region: str) -> PlannedRun:
     request, findings = read_request(run_json.read_bytes())
     checklist.found("run.json", *findings)
     stage = _stage(here)
+    if is_unreadable(findings):
+        return PlannedRun(stage, checklist, None, {})
     spec = settle_model(request, stage, facts.documents.spec, checklist)
     planned: RunPlan | None = None
     if spec is not None:
@@ -107,21 +110,23 @@ def _submission(run_json: Path, request: RunRequest) -> Submission:
     folder = run_json.resolve().parent
     prefix = f"runs/{folder.name}/"
     beside = LocalData.read([folder] if run_json.name == RUN_FILE else [])
+    template = beside.template.read_bytes() if beside.template else None
+    named = named_columns(request.data_options, template)
     return Submission(
         upload=Upload("finetune-dev-upload-placeholder", prefix + RUN_FILE, "placeholder"),
         request=request,
         planned_at=datetime.now(UTC),
         files=tuple(
             DataFile(
-                key=prefix + path.name,
+                key=prefix + within,
                 version_id="placeholder",
                 size=path.stat().st_size,
                 etag="placeholder",
-                detection=detect_file(path),
+                detection=detect_file(path, named),
             )
-            for path in beside.files
+            for within, path in zip(beside.within, beside.files, strict=True)
         ),
-        template_file=beside.template.read_bytes() if beside.template else None,
+        template_file=template,
     )
 
 

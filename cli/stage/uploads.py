@@ -1,13 +1,13 @@
 """Uploads to a stage: data files, and the object that starts a run."""
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 
 from cli.stage.deployment import Deployment
 from finetuning.aws.clients import client
 from finetuning.aws.errors import translate_errors
 from finetuning.aws.step_functions import executions
-from finetuning.aws.upload_bucket import is_data
+from finetuning.datasets.detection import is_data
 from finetuning.errors import Code, FineTuningError
 from finetuning.operations.run import Run
 from finetuning.runs.layout import RUN_FILE, TEMPLATE_FILE
@@ -27,15 +27,15 @@ def submit_file(deployment: Deployment, path: Path, advance: Advance, name: str 
 
 
 def submit_folder(
-    deployment: Deployment, files: Sequence[Path], run_json: bytes, name: str, advance: Callable[[Path], Advance]
+    deployment: Deployment, files: Mapping[str, Path], run_json: bytes, name: str, advance: Callable[[Path], Advance]
 ) -> Upload:
-    """Uploads the files, then run.json, whose arrival starts the run.
+    """Uploads the files, by their paths in the upload, then run.json, whose arrival starts the run.
 
     Raises `FineTuningError` (UPLOAD_FOLDER_TAKEN) if the folder holds other data, which would be trained on too.
     """
-    _require_no_other_data(deployment, f"runs/{name}/", {path.name for path in files})
-    for path in files:
-        _upload(deployment, path, f"runs/{name}/{path.name}", advance(path))
+    _require_no_other_data(deployment, f"runs/{name}/", files.keys())
+    for within, path in files.items():
+        _upload(deployment, path, f"runs/{name}/{within}", advance(path))
     key = f"runs/{name}/{RUN_FILE}"
     with translate_errors(f"upload {key}"):
         put = client("s3").put_object(

@@ -16,6 +16,8 @@ def run_json_fields() -> list[str]:
 
 def _fields(schema: dict[str, Any], node: dict[str, Any], path: str) -> Iterator[str]:
     for name, value in node["properties"].items():
+        if name == "$schema":
+            continue
         options = [value, *value.get("anyOf", [])]
         parts = [schema["$defs"][each["$ref"].rpartition("/")[2]] for each in options if "$ref" in each]
         if not parts or {"type": "boolean"} in options:

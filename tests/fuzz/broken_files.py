@@ -68,12 +68,14 @@ def judge(report: DatasetReport, data: bytes) -> None:
     """Raises `Mishandled` if the counts do not add up, or an error has no code, message or fix."""
     rows = report.rows
     if (
-        rows.kept + rows.duplicates + rows.errors + rows.blank != rows.lines
-        or rows.train + rows.validation != rows.kept
+        rows.kept + rows.duplicates + rows.dropped + rows.errors + rows.blank != rows.lines
+        or rows.train + rows.validation + rows.test != rows.kept
     ):
         raise Mishandled(f"the lines do not add up: {rows!r}")
-    if report.refusal is None and not rows.kept:
-        raise Mishandled("nothing was kept, and it was not refused")
+    if report.refusal is None and not rows.train:
+        raise Mishandled("there is nothing to train on, and it was not refused")
+    if report.refusal and not report.errors and rows.lines > rows.blank:
+        raise Mishandled(f"a refusal that is not listed: {report.refusal!r}")
     for error in report.errors:
         if error.code not in CODES or not (error.message and error.fix):
             raise Mishandled(f"an error without a reason: {error!r}")

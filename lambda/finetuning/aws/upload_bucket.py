@@ -2,17 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from pathlib import PurePosixPath
 from typing import Any, NoReturn
 
 from botocore.exceptions import ClientError
 
 from finetuning.aws.clients import client
 from finetuning.aws.errors import error_code, translate_errors
-from finetuning.datasets.detection import SUFFIXES
+from finetuning.datasets.detection import is_data
 from finetuning.datasets.templates import MAX_TEMPLATE_BYTES
 from finetuning.errors import Code, FineTuningError
-from finetuning.runs.layout import INBOX, RUN_FILE, RUNS, TEMPLATE_FILE
+from finetuning.runs.layout import INBOX, RUNS, TEMPLATE_FILE
 from finetuning.runs.plan import DataFile
 from finetuning.runs.run_json import MAX_BYTES
 from finetuning.runs.uploads import Upload
@@ -42,9 +41,10 @@ class UploadBucket:
 
     def data_files(self) -> tuple[DataFile, ...]:
         """The data files in the order of their keys, each in its current version."""
-        if self._upload.folder is None:
+        folder = self._upload.folder
+        if folder is None:
             return (self._data_file(self._upload.key, VersionId=self._upload.version_id),)
-        return tuple(self._data_file(key) for key in sorted(self._keys(self._upload.folder)) if is_data(key))
+        return tuple(self._data_file(key) for key in sorted(self._keys(folder)) if is_data(key.removeprefix(folder)))
 
     def head(self, file: DataFile, size: int) -> bytes:
         """The first `size` bytes of a data file, or all of a shorter one."""
@@ -91,12 +91,6 @@ def uploads_between(bucket: str, begin: datetime, end: datetime) -> Iterator[Upl
                     upload = Upload(bucket, found["Key"], found["VersionId"])
                     if found["IsLatest"] and begin <= found["LastModified"] <= end and upload.starts_a_run:
                         yield upload
-
-
-def is_data(key: str) -> bool:
-    """True for a data file, by its suffix (`.gz` may follow), but not for run.json or template.json."""
-    name = PurePosixPath(key).name
-    return name not in (RUN_FILE, TEMPLATE_FILE) and name.lower().removesuffix(".gz").endswith(tuple(SUFFIXES))
 
 
 def _gone(key: str) -> NoReturn:

@@ -21,6 +21,7 @@ from finetuning.datasets.shape import (
     Kind,
     Reading,
     Shape,
+    answer_key,
     answer_turn,
     decoded,
     only,
@@ -64,7 +65,7 @@ class QuestionAndAnswer(Shape):
         return {*_asked(keys), *_given(keys), HISTORY, *SYSTEM_KEYS, *COMPLETION} & set(keys)
 
     def read(self, row: Any, dialogs: Dialogs) -> Reading:
-        asked, answered = only(row, _asked(row), needed=False), only(row, COMPLETION, needed=False)
+        asked, answered = only(row, _asked(row), needed=False), answer_key(row)
         given = only(row, _given(row), needed=False)
         if not asked and given:
             asked, given = given, ""
@@ -131,13 +132,17 @@ class Preference(QuestionAndAnswer):
         Case({"prompt": "Hello", "chosen": HELLO, "rejected": HELLO}, HELLO),
         Case({"prompt": [turn_of(USER, "Hello")], "chosen": turn_of(ASSISTANT, "Good day"), "rejected": {}}, HELLO),
         Case({"prompt": "Bye", "chosen": HELLO, "rejected": HELLO}, ErrorCode.COLUMNS_CONFLICT),
+        Case({"instruction": "Add", "input": "3 + 4", "output": "8", "chosen": "7", "rejected": "8"}, COLUMNS),
     )
 
     def claims(self, keys: Keys) -> bool:
-        return "chosen" in keys
+        alone = not any(key in keys for key in COMPLETION if key != "chosen")
+        return "chosen" in keys and ("rejected" in keys or alone)
 
     def columns(self, keys: Keys) -> set[str]:
-        return super().columns(keys) | ({"rejected"} & set(keys))
+        """Of the answers only `chosen`, unless there is no pair."""
+        others = {key for key in COMPLETION if key != "chosen"} if "rejected" in keys else set()
+        return (super().columns(keys) | ({"rejected"} & set(keys))) - others
 
     def read(self, row: Any, dialogs: Dialogs) -> Reading:
         if only(row, _asked(row), needed=False):

@@ -7,8 +7,24 @@ from typing import Any
 
 from finetuning.datasets.answers import as_columns, as_dialog
 from finetuning.datasets.data_errors import DataError, ErrorCode
-from finetuning.datasets.dialogs import Dialogs, is_media, kind, names, plain_characters, shown, text_of
-from finetuning.datasets.shape import BARE, Keys, Kind, Reading, is_either, kind_of
+from finetuning.datasets.dialogs import (
+    DELETED,
+    MARKS,
+    NO_VALUE,
+    PARENTS,
+    Dialogs,
+    is_media,
+    is_off,
+    is_on,
+    kind,
+    names,
+    names_media,
+    plain_characters,
+    shown,
+    text_of,
+)
+from finetuning.datasets.options import Columns
+from finetuning.datasets.shape import BARE, Keys, Kind, Reading, canonical, is_either, kind_of
 from finetuning.datasets.shapes import Text, shape_of
 from finetuning.datasets.templates import Template, fill, template_columns
 from finetuning.jumpstart.family import Message, Task
@@ -27,8 +43,10 @@ class _Route:
     shape: str
     read: Callable[[Any, Dialogs], Reading]
     media: tuple[str, ...]
-    labels: tuple[str, ...]
+    marks: tuple[str, ...]
     ignored: tuple[str, ...]
+    label: Callable[[Kind], str] | None = None
+    """The shape's name for rows of a kind; None if it is the same for all."""
     either: bool = False
     turns: str = ""
     """The column that is the whole row if it is a valid dialog as it is."""
@@ -36,7 +54,7 @@ class _Route:
     guarded: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        self.guarded = bool(self.media or self.labels)
+        self.guarded = bool(self.media or self.marks)
 
 
 @dataclass
@@ -45,7 +63,8 @@ class Converter:
 
     `convertible`: instruction rows may become chat, and conversations of one question instruction rows; so if the user
     chose the task. A question and its answer in columns not named instruction can always be either. `template`: the
-    user's, whose columns alone are then read. `text_column`: the column of the text, in a table without `text`.
+    user's, whose columns alone are then read. `columns`: the user's choice, instead of the known names. `text_column`:
+    the column of the text, in a table without `text`. `untrained`: see `RowOptions.untrained_answers`.
     """
 
     task: Task
@@ -53,13 +72,15 @@ class Converter:
     template: Template | None = None
     text_column: str = ""
     repair: bool = True
+    columns: Columns | None = None
+    untrained: str = "refuse"
     dialogs: Dialogs = field(init=False)
     numbers_as_text: int = field(default=0, init=False)
     _routes: dict[Keys, _Route] = field(default_factory=dict, init=False)
     _retired: list[_Route] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        self.dialogs = Dialogs(self.repair)
+        self.dialogs = Dialogs(self.repair, self.untrained)
         self._columns = template_columns(self.template) if self.template else []
 
     def convert(self, row: Any) -> tuple[dict[str, Any], int]:
@@ -79,14 +100,18 @@ class Converter:
 
     def _converted(self, row: Any, route: _Route) -> dict[str, Any]:
         if route.guarded:
-            _guard(row, route)
+            self._guard(row, route)
         try:
             reading = route.read(row, self.dialogs)
         except DataError:
-            # Tables fill absent columns with null; without these the row may have another shape.
-            if row.__class__ is not dict or None not in row.values():
+            # Tables fill absent columns with null; without these the row may have another shape. A null parent means
+            # the root of a tree.
+            if row.__class__ is not dict:
                 raise
-            return self.convert({key: value for key, value in row.items() if value is not None})[0]
+            filled = {key: value for key, value in row.items() if value is not None or key in PARENTS}
+            if len(filled) == len(row):
+                raise
+            return self.convert(filled)[0]
         route.rows += 1
         return self._as_task(reading, route)
 
@@ -118,25 +143,61 @@ class Converter:
         return route
 
     def _new_route(self, keys: Keys) -> _Route:
-        media = tuple(key for key in keys if is_media(key))
-        if self.template:
-            columns = set(self._columns)
-            return _Route("template columns", self._template_row, media, (), tuple(set(keys) - columns))
-        if self.text_column:
-            column = self.text_column
-            ignored = tuple(key for key in keys if key != column)
-            return _Route(f"text column {column}", lambda row, _: _text_column(row, column), media, (), ignored)
-        if self.task is Task.DOMAIN_ADAPTATION and self.convertible and "text" in keys:
-            ignored = tuple(key for key in keys if key != "text")
-            return _Route(Text.name, lambda row, _: _text_column(row, "text"), media, (), ignored)
-        shape = shape_of(keys)
+        used = self._chosen_columns(keys)
+        media = tuple(key for key in keys if names_media(key) and key not in used)
+        marks = tuple(key for key in keys if key in (*MARKS, *LABELS, DELETED) and key not in used)
+        if used:
+            read, name, either = self._chosen_reader(keys)
+            return _Route(name, read, media, marks, tuple(key for key in keys if key not in used), either=either)
+        shape = shape_of(known := canonical(keys))
         if shape is None:
             return _Route("unknown", _unknown, (), (), ())
-        ignored = tuple(set(keys) - shape.columns(keys))
-        labels = () if isinstance(shape, Text) else tuple(key for key in LABELS if key in keys)
-        label, either = shape.label(keys, KIND_OF[self.task]), is_either(shape.kind, keys)
-        turns = shape.turns_key(keys) if self.task is Task.CHAT else ""
-        return _Route(label, shape.read, media, labels, ignored, either, turns)
+        read = shape.read if known == keys else lambda row, dialogs: shape.read(_renamed(row, known), dialogs)
+        if isinstance(shape, Text):
+            marks = tuple(key for key in marks if key not in LABELS)
+        columns = shape.columns(known)
+        return _Route(
+            shape.label(known, KIND_OF[self.task]),
+            read,
+            media,
+            marks,
+            tuple(key for key, name in zip(keys, known, strict=True) if name not in columns),
+            label=lambda kind: shape.label(known, kind),
+            either=is_either(shape.kind, known),
+            turns=shape.turns_key(known) if self.task is Task.CHAT and known == keys else "",
+        )
+
+    def _chosen_columns(self, keys: Keys) -> tuple[str, ...]:
+        """The columns that the user names, or that the task does; none if rows are read by their shape."""
+        if self.template:
+            return tuple(self._columns)
+        if self.columns:
+            return self.columns.named
+        if self.text_column:
+            return (self.text_column,)
+        return ("text",) if self.task is Task.DOMAIN_ADAPTATION and self.convertible and "text" in keys else ()
+
+    def _chosen_reader(self, keys: Keys) -> tuple[Callable[[Any, Dialogs], Reading], str, bool]:
+        """How rows are read by chosen columns, the name of that, and whether a row may be either kind."""
+        if self.template:
+            return self._template_row, "template columns", False
+        if (columns := self.columns) and not columns.text:
+            return lambda row, _: _question_and_answer(row, columns), "chosen columns", True
+        column = (columns.text if columns else None) or self.text_column
+        if not column:
+            return lambda row, _: _text_column(row, "text"), Text.name, False
+        return lambda row, _: _text_column(row, column), f"text column {column}", False
+
+    def _guard(self, row: Any, route: _Route) -> None:
+        """Raises `DataError` for a row with images, audio or video, or with an answer that must not be learned."""
+        for key in route.media:
+            if is_media(key, row[key]):
+                raise DataError(ErrorCode.MEDIA, f"The row has {key}: {shown(row[key])}", key)
+        for key in route.marks:
+            value = row[key]
+            if is_on(value) if key == DELETED else is_off(value):
+                code = ErrorCode.REJECTED_ANSWER if key in LABELS else ErrorCode.UNTRAINED_ANSWER
+                self.dialogs.refuse_marked(key, value, key, code)
 
     def _as_task(self, reading: Reading, route: _Route) -> dict[str, Any]:
         kind = kind_of(reading)
@@ -152,7 +213,8 @@ class Converter:
             return _with_system(as_columns(reading))
         raise DataError(
             ErrorCode.SHAPE_OTHER_TASK,
-            f"The row is {A_KIND[kind]} ({route.shape}), but this run trains on {KINDS[KIND_OF[self.task]]}.",
+            f"The row is {A_KIND[kind]} ({route.label(kind) if route.label else route.shape}), but this run trains on "
+            f"{KINDS[KIND_OF[self.task]]}.",
         )
 
     def _template_row(self, row: Any, _: Dialogs) -> dict[str, str]:
@@ -195,26 +257,42 @@ A_KIND = {Kind.DIALOG: "a conversation", Kind.COLUMNS: "an instruction with its 
 KINDS = {Kind.DIALOG: "conversations", Kind.COLUMNS: "instructions with answers", Kind.TEXT: "plain text"}
 
 
-def _guard(row: Any, route: _Route) -> None:
-    """Raises `DataError` for a row with images, audio or video, or with an answer marked as rejected."""
-    for key in route.media:
-        if row[key] not in (None, "", [], {}, "[]"):
-            raise DataError(ErrorCode.MEDIA, f"The row has {key}: {shown(row[key])}", key)
-    for key in route.labels:
-        if row[key] is False or (isinstance(row[key], str) and row[key].lower() == "false"):
-            raise DataError(ErrorCode.REJECTED_ANSWER, f"{key} is false: the answer was rejected.", key)
+def _renamed(row: Any, names: Keys) -> dict[str, Any]:
+    return dict(zip(names, row.values(), strict=True))
 
 
 def _unknown(row: Any, _: Dialogs) -> Reading:
+    if not row:
+        raise DataError(ErrorCode.SHAPE_UNKNOWN, "The row is an empty object.")
     nested = next((key for key in NESTING if isinstance(row.get(key), list)), "")
+    if nested and all(isinstance(text, str) for text in row[nested]):
+        raise DataError(
+            ErrorCode.SHAPE_UNKNOWN,
+            f"{nested} is a list of texts: turns without roles.",
+            nested,
+            'Write each turn with its role: {"messages": [{"role": "user", "content": …}, …]}.',
+        )
     if nested:
         raise DataError(ErrorCode.SHAPE_UNKNOWN, f"The rows are nested under {nested}. Write one row per line.", nested)
     raise DataError(ErrorCode.SHAPE_UNKNOWN, f"No known layout has these columns: {names(row)}.")
 
 
+def _question_and_answer(row: Any, columns: Columns) -> dict[str, str]:
+    """The texts of the columns that the user chose."""
+    reading = {
+        "instruction": _text_column(row, str(columns.prompt)),
+        "context": "",
+        "response": _text_column(row, str(columns.completion)),
+    }
+    if columns.system and row.get(columns.system) not in NO_VALUE:
+        reading["system"] = _text_column(row, columns.system)
+    return reading
+
+
 def _text_column(row: Any, column: str) -> str:
     if not isinstance(row, dict) or column not in row:
-        raise DataError(ErrorCode.COLUMN_MISSING, f"The column {column} is missing.", column)
+        has = f" The row has: {names(row)}." if isinstance(row, dict) else ""
+        raise DataError(ErrorCode.COLUMN_MISSING, f"The column {column} is missing.{has}", column)
     value = row[column]
     return text_of(value, column) if isinstance(value, str) else _refused(value, column)
 

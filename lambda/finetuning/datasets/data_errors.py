@@ -20,6 +20,8 @@ class ErrorCode(StrEnum):
     ARCHIVE = "ARCHIVE"
     FORMAT_UNKNOWN = "FORMAT_UNKNOWN"
     FILES_MIXED = "FILES_MIXED"
+    NO_TRAINING_FILE = "NO_TRAINING_FILE"
+    TABLE_BY_COLUMN = "TABLE_BY_COLUMN"
     COLUMNS_UNKNOWN = "COLUMNS_UNKNOWN"
     COLUMNS_TOO_MANY = "COLUMNS_TOO_MANY"
     PARQUET_DAMAGED = "PARQUET_DAMAGED"
@@ -46,6 +48,7 @@ class ErrorCode(StrEnum):
     COLUMNS_CONFLICT = "COLUMNS_CONFLICT"
     MEDIA = "MEDIA"
     REJECTED_ANSWER = "REJECTED_ANSWER"
+    UNTRAINED_ANSWER = "UNTRAINED_ANSWER"
     # Its turns and texts
     ROLE_UNKNOWN = "ROLE_UNKNOWN"
     ROLE_TOOL = "ROLE_TOOL"
@@ -67,6 +70,9 @@ def naming(names: Sequence[str]) -> str:
     return f"{named} and {more:,} more" if more > 0 else named
 
 
+MARKED = frozenset((ErrorCode.UNTRAINED_ANSWER, ErrorCode.REJECTED_ANSWER))
+"""Errors of rows with an answer that must not be learned. run.json chooses what becomes of them."""
+
 BREAKS_OFF = frozenset((ErrorCode.JSON_TRUNCATED, ErrorCode.COMPRESSION))
 """Errors after which the rest of a file is not known."""
 
@@ -78,12 +84,17 @@ FIXES: dict[ErrorCode, str] = {
     ".jsonl. A single file compressed with gzip (.gz) is read as it is.",
     ErrorCode.FORMAT_UNKNOWN: "Upload .jsonl, .json, .ndjson, .csv, .tsv, .txt or .parquet, each also as .gz.",
     ErrorCode.FILES_MIXED: "Upload plain text and rows of data as separate runs.",
-    ErrorCode.COLUMNS_UNKNOWN: "Rename the columns to those in docs/datasets.md (`text` for plain text), or add a "
-    "template.json that names them.",
+    ErrorCode.NO_TRAINING_FILE: "Name a file that is to be trained on train.jsonl, or give the only file a name "
+    "without test, eval, validation, valid, val or dev.",
+    ErrorCode.TABLE_BY_COLUMN: "Write one row per line: in pandas "
+    "DataFrame.to_json(path, orient='records', lines=True), in datasets Dataset.to_json(path).",
+    ErrorCode.COLUMNS_UNKNOWN: "Name the columns in run.json (`data.columns`) or with --columns, or rename them to "
+    "those in docs/datasets.md (`text` for plain text).",
     ErrorCode.COLUMNS_TOO_MANY: "Keep the columns that are trained on, and leave the others out.",
     ErrorCode.PARQUET_DAMAGED: "Write the file again and compare the sizes of the copies: its end may be missing.",
     ErrorCode.TASK_IMPOSSIBLE: "Set `task` to the one the data is for, or to `auto`.",
-    ErrorCode.ENCODING: "Save the file as UTF-8.",
+    ErrorCode.ENCODING: "Save the file as UTF-8: in Excel as `CSV UTF-8`, on a command line with "
+    "`iconv -f WINDOWS-1252 -t UTF-8`, or with the encoding that the message names.",
     ErrorCode.COMPRESSION: "Compress the file again, or upload it uncompressed.",
     ErrorCode.LINE_TOO_LONG: "Split the row: a line may have up to 16 MiB.",
     ErrorCode.NUL: "Remove the NUL characters. They usually come from a broken export.",
@@ -98,12 +109,16 @@ FIXES: dict[ErrorCode, str] = {
     ErrorCode.CSV_INVALID: 'Put the field in quotes, and double each quote inside it ("").',
     ErrorCode.CSV_COLUMNS: "Give the row as many fields as the first row. Put quotes around fields that contain the "
     "delimiter.",
-    ErrorCode.SHAPE_UNKNOWN: "Use one of the layouts in docs/datasets.md, or add a template.json.",
+    ErrorCode.SHAPE_UNKNOWN: "Use one of the layouts in docs/datasets.md, name the columns in run.json "
+    "(`data.columns`), or add a template.json.",
     ErrorCode.SHAPE_OTHER_TASK: "Upload rows of one task together, or set `task` in run.json if rows can be converted.",
     ErrorCode.COLUMN_MISSING: "Give every row the columns that template.json names.",
     ErrorCode.COLUMNS_CONFLICT: "Keep the right one and remove the other.",
     ErrorCode.MEDIA: "Remove the row: the model reads only text, and the text alone would teach something else.",
-    ErrorCode.REJECTED_ANSWER: "Remove the row: a rejected answer is not training data.",
+    ErrorCode.REJECTED_ANSWER: "Remove the row: a rejected answer is not training data. Or set "
+    '"data": {"untrained_answers": "drop"} in run.json, or "train" if the column means something else.',
+    ErrorCode.UNTRAINED_ANSWER: "Training learns every answer of a dialog. Set "
+    '"data": {"untrained_answers": "drop"} in run.json to leave such rows out, or "train" to learn these answers too.',
     ErrorCode.ROLE_UNKNOWN: "Use the roles system, user and assistant.",
     ErrorCode.ROLE_TOOL: "Remove the conversation, or rewrite it without tool calls.",
     ErrorCode.ROLE_ORDER: "Alternate user and assistant turns. One system turn may come first.",
@@ -121,11 +136,13 @@ FIXES: dict[ErrorCode, str] = {
 class DataError(Exception):
     """Why a row, or a whole file, cannot be used.
 
-    `path` is where in the row: `messages[3].content`; "" for the row as a whole or a file.
+    `path` is where in the row: `messages[3].content`; "" for the row as a whole or a file. `fix`: instead of the
+    code's.
     """
 
-    def __init__(self, code: ErrorCode, message: str, path: str = "") -> None:
+    def __init__(self, code: ErrorCode, message: str, path: str = "", fix: str = "") -> None:
         self.code = code
         self.message = message
         self.path = path
+        self.fix = fix or FIXES[code]
         super().__init__(f"{code}: {message}")

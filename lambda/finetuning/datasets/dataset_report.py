@@ -13,27 +13,14 @@ from pydantic import BaseModel, Field
 from finetuning.datasets.data_errors import BREAKS_OFF, FIXES, ErrorCode
 from finetuning.datasets.limits import IGNORED_LISTED, SAMPLE_SHOWN
 from finetuning.datasets.preparation import Preparation
-from finetuning.datasets.shard_result import MAX_ERRORS, SAMPLES, LineError, ShardResult, Tally
+from finetuning.datasets.shard_result import MAX_ERRORS, SAMPLES, LineError, Rows, ShardResult, Tally
+from finetuning.datasets.sides import Side
 from finetuning.datasets.templates import Template, rendered
+from finetuning.datasets.understanding import understood
 from finetuning.jumpstart.family import Task
 
 LONGEST = 5
 HOW_ESTIMATED = "one token per four bytes of the row as written (UTF-8), plus the template for instructions"
-
-
-class Rows(BaseModel):
-    """kept + duplicates + errors + blank = lines; train + validation = kept.
-
-    A line is a line of JSONL or text, an element of a JSON array, a row of CSV or Parquet.
-    """
-
-    lines: int = 0
-    kept: int = 0
-    train: int = 0
-    validation: int = 0
-    duplicates: int = 0
-    errors: int = 0
-    blank: int = 0
 
 
 class LongRow(BaseModel):
@@ -58,6 +45,7 @@ class Statistics(BaseModel):
     tokens: int = 0
     train_tokens: int = 0
     validation_tokens: int = 0
+    test_tokens: int = 0
     longest: list[LongRow] = Field(default_factory=list)
     histogram: list[Bucket] = Field(default_factory=list)
     scripts: dict[str, int] = Field(default_factory=dict)
@@ -76,6 +64,8 @@ class FileReport(BaseModel):
     why: str
     lines: int = 0
     size: int = 0
+    side: str = Side.SPLIT
+    """What it is for: training and validation (`split`), `train`, `validation`, `test`, or `left_out`."""
 
 
 class Refusal(BaseModel):
@@ -92,6 +82,8 @@ class DatasetReport(BaseModel):
     files: list[FileReport]
     task: Task | None
     task_reason: str
+    understood: list[str] = Field(default_factory=list)
+    """What was understood of the files and of their columns, a line each."""
     rows: Rows = Field(default_factory=Rows)
     errors: list[LineError] = Field(default_factory=list)
     error_counts: dict[str, int] = Field(default_factory=dict)
@@ -134,9 +126,10 @@ def build_report(preparation: Preparation, results: Sequence[ShardResult], tally
     report.statistics = Statistics(
         turns=tally.turns,
         characters=tally.characters,
-        tokens=tally.train_tokens + tally.validation_tokens,
+        tokens=tally.train_tokens + tally.validation_tokens + tally.test_tokens,
         train_tokens=tally.train_tokens,
         validation_tokens=tally.validation_tokens,
+        test_tokens=tally.test_tokens,
         longest=_longest(preparation, results, offsets),
         histogram=_histogram(tally),
         scripts=dict(tally.scripts.most_common()),
@@ -147,7 +140,7 @@ def build_report(preparation: Preparation, results: Sequence[ShardResult], tally
     report.samples = [
         _shown(rendered(row, preparation.template, preparation.family)) for row in list(samples.values())[:SAMPLES]
     ]
-    report.notes = list(_notes(preparation, report, tally))
+    report.notes += _notes(preparation, report, tally)
     report.refusal = _refusal(preparation, report, [result.broken_off for result in results])
     return report
 
@@ -159,20 +152,19 @@ def refusal_report(preparation: Preparation) -> DatasetReport:
     report = _outline(preparation)
     report.task = None
     for file in preparation.files:
-        if file.detection.refusal:
-            report.errors.append(
-                LineError(
-                    file=file.name,
-                    line=0,
-                    path="",
-                    code=file.detection.refusal,
-                    message=file.detection.message,
-                    fix=file.detection.fix,
-                )
-            )
+        if file.detection.refusal and file.side is not Side.LEFT_OUT:
+            detection = file.detection
+            report.errors.append(_file_error(file.name, file.detection.refusal, detection.message, detection.fix))
+    if not report.errors:
+        report.errors.append(_file_error(resolution.file, resolution.refusal, resolution.message, resolution.fix))
     report.error_counts = dict(Counter(error.code for error in report.errors))
     report.refusal = Refusal(code=resolution.refusal, message=resolution.message, fix=resolution.fix)
     return report
+
+
+def _file_error(file: str, code: ErrorCode, message: str, fix: str) -> LineError:
+    """An error of a file, or of the upload, as a whole."""
+    return LineError(file=file, line=0, path="", code=code, message=message, fix=fix or FIXES[code])
 
 
 def _outline(preparation: Preparation) -> DatasetReport:
@@ -185,11 +177,14 @@ def _outline(preparation: Preparation) -> DatasetReport:
                 shape=file.detection.shape,
                 why=file.detection.why,
                 size=file.size,
+                side=file.side,
             )
             for file in preparation.files
         ],
         task=preparation.task,
         task_reason=preparation.resolution.why,
+        understood=understood(preparation),
+        notes=list(preparation.resolution.notes),
         template=preparation.template,
         max_error_fraction=preparation.options.max_error_fraction,
         validation_fraction=preparation.options.validation_fraction,
@@ -235,10 +230,12 @@ def _refusal(preparation: Preparation, report: DatasetReport, broken_off: Sequen
             f"{rows.errors:,} of {rows.lines:,} lines cannot be used ({percent:.1f} %; "
             f"{100 * preparation.options.max_error_fraction:g} % are allowed)"
         )
+    elif not rows.train:
+        code, share = ErrorCode.NOTHING_USABLE, f"no row is left to train on: {rows.held_out:,} are held out"
     else:
         return None
     # Only where and which error, no content of the row: this message is written to logs and notifications.
-    first = "; ".join(f"{error.file} line {error.line}: {error.code}" for error in report.errors[:3])
+    first = "; ".join(f"{error.where}: {error.code}" for error in report.errors[:3])
     more = f" … and {rows.errors - 3:,} more" if rows.errors > 3 else ""
     return Refusal(code=code, message=f"{share}. {first}{more}".strip(), fix=FIXES[code])
 
@@ -249,14 +246,25 @@ def _shown(sample: str) -> str:
 
 def _notes(preparation: Preparation, report: DatasetReport, tally: Tally) -> Iterator[str]:
     """What the user should know although nothing is wrong."""
-    if report.rows.kept and not report.rows.validation:
+    if report.rows.train and not report.rows.validation:
         yield "No rows are held out for validation: " + (
-            "there is only one row." if report.rows.kept == 1 else "validation_fraction is 0."
+            "there is only one row." if report.rows.train == 1 else "validation_fraction is 0."
         )
     if preparation.is_text and report.rows.validation:
         yield "The text is kept unchanged. Its end is held out for validation, because the order of a text matters."
     if tally.repaired:
         yield f"Conversations whose last user turn had no answer and was dropped: {tally.repaired:,}."
+    if tally.empty_systems:
+        yield f"Empty system turns that were left out: {tally.empty_systems:,}."
+    if tally.dropped:
+        yield f"Rows left out because an answer in them is marked not to be learned: {tally.dropped:,}."
+    if tally.marked:
+        yield f"Answers marked not to be learned that are trained on, as `untrained_answers` says: {tally.marked:,}."
+    if tally.special_tokens:
+        yield (
+            f"Rows whose texts have special tokens of a chat template, such as <|eot_id|>: {tally.special_tokens:,}. "
+            "The model reads them as the end of a turn, not as text. Remove them unless you mean that."
+        )
     if (unlisted := len(tally.ignored) - IGNORED_LISTED) > 0:
         yield f"Unused columns that are not listed: at least {unlisted:,}."
     if tally.numbers_as_text:
@@ -264,5 +272,10 @@ def _notes(preparation: Preparation, report: DatasetReport, tally: Tally) -> Ite
     if any("preference" in shape for shape in tally.shapes) or "rejected" in tally.ignored:
         yield "Only the chosen answer of a preference pair is trained on; the rejected one is not used."
     for file in preparation.files:
+        if file.detection.template_marks:
+            yield (
+                f"{file.name}: the text has marks of a chat template, such as [INST] or ### Instruction:. It is "
+                "trained on as it stands. To train on conversations, write the turns as {role, content}."
+            )
         if file.text_column:
             yield f"{file.name}: the text is in the column {file.text_column}."

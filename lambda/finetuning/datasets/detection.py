@@ -4,7 +4,7 @@ import io
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -15,15 +15,20 @@ from pydantic import BaseModel, ConfigDict
 
 from finetuning.datasets.answers import QuestionAndAnswer
 from finetuning.datasets.csv_dialect import csv_dialect
-from finetuning.datasets.data_errors import FIXES, DataError, ErrorCode, naming
+from finetuning.datasets.data_errors import DataError, ErrorCode, naming
 from finetuning.datasets.dialogs import ROLE_KEYS, Dialogs
 from finetuning.datasets.framing import BOM, Record, json_values, lines
-from finetuning.datasets.limits import MAX_COLUMNS
-from finetuning.datasets.shape import BARE, HISTORY, Kind, is_either, kind_of
+from finetuning.datasets.limits import MAX_COLUMNS, MAX_RECORD
+from finetuning.datasets.marked_text import TEMPLATE_MARK
+from finetuning.datasets.shape import BARE, HISTORY, INPUT, Kind, canonical, is_either, kind_of
 from finetuning.datasets.shapes import shape_of
+from finetuning.datasets.sides import is_left_out
 
 HEAD_BYTES = 1 << 20
 """The part of a file that `detect` reads."""
+
+LONG_HEAD_BYTES = MAX_RECORD + (1 << 20)
+"""And as much as `detect_head` reads if the first row does not end in it."""
 
 HEAD_ROWS = 200
 
@@ -63,6 +68,14 @@ class Detection(BaseModel):
     columns: tuple[str, ...] = ()
     has_header: bool = False
     delimiter: str = ""
+    preamble: int = 0
+    """Records of CSV before the header or the first row."""
+    skips_blanks: bool = False
+    """Whether a blank after the delimiter of CSV is not content."""
+    rows_seen: int = 0
+    """First rows that were looked at."""
+    template_marks: int = 0
+    """Number of the first texts that have marks of a chat template which is not read as turns."""
     text_columns: tuple[str, ...] = ()
     """Columns of sentences."""
     is_table: bool = False
@@ -70,10 +83,7 @@ class Detection(BaseModel):
     why: str = ""
     refusal: ErrorCode | None = None
     message: str = ""
-
-    @property
-    def fix(self) -> str:
-        return FIXES[self.refusal] if self.refusal else ""
+    fix: str = ""
 
     @property
     def splittable(self) -> bool:
@@ -86,16 +96,24 @@ class Detection(BaseModel):
 
 
 _SIGNATURES = {
-    b"PK\x03\x04": "a zip archive, or an Excel or Word file",
+    b"PK\x03\x04": "a zip archive",
+    b"\xd0\xcf\x11\xe0": "an old Excel or Word file (.xls or .doc)",
+    b"\x00\x05\x16\x07": "a companion file of macOS, which holds no data",
     b"BZh": "bzip2",
     b"\xfd7zXZ": "xz",
     b"\x28\xb5\x2f\xfd": "Zstandard",
     b"7z\xbc\xaf": "a 7-Zip archive",
     b"\x89HDF": "HDF5",
     b"ARROW1": "an Arrow file",
+    b"\xff\xff\xff\xff": "an Arrow stream",
+    b"\x80\x04\x95": "a Python pickle",
     b"SQLite format 3": "an SQLite database",
     b"%PDF": "a PDF",
 }
+AS_CSV = "Save the sheet as `CSV UTF-8`, and upload the .csv file."
+_DOCUMENT_TEXT = "Export text from a PDF or Word document as .txt (UTF-8), and upload that."
+_RTF_TEXT = "Save it as plain text (.txt, UTF-8), and upload that."
+_FROM_ARROW = "Write it as JSON Lines or Parquet: in `datasets` Dataset.to_json(path) or Dataset.to_parquet(path)."
 _WIDE = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 SUFFIXES = {
     ".jsonl": Format.JSONL,
@@ -109,10 +127,20 @@ SUFFIXES = {
 """Suffixes of data files, in lower case; each may be followed by `.gz`."""
 
 
-def detect(head: bytes, name: str, size: int, *, is_table: bool = False) -> Detection:
-    """What the file `name` of `size` bytes is, by its first `HEAD_BYTES`. Never raises: a refusal is in the result.
+def is_data(path: str) -> bool:
+    """True for a data file by its path in the upload: by its suffix (`.gz` may follow), unless it is hidden or has the
+    name of a document or of metadata. It is the one rule for a run, `check` and `submit`.
+    """
+    return path.lower().removesuffix(".gz").endswith(tuple(SUFFIXES)) and not is_left_out(path)
 
-    `is_table`: the rows are a table's that was written as JSON Lines.
+
+def detect(
+    head: bytes, name: str, size: int, *, named: Collection[str] = frozenset(), is_table: bool = False
+) -> Detection:
+    """What the file `name` of `size` bytes is, by its first `HEAD_BYTES` or more. Never raises: a refusal is in the
+    result.
+
+    `named`: columns that the user names. `is_table`: the rows are a table's that was written as JSON Lines.
     """
     whole = len(head) >= size
     try:
@@ -120,24 +148,46 @@ def detect(head: bytes, name: str, size: int, *, is_table: bool = False) -> Dete
         if compressed:
             head, whole = _inflated(head)
             name = name.removesuffix(".gz")
-        _refuse_strangers(head, size)
         suffix = PurePosixPath(name.lower()).suffix
-        detection = _detected(head.removeprefix(BOM), suffix, whole)
+        _refuse_strangers(head, size, suffix)
+        detection = _detected(head.removeprefix(BOM), suffix, whole, named)
     except DataError as error:
-        return Detection(refusal=error.code, message=error.message)
+        return Detection(refusal=error.code, message=error.message, fix=error.fix)
     is_table = is_table or detection.framing is Framing.CSV
     return detection.model_copy(update={"compressed": compressed, "is_table": is_table})
 
 
-def detect_file(path: Path) -> Detection:
+def detect_head(
+    read: Callable[[int], bytes],
+    name: str,
+    size: int,
+    *,
+    named: Collection[str] = frozenset(),
+    is_table: bool = False,
+) -> Detection:
+    """The same; `read` gives the first bytes of the file, as many as are asked for. A first row that is longer than
+    `HEAD_BYTES` is read whole.
+    """
+    detection = detect(read(HEAD_BYTES), name, size, named=named, is_table=is_table)
+    unseen = detection.framing not in (Framing.TEXT, Framing.PARQUET) and not detection.rows_seen
+    if detection.refusal or not unseen or size <= HEAD_BYTES:
+        return detection
+    return detect(read(LONG_HEAD_BYTES), name, size, named=named, is_table=is_table)
+
+
+def detect_file(path: Path, named: Collection[str] = frozenset()) -> Detection:
     """What a file on this machine is."""
-    with path.open("rb") as file:
-        return detect(file.read(HEAD_BYTES), path.name, path.stat().st_size)
+
+    def read(size: int) -> bytes:
+        with path.open("rb") as file:
+            return file.read(size)
+
+    return detect_head(read, path.name, path.stat().st_size, named=named)
 
 
-def detect_reframed(head: bytes, size: int) -> Detection:
+def detect_reframed(read: Callable[[int], bytes], size: int) -> Detection:
     """What a Parquet file holds, by the head of the JSON Lines written from it."""
-    detection = detect(head, ".jsonl", size, is_table=True)
+    detection = detect_head(read, ".jsonl", size, is_table=True)
     return detection.model_copy(update={"format": Format.PARQUET, "why": f"it starts with PAR1; {detection.why}"})
 
 
@@ -145,51 +195,116 @@ def _inflated(head: bytes) -> tuple[bytes, bool]:
     """The first bytes of the decompressed file, and whether they are all of it."""
     stream = zlib.decompressobj(wbits=31)
     try:
-        return stream.decompress(head, HEAD_BYTES), stream.eof
+        return stream.decompress(head, max(HEAD_BYTES, len(head))), stream.eof
     except zlib.error as error:
         raise DataError(ErrorCode.COMPRESSION, f"The gzip stream is damaged: {error}.") from error
 
 
-def _refuse_strangers(head: bytes, size: int) -> None:
+def _refuse_strangers(head: bytes, size: int, suffix: str) -> None:
     """Raises `DataError` for a file that is not data: empty, a pointer, a web page, an archive, or not UTF-8."""
     text = head.removeprefix(BOM).lstrip()
     if not size or not text:
         raise DataError(ErrorCode.FILE_EMPTY, "The file is empty.")
-    if head.startswith(_WIDE):
-        raise DataError(ErrorCode.ENCODING, f"The file is {'UTF-32' if head[:4].count(0) > 1 else 'UTF-16'}.")
     for signature, what in _SIGNATURES.items():
         if head.startswith(signature):
-            raise DataError(ErrorCode.ARCHIVE, f"The file is {what}.")
+            what, fix = _document(what, head, suffix)
+            raise DataError(ErrorCode.ARCHIVE, f"The file is {what}.", "", fix)
+    if head.startswith(_WIDE):
+        raise DataError(ErrorCode.ENCODING, f"The file is {'UTF-32' if head[:4].count(0) > 1 else 'UTF-16'}.")
+    if head[257:262] == b"ustar":
+        raise DataError(ErrorCode.ARCHIVE, "The file is a tar archive.")
+    if text.startswith(b"{\\rtf"):
+        raise DataError(ErrorCode.FORMAT_UNKNOWN, "The file is a rich text (RTF) document.", "", _RTF_TEXT)
     if text.startswith(b"version https://git-lfs.github.com/spec/"):
         raise DataError(ErrorCode.GIT_LFS_POINTER, "The file is a Git LFS pointer, not the data itself.")
     if re.match(rb"<(!doctype|html|head|\?xml|error)\b", text[:100].lower()):
-        raise DataError(ErrorCode.WEB_PAGE, "The file is a web page or an error page, not data.")
-    sample = head[:4096]
-    if not head.startswith(b"PAR1") and sample.count(0) > len(sample) // 5:
-        wide = "UTF-32" if sample.count(0) > len(sample) // 2 else "UTF-16"
-        raise DataError(
-            ErrorCode.ENCODING, f"The file has many NUL bytes: it is {wide} without a byte-order mark, or binary."
-        )
+        fix = f"It is a table in HTML: open it in Excel. {AS_CSV}" if suffix.startswith(".xls") else ""
+        raise DataError(ErrorCode.WEB_PAGE, "The file is HTML or XML: a web page or an error page, not data.", "", fix)
+    if not head.startswith(b"PAR1"):
+        _refuse_nuls(head[:4096])
 
 
-def _detected(head: bytes, suffix: str, whole: bool) -> Detection:
-    named = SUFFIXES.get(suffix)
+def _document(what: str, head: bytes, suffix: str) -> tuple[str, str]:
+    """What a packed file is, and what to do; "" for the usual advice."""
+    if suffix in (".xlsx", ".xlsm", ".xls") or b"xl/" in head[:4096]:
+        return "an Excel workbook", AS_CSV
+    if suffix in (".docx", ".doc", ".pdf") or b"word/" in head[:4096] or "PDF" in what:
+        return "a PDF" if "PDF" in what else "a Word document", _DOCUMENT_TEXT
+    return what, _FROM_ARROW if "Arrow" in what else ""
+
+
+def _refuse_nuls(sample: bytes) -> None:
+    """Raises `DataError` for a file with many NUL bytes: text in an encoding of wider characters, or no text at all."""
+    if sample.count(0) <= len(sample) // 5:
+        return
+    share = [sample[place::4].count(0) * 4 / len(sample) for place in range(4)]
+    if sorted(share)[1] > 0.6:
+        raise DataError(ErrorCode.ENCODING, "The file has many NUL bytes: it looks like UTF-32.")
+    if min(share[0], share[2]) > 0.6 > max(share[1], share[3]) or min(share[1], share[3]) > 0.6 > max(
+        share[0], share[2]
+    ):
+        raise DataError(ErrorCode.ENCODING, "The file has many NUL bytes: it looks like UTF-16.")
+    raise DataError(ErrorCode.ARCHIVE, "The file has many NUL bytes: it is binary, not text.")
+
+
+def _detected(head: bytes, suffix: str, whole: bool, named: Collection[str]) -> Detection:
+    format_ = SUFFIXES.get(suffix)
     if head.startswith(b"PAR1"):
         return Detection(format=Format.PARQUET, framing=Framing.PARQUET, why="it starts with PAR1")
-    if named is Format.PARQUET:
+    if format_ is Format.PARQUET:
         raise DataError(
             ErrorCode.FORMAT_UNKNOWN, "The file is named .parquet, but it does not start with PAR1 as Parquet does."
         )
-    if named is Format.TEXT:
-        return Detection(format=named, framing=Framing.TEXT, shape="text", kinds={Kind.TEXT: 1}, why="it is named .txt")
-    if named is Format.CSV:
-        return _table(head, suffix, whole)
-    if named is None and head.lstrip()[:1] not in (b"{", b"["):
+    if format_ is Format.TEXT:
+        return Detection(
+            format=format_,
+            framing=Framing.TEXT,
+            shape="text",
+            kinds={Kind.TEXT: 1},
+            why="it is named .txt",
+            template_marks=len(set(TEMPLATE_MARK.findall(head))),
+        )
+    if format_ is Format.CSV and not _is_json(head):
+        return _table(head, suffix, whole, named)
+    if format_ is None and head.lstrip()[:1] not in (b"{", b"["):
         raise DataError(ErrorCode.FORMAT_UNKNOWN, "The format cannot be recognised from the name or the content.")
     framing, why = _json_framing(head, whole)
-    format_ = Format.JSONL if framing is Framing.LINES else Format.JSON
     rows = [row for row in map(_loads, _values(head, framing)) if isinstance(row, dict | list)]
-    return _shaped(rows, format=format_, framing=framing, why=why)
+    if whole and len(rows) == 1:
+        _refuse_table_by_column(rows[0])
+    if format_ is Format.CSV:
+        why = f"it is named {suffix}, but {why}"
+    return _shaped(rows, format=Format.JSONL if framing is Framing.LINES else Format.JSON, framing=framing, why=why)
+
+
+def _is_json(head: bytes) -> bool:
+    """True if the first lines of a file are JSON objects or arrays, whatever its name."""
+    first = [line for line in head.split(b"\n", 5)[:5] if line.strip()]
+    return bool(first) and all(isinstance(_loads(line), dict | list) for line in first[:-1] or first)
+
+
+def _refuse_table_by_column(row: Any) -> None:
+    """Raises `DataError` if the only row of a file has all values of each column, as pandas writes a table by default.
+
+    `{input: […], output: […]}` alone is one conversation.
+    """
+    values = list(row.values()) if isinstance(row, dict) else []
+    if len(values) < 2 or set(row) <= {INPUT, "output"}:
+        return
+    first = values[0]
+    if isinstance(first, list):
+        alike = all(isinstance(each, list) and len(each) == len(first) for each in values)
+    else:
+        alike = isinstance(first, dict) and all(
+            isinstance(each, dict) and each.keys() == first.keys() for each in values
+        )
+    cells = [cell for each in values for cell in (each.values() if isinstance(each, dict) else each)] if alike else []
+    if alike and len(first) > 1 and not any(isinstance(cell, dict | list) for cell in cells):
+        lists = "an object" if isinstance(first, dict) else "a list"
+        raise DataError(
+            ErrorCode.TABLE_BY_COLUMN,
+            f"The file is a table written by column: {naming(tuple(row))} are each {lists} of {len(first):,} values.",
+        )
 
 
 def _json_framing(head: bytes, whole: bool) -> tuple[Framing, str]:
@@ -238,10 +353,12 @@ def _shaped(rows: Sequence[Any], **known: Any) -> Detection:
     history = False
     dialogs = Dialogs()
     for row in rows:
-        keys = tuple(row) if isinstance(row, dict) else BARE
+        keys = canonical(tuple(row)) if isinstance(row, dict) else BARE
         shape = shape_of(keys)
         if shape is None:
             continue
+        if isinstance(row, dict):
+            row = dict(zip(keys, row.values(), strict=True))
         try:
             kind = kind_of(shape.read(row, dialogs))
         except DataError:
@@ -259,7 +376,20 @@ def _shaped(rows: Sequence[Any], **known: Any) -> Detection:
     texts = tuple(column for column in known["columns"] if _holds_text([row.get(column) for row in tables]))
     known["why"] += f"; {_summary(shapes, len(rows), known['columns'])}"
     shape_name = shapes.most_common(1)[0][0] if shapes else ""
-    return Detection(shape=shape_name, kinds=dict(kinds), history=history, text_columns=texts, **known)
+    marks = sum(bool(TEMPLATE_MARK.search(row["text"].encode(errors="replace"))) for row in tables if _is_text(row))
+    return Detection(
+        shape=shape_name,
+        kinds=dict(kinds),
+        history=history,
+        text_columns=texts,
+        rows_seen=len(rows),
+        template_marks=marks,
+        **known,
+    )
+
+
+def _is_text(row: dict[str, Any]) -> bool:
+    return isinstance(row.get("text"), str)
 
 
 def _summary(shapes: Counter[str], rows: int, columns: Sequence[str]) -> str:
@@ -279,8 +409,8 @@ def _holds_text(values: Sequence[Any]) -> bool:
     return 2 * wordy > len(values) and sum(map(len, texts)) >= 20 * len(texts)
 
 
-def _table(head: bytes, suffix: str, whole: bool) -> Detection:
-    dialect = csv_dialect(head.decode(errors="replace"), whole, HEAD_ROWS)
+def _table(head: bytes, suffix: str, whole: bool, named: Collection[str]) -> Detection:
+    dialect = csv_dialect(head.decode(errors="replace"), whole, HEAD_ROWS, suffix, named)
     header = "with a header" if dialect.has_header else "without a header"
     detection = _shaped(
         dialect.rows,
@@ -290,5 +420,7 @@ def _table(head: bytes, suffix: str, whole: bool) -> Detection:
         columns=dialect.columns,
         has_header=dialect.has_header,
         delimiter=dialect.delimiter,
+        preamble=dialect.preamble,
+        skips_blanks=dialect.skips_blanks,
     )
     return detection.model_copy(update={"text_columns": dialect.columns}) if len(dialect.columns) == 1 else detection

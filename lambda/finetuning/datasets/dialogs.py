@@ -3,6 +3,7 @@
 Only roles and contents are read. Content is never changed.
 """
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,6 +25,13 @@ TOOL_ROLES = frozenset(
 )
 ROLE_KEYS, CONTENT_KEYS = ("role", "from"), ("content", "value", "text")
 CALLS = ("tool_calls", "function_call")
+
+MARKS = ("weight", "loss_weight", "train", "training", "trainable", "loss", "label")
+"""Keys of a turn or a row that say, where they are 0 or false, that its answer must not be learned."""
+DELETED = "deleted"
+NO_VALUE: tuple[Any, ...] = (None, "", [], {})
+
+PARENTS, IDS = ("parent_id", "parent_message_id"), ("message_id", "id")
 
 PAIR_USER = ("human", "user", "prompt", "query", "question", "instruction", "input")
 PAIR_ASSISTANT = ("assistant", "bot", "gpt", "completion", "response", "answer", "output")
@@ -76,31 +84,37 @@ def renamed_dialog(turns: Any) -> list[Message] | None:
 class Dialogs:
     """Reads turns of any known form. Counts repairs and keys that it ignores.
 
-    `repair`: whether a last user turn without an answer is dropped.
+    `repair`: whether a last user turn without an answer, and an empty system turn, are dropped. `untrained`: what
+    becomes of answers marked not to be learned (`RowOptions.untrained_answers`).
     """
 
-    def __init__(self, repair: bool = True) -> None:
+    def __init__(self, repair: bool = True, untrained: str = "refuse") -> None:
         self.repair = repair
+        self.untrained = untrained
         self.repaired = 0
+        self.empty_systems = 0
+        self.marked = 0
         self.ignored: Counter[str] = Counter()
 
-    def dialog(self, turns: Any, path: str, system: str = "", answer: Message | None = None) -> list[Message]:
+    def dialog(self, turns: Any, path: str, system: str = "") -> list[Message]:
         """The dialog of `turns`: a list of `{role, content}` or `{from, value}`, or of `{human, assistant}` pairs.
 
-        `system` is put before it, `answer` after a last user turn. Raises `DataError` at the first turn that is wrong.
+        `system` is put before it. Raises `DataError` at the first turn that is wrong.
         """
-        messages = self.messages(turns, path)
-        if system:
-            messages = self._with_system(messages, system, path)
-        if answer and messages and messages[-1]["role"] == USER:
-            messages.append(answer)
-        return self.checked(messages, path)
+        return self.checked(self.messages(turns, path, system), path)
 
-    def messages(self, turns: Any, path: str) -> list[Message]:
-        """The turns with known roles and text contents; their order is not checked."""
+    def messages(self, turns: Any, path: str, system: str = "") -> list[Message]:
+        """The turns with known roles and text contents, after `system`; their order is not checked."""
         if not isinstance(turns, list):
-            raise DataError(ErrorCode.CONTENT_NOT_TEXT, f"{path} is {kind(turns)}, not a list of turns.", path)
+            raise DataError(
+                ErrorCode.CONTENT_NOT_TEXT,
+                f"{path} is {kind(turns)}, not a list of turns.",
+                path,
+                "Write the list of turns itself: [{role, content}, …].",
+            )
         messages: list[Message] = []
+        if any(isinstance(turn, dict) and not turn.keys().isdisjoint(PARENTS) for turn in turns):
+            require_thread(turns, path)
         for number, turn in enumerate(turns):
             where = f"{path}[{number}]"
             if not isinstance(turn, dict):
@@ -108,10 +122,10 @@ class Dialogs:
                     ErrorCode.SHAPE_UNKNOWN, f"The turn is {kind(turn)}, not an object with role and content.", where
                 )
             if any(key in turn for key in ROLE_KEYS):
-                messages.append(self._message(turn, where))
+                messages += self._message(turn, where)
             else:
                 messages += self._pair(turn, where)
-        return messages
+        return self._with_system(messages, system, path) if system else messages
 
     def checked(self, messages: list[Message], path: str) -> list[Message]:
         """The dialog if its turns are in the right order; a last user turn is dropped if repairs are allowed."""
@@ -134,7 +148,7 @@ class Dialogs:
             return messages[:-1]
         return messages
 
-    def _message(self, turn: Mapping[str, Any], where: str) -> Message:
+    def _message(self, turn: Mapping[str, Any], where: str) -> list[Message]:
         role_key = "role" if "role" in turn else "from"
         role = turn[role_key]
         mapped = ROLES.get(role) or ROLES.get(role.strip().lower()) if isinstance(role, str) else None
@@ -152,15 +166,29 @@ class Dialogs:
         if any(turn[key] != turn[given[0]] for key in given[1:]):
             raise DataError(ErrorCode.COLUMNS_CONFLICT, f"The turn has two different texts: {', '.join(given)}.", where)
         if len(turn) > 2:
-            self._ignore(turn, {role_key, *keys}, where)
-        return {"role": mapped, "content": text_of(turn[given[0]], f"{where}.{given[0]}")}
+            self._ignore(turn, {role_key, *keys}, where, mapped == ASSISTANT)
+        content = turn[given[0]]
+        if mapped == SYSTEM and self.repair and (content is None or (isinstance(content, str) and not content.strip())):
+            self.empty_systems += 1
+            return []
+        return [{"role": mapped, "content": text_of(content, f"{where}.{given[0]}")}]
 
-    def _ignore(self, turn: Mapping[str, Any], read: set[str], where: str) -> None:
+    def _ignore(self, turn: Mapping[str, Any], read: set[str], where: str, is_answer: bool) -> None:
         for key, value in turn.items():
-            if key not in read and value:
-                if is_media(key):
-                    raise DataError(ErrorCode.MEDIA, f"The turn contains {key}.", f"{where}.{key}")
+            if key in read or value in NO_VALUE:
+                continue
+            if is_media(key, value):
+                raise DataError(ErrorCode.MEDIA, f"The turn contains {key}.", f"{where}.{key}")
+            if (is_answer and key in MARKS and is_off(value)) or (key == DELETED and is_on(value)):
+                self.refuse_marked(key, value, f"{where}.{key}")
+            else:
                 self.ignored[f"turn.{key}"] += 1
+
+    def refuse_marked(self, key: str, value: Any, path: str, code: ErrorCode = ErrorCode.UNTRAINED_ANSWER) -> None:
+        """Raises `DataError` for an answer marked not to be learned, unless the user trains on such answers."""
+        if self.untrained != "train":
+            raise DataError(code, f"{key} is {shown(value)}: this answer must not be learned.", path)
+        self.marked += 1
 
     def _pair(self, turn: Mapping[str, Any], where: str) -> list[Message]:
         asked, answered = _filled(turn, PAIR_USER), _filled(turn, PAIR_ASSISTANT)
@@ -171,6 +199,7 @@ class Dialogs:
                 where,
             )
         messages: list[Message] = []
+        self._ignore(turn, {*PAIR_USER, *PAIR_ASSISTANT, SYSTEM}, where, is_answer=True)
         if turn.get("system"):
             messages.append({"role": SYSTEM, "content": text_of(turn["system"], f"{where}.system")})
         for role, keys in ((USER, asked), (ASSISTANT, answered)):
@@ -192,18 +221,66 @@ class Dialogs:
 MEDIA = frozenset(("image", "images", "audio", "audios", "video", "videos"))
 
 
-def is_media(key: str) -> bool:
-    """True if a column has images, audio or video: `images`, `image_path`, `video_url` …"""
+_MEDIA_VALUE = re.compile(
+    r"(?:https?|s3|gs|file)://|data:|\S{200}|\S{1,200}\.(?:jpe?g|png|gif|webp|bmp|tiff?|svg|mp[34]|wav|flac|ogg|m4a|webm"
+    r"|mov|avi|mkv)$",
+    re.IGNORECASE,
+)
+"""A path, an address, or encoded bytes."""
+
+
+def names_media(key: str) -> bool:
+    """True if a column may have images, audio or video, by its name: `images`, `image_path`, `video_title` …"""
     return key.lower().split("_")[0] in MEDIA
 
 
+def is_media(key: str, value: Any) -> bool:
+    """True if a column has images, audio or video: named so, or with a path, an address, bytes or an object."""
+    if not names_media(key) or value in NO_VALUE or value == "[]":
+        return False
+    if key.lower() in MEDIA or isinstance(value, dict | list):
+        return True
+    return isinstance(value, str) and _MEDIA_VALUE.match(value) is not None
+
+
+def is_off(value: Any) -> bool:
+    """True for 0 and false, also as a text of CSV."""
+    if isinstance(value, str):
+        return value.strip().lower() in ("0", "0.0", "false", "no")
+    return isinstance(value, int | float) and not value
+
+
+def is_on(value: Any) -> bool:
+    """True for a number but 0, and for true, also as a text of CSV."""
+    if isinstance(value, str):
+        return value.strip().lower() in ("1", "1.0", "true", "yes")
+    return isinstance(value, int | float) and bool(value)
+
+
+TREE = "Messages of a tree, each on its own: use the export that nests them, with `replies`."
+
+
+def require_thread(turns: Sequence[Any], path: str) -> None:
+    """Raises `DataError` unless every turn answers the one before it, by its parent's id."""
+    before: Any = None
+    for number, turn in enumerate(turns):
+        row = turn if isinstance(turn, dict) else {}
+        parent = next((row[key] for key in PARENTS if key in row), None)
+        if number and (parent is None or parent != before):
+            raise DataError(ErrorCode.SHAPE_UNKNOWN, TREE, f"{path}[{number}]")
+        before = next((row[key] for key in IDS if key in row), None)
+
+
 def text_of(content: Any, path: str) -> str:
-    """A content as text: a string, or joined text blocks (`{type: text, text|value}`, Bedrock's `{text}`, strings).
+    """A content as text: a string, or joined text blocks (`{type: text, text|value}`, Bedrock's `{text}`). Passages,
+    which are strings, are joined with line ends.
 
     Raises `DataError` for anything else, and for an empty text.
     """
     if isinstance(content, dict):
-        content = [content]
+        content = _block(content, path)
+    if isinstance(content, list) and all(isinstance(part, str) for part in content):
+        content = "\n".join(content)
     if isinstance(content, list):
         content = "".join(_block(block, f"{path}[{number}]") for number, block in enumerate(content))
     if not isinstance(content, str):
@@ -219,16 +296,47 @@ def _filled(turn: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
     return [key for key in present if turn[key]] or present[:1]
 
 
+BYTES = "bytes that are not UTF-8"
+"""Key of what stands for such bytes in the JSON Lines of a Parquet file."""
+
+_TEXT_BLOCKS = ("text", "input_text", "output_text")
+_TOOL_BLOCKS = frozenset(("tool_use", "tool_result", "tooluse", "toolresult", "tool_call", "function", "function_call"))
+_THOUGHTS = frozenset(("thinking", "redacted_thinking", "reasoning", "reasoningcontent"))
+
+
 def _block(block: Any, path: str) -> str:
     if isinstance(block, str):
         return block
-    if isinstance(block, dict) and block.get("type", "text") == "text":
+    if isinstance(block, dict) and block.get("type", "text") in _TEXT_BLOCKS:
         for key in ("text", "value"):
             if isinstance(block.get(key), str):
                 text: str = block[key]
                 return text
+    if isinstance(block, dict):
+        _refuse_block(block, path)
     what = block.get("type") or names(block) if isinstance(block, dict) else kind(block)
     raise DataError(ErrorCode.CONTENT_NOT_TEXT, f"The content has a block that is not text: {shown(what)}.", path)
+
+
+def _refuse_block(block: Mapping[str, Any], path: str) -> None:
+    """Raises `DataError` for a block of a known kind that is not text."""
+    if BYTES in block:
+        raise DataError(ErrorCode.ENCODING, f"The value has bytes that are not UTF-8: {block[BYTES]}.", path)
+    given = block.get("type")
+    kinds = [given] if isinstance(given, str) else [key for key in block if isinstance(key, str)]
+    for each in kinds:
+        name = each.lower()
+        if names_media(name.removeprefix("input_")) or name in ("file", "document", "input_file"):
+            raise DataError(ErrorCode.MEDIA, f"The content has a block that is not text: {shown(each)}.", path)
+        if name in _TOOL_BLOCKS:
+            raise DataError(ErrorCode.ROLE_TOOL, f"The content has a block of a tool: {shown(each)}.", path)
+        if name in _THOUGHTS:
+            raise DataError(
+                ErrorCode.CONTENT_NOT_TEXT,
+                f"The content has a block of the model's thoughts: {shown(each)}.",
+                path,
+                "Remove the block, or write it as text.",
+            )
 
 
 def _out_of_order(number: int, role: str, expected: str) -> str:

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple, Self, cast
 
+from finetuning.datasets.csv_dialect import fields_of
 from finetuning.datasets.data_errors import DataError, ErrorCode
 from finetuning.datasets.limits import BATCH_BYTES, BATCH_RECORDS, MAX_INFLATED, MAX_RECORD
 
@@ -187,16 +188,16 @@ def _value(text: bytes, line: int, stray: bool) -> Iterator[tuple[int, Record]]:
 
 
 def csv_rows(
-    reader: BinaryIO, delimiter: str, columns: Sequence[str], has_header: bool
+    reader: BinaryIO, delimiter: str, columns: Sequence[str], skip: int, skips_blanks: bool = False
 ) -> Iterator[tuple[int, Record]]:
-    """The rows of a CSV file as columns; a blank line is b"". The header, if there is one, is not a row.
+    """The rows of a CSV file as columns; a blank line is b"". The first `skip` records, such as a header, are no rows.
+    `skips_blanks`: see `CsvDialect`.
 
     Quotes are parsed strictly: otherwise a quote that is not closed would swallow the rows after it.
     """
     csv.field_size_limit(MAX_RECORD)
     text = _CsvLines(reader)
-    rows = csv.reader(text, delimiter=delimiter, strict=True)
-    skip = has_header
+    rows = csv.reader(text, delimiter=delimiter, strict=True, skipinitialspace=skips_blanks)
     while True:
         line = rows.line_num + 1
         text.begin_row()
@@ -205,20 +206,20 @@ def csv_rows(
         except StopIteration:
             return
         except DataError as error:
-            skip = False
+            skip -= 1
             yield line, error
             continue
         except csv.Error as error:
-            skip = False
+            skip -= 1
             yield line, DataError(ErrorCode.CSV_INVALID, f"The row is not valid CSV: {error}.")
             continue
         if text.error:
             yield line, text.error
         elif not fields:
             yield line, b""
-        elif skip:
-            skip = False
-        elif len(fields) != len(columns):
+        elif skip > 0:
+            skip -= 1
+        elif len(fields) != len(columns) and len(fields := fields_of(fields, len(columns))) != len(columns):
             message = f"The row has {len(fields)} fields; the file has {len(columns)} columns."
             yield line, DataError(ErrorCode.CSV_COLUMNS, message)
         else:
@@ -263,11 +264,19 @@ def undecodable(line: bytes, error: UnicodeDecodeError) -> DataError:
     """The error of a line that is not UTF-8, with its likely encoding."""
     if b"\0" in line:
         likely = "the file looks like UTF-16 or UTF-32"
-    elif line.decode("latin-1").isprintable() or line[error.start] >= 0xA0:
-        likely = "the file looks like Latin-1 (Windows-1252)"
+    elif _is_windows_1252(line):
+        likely = "the file looks like Windows-1252 (Latin-1)"
     else:
         likely = "the file may be binary"
     return DataError(ErrorCode.ENCODING, f"Byte {error.start + 1} (0x{line[error.start]:02X}) is not UTF-8; {likely}.")
+
+
+def _is_windows_1252(line: bytes) -> bool:
+    """True if the line is text in that encoding: letters with accents, and typographic quotes and dashes."""
+    try:
+        return "".join(line.decode("cp1252").split()).isprintable()
+    except UnicodeDecodeError:
+        return False
 
 
 class Gunzip(io.RawIOBase):

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from finetuning.datasets.preparation import Preparation
-from finetuning.datasets.shard_result import TRAIN, VALIDATION
+from finetuning.datasets.shard_result import TEST, TRAIN, VALIDATION, Rows
 from finetuning.datasets.templates import Template, fill, instruction_text
 from finetuning.datasets.workspace import Piece, Workspace
 from finetuning.jumpstart.catalogue import FAMILIES
@@ -70,24 +70,30 @@ def _split(pieces: Sequence[Piece], cut: int) -> tuple[list[Piece], list[Piece]]
 
 
 def held_out_prompts(
-    preparation: Preparation, workspace: Workspace, dataset: str, count: int
+    preparation: Preparation, workspace: Workspace, dataset: str, rows: Rows, count: int
 ) -> Iterator[dict[str, Any]]:
-    """The first `count` validation rows as prompts with their reference answers, for the evaluation of the tuned model.
+    """The first `count` held-out rows as prompts with their reference answers, for the evaluation of the tuned model:
+    the upload's own test rows, then validation rows.
 
     `{prompt, messages, reference}`: `prompt` is the text for `inputs`, `messages` the dialog before the answer (chat
     only). In a text the first half of a line is the prompt, the other half the reference; a line that is also in the
     trained part is skipped.
     """
-    key = f"{dataset}{VALIDATION}/{preparation.data_file}"
-    with workspace.open(key) as file:
-        lines = (line for line in file if line.strip())
-        if preparation.is_text:
-            trained_on = f"{dataset}{TRAIN}/{preparation.data_file}"
-            for line in islice(_unseen(islice(lines, TEXT_CANDIDATES), workspace, trained_on), count):
-                yield _continuation(line.decode())
-        else:
-            for line in islice(lines, count):
-                yield _prompt(orjson.loads(line), preparation.template, preparation.family)
+    lines = _held_out_lines(preparation, workspace, dataset, rows)
+    if preparation.is_text:
+        trained_on = f"{dataset}{TRAIN}/{preparation.data_file}"
+        for line in islice(_unseen(islice(lines, TEXT_CANDIDATES), workspace, trained_on), count):
+            yield _continuation(line.decode())
+    else:
+        for line in islice(lines, count):
+            yield _prompt(orjson.loads(line), preparation.template, preparation.family)
+
+
+def _held_out_lines(preparation: Preparation, workspace: Workspace, dataset: str, rows: Rows) -> Iterator[bytes]:
+    for channel, held_out in ((TEST, rows.test), (VALIDATION, rows.validation)):
+        if held_out:
+            with workspace.open(f"{dataset}{channel}/{preparation.data_file}") as file:
+                yield from (line for line in file if line.strip())
 
 
 def _unseen(lines: Iterable[bytes], workspace: Workspace, trained_on: str) -> Iterator[bytes]:

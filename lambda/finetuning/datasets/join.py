@@ -5,7 +5,7 @@ rows. Outputs of shards are joined by copying; only an output that loses a row i
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from operator import itemgetter
@@ -14,7 +14,8 @@ import orjson
 
 from finetuning.datasets.dataset_report import DatasetReport, build_report, refusal_report
 from finetuning.datasets.held_out import cut_tail, text_lines
-from finetuning.datasets.preparation import Preparation
+from finetuning.datasets.marked_text import has_special_token
+from finetuning.datasets.preparation import Preparation, Shard
 from finetuning.datasets.shard import (
     DIGEST_BYTES,
     DIGESTS,
@@ -25,7 +26,8 @@ from finetuning.datasets.shard import (
     template_bytes,
     tokens_of,
 )
-from finetuning.datasets.shard_result import TRAIN, VALIDATION, Tally
+from finetuning.datasets.shard_result import TEST, TRAIN, VALIDATION, ShardResult, Tally
+from finetuning.datasets.sides import Side
 from finetuning.datasets.workspace import Piece, Workspace
 
 MAX_PASSES = 256
@@ -37,7 +39,8 @@ def join_shards(preparation: Preparation, workspace: Workspace, shards: str, dat
     """Writes the channels `train/` and `validation/` under the prefix `dataset` and returns the report.
 
     If the report refuses the data, nothing is written. A channel has one data file, and template.json for an
-    instruction dataset. Without validation rows there is no validation channel. `shards`: the prefix of the shards.
+    instruction dataset. Without validation rows there is no validation channel. The upload's own test rows are written
+    to `test/`, which only the evaluation reads. `shards`: the prefix of the shards.
     """
     if preparation.resolution.refusal:
         return refusal_report(preparation)
@@ -64,26 +67,47 @@ class _Join:
         tally = Tally()
         for result in results:
             tally.add(result.tally)
-        channels = self._cut_text(tally) if self.preparation.is_text else self._join_rows(tally)
+        is_text = self.preparation.is_text
+        for shard, result in zip(self.preparation.shards, results, strict=True):
+            self._count_side(self.preparation.files[shard.file].side, TRAIN if is_text else VALIDATION, result, tally)
+        channels = self._cut_text(tally) if is_text else self._join_rows(tally)
         report = build_report(self.preparation, results, tally)
         if report.ok:
             self._write(channels)
         return report
 
+    def _count_side(self, side: Side, written: str, result: ShardResult, tally: Tally) -> None:
+        """Counts rows of a file for validation or tests in its channel; its shard wrote them all to another one."""
+        channel = {Side.VALIDATION: VALIDATION, Side.TEST: TEST}.get(side, written)
+        if channel != written:
+            rows, tokens = getattr(result.tally, written), getattr(result.tally, f"{written}_tokens")
+            tally.count(written, -rows, -tokens)
+            tally.count(channel, rows, tokens)
+
     def _join_rows(self, tally: Tally) -> dict[str, list[Piece]]:
         """The pieces of each channel: the outputs of all shards in order, without rows that an earlier one has."""
+        prepared = self.preparation
         outputs = {
-            channel: [_Output(self.shards + shard.key + channel) for shard in self.preparation.shards]
-            for channel in (TRAIN, VALIDATION)
+            TRAIN: self._outputs(prepared.shards_of(Side.SPLIT, Side.TRAIN), TRAIN),
+            VALIDATION: self._outputs(prepared.shards_of(Side.SPLIT, Side.VALIDATION), VALIDATION),
+            TEST: self._outputs(prepared.shards_of(Side.TEST), VALIDATION),
         }
-        if len(self.preparation.shards) > 1 or tally.kept > DIGESTS_AT_ONCE:
-            for channel, of_shards in outputs.items():
-                self._drop_duplicates(channel, of_shards, tally)
+        if len(prepared.shards) > 1 or tally.kept > DIGESTS_AT_ONCE:
+            # A row that is also held out by its file would be learned, so it stays on that side.
+            groups = [(TEST, VALIDATION, TRAIN)] if prepared.has_own_split else [(TRAIN,), (VALIDATION,)]
+            for channels in groups:
+                self._drop_duplicates({channel: outputs[channel] for channel in channels}, tally)
         moved = self._fill_empty_side(outputs, tally)
         return {channel: [*map(self._piece, outputs[channel]), *moved[channel]] for channel in outputs}
 
-    def _drop_duplicates(self, channel: str, outputs: Sequence[_Output], tally: Tally) -> None:
-        """Marks rows that an earlier shard has, or that their own shard has twice. Equal rows are in one channel."""
+    def _outputs(self, shards: Sequence[Shard], written: str) -> list[_Output]:
+        return [_Output(self.shards + shard.key + written) for shard in shards]
+
+    def _drop_duplicates(self, channels: Mapping[str, Sequence[_Output]], tally: Tally) -> None:
+        """Marks rows that an earlier shard has, or that their own shard has twice. The rows of a split are in one
+        channel if they are equal, so its channels need not be compared.
+        """
+        outputs = [output for of_channel in channels.values() for output in of_channel]
         rows = sum(self.workspace.size(output.key + DIGESTS) for output in outputs) // DIGEST_BYTES
         passes = min(-(-rows // DIGESTS_AT_ONCE), MAX_PASSES)
         for number in range(passes):
@@ -93,9 +117,10 @@ class _Join:
                     if digest in seen:
                         output.dropped.add(ordinal)
                     seen.add(digest)
-        for output in outputs:
-            if output.dropped:
-                self._take_out(output, channel, tally)
+        for channel, of_channel in channels.items():
+            for output in of_channel:
+                if output.dropped:
+                    self._take_out(output, channel, tally)
 
     def _digests(self, output: _Output, number: int = 0, passes: int = 1) -> Iterator[tuple[int, bytes]]:
         """The digests of an output that this pass takes, with the ordinals of their rows."""
@@ -118,6 +143,7 @@ class _Join:
                 truncated=int(row.tokens > self.preparation.row_limit),
                 histogram=Counter({row.tokens.bit_length(): 1}),
                 scripts=Counter({row.script: 1}),
+                special_tokens=int(has_special_token(line)),
                 duplicates=-1,
             )
             tally.add(counted, times=-1)
@@ -131,9 +157,13 @@ class _Join:
         return measure(line, orjson.loads(line), template_bytes(self.preparation.template))
 
     def _fill_empty_side(self, outputs: dict[str, list[_Output]], tally: Tally) -> dict[str, list[Piece]]:
-        """If there are at least two rows, each channel gets one: the row with the smallest or largest digest moves."""
-        moved: dict[str, list[Piece]] = {TRAIN: [], VALIDATION: []}
-        if tally.kept < 2 or not self.preparation.validation_threshold or (tally.train and tally.validation):
+        """If there are at least two rows to split, each channel gets one: the row with the smallest or largest digest
+        moves. A single row is trained on.
+        """
+        moved: dict[str, list[Piece]] = {TRAIN: [], VALIDATION: [], TEST: []}
+        rows = tally.train + tally.validation
+        enough = not rows or (tally.train and (tally.validation or rows == 1))
+        if enough or not self.preparation.holds_out:
             return moved
         of, to, outermost = (TRAIN, VALIDATION, min) if tally.train else (VALIDATION, TRAIN, max)
         _, ordinal, output = outermost(
@@ -166,17 +196,20 @@ class _Join:
         return Piece(key, 0, self.workspace.size(key))
 
     def _cut_text(self, tally: Tally) -> dict[str, list[Piece]]:
-        """The pieces of each channel for a text: its end is held out."""
-        pieces = [self._piece(_Output(self.shards + shard.key + TRAIN)) for shard in self.preparation.shards]
-        if tally.kept < 2 or not self.preparation.options.validation_fraction:
-            return {TRAIN: pieces, VALIDATION: []}
+        """The pieces of each channel for a text: its end is held out, unless a file of its own is."""
+        pieces, held_out, tests = (
+            [self._piece(output) for output in self._outputs(self.preparation.shards_of(*sides), TRAIN)]
+            for sides in ((Side.SPLIT, Side.TRAIN), (Side.VALIDATION,), (Side.TEST,))
+        )
+        if tally.train < 2 or not self.preparation.holds_out:
+            return {TRAIN: pieces, VALIDATION: held_out, TEST: tests}
         train, validation = cut_tail(pieces, self.preparation.options.validation_fraction, self.workspace)
         for line in text_lines(validation, self.workspace):
             if not line.isspace():
                 tokens = tokens_of(len(line))
                 tally.count(TRAIN, rows=-1, tokens=-tokens)
                 tally.count(VALIDATION, rows=1, tokens=tokens)
-        return {TRAIN: train, VALIDATION: validation}
+        return {TRAIN: train, VALIDATION: validation, TEST: tests}
 
     def _write(self, channels: dict[str, list[Piece]]) -> None:
         for channel, pieces in channels.items():

@@ -44,10 +44,13 @@ def json_error(raw: bytes, error: orjson.JSONDecodeError) -> DataError:
     return DataError(ErrorCode.JSON_INVALID, _invalid(text.rstrip(), error))
 
 
+INCOMPLETE = "The JSON is incomplete"
+
+
 def _invalid(text: str, error: orjson.JSONDecodeError) -> str:
     """Where the JSON is wrong, what was expected there, and what was found."""
     if error.pos >= len(text):
-        return "The JSON is incomplete: the row ends before its last bracket or quote is closed."
+        return f"{INCOMPLETE}: the row ends before its last bracket or quote is closed."
     where, found = _position(text, error.pos), _character(text[error.pos])
     expected = error.msg.partition(", expected ")[2]
     if expected:

@@ -10,11 +10,12 @@ from typing import Any, BinaryIO
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.detection import Format, detect_file
 from finetuning.datasets.join import join_shards
-from finetuning.datasets.options import DataOptions
+from finetuning.datasets.options import DataOptions, named_columns
 from finetuning.datasets.parquet import reframe_file
 from finetuning.datasets.preparation import Preparation, Shard, SourceFile, prepare
 from finetuning.datasets.resolution import resolve
 from finetuning.datasets.shard import write_shard
+from finetuning.datasets.shard_result import TEST, TRAIN, VALIDATION
 from finetuning.datasets.workspace import BUFFER, Folder
 from finetuning.jumpstart.catalogue import DEFAULT_FAMILY
 from finetuning.jumpstart.family import Task
@@ -27,6 +28,7 @@ def prepare_files(
     paths: Sequence[Path],
     out: Path | None = None,
     *,
+    within: Sequence[str] = (),
     options: DataOptions | None = None,
     supported: Collection[str] = tuple(Task),
     max_input_length: int | None = None,
@@ -36,16 +38,24 @@ def prepare_files(
 ) -> DatasetReport:
     """Checks the files, and writes `train/` and `validation/` into `out` if it is given.
 
-    `supported`: the tasks of the model. Intermediate files lie in a temporary folder, inside `out` if there is one, and
+    `within`: where each file is in the upload; its name by default. `supported`: the tasks of the model.
+    Intermediate files lie in a temporary folder, inside `out` if there is one, and
     are removed.
     """
     options = options or DataOptions()
+    within = within or [path.name for path in paths]
     if out:
         out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".finetune-", dir=out) as scratch:
         work = Folder(Path(scratch))
-        files = [_source_file(path, work, number) for number, path in enumerate(paths)]
-        resolution = resolve([(file.name, file.detection) for file in files], options, supported=supported)
+        named = named_columns(options)
+        files = [_source_file(path, work, number, named) for number, path in enumerate(paths)]
+        resolution = resolve(
+            [(file.name, file.detection) for file in files],
+            options,
+            paths=within or [path.name for path in paths],
+            supported=supported,
+        )
         preparation = prepare(
             files,
             resolution,
@@ -59,14 +69,14 @@ def prepare_files(
                 write_shard(preparation, shard, source, work, "shards/")
         report = join_shards(preparation, work, "shards/", "dataset/")
         if out and report.ok:
-            for channel in ("train", "validation"):
+            for channel in (TRAIN, VALIDATION, TEST):
                 _replace(work.root / "dataset" / channel, out / channel)
     return report
 
 
-def _source_file(path: Path, work: Folder, number: int) -> SourceFile:
+def _source_file(path: Path, work: Folder, number: int, named: Collection[str]) -> SourceFile:
     """The file, detected; a Parquet file as the JSON Lines written from it."""
-    detection = detect_file(path)
+    detection = detect_file(path, named)
     if detection.format is not Format.PARQUET:
         return SourceFile(name=str(path), key=str(path), size=path.stat().st_size, detection=detection)
     key = f"reframed/{number}.jsonl"

@@ -12,8 +12,9 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 import orjson
 
-from finetuning.datasets.data_errors import ErrorCode
-from finetuning.datasets.detection import HEAD_BYTES, Detection, Format, detect_reframed
+from finetuning.datasets.data_errors import FIXES, ErrorCode
+from finetuning.datasets.detection import Detection, Format, detect_reframed
+from finetuning.datasets.dialogs import BYTES
 from finetuning.datasets.limits import BATCH_BYTES, BATCH_RECORDS, EXPANSION_ALLOWED, EXPANSION_RATIO, MAX_RECORD
 from finetuning.datasets.workspace import Workspace
 
@@ -41,10 +42,15 @@ def reframe_file(source: BinaryIO, workspace: Workspace, key: str) -> Reframed:
             rows = reframe(source, into)
     except ParquetDamaged as error:
         message = f"The Parquet file cannot be read: {error}"
-        return Reframed(0, 0, Detection(format=Format.PARQUET, refusal=ErrorCode.PARQUET_DAMAGED, message=message))
+        code = ErrorCode.PARQUET_DAMAGED
+        return Reframed(0, 0, Detection(format=Format.PARQUET, refusal=code, message=message, fix=FIXES[code]))
     size = workspace.size(key)
-    with workspace.open(key) as written:
-        return Reframed(rows, size, detect_reframed(written.read(HEAD_BYTES), size))
+
+    def read(most: int) -> bytes:
+        with workspace.open(key) as written:
+            return written.read(most)
+
+    return Reframed(rows, size, detect_reframed(read, size))
 
 
 def reframe(source: BinaryIO, into: BinaryIO) -> int:
@@ -141,9 +147,16 @@ def _expanded_bytes(array: Any) -> int:
     return int(array.nbytes)
 
 
-def _as_text(value: Any) -> str:
+BYTES_SHOWN = 16
+
+
+def _as_text(value: Any) -> Any:
+    """What JSON has no type for; bytes that are not UTF-8 as an object, which a row that uses them is refused for."""
     if isinstance(value, bytes):
-        return value.decode(errors="replace")
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return {BYTES: value[:BYTES_SHOWN].hex(" ") + ("…" if len(value) > BYTES_SHOWN else "")}
     if isinstance(value, Decimal | date | datetime | time):
         return str(value)
     return repr(value)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from finetuning.datasets.detection import Detection, Framing
 from finetuning.datasets.options import DataOptions
 from finetuning.datasets.resolution import Resolution
+from finetuning.datasets.sides import Side
 from finetuning.datasets.templates import Template
 from finetuning.jumpstart.catalogue import DEFAULT_FAMILY
 from finetuning.jumpstart.family import Task
@@ -26,6 +27,7 @@ class SourceFile(BaseModel):
     etag: str | None = None
     detection: Detection
     text_column: str = ""
+    side: Side = Side.SPLIT
 
 
 class Shard(BaseModel):
@@ -75,10 +77,24 @@ class Preparation(BaseModel):
         """Tokens after which training cuts off a row. A text is cut into blocks of the right length instead."""
         return self.max_input_length or maxsize if self.task is not Task.DOMAIN_ADAPTATION else maxsize
 
+    def held_out_below(self, file: SourceFile) -> int:
+        """Rows of the file are held out if their digest, as a number of 128 bits, is smaller."""
+        if file.side is Side.SPLIT:
+            return int(self.options.validation_fraction * (1 << 128))
+        return 0 if file.side is Side.TRAIN else 1 << 128
+
     @property
-    def validation_threshold(self) -> int:
-        """Rows are held out if their digest, as a number of 128 bits, is smaller."""
-        return int(self.options.validation_fraction * (1 << 128))
+    def holds_out(self) -> bool:
+        """Whether a share of the rows is held out: unless it is 0, or the upload has files for validation."""
+        return bool(self.options.validation_fraction) and any(file.side is Side.SPLIT for file in self.files)
+
+    @property
+    def has_own_split(self) -> bool:
+        """Whether files of the upload are for validation or for tests."""
+        return any(file.side in (Side.VALIDATION, Side.TEST) for file in self.files)
+
+    def shards_of(self, *sides: Side) -> list[Shard]:
+        return [shard for shard in self.shards if self.files[shard.file].side in sides]
 
     @property
     def is_text(self) -> bool:
@@ -105,7 +121,11 @@ def prepare(
 ) -> Preparation:
     """The preparation of files that were resolved. Files that can be cut are cut into shards of about `shard_bytes`."""
     columns = resolution.text_columns or ("",) * len(files)
-    placed = [file.model_copy(update={"text_column": column}) for file, column in zip(files, columns, strict=True)]
+    sides = resolution.sides or (Side.SPLIT,) * len(files)
+    placed = [
+        file.model_copy(update={"text_column": column, "side": side})
+        for file, column, side in zip(files, columns, sides, strict=True)
+    ]
     return Preparation(
         files=tuple(placed),
         shards=tuple(_shards(placed, shard_bytes)) if not resolution.refusal else (),
@@ -122,6 +142,8 @@ def _shards(files: Sequence[SourceFile], shard_bytes: int) -> list[Shard]:
     """
     shards: list[Shard] = []
     for number, file in enumerate(files):
+        if file.side is Side.LEFT_OUT:
+            continue
         pieces = -(-file.size // shard_bytes) if file.detection.splittable else 1
         cuts = [file.size * piece // pieces for piece in range(pieces)]
         for start, end in zip(cuts, [*cuts[1:], None], strict=True):

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import orjson
 
 from finetuning.datasets.data_errors import DataError, ErrorCode
-from finetuning.datasets.dialogs import ASSISTANT, ROLE_KEYS, SYSTEM, USER, Dialogs, text_of
+from finetuning.datasets.dialogs import ASSISTANT, CONTENT_KEYS, ROLE_KEYS, SYSTEM, USER, Dialogs, text_of
 from finetuning.jumpstart.family import Message
 
 Reading = list[Message] | dict[str, str] | str
@@ -37,6 +37,23 @@ PROMPT = ("prompt", "query", "question")
 COMPLETION = ("completion", "response", "answer", "output", "target", "chosen")
 SYSTEM_KEYS = ("system", "system_prompt")
 HISTORY = "history"
+
+
+KNOWN_COLUMNS = frozenset(
+    (*CONVERSATION, *PROMPT, *COMPLETION, *SYSTEM_KEYS, INSTRUCTION, INPUT, CONTEXT, HISTORY, "text", "rejected")
+)
+
+
+def column_name(name: str) -> str:
+    """The name of a column; a known one in lower case."""
+    stripped = name.strip()
+    return stripped.lower() if stripped.lower() in KNOWN_COLUMNS else name
+
+
+def canonical(keys: Keys) -> Keys:
+    """The keys with known ones in lower case; as they are if two would become one."""
+    renamed = tuple(map(column_name, keys))
+    return renamed if len(set(renamed)) == len(keys) else keys
 
 
 class Case(NamedTuple):
@@ -126,6 +143,13 @@ def only(row: Mapping[str, Any], keys: Iterable[str], needed: bool = True) -> st
     return found[0]
 
 
+def answer_key(row: Mapping[str, Any]) -> str:
+    """The column of the answer; "" if none has one. Of a preference pair it is `chosen`, whatever the others are."""
+    if row.get("chosen") and "rejected" in row:
+        return "chosen"
+    return only(row, COMPLETION, needed=False)
+
+
 def system_text(row: Mapping[str, Any]) -> str:
     key = only(row, SYSTEM_KEYS, needed=False) if isinstance(row, dict) else ""
     return text_of(row[key], key) if key else ""
@@ -147,10 +171,15 @@ def answer_turn(row: Mapping[str, Any], key: str, dialogs: Dialogs) -> Message:
 
 
 def unwrapped(value: Any) -> Any:
-    """The list of turns in the JSON text of a CSV column; any other value unchanged."""
+    """The list of turns in the JSON text of a CSV column; any other value unchanged, also another list."""
     if isinstance(value, str) and value.startswith("[{") and value.endswith("}]"):
         try:
-            return orjson.loads(value)
+            turns = orjson.loads(value)
         except orjson.JSONDecodeError:
             return value
+        return turns if all(map(_is_turn, turns)) else value
     return value
+
+
+def _is_turn(value: Any) -> bool:
+    return isinstance(value, dict) and all(not value.keys().isdisjoint(keys) for keys in (ROLE_KEYS, CONTENT_KEYS))

@@ -11,15 +11,19 @@ from finetuning.datasets.answers import Alpaca, Dolly, Preference, QuestionAndAn
 from finetuning.datasets.data_errors import DataError, ErrorCode
 from finetuning.datasets.dialogs import (
     ASSISTANT,
+    DELETED,
+    SYSTEM,
+    TREE,
     USER,
     Dialogs,
+    is_on,
     kind,
     names,
     plain_characters,
     renamed_dialog,
     text_of,
 )
-from finetuning.datasets.marked_text import IM_START, marked_turns
+from finetuning.datasets.marked_text import marked_turns
 from finetuning.datasets.shape import (
     BARE,
     COMPLETION,
@@ -32,11 +36,13 @@ from finetuning.datasets.shape import (
     Kind,
     Reading,
     Shape,
+    answer_key,
     answer_turn,
     decoded,
     only,
     system_text,
     turn_of,
+    unwrapped,
 )
 from finetuning.jumpstart.family import Message
 
@@ -107,6 +113,10 @@ class Conversation(Shape):
         ),
         Case({"messages": [*HELLO, turn_of(USER, "Anyone?")]}, HELLO),
         Case({"messages": [turn_of(USER, "Hello")]}, ErrorCode.NO_ASSISTANT),
+        Case({"messages": [turn_of(SYSTEM, ""), *HELLO]}, HELLO),
+        Case({"messages": HELLO, "response": "Good day", "answer": "42"}, HELLO),
+        Case({"messages": HELLO, "response": "Go away"}, ErrorCode.COLUMNS_CONFLICT),
+        Case({"messages": [HELLO[0], {**HELLO[1], "weight": 0}]}, ErrorCode.UNTRAINED_ANSWER),
         Case({"messages": [turn_of(ASSISTANT, "Hello"), turn_of(USER, "Hello")]}, ErrorCode.ROLE_ORDER),
         Case({"messages": [turn_of(USER, "Hello"), {"role": "assistant", "content": ""}]}, ErrorCode.CONTENT_EMPTY),
         Case(
@@ -118,7 +128,7 @@ class Conversation(Shape):
         ),
         Case(
             {"messages": [{"role": "user", "content": [{"type": "image_url"}]}, *HELLO[1:]]},
-            ErrorCode.CONTENT_NOT_TEXT,
+            ErrorCode.MEDIA,
         ),
     )
 
@@ -139,11 +149,40 @@ class Conversation(Shape):
         path = only(row, CONVERSATION)
         turns = row[path]
         simple = _simple(turns)
-        if simple and not any(row.get(key) for key in SYSTEM_KEYS):
+        if simple and not any(row.get(key) for key in (*SYSTEM_KEYS, *COMPLETION)):
             return simple
-        turns = decoded(turns, path)
-        answer = only(row, COMPLETION, needed=False)
-        return dialogs.dialog(turns, path, system_text(row), answer_turn(row, answer, dialogs) if answer else None)
+        messages = dialogs.messages(decoded(turns, path), path, system_text(row))
+        if messages and messages[-1]["role"] == USER:
+            if answer := answer_key(row):
+                messages.append(answer_turn(row, answer, dialogs))
+        else:
+            _require_same_answer(row, messages, dialogs)
+        return dialogs.checked(messages, path)
+
+
+def _require_same_answer(row: Any, messages: list[Message], dialogs: Dialogs) -> None:
+    """Raises `DataError` if a finished conversation comes with another answer. Columns that need not be an answer of
+    the model, such as the solution of an exercise, are counted as ignored.
+    """
+    for key in COMPLETION:
+        if not row.get(key) or not messages or _says(row, key, messages, dialogs):
+            continue
+        if key in ("completion", "response", "chosen"):
+            raise DataError(
+                ErrorCode.COLUMNS_CONFLICT, f"The conversation ends with another answer than the column {key}.", key
+            )
+        dialogs.ignored[key] += 1
+
+
+def _says(row: Any, key: str, messages: list[Message], dialogs: Dialogs) -> bool:
+    """True if a column has the last answer of the conversation, or the whole conversation."""
+    value = unwrapped(row[key])
+    try:
+        if isinstance(value, list) and len(value) > 1:
+            return dialogs.messages(value, key) == messages[-len(value) :]
+        return answer_turn(row, key, dialogs) == messages[-1]
+    except DataError:
+        return False
 
 
 def _simple(turns: Any) -> list[Message] | None:
@@ -152,7 +191,9 @@ def _simple(turns: Any) -> list[Message] | None:
 
 
 class Tree(Shape):
-    """A tree of OASST: the path from the prompt down, at every branch the reply with the best rank (0 is best)."""
+    """A tree of OASST: the path from the prompt down, at every branch the reply with the best rank (0 is best) of those
+    that are not deleted.
+    """
 
     name = "OASST tree"
     cases = (
@@ -170,6 +211,8 @@ class Tree(Shape):
             HELLO,
         ),
         Case({"role": "prompter", "text": "Hello", "replies": [{"role": "assistant", "text": "Good day"}]}, HELLO),
+        Case({"prompt": [turn_of(USER, "Hello")], "reward_model": {"ground_truth": "1"}}, ErrorCode.SHAPE_UNKNOWN),
+        Case({"message_id": "a", "parent_id": None, "role": "prompter", "text": "Hello"}, ErrorCode.SHAPE_UNKNOWN),
         Case({"message_id": "b", "parent_id": "a", "role": "assistant", "text": "Good day"}, ErrorCode.SHAPE_UNKNOWN),
     )
 
@@ -182,15 +225,16 @@ class Tree(Shape):
 
     def read(self, row: Any, dialogs: Dialogs) -> Reading:
         root = row.get("prompt", row)
-        if isinstance(root, str):
-            raise DataError(
-                ErrorCode.SHAPE_UNKNOWN, f"The row has a prompt but no answer. Its columns: {names(row)}.", "prompt"
-            )
-        if not isinstance(root, dict) or "replies" not in root:
+        if not isinstance(root, dict):
             raise DataError(
                 ErrorCode.SHAPE_UNKNOWN,
-                "The row is a single message of a tree. Use the export with whole trees, which have `replies`.",
+                f"There is a prompt and nothing that answers it. The row has: {names(row)}.",
+                "prompt",
             )
+        if "replies" not in root:
+            raise DataError(ErrorCode.SHAPE_UNKNOWN, TREE)
+        if is_on(root.get(DELETED)):
+            dialogs.refuse_marked(DELETED, root[DELETED], DELETED)
         return dialogs.dialog(list(_best_path(root)), "prompt" if "prompt" in row else "")
 
 
@@ -203,7 +247,8 @@ def _best_path(node: Any) -> Iterable[dict[str, Any]]:
         replies = node.get("replies") or []
         if not isinstance(replies, list):
             raise DataError(ErrorCode.SHAPE_UNKNOWN, f"The replies are {kind(replies)}, not a list.", "replies")
-        node = min(replies, key=_rank) if replies else None
+        kept = [reply for reply in replies if not (isinstance(reply, dict) and is_on(reply.get(DELETED)))]
+        node = min(kept, key=_rank) if kept else None
 
 
 def _rank(reply: Any) -> float:
@@ -212,7 +257,7 @@ def _rank(reply: Any) -> float:
 
 
 class Text(Shape):
-    """One text per row; a dialog if it is written in turns of `<|im_start|>role`."""
+    """One text per row; a dialog if it is written in turns of a chat template: ChatML's or Llama 3's."""
 
     name = "text"
     kind = Kind.TEXT
@@ -225,6 +270,13 @@ class Text(Shape):
             [turn_of(USER, "Is user\n\nassistant one?"), turn_of(ASSISTANT, "user is.")],
         ),
         Case({"text": "<|im_start|>user\nHello<|im_end|>\n"}, ErrorCode.NO_ASSISTANT),
+        Case(
+            {
+                "text": "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nHello<|eot_id|>"
+                "<|start_header_id|>assistant<|end_header_id|>\n\nGood day<|eot_id|>"
+            },
+            HELLO,
+        ),
         Case({"text": ""}, ErrorCode.CONTENT_EMPTY),
         Case({"text": 7}, ErrorCode.CONTENT_NOT_TEXT),
     )
@@ -233,7 +285,7 @@ class Text(Shape):
         return "text" in keys
 
     def label(self, keys: Keys, kind: Kind) -> str:
-        return "OASST text" if kind is Kind.DIALOG else self.name
+        return "text with turns" if kind is Kind.DIALOG else self.name
 
     def columns(self, keys: Keys) -> set[str]:
         return {"text", *SYSTEM_KEYS} & set(keys)
@@ -243,17 +295,17 @@ class Text(Shape):
         if not isinstance(text, str):
             raise DataError(ErrorCode.CONTENT_NOT_TEXT, f"The text is {kind(text)}, not a string.", "text")
         text_of(text, "text")
-        if text.lstrip().startswith(IM_START):
-            return dialogs.dialog(marked_turns(text), "text", system_text(row))
+        if turns := marked_turns(text):
+            return dialogs.dialog(turns, "text", system_text(row))
         return text
 
 
 SHAPES: Sequence[Shape] = (
     BareArray(),
     Conversation(),
+    Preference(),
     Alpaca(),
     Dolly(),
-    Preference(),
     QuestionAndAnswer(),
     Tree(),
     Text(),

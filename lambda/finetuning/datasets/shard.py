@@ -11,7 +11,7 @@ import orjson
 from xxhash import xxh3_128_digest as digest_of
 
 from finetuning.datasets.conversion import Converter, characters_of, turns_of
-from finetuning.datasets.data_errors import DataError, ErrorCode
+from finetuning.datasets.data_errors import MARKED, DataError, ErrorCode
 from finetuning.datasets.detection import Framing
 from finetuning.datasets.framing import (
     CHUNK,
@@ -24,8 +24,9 @@ from finetuning.datasets.framing import (
     lines,
     undecodable,
 )
-from finetuning.datasets.json_errors import duplicate_key, json_error, texts
+from finetuning.datasets.json_errors import INCOMPLETE, duplicate_key, json_error, texts
 from finetuning.datasets.limits import DENSE_BATCH, IGNORED_KEPT, REFUSED_KEPT, SHORT_LINE
+from finetuning.datasets.marked_text import has_special_token
 from finetuning.datasets.plain_batches import PlainBatches
 from finetuning.datasets.preparation import Preparation, Shard, SourceFile
 from finetuning.datasets.scripts import LATIN, script_of
@@ -122,7 +123,8 @@ def _batches(file: SourceFile, shard: Shard, source: BinaryIO) -> Iterator[Batch
         case Framing.DOCUMENT:
             found = batches(json_values(source, depth=0))
         case Framing.CSV:
-            found = batches(csv_rows(source, detection.delimiter, detection.columns, detection.has_header))
+            skip = detection.preamble + detection.has_header
+            found = batches(csv_rows(source, detection.delimiter, detection.columns, skip, detection.skips_blanks))
         case _:
             found = lines(source, shard.start, shard.end)
     last = 0
@@ -143,11 +145,15 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
         template=preparation.options.template,
         text_column=file.text_column,
         repair=preparation.options.repair,
+        columns=preparation.options.data.columns,
+        untrained=preparation.options.data.untrained_answers,
     )
+    drops_marked = preparation.options.data.untrained_answers == "drop"
+    framing = file.detection.framing
     result = ShardResult()
     tally = result.tally
     chat = preparation.task is Task.CHAT
-    limit, threshold = preparation.row_limit, preparation.validation_threshold
+    limit, threshold = preparation.row_limit, preparation.held_out_below(file)
     rounding = template_bytes(preparation.template) + 3
     convert, loads, dumps, append_newline = converter.convert, orjson.loads, orjson.dumps, orjson.OPT_APPEND_NEWLINE
     as_int = int.from_bytes
@@ -186,11 +192,12 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
             turns += sum(batch.turns)
             characters += batch.characters
             tally.scripts.update(script for out in batch.written if (script := script_of(out)) != LATIN)
+            tally.special_tokens += sum(has_special_token(out) for out in batch.written)
             converter.took(batch.keys, len(records))
             _flush(tally, (train, validation), rounding, limit)
             tally.lines += len(records)
             continue
-        for number, raw in zip(numbers, records, strict=True):
+        for element, (number, raw) in enumerate(zip(numbers, records, strict=True), tally.lines + 1):
             try:
                 if isinstance(raw, bytes):
                     row, read = loads(raw), len(raw)
@@ -222,7 +229,9 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
                 line = cast(bytes, raw)
                 if line.strip():
                     found_wrong = json_error(line, error)
-                    result.refuse(file.name, number, found_wrong, line)
+                    if framing is Framing.LINES and _breaks_off(line, found_wrong):
+                        found_wrong = DataError(ErrorCode.JSON_TRUNCATED, "The file ends in the middle of this row.")
+                    result.refuse(file.name, number, found_wrong, line, element if framing is Framing.ARRAY else 0)
                     if len(line) <= SHORT_LINE and len(result.errors) == MAX_ERRORS and len(refused) < REFUSED_KEPT:
                         refused[line] = found_wrong.code
                 else:
@@ -233,7 +242,10 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
                 result.refuse(file.name, number, surrogate, raw)
                 continue
             except DataError as error:
-                result.refuse(file.name, number, error, raw)
+                if drops_marked and error.code in MARKED:
+                    tally.dropped += 1
+                else:
+                    result.refuse(file.name, number, error, raw, element if framing is Framing.ARRAY else 0)
                 continue
 
             digest = digest_of(out)
@@ -252,6 +264,8 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
             characters += said
             if (script := script_of(out)) != LATIN:
                 tally.scripts[script] += 1
+            if has_special_token(out):
+                tally.special_tokens += 1
             if size > floor:
                 floor = _keep_longest(longest, floor, size, rounding, number, digest)
                 if len(result.samples) < SAMPLES:  # the first rows are the longest so far
@@ -267,11 +281,23 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
     tally.duplicates, tally.turns, tally.characters = duplicates, turns, characters
     tally.shapes, tally.ignored = converter.shapes(), Counter(dict(converter.ignored().most_common(IGNORED_KEPT)))
     tally.repaired, tally.numbers_as_text = converter.dialogs.repaired, converter.numbers_as_text
+    tally.empty_systems, tally.marked = converter.dialogs.empty_systems, converter.dialogs.marked
     result.longest = [
         LongestRow(tokens=tokens, line=-line, digest=digest.hex())
         for tokens, line, digest in sorted(longest, reverse=True)
     ]
     return result
+
+
+def _breaks_off(line: bytes, error: DataError) -> bool:
+    """True for a last line, without a line end, whose JSON is not complete: a copy of the file that was cut off."""
+    text = line.strip()
+    return (
+        error.code is ErrorCode.JSON_INVALID
+        and not line.endswith(b"\n")
+        and text[:1] in (b"{", b"[")
+        and (text[-1:] not in (b"}", b"]") or error.message.startswith(INCOMPLETE))
+    )
 
 
 def _drop_counted(

@@ -7,9 +7,10 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, Field
 
-from finetuning.datasets.data_errors import BREAKS_OFF, FIXES, DataError
+from finetuning.datasets.data_errors import BREAKS_OFF, DataError
 
-TRAIN, VALIDATION = "train", "validation"
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+"""The channels: training and validation as JumpStart takes them, and the upload's own test rows."""
 
 MAX_ERRORS = 100
 """Errors that are listed; all are counted."""
@@ -19,8 +20,8 @@ SAMPLES = 3
 
 
 class LineError(BaseModel):
-    """A line that cannot be used. `path`: the place in the row; `snippet`: the row's start, with control characters
-    escaped.
+    """A line that cannot be used. `element`: its number in a JSON array, from 1; 0 for other rows. `path`: the place in
+    the row; `snippet`: the row's start, with control characters escaped.
     """
 
     file: str
@@ -30,6 +31,13 @@ class LineError(BaseModel):
     message: str
     fix: str
     snippet: str = ""
+    element: int = 0
+
+    @property
+    def where(self) -> str:
+        """`faq.json line 1, element 12`."""
+        line = f" line {self.line}" if self.line else ""
+        return self.file + line + (f", element {self.element}" if self.element else "")
 
 
 class Tally(BaseModel):
@@ -37,16 +45,26 @@ class Tally(BaseModel):
 
     blank: int = 0
     duplicates: int = 0
+    dropped: int = 0
+    """Rows left out on request."""
     lines: int = 0
     train: int = 0
     validation: int = 0
+    test: int = 0
     train_tokens: int = 0
     validation_tokens: int = 0
+    test_tokens: int = 0
     turns: int = 0
     characters: int = 0
     truncated: int = 0
     repaired: int = 0
     numbers_as_text: int = 0
+    empty_systems: int = 0
+    """Empty system turns that were left out."""
+    marked: int = 0
+    """Answers marked not to be learned that are trained on, on request."""
+    special_tokens: int = 0
+    """Rows in whose texts special tokens of a chat template are written out."""
     histogram: Counter[int] = Field(default_factory=Counter)
     """Rows by the number of binary digits of their token count."""
     scripts: Counter[str] = Field(default_factory=Counter)
@@ -67,17 +85,39 @@ class Tally(BaseModel):
                 setattr(self, name, mine + times * theirs)
 
     def count(self, channel: str, rows: int, tokens: int) -> None:
-        """Adds to a channel, `train` or `validation`."""
+        """Adds to a channel."""
         setattr(self, channel, getattr(self, channel) + rows)
         setattr(self, f"{channel}_tokens", getattr(self, f"{channel}_tokens") + tokens)
 
     @property
     def kept(self) -> int:
-        return self.train + self.validation
+        return self.train + self.validation + self.test
 
     @property
     def errors(self) -> int:
         return sum(self.error_counts.values())
+
+
+class Rows(BaseModel):
+    """kept + duplicates + dropped + errors + blank = lines; train + validation + test = kept. `dropped`: left out
+    because run.json says so.
+
+    A line is a line of JSONL or text, an element of a JSON array, a row of CSV or Parquet.
+    """
+
+    lines: int = 0
+    kept: int = 0
+    train: int = 0
+    validation: int = 0
+    test: int = 0
+    duplicates: int = 0
+    dropped: int = 0
+    errors: int = 0
+    blank: int = 0
+
+    @property
+    def held_out(self) -> int:
+        return self.validation + self.test
 
 
 class Sample(BaseModel):
@@ -103,7 +143,7 @@ class ShardResult(BaseModel):
     broken_off: bool = False
     """Whether the file is incomplete or damaged, so that rows are missing."""
 
-    def refuse(self, file: str, line: int, error: DataError, raw: Any) -> None:
+    def refuse(self, file: str, line: int, error: DataError, raw: Any, element: int = 0) -> None:
         """Counts a record that cannot be used, and lists it if there is room."""
         self.tally.error_counts[error.code] += 1
         self.broken_off = self.broken_off or error.code in BREAKS_OFF
@@ -115,8 +155,9 @@ class ShardResult(BaseModel):
                     path=error.path,
                     code=error.code,
                     message=error.message,
-                    fix=FIXES[error.code],
+                    fix=error.fix,
                     snippet=_snippet(raw),
+                    element=element,
                 )
             )
 

@@ -45,10 +45,19 @@ MAX_TEMPLATE_BYTES = 64 << 10
 """Of a template.json, which has two texts."""
 
 
+def wide_encoding(document: bytes) -> str:
+    """UTF-16 or UTF-32 if a document is that, as some editors and shells write it; else ""."""
+    if not document.startswith((b"\xff\xfe", b"\xfe\xff", b"\0")) and b"\0" not in document[:4]:
+        return ""
+    return "UTF-32" if document[:4].count(0) > 2 or document.startswith(b"\xff\xfe\0\0") else "UTF-16"
+
+
 def read_template(document: bytes) -> Template:
     """Reads a template.json. Raises `FineTuningError` (TEMPLATE_INVALID) if it is not `{prompt, completion}`."""
     if len(document) > MAX_TEMPLATE_BYTES:
         raise _invalid(f"template.json is larger than {MAX_TEMPLATE_BYTES:,} bytes.")
+    if encoding := wide_encoding(document):
+        raise FineTuningError(Code.TEMPLATE_INVALID, f"template.json is {encoding}, not UTF-8.", "Save it as UTF-8.")
     try:
         return TypeAdapter(Template).validate_json(document.removeprefix(b"\xef\xbb\xbf"))
     except ValidationError as error:

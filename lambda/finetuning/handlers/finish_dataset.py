@@ -30,8 +30,7 @@ def handler(run: Run, event: Payload) -> Payload:
     if report.refusal:
         raise DatasetRefused(report.refusal.message, report.refusal.fix)
     rows = report.rows
-    wanted = plan.evaluation.held_out if rows.validation else 0
-    prompts = held_out_prompts(preparation, run.files, DATASET, wanted) if wanted else ()
+    prompts = held_out_prompts(preparation, run.files, DATASET, rows, plan.evaluation.held_out)
     store.write(layout.prompts, b"".join(orjson.dumps(prompt) + b"\n" for prompt in prompts), "application/jsonl")
     summary = DatasetSummary(
         train_rows=rows.train, validation_rows=rows.validation, train_tokens=report.statistics.train_tokens

@@ -1,13 +1,16 @@
 """The preflight of an upload: everything that can be checked before anything is spent, and the resulting plan."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime
+from functools import partial
 
 from finetuning.aws.clients import advisory_client
 from finetuning.aws.jumpstart_bucket import JumpStartBucket, jumpstart_bucket
 from finetuning.aws.pricing import PriceList
 from finetuning.aws.service_quotas import Quotas
 from finetuning.aws.upload_bucket import UploadBucket, upload_bucket
-from finetuning.datasets.detection import HEAD_BYTES, detect
+from finetuning.datasets.detection import detect_head
+from finetuning.datasets.options import named_columns
 from finetuning.errors import Code, Finding
 from finetuning.jumpstart.assumptions import PRICE_LIST_REGIONS
 from finetuning.jumpstart.requests import Target
@@ -19,7 +22,7 @@ from finetuning.planning.orders import check_requests, run_requests
 from finetuning.planning.planner import make_plan
 from finetuning.planning.submission import Submission, look_up_prices, settle_model
 from finetuning.runs.plan import DataFile, RunPlan
-from finetuning.runs.run_json import RunRequest, read_request
+from finetuning.runs.run_json import RunRequest, is_unreadable, read_request
 from finetuning.runs.uploads import Upload
 from finetuning.settings import settings
 
@@ -35,6 +38,8 @@ def preflight(upload: Upload, run_json: bytes) -> tuple[RunPlan | None, Checklis
     checklist, files, jumpstart, here = Checklist(), upload_bucket(upload), jumpstart_bucket(), target()
     request, findings = read_request(run_json)
     checklist.found("run.json", *findings)
+    if is_unreadable(findings):
+        return None, checklist
     submission = read_submission(files, upload, request, checklist)
     stage = settings()
     spec = settle_model(request, stage, jumpstart.spec, checklist)
@@ -112,7 +117,7 @@ def price_list(region: str) -> PriceList:
 
 def read_submission(files: UploadBucket, upload: Upload, request: RunRequest, checklist: Checklist) -> Submission:
     """The data files, and what their first rows show."""
-    data = files.data_files()
+    data, template = files.data_files(), files.template_json()
     if data:
         checklist.passed(
             "data", f"{len(data)} file{'s' if len(data) > 1 else ''}, {sum(file.size for file in data):,} bytes"
@@ -131,10 +136,11 @@ def read_submission(files: UploadBucket, upload: Upload, request: RunRequest, ch
         upload=upload,
         request=request,
         planned_at=datetime.now(UTC),
-        files=tuple(_detected(files, file) for file in data),
-        template_file=files.template_json(),
+        files=tuple(_detected(files, file, named_columns(request.data_options, template)) for file in data),
+        template_file=template,
     )
 
 
-def _detected(files: UploadBucket, file: DataFile) -> DataFile:
-    return file.model_copy(update={"detection": detect(files.head(file, HEAD_BYTES), file.name, file.size)})
+def _detected(files: UploadBucket, file: DataFile, named: Collection[str]) -> DataFile:
+    detection = detect_head(partial(files.head, file), file.name, file.size, named=named)
+    return file.model_copy(update={"detection": detection})

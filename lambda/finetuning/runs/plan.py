@@ -1,7 +1,6 @@
 """plan.json: everything a run will do, decided before it costs anything."""
 
 from datetime import datetime
-from pathlib import PurePosixPath
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
@@ -14,6 +13,7 @@ from finetuning.jumpstart.assumptions import Price
 from finetuning.jumpstart.catalogue import support
 from finetuning.jumpstart.family import Family, Task
 from finetuning.runs.expiry import Lifetime
+from finetuning.runs.layout import RUNS
 from finetuning.runs.names import Names
 from finetuning.runs.status import Check
 from finetuning.settings import Limit
@@ -48,7 +48,8 @@ class DataFile(_Part):
 
     @property
     def name(self) -> str:
-        return PurePosixPath(self.key).name
+        """Its path within the upload: `train/part-0.jsonl`."""
+        return self.key.split("/", 2 if self.key.startswith(RUNS) else 1)[-1]
 
     @property
     def is_parquet(self) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, get_type_hints
 
 import orjson
@@ -11,6 +12,7 @@ from pydantic_core import ErrorDetails
 from typing_extensions import is_typeddict
 
 from finetuning.datasets.options import DataOptions
+from finetuning.datasets.templates import wide_encoding
 from finetuning.errors import Code, Finding
 from finetuning.jumpstart.catalogue import nearest
 from finetuning.runs.names import TEMPORARY
@@ -156,12 +158,16 @@ def read_request(body: bytes) -> tuple[RunRequest, list[Finding]]:
     if len(body) > MAX_BYTES:
         size = f"run.json is larger than {MAX_BYTES:,} bytes."
         return RunRequest(), [_finding("", size, "Keep the settings only; the data belongs in files next to it.")]
+    if encoding := wide_encoding(body):
+        fix = "Save it as UTF-8: in PowerShell with Out-File -Encoding utf8."
+        return RunRequest(), [_finding("", f"run.json is {encoding}, not UTF-8.", fix)]
     try:
         document = orjson.loads(body.removeprefix(b"\xef\xbb\xbf"))
     except orjson.JSONDecodeError as error:
         return RunRequest(), [_finding("", "run.json is not valid JSON.", f"Fix the JSON: {_position(body, error)}.")]
     if not isinstance(document, dict):
         return RunRequest(), [_finding("", "run.json must be a JSON object.", 'The shortest is {"accept_eula": true}.')]
+    document.pop("$schema", None)  # editors write it to find the schema
     findings: dict[str, Finding] = {}
     while True:
         try:
@@ -175,6 +181,11 @@ def read_request(body: bytes) -> tuple[RunRequest, list[Finding]]:
                 findings.setdefault(finding.field, finding)  # a refused required field is missing in the next round
             for path in sorted(problems, reverse=True, key=len):
                 _remove(document, path)
+
+
+def is_unreadable(findings: Sequence[Finding]) -> bool:
+    """True if no field of run.json could be read, so that nothing more can be said about the run."""
+    return len(findings) == 1 and not findings[0].field
 
 
 def _first(findings: list[Finding]) -> list[Finding]:
@@ -195,7 +206,9 @@ def run_schema() -> dict[str, Any]:
         """Pydantic's schema with `$schema`, which editors need to know the dialect."""
 
         def generate(self, schema: Any, mode: Any = "validation") -> dict[str, Any]:
-            return {"$schema": self.schema_dialect, **super().generate(schema, mode)}
+            document = super().generate(schema, mode)
+            document["properties"]["$schema"] = {"type": "string", "description": "Where this schema is, for editors."}
+            return {"$schema": self.schema_dialect, **document}
 
     return RunRequest.model_json_schema(schema_generator=Draft202012)
 

@@ -25,9 +25,32 @@ def test_a_refused_upload_is_reported_with_the_error_of_aws(deployment: Deployme
 
 
 def test_only_data_files_and_the_template_of_a_folder_are_uploaded(tmp_path: Path) -> None:
-    for name in ("b.jsonl", "a.csv.gz", "template.json", "run.json", "README.md", ".hidden.jsonl"):
+    (tmp_path / "part").mkdir()
+    data = ("b.jsonl", "a.csv.gz", "part/c.json")
+    for name in (*data, "template.json", "run.json", "README.md", ".hidden.jsonl", "_x.csv", "part/.b.csv"):
         (tmp_path / name).write_text("x")
-    assert [path.name for path in LocalData.read([tmp_path]).uploads] == ["a.csv.gz", "b.jsonl", "template.json"]
+    uploads = LocalData.read([tmp_path]).uploads
+    assert uploads == {name: tmp_path / name for name in (*data, "template.json")}
+
+
+def test_a_file_with_options_on_the_data_is_uploaded_with_a_run_json(
+    finetune: Command, deployment: Deployment, tmp_path: Path
+) -> None:
+    (tmp_path / "faq.csv").write_text("Customer question,Agent reply\nHow do I open it?,Turn the handle.\n" * 2)
+    code, _ = finetune(
+        "submit", str(tmp_path / "faq.csv"), "--columns", "prompt=Customer question,completion=Agent reply"
+    )
+    assert code == 0
+    s3 = boto3.client("s3", region_name="us-east-1")
+    document = json.loads(s3.get_object(Bucket=UPLOAD, Key="runs/faq/run.json")["Body"].read())
+    assert document == {"data": {"columns": {"prompt": "Customer question", "completion": "Agent reply"}}}
+    assert s3.head_object(Bucket=UPLOAD, Key="runs/faq/faq.csv")["ContentLength"]
+
+
+def test_columns_in_another_form_are_a_usage_error(finetune: Command, tmp_path: Path) -> None:
+    (tmp_path / "faq.csv").write_text("a,b\n")
+    assert finetune("check", str(tmp_path / "faq.csv"), "--columns", "question=a")[0] == 2
+    assert "prompt=NAME" in " ".join(finetune.stderr.split())
 
 
 def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
@@ -41,7 +64,7 @@ def test_run_json_arrives_last_and_its_version_names_the_run(deployment: Deploym
     data = tmp_path / "chat.jsonl"
     data.write_text("{}\n")
     sent: list[int] = []
-    upload = submit_folder(deployment, [data], b'{"accept_eula": true}', "pirate", lambda path: sent.append)
+    upload = submit_folder(deployment, {data.name: data}, b'{"accept_eula": true}', "pirate", lambda path: sent.append)
     s3 = boto3.client("s3", region_name="us-east-1")
     stored = {each["Key"]: each for each in s3.list_objects_v2(Bucket=UPLOAD)["Contents"]}
     assert stored.keys() == {"runs/pirate/chat.jsonl", "runs/pirate/run.json"}
@@ -58,7 +81,7 @@ def test_a_folder_that_holds_other_data_is_refused(deployment: Deployment, tmp_p
     for name in ("run.json", "new.jsonl", "old.jsonl"):
         s3.put_object(Bucket=UPLOAD, Key=f"runs/pirate/{name}", Body=b"earlier")
     with pytest.raises(FineTuningError, match=r"old\.jsonl") as caught:
-        submit_folder(deployment, [data], b"{}", "pirate", lambda path: lambda sent: None)
+        submit_folder(deployment, {data.name: data}, b"{}", "pirate", lambda path: lambda sent: None)
     assert caught.value.code == Code.UPLOAD_FOLDER_TAKEN
     assert s3.get_object(Bucket=UPLOAD, Key="runs/pirate/new.jsonl")["Body"].read() == b"earlier"
 

@@ -175,8 +175,8 @@ def test_a_template_makes_the_task_instruction() -> None:
 
 
 def test_a_refused_file_refuses_the_upload_and_is_named() -> None:
-    resolution = resolve([("good.jsonl", found(CHAT)), ("bad.jsonl", found(b""))], DataOptions())
-    assert resolution.refusal is ErrorCode.FILE_EMPTY
+    resolution = resolve([("good.jsonl", found(CHAT)), ("bad.jsonl", found(b"PK\x03\x04"))], DataOptions())
+    assert resolution.refusal is ErrorCode.ARCHIVE
     assert "bad.jsonl" in resolution.message
 
 

@@ -3,9 +3,8 @@
 import re
 from pathlib import Path
 
-from finetuning.aws.upload_bucket import is_data
 from finetuning.datasets.data_errors import FIXES, ErrorCode
-from finetuning.datasets.detection import SUFFIXES
+from finetuning.datasets.detection import SUFFIXES, is_data
 from finetuning.datasets.shape import COMPLETION, CONVERSATION, PROMPT
 
 DOCUMENT = (Path(__file__).resolve().parents[3] / "docs" / "datasets.md").read_text(encoding="utf-8")

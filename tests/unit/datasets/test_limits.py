@@ -76,7 +76,7 @@ def test_a_string_without_an_end_is_one_error_and_is_not_kept(monkeypatch: pytes
 def test_a_csv_row_is_limited_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(framing, "MAX_RECORD", 50)
     data = b"a,b\n" + b'"1234567890\n",' * 9 + b"\n"
-    first, second, *_ = read(csv_rows(any_buffer(data), ",", ("left", "right"), has_header=False))
+    first, second, *_ = read(csv_rows(any_buffer(data), ",", ("left", "right"), skip=False))
     assert first == (1, {"left": "a", "right": "b"})
     assert second == (2, ErrorCode.LINE_TOO_LONG)
 

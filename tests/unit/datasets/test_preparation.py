@@ -24,6 +24,7 @@ from finetuning.datasets.offline import prepare_files
 from finetuning.datasets.options import DataOptions
 from finetuning.datasets.preparation import Preparation, SourceFile, prepare
 from finetuning.datasets.resolution import resolve
+from finetuning.datasets.shard_result import Rows
 from finetuning.datasets.templates import rendered
 from finetuning.datasets.workspace import Folder
 from finetuning.jumpstart.family import Task
@@ -309,9 +310,9 @@ def test_the_script_of_a_row(tmp_path: Path, text: str, script: str) -> None:
 
 
 def test_held_out_rows_become_prompts_with_their_references(tmp_path: Path) -> None:
-    report_of(tmp_path, any_chat_rows(100))
+    rows = report_of(tmp_path, any_chat_rows(100)).rows
     preparation = _preparation_of(Task.CHAT)
-    prompts = list(held_out_prompts(preparation, Folder(tmp_path / "out"), "", 3))
+    prompts = list(held_out_prompts(preparation, Folder(tmp_path / "out"), "", rows, 3))
     assert len(prompts) == 3
     first = prompts[0]
     assert first["prompt"].endswith("<|start_header_id|>assistant<|end_header_id|>\n\n")
@@ -351,7 +352,7 @@ def test_no_prompt_of_the_evaluation_was_trained_on(
     template, family = preparation.template, preparation.family
     trained = {_digest(line.decode() if preparation.is_text else rendered(json.loads(line), template, family))
                for line in lines}  # fmt: skip
-    for asked in held_out_prompts(preparation, Folder(tmp_path / "out"), "", 20):
+    for asked in held_out_prompts(preparation, Folder(tmp_path / "out"), "", report.rows, 20):
         end = "<|eot_id|>" if task is Task.CHAT else ""
         assert _digest(asked["prompt"] + asked["reference"] + end) not in trained
 
@@ -363,7 +364,7 @@ def test_a_line_of_text_that_was_trained_on_is_not_a_prompt(tmp_path: Path) -> N
         (tmp_path / name / "data.txt").write_text("\n".join(content))
     text = SourceFile(name="a.txt", key="a.txt", size=9, detection=Detection(framing=Framing.TEXT))
     preparation = _preparation_of(Task.DOMAIN_ADAPTATION).model_copy(update={"files": (text,)})
-    (asked,) = held_out_prompts(preparation, Folder(tmp_path), "", 3)
+    (asked,) = held_out_prompts(preparation, Folder(tmp_path), "", Rows(validation=9), 3)
     assert asked["prompt"] + asked["reference"] == "A line that is in no other file."
 
 

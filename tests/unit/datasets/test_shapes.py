@@ -79,7 +79,6 @@ TAG = [any_turn("user", "<image> is a tag"), any_turn("assistant", "Yes")]
         ({"instruction": "Add", "input": "3 + 4", "output": "7"}, [any_turn("user", "Add\n3 + 4"), SEVEN[1]]),
         ({"instruction": "Add", "output": "7", "system": "Be brief"}, [any_turn("system", "Be brief"), *SEVEN]),
         ({"messages": any_dialog(), "label": True}, any_dialog()),
-        ({"messages": any_dialog(), "label": 0}, any_dialog()),
         ({"messages": any_dialog(), "images": []}, any_dialog()),
         ({"messages": None, "prompt": "Add", "completion": "7"}, SEVEN),
         ({"messages": any_dialog(), "tools": [{"name": "f"}]}, any_dialog()),
@@ -94,6 +93,7 @@ def test_rows_that_are_kept_as_chat(row: Any, becomes: Any) -> None:
     ("row", "code"),
     [
         ({"messages": any_dialog(), "label": False}, ErrorCode.REJECTED_ANSWER),
+        ({"messages": any_dialog(), "label": "0"}, ErrorCode.REJECTED_ANSWER),
         ({"messages": any_dialog(), "images": ["a.png"]}, ErrorCode.MEDIA),
         ({"messages": any_dialog(), "conversations": any_dialog("coffee")}, ErrorCode.COLUMNS_CONFLICT),
         ({"messages": [any_turn("system"), any_turn("system"), *any_dialog()]}, ErrorCode.ROLE_ORDER),

@@ -28,6 +28,7 @@ def test_a_plan_of_an_earlier_version_keeps_its_data_options() -> None:
         "validation_fraction": 0.3,
         "max_error_fraction": 0.2,
         "repair": False,
+        "data": {"columns": None, "untrained_answers": "refuse"},
     }
     assert plan.template == TEMPLATE
 
