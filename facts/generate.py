@@ -131,7 +131,7 @@ def _assumed(base: Document, model_id: str, hosting: Document, training: Documen
         "provenance": "assumed",
         "model_id": model_id,
         "resource_name_base": model_id,
-        "version": hosting["version"],
+        "version": support(model_id).version,
         "hosting_eula_key": hosting["hosting_eula_key"],
         "license": f"{support(model_id).family.name} Community License",
         "huggingface_id": training["huggingface_id"],

@@ -17,7 +17,7 @@ from finetuning.errors import Code, Finding
 from finetuning.jumpstart.requests import Request, Target
 from finetuning.jumpstart.spec import ModelSpec
 from finetuning.operations.account_checks import AccountChecks
-from finetuning.operations.preflight import account_quotas
+from finetuning.operations.preflight import account_quotas, check_version
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.orders import OPERATIONS, check_requests, run_requests
 from finetuning.planning.planner import make_plan
@@ -73,6 +73,7 @@ def plan_run(run_json: Path, facts: ModelFacts, region: str) -> PlannedRun:
         planned = make_plan(submission, spec, stage, prices, checklist)
         checklist.found("data", *_without_data(run_json, submission))
         if isinstance(facts.documents, JumpStartBucket):
+            check_version(facts.documents, request, spec, checklist)
             planned = _ask_account(spec, planned, here, facts.documents, checklist)
         if spec.model_id != (request.model or stage.default_model) or request.model_version not in (None, spec.version):
             checklist.unknown("model", f"the other checks assume {spec.model_id} {spec.version}")

@@ -27,7 +27,7 @@ def verify_facts(region: str) -> Iterator[Check]:
     for model_id in CATALOGUE:
         kept = SpecFolder(FACTS).spec(model_id)
         try:
-            live = jumpstart.spec(model_id)
+            live = jumpstart.spec(model_id, jumpstart.newest_version(model_id))
         except FineTuningError as error:
             yield Check(check=model_id, ok=False, message=error.message, code=error.code, fix=error.fix)
             continue

@@ -7,9 +7,9 @@ from botocore.exceptions import ClientError
 from finetuning.aws.clients import client
 from finetuning.aws.errors import DENIED, error_code, translate_errors
 from finetuning.errors import Code, FineTuningError
+from finetuning.jumpstart.catalogue import support
 from finetuning.jumpstart.spec import (
     MANIFEST_KEY,
-    ManifestEntry,
     ModelSpec,
     cache_bucket,
     newest,
@@ -30,26 +30,25 @@ class JumpStartBucket:
         self._s3 = s3
         self.region = region
 
-    def manifest(self) -> tuple[ManifestEntry, ...]:
-        return read_manifest(self._read(MANIFEST_KEY, "JumpStart's manifest"))
-
     def spec(self, model_id: str, version: str | None = None) -> ModelSpec:
-        """The model's facts, of the newest version, or of the given one, which needs no manifest.
+        """The model's facts, of the given version, or of the one in the catalogue.
 
         Raises `FineTuningError` (MODEL_UNKNOWN, MODEL_SPEC_UNUSABLE).
         """
-        if version is not None:
-            key = spec_key(model_id, version)
-        elif entry := newest(self.manifest(), model_id):
-            key = entry.spec_key
-        else:
+        key = spec_key(model_id, version or support(model_id).version)
+        return read_spec(self._read(key, f"JumpStart's specification of {model_id}"), model_id)
+
+    def newest_version(self, model_id: str) -> str:
+        """The highest version in the manifest. Raises `FineTuningError` (MODEL_UNKNOWN) if there is none."""
+        entry = newest(read_manifest(self._read(MANIFEST_KEY, "JumpStart's manifest")), model_id)
+        if entry is None:
             raise FineTuningError(
                 Code.MODEL_UNKNOWN,
                 f"JumpStart does not offer the model {model_id} in {self.region}.",
                 "Choose another model, or deploy the stacks in a region that offers it.",
                 field="model",
             )
-        return read_spec(self._read(key, f"JumpStart's specification of {model_id}"), model_id)
+        return entry.version
 
     def has(self, bucket: str, key: str) -> bool | None:
         """Whether the object exists, or anything below a prefix that ends in `/`; None if this role may not look."""
@@ -85,7 +84,8 @@ class JumpStartBucket:
                 raise FineTuningError(
                     Code.MODEL_SPEC_UNUSABLE,
                     f"{what} not found: s3://{bucket}/{key}.",
-                    "Check the model and its version in run.json, and that JumpStart is available in this region.",
+                    "Set model_version to one that JumpStart offers in this region, or choose another model. "
+                    "`finetune verify-aws` lists the newest versions.",
                     field="model",
                 ) from error
         return body

@@ -23,20 +23,24 @@ _LLAMA = "meta-textgeneration-llama-"
 CATALOGUE: dict[str, ModelSupport] = {
     support.model_id: support
     for support in (
-        ModelSupport(_LLAMA + "3-1-405b-instruct-fp8", LLAMA_3_1, "ml.p5.48xlarge", 8000, 8, "QLoRA", _NO_INSTRUCTION),
-        ModelSupport(_LLAMA + "3-1-405b-fp8", LLAMA_3_1, "ml.p5.48xlarge", 8000, 8, "QLoRA", _NO_INSTRUCTION),
-        ModelSupport(_LLAMA + "3-1-70b-instruct", LLAMA_3_1, "ml.g5.48xlarge", 2000, 8, _QLORA_8, fsdp=False),
-        ModelSupport(_LLAMA + "3-1-70b", LLAMA_3_1, "ml.g5.48xlarge", 2000, 8, _QLORA_8, fsdp=False),
-        ModelSupport(_LLAMA + "3-1-8b-instruct", LLAMA_3_1, "ml.g5.12xlarge", 2000, 4, "LoRA"),
-        ModelSupport(_LLAMA + "3-1-8b", LLAMA_3_1, "ml.g5.12xlarge", 2000, 4, "LoRA"),
-        ModelSupport(_LLAMA + "3-2-3b-instruct", LLAMA_3_2, "ml.g5.12xlarge", DEFAULT_LENGTH, 4, "LoRA"),
-        ModelSupport(_LLAMA + "3-2-3b", LLAMA_3_2, "ml.g5.12xlarge", DEFAULT_LENGTH, 4, "LoRA"),
-        ModelSupport(_LLAMA + "3-2-1b-instruct", LLAMA_3_2, "ml.g5.2xlarge", DEFAULT_LENGTH, 4, "LoRA"),
-        ModelSupport(_LLAMA + "3-2-1b", LLAMA_3_2, "ml.g5.2xlarge", DEFAULT_LENGTH, 4, "LoRA"),
-        ModelSupport(_LLAMA + "3-70b-instruct", LLAMA_3, "ml.g5.48xlarge", DEFAULT_LENGTH, 1, _QLORA_8, fsdp=False),
-        ModelSupport(_LLAMA + "3-70b", LLAMA_3, "ml.g5.48xlarge", DEFAULT_LENGTH, 1, _QLORA_8, fsdp=False),
-        ModelSupport(_LLAMA + "3-8b-instruct", LLAMA_3, "ml.g5.12xlarge", DEFAULT_LENGTH, 4, "LoRA"),
-        ModelSupport(_LLAMA + "3-8b", LLAMA_3, "ml.g5.12xlarge", DEFAULT_LENGTH, 4, "LoRA"),
+        ModelSupport(
+            _LLAMA + "3-1-405b-instruct-fp8", "2.4.0", LLAMA_3_1, "ml.p5.48xlarge", 8000, 8, "QLoRA", _NO_INSTRUCTION
+        ),
+        ModelSupport(_LLAMA + "3-1-405b-fp8", "2.4.0", LLAMA_3_1, "ml.p5.48xlarge", 8000, 8, "QLoRA", _NO_INSTRUCTION),
+        ModelSupport(_LLAMA + "3-1-70b-instruct", "2.6.0", LLAMA_3_1, "ml.g5.48xlarge", 2000, 8, _QLORA_8, fsdp=False),
+        ModelSupport(_LLAMA + "3-1-70b", "2.16.2", LLAMA_3_1, "ml.g5.48xlarge", 2000, 8, _QLORA_8, fsdp=False),
+        ModelSupport(_LLAMA + "3-1-8b-instruct", "2.6.0", LLAMA_3_1, "ml.g5.12xlarge", 2000, 4, "LoRA"),
+        ModelSupport(_LLAMA + "3-1-8b", "2.6.0", LLAMA_3_1, "ml.g5.12xlarge", 2000, 4, "LoRA"),
+        ModelSupport(_LLAMA + "3-2-3b-instruct", "1.0.6", LLAMA_3_2, "ml.g5.12xlarge", DEFAULT_LENGTH, 4, "LoRA"),
+        ModelSupport(_LLAMA + "3-2-3b", "1.0.6", LLAMA_3_2, "ml.g5.12xlarge", DEFAULT_LENGTH, 4, "LoRA"),
+        ModelSupport(_LLAMA + "3-2-1b-instruct", "1.0.7", LLAMA_3_2, "ml.g5.2xlarge", DEFAULT_LENGTH, 4, "LoRA"),
+        ModelSupport(_LLAMA + "3-2-1b", "1.0.6", LLAMA_3_2, "ml.g5.2xlarge", DEFAULT_LENGTH, 4, "LoRA"),
+        ModelSupport(
+            _LLAMA + "3-70b-instruct", "2.25.0", LLAMA_3, "ml.g5.48xlarge", DEFAULT_LENGTH, 1, _QLORA_8, fsdp=False
+        ),
+        ModelSupport(_LLAMA + "3-70b", "2.26.0", LLAMA_3, "ml.g5.48xlarge", DEFAULT_LENGTH, 1, _QLORA_8, fsdp=False),
+        ModelSupport(_LLAMA + "3-8b-instruct", "2.25.0", LLAMA_3, "ml.g5.12xlarge", DEFAULT_LENGTH, 4, "LoRA"),
+        ModelSupport(_LLAMA + "3-8b", "2.24.0", LLAMA_3, "ml.g5.12xlarge", DEFAULT_LENGTH, 4, "LoRA"),
     )
 }
 FAMILIES: dict[str, Family] = {support.family.name: support.family for support in CATALOGUE.values()}

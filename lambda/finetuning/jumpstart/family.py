@@ -72,11 +72,12 @@ class Family(Protocol):
 
 @dataclass(frozen=True)
 class ModelSupport:
-    """A model that can be tuned. `input_length` (tokens) and `train_batch` (rows per device) are the training script's
-    defaults.
+    """A model that can be tuned. `version`: the newest that this project's facts were checked against, and the default
+    of a run. `input_length` (tokens) and `train_batch` (rows per device) are the training script's defaults.
     """
 
     model_id: str
+    version: str
     family: Family
     training_instance_type: str
     input_length: int

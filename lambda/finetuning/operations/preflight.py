@@ -11,7 +11,7 @@ from finetuning.aws.service_quotas import Quotas
 from finetuning.aws.upload_bucket import UploadBucket, upload_bucket
 from finetuning.datasets.detection import detect_head
 from finetuning.datasets.options import named_columns
-from finetuning.errors import Code, Finding
+from finetuning.errors import Code, Finding, FineTuningError
 from finetuning.jumpstart.assumptions import PRICE_LIST_REGIONS
 from finetuning.jumpstart.requests import Target
 from finetuning.jumpstart.spec import ModelSpec
@@ -45,10 +45,28 @@ def preflight(upload: Upload, run_json: bytes) -> tuple[RunPlan | None, Checklis
     spec = settle_model(request, stage, jumpstart.spec, checklist)
     if spec is None:
         return None, checklist
+    check_version(jumpstart, request, spec, checklist)
     prices = look_up_prices(request, spec, price_list(here.region).price)
     plan = make_plan(submission, spec, stage, prices, checklist)
     plan = check_account(spec, plan, here, jumpstart, checklist)
     return plan.model_copy(update={"checks": checklist.checks}), checklist
+
+
+def check_version(jumpstart: JumpStartBucket, request: RunRequest, spec: ModelSpec, checklist: Checklist) -> None:
+    """Says so if JumpStart has another version than the one that is used by default."""
+    if request.model_version is not None:
+        return
+    try:
+        newest = jumpstart.newest_version(spec.model_id)
+    except FineTuningError as error:
+        checklist.unknown("model", f"whether there is a newer version: {error.message}")
+        return
+    if newest != spec.version:
+        checklist.unknown(
+            "model",
+            f"JumpStart's newest version of {spec.model_id} is {newest}; this project was checked against "
+            f'{spec.version}, which is used. To use the other: "model_version": "{newest}"',
+        )
 
 
 def check_account(

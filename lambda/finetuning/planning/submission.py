@@ -22,7 +22,7 @@ LookUp = Callable[[str, Literal["training", "hosting"]], Price | None]
 """The price of an instance type for training or hosting, None if it is unknown."""
 
 ReadSpec = Callable[[str, str | None], ModelSpec]
-"""Reads the specification of a model, in the given version or the newest; raises `FineTuningError`."""
+"""Reads the specification of a model, in the given version or the default one; raises `FineTuningError`."""
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ class RunRequest(_Part, DataOptions):
     model: str | None = Field(default=None, max_length=200)
     """The JumpStart model id. Default: the stage's."""
     model_version: str | None = Field(default=None, pattern=r"^\d+(\.\d+){0,3}$")
-    """Default: the newest version."""
+    """Default: the newest version that this project's facts were checked against."""
     accept_eula: bool = False
     """Accepts the licence of the model. Nothing starts unless run.json or the stage accepts it."""
     hyperparameters: dict[str, str | int | float | bool] = Field(default_factory=dict, max_length=100)

@@ -1,5 +1,6 @@
 """JumpStart's documents, read from S3."""
 
+import json
 from typing import Any
 
 import boto3
@@ -7,8 +8,12 @@ import pytest
 
 from finetuning.aws.jumpstart_bucket import JumpStartBucket
 from finetuning.errors import FineTuningError
-from finetuning.jumpstart.spec import cache_bucket, private_bucket
-from tests.builders.jumpstart import BASE_70B, FACTS, LLAMA
+from finetuning.jumpstart.catalogue import CATALOGUE
+from finetuning.jumpstart.spec import cache_bucket, private_bucket, read_manifest, spec_key
+from finetuning.operations.preflight import check_version
+from finetuning.planning.checklist import Checklist
+from finetuning.runs.run_json import RunRequest
+from tests.builders.jumpstart import BASE_70B, FACTS, LLAMA, document
 
 REGION = "us-east-1"
 
@@ -23,11 +28,43 @@ def s3(aws: None) -> Any:
     return s3
 
 
-def test_the_newest_version_is_read_unless_one_is_pinned(s3: Any) -> None:
-    newest = JumpStartBucket(s3, REGION).spec(BASE_70B)
-    assert newest.version == "2.16.2"
+def publish(s3: Any, version: str) -> None:
+    """A newer version of the 70B model than the facts have."""
+    manifest = json.loads((FACTS / "models_manifest.json").read_bytes())
+    newer = {"model_id": BASE_70B, "version": version, "spec_key": spec_key(BASE_70B, version)}
+    for key, body in (("models_manifest.json", [*manifest, newer]), (newer["spec_key"], document(BASE_70B) | newer)):
+        s3.put_object(Bucket=cache_bucket(REGION), Key=key, Body=json.dumps(body))
+
+
+def test_the_version_of_the_facts_is_read_unless_another_is_pinned(s3: Any) -> None:
+    publish(s3, "2.17.0")
+    bucket = JumpStartBucket(s3, REGION)
+    assert bucket.spec(BASE_70B).version == "2.16.2"
+    assert bucket.spec(BASE_70B, "2.17.0").version == "2.17.0"
+
+
+@pytest.mark.parametrize("newer", ["2.17.0", None])
+def test_a_newer_version_is_reported(s3: Any, newer: str | None) -> None:
+    if newer:
+        publish(s3, newer)
+    bucket, checklist = JumpStartBucket(s3, REGION), Checklist()
+    check_version(bucket, RunRequest(), bucket.spec(BASE_70B), checklist)
+    assert [check.ok for check in checklist.checks] == ([None] if newer else [])
+    assert all('"model_version": "2.17.0"' in check.message for check in checklist.checks)
+    check_version(bucket, RunRequest(model_version="2.16.2"), bucket.spec(BASE_70B), checklist)
+    assert len(checklist.checks) == (1 if newer else 0)
+
+
+def test_an_unreadable_manifest_is_no_finding(s3: Any) -> None:
     s3.delete_object(Bucket=cache_bucket(REGION), Key="models_manifest.json")
-    assert JumpStartBucket(s3, REGION).spec(BASE_70B, "2.16.2") == newest
+    bucket, checklist = JumpStartBucket(s3, REGION), Checklist()
+    check_version(bucket, RunRequest(), bucket.spec(BASE_70B), checklist)
+    assert [check.ok for check in checklist.checks] == [None]
+
+
+def test_the_catalogue_has_the_versions_of_the_kept_documents() -> None:
+    manifest = read_manifest((FACTS / "models_manifest.json").read_bytes())
+    assert {entry.model_id: entry.version for entry in manifest} == {m: row.version for m, row in CATALOGUE.items()}
 
 
 @pytest.mark.parametrize(("model_id", "version"), [(LLAMA + "9b", None), (BASE_70B, "9.9.9")])

@@ -141,7 +141,7 @@ def test_a_passing_trouble_of_aws_is_retried_not_held_against_the_run(
     def busy(*asked: Any) -> Any:
         raise TransientAwsError(Code.AWS_UNAVAILABLE, "S3 is busy", "Nothing to do.")
 
-    monkeypatch.setattr(JumpStartBucket, "manifest", busy)
+    monkeypatch.setattr(JumpStartBucket, "spec", busy)
     with pytest.raises(TransientAwsError):
         run(stage.upload_run({"accept_eula": True}))
 
