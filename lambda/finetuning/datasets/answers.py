@@ -24,6 +24,7 @@ from finetuning.datasets.shape import (
     answer_key,
     answer_turn,
     decoded,
+    is_texts,
     only,
     system_text,
     turn_of,
@@ -78,7 +79,7 @@ class QuestionAndAnswer(Shape):
             return self._dialog(row, asked, answered, dialogs)
         columns = {
             "instruction": text_of(question, asked),
-            "context": text_of(row[given], given) if given else "",
+            "context": text_of(row[given], given, between="\n") if given else "",
             "response": text_of(answer, answered),
         }
         system, history = system_text(row), row.get(HISTORY)
@@ -92,7 +93,7 @@ class QuestionAndAnswer(Shape):
 
     def _dialog(self, row: Mapping[str, Any], asked: str, answered: str, dialogs: Dialogs) -> Reading:
         question, answer = unwrapped(row[asked]), unwrapped(row[answered])
-        if _texts(question) and _texts(answer):
+        if is_texts(question) and is_texts(answer):
             if len(question) != len(answer):
                 raise DataError(
                     ErrorCode.ROLE_ORDER,
@@ -246,7 +247,3 @@ def _turns_of_history(history: Any) -> list[Any]:
         else:
             turns.append(pair)
     return turns
-
-
-def _texts(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(text, str) for text in value)

@@ -24,7 +24,7 @@ from finetuning.datasets.dialogs import (
     text_of,
 )
 from finetuning.datasets.options import Columns
-from finetuning.datasets.shape import BARE, Keys, Kind, Reading, canonical, is_either, kind_of
+from finetuning.datasets.shape import BARE, Keys, Kind, Reading, canonical, is_either, is_texts, kind_of
 from finetuning.datasets.shapes import Text, shape_of
 from finetuning.datasets.templates import Template, fill, template_columns
 from finetuning.jumpstart.family import Message, Task
@@ -264,12 +264,13 @@ def _renamed(row: Any, names: Keys) -> dict[str, Any]:
 def _unknown(row: Any, _: Dialogs) -> Reading:
     if not row:
         raise DataError(ErrorCode.SHAPE_UNKNOWN, "The row is an empty object.")
+    texts = next((key for key, value in row.items() if is_texts(value) and len(value) > 1), "")
     nested = next((key for key in NESTING if isinstance(row.get(key), list)), "")
-    if nested and all(isinstance(text, str) for text in row[nested]):
+    if texts:
         raise DataError(
             ErrorCode.SHAPE_UNKNOWN,
-            f"{nested} is a list of texts: turns without roles.",
-            nested,
+            f"{texts} is a list of texts: turns without roles.",
+            texts,
             'Write each turn with its role: {"messages": [{"role": "user", "content": …}, …]}.',
         )
     if nested:

@@ -16,12 +16,12 @@ _EXCEL_HINT = re.compile(r"\"?sep=([,\t;|])\"?\r?\n", re.IGNORECASE)
 """The first line of a file that Excel writes to name its delimiter."""
 
 _NAME = re.compile(r"[^\W\d][\w-]{0,40}")
-_PHRASE = re.compile(r"[^\W\d][\w-]{0,30}(?: [\w-]{1,30}){0,3}")
+_PHRASE = re.compile(r"[^\W\d][\w-]{0,30}(?:[ /&][\w()#-]{1,30}){0,3}")
 """A column's name of up to four words."""
 
 _ABBREVIATED = re.compile(r"[^\W\d][\w -]{0,12}\.")
-_NUMBER = re.compile(r"[\d.,:/+\-T Z]{1,40}")
-"""A number, a date or a time."""
+_NUMBER = re.compile(r"[\d.,:/+ -]{1,40}|\S{0,20}\d\S{0,20}")
+"""A number, a date, a time, or an id with a digit."""
 
 _PLACE = re.compile(r"column \d{1,4}")
 """The name of a column in a file without a header."""
@@ -67,7 +67,7 @@ def csv_dialect(
         raise DataError(ErrorCode.CSV_INVALID, "No row of the file is valid CSV.")
     in_places = any(map(_PLACE.fullmatch, named))
     has_header = not in_places and _is_header(rows, named)
-    columns = _columns(rows, named) if has_header else _places(rows, in_places)
+    columns = _columns(rows, named) if has_header else _places(rows, in_places, _filled_columns(rows))
     if not columns:
         start = ", ".join(cell[:30] for cell in rows[0][:6])
         message = f"The file has {len(rows[0])} columns but no header. Its first row: {start}."
@@ -75,13 +75,13 @@ def csv_dialect(
     if len(set(columns)) < len(columns):
         raise DataError(ErrorCode.COLUMNS_UNKNOWN, f"Two columns have the same name. The columns: {naming(columns)}.")
     if columns == QUESTION_AND_ANSWER and not has_header:
-        _require_one_reading(rows, delimiter, '"' in head)
+        _require_one_reading(rows, delimiter, any(mark in f"\n{text}" for mark in ('\n"', f'{delimiter}"')))
     fields = (fields_of(row, len(columns)) for row in rows[has_header:])
     body = [dict(zip(columns, row, strict=True)) for row in fields if len(row) == len(columns)]
     return CsvDialect(delimiter, has_header, tuple(columns), body, int(bool(hint)), skips_blanks)
 
 
-def fields_of(row: list[str], columns: int) -> list[str]:
+def fields_of(row: Sequence[str], columns: int) -> Sequence[str]:
     """The fields of a row without empty ones after the last column, as in rows that end with the delimiter."""
     return row[:columns] if len(row) > columns and not any(row[columns:]) else row
 
@@ -142,9 +142,14 @@ def _is_header(rows: Sequence[Sequence[str]], named: Collection[str]) -> bool:
 def _columns(rows: Sequence[Sequence[str]], named: Collection[str]) -> list[str]:
     """The header's names. A column without a name is called by its place; at the end it is left out if it is empty."""
     names = [cell.strip() if cell.strip() in named else column_name(cell.strip()) for cell in rows[0]]
-    while not names[-1] and not any(len(row) >= len(names) and row[len(names) - 1] for row in rows):
+    while not names[-1] and len(names) > _filled_columns(rows):
         names.pop()
     return [name or f"(column {number})" for number, name in enumerate(names, 1)]
+
+
+def _filled_columns(rows: Sequence[Sequence[str]]) -> int:
+    """The number of columns without empty ones at the end, as in rows that end with the delimiter."""
+    return max(max((place for place, cell in enumerate(row, 1) if cell), default=1) for row in rows)
 
 
 QUESTION_AND_ANSWER = ["question", "answer"]
@@ -155,9 +160,9 @@ _BY_PLACE = (
 )
 
 
-def _places(rows: Sequence[Sequence[str]], in_places: bool) -> list[str]:
+def _places(rows: Sequence[Sequence[str]], in_places: bool, filled: int) -> list[str]:
     """Names of the columns of a file without a header; none if they have to be chosen."""
-    width = len(rows[0])
+    width = min(len(rows[0]), filled)
     if in_places:
         return [f"column {number}" for number in range(1, width + 1)]
     return {1: ["text"], 2: QUESTION_AND_ANSWER}.get(width, [])
@@ -165,20 +170,20 @@ def _places(rows: Sequence[Sequence[str]], in_places: bool) -> list[str]:
 
 def _require_one_reading(rows: Sequence[Sequence[str]], delimiter: str, quoted: bool) -> None:
     """Raises `DataError` for two columns without a header that need not be a question and its answer."""
-    pairs = [row for row in rows if len(row) == 2]
+    pairs = [fields for row in rows if len(fields := fields_of(row, 2)) == 2]
     if 10 * sum(bool(_NUMBER.fullmatch(row[0].strip())) for row in pairs) >= 9 * len(pairs):
         raise DataError(
             ErrorCode.COLUMNS_UNKNOWN,
-            "The file has no header, and its first column holds numbers or dates: it may be a question with its "
+            "The file has no header, and its first column holds numbers or dates or ids: it may be a question with its "
             "answer, or an id with a text.",
             "",
             _BY_PLACE.replace('{"text": "column 1"}', '{"text": "column 2"}'),
         )
-    if delimiter == "," and not quoted and 10 * sum(row[1].startswith(" ") for row in pairs) >= 9 * len(pairs):
+    if delimiter in ",;" and not quoted and 10 * sum(row[1].startswith(" ") for row in pairs) >= 9 * len(pairs):
         raise DataError(
             ErrorCode.COLUMNS_UNKNOWN,
-            "The file has no header, and every row one comma with a blank after it: it may be a question with its "
-            "answer, or one text with a comma.",
+            f"The file has no header, and every row one {delimiter!r} with a blank after it: it may be a question with "
+            "its answer, or one text.",
             "",
             'For questions and answers set "data": {"columns": {"prompt": "column 1", "completion": "column 2"}} in '
             "run.json; for plain text rename the file to .txt.",

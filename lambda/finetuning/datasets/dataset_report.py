@@ -272,10 +272,7 @@ def _notes(preparation: Preparation, report: DatasetReport, tally: Tally) -> Ite
     if any("preference" in shape for shape in tally.shapes) or "rejected" in tally.ignored:
         yield "Only the chosen answer of a preference pair is trained on; the rejected one is not used."
     for file in preparation.files:
-        if file.detection.template_marks:
-            yield (
-                f"{file.name}: the text has marks of a chat template, such as [INST] or ### Instruction:. It is "
-                "trained on as it stands. To train on conversations, write the turns as {role, content}."
-            )
+        if file.detection.remark and preparation.task is Task.DOMAIN_ADAPTATION:
+            yield f"{file.name}: {file.detection.remark}."
         if file.text_column:
             yield f"{file.name}: the text is in the column {file.text_column}."

@@ -20,7 +20,7 @@ from finetuning.datasets.dialogs import ROLE_KEYS, Dialogs
 from finetuning.datasets.framing import BOM, Record, json_values, lines
 from finetuning.datasets.limits import MAX_COLUMNS, MAX_RECORD
 from finetuning.datasets.marked_text import TEMPLATE_MARK
-from finetuning.datasets.shape import BARE, HISTORY, INPUT, Kind, canonical, is_either, kind_of
+from finetuning.datasets.shape import BARE, CONTEXT, HISTORY, INPUT, KNOWN_COLUMNS, Kind, canonical, is_either, kind_of
 from finetuning.datasets.shapes import shape_of
 from finetuning.datasets.sides import is_left_out
 
@@ -74,8 +74,8 @@ class Detection(BaseModel):
     """Whether a blank after the delimiter of CSV is not content."""
     rows_seen: int = 0
     """First rows that were looked at."""
-    template_marks: int = 0
-    """Number of the first texts that have marks of a chat template which is not read as turns."""
+    remark: str = ""
+    """What the user should know about a text that looks like something else."""
     text_columns: tuple[str, ...] = ()
     """Columns of sentences."""
     is_table: bool = False
@@ -135,18 +135,25 @@ def is_data(path: str) -> bool:
 
 
 def detect(
-    head: bytes, name: str, size: int, *, named: Collection[str] = frozenset(), is_table: bool = False
+    head: bytes,
+    name: str,
+    size: int,
+    *,
+    named: Collection[str] = frozenset(),
+    is_table: bool = False,
+    most: int = HEAD_BYTES,
 ) -> Detection:
     """What the file `name` of `size` bytes is, by its first `HEAD_BYTES` or more. Never raises: a refusal is in the
     result.
 
-    `named`: columns that the user names. `is_table`: the rows are a table's that was written as JSON Lines.
+    `named`: columns that the user names. `is_table`: the rows are a table's that was written as JSON Lines. `most`:
+    bytes that are taken of a compressed file.
     """
     whole = len(head) >= size
     try:
         compressed = head.startswith(b"\x1f\x8b")
         if compressed:
-            head, whole = _inflated(head)
+            head, whole = _inflated(head, most)
             name = name.removesuffix(".gz")
         suffix = PurePosixPath(name.lower()).suffix
         _refuse_strangers(head, size, suffix)
@@ -165,14 +172,15 @@ def detect_head(
     named: Collection[str] = frozenset(),
     is_table: bool = False,
 ) -> Detection:
-    """The same; `read` gives the first bytes of the file, as many as are asked for. A first row that is longer than
-    `HEAD_BYTES` is read whole.
+    """The same; `read` gives the first bytes of the file, as many as are asked for. If the first two rows do not end in
+    `HEAD_BYTES`, more is read.
     """
     detection = detect(read(HEAD_BYTES), name, size, named=named, is_table=is_table)
-    unseen = detection.framing not in (Framing.TEXT, Framing.PARQUET) and not detection.rows_seen
-    if detection.refusal or not unseen or size <= HEAD_BYTES:
+    unseen = detection.framing not in (Framing.TEXT, Framing.PARQUET) and detection.rows_seen < 2
+    whole = size <= HEAD_BYTES and not detection.compressed
+    if detection.refusal or not unseen or whole:
         return detection
-    return detect(read(LONG_HEAD_BYTES), name, size, named=named, is_table=is_table)
+    return detect(read(LONG_HEAD_BYTES), name, size, named=named, is_table=is_table, most=LONG_HEAD_BYTES)
 
 
 def detect_file(path: Path, named: Collection[str] = frozenset()) -> Detection:
@@ -191,11 +199,11 @@ def detect_reframed(read: Callable[[int], bytes], size: int) -> Detection:
     return detection.model_copy(update={"format": Format.PARQUET, "why": f"it starts with PAR1; {detection.why}"})
 
 
-def _inflated(head: bytes) -> tuple[bytes, bool]:
+def _inflated(head: bytes, most: int) -> tuple[bytes, bool]:
     """The first bytes of the decompressed file, and whether they are all of it."""
     stream = zlib.decompressobj(wbits=31)
     try:
-        return stream.decompress(head, max(HEAD_BYTES, len(head))), stream.eof
+        return stream.decompress(head, most), stream.eof
     except zlib.error as error:
         raise DataError(ErrorCode.COMPRESSION, f"The gzip stream is damaged: {error}.") from error
 
@@ -262,7 +270,7 @@ def _detected(head: bytes, suffix: str, whole: bool, named: Collection[str]) -> 
             shape="text",
             kinds={Kind.TEXT: 1},
             why="it is named .txt",
-            template_marks=len(set(TEMPLATE_MARK.findall(head))),
+            remark=_LINES_OF_JSON if _is_json(head) else _MARKED if TEMPLATE_MARK.search(head) else "",
         )
     if format_ is Format.CSV and not _is_json(head):
         return _table(head, suffix, whole, named)
@@ -288,9 +296,14 @@ def _refuse_table_by_column(row: Any) -> None:
 
     `{input: […], output: […]}` alone is one conversation.
     """
-    values = list(row.values()) if isinstance(row, dict) else []
-    if len(values) < 2 or set(row) <= {INPUT, "output"}:
+    whole = (
+        {key: value for key, value in row.items() if isinstance(value, dict | list)} if isinstance(row, dict) else {}
+    )
+    if len(whole) < 2 or whole.keys() <= {INPUT, "output"}:
         return
+    if len(whole) < len(row) and not KNOWN_COLUMNS.intersection(whole) - {CONTEXT, HISTORY}:
+        return
+    values = list(whole.values())
     first = values[0]
     if isinstance(first, list):
         alike = all(isinstance(each, list) and len(each) == len(first) for each in values)
@@ -303,7 +316,7 @@ def _refuse_table_by_column(row: Any) -> None:
         lists = "an object" if isinstance(first, dict) else "a list"
         raise DataError(
             ErrorCode.TABLE_BY_COLUMN,
-            f"The file is a table written by column: {naming(tuple(row))} are each {lists} of {len(first):,} values.",
+            f"The file is a table written by column: {naming(tuple(whole))} are each {lists} of {len(first):,} values.",
         )
 
 
@@ -376,16 +389,23 @@ def _shaped(rows: Sequence[Any], **known: Any) -> Detection:
     texts = tuple(column for column in known["columns"] if _holds_text([row.get(column) for row in tables]))
     known["why"] += f"; {_summary(shapes, len(rows), known['columns'])}"
     shape_name = shapes.most_common(1)[0][0] if shapes else ""
-    marks = sum(bool(TEMPLATE_MARK.search(row["text"].encode(errors="replace"))) for row in tables if _is_text(row))
+    marked = any(_is_text(row) and TEMPLATE_MARK.search(row["text"].encode(errors="replace")) for row in tables)
     return Detection(
         shape=shape_name,
         kinds=dict(kinds),
         history=history,
         text_columns=texts,
         rows_seen=len(rows),
-        template_marks=marks,
+        remark=_MARKED if marked else "",
         **known,
     )
+
+
+_MARKED = (
+    "the text has marks of a chat template, such as [INST] or ### Instruction:. It is trained on as it stands; to "
+    "train on conversations, write the turns as {role, content}"
+)
+_LINES_OF_JSON = "its lines are JSON, but by its name it is plain text; to train on its rows, name it .jsonl"
 
 
 def _is_text(row: dict[str, Any]) -> bool:

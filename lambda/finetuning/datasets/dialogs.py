@@ -271,9 +271,9 @@ def require_thread(turns: Sequence[Any], path: str) -> None:
         before = next((row[key] for key in IDS if key in row), None)
 
 
-def text_of(content: Any, path: str) -> str:
-    """A content as text: a string, or joined text blocks (`{type: text, text|value}`, Bedrock's `{text}`). Passages,
-    which are strings, are joined with line ends.
+def text_of(content: Any, path: str, between: str = "") -> str:
+    """A content as text: a string, or text blocks (`{type: text, text|value}`, Bedrock's `{text}`) with `between`
+    between them. A list of strings is joined with line ends.
 
     Raises `DataError` for anything else, and for an empty text.
     """
@@ -282,7 +282,7 @@ def text_of(content: Any, path: str) -> str:
     if isinstance(content, list) and all(isinstance(part, str) for part in content):
         content = "\n".join(content)
     if isinstance(content, list):
-        content = "".join(_block(block, f"{path}[{number}]") for number, block in enumerate(content))
+        content = between.join(_block(block, f"{path}[{number}]") for number, block in enumerate(content))
     if not isinstance(content, str):
         raise DataError(ErrorCode.CONTENT_NOT_TEXT, f"The content is {kind(content)}, not a text.", path)
     if not content or content.isspace():

@@ -202,7 +202,7 @@ def csv_rows(
         line = rows.line_num + 1
         text.begin_row()
         try:
-            fields = next(rows)
+            fields: Sequence[str] = next(rows)
         except StopIteration:
             return
         except DataError as error:
@@ -211,6 +211,17 @@ def csv_rows(
             continue
         except csv.Error as error:
             skip -= 1
+            if "unexpected end" in str(error):
+                yield (
+                    line,
+                    DataError(
+                        ErrorCode.JSON_TRUNCATED,
+                        "The file ends inside quotes that begin in this row.",
+                        "",
+                        "Close the quotes, or export or copy the file again: its end may be missing.",
+                    ),
+                )
+                return
             yield line, DataError(ErrorCode.CSV_INVALID, f"The row is not valid CSV: {error}.")
             continue
         if text.error:
@@ -221,7 +232,8 @@ def csv_rows(
             skip -= 1
         elif len(fields) != len(columns) and len(fields := fields_of(fields, len(columns))) != len(columns):
             message = f"The row has {len(fields)} fields; the file has {len(columns)} columns."
-            yield line, DataError(ErrorCode.CSV_COLUMNS, message)
+            cut_off = text.ends_open and len(fields) < len(columns)
+            yield line, DataError(ErrorCode.JSON_TRUNCATED if cut_off else ErrorCode.CSV_COLUMNS, message)
         else:
             yield line, dict(zip(columns, fields, strict=True))
 
@@ -235,6 +247,8 @@ class _CsvLines:
 
     def __init__(self, reader: BinaryIO) -> None:
         self.error: DataError | None = None
+        self.ends_open = False
+        """Whether the last line has no line end: the file ends there."""
         self._lines = (record for batch in lines(reader) for record in batch.records)
         self._row_bytes = 0
 
@@ -253,6 +267,7 @@ class _CsvLines:
             return "\n"
         data = cast(bytes, line)
         self._row_bytes += len(data)
+        self.ends_open = not data.endswith(b"\n")
         try:
             return data.decode()
         except UnicodeDecodeError as error:

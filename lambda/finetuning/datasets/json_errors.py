@@ -47,6 +47,17 @@ def json_error(raw: bytes, error: orjson.JSONDecodeError) -> DataError:
 INCOMPLETE = "The JSON is incomplete"
 
 
+def is_cut_off(line: bytes, error: DataError) -> bool:
+    """True for a last line, without a line end, whose JSON is not complete: a copy of the file that was cut off."""
+    text = line.strip()
+    return (
+        error.code is ErrorCode.JSON_INVALID
+        and not line.endswith(b"\n")
+        and text[:1] in (b"{", b"[")
+        and (text[-1:] not in (b"}", b"]") or error.message.startswith(INCOMPLETE))
+    )
+
+
 def _invalid(text: str, error: orjson.JSONDecodeError) -> str:
     """Where the JSON is wrong, what was expected there, and what was found."""
     if error.pos >= len(text):

@@ -74,7 +74,7 @@ def resolve(
 def _left_out(files: Sequence[tuple[str, Detection]], options: DataOptions) -> dict[int, str]:
     """Files without rows beside files that have some, and why each is left out."""
     found = {}
-    if any(detection.kinds for _, detection in files):
+    if any(detection.kinds or (detection.is_table and detection.rows_seen) for _, detection in files):
         for number, (_, detection) in enumerate(files):
             if detection.refusal is ErrorCode.FILE_EMPTY:
                 found[number] = "it is empty"

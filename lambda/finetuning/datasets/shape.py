@@ -183,3 +183,8 @@ def unwrapped(value: Any) -> Any:
 
 def _is_turn(value: Any) -> bool:
     return isinstance(value, dict) and all(not value.keys().isdisjoint(keys) for keys in (ROLE_KEYS, CONTENT_KEYS))
+
+
+def is_texts(value: Any) -> bool:
+    """True for a list of strings."""
+    return isinstance(value, list) and bool(value) and all(isinstance(text, str) for text in value)

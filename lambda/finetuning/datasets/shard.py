@@ -24,7 +24,7 @@ from finetuning.datasets.framing import (
     lines,
     undecodable,
 )
-from finetuning.datasets.json_errors import INCOMPLETE, duplicate_key, json_error, texts
+from finetuning.datasets.json_errors import duplicate_key, is_cut_off, json_error, texts
 from finetuning.datasets.limits import DENSE_BATCH, IGNORED_KEPT, REFUSED_KEPT, SHORT_LINE
 from finetuning.datasets.marked_text import has_special_token
 from finetuning.datasets.plain_batches import PlainBatches
@@ -229,7 +229,7 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
                 line = cast(bytes, raw)
                 if line.strip():
                     found_wrong = json_error(line, error)
-                    if framing is Framing.LINES and _breaks_off(line, found_wrong):
+                    if framing is Framing.LINES and is_cut_off(line, found_wrong):
                         found_wrong = DataError(ErrorCode.JSON_TRUNCATED, "The file ends in the middle of this row.")
                     result.refuse(file.name, number, found_wrong, line, element if framing is Framing.ARRAY else 0)
                     if len(line) <= SHORT_LINE and len(result.errors) == MAX_ERRORS and len(refused) < REFUSED_KEPT:
@@ -287,17 +287,6 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
         for tokens, line, digest in sorted(longest, reverse=True)
     ]
     return result
-
-
-def _breaks_off(line: bytes, error: DataError) -> bool:
-    """True for a last line, without a line end, whose JSON is not complete: a copy of the file that was cut off."""
-    text = line.strip()
-    return (
-        error.code is ErrorCode.JSON_INVALID
-        and not line.endswith(b"\n")
-        and text[:1] in (b"{", b"[")
-        and (text[-1:] not in (b"}", b"]") or error.message.startswith(INCOMPLETE))
-    )
 
 
 def _drop_counted(
