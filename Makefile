@@ -126,7 +126,7 @@ check: ## Everything CI runs
 	@$(MAKE) --no-print-directory coverage test-trainer test-rehearsal
 
 # Requirements are written in *.in and locked, with hashes, for Linux and macOS and Python 3.11 to 3.13.
-LOCKED := lambda/requirements requirements requirements-dev requirements-rehearsal requirements-audit requirements-supply
+LOCKED := lambda/requirements lambda/requirements-parquet requirements requirements-dev requirements-rehearsal requirements-audit requirements-supply
 HASHES_AND_LOCKS := (requirements.*\.txt|package-lock\.json)$$
 
 .PHONY: judges secrets lock audit sbom
@@ -148,9 +148,11 @@ sbom: .venv-supply/.ready ## Write CycloneDX documents of the layer, the tools a
 		--output-file build/sbom/$$(echo $$file | tr / -).json; done
 	@npm sbom --package-lock-only --sbom-format cyclonedx > build/sbom/npm.json
 
-.PHONY: bench-data bench-patterns fuzz verify-aws down clean
+.PHONY: bench-data bench-imports bench-patterns fuzz verify-aws down clean
 bench-data: setup ## Speed and memory of the data preparation, as a ratio to orjson
 	@$(BIN)/python -m benchmarks.bench_data
+bench-imports: .venv/.deploy ## CPU of each handler's import, beside boto3 alone
+	@$(BIN)/python -m benchmarks.bench_imports
 bench-patterns: .venv/.deploy ## How the time of each regular expression grows with hostile input
 	@$(BIN)/python -m benchmarks.bench_patterns
 fuzz: setup-tests ## Random and broken data for SECONDS=600

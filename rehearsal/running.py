@@ -179,7 +179,7 @@ def start(
         str(EMULATOR_PYTHON), "-m", "rehearsal.emulator",
         "--port", str(port), "--state", str(state), "--region", REGION, "--wait-scale", str(wait_scale),
         "--trainer-python", str(TRAINER_PYTHON), "--base-model", str(base_model),
-        "--pandas-layer", str(_pandas_layer(state)),
+        "--parquet-layer", str(_parquet_layer(state)),
         *(["--max-new-tokens", str(max_new_tokens)] if max_new_tokens else []),
         *([] if keep else ["--with-parent"]),
     ]  # fmt: skip
@@ -212,9 +212,9 @@ def base_model(name: str) -> Path:
     return PROJECT / printed.stdout.strip().splitlines()[-1]
 
 
-def _pandas_layer(state: Path) -> Path:
+def _parquet_layer(state: Path) -> Path:
     """A layer's folder that holds this environment's pyarrow; the emulator's runs the same Python."""
-    layer = state / "pandas-layer"
+    layer = state / "parquet-layer"
     (layer / "python").mkdir(parents=True, exist_ok=True)
     link = layer / "python" / "pyarrow"
     if not link.is_symlink():

@@ -151,13 +151,3 @@ def _allow_network_interfaces(permissions: Permissions) -> None:
         on=["*"],
         because="EC2 descriptions have no resource-level permissions",
     )
-
-
-def pandas_layer(scope: Construct, id: str) -> lambda_.ILayerVersion:
-    """AWS's own layer with pyarrow, release 3.16.1, from AWS's account for these layers.
-
-    Assumed from the table in its documentation; not verified with a live account.
-    """
-    region = Stack.of(scope).region
-    arn = f"arn:aws:lambda:{region}:336392948345:layer:AWSSDKPandas-Python313-Arm64:11"
-    return lambda_.LayerVersion.from_layer_version_arn(scope, id, arn)

@@ -7,8 +7,9 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from infra.constructs.python_layer import PARQUET, PythonLayer
 from infra.constructs.step_permissions import ANY_RUN, StageResources, StepPermissions
-from infra.constructs.workflow_function import FunctionPlatform, FunctionSize, WorkflowFunction, pandas_layer
+from infra.constructs.workflow_function import FunctionPlatform, FunctionSize, WorkflowFunction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +157,7 @@ class WorkflowFunctions(Construct):
             outlives_network=True,
             size=FunctionSize(timeout=900),
         )
-        pandas = pandas_layer(self, "Pandas")
+        parquet = PythonLayer(self, "Parquet", requirements=PARQUET)
         self._functions = {
             step.id: WorkflowFunction(
                 self,
@@ -166,7 +167,7 @@ class WorkflowFunctions(Construct):
                 permissions=step.may(StepPermissions(self, f"{step.id}Permissions", resources=resources)),
                 in_vpc=step.touches_data or (platform.config.control_functions_in_vpc and not step.outlives_network),
                 size=step.size,
-                more_layers=[pandas] if step.handler == "reframe_parquet" else [],
+                more_layers=[parquet] if step.handler == "reframe_parquet" else [],
             )
             for step in (*_STEPS, remove_runs)
         }

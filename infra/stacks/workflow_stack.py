@@ -15,7 +15,7 @@ from infra.constructs.fine_tuning_workflow import FineTuningWorkflow
 from infra.constructs.isolated_network import IsolatedNetwork
 from infra.constructs.notification_topic import NotificationTopic
 from infra.constructs.permissions import Permissions
-from infra.constructs.python_layer import PythonLayer
+from infra.constructs.python_layer import LIBRARIES, PythonLayer
 from infra.constructs.run_removal import InterfaceRelease, RunRemoval
 from infra.constructs.step_permissions import StageResources
 from infra.constructs.sweeper import PERIOD, Sweeper
@@ -64,8 +64,8 @@ class WorkflowStack(Stack):
                 dead_letters=self.dead_letters,
                 key=storage.key,
                 network=network,
-                code=lambda_.Code.from_asset(str(LAMBDA), exclude=["requirements.*", "**/__pycache__"]),
-                layer=PythonLayer(self, "Libraries"),
+                code=lambda_.Code.from_asset(str(LAMBDA), exclude=["requirements*", "**/__pycache__"]),
+                layer=PythonLayer(self, "Libraries", requirements=LIBRARIES),
                 environment=config.function_environment(
                     {
                         "upload_bucket": storage.uploads.bucket_name,

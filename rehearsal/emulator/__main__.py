@@ -51,7 +51,7 @@ def main() -> None:
         state=state,
         trainer=Trainer(arguments.trainer_python.absolute(), Path.cwd()),
         base_model=arguments.base_model.absolute(),
-        pandas_layer=arguments.pandas_layer.absolute(),
+        parquet_layer=arguments.parquet_layer.absolute(),
         max_new_tokens=arguments.max_new_tokens,
     )
     sagemaker = extensions.install(context)
@@ -75,9 +75,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--state", type=Path, required=True, help="folder for what jobs, endpoints and functions write")
     parser.add_argument("--trainer-python", type=Path, required=True, help="interpreter of the trainer's environment")
     parser.add_argument("--base-model", type=Path, required=True, help="folder of the model that stands in for Llama")
-    parser.add_argument(
-        "--pandas-layer", type=Path, required=True, help="folder in place of AWS's managed pandas layer"
-    )
+    parser.add_argument("--parquet-layer", type=Path, required=True, help="folder in place of the Parquet layer")
     parser.add_argument("--region", default="us-east-1")
     parser.add_argument("--wait-scale", type=float, default=1.0, help="factor on the state machine's waits")
     parser.add_argument("--max-new-tokens", type=int, help="ends every answer of an endpoint there")

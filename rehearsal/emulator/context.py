@@ -23,7 +23,7 @@ class EmulatorContext:
     state: Path
     trainer: Trainer
     base_model: Path
-    pandas_layer: Path
+    parquet_layer: Path
     max_new_tokens: int | None = None
     """Where every answer of an endpoint ends; None leaves it to each request."""
     faults: Faults = field(default_factory=Faults)

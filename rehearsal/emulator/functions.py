@@ -27,7 +27,7 @@ _NAMED_REPORT = (
 _DIED = "Worker process died"
 _LATE = "Task timed out after "
 _NOT_IMPORTED = "Worker init failed: "
-_PANDAS_LAYER = ":layer:AWSSDKPandas-"
+_PARQUET_LAYER = "Parquet"
 PARALLEL = 4
 """Without a limit, fifty uploads at once would start a process of 80 MB for each of them in every function."""
 
@@ -38,7 +38,7 @@ _callers: dict[str, lambda_runtime.Worker] = {}
 _starting = threading.local()
 
 
-def install(faults: Faults, pandas_layer: Path) -> None:
+def install(faults: Faults, parquet_layer: Path) -> None:
     """Patches the executor. Raises `RuntimeError` if the emulator has changed and the patch does not apply."""
     script = lambda_runtime._PYTHON_WORKER_SCRIPT
     if script.count(_REPORT) != 1:
@@ -53,7 +53,7 @@ def install(faults: Faults, pandas_layer: Path) -> None:
         if message := faults.take(Fault.FUNCTION_DIES, described(name, event)):
             return {"body": _exit(request_id, message), "error": True, "log": message}
         with turns[name]:
-            result: dict[str, Any] = execute(_with_pandas(func, pandas_layer), event, request_id)
+            result: dict[str, Any] = execute(_with_parquet(func, parquet_layer), event, request_id)
         if result.get("error"):
             result["body"] = _named(result["body"], request_id)
         return result
@@ -136,10 +136,10 @@ def _no_layer(attachment: Any) -> None:
     """The layer holds arm64 libraries of Python 3.13; here functions run with the same ones, made for this machine."""
 
 
-def _with_pandas(func: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The function with `folder` in place of AWS's managed pandas layer, where it has that."""
+def _with_parquet(func: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The function with `folder` in place of the Parquet layer, where it has that."""
     config = func.get("config") or func
-    if not any(_PANDAS_LAYER in str(layer) for layer in config.get("Layers", [])):
+    if not any(_PARQUET_LAYER in str(layer) for layer in config.get("Layers", [])):
         return func
     variables = config.get("Environment", {}).get("Variables", {}) | {"_LAMBDA_LAYERS_DIRS": str(folder)}
     return {**func, "config": {**config, "Environment": {"Variables": variables}}}

@@ -1,7 +1,9 @@
-"""Patches the emulator's Lambda: it refuses calls as the service does, before a function runs.
+"""Patches the emulator's Lambda: it refuses calls as the service does, before a function runs, and functions too large.
 
 A function in a VPC that nobody has called for weeks has lost its network interfaces: Lambda refuses its calls until it
 has new ones. An account allows so many executions at a time: Lambda refuses those beyond.
+
+A function and its layers have 262,144,000 bytes at most, unpacked.
 
 Not emulated: that a refused asynchronous call is kept and made again for up to six hours.
 """
@@ -9,6 +11,7 @@ Not emulated: that a refused asynchronous call is kept and made again for up to 
 from typing import Any
 
 from ministack.services import lambda_svc
+from ministack.services.cloudformation import provisioners
 
 from rehearsal.emulator.faults import Fault, Faults
 from rehearsal.emulator.functions import described
@@ -38,6 +41,31 @@ def install(faults: Faults) -> None:
         return answer
 
     lambda_svc._execute_function_dispatch = dispatch_unless_refused
+
+
+def limit_sizes() -> None:
+    """Lets stacks make no function that is too large. To be called while the emulator still knows the layers."""
+    functions, layer_zip = provisioners._RESOURCE_HANDLERS["AWS::Lambda::Function"], lambda_svc._resolve_layer_zip
+    sizes: dict[str, int] = {}
+
+    def layer_size(layer: dict[str, Any]) -> int:
+        arn = layer["Arn"]
+        if arn not in sizes:
+            sizes[arn] = lambda_svc._unzipped_size(layer_zip(layer))
+        return sizes[arn]
+
+    def create(logical_id: str, properties: dict[str, Any], stack: str) -> Any:
+        made = functions["create"](logical_id, properties, stack)
+        function = lambda_svc._functions[made[0]]
+        layers = function["config"]["Layers"]
+        size = lambda_svc._unzipped_size(function["code_zip"]) + sum(map(layer_size, layers))
+        if size > lambda_svc._UNZIPPED_LIMIT_BYTES:
+            del lambda_svc._functions[made[0]]
+            limit = lambda_svc._UNZIPPED_LIMIT_BYTES
+            raise ValueError(f"Function code combined with layers exceeds the maximum allowed size of {limit} bytes")
+        return made
+
+    provisioners._RESOURCE_HANDLERS["AWS::Lambda::Function"] = {**functions, "create": create}
 
 
 def _refused(error: str, message: str) -> dict[str, Any]:

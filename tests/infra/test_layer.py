@@ -1,32 +1,60 @@
-"""The layer as pip installs it, checked where a synthesis with bundling has installed it."""
+"""The layers as pip installs them, checked where a synthesis with bundling has installed them."""
 
+import os
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
+import boto3
+import botocore
+import pyarrow
 import pytest
 
-from infra.constructs.python_layer import REQUIREMENTS, TARGET, _PipInstall, installed_layer
+from infra.constructs import python_layer
+from infra.constructs.python_layer import (
+    LIBRARIES,
+    MAX_UNPACKED_BYTES,
+    PARQUET,
+    SERVICES,
+    TARGET,
+    PipInstall,
+    compile_modules,
+    installed_layer,
+    remove_unused,
+    unpacked_bytes,
+)
+
+LAMBDA = LIBRARIES.parent
+needs_layers = pytest.mark.skipif(
+    not (installed_layer(LIBRARIES).is_dir() and installed_layer(PARQUET).is_dir()),
+    reason="no synthesis has installed the layers yet",
+)
 
 
-def test_an_installed_layer_is_copied_rather_than_installed_again(tmp_path: Path) -> None:
-    cache, output = tmp_path / "layer", tmp_path / "output"
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the layer of LIBRARIES is kept."""
+    monkeypatch.setattr(python_layer, "ROOT", tmp_path)
+    (tmp_path / "output").mkdir()
+    return installed_layer(LIBRARIES)
+
+
+def test_an_installed_layer_is_linked_rather_than_installed_again(tmp_path: Path, cache: Path) -> None:
     (cache / "python" / "boto3").mkdir(parents=True)
-    output.mkdir()
-    assert _PipInstall(cache).try_bundle(str(output))
-    assert (output / "python" / "boto3").is_dir()
+    (cache / "python" / "boto3" / "session.py").write_text("")
+    assert PipInstall(LIBRARIES).try_bundle(str(tmp_path / "output"))
+    assert (tmp_path / "output" / "python" / "boto3" / "session.py").samefile(cache / "python" / "boto3" / "session.py")
 
 
 def test_a_layer_is_installed_from_wheels_for_lambda_and_only_then_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache, output = tmp_path / "layer", tmp_path / "output"
-    interrupted = tmp_path / "layer.unfinished" / "python" / "half-installed"
-    interrupted.mkdir(parents=True)
-    output.mkdir()
-    commands: list[list[str]] = []
+    (cache.with_suffix(".unfinished") / "python" / "half-installed").mkdir(parents=True)
+    commands: list[tuple[str, ...]] = []
 
-    def install(command: list[str], *, check: bool) -> None:
+    def install(command: tuple[str, ...], *, check: bool) -> None:
         assert check
         assert not cache.exists()
         commands.append(command)
@@ -34,21 +62,77 @@ def test_a_layer_is_installed_from_wheels_for_lambda_and_only_then_kept(
         (Path(command[command.index("--target") + 1]) / "boto3").mkdir()
 
     monkeypatch.setattr(subprocess, "run", install)
-    assert _PipInstall(cache).try_bundle(str(output))
+    monkeypatch.setattr(python_layer, "_interpreter", lambda: None)
+    assert PipInstall(LIBRARIES).try_bundle(str(tmp_path / "output"))
     (command,) = commands
-    assert {"--only-binary", *TARGET, str(REQUIREMENTS)} <= set(command)
-    assert [path.name for path in (output / "python").iterdir()] == ["boto3"]
+    assert {"--only-binary", *TARGET, str(LIBRARIES)} <= set(command)
+    assert [path.name for path in (tmp_path / "output" / "python").iterdir()] == ["boto3"]
     assert [path.name for path in (cache / "python").iterdir()] == ["boto3"]
 
 
-@pytest.mark.skipif(not installed_layer().is_dir(), reason="no synthesis has installed the layer yet")
-def test_the_layer_has_the_required_versions_built_for_lambda() -> None:
-    python = installed_layer() / "python"
-    wanted = re.findall(r"^([\w.\[\]-]+)==([\w.]+)", REQUIREMENTS.read_text(), re.MULTILINE)
-    assert len(wanted) > 15
+def test_the_layer_describes_the_services_of_which_functions_make_clients() -> None:
+    """And X-Ray: the tracer makes a client of it."""
+    source = "".join(path.read_text(encoding="utf-8") for path in LAMBDA.rglob("*.py"))
+    called = set(re.findall(r'\b(?:advisory_)?client\(\s*"([a-z0-9-]+)"', source))
+    assert called
+    assert called | {"xray"} == set(SERVICES)
+
+
+def test_a_client_of_every_service_can_be_made_from_what_is_kept(tmp_path: Path) -> None:
+    for package in (boto3, botocore):
+        shutil.copytree(Path(package.__file__).parent, tmp_path / package.__name__)
+    remove_unused(tmp_path)
+    program = f"""
+import boto3
+for service in {SERVICES}:
+    boto3.client(service, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+boto3.client("sagemaker", region_name="us-east-1").get_paginator("list_endpoints")
+try:
+    boto3.client("dynamodb", region_name="us-east-1")
+except Exception as error:
+    print(type(error).__name__, boto3.__file__)
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", program], env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.split() == ["UnknownServiceError", str(tmp_path / "boto3" / "__init__.py")]
+
+
+def test_two_builds_compile_to_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(python_layer, "_interpreter", lambda: sys.executable)
+    compiled = []
+    for number, folder in enumerate((tmp_path / "one", tmp_path / "another")):
+        folder.mkdir()
+        (folder / "module.py").write_text("def name() -> str:\n    return __file__\n")
+        (folder / "module.py").touch()
+        os.utime(folder / "module.py", (number, number))
+        assert compile_modules(folder)
+        (made,) = folder.rglob("*.pyc")
+        compiled.append(made.read_bytes())
+    assert compiled[0] == compiled[1]
+    assert b"/opt/python/module.py" in compiled[0]
+
+
+@needs_layers
+@pytest.mark.parametrize("requirements", [LIBRARIES, PARQUET], ids=lambda path: path.stem)
+def test_a_layer_has_the_required_versions_built_for_lambda(requirements: Path) -> None:
+    python = installed_layer(requirements) / "python"
+    wanted = re.findall(r"^([\w.\[\]-]+)==([\w.]+)", requirements.read_text(), re.MULTILINE)
+    assert wanted
     for name, version in wanted:
         assert list(python.glob(f"{name.split('[')[0].replace('-', '_')}-{version}.dist-info")), name
     binaries = [path.name for path in python.rglob("*.cpython-*.so")]
     assert binaries
     assert all("cpython-313-aarch64-linux-gnu" in name for name in binaries)
-    assert not list(python.rglob("*.pyc"))
+    assert all(".cpython-313." in path.name for path in python.rglob("*.pyc"))
+
+
+@needs_layers
+def test_code_and_layers_are_below_lambdas_limit() -> None:
+    code = sum(path.stat().st_size for path in (LAMBDA / "finetuning").rglob("*") if "__pycache__" not in path.parts)
+    layers = [unpacked_bytes(installed_layer(requirements)) for requirements in (LIBRARIES, PARQUET)]
+    assert code + sum(layers) < 0.9 * MAX_UNPACKED_BYTES, (code, layers)
+
+
+def test_pyarrow_is_the_release_that_is_tested() -> None:
+    assert f"pyarrow=={pyarrow.__version__} " in PARQUET.read_text()

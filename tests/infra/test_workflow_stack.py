@@ -106,9 +106,12 @@ def test_failed_asynchronous_calls_are_kept(stage: Synthesised) -> None:
         assert "DeadLetters" in json.dumps(properties["DeadLetterConfig"])
 
 
-def test_only_the_parquet_function_has_the_pandas_layer(stage: Synthesised) -> None:
-    carriers = [h for h, properties in functions(stage).items() if "AWSSDKPandas" in json.dumps(properties["Layers"])]
+def test_only_the_parquet_function_has_the_parquet_layer(stage: Synthesised) -> None:
+    (layer,) = [id for id in stage.resources("AWS::Lambda::LayerVersion") if "Parquet" in id]
+    carriers = [handler for handler, each in functions(stage).items() if {"Ref": layer} in each["Layers"]]
     assert carriers == ["finetuning.handlers.reframe_parquet.handler"]
+    everything = json.dumps(functions(stage))
+    assert ":layer:" not in everything  # no layer of another account
 
 
 def test_training_jobs_are_limited_to_network_key_types_and_time(stage: Synthesised) -> None:

@@ -243,13 +243,29 @@ def test_the_layer_s_foreign_libraries_are_not_loaded(emulator: Emulator) -> Non
     assert invoke(emulator, any_function(emulator, source, Layers=[layer["LayerVersionArn"]])) == 1
 
 
-def test_aws_s_pandas_layer_brings_pyarrow_to_the_function_that_has_it(emulator: Emulator) -> None:
+def test_the_parquet_layer_brings_pyarrow_to_the_function_that_has_it(emulator: Emulator) -> None:
     source = (
         "import importlib.util\ndef handler(event, context):\n    return bool(importlib.util.find_spec('pyarrow'))\n"
     )
-    layer = "arn:aws:lambda:us-east-1:336392948345:layer:AWSSDKPandas-Python313-Arm64:11"
-    assert invoke(emulator, any_function(emulator, source, Layers=[layer])) is True
+    content = {"ZipFile": zipped({"python/any.py": ""})}
+    layer = emulator.client("lambda").publish_layer_version(LayerName=any_name("Parquet"), Content=content)
+    assert invoke(emulator, any_function(emulator, source, Layers=[layer["LayerVersionArn"]])) is True
     assert invoke(emulator, any_function(emulator, source)) is False
+
+
+def test_a_function_with_layers_over_the_limit_is_not_made(emulator: Emulator) -> None:
+    archive = zipped({f"python/{number}": "0" * 90_000_000 for number in range(2)})
+    publish = emulator.client("lambda").publish_layer_version
+    layers = [publish(LayerName=any_name("layer"), Content={"ZipFile": archive})["LayerVersionArn"] for _ in range(2)]
+    function = {
+        "Code": {"ZipFile": "def handler(event, context):\n    pass\n"},
+        "Handler": "index.handler",
+        "Runtime": "python3.13",
+        "Role": any_role(emulator, "lambda.amazonaws.com"),
+    }
+    deploy(emulator, {"Small": {"Type": "AWS::Lambda::Function", "Properties": {**function, "Layers": layers[:1]}}})
+    with pytest.raises(AssertionError, match="exceeds the maximum allowed size of 262144000 bytes"):
+        deploy(emulator, {"Large": {"Type": "AWS::Lambda::Function", "Properties": {**function, "Layers": layers}}})
 
 
 def test_a_function_may_do_what_its_role_allows_and_nothing_else(emulator: Emulator) -> None:

@@ -259,6 +259,15 @@ def test_parquet_with_lists_and_nulls_is_read(tmp_path: Path) -> None:
     assert (report.task, report.rows.kept, report.files[0].format) == (Task.CHAT, 20, "parquet")
 
 
+@pytest.mark.parametrize("codec", ["none", "snappy", "gzip", "brotli", "zstd", "lz4"])
+def test_every_codec_of_parquet_is_read(tmp_path: Path, codec: str) -> None:
+    """Polars writes zstd, Spark and pandas snappy; the layer is of the release that is tested here."""
+    rows = pyarrow.Table.from_pylist([{"messages": any_dialog(number)} for number in range(20)])
+    pyarrow.parquet.write_table(rows, tmp_path / "data.parquet", compression=codec)
+    report = prepare_files([tmp_path / "data.parquet"], tmp_path / "out")
+    assert (report.task, report.rows.kept) == (Task.CHAT, 20)
+
+
 def test_a_damaged_parquet_file_is_refused(tmp_path: Path) -> None:
     report = report_of(tmp_path, b"PAR1 and no more", "data.parquet")
     assert report.refusal is not None
