@@ -9,6 +9,9 @@ from rich.console import Console
 
 from cli.commands.options import AsJson, ColumnNames, RunName, Stage, UntrainedAnswers, row_options
 
+VERDICT_EXIT_CODES = {"no measurable change": 3, "worse": 4}
+"""Exit codes of a run that succeeded, by the verdict of its evaluation."""
+
 if TYPE_CHECKING:
     from cli.stage.deployment import Deployment
     from finetuning.operations.run import Run
@@ -77,7 +80,8 @@ def watch(run: RunName, stage: Stage = "dev", as_json: AsJson = False) -> None:
       finetune watch pirate                     the latest run of that name
       finetune watch pirate-0a1b2c3d --json     wait for its end, then print status and answers
 
-    Exit code: 0 if the run succeeded, 1 if it did not, 130 after Ctrl-C.
+    Exit code: 0 if the run succeeded, 3 if it did but tuning made no measurable change, 4 if tuning made the answers
+    worse, 1 if the run failed, 130 after Ctrl-C.
     """
     from cli.stage.deployment import Deployment
     from cli.stage.runs import RUN_ID, find_run
@@ -172,3 +176,5 @@ def _watch(run: "Run", stage: str, console: Console, as_json: bool) -> None:
         show_result(run, status, stage, console)
     if status.state is not RunState.SUCCEEDED:
         raise typer.Exit(1)
+    if status.verdict in VERDICT_EXIT_CODES:
+        raise typer.Exit(VERDICT_EXIT_CODES[status.verdict])

@@ -94,13 +94,14 @@ def runs_table(statuses: Sequence[RunStatus], now: datetime, width: int) -> Rend
     """A row per run, or two lines per run in a narrow terminal."""
     if width < WIDE_ENOUGH:
         return Group(*(_run_in_two_lines(status, now) for status in statuses))
-    table = list_table("run", "state", "started (UTC)", "duration", "training cost", "model version")
+    table = list_table("run", "state", "verdict", "started (UTC)", "duration", "training cost", "model version")
     for status in statuses:
         state, style = _state(status)
         at_step = "" if status.state is RunState.SUCCEEDED else f" at {status.step}"
         table.add_row(
             status.run_id,
             Text.assemble((state, style), at_step),
+            status.verdict or "",
             f"{status.started_at:%d %b %H:%M}",
             elapsed((status.updated_at if status.state.is_final else now) - status.started_at),
             _cost(status.cost),
@@ -113,7 +114,8 @@ def _run_in_two_lines(status: RunStatus, now: datetime) -> Text:
     state, style = _state(status)
     at_step = "" if status.state is RunState.SUCCEEDED else f" at {status.step}"
     took = elapsed((status.updated_at if status.state.is_final else now) - status.started_at)
-    facts = [f"{status.started_at:%d %b %H:%M} UTC", took, _cost(status.cost), _version(status.model_package)]
+    started = f"{status.started_at:%d %b %H:%M} UTC"
+    facts = [status.verdict or "", started, took, _cost(status.cost), _version(status.model_package)]
     return Text.assemble(
         (status.run_id, "bold"), "  ", (state, style), at_step, "\n  ", " · ".join(filter(None, facts))
     )

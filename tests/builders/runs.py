@@ -115,7 +115,9 @@ def any_evaluation() -> EvaluationReport:
             scored=1,
             tuned=rows[0].tuned.scores,
             base=rows[0].base.scores if rows[0].base else None,
-            comparison=Comparison(prompts=1, tuned=0.533, base=0.133, better=1, worse=0),
+            comparison=Comparison(
+                prompts=40, tuned=0.533, base=0.133, low=0.31, high=0.48, prompts_for_5_points=90, better=37, worse=1
+            ),
             median_latency_ms=800,
         ),
     )

@@ -5,9 +5,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from statistics import fmean, median
 
+from finetuning.evaluation.intervals import mean_interval, prompts_to_show
 from finetuning.evaluation.questions import PARAMETERS, Question
-from finetuning.evaluation.results import Answer, Comparison, EvaluationReport, Row, Scores, SmokeCheck, Summary
-from finetuning.evaluation.scores import problem_of, score, words
+from finetuning.evaluation.results import (
+    Answer,
+    Comparison,
+    EvaluationReport,
+    LabelScore,
+    Measure,
+    Row,
+    Scores,
+    SmokeCheck,
+    Summary,
+)
+from finetuning.evaluation.scores import measure_of, problem_of, score, words
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,7 @@ def evaluate(
         _problem_check(rows, "error", "No errors", "failed"),
         _problem_check(rows, "empty", "No empty answers", "empty"),
         _problem_check(rows, "repetitive", "No repetition", "repetitive"),
+        _problem_check(rows, "wrong script", "Script of the reference", "in another script"),
         _cut_off_check(rows),
     ]
     summary = _summary(rows)
@@ -78,7 +90,7 @@ def _answer(reply: Reply, reference: str | None) -> Answer:
         latency_ms=reply.latency_ms,
         words=len(words(text)),
         finished=reply.finished,
-        problem=problem_of(text),
+        problem=problem_of(text, reference),
         scores=score(text, reference) if reference else None,
     )
 
@@ -109,6 +121,7 @@ def _summary(rows: Sequence[Row]) -> Summary:
     compared = [(row.tuned.text, row.base.text) for row in rows if row.base]
     # Only prompts that both models answered: the means must be over the same prompts.
     pairs = [(row.tuned.scores, row.base.scores) for row in rows if row.tuned.scores and row.base and row.base.scores]
+    measure = measure_of([row.reference for row in rows if row.reference])
     tuned = [tuned for tuned, _ in pairs] or [row.tuned.scores for row in rows if row.tuned.scores]
     return Summary(
         answers=len(rows),
@@ -117,7 +130,8 @@ def _summary(rows: Sequence[Row]) -> Summary:
         scored=len(tuned),
         tuned=_mean(tuned),
         base=_mean([base for _, base in pairs]),
-        comparison=_comparison(pairs),
+        comparison=_comparison(pairs, measure),
+        labels=_labels(rows) if measure == "accuracy" else [],
         tuned_words=round(median(row.tuned.words for row in rows)),
         base_words=_median([row.base.words for row in rows if row.base]),
         reference_words=_median([len(words(row.reference)) for row in rows if row.reference]),
@@ -128,22 +142,53 @@ def _summary(rows: Sequence[Row]) -> Summary:
 def _mean(scores: Sequence[Scores]) -> Scores | None:
     if not scores:
         return None
+    fields = [each.json_fields for each in scores if each.json_fields is not None]
     return Scores(
         rouge_l=round(fmean(each.rouge_l for each in scores), 3),
         exact_match=round(fmean(each.exact_match for each in scores), 3),
+        json_fields=round(fmean(fields), 3) if fields else None,
     )
 
 
-def _comparison(pairs: Sequence[tuple[Scores, Scores]]) -> Comparison | None:
+def _comparison(pairs: Sequence[tuple[Scores, Scores]], measure: Measure) -> Comparison | None:
     if not pairs:
         return None
+    tuned, base = ([scores.by(measure) for scores in side] for side in zip(*pairs, strict=True))
+    differences = [ours - theirs for ours, theirs in zip(tuned, base, strict=True)]
+    interval = mean_interval(differences)
+    low, high = (round(bound, 3) for bound in interval) if interval else (None, None)
     return Comparison(
+        measure=measure,
         prompts=len(pairs),
-        tuned=round(fmean(tuned.rouge_l for tuned, _ in pairs), 3),
-        base=round(fmean(base.rouge_l for _, base in pairs), 3),
-        better=sum(tuned.rouge_l > base.rouge_l for tuned, base in pairs),
-        worse=sum(tuned.rouge_l < base.rouge_l for tuned, base in pairs),
+        tuned=round(fmean(tuned), 3),
+        base=round(fmean(base), 3),
+        low=low,
+        high=high,
+        prompts_for_5_points=prompts_to_show(0.05, differences),
+        better=sum(difference > 0 for difference in differences),
+        worse=sum(difference < 0 for difference in differences),
     )
+
+
+def _labels(rows: Sequence[Row]) -> list[LabelScore]:
+    by_label: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.reference and row.tuned.scores:
+            by_label.setdefault(" ".join(words(row.reference)), []).append(row)
+    return [
+        LabelScore(
+            label=label,
+            prompts=len(found),
+            tuned=_accuracy([row.tuned.scores for row in found]) or 0.0,
+            base=_accuracy([row.base.scores for row in found if row.base]),
+        )
+        for label, found in sorted(by_label.items(), key=lambda item: (-len(item[1]), item[0]))
+    ]
+
+
+def _accuracy(scores: Sequence[Scores | None]) -> float | None:
+    known = [each.exact_match for each in scores if each]
+    return round(fmean(known), 3) if known else None
 
 
 def _median(lengths: Sequence[int]) -> int | None:

@@ -4,16 +4,19 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, computed_field
 
+from finetuning.runs.status import Verdict
+
 SCORES_EXPLAINED = (
     "ROUGE-L: how many words the answer shares with the reference answer in the same order (longest common "
     "subsequence), as an F-measure from 0 to 1 over lower-cased words. Exact: all words are the same. "
+    "JSON fields: the share of keys with the same value. The interval holds the mean difference with 95 % confidence "
+    "(bootstrap over the prompts); if it contains 0 the difference may be chance. "
     "Scores measure similarity to the reference answer, not correctness: read the answers."
 )
 
-Problem = Literal["empty", "repetitive", "error"]
-
-MIN_DIFFERENCE = 0.02
-"""A smaller difference of mean scores counts as none: it may be one word in one of a few short answers."""
+Problem = Literal["empty", "repetitive", "wrong script", "error"]
+Measure = Literal["ROUGE-L", "accuracy", "JSON fields"]
+"""What models are compared by: `scores.measure_of` chooses it from the reference answers."""
 
 
 class Scores(BaseModel):
@@ -22,6 +25,13 @@ class Scores(BaseModel):
     rouge_l: float
     exact_match: float
     """0 or 1 for one answer, the share for several."""
+    json_fields: float | None = None
+    """None if the reference is not a JSON object or array."""
+
+    def by(self, measure: Measure) -> float:
+        """The value that models are compared by."""
+        values = {"ROUGE-L": self.rouge_l, "accuracy": self.exact_match, "JSON fields": self.json_fields or 0.0}
+        return values[measure]
 
 
 class Answer(BaseModel):
@@ -60,13 +70,18 @@ class SmokeCheck(BaseModel):
 class Comparison(BaseModel):
     """Tuned model against base model, over the prompts with a reference that both answered.
 
-    `tuned` and `base` are mean ROUGE-L; `better` and `worse` count the prompts on which the tuned answer scores higher
-    or lower.
+    `tuned` and `base` are means of `measure`; `better` and `worse` count the prompts on which the tuned answer scores
+    higher or lower. `low` and `high` bound the mean difference with 95 % confidence: None with too few prompts.
     """
 
+    measure: Measure = "ROUGE-L"
     prompts: int
     tuned: float
     base: float
+    low: float | None = None
+    high: float | None = None
+    prompts_for_5_points: int | None = None
+    """How many prompts would show a true difference of 0.05 four times in five, as the answers scatter here."""
     better: int
     worse: int
 
@@ -77,11 +92,20 @@ class Comparison(BaseModel):
 
     @computed_field  # type: ignore[prop-decorator]
     @property
-    def outcome(self) -> Literal["better", "same", "worse"]:
-        """The result for the tuned model. The gate and the verdict both use it."""
-        if abs(self.gain) < MIN_DIFFERENCE:
-            return "same"
-        return "better" if self.gain > 0 else "worse"
+    def outcome(self) -> Verdict:
+        """A difference counts only if the interval does not contain 0."""
+        if self.low is None or self.high is None or self.low <= 0 <= self.high:
+            return Verdict.NO_CHANGE
+        return Verdict.HELPED if self.low > 0 else Verdict.WORSE
+
+
+class LabelScore(BaseModel):
+    """Accuracy over the prompts whose reference is `label`; `base` is None without the base model."""
+
+    label: str
+    prompts: int
+    tuned: float
+    base: float | None = None
 
 
 class Summary(BaseModel):
@@ -99,6 +123,8 @@ class Summary(BaseModel):
     base: Scores | None = None
     comparison: Comparison | None = None
     """None if no prompt has a reference and an answer of both models."""
+    labels: list[LabelScore] = Field(default_factory=list)
+    """One for each label, the most frequent first; empty if the references are not labels."""
     tuned_words: int = 0
     """Median length of an answer, as are the next two."""
     base_words: int | None = None
@@ -107,7 +133,7 @@ class Summary(BaseModel):
 
 
 class EvaluationReport(BaseModel):
-    """evaluation.json. `ok` is False if more than half of the tuned answers are empty, repetitive or errors."""
+    """evaluation.json. `ok` is False if more than half of the tuned answers have a problem."""
 
     ok: bool
     rows: list[Row]
@@ -116,6 +142,12 @@ class EvaluationReport(BaseModel):
     scores_explained: str = SCORES_EXPLAINED
     notes: list[str] = Field(default_factory=list)
     """Remarks for the reader, such as why the base model is missing."""
+
+    @property
+    def verdict(self) -> Verdict:
+        if not self.ok:
+            return Verdict.BROKEN
+        return self.summary.comparison.outcome if self.summary.comparison else Verdict.NOT_COMPARED
 
     @property
     def has_base(self) -> bool:

@@ -1,35 +1,64 @@
 """Whether tuning helped, in one sentence."""
 
-from finetuning.evaluation.results import EvaluationReport
+from finetuning.evaluation.intervals import MIN_PROMPTS
+from finetuning.evaluation.results import Comparison, EvaluationReport
+from finetuning.runs.status import Verdict
 
-OUTCOMES = {
-    "better": "Tuning helped",
-    "same": "Tuning made no measurable difference",
-    "worse": "Tuning made the answers worse",
+SENTENCES = {
+    Verdict.HELPED: "Tuning helped",
+    Verdict.NO_CHANGE: "Tuning made no measurable change",
+    Verdict.WORSE: "Tuning made the answers worse",
+    Verdict.BROKEN: "The tuned model is broken",
+    Verdict.NOT_COMPARED: "Tuned and base model were not compared",
 }
 
 
 def verdict(evaluation: EvaluationReport) -> str:
-    """Compares the tuned model with the base model, or says why it cannot, and counts unusable answers."""
+    """The verdict with its numbers, or why there is none, and how many answers are unusable."""
+    word, summary = evaluation.verdict, evaluation.summary
+    unusable = f"{summary.problems} of {summary.answers} tuned answers are unusable."
+    if word is Verdict.BROKEN:
+        return f"{SENTENCES[word]}: {unusable}"
+    reason = _numbers(summary.comparison) if summary.comparison else _missing(evaluation)
+    return f"{SENTENCES[word]}: {reason}" + (f" {unusable}" if summary.problems else "")
+
+
+def headline(evaluation: EvaluationReport) -> str:
+    """The verdict with its one number, for a title: "Tuning helped: ROUGE-L 0.13 → 0.53"."""
+    sentence, summary = SENTENCES[evaluation.verdict], evaluation.summary
+    if evaluation.verdict is Verdict.BROKEN:
+        return f"{sentence}: {summary.problems} of {summary.answers} answers are unusable"
+    return f"{sentence}: {_means(summary.comparison)}" if summary.comparison else sentence
+
+
+def _means(comparison: Comparison) -> str:
+    return f"{comparison.measure} {comparison.base:.2f} → {comparison.tuned:.2f}"
+
+
+def _numbers(comparison: Comparison) -> str:
+    means = f"{_means(comparison)} (scale 0 to 1)"
+    counts = f"on {held_out_prompts(comparison.prompts)}; better on {comparison.better}, worse on {comparison.worse}"
+    if comparison.low is None or comparison.high is None:
+        few = f"fewer than {MIN_PROMPTS} prompts cannot show a change."
+        return f"{means} {counts}; {few}"
+    interval = f"mean difference {comparison.gain:+.2f}, 95 % interval {comparison.low:+.2f} to {comparison.high:+.2f}"
+    needed = comparison.prompts_for_5_points or 0
+    if comparison.outcome is Verdict.NO_CHANGE and needed > comparison.prompts:
+        return f"{means} {counts}; {interval}. About {needed:,} prompts would show a difference of 0.05."
+    return f"{means} {counts}; {interval}."
+
+
+def _missing(evaluation: EvaluationReport) -> str:
     summary = evaluation.summary
-    comparison, tuned = summary.comparison, summary.tuned
-    unusable = f" Tuned answers empty, repetitive or failed: {summary.problems} of {summary.answers}."
-    problems = unusable if summary.problems else ""
-    if comparison:
-        return (
-            f"{OUTCOMES[comparison.outcome]}: ROUGE-L {comparison.base:.2f} → {comparison.tuned:.2f} (scale 0 to 1) "
-            f"on {held_out_prompts(comparison.prompts)}; better on {comparison.better}, worse on {comparison.worse}."
-            + problems
-        )
     if not evaluation.has_references:
-        differ = f"{summary.changed} of {summary.answers} answers differ from the base model's. "
-        changes = "" if summary.changed is None else differ
-        return f"{changes}No prompt has a reference answer, so there are no scores: read the answers." + problems
-    unanswered = "No prompt with a reference was answered" + (" by both models." if evaluation.has_base else ".")
-    if tuned is None:
-        return unanswered + problems
-    alone = f"ROUGE-L of the tuned model: {tuned.rouge_l:.2f} (scale 0 to 1) on {held_out_prompts(summary.scored)}."
-    return (f"{unanswered} {alone}" if evaluation.has_base else alone) + problems
+        changed = "" if summary.changed is None else f" {summary.changed} of {summary.answers} answers differ."
+        return f"no prompt has a reference answer.{changed} Read the answers."
+    both = " by both models" if evaluation.has_base else ""
+    unanswered = both or summary.tuned is None
+    reason = f"no prompt with a reference was answered{both}." if unanswered else "no base model."
+    if summary.tuned is None:
+        return reason
+    return f"{reason} ROUGE-L of the tuned model: {summary.tuned.rouge_l:.2f} on {held_out_prompts(summary.scored)}."
 
 
 def held_out_prompts(count: int) -> str:

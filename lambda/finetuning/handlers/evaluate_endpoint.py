@@ -3,7 +3,7 @@
 from finetuning.aws.sagemaker_runtime import asker
 from finetuning.errors import Code, EndpointFailed
 from finetuning.evaluation.comparison import evaluate
-from finetuning.evaluation.gate import require_no_worse
+from finetuning.evaluation.gate import require_gate
 from finetuning.evaluation.questions import questions, stop_tokens
 from finetuning.evaluation.verdict import verdict
 from finetuning.handlers.step import Payload, step
@@ -18,8 +18,8 @@ NO_BASE = "The base model could not be deployed for the comparison; only the tun
 def handler(run: Run, event: Payload) -> Payload:
     """`{run_id, variant: "live"|"candidate", with_base}` → what it shows.
 
-    Raises `EndpointFailed` where the tuned answers are empty or broken, and where the run's model must beat the base
-    model and does not.
+    Raises `EndpointFailed` if most answers of the tuned model are unusable, and if the model does not pass the gate of
+    `must_beat_base`.
     """
     plan, names, with_base = run.plan, run.names, bool(event["with_base"])
     wanted = plan.evaluation
@@ -35,7 +35,7 @@ def handler(run: Run, event: Payload) -> Payload:
     run.store.save(run.layout.evaluation, report)
     answers = report.summary.answers
     run.record(f"{answers} answer{'s' if answers != 1 else ''}, {report.summary.problems} with problems")
-    status = run.record(verdict(report))
+    status = run.record(verdict(report), verdict=report.verdict)
     if not report.ok:
         complaints = "; ".join(check.message for check in report.checks if check.ok is False)
         raise EndpointFailed(
@@ -44,5 +44,5 @@ def handler(run: Run, event: Payload) -> Payload:
             "Read the answers in evaluation.json. A lower learning_rate or fewer epochs usually fixes repetition.",
         )
     if wanted.must_beat_base:
-        require_no_worse(report, commands.deploy(run.run_id, settings().stage))
+        require_gate(report, wanted.must_beat_base, commands.deploy(run.run_id, settings().stage))
     return status.shown

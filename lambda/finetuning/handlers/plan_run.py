@@ -55,7 +55,7 @@ def handler(run: Run, event: Payload) -> Payload:
         parquet=plan.parquet,
         deploy=plan.endpoint.deploy,
         compare_with_base=plan.evaluation.compare_with_base,
-        must_beat_base=plan.evaluation.must_beat_base,
+        must_beat_base=bool(plan.evaluation.must_beat_base),
         autoscaling=plan.endpoint.autoscaling is not None,
         approval=plan.approval,
         shards_at_once=shards_at_once(region),

@@ -35,5 +35,5 @@ def _scores(evaluation: EvaluationReport | None) -> dict[str, str] | None:
         return None
     summary = evaluation.summary
     means = {"tuned": summary.tuned, "base": summary.base}
-    scores = {model: f"{mean.rouge_l:.3f}" for model, mean in means.items() if mean}
-    return scores | {"prompts": str(summary.scored)} if scores else scores
+    scores = {f"rouge-l:{model}": f"{mean.rouge_l:.3f}" for model, mean in means.items() if mean}
+    return {"verdict": str(evaluation.verdict), **scores, "prompts": str(summary.scored)}

@@ -38,7 +38,7 @@ def model_package(
     scores: Mapping[str, str] | None,
 ) -> Request:
     """CreateModelPackage. `artifact`: S3 URI of the model's files. `digests`: SHA-256 of each training file, by name.
-    `scores`: mean ROUGE-L by model, and the number of prompts; None if there was no evaluation.
+    `scores`: the result of the evaluation, by the name of its property; None if there was no evaluation.
 
     The version is approved if the run deployed the model; otherwise it waits for an approval. It has no tags, because
     SageMaker does not allow tags on a version.
@@ -82,7 +82,7 @@ def _origin(
         "report": _uri(target, layout.report_page),
     }
     properties |= {f"sha256:{name}"[:128]: digests[name] for name in sorted(digests)[:MAX_FILES]}
-    properties |= {f"rouge-l:{name}": value for name, value in scores.items()}
+    properties |= scores
     return {key: value[:MAX_VALUE] for key, value in properties.items()}
 
 

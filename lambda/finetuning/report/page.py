@@ -6,7 +6,7 @@ would still block scripts and requests.
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -17,12 +17,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from finetuning.datasets.dataset_report import Bucket, DatasetReport
 from finetuning.datasets.shard_result import LineError
 from finetuning.evaluation.loss_curve import loss_curve
-from finetuning.evaluation.results import EvaluationReport
+from finetuning.evaluation.results import EvaluationReport, Row
+from finetuning.evaluation.verdict import headline as evaluation_headline
 from finetuning.evaluation.verdict import verdict
 from finetuning.report import charts, commands
 from finetuning.report.text import shortened, visible
 from finetuning.runs.plan import RunPlan
-from finetuning.runs.status import RunState, RunStatus
+from finetuning.runs.status import RunState, RunStatus, Verdict
 from finetuning.runs.timeline import PHASES, phases
 
 HERE = Path(__file__).parent
@@ -52,7 +53,8 @@ def render(
             style=style,
             style_hash=f"sha256-{digest}",
             status=status,
-            headline=headline(status),
+            headline=headline(status, evaluation),
+            tone=_tone(status),
             facts=list(_facts(status, plan)),
             error=status.error,
             plan=plan,
@@ -63,6 +65,7 @@ def render(
             else None,
             evaluation=evaluation,
             verdict=verdict(evaluation) if evaluation else "",
+            answers=examples(evaluation.rows) if evaluation else None,
             has_base=evaluation is not None and evaluation.has_base,
             phases=charts.timeline_bars(phases(status, status.updated_at)),
             python_call=commands.python_call(status.endpoint, plan) if answers and plan else None,
@@ -74,8 +77,49 @@ def render(
     )
 
 
-def headline(status: RunStatus) -> str:
-    """The outcome in one sentence."""
+TONES = {Verdict.NO_CHANGE: "warn", Verdict.WORSE: "bad"}
+"""The colour of a run that succeeded is green, except with these verdicts."""
+
+ALL_SHOWN = 6
+"""So many answers, or fewer, are shown without folding."""
+
+
+def _tone(status: RunStatus) -> str:
+    """ "good", "warn" or "bad" for a run that has ended; "running" before."""
+    match status.state:
+        case RunState.SUCCEEDED:
+            return TONES.get(status.verdict, "good") if status.verdict else "good"
+        case RunState.FAILED | RunState.ABORTED:
+            return "bad"
+        case RunState.RUNNING:
+            return "running"
+
+
+def examples(rows: Sequence[Row]) -> tuple[list[tuple[str, Row]], list[Row]]:
+    """(what it shows, row) of the rows to read first, and all others.
+
+    The rows are those with the largest, the median and the smallest gain over the base model; without it, score.
+    """
+    ranked = sorted((row for row in rows if row.tuned.scores), key=_gain, reverse=True)
+    if len(rows) <= ALL_SHOWN or len(ranked) < 3:
+        return [("", row) for row in rows[:ALL_SHOWN]], list(rows[ALL_SHOWN:])
+    titles = {0: "most gained", len(ranked) // 2: "median", len(ranked) - 1: "least gained"}
+    first = [(title, ranked[place]) for place, title in titles.items()]
+    return first, [row for row in rows if all(row is not shown for _, shown in first)]
+
+
+def _gain(row: Row) -> float:
+    tuned = row.tuned.scores.rouge_l if row.tuned.scores else 0.0
+    return tuned - (row.base.scores.rouge_l if row.base and row.base.scores else 0.0)
+
+
+def headline(status: RunStatus, evaluation: EvaluationReport | None = None) -> str:
+    """The outcome in one sentence, with the verdict of the evaluation first."""
+    outcome = _outcome(status)
+    return f"{evaluation_headline(evaluation)}. {outcome}" if evaluation and status.state.is_final else outcome
+
+
+def _outcome(status: RunStatus) -> str:
     match status.state:
         case RunState.SUCCEEDED if status.endpoint:
             return f"The tuned model is deployed at {status.endpoint}"

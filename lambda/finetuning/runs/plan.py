@@ -1,7 +1,7 @@
 """plan.json: everything a run will do, decided before it costs anything."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
 
@@ -212,13 +212,14 @@ class EndpointPlan(_Part):
 class EvaluationPlan(_Part):
     """The model is asked `held_out` prompts of the dataset, then the user's own `prompts`.
 
-    `must_beat_base`: it is evaluated on a temporary endpoint first, and deployed only if it scores no worse.
+    `must_beat_base`: it is evaluated on a temporary endpoint first, and deployed only if it is not worse; if
+    "helped", only if it is better.
     """
 
     held_out: int
     prompts: list[str]
     compare_with_base: bool
-    must_beat_base: bool = False
+    must_beat_base: bool | Literal["helped"] = False
 
 
 class RunPlan(_Part):

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -117,9 +117,9 @@ class EvaluationRequest(_Part):
     """The number of held-out prompts to ask, or a list of your own prompts to ask in addition to five held-out ones."""
     compare_with_base: bool = False
     """Also ask the base model, on a temporary endpoint. That endpoint costs money until it is deleted."""
-    must_beat_base: bool = False
-    """Evaluate both models on temporary endpoints first, and do not deploy a tuned model that scores worse than the
-    base model. Implies `compare_with_base`.
+    must_beat_base: bool | Literal["helped"] = False
+    """Evaluate both models on temporary endpoints first. With true, a tuned model that is worse than the base model is
+    not deployed; with "helped", only one that is better. Implies `compare_with_base`.
     """
 
 

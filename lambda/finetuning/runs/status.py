@@ -21,6 +21,18 @@ class RunState(StrEnum):
         return self is not RunState.RUNNING
 
 
+class Verdict(StrEnum):
+    """Whether tuning helped, by the run's evaluation."""
+
+    HELPED = "helped"
+    NO_CHANGE = "no measurable change"
+    WORSE = "worse"
+    BROKEN = "broken"
+    """More than half of the tuned model's answers are empty, loops, in the wrong script, or errors."""
+    NOT_COMPARED = "not compared"
+    """There was nothing to compare with: no base model, or no reference answer."""
+
+
 class Event(BaseModel):
     """What happened, in one line. `step` is the name of the state, or of the function for functions outside the state
     machine.
@@ -95,6 +107,8 @@ class RunStatus(BaseModel):
     model_artifact: str = ""
     """Where the completed job reports its files: an S3 URI that ends in `/`. Empty before, and in earlier versions."""
     endpoint: str = ""
+    verdict: Verdict | None = None
+    """None if there was no evaluation."""
     model_package: str = ""
     """ARN of the model's version in the model registry."""
     error: dict[str, Any] | None = None

@@ -1,9 +1,13 @@
 from collections.abc import Callable
 from threading import Barrier
 
+import pytest
+
 from finetuning.evaluation.comparison import Ask, Reply, evaluate
+from finetuning.evaluation.intervals import MIN_PROMPTS
 from finetuning.evaluation.questions import Question
-from finetuning.evaluation.results import Comparison, EvaluationReport, Scores
+from finetuning.evaluation.results import EvaluationReport, LabelScore, Scores
+from finetuning.runs.status import Verdict
 
 
 def any_question(**changes: str) -> Question:
@@ -90,8 +94,69 @@ def test_errors_of_the_base_model_do_not_fail_the_tuned_model() -> None:
 
 def test_base_and_tuned_are_compared_prompt_by_prompt() -> None:
     report = evaluate([any_question()] * 2, in_turn("because of the moon", "no idea"), in_turn("because", "no idea"))
-    assert report.summary.comparison == Comparison(prompts=2, tuned=0.5, base=0.2, better=1, worse=0)
-    assert report.summary.comparison.gain == 0.3
+    comparison = report.summary.comparison
+    assert comparison
+    assert (comparison.prompts, comparison.tuned, comparison.base) == (2, 0.5, 0.2)
+    assert (comparison.better, comparison.worse, comparison.gain) == (1, 0, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("tuned", "base", "outcome"),
+    [
+        ("because of the moon", "no idea", Verdict.HELPED),
+        ("no idea", "because of the moon", Verdict.WORSE),
+        ("because of the moon", "because of the moon", Verdict.NO_CHANGE),
+    ],
+)
+def test_a_difference_on_every_prompt_counts(tuned: str, base: str, outcome: Verdict) -> None:
+    assert evaluate([any_question()] * MIN_PROMPTS, answering(tuned), answering(base)).verdict is outcome
+
+
+def test_a_difference_on_few_prompts_counts_as_no_change() -> None:
+    report = evaluate([any_question()] * (MIN_PROMPTS - 1), answering("because of the moon"), answering("no idea"))
+    assert report.verdict is Verdict.NO_CHANGE
+    assert report.summary.comparison
+    assert report.summary.comparison.low is None
+
+
+def test_one_good_answer_among_many_equal_ones_counts_as_no_change() -> None:
+    tuned = in_turn("because of the moon", *["no idea"] * 19)
+    report = evaluate([any_question()] * 20, tuned, answering("no idea"))
+    assert report.verdict is Verdict.NO_CHANGE
+    assert report.summary.comparison
+    assert report.summary.comparison.gain == 0.05
+
+
+def test_labels_are_compared_by_accuracy_and_counted_by_class() -> None:
+    asked = [any_question(reference=label) for label in ("spam", "spam", "spam", "ham")] * 3
+    report = evaluate(asked, answering("Spam."), answering("ham"))
+    assert report.summary.comparison
+    assert report.summary.comparison.measure == "accuracy"
+    assert (report.summary.comparison.tuned, report.summary.comparison.base) == (0.75, 0.25)
+    assert report.summary.labels == [
+        LabelScore(label="spam", prompts=9, tuned=1.0, base=0.0),
+        LabelScore(label="ham", prompts=3, tuned=0.0, base=1.0),
+    ]
+
+
+def test_json_answers_are_compared_by_their_fields() -> None:
+    asked = [any_question(reference='{"city": "Oslo", "days": 3}')] * MIN_PROMPTS
+    report = evaluate(asked, answering('{"city": "Oslo", "days": 2}'), answering("Oslo for 3 days"))
+    assert report.summary.comparison
+    assert report.summary.comparison.measure == "JSON fields"
+    assert (report.summary.comparison.tuned, report.summary.comparison.base) == (0.5, 0.0)
+    assert report.summary.tuned
+    assert report.summary.tuned.json_fields == 0.5
+    assert report.verdict is Verdict.HELPED
+
+
+def test_mostly_unusable_answers_are_broken_whatever_their_scores() -> None:
+    report = evaluate([any_question()] * 3, in_turn("", "la " * 40, "because of the moon"), answering("no idea"))
+    assert report.verdict is Verdict.BROKEN
+
+
+def test_without_a_base_model_the_models_are_not_compared() -> None:
+    assert evaluate([any_question()], answering("because of the moon")).verdict is Verdict.NOT_COMPARED
 
 
 def test_only_prompts_that_both_answered_are_compared() -> None:

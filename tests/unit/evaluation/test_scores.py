@@ -1,6 +1,6 @@
 import pytest
 
-from finetuning.evaluation.scores import problem_of, score, words
+from finetuning.evaluation.scores import measure_of, problem_of, score, script_of, words
 
 
 def test_the_same_words_in_the_same_order_are_an_exact_match_whatever_their_case_and_punctuation() -> None:
@@ -41,6 +41,8 @@ def test_chinese_is_compared_by_character() -> None:
         "！" * 50,
         "I do not know. " * 60,
         "of course " * 15 + "of",
+        "The rest is simple. " + "You take a map and you take a coat. " * 3,
+        "\n".join(f"{number}. Take a map and a coat." for number in range(1, 12)),
     ],
 )
 def test_an_answer_that_repeats_itself_is_repetitive(answer: str) -> None:
@@ -65,3 +67,56 @@ def test_an_answer_of_white_space_is_empty(answer: str) -> None:
 )
 def test_an_ordinary_answer_has_no_problem(answer: str) -> None:
     assert problem_of(answer) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ('{"city": "Oslo", "days": 3}', 1.0),
+        ('{"days": 3.0, "city": "Oslo"}', 1.0),
+        ('{"city": "Oslo", "days": "3"}', 0.5),
+        ('{"city": "Oslo"}', 0.5),
+        ('{"city": "Oslo", "days": 3, "hotel": null, "price": 1}', 0.5),
+        ('["Oslo", 3]', 0.0),
+        ("Oslo for 3 days", 0.0),
+        ('{"city": "Oslo", "days": 3', 0.0),
+    ],
+)
+def test_json_is_compared_by_the_values_of_its_keys(answer: str, expected: float) -> None:
+    assert score(answer, '{"city": "Oslo", "days": 3}').json_fields == expected
+
+
+def test_arrays_are_compared_by_position_and_other_text_not_as_json() -> None:
+    assert score("[1, 2, 3]", "[1, 3, 2, 4]").json_fields == 0.25
+    assert score("[]", "[]").json_fields == 1.0
+    assert score("3", "3").json_fields is None
+
+
+@pytest.mark.parametrize(
+    ("references", "measure"),
+    [
+        (["Positive.", "negative", "positive", "Very negative", "negative", "very negative"], "accuracy"),
+        (["positive", "negative", "neutral"], "ROUGE-L"),
+        (["It is a positive review"] * 5, "ROUGE-L"),
+        (['{"a": 1}', "[2]"], "JSON fields"),
+        (['{"a": 1}', "one"], "ROUGE-L"),
+        (["7", "8", "7", "8"], "accuracy"),
+        ([], "ROUGE-L"),
+    ],
+)
+def test_the_measure_follows_from_the_references(references: list[str], measure: str) -> None:
+    assert measure_of(references) == measure
+
+
+def test_an_answer_in_another_script_than_its_reference_is_a_problem() -> None:
+    russian, english, japanese = (
+        "Приливы вызывает Луна",
+        "The moon causes the tides",
+        "潮の満ち引きは月の引力によるものです",
+    )
+    assert problem_of(russian, english) == "wrong script"
+    assert problem_of(russian, "Ответ: это Луна") is None
+    assert problem_of("潮汐是由月球和太阳的引力引起的", japanese) is None
+    assert problem_of("42", english) is None
+    assert problem_of(russian) is None
+    assert script_of("Луна (moon) вызывает приливы") == "CYRILLIC"

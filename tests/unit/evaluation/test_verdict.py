@@ -3,7 +3,7 @@ import pytest
 from finetuning.evaluation.comparison import Reply, evaluate
 from finetuning.evaluation.questions import Question
 from finetuning.evaluation.results import Comparison, EvaluationReport
-from finetuning.evaluation.verdict import verdict
+from finetuning.evaluation.verdict import headline, verdict
 from tests.builders.runs import any_evaluation
 
 
@@ -12,17 +12,50 @@ def any_evaluation_with(**changes: object) -> EvaluationReport:
     return evaluation.model_copy(update={"summary": evaluation.summary.model_copy(update=changes)})
 
 
+def compared(low: float | None, high: float | None, *, prompts: int = 40, needed: int = 90) -> Comparison:
+    return Comparison(
+        prompts=prompts, tuned=0.53, base=0.13, low=low, high=high, prompts_for_5_points=needed, better=30, worse=8
+    )
+
+
 @pytest.mark.parametrize(
-    ("base", "tuned", "expected"),
+    ("comparison", "expected"),
     [
-        (0.13, 0.53, "Tuning helped: ROUGE-L 0.13 → 0.53 (scale 0 to 1) on 1 held-out prompt;"),
-        (0.53, 0.13, "Tuning made the answers worse: ROUGE-L 0.53 → 0.13"),
-        (0.53, 0.54, "Tuning made no measurable difference"),
+        (
+            compared(0.31, 0.48),
+            "Tuning helped: ROUGE-L 0.13 → 0.53 (scale 0 to 1) on 40 held-out prompts; better on 30, worse on 8; "
+            "mean difference +0.40, 95 % interval +0.31 to +0.48.",
+        ),
+        (
+            compared(-0.04, 0.84),
+            "Tuning made no measurable change: ROUGE-L 0.13 → 0.53 (scale 0 to 1) on 40 held-out prompts; better on "
+            "30, worse on 8; mean difference +0.40, 95 % interval -0.04 to +0.84. "
+            "About 90 prompts would show a difference of 0.05.",
+        ),
+        (
+            compared(None, None, prompts=1),
+            "Tuning made no measurable change: ROUGE-L 0.13 → 0.53 (scale 0 to 1) on 1 held-out prompt; better on 30, "
+            "worse on 8; fewer than 8 prompts cannot show a change.",
+        ),
     ],
 )
-def test_the_verdict_follows_the_scores(base: float, tuned: float, expected: str) -> None:
-    comparison = Comparison(prompts=1, tuned=tuned, base=base, better=int(tuned > base), worse=int(tuned < base))
-    assert verdict(any_evaluation_with(comparison=comparison)).startswith(expected)
+def test_the_verdict_gives_its_numbers(comparison: Comparison, expected: str) -> None:
+    assert verdict(any_evaluation_with(comparison=comparison)) == expected
+
+
+def test_enough_prompts_are_not_asked_to_be_more() -> None:
+    assert "would show" not in verdict(any_evaluation_with(comparison=compared(-0.02, 0.02, needed=40)))
+
+
+def test_the_headline_has_the_one_number() -> None:
+    assert headline(any_evaluation_with(comparison=compared(0.31, 0.48))) == "Tuning helped: ROUGE-L 0.13 → 0.53"
+    assert headline(any_evaluation_with(comparison=None)) == "Tuned and base model were not compared"
+
+
+def test_a_broken_model_is_called_so_whatever_its_scores() -> None:
+    report = any_evaluation_with(comparison=compared(0.31, 0.48), problems=2).model_copy(update={"ok": False})
+    assert verdict(report) == "The tuned model is broken: 2 of 2 tuned answers are unusable."
+    assert headline(report) == "The tuned model is broken: 2 of 2 answers are unusable"
 
 
 REFERENCED = Question(shown="Why?", inputs="Why?", source="held-out", reference="because of the moon")
@@ -37,24 +70,28 @@ def fails(inputs: str) -> Reply:
     return Reply("", 5, error="ModelError: unavailable")
 
 
+NOT_COMPARED = "Tuned and base model were not compared:"
+
+
 def test_without_the_base_model_the_verdict_gives_the_score_only() -> None:
-    expected = "ROUGE-L of the tuned model: 1.00 (scale 0 to 1) on 1 held-out prompt."
+    expected = f"{NOT_COMPARED} no base model. ROUGE-L of the tuned model: 1.00 on 1 held-out prompt."
     assert verdict(evaluate([REFERENCED, OWN], answers)) == expected
 
 
 def test_without_references_the_reader_has_to_judge() -> None:
-    unscored = "No prompt has a reference answer, so there are no scores: read the answers."
-    assert verdict(evaluate([OWN], answers, answers)) == f"0 of 1 answers differ from the base model's. {unscored}"
-    assert verdict(evaluate([OWN], answers)) == unscored
+    unscored = f"{NOT_COMPARED} no prompt has a reference answer."
+    assert verdict(evaluate([OWN], answers, answers)) == f"{unscored} 0 of 1 answers differ. Read the answers."
+    assert verdict(evaluate([OWN], answers)) == f"{unscored} Read the answers."
 
 
 def test_unanswered_prompts_are_not_reported_as_prompts_without_reference() -> None:
-    unusable = " Tuned answers empty, repetitive or failed: 1 of 1."
-    assert verdict(evaluate([REFERENCED], fails)) == "No prompt with a reference was answered." + unusable
-    unpaired = "No prompt with a reference was answered by both models."
-    assert verdict(evaluate([REFERENCED], fails, answers)) == unpaired + unusable
+    unpaired = f"{NOT_COMPARED} no prompt with a reference was answered by both models."
     assert verdict(evaluate([REFERENCED], answers, fails)).startswith(f"{unpaired} ROUGE-L of the tuned model: 1.00")
+    asked = [REFERENCED, OWN, OWN]
+    replies = iter([fails(""), answers(""), answers("")])
+    alone = verdict(evaluate(asked, lambda _: next(replies)))
+    assert alone == f"{NOT_COMPARED} no prompt with a reference was answered. 1 of 3 tuned answers are unusable."
 
 
 def test_unusable_answers_are_reported_beside_a_score() -> None:
-    assert "Tuned answers empty, repetitive or failed: 1 of 2." in verdict(any_evaluation_with(problems=1))
+    assert "1 of 2 tuned answers are unusable." in verdict(any_evaluation_with(problems=1))

@@ -6,7 +6,7 @@ from finetuning.runs.tags import OWNER_TAG, STAGE_TAG
 from tests.builders.jumpstart import TARGET, any_spec, sagemaker_model
 from tests.builders.runs import RUN_ID, any_plan
 
-SCORES = {"tuned": "0.533", "base": "0.133", "prompts": "1"}
+SCORES = {"verdict": "helped", "rouge-l:tuned": "0.533", "rouge-l:base": "0.133", "prompts": "1"}
 ARTIFACT = f"s3://my-bucket/runs/{RUN_ID}/training/the-job/output/model/"
 SPEC = any_spec(any_plan().model_id)
 
@@ -38,9 +38,7 @@ def test_a_version_has_the_models_origin_and_scores() -> None:
             "jumpstart-model-version": any_plan().model_version,
             "plan": f"s3://{TARGET.bucket}/runs/{RUN_ID}/plan.json",
             "report": f"s3://{TARGET.bucket}/runs/{RUN_ID}/report.html",
-            "rouge-l:tuned": "0.533",
-            "rouge-l:base": "0.133",
-            "rouge-l:prompts": "1",
+            **SCORES,
         }.items()
     )
     source = package["InferenceSpecification"]["Containers"][0]["ModelDataSource"]["S3DataSource"]
