@@ -10,7 +10,7 @@ from cli.stage.runs import find_run, list_runs, redeploy
 from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.layout import RunLayout
-from finetuning.runs.status import RunState
+from finetuning.runs.status import RunState, Verdict
 from tests.builders.cli import Command, write, write_status
 from tests.builders.runs import RUN_ID, any_plan, any_status, at
 
@@ -34,9 +34,10 @@ def test_an_unknown_run_is_an_error(deployment: Deployment) -> None:
 
 
 def test_runs_are_listed_with_state_and_cost(deployment: Deployment, finetune: Command) -> None:
-    write_status(any_status())
+    write_status(any_status(verdict=Verdict.HELPED))
     _, output = finetune("runs")
     assert RUN_ID in output
+    assert "helped" in output
     assert "38.75 USD" in output
     (listed,) = json.loads(finetune("runs", "--json")[1])
     assert listed["state"] == "succeeded"

@@ -14,7 +14,7 @@ from cli.stage.deployment import Deployment
 from finetuning.errors import Code, FineTuningError
 from finetuning.operations.run import Run
 from finetuning.runs.layout import RunLayout
-from finetuning.runs.status import Cost, Rung, RunState, RunStatus
+from finetuning.runs.status import Cost, Rung, RunState, RunStatus, Verdict
 from tests.builders.cli import Command, write, write_status
 from tests.builders.runs import RUN_ID, any_evaluation, any_failed_status, any_plan, any_status, at
 
@@ -177,6 +177,23 @@ def test_a_failed_run_ends_with_the_error_its_fix_and_exit_code_1(deployment: De
     assert code == 1
     assert "line 7 of chat.jsonl is not JSON" in output
     assert "→ Fix line 7." in output
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code"),
+    [
+        (None, 0),
+        (Verdict.HELPED, 0),
+        (Verdict.NOT_COMPARED, 0),
+        (Verdict.NO_CHANGE, 3),
+        (Verdict.WORSE, 4),
+    ],
+)
+def test_the_exit_code_of_a_run_that_succeeded_follows_its_verdict(
+    deployment: Deployment, finetune: Command, verdict: Verdict | None, code: int
+) -> None:
+    write_status(any_status(verdict=verdict))
+    assert finetune("watch", RUN_ID)[0] == code
 
 
 def test_all_findings_of_a_refused_run_are_shown(deployment: Deployment, finetune: Command) -> None:

@@ -11,6 +11,7 @@ from finetuning.errors import Code, EndpointFailed, FineTuningError
 from finetuning.evaluation.results import EvaluationReport
 from finetuning.handlers import evaluate_endpoint
 from finetuning.operations.run import Run
+from finetuning.runs.status import Verdict
 from tests.builders.aws import FakeAws
 from tests.builders.handlers import invoke
 from tests.builders.memory import PREFIX, MemoryStore, any_run
@@ -70,6 +71,7 @@ def test_the_tuned_model_is_asked_where_it_stands_and_the_base_model_beside_it(
     assert asked(cloud) == {tuned, BASE}
     report = memory.load(run.layout.evaluation, EvaluationReport)
     assert report.ok
+    assert run.status.verdict is Verdict.HELPED
     assert report.summary.answers == 24
 
 
@@ -90,6 +92,7 @@ def test_empty_answers_fail_the_run_and_the_report_is_kept(cloud: FakeAws, memor
         evaluated(run)
     assert failed.value.code == Code.ENDPOINT_ANSWERS_BROKEN
     assert memory.load(run.layout.evaluation, EvaluationReport).ok is False
+    assert run.status.verdict is Verdict.BROKEN
 
 
 @pytest.mark.parametrize(("must_beat_base", "passes"), [(True, False), (False, True)])

@@ -18,6 +18,7 @@ def test_the_version_says_what_it_was_trained_on_and_how_it_answered(cloud: Fake
     result = invoke(register_model, run_id=RUN_ID)
     (package,) = cloud.sagemaker.requests("create_model_package")
     written = str(package)
+    assert package["CustomerMetadataProperties"]["verdict"] == "helped"
     assert any_status().training_job in written
     assert "sha256 of" in written
     assert "0.533" in written

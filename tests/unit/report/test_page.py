@@ -14,6 +14,13 @@ from finetuning.report import commands, page
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import CLEAN_UP, Check, Event, Rung, RunState, RunStatus
 from tests.builders.pages import hostile_page
+from finetuning.datasets.dataset_report import DatasetReport, FileReport, Refusal
+from finetuning.datasets.shard_result import LineError
+from finetuning.evaluation.questions import DEFAULT_PROMPT, as_inputs, invocation
+from finetuning.evaluation.results import Answer, EvaluationReport, LabelScore, Row, Scores
+from finetuning.report import commands, page
+from finetuning.runs.plan import RunPlan
+from finetuning.runs.status import CLEAN_UP, Check, Event, Rung, RunState, RunStatus, Verdict
 from tests.builders.runs import (
     RUN_ID,
     START,
@@ -251,3 +258,59 @@ def test_every_attempt_at_an_instance_type_is_listed() -> None:
 
 def test_the_mean_scores_name_the_number_of_prompts() -> None:
     assert "Mean over 1 prompt with a reference" in Page(render(any_status(), evaluation=any_evaluation())).text
+
+
+@pytest.mark.parametrize(
+    ("status", "tone"),
+    [
+        (any_status(verdict=Verdict.HELPED), "good"),
+        (any_status(verdict=Verdict.NO_CHANGE), "warn"),
+        (any_status(verdict=Verdict.WORSE), "bad"),
+        (any_status(), "good"),
+        (any_failed_status(), "bad"),
+        (any_status(state=RunState.RUNNING), "running"),
+    ],
+)
+def test_the_colour_of_the_page_follows_state_and_verdict(status: RunStatus, tone: str) -> None:
+    assert f'<header class="headline {tone}">' in render(status)
+
+
+def test_the_headline_begins_with_the_verdict_and_its_number() -> None:
+    assert page.headline(any_status(), any_evaluation()).startswith("Tuning helped: ROUGE-L 0.13 → 0.53. The tuned")
+
+
+def scored(number: int, tuned: float, base: float) -> Row:
+    answers = [Answer(text="", latency_ms=1, scores=Scores(rouge_l=score, exact_match=0)) for score in (tuned, base)]
+    return Row(prompt=f"prompt {number}", source="held-out", reference="x", tuned=answers[0], base=answers[1])
+
+
+def test_the_best_the_median_and_the_worst_answer_come_first_and_the_others_are_folded() -> None:
+    gains = [0.1, 0.5, -0.2, 0.3, 0.2, 0.0, 0.4]
+    rows = [scored(number, 0.4 + gain, 0.4) for number, gain in enumerate(gains)]
+    first, others = page.examples(rows)
+    assert [(title, row.prompt) for title, row in first] == [
+        ("most gained", "prompt 1"),
+        ("median", "prompt 4"),
+        ("least gained", "prompt 2"),
+    ]
+    assert [row.prompt for row in others] == ["prompt 0", "prompt 3", "prompt 5", "prompt 6"]
+    html = render(any_status(), evaluation=any_evaluation().model_copy(update={"rows": rows}))
+    assert "<summary>4 more answers</summary>" in html
+    assert all(html.count(f"prompt {number}<") == 1 for number in range(7))
+
+
+def test_few_answers_are_shown_without_folding() -> None:
+    first, others = page.examples([scored(number, 0.5, 0.4) for number in range(6)])
+    assert [title for title, _ in first] == [""] * 6
+    assert others == []
+
+
+def test_accuracy_by_label_is_a_table() -> None:
+    evaluation = any_evaluation()
+    labels = [LabelScore(label="spam", prompts=9, tuned=0.889, base=0.333)]
+    summary = evaluation.summary.model_copy(update={"labels": labels})
+    html = render(any_status(), evaluation=evaluation.model_copy(update={"summary": summary}))
+    row = html[html.index("Accuracy by label") :]
+    assert "spam" in row
+    assert "33 %" in row
+    assert "89 %" in row
