@@ -16,7 +16,8 @@ TRACEBACK = "FINETUNE_TRACEBACK"
 app = typer.Typer(
     name="finetune",
     help="Fine-tune Llama on AWS from a data file: check it, plan it, submit it, watch it, ask the result.",
-    epilog="Exit codes: 0 success; 1 refused, failed, or answered no; 2 wrong usage; 3 no measurable change, 4 worse (a watched run); 130 interrupted. "
+    epilog="Exit codes: 0 success; 1 refused, failed, or answered no; 2 wrong usage; "
+    "3 no measurable change and 4 worse (of a run that is watched); 130 interrupted. "
     "NO_COLOR, AWS_PROFILE, AWS_REGION and AWS_ENDPOINT_URL are respected. "
     f"{TRACEBACK}=1 shows the traceback of a bug in the command.",
     no_args_is_help=True,
