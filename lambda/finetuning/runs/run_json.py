@@ -34,8 +34,8 @@ Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9])*$", max_length
 TagText = r"^[\w\s.:/=+\-@]*$"
 MAX_FALLBACKS = 5
 MAX_CAPACITY_WAIT_HOURS = 24
-HELD_OUT = 5
-"""Held-out prompts asked by default: enough to see a difference."""
+HELD_OUT = 10
+"""Held-out prompts asked by default: enough to see a large difference."""
 MAX_BYTES = 256 << 10
 """Of a run.json; the largest one that makes sense has a few kilobytes."""
 MAX_FINDINGS = 20
@@ -44,6 +44,7 @@ MAX_USD = 1_000_000
 MAX_PROMPTS = 14
 """Held-out prompts and the user's own together. They are sent one after the other, and SageMaker allows a model 60
 seconds for each: this many, and one more, fit into the 15 minutes of a function."""
+MAX_OWN_PROMPTS = 9
 
 
 class _Part(BaseModel):
@@ -111,10 +112,10 @@ class EndpointRequest(_Part):
 class EvaluationRequest(_Part):
     """How the tuned model is evaluated once its endpoint is in service."""
 
-    prompts: (
-        Annotated[int, Field(ge=0, le=MAX_PROMPTS)] | Annotated[list[str], Field(max_length=MAX_PROMPTS - HELD_OUT)]
-    ) = HELD_OUT
-    """The number of held-out prompts to ask, or a list of your own prompts to ask in addition to five held-out ones."""
+    prompts: Annotated[int, Field(ge=0, le=MAX_PROMPTS)] | Annotated[list[str], Field(max_length=MAX_OWN_PROMPTS)] = (
+        HELD_OUT
+    )
+    """The number of held-out prompts to ask, or a list of your own prompts to ask in addition to held-out ones."""
     compare_with_base: bool = False
     """Also ask the base model, on a temporary endpoint. That endpoint costs money until it is deleted."""
     must_beat_base: bool | Literal["helped"] = False

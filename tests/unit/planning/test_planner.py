@@ -10,7 +10,7 @@ from finetuning.planning.orders import base_model, hosting, run_requests, run_ta
 from finetuning.planning.planner import complete
 from finetuning.planning.submission import look_up_prices
 from finetuning.runs.plan import DatasetSummary, RunPlan
-from finetuning.runs.run_json import HELD_OUT, MAX_PROMPTS, RunRequest
+from finetuning.runs.run_json import HELD_OUT, MAX_OWN_PROMPTS, MAX_PROMPTS, RunRequest
 from tests.builders.jumpstart import LLAMA, NOW, TARGET, any_spec, any_stage, planned
 
 DOLLY = b'{"instruction": "Add", "context": "3 + 4", "response": "7", "category": "math"}\n'
@@ -298,7 +298,7 @@ def test_own_prompts_are_asked_beside_held_out_ones() -> None:
     assert (own.held_out, own.prompts) == (5, ["Ahoy?"])
 
 
-@pytest.mark.parametrize("prompts", [MAX_PROMPTS, ["Ahoy?"] * (MAX_PROMPTS - HELD_OUT)])
+@pytest.mark.parametrize("prompts", [MAX_PROMPTS, ["Ahoy?"] * MAX_OWN_PROMPTS, ["Ahoy?"] * (MAX_PROMPTS - HELD_OUT)])
 def test_no_more_prompts_are_asked_than_fit_into_the_time(prompts: int | list[str]) -> None:
     most = good(accepted(evaluation={"prompts": prompts})).evaluation
     assert most.held_out + len(most.prompts) == MAX_PROMPTS
