@@ -295,10 +295,10 @@ def test_the_specification_is_used_where_it_differs_from_the_catalogue() -> None
 def test_own_prompts_are_asked_beside_held_out_ones() -> None:
     assert good(accepted(evaluation={"prompts": 3})).evaluation.held_out == 3
     own = good(accepted(evaluation={"prompts": ["Ahoy?"]})).evaluation
-    assert (own.held_out, own.prompts) == (5, ["Ahoy?"])
+    assert (own.held_out, own.prompts) == (HELD_OUT, ["Ahoy?"])
 
 
-@pytest.mark.parametrize("prompts", [MAX_PROMPTS, ["Ahoy?"] * MAX_OWN_PROMPTS, ["Ahoy?"] * (MAX_PROMPTS - HELD_OUT)])
+@pytest.mark.parametrize("prompts", [MAX_PROMPTS, ["Ahoy?"] * MAX_OWN_PROMPTS])
 def test_no_more_prompts_are_asked_than_fit_into_the_time(prompts: int | list[str]) -> None:
     most = good(accepted(evaluation={"prompts": prompts})).evaluation
     assert most.held_out + len(most.prompts) == MAX_PROMPTS

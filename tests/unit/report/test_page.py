@@ -9,18 +9,11 @@ import pytest
 
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.evaluation.questions import DEFAULT_PROMPT, as_inputs, invocation, stop_tokens
-from finetuning.evaluation.results import EvaluationReport
-from finetuning.report import commands, page
-from finetuning.runs.plan import RunPlan
-from finetuning.runs.status import CLEAN_UP, Check, Event, Rung, RunState, RunStatus
-from tests.builders.pages import hostile_page
-from finetuning.datasets.dataset_report import DatasetReport, FileReport, Refusal
-from finetuning.datasets.shard_result import LineError
-from finetuning.evaluation.questions import DEFAULT_PROMPT, as_inputs, invocation
 from finetuning.evaluation.results import Answer, EvaluationReport, LabelScore, Row, Scores
 from finetuning.report import commands, page
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import CLEAN_UP, Check, Event, Rung, RunState, RunStatus, Verdict
+from tests.builders.pages import hostile_page
 from tests.builders.runs import (
     RUN_ID,
     START,
