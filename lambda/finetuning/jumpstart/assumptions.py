@@ -1,7 +1,7 @@
 """Figures that no public document states in machine-readable form, or that need credentials: dated and assumed.
 
-assumptions.json has the throughput of training, start-up times, fallback prices, and the instance families that store
-only on their own disks. Every estimate names the figures it uses.
+assumptions.json has what the throughput of training is computed from, start-up times, fallback prices, and the
+instance families that store only on their own disks. Every estimate names the figures it uses.
 """
 
 from dataclasses import dataclass
@@ -17,10 +17,20 @@ PRICE_LIST_REGIONS = ("us-east-1", "eu-central-1", "ap-south-1")
 """Where the Price List API is offered; each answers for every region."""
 
 
-class Assumptions(BaseModel):
-    """Prices in USD per instance-hour, throughput in tokens per second of training, times in seconds.
+class Card(BaseModel):
+    """The GPU of an instance family: dense TFLOP/s in 16 bits, and the GPUs of the sizes that have more than one."""
 
-    `training_tokens_per_second` is by model, then by instance type.
+    model_config = ConfigDict(frozen=True)
+
+    tflops: float
+    gpus: dict[str, int]
+
+
+class Assumptions(BaseModel):
+    """Prices in USD per instance-hour, times in seconds.
+
+    `share_of_peak`: what part of a GPU's peak a training reached, by the model's size in billions of parameters.
+    Measured with current libraries and bf16 weights, so an upper bound: plans use `share_of_peak_planned_with` of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -30,7 +40,10 @@ class Assumptions(BaseModel):
     prices_region: str
     training_usd_per_hour: dict[str, float]
     hosting_usd_per_hour: dict[str, float]
-    training_tokens_per_second: dict[str, dict[str, float]]
+    share_of_peak: dict[int, float]
+    share_of_peak_planned_with: float
+    cards: dict[str, Card]
+    """By instance family."""
     training_start_seconds: dict[str, float]
     bytes_per_token: float
     compression_factor: float
@@ -49,6 +62,28 @@ class Price:
 @cache
 def assumptions() -> Assumptions:
     return Assumptions.model_validate_json(files(__package__).joinpath("assumptions.json").read_bytes())
+
+
+def gpus_of(instance_type: str) -> int | None:
+    """The number of GPUs of an instance; None for a family that is not in the table."""
+    card = assumptions().cards.get(instance_family(instance_type))
+    return card.gpus.get(instance_type.rpartition(".")[2], 1) if card else None
+
+
+def upper_bound(parameters: float, instance_type: str, *, sharded: bool) -> float | None:
+    """Tokens per second of a training with LoRA, at most: share of peak × GPUs at work × peak ÷ FLOP of a token. None
+    for a family that is not in the table.
+
+    `parameters`: of the model, in billions. A token takes 6 FLOP for each: forward, recomputation, and backward for the
+    activations. A model that is not `sharded` lies on the GPUs as a pipeline, in which one works at a time.
+    """
+    known, gpus = assumptions(), gpus_of(instance_type)
+    if gpus is None:
+        return None
+    measured = sorted(known.share_of_peak)
+    share = known.share_of_peak[max((size for size in measured if size <= parameters), default=measured[0])]
+    tflops = known.cards[instance_family(instance_type)].tflops * (gpus if sharded else 1)
+    return share * tflops * 1e12 / (6 * parameters * 1e9)
 
 
 def has_only_local_storage(instance_type: str) -> bool:

@@ -4,6 +4,7 @@ To add a family, write a module in `families`, name the family in the rows of it
 documents to facts/.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,6 +14,10 @@ from finetuning.errors import Code, FineTuningError
 
 DEFAULT_LENGTH = 1024
 """Tokens of a row that JumpStart's script reads where `max_input_length` is -1, or the model's maximum if less."""
+
+
+PARAMETERS = {"1": 1.24, "3": 3.21, "8": 8.03, "70": 70.6, "405": 405.9}
+"""Billions of parameters by the size that a model is named by, as in the model cards of Llama 3 to 3.2."""
 
 
 class Task(StrEnum):
@@ -87,6 +92,12 @@ class ModelSupport:
     """Tasks that JumpStart has announced for the model and does not offer yet."""
     fsdp: bool = True
     """Whether the training script can shard the model (`enable_fsdp`); the specification does not say."""
+
+    @property
+    def parameters(self) -> float:
+        """In billions, by the size in the model's name."""
+        size = re.search(r"-(\d+)b(-|$)", self.model_id)
+        return PARAMETERS[size[1]] if size else 0
 
     @property
     def tasks(self) -> tuple[Task, ...]:

@@ -61,7 +61,7 @@ def make_plan(
     options = training_options(
         spec,
         trainable_types(training_types(request, spec), spec, stage, checklist, chosen=chosen),
-        Workload(task, request.hyperparameters, submission.tokens, "estimated from the file sizes"),
+        Workload(task, request.hyperparameters, submission.tokens, "estimated from the file sizes", prices.measured),
         limits,
         prices.training,
         checklist,
@@ -122,7 +122,13 @@ def complete(plan: RunPlan, spec: ModelSpec, task_name: str, dataset: DatasetSum
     options = training_options(
         spec,
         plan.training.instance_types,
-        Workload(task, requested, dataset.train_tokens, "estimated from the prepared rows"),
+        Workload(
+            task,
+            requested,
+            dataset.train_tokens,
+            "estimated from the prepared rows",
+            {o.instance_type: o.measured for o in plan.training.options if o.measured},
+        ),
         Limits(plan.training.max_runtime_hours, plan.training.max_cost_usd),
         {o.instance_type: o.price for o in plan.training.options if o.price},
         checklist,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -13,7 +13,7 @@ from finetuning.jumpstart.catalogue import CATALOGUE, nearest, support
 from finetuning.jumpstart.spec import ModelSpec
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.estimate import tokens_in
-from finetuning.runs.plan import DataFile
+from finetuning.runs.plan import DataFile, Measurement
 from finetuning.runs.run_json import RunRequest
 from finetuning.runs.uploads import Upload
 from finetuning.settings import DeployedStage
@@ -57,10 +57,11 @@ class Submission:
 
 @dataclass(frozen=True)
 class Prices:
-    """Prices by instance type. The price of a missing type is unknown."""
+    """Prices by instance type, and what the last training of the model took there. Missing types are unknown."""
 
     training: Mapping[str, Price]
     hosting: Mapping[str, Price]
+    measured: Mapping[str, Measurement] = field(default_factory=dict)
 
 
 def training_types(request: RunRequest, spec: ModelSpec) -> list[str]:

@@ -2,19 +2,20 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
 from finetuning.errors import Code, Finding, FineTuningError
 from finetuning.jumpstart.assumptions import Price
+from finetuning.jumpstart.catalogue import support
 from finetuning.jumpstart.family import Task
 from finetuning.jumpstart.hyperparameters import merge
 from finetuning.jumpstart.requests import request_key
 from finetuning.jumpstart.spec import ModelSpec
 from finetuning.planning.checklist import Checklist
-from finetuning.planning.estimate import estimate
-from finetuning.runs.plan import Estimate, TrainingOption
+from finetuning.planning.estimate import estimate, what_fits
+from finetuning.runs.plan import Estimate, Measurement, TrainingOption
 from finetuning.runs.run_json import MAX_FALLBACKS, RunRequest
 from finetuning.settings import DeployedStage
 
@@ -32,12 +33,15 @@ class Limits:
 
 @dataclass(frozen=True)
 class Workload:
-    """What is trained. `tokens`: of one epoch, None if unknown; `tokens_from`: how they were counted."""
+    """What is trained. `tokens`: of one epoch, None if unknown; `tokens_from`: how they were counted; `measured`: what
+    earlier runs of the model took, by instance type.
+    """
 
     task: Task | None
     hyperparameters: Mapping[str, Any]
     tokens: int | None
     tokens_from: str
+    measured: Mapping[str, Measurement] = field(default_factory=dict)
 
 
 def training_limits(request: RunRequest, stage: DeployedStage, checklist: Checklist) -> Limits:
@@ -124,13 +128,23 @@ def training_options(
     """
     options = []
     found: set[Finding] = set()
+    model, longest = support(spec.model_id), min(int(limits.hours * 3600), spec.estimator_kwargs.max_run)
+    merged = {each: merge(spec, each, work.task, work.hyperparameters) for each in instance_types}
+    estimates = {
+        each: estimate(
+            model, each, work.tokens, work.tokens_from, hyperparameters, prices.get(each), work.measured.get(each)
+        )
+        for each, (hyperparameters, _) in merged.items()
+    }
+    fitting = {
+        each: predicted
+        for each, predicted in estimates.items()
+        if predicted.seconds and not any(_limit_findings(predicted, longest, limits.usd, each, {}, fallback=False))
+    }
     for position, instance_type in enumerate(instance_types):
-        hyperparameters, findings = merge(spec, instance_type, work.task, work.hyperparameters)
-        epochs = math.ceil(float(hyperparameters.get("epoch", 1)))  # a model may lack this hyperparameter
-        price = prices.get(instance_type)
-        predicted = estimate(spec.model_id, instance_type, work.tokens, work.tokens_from, epochs, price)
-        seconds = min(int(limits.hours * 3600), spec.estimator_kwargs.max_run)
-        exceeded = list(_limit_findings(predicted, seconds, limits.usd, instance_type, fallback=position > 0))
+        (hyperparameters, findings), predicted = merged[instance_type], estimates[instance_type]
+        price, seconds = prices.get(instance_type), longest
+        exceeded = list(_limit_findings(predicted, seconds, limits.usd, instance_type, fitting, fallback=position > 0))
         if price and limits.usd is not None:
             seconds = min(seconds, math.floor(limits.usd / price.usd_per_hour * 3600))
         new = [finding for finding in findings if finding not in found]
@@ -145,6 +159,7 @@ def training_options(
                 max_runtime_seconds=max(seconds, 1),
                 estimate=predicted,
                 price=price,
+                measured=work.measured.get(instance_type),
             )
         )
         checklist.found("hyperparameters", *new)
@@ -175,9 +190,20 @@ def _by_price(option: TrainingOption) -> tuple[float, float]:
 
 
 def _limit_findings(
-    predicted: Estimate, seconds: int, budget: float | None, instance_type: str, *, fallback: bool
+    predicted: Estimate,
+    seconds: int,
+    budget: float | None,
+    instance_type: str,
+    fitting: Mapping[str, Estimate],
+    *,
+    fallback: bool,
 ) -> Iterator[Finding]:
-    """A job that reaches a limit is stopped and leaves no model, so an estimate above a limit is a finding."""
+    """A job that reaches a limit is stopped and leaves no model, so an estimate above a limit is a finding. `fitting`:
+    the types on which the training stays within the limits.
+    """
+    hourly = predicted.usd_per_hour
+    allowed = min(seconds, math.inf if budget is None or hourly is None else budget / hourly * 3600)
+    fits = what_fits(predicted, allowed, fitting)
     where = "training.fallback_instance_types" if fallback else "training.max_cost_usd"
     if budget is not None and predicted.usd_per_hour is None:
         yield Finding(
@@ -192,7 +218,7 @@ def _limit_findings(
             where,
             f"Training on {instance_type} is estimated to cost {predicted.usd:.2f} USD, more than the budget of "
             f"{budget:.2f} USD ({_in_words(predicted)}).",
-            "Raise training.max_cost_usd, train fewer epochs or rows, or choose a cheaper training.instance_type.",
+            f"{fits}Or raise training.max_cost_usd." if fits else "Raise training.max_cost_usd.",
         )
     if predicted.seconds is not None and predicted.seconds > seconds:
         yield Finding(
@@ -200,7 +226,7 @@ def _limit_findings(
             "training.fallback_instance_types" if fallback else "training.max_runtime_hours",
             f"Training on {instance_type} is estimated to take {predicted.seconds / 3600:.1f} hours, but would be "
             f"stopped after {seconds / 3600:.1f} hours, without a model.",
-            "Raise training.max_runtime_hours, train fewer epochs or rows, or choose a faster training.instance_type.",
+            f"{fits}Or raise training.max_runtime_hours." if fits else "Raise training.max_runtime_hours.",
         )
 
 

@@ -82,11 +82,23 @@ class Estimate(BaseModel):
 
     tokens: int | None = None
     epochs: int = 1
+    start_seconds: float = 0
     tokens_per_second: float | None = None
     seconds: int | None = None
     usd_per_hour: float | None = None
     usd: float | None = None
     assumptions: list[str] = Field(default_factory=list)
+
+
+class Measurement(_Part):
+    """What the last training of a model on an instance type took: a document in the stage's bucket, which later plans
+    use.
+    """
+
+    tokens_per_second: float = Field(gt=0)
+    start_seconds: float = Field(ge=0)
+    run_id: str
+    measured_at: datetime
 
 
 class TrainingOption(_Part):
@@ -101,6 +113,8 @@ class TrainingOption(_Part):
     max_runtime_seconds: int
     estimate: Estimate
     price: Price | None
+    measured: Measurement | None = None
+    """What the estimate is made from, if an earlier run was measured."""
 
 
 class TrainingPlan(_Part):

@@ -3,7 +3,7 @@
 import pytest
 
 from finetuning.errors import FineTuningError
-from finetuning.jumpstart.assumptions import assumptions, fallback_price, has_only_local_storage
+from finetuning.jumpstart.assumptions import assumptions, fallback_price, has_only_local_storage, upper_bound
 from finetuning.jumpstart.catalogue import CATALOGUE, nearest, support
 from finetuning.jumpstart.family import Task
 from tests.builders.jumpstart import LLAMA, any_spec
@@ -42,7 +42,7 @@ def test_what_is_assumed_is_dated_and_covers_every_supported_training() -> None:
     assert assumptions().as_of == "2026-11-23"
     for model_id in CATALOGUE:
         for instance_type in any_spec(model_id).supported_training_instance_types:
-            assert assumptions().training_tokens_per_second[model_id][instance_type] > 0
+            assert upper_bound(CATALOGUE[model_id].parameters, instance_type, sharded=False)
             price = fallback_price(instance_type, "training")
             assert price is not None
             assert "assumed" in price.source

@@ -1,38 +1,103 @@
 """What a training is predicted to take, with its assumptions said."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from finetuning.datasets.detection import Detection, Format
-from finetuning.jumpstart.assumptions import Price, assumptions
+from finetuning.jumpstart.assumptions import Price, assumptions, upper_bound
+from finetuning.jumpstart.catalogue import CATALOGUE, support
+from finetuning.jumpstart.family import Task
+from finetuning.jumpstart.hyperparameters import merge
 from finetuning.planning import estimate as estimates
-from finetuning.planning.estimate import estimate, tokens_in
-from finetuning.runs.plan import DataFile
-from tests.builders.jumpstart import LLAMA
+from finetuning.planning.estimate import estimate, tokens_in, what_fits
+from finetuning.runs.plan import DataFile, Measurement
+from tests.builders.jumpstart import LLAMA, any_spec
 
-MODEL, G5 = LLAMA + "8b", "ml.g5.12xlarge"
+MODEL, G5 = support(LLAMA + "8b"), "ml.g5.12xlarge"
+SHARDED = {"enable_fsdp": "True"}
+MEASURED = Measurement(
+    tokens_per_second=2000, start_seconds=500, run_id="pirate-1", measured_at=datetime(2026, 11, 1, tzinfo=UTC)
+)
 
 
 def test_time_is_start_up_plus_tokens_by_throughput_and_cost_is_time_by_price() -> None:
-    predicted = estimate(MODEL, G5, 1_500_000, "counted", 2, Price(10.0, "a list"))
+    predicted = estimate(MODEL, G5, 1_280_000, "counted", {"epoch": "2", **SHARDED}, Price(10.0, "a list"))
     assert predicted.seconds == 900 + 2 * 1000
     assert predicted.usd == 8.06, "2900 s at 10 USD per hour, in cents"
     text = " ".join(predicted.assumptions)
-    for part in ("1,500,000 tokens", "counted", "1500 tokens/s", "assumed", "10.00 USD per hour (a list)"):
+    for part in ("1,280,000 tokens", "counted", "1280 tokens/s", "not measured", "10.00 USD per hour (a list)"):
         assert part in text
 
 
+def test_what_an_earlier_run_took_is_used_and_named() -> None:
+    predicted = estimate(MODEL, G5, 1_000_000, "counted", SHARDED, None, MEASURED)
+    assert predicted.seconds == 500 + 500
+    assert predicted.assumptions[1] == (
+        "2000 tokens/s on ml.g5.12xlarge after 500 s of start-up (measured by pirate-1 on 2026-11-01)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "instance_type", "sharded", "tokens_per_second"),
+    [
+        # Share of peak × TFLOP/s × GPUs at work ÷ (6 × parameters), of which half is planned with.
+        ("3-1-8b", "ml.g5.12xlarge", True, 2557),
+        ("3-1-70b", "ml.g5.48xlarge", False, 92.5),
+        ("3-1-70b", "ml.p4d.24xlarge", False, 412.5),
+        ("3-1-405b-fp8", "ml.p5.48xlarge", False, 255.8),
+        ("3-2-1b", "ml.g5.2xlarge", False, 4140),
+    ],
+)
+def test_the_throughput_follows_from_the_card_and_the_size_of_the_model(
+    model: str, instance_type: str, sharded: bool, tokens_per_second: float
+) -> None:
+    supported = support("meta-textgeneration-llama-" + model)
+    bound = upper_bound(supported.parameters, instance_type, sharded=sharded)
+    assert bound == pytest.approx(tokens_per_second, rel=0.01)
+    predicted = estimate(supported, instance_type, 1, "counted", SHARDED if sharded else {}, None)
+    assert predicted.tokens_per_second == pytest.approx(tokens_per_second / 2, rel=0.01)
+
+
+def test_every_model_has_a_prediction_on_every_type_it_can_be_trained_on() -> None:
+    for model_id in CATALOGUE:
+        spec = any_spec(model_id)
+        for instance_type in spec.supported_training_instance_types:
+            values, _ = merge(spec, instance_type, Task.CHAT, {})
+            assert estimate(support(model_id), instance_type, 10, "counted", values, None).seconds, instance_type
+
+
 def test_without_the_datas_size_the_start_alone_is_a_lower_bound() -> None:
-    predicted = estimate(MODEL, G5, None, "", 1000, None)
+    predicted = estimate(MODEL, G5, None, "", {"epoch": "1000"}, None)
     assert (predicted.tokens, predicted.seconds, predicted.usd) == (None, 900, None)
 
 
-@pytest.mark.parametrize(("model", "instance_type"), [(MODEL, "ml.new.xlarge"), ("another-model", G5)])
-def test_without_figures_for_the_model_on_the_instance_type_nothing_is_guessed(model: str, instance_type: str) -> None:
-    predicted = estimate(model, instance_type, 1000, "counted", 1, None)
+def test_on_an_unknown_card_nothing_is_guessed() -> None:
+    predicted = estimate(MODEL, "ml.new.xlarge", 1000, "counted", {}, None)
     assert (predicted.seconds, predicted.usd) == (None, None)
-    assert predicted.assumptions[1] == f"unknown throughput of {model} on {instance_type}"
+    assert predicted.assumptions[1] == f"unknown throughput of {MODEL.model_id} on ml.new.xlarge"
+
+
+@pytest.mark.parametrize(
+    ("hours", "words"),
+    [
+        (1, 'What would fit: "epoch": 2 in hyperparameters. '),
+        (0.4, "What would fit: 13 % of the rows. "),
+        (0.1, ""),
+    ],
+)
+def test_what_would_fit_is_fewer_epochs_or_else_part_of_the_rows(hours: float, words: str) -> None:
+    predicted = estimate(MODEL, G5, 1_280_000, "counted", {"epoch": "4", **SHARDED}, None)
+    assert what_fits(predicted, hours * 3600, {}) == words
+
+
+def test_a_type_on_which_all_of_it_fits_is_named_with_time_and_cost() -> None:
+    predicted = estimate(MODEL, G5, None, "counted", SHARDED, None)
+    other = estimate(MODEL, "ml.g5.48xlarge", 2_560_000, "counted", SHARDED, Price(20.36, "a list"))
+    assert what_fits(predicted, 60, {"ml.g5.48xlarge": other}) == (
+        "What would fit: ml.g5.48xlarge (about 0.5 h, 10.75 USD). "
+    )
 
 
 def file_of(**detected: Any) -> DataFile:
@@ -47,6 +112,6 @@ def test_compressed_files_hold_more_than_their_size() -> None:
 def test_a_model_without_a_known_start_up_time_is_estimated_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
     known = assumptions().model_copy(update={"training_start_seconds": {}})
     monkeypatch.setattr(estimates, "assumptions", lambda: known)
-    predicted = estimate(MODEL, G5, 1_500_000, "counted", 1, None)
+    predicted = estimate(MODEL, G5, 1_280_000, "counted", SHARDED, None)
     assert predicted.seconds == 1000
     assert "after 0 s of start-up" in predicted.assumptions[1]

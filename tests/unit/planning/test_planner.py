@@ -140,8 +140,29 @@ def test_over_budget_is_refused_with_the_numbers() -> None:
         ("OVER_BUDGET", "training.max_cost_usd"),
         ("OUT_OF_TIME", "training.max_runtime_hours"),
     ]
-    for number in ("5.00 USD", "1500 tokens/s", "100,000,000 tokens", "7.09 USD per hour"):
+    for number in ("5.00 USD", "1280 tokens/s", "100,000,000 tokens", "7.09 USD per hour"):
         assert number in findings[0].message
+
+
+@pytest.mark.parametrize(
+    ("model", "instance_type", "tokens", "enough", "too_little"),
+    [
+        # 25.25 USD an hour; at 37.69, the price before, the same training would cost 140 USD.
+        (LLAMA + "70b-instruct", "ml.p4d.24xlarge", 2_200_000, 95, 90),
+        # 63.30 USD an hour; at 98.32 the start-up of four hours alone would cost 393 USD.
+        (LLAMA + "405b-instruct-fp8", "ml.p5.48xlarge", 1_000_000, 392, 390),
+    ],
+)
+def test_prod_allows_the_largest_models_what_their_prices_allow(
+    model: str, instance_type: str, tokens: int, enough: float, too_little: float
+) -> None:
+    training = {"instance_type": instance_type, "fallback_instance_types": []}
+    asked = accepted(model=model, training=training, hyperparameters={"epoch": 1})
+    for budget, codes_found in ((enough, []), (too_little, ["OVER_BUDGET"])):
+        prod = any_stage(stage="prod", max_cost_usd=budget, endpoint_ttl_hours="never", endpoint_idle_minutes="never")
+        plan, findings = planned(asked, stage=prod, size=4 * tokens)
+        assert [finding.code for finding in findings] == codes_found, plan.training.estimate
+        assert all("rows" in finding.fix for finding in findings)
 
 
 def test_a_sufficient_budget_limits_the_jobs_time() -> None:
@@ -268,7 +289,7 @@ def test_a_type_the_stages_permissions_refuse_is_found_before_a_job_is_started()
 
 
 def test_a_default_fallback_too_slow_for_the_prepared_data_is_left_out() -> None:
-    plan, _ = planned(accepted(training={"max_runtime_hours": 3}))
+    plan, _ = planned(accepted(training={"instance_type": "ml.g5.48xlarge", "max_runtime_hours": 3}))
     spec = any_spec(LLAMA + "8b-instruct")
     slowest = max(plan.training.options, key=lambda option: option.estimate.seconds or 0)
     assert slowest.estimate.tokens_per_second
