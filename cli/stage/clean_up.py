@@ -2,7 +2,8 @@
 
 from cli.stage.runs import is_running, stop_execution
 from finetuning.aws.sagemaker import SageMaker, sagemaker
-from finetuning.operations.clean_up import remove_unfinished
+from finetuning.operations.clean_up import remove_endpoint, remove_unfinished
+from finetuning.operations.endpoint_updates import pending
 from finetuning.operations.run import Run
 from finetuning.runs.names import Names
 
@@ -26,12 +27,21 @@ def remove_resources(run: Run) -> list[str]:
         stop_execution(status, "finetune clean-up")
         done.append(f"Stopped the execution of {run.run_id}")
     for name in _endpoints_of(control, names):
-        control.delete_endpoint(name)
-        done.append(f"Deleted the endpoint {name} and its configuration")
+        done += remove_endpoint(control, name)
     done += remove_unfinished(control, names)
-    control.delete_endpoint_config(names.endpoint_config)
-    control.delete_model(names.model)
+    if _is_updated_to(control, names):
+        rollback = f"`finetune rollback {names.endpoint}` restores the earlier model"
+        done.append(f"The endpoint {names.endpoint} is being updated to this run's model: once it serves, {rollback}")
+    elif not _endpoints_of(control, names):  # one that SageMaker does not delete yet needs its configuration
+        control.delete_endpoint_config(names.endpoint_config)
+        control.delete_model(names.model)
     return done
+
+
+def _is_updated_to(control: SageMaker, names: Names) -> bool:
+    """True while an endpoint of an earlier run is being updated to this run's configuration."""
+    live = control.describe_endpoint(names.endpoint)
+    return live is not None and pending(live) == names.endpoint_config
 
 
 def _endpoints_of(control: SageMaker, names: Names) -> list[str]:
@@ -42,4 +52,8 @@ def _endpoints_of(control: SageMaker, names: Names) -> list[str]:
         names.base: names.base,
     }
     live = {name: control.describe_endpoint(name) for name in owned}
-    return [name for name, found in live.items() if found and found["EndpointConfigName"] == owned[name]]
+    return [
+        name
+        for name, found in live.items()
+        if found and found["EndpointConfigName"] == owned[name] and found["EndpointStatus"] != "Deleting"
+    ]

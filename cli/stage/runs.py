@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from cli.stage.deployment import Deployment
 from finetuning.aws.clients import client
 from finetuning.aws.errors import translate_errors
+from finetuning.aws.step_functions import execution_status
 from finetuning.errors import Code, FineTuningError
 from finetuning.operations.preflight import no_model
 from finetuning.operations.run import Run
@@ -57,12 +58,6 @@ def find_run(deployment: Deployment, name: str) -> Run:
             "List the runs with `finetune runs`. A run appears a few seconds after its upload.",
         )
     return deployment.run(named[0])
-
-
-def execution_status(execution_arn: str) -> str:
-    """RUNNING, SUCCEEDED, FAILED, TIMED_OUT or ABORTED."""
-    with translate_errors("look up the execution"):
-        return str(client("stepfunctions").describe_execution(executionArn=execution_arn)["status"])
 
 
 def stop_run(run: Run) -> bool:

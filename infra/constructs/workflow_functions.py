@@ -74,7 +74,7 @@ _STEPS = (
         size=FunctionSize(timeout=900, memory=2048, disk=2048),
     ),
     _Step(handler="take_turn", may=lambda may: may.write_runs()),
-    _Step(handler="start_training", may=lambda may: may.write_runs().read_jumpstart().start_training()),
+    _Step(handler="start_training", may=lambda may: may.write_runs().read_jumpstart().start_training().stop_training()),
     _Step(
         handler="describe_training",
         may=lambda may: may.write_runs().describe("training-job").stop_training().read_training_logs(),
@@ -111,11 +111,19 @@ _STEPS = (
     ),
     _Step(
         handler="clean_up_run",
-        may=lambda may: may.write_runs(ANY_RUN.claim, ANY_RUN.report_page).clean_up_runs().notify(),
+        may=lambda may: (
+            may.write_runs(ANY_RUN.claim, ANY_RUN.report_page).clean_up_runs().describe("endpoint-config").notify()
+        ),
     ),
     _Step(
         handler="sweep_runs",
-        may=lambda may: may.list_uploads().write_runs(ANY_RUN.claim, ANY_RUN.report_page).sweep_runs().notify(),
+        may=lambda may: (
+            may.list_uploads()
+            .write_runs(ANY_RUN.claim, ANY_RUN.report_page)
+            .sweep_runs()
+            .describe("endpoint-config")
+            .notify()
+        ),
         size=FunctionSize(timeout=900),
     ),
     _Step(

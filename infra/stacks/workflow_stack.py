@@ -176,7 +176,16 @@ class WorkflowStack(Stack):
             .allow("states:ListExecutions", on=[machine], because="Finds active runs when the stage is destroyed")
             .allow("states:StopExecution", on=[any_execution], because="Executions get their names when they start")
         )
+        asking = {
+            function: Permissions(self, f"{function}OnExecutions").allow(
+                "states:DescribeExecution",
+                on=[any_execution],
+                because="Asks whether the run has ended; executions get their names when they start",
+            )
+            for function in ("StartTraining", "DeployEndpoint", "ReportSuccess")
+        }
         for function, permissions in {
+            **asking,
             "RemoveRuns": stopping,
             "TakeTurn": Permissions(self, "TakeTurnOnExecutions").allow(
                 "states:ListExecutions", on=[machine], because="Counts the runs that started before this one"

@@ -6,8 +6,9 @@ calls and answers as a test tells it.
 
 import io
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import chain, repeat
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,6 +33,12 @@ FIRST_STATUS = {"training_job": "InProgress", "endpoint": "Creating"}
 
 def client_error(code: str, message: str = "no", operation: str = "AnyOperation") -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": message}}, operation)
+
+
+def ends(asked: int) -> Callable[..., dict[str, str]]:
+    """DescribeExecution's answers: the execution runs the first `asked` times, and is aborted from then on."""
+    answers = chain(repeat("RUNNING", asked), repeat("ABORTED"))
+    return lambda **_: {"status": next(answers)}
 
 
 def hours_ago(hours: float) -> datetime:
@@ -203,14 +210,15 @@ def _as_dict(tags: list[dict[str, str]]) -> dict[str, str]:
 class FakeAws:
     """The clients of an account, by service. S3 has JumpStart's documents, and `files` by their key."""
 
-    def __init__(self) -> None:
-        self.sagemaker = FakeSageMaker()
+    def __init__(self, sagemaker: FakeSageMaker | None = None) -> None:
+        self.sagemaker = sagemaker or FakeSageMaker()
         self.files: dict[str, bytes] = {}
         self._services: dict[str, FakeService] = defaultdict(FakeService, sagemaker=self.sagemaker)
         self["s3"].answers["get_object"] = self._get_object
         self["cloudwatch"].answers["get_metric_statistics"] = {"Datapoints": []}
         self["logs"].answers["describe_log_streams"] = {"logStreams": []}
         self["stepfunctions"].answers["list_executions"] = {"executions": []}
+        self["stepfunctions"].answers["describe_execution"] = {"status": "RUNNING"}
         self["ec2"].answers["describe_network_interfaces"] = {"NetworkInterfaces": []}
 
     def __getitem__(self, service: str) -> FakeService:

@@ -161,7 +161,8 @@ def test_a_failure_is_reported_and_the_job_stopped_although_the_report_is_killed
 
 
 def test_an_aborted_run_is_cleaned_up_although_the_clean_up_is_killed(training: ByHand) -> None:
-    detail = {"executionArn": training.execution_arn, "status": "ABORTED", "input": json.dumps(training.upload)}
+    given, began = json.dumps(training.upload), round(time.time() * 1000)
+    detail = {"executionArn": training.execution_arn, "status": "ABORTED", "input": given, "startDate": began}
     training.killed_step("clean_up_run", detail=detail)
     assert end_of(training, "clean_up_run") == ("aborted", "RUN_ABORTED", {"Stopped"})
 

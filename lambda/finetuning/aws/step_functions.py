@@ -1,8 +1,8 @@
 """The executions of the state machine."""
 
 import json
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -63,6 +63,23 @@ class Executions:
             )
             for page in pages:
                 yield from page["executions"]
+
+
+def start_of(execution: Mapping[str, Any]) -> datetime:
+    """When an execution began, from its DescribeExecution response or EventBridge's event, which has milliseconds."""
+    began = execution["startDate"]
+    return began if isinstance(began, datetime) else datetime.fromtimestamp(began / 1000, UTC)
+
+
+def execution_status(execution_arn: str) -> str | None:
+    """RUNNING, SUCCEEDED, FAILED, TIMED_OUT or ABORTED; None if there is no such execution."""
+    with translate_errors(f"look up the execution {execution_arn}"):
+        try:
+            return str(client("stepfunctions").describe_execution(executionArn=execution_arn)["status"])
+        except ClientError as error:
+            if error_code(error) == "ExecutionDoesNotExist":
+                return None
+            raise
 
 
 def executions(state_machine_arn: str) -> Executions:

@@ -5,9 +5,10 @@ from typing import Any
 
 from finetuning.aws.sagemaker import sagemaker
 from finetuning.aws.sns import notify
+from finetuning.aws.step_functions import start_of
 from finetuning.errors import Code, FineTuningError
 from finetuning.handlers.step import Payload, function, logger, measure_failure, open_run, set_run_context
-from finetuning.operations.clean_up import remove_unfinished
+from finetuning.operations.clean_up import expire_failed, remove_unfinished, take_back_endpoint
 from finetuning.operations.report_page import write_report
 from finetuning.operations.run import Run
 from finetuning.report import messages
@@ -40,11 +41,19 @@ def clean_up(run_id: str, ended: Mapping[str, Any]) -> list[str] | None:
         return None
     done = remove_unfinished(sagemaker(), run.names)
     if not is_reported:
+        done += _endpoint_left(run, ended)
         _report(run, ended, done)
     else:
         for line in done:
             run.record(line)
     return done
+
+
+def _endpoint_left(run: Run, ended: Mapping[str, Any]) -> list[str]:
+    """What is done about an endpoint that serves although its run did not succeed."""
+    if ended["status"] == "FAILED":
+        return expire_failed(sagemaker(), run.names)
+    return take_back_endpoint(sagemaker(), run.names, start_of(ended))
 
 
 def _report(run: Run, ended: Mapping[str, Any], done: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from finetuning.handlers.step import Payload, measure, step
 from finetuning.metrics import ProductMetric
 from finetuning.operations.report_page import write_report
 from finetuning.operations.run import Run
+from finetuning.operations.run_end import ended, has_ended, require_running
 from finetuning.report import messages
 from finetuning.report.console_links import file_link
 from finetuning.runs.status import RunState
@@ -16,7 +17,12 @@ def handler(run: Run, event: Payload) -> Payload:
     """`{run_id}` → what it shows."""
     plan, stage = run.plan, settings().stage
     message = f"The endpoint {run.names.endpoint} is in service" if plan.endpoint.deploy else "The tuned model is ready"
+    require_running(run)
     status = run.record(message, state=RunState.SUCCEEDED)
+    if has_ended(run):
+        # The clean-up may have read "running" before and removed the endpoint: the sweep of runs reports the end.
+        run.record("The execution was ended at its last step", state=RunState.RUNNING)
+        raise ended(run)
     measure({ProductMetric.RUN_SUCCEEDED: 1})
     page = write_report(run, stage)
     message_to_team = messages.run_succeeded(status, plan, run.find_evaluation(), stage=stage, report=page)

@@ -8,6 +8,7 @@ from finetuning.errors import NoCapacity
 from finetuning.handlers.step import Payload, measure, step
 from finetuning.metrics import ProductMetric
 from finetuning.operations.run import Run, target
+from finetuning.operations.run_end import ended, has_ended, require_running
 from finetuning.planning import orders
 from finetuning.report.console_links import training_job_link, training_log_link
 from finetuning.runs.outcomes import Outcome
@@ -38,6 +39,7 @@ def handler(run: Run, event: Payload) -> Payload:
         time=now,
         estimate_usd=option.estimate.usd,
     )
+    require_running(run)
     try:
         sagemaker().create_training_job(request)
     except NoCapacity as refusal:
@@ -45,6 +47,8 @@ def handler(run: Run, event: Payload) -> Payload:
         status = run.record(refusal.message, rung=rung)
         pause = next_rung(status, plan.training, rung, now)
         return {"outcome": Outcome.RETRY_ELSEWHERE, "job_name": name, "wait_seconds": pause, **status.shown}
+    if has_ended(run):
+        raise ended(run, *([f"Stopped the training job {name}"] if sagemaker().stop_training_job(name) else []))
     measure({ProductMetric.TRAINING_ESTIMATED_USD: option.estimate.usd})
     region, status = settings().aws_region, run.status
     status = run.record(

@@ -4,12 +4,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from finetuning.aws.sagemaker import SageMaker, sagemaker
-from finetuning.aws.step_functions import Executions, executions
+from finetuning.aws.sns import notify
+from finetuning.aws.step_functions import Executions, executions, start_of
 from finetuning.aws.upload_bucket import uploads_between
+from finetuning.errors import Code
 from finetuning.handlers.clean_up_run import clean_up
 from finetuning.handlers.step import Payload, function, logger, open_run
-from finetuning.operations.clean_up import remove_unfinished
+from finetuning.operations.clean_up import remove_unfinished, take_back_endpoint
+from finetuning.operations.run import Run
 from finetuning.operations.sweep import Sweep
+from finetuning.report import messages
+from finetuning.runs.status import RunState
 from finetuning.runs.tags import OWNER_TAG, RUN_TAG
 from finetuning.settings import settings
 
@@ -75,6 +80,22 @@ def _remove_left(machine: Executions, settled: datetime) -> Iterator[str]:
         for line in remove_unfinished(api, run.names):
             run.record(line)
             yield line
+        for line in _taken_back(machine, run):
+            if all(line != event.message for event in run.status.events):  # a rollback is advised once
+                run.record(line)
+                notify(settings().topic_arn, messages.endpoint_left(run_id, line, stage=settings().stage))
+                yield line
+
+
+def _taken_back(machine: Executions, run: Run) -> list[str]:
+    """What is done about an endpoint that a function created after its execution was aborted or timed out."""
+    status = run.find_status()
+    if status is None or not status.execution_arn or not status.state.is_final:
+        return []
+    error = (status.error or {}).get("code")
+    if status.state is RunState.SUCCEEDED or error not in (Code.RUN_ABORTED, Code.RUN_TIMED_OUT):
+        return []
+    return take_back_endpoint(sagemaker(), run.names, start_of(machine.describe(status.execution_arn)))
 
 
 def _run_of(machine: Executions, execution_arn: str) -> str | None:

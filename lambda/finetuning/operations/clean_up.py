@@ -1,5 +1,7 @@
 """Removes what runs leave behind: running jobs, temporary endpoints, endpoints that never served, unused models."""
 
+from datetime import datetime
+
 from finetuning.aws.run_store import RunStore
 from finetuning.aws.sagemaker import SageMaker
 from finetuning.errors import Code, FineTuningError
@@ -25,8 +27,26 @@ def remove_unfinished(sagemaker: SageMaker, names: Names) -> list[str]:
     live = sagemaker.describe_endpoint(names.endpoint)
     # Under a name that the user chose, the endpoint may be another run's.
     if live and live["EndpointStatus"] in NEVER_SERVED and live["EndpointConfigName"] == names.endpoint_config:
-        done += _remove_endpoint(sagemaker, names.endpoint)
+        done += remove_endpoint(sagemaker, names.endpoint)
     return done
+
+
+def take_back_endpoint(sagemaker: SageMaker, names: Names, began: datetime) -> list[str]:
+    """Removes the endpoint that an aborted execution created, whatever its status; returns a line about it, or none.
+
+    `began`: the execution's start. An endpoint that was there before may serve people, and is kept: one that served
+    this run's model already, and one that served an earlier model, which a rollback restores.
+    """
+    name, live = names.endpoint, sagemaker.describe_endpoint(names.endpoint)
+    if not live or live["EndpointConfigName"] != names.endpoint_config or live["EndpointStatus"] == "Deleting":
+        return []
+    if live["CreationTime"] >= began:
+        return remove_endpoint(sagemaker, name)
+    configuration = sagemaker.configuration(names.endpoint_config)
+    if not configuration or REPLACES_TAG not in configuration[1]:
+        return []
+    rollback = f"`finetune rollback {name} --stage {settings().stage}` restores the earlier model"
+    return [f"The endpoint {name} serves this run's model although the run has ended: {rollback}"]
 
 
 def expire_failed(sagemaker: SageMaker, names: Names) -> list[str]:
@@ -53,20 +73,25 @@ def remove_temporary_endpoints(sagemaker: SageMaker, names: Names) -> list[str]:
     """Removes the endpoints that a run creates only for its evaluation; one line each."""
     done = []
     for name in (names.candidate, names.base):
-        done += _remove_endpoint(sagemaker, name)
+        done += remove_endpoint(sagemaker, name)
         if sagemaker.describe_endpoint(name) is None:  # an endpoint that still exists needs its configuration
             sagemaker.delete_endpoint_config(name)
     sagemaker.delete_model(names.base)
     return done
 
 
-def _remove_endpoint(sagemaker: SageMaker, name: str) -> list[str]:
+def remove_endpoint(sagemaker: SageMaker, name: str) -> list[str]:
+    """Deletes the endpoint, or lets it expire at once if SageMaker refuses; returns a line about it, or none."""
     try:
         return [f"Deleted the endpoint {name}"] if sagemaker.delete_endpoint(name) else []
     except FineTuningError as error:
         if error.code != Code.REQUEST_INVALID:
             raise
-    # SageMaker refuses DeleteEndpoint while Creating; with a TTL of 0 the sweeper deletes it later.
+    return let_expire(sagemaker, name)
+
+
+def let_expire(sagemaker: SageMaker, name: str) -> list[str]:
+    """For an endpoint that SageMaker does not delete yet, as while it is `Creating`: the sweeper deletes it later."""
     sagemaker.tag_endpoint(name, {TTL_TAG: "0"})
     return [f"The endpoint {name} cannot be deleted yet; the sweeper will delete it"]
 

@@ -133,6 +133,16 @@ def endpoint_deleted(name: str, run_id: str, reason: str, *, stage: str, console
     )
 
 
+def endpoint_left(run_id: str, line: str, *, stage: str) -> Message:
+    """A sweep found an endpoint of a run that was aborted; `line` says what was done about it."""
+    return _message(
+        f"Endpoint of {run_id} found after its end",
+        f"The run {run_id} was aborted, and its endpoint came into service afterwards. {line}.",
+        "The run's model is kept.",
+        _command("Deploy it again", commands.deploy(run_id, stage)),
+    )
+
+
 def endpoint_expires(name: str, deadline: Deadline, *, stage: str) -> Message:
     """Sent a while before an endpoint is deleted."""
     saved = " Any request postpones this." if deadline.postponed_by_use else ""

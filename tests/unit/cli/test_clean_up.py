@@ -4,13 +4,15 @@ import json
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from cli.stage.clean_up import remaining_resources, remove_resources
 from cli.stage.deployment import Deployment
 from cli.stage.endpoints import (
     list_endpoints,
 )
-from cli.stage.runs import execution_status
+from finetuning.aws.clients import client
+from finetuning.aws.step_functions import execution_status
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.names import TEMPORARY
 from finetuning.runs.status import RunState
@@ -60,9 +62,7 @@ def test_clean_up_deletes_endpoint_configuration_and_model_and_keeps_the_files(d
     any_endpoint_of(RUN_ID)
     write_status(any_status())
     assert remaining_resources(deployment.run(RUN_ID)) == [f"endpoint finetune-dev-{RUN_ID}"]
-    assert remove_resources(deployment.run(RUN_ID)) == [
-        f"Deleted the endpoint finetune-dev-{RUN_ID} and its configuration"
-    ]
+    assert remove_resources(deployment.run(RUN_ID)) == [f"Deleted the endpoint finetune-dev-{RUN_ID}"]
     sagemaker = boto3.client("sagemaker", region_name="us-east-1")
     assert not sagemaker.list_endpoints()["Endpoints"]
     assert not sagemaker.list_endpoint_configs()["EndpointConfigs"]
@@ -97,3 +97,22 @@ def test_clean_up_of_a_running_run_stops_its_execution(deployment: Deployment) -
 def test_a_finished_run_has_no_execution_to_stop(deployment: Deployment) -> None:
     write_status(any_failed_status())
     assert remaining_resources(deployment.run(RUN_ID)) == []
+
+
+def test_an_endpoint_that_is_being_created_keeps_its_configuration_until_the_sweeper_deletes_it(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    any_endpoint_of(RUN_ID)
+    write_status(any_status())
+    refusal = ClientError({"Error": {"Code": "ValidationException", "Message": "Cannot update in-progress"}}, "Delete")
+
+    def refuse(**_: object) -> None:
+        raise refusal
+
+    monkeypatch.setattr(client("sagemaker"), "delete_endpoint", refuse)
+    (line,) = remove_resources(deployment.run(RUN_ID))
+    assert line == f"The endpoint finetune-dev-{RUN_ID} cannot be deleted yet; the sweeper will delete it"
+    sagemaker = boto3.client("sagemaker", region_name="us-east-1")
+    assert sagemaker.list_endpoint_configs()["EndpointConfigs"]
+    (endpoint,) = list_endpoints(deployment)
+    assert endpoint.ttl_hours == 0

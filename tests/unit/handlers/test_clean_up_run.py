@@ -1,6 +1,7 @@
 """CleanUpRun: after an execution that was aborted, timed out or failed without a report."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -8,8 +9,9 @@ from finetuning.handlers import clean_up_run
 from finetuning.operations.run import Run
 from finetuning.runs.names import Names
 from finetuning.runs.status import CLEAN_UP, RunState
+from finetuning.runs.tags import REPLACES_TAG, TTL_TAG
 from finetuning.runs.uploads import Upload
-from tests.builders.aws import FakeAws
+from tests.builders.aws import FakeAws, hours_ago
 from tests.builders.handlers import invoke, metric
 from tests.builders.memory import PREFIX, MemoryStore, any_run
 from tests.builders.runs import any_plan
@@ -20,10 +22,15 @@ NAMES = Names(PREFIX, RUN_ID)
 FIRST, SECOND = (f"arn:aws:states:us-east-1:123456789012:execution:m:{name}" for name in ("first", "second"))
 
 
+BEGAN = hours_ago(0.5)
+"""When the execution began; `add_endpoint` makes an endpoint that is an hour old."""
+
+
 def cleaned_up(status: str = "ABORTED", execution_arn: str = FIRST, **detail: str) -> list[str]:
     """What is done after an execution of the run that ended with that status."""
     given = {"bucket": UPLOAD.bucket, "key": UPLOAD.key, "version_id": UPLOAD.version_id}
-    ended = {"executionArn": execution_arn, "status": status, "input": json.dumps(given), **detail}
+    ended: dict[str, Any] = {"executionArn": execution_arn, "status": status, "input": json.dumps(given), **detail}
+    ended["startDate"] = round(BEGAN.timestamp() * 1000)
     done: list[str] = invoke(clean_up_run, detail=ended)["done"]
     return done
 
@@ -124,6 +131,43 @@ def test_an_endpoint_of_the_same_name_that_another_run_is_creating_stays(
     assert cleaned_up() == []
     assert cloud.sagemaker.names("endpoint") == {run.names.endpoint}
     assert cloud.sagemaker.names("endpoint_config") == {other}
+
+
+@pytest.mark.parametrize("ended", ["ABORTED", "TIMED_OUT"])
+@pytest.mark.parametrize("status", ["InService", "SystemUpdating"])
+def test_an_endpoint_that_the_execution_created_is_taken_back_and_said(
+    cloud: FakeAws, memory: MemoryStore, ended: str, status: str
+) -> None:
+    run = any_run(memory, RUN_ID)
+    cloud.sagemaker.add_endpoint(NAMES.endpoint, NAMES.endpoint_config, RUN_ID, hours_old=0.2, status=status)
+    assert cleaned_up(ended) == [f"Deleted the endpoint {NAMES.endpoint}"]
+    assert not cloud.sagemaker.names("endpoint")
+    assert f"Deleted the endpoint {NAMES.endpoint}." in str(run.status.error)
+
+
+def test_an_endpoint_that_serves_another_run_is_not_taken_back(cloud: FakeAws, memory: MemoryStore) -> None:
+    any_run(memory, RUN_ID)
+    cloud.sagemaker.add_endpoint(NAMES.endpoint, f"{PREFIX}-later-00000000", "later-00000000", hours_old=0.2)
+    assert cleaned_up() == []
+
+
+def test_an_endpoint_whose_earlier_model_was_replaced_stays_and_the_rollback_is_named(
+    cloud: FakeAws, memory: MemoryStore
+) -> None:
+    any_run(memory, RUN_ID)
+    replaces = {REPLACES_TAG: f"{PREFIX}-older-00000000"}
+    cloud.sagemaker.add_endpoint(NAMES.endpoint, NAMES.endpoint_config, RUN_ID, config_tags=replaces)
+    (line,) = cleaned_up()
+    assert f"finetune rollback {NAMES.endpoint} --stage dev" in line
+    assert cloud.sagemaker.names("endpoint") == {NAMES.endpoint}
+
+
+def test_an_endpoint_of_a_run_that_failed_without_a_report_expires(cloud: FakeAws, memory: MemoryStore) -> None:
+    any_run(memory, RUN_ID)
+    cloud.sagemaker.add_endpoint(NAMES.endpoint, NAMES.endpoint_config, RUN_ID, hours_old=0.2, tags={TTL_TAG: "never"})
+    (line,) = cleaned_up("FAILED")
+    assert "expires 8 hours after its deployment" in line
+    assert cloud.sagemaker.tags_of("endpoint", NAMES.endpoint)[TTL_TAG] == "8"
 
 
 def test_a_run_that_was_reported_keeps_its_report(cloud: FakeAws, memory: MemoryStore) -> None:

@@ -9,7 +9,8 @@ from finetuning.handlers import deploy_endpoint
 from finetuning.operations.run import Run
 from finetuning.runs.plan import Autoscaling
 from finetuning.runs.status import RunState, RunStatus
-from tests.builders.aws import FakeAws
+from finetuning.runs.tags import TTL_TAG
+from tests.builders.aws import FakeAws, ends
 from tests.builders.handlers import invoke
 from tests.builders.memory import PREFIX, MemoryStore, any_run
 from tests.builders.runs import RUN_ID, any_plan, any_status
@@ -162,3 +163,45 @@ def test_only_the_newest_configurations_are_kept_with_their_models(cloud: FakeAw
     invoke(deploy_endpoint, run_id=RUN_ID, variant="live")
     assert cloud.sagemaker.names("endpoint_config") == {MODEL, chain[-1], chain[-2], f"{PREFIX}-other"}
     assert cloud.sagemaker.names("model") == {MODEL, chain[-1], chain[-2]}
+
+
+@pytest.mark.parametrize("variant", ["live", "candidate", "base"])
+def test_a_run_that_has_ended_creates_nothing(cloud: FakeAws, memory: MemoryStore, variant: str) -> None:
+    deployable(memory).record("", execution_arn="arn:execution")
+    cloud["stepfunctions"].answers["describe_execution"] = ends(0)
+    with pytest.raises(FineTuningError) as raised:
+        invoke(deploy_endpoint, run_id=RUN_ID, variant=variant)
+    assert raised.value.code == Code.RUN_ABORTED
+    assert not {name for kind in ("model", "endpoint_config", "endpoint") for name in cloud.sagemaker.names(kind)}
+
+
+@pytest.mark.parametrize(("variant", "name"), [("live", LIVE), ("candidate", CANDIDATE), ("base", BASE)])
+def test_an_endpoint_whose_run_ended_while_it_was_created_expires_at_once(
+    cloud: FakeAws, memory: MemoryStore, variant: str, name: str
+) -> None:
+    run = deployable(memory, ttl_hours="never")
+    run.record("", execution_arn="arn:execution")
+    cloud["stepfunctions"].answers["describe_execution"] = ends(1)
+    with pytest.raises(FineTuningError) as raised:
+        invoke(deploy_endpoint, run_id=RUN_ID, variant=variant)
+    assert f"The endpoint {name} cannot be deleted yet; the sweeper will delete it." in raised.value.message
+    assert cloud.sagemaker.tags_of("endpoint", name)[TTL_TAG] == "0"
+
+
+def test_an_update_whose_run_ended_meanwhile_does_not_let_the_endpoint_expire(
+    cloud: FakeAws, memory: MemoryStore
+) -> None:
+    run = deployable(memory, ttl_hours="never")
+    run.record("", execution_arn="arn:execution")
+    cloud.sagemaker.add_endpoint(LIVE, OLD, "older-00000000")
+    cloud["stepfunctions"].answers["describe_execution"] = ends(1)
+    with pytest.raises(FineTuningError):
+        invoke(deploy_endpoint, run_id=RUN_ID, variant="live")
+    assert cloud.sagemaker.tags_of("endpoint", LIVE)[TTL_TAG] == "never"
+
+
+def test_a_step_that_is_called_by_hand_has_no_execution(cloud: FakeAws, memory: MemoryStore) -> None:
+    deployable(memory).record("", execution_arn="arn:execution")
+    cloud["stepfunctions"].refuse("describe_execution", "ExecutionDoesNotExist")
+    invoke(deploy_endpoint, run_id=RUN_ID, variant="live")
+    assert cloud.sagemaker.names("endpoint") == {LIVE}

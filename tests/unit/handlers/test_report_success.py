@@ -2,9 +2,10 @@
 
 import pytest
 
+from finetuning.errors import Code, FineTuningError
 from finetuning.handlers import report_success
 from finetuning.runs.status import RunState
-from tests.builders.aws import FakeAws
+from tests.builders.aws import FakeAws, ends
 from tests.builders.handlers import invoke, metric
 from tests.builders.memory import PREFIX, MemoryStore, any_run
 from tests.builders.runs import RUN_ID, any_evaluation, any_plan
@@ -37,3 +38,17 @@ def test_the_run_is_counted(cloud: FakeAws, memory: MemoryStore, capsys: pytest.
     any_run(memory)
     invoke(report_success, run_id=RUN_ID)
     assert metric(capsys.readouterr().out, "RunSucceeded") == 1
+
+
+@pytest.mark.parametrize("ends_after", [0, 1])
+def test_a_run_that_is_ended_at_its_last_step_has_not_succeeded(
+    cloud: FakeAws, memory: MemoryStore, ends_after: int
+) -> None:
+    run = any_run(memory)
+    run.record("", execution_arn="arn:execution")
+    cloud["stepfunctions"].answers["describe_execution"] = ends(ends_after)
+    with pytest.raises(FineTuningError) as raised:
+        invoke(report_success, run_id=RUN_ID)
+    assert raised.value.code == Code.RUN_ABORTED
+    assert run.status.state is RunState.RUNNING  # for the sweep of runs, which reports it as aborted
+    assert not list(cloud.messages())

@@ -1,11 +1,13 @@
 """StartTraining: the job of the attempt, its cost, and the way on without capacity."""
 
+from collections.abc import Collection
+
 import pytest
 
 from finetuning.errors import Code, FineTuningError, TrainingFailed
 from finetuning.handlers import start_training
 from finetuning.runs.names import Names
-from tests.builders.aws import FakeAws
+from tests.builders.aws import FakeAws, ends
 from tests.builders.handlers import invoke, metric
 from tests.builders.memory import PREFIX, MemoryStore, any_run
 from tests.builders.runs import RUN_ID, any_plan
@@ -78,3 +80,17 @@ def test_a_job_is_not_started_without_the_runs_plan(cloud: FakeAws, memory: Memo
         invoke(start_training, run_id=RUN_ID, attempt=0)
     assert failed.value.code == Code.INTERNAL_ERROR
     assert any_plan().run_id not in str(cloud.sagemaker.calls)
+
+
+@pytest.mark.parametrize(("asked", "jobs"), [(0, {}), (1, {"Stopping"})])
+def test_a_run_that_has_ended_pays_for_no_job(
+    cloud: FakeAws, memory: MemoryStore, asked: int, jobs: Collection[str]
+) -> None:
+    run = any_run(memory)
+    run.record("", execution_arn="arn:execution")
+    cloud["stepfunctions"].answers["describe_execution"] = ends(asked)
+    with pytest.raises(FineTuningError) as raised:
+        invoke(start_training, run_id=RUN_ID, attempt=0)
+    assert raised.value.code == Code.RUN_ABORTED
+    assert ("Stopped the training job" in raised.value.message) is bool(jobs)
+    assert {job["TrainingJobStatus"] for job in cloud.sagemaker.things["training_job"].values()} == set(jobs)

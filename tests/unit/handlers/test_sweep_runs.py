@@ -11,6 +11,7 @@ from finetuning.handlers import sweep_runs
 from finetuning.operations.run import Run
 from finetuning.runs.names import Names
 from finetuning.runs.status import RunState
+from finetuning.runs.tags import REPLACES_TAG, TTL_TAG
 from finetuning.runs.uploads import Upload
 from tests.builders.aws import FakeAws, hours_ago
 from tests.builders.handlers import invoke
@@ -47,6 +48,7 @@ def executed(cloud: FakeAws, status: str, ended: datetime | None = None) -> None
     states = cloud["stepfunctions"].answers
     states["list_executions"] = list_executions
     states["describe_execution"] = {"executionArn": EXECUTION, "status": status, "input": json.dumps(given)}
+    states["describe_execution"]["startDate"] = hours_ago(2)
 
 
 def started(cloud: FakeAws) -> list[dict[str, Any]]:
@@ -167,6 +169,48 @@ def test_what_no_execution_works_for_is_removed(cloud: FakeAws, memory: MemorySt
     done = [f"Stopped the training job {NAMES.training_job(0)}", f"Deleted the endpoint {NAMES.endpoint}"]
     assert swept()["removed"] == done
     assert [(event.step, event.message) for event in run.status.events] == [("SweepRuns", line) for line in done]
+
+
+def ended_with(cloud: FakeAws, memory: MemoryStore, state: RunState, code: str = "") -> Run:
+    """A run whose execution ended that way two hours after its start, and an endpoint of its that serves since then."""
+    run = any_run(memory, RUN_ID)
+    run.record("", state=state, error={"code": code} if code else None, execution_arn=EXECUTION)
+    executed(cloud, "ABORTED", hours_ago(73))
+    cloud.sagemaker.add_endpoint(NAMES.endpoint, NAMES.endpoint_config, RUN_ID, hours_old=1, tags={TTL_TAG: "never"})
+    return run
+
+
+@pytest.mark.parametrize("code", ["RUN_ABORTED", "RUN_TIMED_OUT"])
+def test_an_endpoint_that_came_into_service_after_its_run_was_aborted_is_taken_back_and_said(
+    cloud: FakeAws, memory: MemoryStore, code: str
+) -> None:
+    run = ended_with(cloud, memory, RunState.ABORTED, code)
+    assert swept()["removed"] == [f"Deleted the endpoint {NAMES.endpoint}"]
+    assert run.status.events[-1].message == f"Deleted the endpoint {NAMES.endpoint}"
+    (message,) = cloud.messages()
+    assert f"Deleted the endpoint {NAMES.endpoint}" in message
+    assert f"finetune deploy {RUN_ID}" in message
+
+
+@pytest.mark.parametrize(("state", "code"), [(RunState.SUCCEEDED, ""), (RunState.FAILED, "ENDPOINT_ANSWERS_BROKEN")])
+def test_an_endpoint_of_a_run_that_was_not_aborted_stays(
+    cloud: FakeAws, memory: MemoryStore, state: RunState, code: str
+) -> None:
+    ended_with(cloud, memory, state, code)
+    assert swept()["removed"] == []
+    assert cloud.sagemaker.names("endpoint") == {NAMES.endpoint}
+
+
+def test_an_endpoint_that_only_a_rollback_takes_back_is_told_once(cloud: FakeAws, memory: MemoryStore) -> None:
+    ended_with(cloud, memory, RunState.ABORTED, "RUN_ABORTED")
+    endpoint = cloud.sagemaker.endpoint(NAMES.endpoint)
+    endpoint["CreationTime"] = hours_ago(5)
+    config = cloud.sagemaker.things["endpoint_config"][NAMES.endpoint_config]
+    cloud.sagemaker.tags[config["EndpointConfigArn"]][REPLACES_TAG] = f"{PREFIX}-older-00000000"
+    (line,) = swept()["removed"]
+    assert "finetune rollback" in line
+    assert swept()["removed"] == []
+    assert len(list(cloud.messages())) == 1
 
 
 def test_what_an_execution_works_for_stays(cloud: FakeAws, memory: MemoryStore) -> None:
