@@ -223,8 +223,9 @@ class StepPermissions(Permissions):
     def scale_endpoints(self) -> Self:
         """Allows Application Auto Scaling to set the number of instances.
 
-        It acts with a role of its own, but first checks that the caller is allowed the same: in CloudWatch with calls
-        that name none of our alarms (assumed from the documentation's example for another service).
+        It acts with a role of its own, but first checks that the caller is allowed the same. Its alarms are named
+        `TargetTracking-endpoint/<endpoint>/variant/<variant>-AlarmHigh-<uuid>`, by the answers of PutScalingPolicy;
+        that the check names them in this way is assumed.
         """
         stack = Stack.of(self)
         role = "aws-service-role/sagemaker.application-autoscaling.amazonaws.com/*"
@@ -238,10 +239,14 @@ class StepPermissions(Permissions):
             ._scaling("RegisterScalableTarget", "PutScalingPolicy")
             .allow(
                 "cloudwatch:PutMetricAlarm",
-                "cloudwatch:DescribeAlarms",
                 "cloudwatch:DeleteAlarms",
+                on=[self._alarms(f"TargetTracking-endpoint/{self._stage.config.prefix}-*")],
+                because="Application Auto Scaling checks these for the caller, on the alarms of our endpoints",
+            )
+            .allow(
+                "cloudwatch:DescribeAlarms",
                 on=[self._alarms("*")],
-                because="Application Auto Scaling checks these for the caller, on alarms it names itself",
+                because="Application Auto Scaling checks this for the caller, for all alarms",
             )
             .allow(
                 "iam:CreateServiceLinkedRole",

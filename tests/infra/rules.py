@@ -628,3 +628,11 @@ def _(stage: Deployed) -> Offenders:
 def _(stage: Deployed) -> Offenders:
     keys = {f"<{id}.Arn>" for id in stage.of("AWS::KMS::Key")}
     return [id for id, f in stage.of("AWS::Lambda::Function").items() if f.get("KmsKeyArn") not in keys]
+
+
+@rule(45, "Alarms are set and deleted only under the names of the stage and of its endpoints' autoscaling")
+def _(stage: Deployed) -> Offenders:
+    name = re.compile(r":alarm:(TargetTracking-endpoint/)?finetune-\w+-\*$")
+    for id, statement in stage.granted("cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms"):
+        if not all(name.search(str(resource)) for resource in listed(statement["Resource"])):
+            yield id

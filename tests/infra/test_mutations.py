@@ -55,6 +55,9 @@ def setting(type: str, path: str, value: Any, containing: str = "") -> Mutation:
     return mutate
 
 
+ALARMS = "arn:aws:cloudwatch:us-east-1:123456789012:alarm"
+
+
 def granting(action: str, **changes: Any) -> Mutation:
     """Changes the statement that allows the action; None removes an element."""
 
@@ -288,6 +291,11 @@ MUTATIONS: dict[str, tuple[int, Mutation]] = {
     ),
     "a function without a dead-letter queue": (43, setting(FUNCTION, "DeadLetterConfig", None)),
     "a function with its environment under Lambda's key": (44, setting(FUNCTION, "KmsKeyArn", None)),
+    "any alarm may be set": (45, granting("cloudwatch:PutMetricAlarm", Resource=f"{ALARMS}:*")),
+    "every endpoint's alarms may be deleted": (
+        45,
+        also_granting(Action="cloudwatch:DeleteAlarms", Resource=f"{ALARMS}:TargetTracking-endpoint/*"),
+    ),
 }
 
 
