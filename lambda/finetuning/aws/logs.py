@@ -1,5 +1,7 @@
 """The end of a training job's log."""
 
+from typing import Any
+
 from aws_lambda_powertools import Logger
 
 from finetuning.aws.clients import client
@@ -11,6 +13,7 @@ from finetuning.report.text import shortened, visible
 logger = Logger(child=True)
 
 LINES = 50
+MAX_PAGES = 20
 LONGEST_LINE = 200
 """Characters kept of a line: enough to show a cause, too few to copy rows of data into a status."""
 
@@ -27,11 +30,24 @@ def log_tail(job_name: str) -> list[str]:
             if not streams:
                 return []
             latest = max(streams, key=lambda stream: int(stream.get("lastEventTimestamp", 0)))["logStreamName"]
-            events = logs.get_log_events(
-                logGroupName=TRAINING_LOG_GROUP, logStreamName=latest, limit=LINES, startFromHead=False
-            )
+            events = _last_events(logs, latest)
     except FineTuningError as error:
         logger.warning("Cannot read the job's log", extra={"error": error.as_dict()})
         return []
-    lines = (event["message"].rstrip() for event in events["events"])
+    lines = (event["message"].rstrip() for event in events)
     return [visible(shortened(line, LONGEST_LINE)) for line in lines if line]
+
+
+def _last_events(logs: Any, stream: str) -> list[dict[str, Any]]:
+    """The last events of the stream. CloudWatch Logs may answer with empty pages before those that have events; the
+    token of the last page is that of the request.
+    """
+    where = {"logGroupName": TRAINING_LOG_GROUP, "logStreamName": stream, "limit": LINES, "startFromHead": False}
+    token: dict[str, str] = {}
+    for _ in range(MAX_PAGES):
+        page = logs.get_log_events(**where, **token)
+        following = {"nextToken": page["nextBackwardToken"]} if page.get("nextBackwardToken") else {}
+        if page["events"] or not following or following == token:
+            break
+        token = following
+    return list(page["events"])

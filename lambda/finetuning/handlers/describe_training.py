@@ -7,6 +7,7 @@ from typing import Any
 
 from finetuning.aws.logs import log_tail
 from finetuning.aws.sagemaker import sagemaker
+from finetuning.datasets.templates import template_columns
 from finetuning.errors import Code, TrainingFailed
 from finetuning.handlers.step import Payload, measure, step
 from finetuning.metrics import ProductMetric
@@ -54,7 +55,9 @@ def handler(run: Run, event: Payload) -> Payload:
         estimate_usd=option.estimate.usd,
     )
     try:
-        progress = training_progress(job, log_tail)
+        progress = training_progress(
+            job, log_tail, template_columns(template) if (template := run.plan.template) else ()
+        )
     except TrainingFailed as failure:
         failed = rung.model_copy(update={"outcome": "failed", "message": failure.message})
         run.record("", rung=failed, cost=cost)

@@ -5,8 +5,9 @@ The `source` of a cause names where its words come from; "assumed" means that no
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from finetuning.errors import Code, TrainingFailed
 
@@ -58,9 +59,65 @@ CAUSES = (
         "assumed",
     ),
     Cause(
+        Code.TRAINING_LICENCE_REFUSED,
+        _words(
+            r"jumpstart-private-cache-prod.{0,300}(AccessDenied|Access Denied|Forbidden|\(403\))",
+            r"(AccessDenied|Access Denied|Forbidden|\(403\)).{0,300}jumpstart-private-cache-prod",
+        ),
+        "Access to the gated weights was denied: the licence is not accepted for this account, or the job may not read "
+        "JumpStart's private bucket.",
+        'Set "accept_eula": true in run.json. If it is set, deploy the stage with the other value of -c gated_weights '
+        "(env or channel).",
+        "S3's error with JumpStart's bucket; that a job shows it is assumed",
+    ),
+    Cause(
+        Code.TRAINING_ACCESS_DENIED,
+        _words(
+            r"kms:\w+", r"KMS(\.|InvalidState|Disabled|NotFound)\w*Exception", r"KMS key .{0,120}(disabled|pending|not)"
+        ),
+        "The job could not use the stage's encryption key.",
+        "Enable the key, and check that no policy of the organisation denies its use. Deploying the stacks again "
+        "restores the roles; then start again with `finetune submit --again RUN`.",
+        "KMS's errors; that a job shows them is assumed",
+    ),
+    Cause(
+        Code.TRAINING_ACCESS_DENIED,
+        _words(r"AccessDenied", r"Access Denied", r"not authorized to perform", r"\(403\)"),
+        "AWS denied the job a call.",
+        "Check that no policy of the organisation or of the VPC endpoint denies it. Deploying the stacks again "
+        "restores the roles; then start again with `finetune submit --again RUN`.",
+        "IAM's and S3's errors",
+    ),
+    Cause(
+        Code.TRAINING_NETWORK_BLOCKED,
+        _words(
+            r"Could not connect to the endpoint URL",
+            r"Connect timeout on endpoint URL",
+            r"EndpointConnectionError",
+            r"Network is unreachable",
+            r"Temporary failure in name resolution",
+            r"Name or service not known",
+            r"MaxRetryError",
+        ),
+        "The job could not reach a service: its subnets have no route to it.",
+        "The stage's jobs reach S3 by the VPC's gateway endpoint and nothing else. Deploy the stacks again to restore "
+        "its routes. If the script needs another service, set another model_version.",
+        "botocore's and the operating system's errors",
+    ),
+    Cause(
+        Code.TRAINING_ARTEFACT_MISSING,
+        _words(r"KeyError: ['\"](SageMaker\w*|sagemaker_\w+|SM_\w+|accept_eula)['\"]"),
+        "JumpStart's script lacks a setting that it expects from the request, not a column of the data.",
+        "Deploy the stage with the other value of -c gated_weights (env or channel), or set another model_version in "
+        "run.json.",
+        "Python's KeyError with the names of JumpStart's environment; that its script raises it is assumed",
+    ),
+    Cause(
         Code.TRAINING_COLUMN_MISSING,
         _words(
-            r"KeyError: ['\"]", r"column .{0,80}(does not exist|not (found|in the dataset))", r"does not fit the row"
+            r"KeyError: ['\"](?P<column>.+)['\"]",
+            r"column .{0,80}(does not exist|not (found|in the dataset))",
+            r"does not fit the row",
         ),
         "The script needs a column that a row does not have: the template or the task does not match the data.",
         "Compare the columns in dataset.json with the template's {keys}. Set task in run.json if it was detected "
@@ -106,6 +163,14 @@ CAUSES = (
         "argparse and transformers; that JumpStart's script parses with them is assumed",
     ),
     Cause(
+        Code.TRAINING_NCCL_TIMEOUT,
+        _words(r"\bNCCL.{0,80}time.?out", r"collective operation time.?out", r"Watchdog caught collective"),
+        "The GPUs waited for each other too long, because one had stopped: often out of memory, or a lost process.",
+        "Read the log above that line. Start again with `finetune submit --again RUN`. If it happens again, lower "
+        "per_device_train_batch_size or max_input_length, or choose another training.instance_type.",
+        "PyTorch's watchdog of ProcessGroupNCCL",
+    ),
+    Cause(
         Code.TRAINING_INSTANCE_FAULT,
         _words(
             r"\bNCCL (error|failure)",
@@ -130,17 +195,24 @@ CAUSES = (
         "SageMaker's error; that it has no other meaning is assumed",
     ),
 )
-"""In the order in which they are tried. `outcomes` recognises missing capacity, the time limit and a stopped job by the
-job's status.
+"""In the order in which they are tried, specific causes first. `outcomes` recognises missing capacity, the time limit
+and a stopped job by the job's status.
 """
 
 
-def explain(job_name: str, reason: str, log: Sequence[str]) -> TrainingFailed:
-    """The failure, with its cause if it is known. `log`: the last lines of the job's log, the latest at the end."""
+COLUMNS = frozenset({"dialog", "role", "content", "text", "prompt", "completion"})
+"""The keys of rows that JumpStart's script reads, besides the columns of a template."""
+
+
+def explain(job_name: str, reason: str, log: Sequence[str], columns: Collection[str] = frozenset()) -> TrainingFailed:
+    """The failure, with its cause if it is known. `log`: the last lines of the job's log, the latest at the end;
+    `columns`: those that the template names.
+    """
     raw = reason or "SageMaker gave no reason"
-    for text in _where_to_look(reason, log):
-        for cause in CAUSES:
-            if cause.words.search(text):
+    # SageMaker's reason first, then the log from its end: the last lines are closest to the failure.
+    for texts in ([reason], [*reversed(log)]):
+        for cause, text in product(CAUSES, texts):
+            if _matches(cause, text, COLUMNS | {*columns}):
                 seen = "" if text in reason else f" The log says: {text.strip()}"
                 return TrainingFailed(
                     cause.code, f"The training job {job_name} failed. {cause.meaning} {raw}{seen}", cause.fix, log=log
@@ -153,7 +225,7 @@ def explain(job_name: str, reason: str, log: Sequence[str]) -> TrainingFailed:
     )
 
 
-def _where_to_look(reason: str, log: Sequence[str]) -> Iterator[str]:
-    """SageMaker's reason first, then the log from its end: the last lines are closest to the failure."""
-    yield reason
-    yield from reversed(log)
+def _matches(cause: Cause, text: str, columns: Collection[str]) -> bool:
+    """A KeyError has this cause only if its key can be a column: script and libraries have keys of their own."""
+    found = cause.words.search(text)
+    return found is not None and (found.groupdict().get("column") or next(iter(columns))) in columns

@@ -1,7 +1,7 @@
 """What SageMaker's descriptions mean for a run: keep waiting, continue with the next step, or fail with a reason."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -80,8 +80,11 @@ class TrainingProgress:
     """S3 URI of a completed job's files, ending in `/`."""
 
 
-def training_progress(job: Mapping[str, Any], log_tail: Callable[[str], Sequence[str]]) -> TrainingProgress:
-    """Reads a DescribeTrainingJob response; `log_tail` returns the last lines of a failed job's log, by its name.
+def training_progress(
+    job: Mapping[str, Any], log_tail: Callable[[str], Sequence[str]], columns: Collection[str] = ()
+) -> TrainingProgress:
+    """Reads a DescribeTrainingJob response; `log_tail` returns the last lines of a failed job's log, by its name;
+    `columns` are those that the run's template names.
 
     A job that failed for lack of capacity, or that ended after waiting for it as long as it may, has the outcome
     `RETRY_ELSEWHERE`. Raises `TrainingFailed` for any other job that ended without a model: a failed one, or a stopped
@@ -112,7 +115,7 @@ def training_progress(job: Mapping[str, Any], log_tail: Callable[[str], Sequence
             minutes = job["StoppingCondition"]["MaxPendingTimeInSeconds"] / 60
             return progress(Outcome.RETRY_ELSEWHERE, f"The job {name} got no instances within {minutes:.0f} minutes")
         case "Failed":
-            raise explain(name, reason or detail, log_tail(name))
+            raise explain(name, reason or detail, log_tail(name), columns)
         case "Stopped" if job.get("SecondaryStatus") == "MaxRuntimeExceeded":
             raise TrainingFailed(
                 Code.TRAINING_OUT_OF_TIME,

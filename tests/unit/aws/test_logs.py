@@ -28,6 +28,24 @@ def test_the_last_lines_of_the_latest_stream_are_read(cloud: FakeAws) -> None:
     assert (request["logStreamName"], request["limit"], request["startFromHead"]) == (f"{JOB}/late", LINES, False)
 
 
+def test_empty_pages_before_the_last_lines_are_followed(cloud: FakeAws) -> None:
+    written(cloud)
+    pages = {
+        None: {"events": [], "nextBackwardToken": "b/1"},
+        "b/1": {"events": [], "nextBackwardToken": "b/2"},
+        "b/2": {"events": [{"message": "CUDA out of memory"}], "nextBackwardToken": "b/3"},
+    }
+    cloud["logs"].answers["get_log_events"] = lambda nextToken=None, **_: pages[nextToken]  # noqa: N803  # boto3's name
+    assert log_tail(JOB) == ["CUDA out of memory"]
+
+
+def test_a_stream_of_empty_pages_ends_where_its_token_repeats(cloud: FakeAws) -> None:
+    written(cloud)
+    cloud["logs"].answers["get_log_events"] = {"events": [], "nextBackwardToken": "b/1"}
+    assert log_tail(JOB) == []
+    assert len(cloud["logs"].requests("get_log_events")) == 2
+
+
 def test_lines_are_cut_and_made_visible(cloud: FakeAws) -> None:
     written(cloud, "x" * 1000, "a\x1b[2Jb")
     long, hidden = log_tail(JOB)

@@ -16,6 +16,16 @@ SCRIPT_FAILED = "AlgorithmError: ExecuteUserScriptError: ExitCode 1 ErrorMessage
         ("OSError: [Errno 28] No space left on device", Code.TRAINING_DISK_FULL),
         ("Exception: You must accept the EULA of the model", Code.TRAINING_LICENCE_REFUSED),
         ("KeyError: 'context'", Code.TRAINING_COLUMN_MISSING),
+        ("KeyError: 'dialog'", Code.TRAINING_COLUMN_MISSING),
+        ("KeyError: 'SageMakerGatedModelS3Uri'", Code.TRAINING_ARTEFACT_MISSING),
+        (
+            "An error occurred (AccessDenied) when calling the GetObject operation: Access Denied",
+            Code.TRAINING_ACCESS_DENIED,
+        ),
+        ("botocore.errorfactory.KMSInvalidStateException: pending deletion", Code.TRAINING_ACCESS_DENIED),
+        ("AccessDenied: s3://jumpstart-private-cache-prod-us-east-1/w", Code.TRAINING_LICENCE_REFUSED),
+        ('Connect timeout on endpoint URL: "https://sts.amazonaws.com/"', Code.TRAINING_NETWORK_BLOCKED),
+        ("[Rank 3] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=7)", Code.TRAINING_NCCL_TIMEOUT),
         ("json.decoder.JSONDecodeError: Expecting value: line 1 column 1", Code.TRAINING_DATA_UNREADABLE),
         ("An error occurred (NoSuchKey) when calling the GetObject operation", Code.TRAINING_ARTEFACT_MISSING),
         ("train.py: error: unrecognized arguments: --lora_q 8", Code.TRAINING_HYPERPARAMETER_REFUSED),
@@ -23,7 +33,7 @@ SCRIPT_FAILED = "AlgorithmError: ExecuteUserScriptError: ExitCode 1 ErrorMessage
     ],
 )
 def test_the_log_shows_a_cause_that_sagemakers_reason_does_not(line: str, code: Code) -> None:
-    failure = explain("job", SCRIPT_FAILED, ["epoch 1 of 5", line, "  warnings.warn("])
+    failure = explain("job", SCRIPT_FAILED, ["epoch 1 of 5", line, "  warnings.warn("], {"context"})
     assert failure.code == code
     assert line in failure.message
     assert failure.fix
@@ -56,6 +66,18 @@ def test_an_unknown_cause_keeps_its_text_and_the_end_of_the_log() -> None:
     assert SCRIPT_FAILED in failure.message
     assert failure.as_dict()["log"] == log[-12:]
     assert "log" not in explain("job", "", []).as_dict()
+
+
+@pytest.mark.parametrize("key", ["model.layers.0.self_attn.q_proj.weight", "llama", "context"])
+def test_a_key_that_is_no_column_of_the_run_is_not_blamed_on_the_data(key: str) -> None:
+    assert explain("job", SCRIPT_FAILED, [f"KeyError: '{key}'"]).code == Code.TRAINING_FAILED
+
+
+def test_a_specific_cause_wins_over_a_general_one_that_came_later() -> None:
+    log = ["CUDA out of memory", "NCCL error", "Watchdog caught collective operation timeout"]
+    assert explain("job", SCRIPT_FAILED, log).code == Code.TRAINING_OUT_OF_MEMORY
+    reason = "ClientError: Data download failed: AccessDenied when calling GetObject"
+    assert explain("job", reason, []).code == Code.TRAINING_ACCESS_DENIED
 
 
 def test_the_last_matching_line_of_the_log_is_used() -> None:
