@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from aws_cdk import RemovalPolicy
 from aws_cdk.aws_logs import RetentionDays
-from pydantic import ConfigDict, Field, ValidationError, field_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from finetuning.settings import CommaSeparated, Settings, StageSettings
 
@@ -67,7 +67,8 @@ class StageConfig(StageSettings):
     places instances in these zones only, and large GPUs are in few zones. Set it before the first deployment: an
     existing subnet can neither move nor be replaced by one with the same addresses.
     """
-    vpc_cidr: str = Field(default="10.64.0.0/20", pattern=r"^\d+\.\d+\.\d+\.\d+/(1[6-9]|2[0-4])$")
+    vpc_cidr: str = Field(default="10.64.0.0/20", pattern=r"^\d+\.\d+\.\d+\.\d+/(1[6-9]|2[0-3])$")
+    """With room for a subnet of 256 addresses in every zone."""
 
     @property
     def has_budget(self) -> bool:
@@ -110,6 +111,16 @@ class StageConfig(StageSettings):
         if zones and (len(set(zones)) < max(2, len(zones)) or len({zone[:-1] for zone in zones}) > 1):
             raise ValueError("name two or more different zones of one region")
         return zones
+
+    @model_validator(mode="after")
+    def _must_have_room_for_its_subnets(self) -> Self:
+        zones, prefix = len(self.availability_zones) or 2, int(self.vpc_cidr.rpartition("/")[2])
+        if (room := 1 << (24 - prefix)) < zones:
+            raise ValueError(
+                f"vpc_cidr {self.vpc_cidr} has room for {room} subnets of 256 addresses, and there are {zones} zones: "
+                f"use /{24 - (zones - 1).bit_length()} or larger"
+            )
+        return self
 
     @field_validator("log_retention_days")
     @classmethod

@@ -124,11 +124,11 @@ def _platform(permissions: Permissions, stack: Stack) -> None:
 
 def _alarms(permissions: Permissions, stack: Stack, prefix: str) -> None:
     alarms = stack.format_arn(
-        service="cloudwatch", resource="alarm", resource_name=f"{prefix}-*", arn_format=ArnFormat.COLON_RESOURCE_NAME
+        service="cloudwatch", resource="alarm", resource_name="*", arn_format=ArnFormat.COLON_RESOURCE_NAME
     )
     # AWS's guide requires it of "your IAM execution role", without saying whether that is this role or the caller's.
     permissions.allow(
         "cloudwatch:DescribeAlarms",
         on=[alarms],
-        because="SageMaker watches an endpoint's alarms during an update; they are named after their endpoints",
+        because="SageMaker watches an endpoint's alarms during an update; CloudWatch checks it on all alarms",
     )

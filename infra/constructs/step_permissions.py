@@ -204,10 +204,11 @@ class StepPermissions(Permissions):
     def watch_endpoints(self) -> Self:
         """Sets the endpoints' alarms, which SageMaker watches during an update."""
         return self.allow(
-            "cloudwatch:PutMetricAlarm",
+            "cloudwatch:PutMetricAlarm", on=[self._alarms()], because="Alarms are named after their endpoints"
+        ).allow(
             "cloudwatch:DescribeAlarms",
-            on=[self._alarms()],
-            because="Alarms are named after their endpoints",
+            on=[self._alarms("*")],
+            because="CloudWatch checks it on all alarms, whichever are asked for",
         )
 
     def restore_after_rollback(self) -> Self:

@@ -24,6 +24,10 @@ class StorageStack(Stack):
         self.uploads = PrivateBucket(self, "Uploads", config=config, key=self.key, access_logs=self.access_logs)
         self.uploads.send_events()
         self.artifacts = PrivateBucket(self, "Artifacts", config=config, key=self.key, access_logs=self.access_logs)
+        # In every stage, though only one that empties its buckets imports them: this stack is deployed before the
+        # others, and CloudFormation removes no export that is still imported.
+        self.export_value(self.access_logs.bucket_arn)
+        self.export_value(self.access_logs.bucket_name)
         acknowledge(
             self.access_logs,
             "AwsSolutions-S1",

@@ -71,6 +71,7 @@ def test_a_missing_stage_is_rejected() -> None:
         ("log_retention_days", 7),
         ("gated_weights", "both"),
         ("vpc_cidr", "10.0.0.0/8"),
+        ("vpc_cidr", "10.0.0.0/24"),
         ("notification_email", "nobody"),
         ("data_readers", "DataScience"),
         ("availability_zones", "us-east-1a"),
@@ -110,3 +111,11 @@ def test_a_setting_missing_from_the_infrastructure_fails_by_name() -> None:
     forgetful = {name: value for name, value in DEPLOYED.items() if name != "topic_arn"}
     with pytest.raises(KeyError, match="topic_arn"):
         StageConfig.of("dev", {}).function_environment(forgetful)
+
+
+def test_a_network_without_room_for_a_subnet_in_each_zone_is_refused_with_one_that_has() -> None:
+    three = {"availability_zones": "us-east-1a,us-east-1b,us-east-1c"}
+    with pytest.raises(ConfigurationError, match=r"room for 2 subnets .* 3 zones: use /22 or larger"):
+        StageConfig.of("dev", {"vpc_cidr": "10.0.0.0/23", **three})
+    assert StageConfig.of("dev", {"vpc_cidr": "10.0.0.0/22", **three})
+    assert StageConfig.of("dev", {"vpc_cidr": "10.0.0.0/23"})

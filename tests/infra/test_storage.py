@@ -63,3 +63,13 @@ def test_only_prod_has_termination_protection(dev: Synthesised, prod: Synthesise
 
     assert protected(dev) == [False] * 4
     assert protected(prod) == [True] * 4
+
+
+def test_a_stage_can_keep_its_data_later(dev: Synthesised, prod: Synthesised) -> None:
+    """Storage is deployed first, while the workflow still imports what RemoveRuns empties."""
+    exported = [
+        {each["Value"]["Ref"] if "Ref" in each["Value"] else str(each["Value"]) for each in outputs.values()}
+        for outputs in (stage.templates["storage"].to_json()["Outputs"] for stage in (dev, prod))
+    ]
+    assert any("AccessLogs" in value for value in exported[0])
+    assert exported[0] <= exported[1]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from finetuning.datasets.preparation import MAX_CALLS
 from finetuning.planning.endpoint_terms import DEFAULT_ENDPOINT_TIMEOUT, ENDPOINT_PROVISIONING_SECONDS
 from finetuning.runs.outcomes import PENDING_GRACE
 from finetuning.runs.run_json import MAX_CAPACITY_WAIT_HOURS, MAX_FALLBACKS
@@ -211,7 +212,7 @@ def test_the_longest_run_fits_the_history_of_an_execution() -> None:
     attempts = most_attempts(1 + MAX_FALLBACKS, MAX_CAPACITY_WAIT_HOURS)
     # A job without capacity is created, polled once, and followed by a wait.
     events = {
-        "preparation of 400 shards": 400 * 8,
+        "preparation of all shards": MAX_CALLS * 8,
         "turn": polls(LONGEST_WAIT_HOURS * 3600) * EVENTS_PER_POLL,
         "attempts": attempts * (EVENTS_PER_POLL + EVENTS_PER_POLL),
         "training": polls((MAX_CAPACITY_WAIT_HOURS + LONGEST_RUNTIME_HOURS) * 3600) * EVENTS_PER_POLL,

@@ -21,6 +21,7 @@ TRANSIENT = frozenset(
         "InternalError",
         "InternalFailure",
         "InternalServerError",
+        "ConditionalRequestConflict",
         "500",
         "503",
     }

@@ -95,7 +95,10 @@ class RunStore:
             return not self._s3.list_objects_v2(Bucket=self.bucket, Prefix=prefix, MaxKeys=1).get("Contents")
 
     def claim(self, key: str, body: bytes) -> bytes:
-        """Writes the document unless it exists; returns the one that is stored now, `body` or the earlier one."""
+        """Writes the document unless it exists; returns the one that is stored now, `body` or the earlier one.
+
+        Raises `TransientAwsError` while another conditional put of the key is in progress, which may still fail.
+        """
         with translate_errors(f"claim s3://{self.bucket}/{key}"):
             try:
                 self._s3.put_object(
@@ -107,13 +110,7 @@ class RunStore:
                     **self._encryption,
                 )
             except ClientError as error:
-                # 409: another conditional put of the same key is in progress, and wins.
-                if error_code(error) not in (
-                    "PreconditionFailed",
-                    "ConditionalRequestConflict",
-                    "412",
-                    "409",
-                ):
+                if error_code(error) not in ("PreconditionFailed", "412"):
                     raise
             else:
                 return body

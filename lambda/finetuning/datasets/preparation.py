@@ -1,6 +1,6 @@
 """What is prepared, settled before any of it is read: the files, the task, the shards."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from sys import maxsize
 
 from pydantic import BaseModel, ConfigDict
@@ -12,6 +12,10 @@ from finetuning.datasets.sides import Side
 from finetuning.datasets.templates import Template
 from finetuning.jumpstart.catalogue import DEFAULT_FAMILY
 from finetuning.jumpstart.family import Task
+
+MAX_CALLS = 400
+"""How many calls of PrepareShard one run makes at most. An execution has 25,000 events in its history; when they are
+used up, it fails, and no state can catch that."""
 
 
 class SourceFile(BaseModel):
@@ -53,12 +57,21 @@ class Preparation(BaseModel):
 
     files: tuple[SourceFile, ...]
     shards: tuple[Shard, ...]
+    calls: tuple[int, ...] = ()
+    """The first shard of each call: small files are prepared together."""
     resolution: Resolution
     options: DataOptions
     max_input_length: int | None = None
     """Tokens of a row that the model reads in training."""
     family: str = DEFAULT_FAMILY.name
     """Of the model; its chat template renders the dialogs."""
+
+    def shards_of_call(self, first: int) -> tuple[Shard, ...]:
+        """The shards that one call prepares, from the first of them. Before calls were planned, each had one."""
+        if not self.calls:
+            return (self.shards[first],)
+        later = [number for number in self.calls if number > first]
+        return self.shards[first : later[0] if later else None]
 
     @property
     def task(self) -> Task:
@@ -119,16 +132,22 @@ def prepare(
     max_input_length: int | None = None,
     family: str = DEFAULT_FAMILY.name,
 ) -> Preparation:
-    """The preparation of files that were resolved. Files that can be cut are cut into shards of about `shard_bytes`."""
+    """The preparation of files that were resolved. Files that can be cut are cut into shards of about `shard_bytes`, or
+    larger ones where they would need more than `MAX_CALLS` calls.
+    """
     columns = resolution.text_columns or ("",) * len(files)
     sides = resolution.sides or (Side.SPLIT,) * len(files)
     placed = [
         file.model_copy(update={"text_column": column, "side": side})
         for file, column, side in zip(files, columns, sides, strict=True)
     ]
+    # Two neighbouring calls have more than this together, so that there are at most twice as many as fit.
+    call_bytes = max(shard_bytes, -(-sum(file.size for file in placed) // (MAX_CALLS // 2 - 1)))
+    shards = _shards(placed, call_bytes) if not resolution.refusal else []
     return Preparation(
         files=tuple(placed),
-        shards=tuple(_shards(placed, shard_bytes)) if not resolution.refusal else (),
+        shards=tuple(shards),
+        calls=tuple(_calls(shards, placed, call_bytes)),
         resolution=resolution,
         options=options,
         max_input_length=max_input_length,
@@ -149,3 +168,14 @@ def _shards(files: Sequence[SourceFile], shard_bytes: int) -> list[Shard]:
         for start, end in zip(cuts, [*cuts[1:], None], strict=True):
             shards.append(Shard(number=len(shards), file=number, start=start, end=end))
     return shards
+
+
+def _calls(shards: Sequence[Shard], files: Sequence[SourceFile], call_bytes: int) -> Iterator[int]:
+    """The first shard of each call; the shards of one have `call_bytes` together, or it is one alone."""
+    in_call = 0
+    for shard in shards:
+        size = (files[shard.file].size if shard.end is None else shard.end) - shard.start
+        if shard.number == 0 or in_call + size > call_bytes:
+            yield shard.number
+            in_call = 0
+        in_call += size

@@ -14,8 +14,8 @@ from finetuning.settings import settings
 
 @step
 def handler(run: Run, event: Payload) -> Payload:
-    """`{run_id}` → `{shards: [0, 1, …]}`. Raises `DatasetRefused`, with dataset.json written, if the files cannot be
-    trained on.
+    """`{run_id}` → `{shards: [0, 1, …]}`, the first shard of each call of PrepareShard. Raises `DatasetRefused`, with
+    dataset.json written, if the files cannot be trained on.
     """
     preparation = _preparation(run)
     resolution = preparation.resolution
@@ -24,7 +24,7 @@ def handler(run: Run, event: Payload) -> Payload:
         raise DatasetRefused(resolution.message, resolution.fix)
     run.store.save(run.layout.preparation, preparation)
     status = run.record(f"Preparing the data for {preparation.task}: {resolution.why}")
-    return {"shards": [shard.number for shard in preparation.shards], **status.shown}
+    return {"shards": list(preparation.calls), **status.shown}
 
 
 def _preparation(run: Run) -> Preparation:

@@ -1,4 +1,4 @@
-"""PrepareShard: converts and checks the rows of one shard. Runs once for every shard, several at a time."""
+"""PrepareShard: converts and checks the rows of one shard, or of several small files. Several calls run at a time."""
 
 from finetuning.datasets.preparation import Preparation
 from finetuning.datasets.shard import write_shard
@@ -10,9 +10,11 @@ from finetuning.runs.layout import SHARDS
 
 @step
 def handler(run: Run, event: Payload) -> Payload:
-    """`{run_id, shard}` → `{}`. Bad rows are counted, not raised: FinishDataset decides about all."""
+    """`{run_id, shard}`, the first shard of the call, → `{}`. Bad rows are counted, not raised: FinishDataset
+    decides about all.
+    """
     preparation = run.store.load(run.layout.preparation, Preparation)
-    shard = preparation.shards[int(event["shard"])]
-    with open_shard(preparation, shard) as source:
-        write_shard(preparation, shard, source, run.files, SHARDS)
+    for shard in preparation.shards_of_call(int(event["shard"])):
+        with open_shard(preparation, shard) as source:
+            write_shard(preparation, shard, source, run.files, SHARDS)
     return {}

@@ -61,8 +61,8 @@ def _data_read(run: Run, state: str, error: Mapping[str, str]) -> DataRead:
     """What the failed step was reading of the data."""
     shard, preparation = shard_of(error), run.store.find(run.layout.preparation, Preparation)
     if shard is not None and preparation:
-        file = preparation.files[preparation.shards[shard].file]
-        return DataRead([file.name], is_cut=file.detection.splittable)
+        files = [preparation.files[each.file] for each in preparation.shards_of_call(shard)]
+        return DataRead([file.name for file in files], is_cut=files[0].detection.splittable)
     plan = run.find_plan()
     if plan is None or state not in READS_DATA:
         return DataRead()

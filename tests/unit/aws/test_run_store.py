@@ -7,7 +7,7 @@ import boto3
 import pytest
 
 from finetuning.aws.run_store import RunStore
-from finetuning.errors import Code, FineTuningError
+from finetuning.errors import Code, FineTuningError, TransientAwsError
 from finetuning.runs.status import RunStatus
 from tests.builders.aws import FakeAws
 
@@ -38,14 +38,22 @@ def test_every_document_is_encrypted_with_the_stages_key(store: RunStore) -> Non
     assert head["ServerSideEncryption"] == "aws:kms"
 
 
-def test_a_claim_that_another_put_overtakes_is_lost(cloud: FakeAws) -> None:
-    """S3 answers 409 while another conditional put of the key is under way."""
+def test_a_claim_that_exists_is_read(cloud: FakeAws) -> None:
     s3 = cloud["s3"]
-    s3.refuse("put_object", "ConditionalRequestConflict")
+    s3.refuse("put_object", "PreconditionFailed")
     s3.answers["get_object"] = {"Body": io.BytesIO(b"theirs")}
     assert RunStore(s3, "artifacts", "key").claim("claim.json", b"ours") == b"theirs"
     (request,) = s3.requests("put_object")
     assert request["IfNoneMatch"] == "*"
+
+
+def test_a_claim_beside_another_put_is_tried_again(cloud: FakeAws) -> None:
+    """S3 answers 409 while another conditional put of the key is under way, which may fail."""
+    s3 = cloud["s3"]
+    s3.refuse("put_object", "ConditionalRequestConflict")
+    with pytest.raises(TransientAwsError):
+        RunStore(s3, "artifacts", "key").claim("claim.json", b"ours")
+    assert not s3.requests("get_object")
 
 
 def test_a_claim_that_s3_refuses_is_an_error(cloud: FakeAws) -> None:

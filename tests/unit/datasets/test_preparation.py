@@ -22,7 +22,7 @@ from finetuning.datasets.detection import Detection, Framing, detect
 from finetuning.datasets.held_out import held_out_prompts
 from finetuning.datasets.offline import prepare_files
 from finetuning.datasets.options import DataOptions
-from finetuning.datasets.preparation import Preparation, SourceFile, prepare
+from finetuning.datasets.preparation import MAX_CALLS, Preparation, SourceFile, prepare
 from finetuning.datasets.resolution import resolve
 from finetuning.datasets.shard_result import Rows
 from finetuning.datasets.templates import rendered
@@ -487,3 +487,34 @@ def test_real_files(tmp_path: Path, name: str) -> None:
     assert (report.task, report.rows.lines, report.error_counts) == (task, lines, errors)
     assert report.ok == (name not in ("git_lfs_pointer.jsonl", "sharegpt_toolcalls.json"))
     assert adds_up(report) or not lines
+
+
+def planned_calls(sizes: list[int], shard_bytes: int) -> list[list[int]]:
+    """The sizes that each call prepares, of JSON Lines files of these sizes."""
+    detection = detect(b'{"text": "one"}\n{"text": "two"}\n', "a.jsonl", 34)
+    files = [SourceFile(name="a", key=f"{number}", size=size, detection=detection) for number, size in enumerate(sizes)]
+    found = prepare(
+        files, resolve([("a", detection)] * len(files), DataOptions()), DataOptions(), shard_bytes=shard_bytes
+    )
+    size = lambda shard: (sizes[shard.file] if shard.end is None else shard.end) - shard.start  # noqa: E731
+    calls = [[size(shard) for shard in found.shards_of_call(first)] for first in found.calls]
+    assert sum(map(len, calls)) == len(found.shards)
+    assert sum(map(sum, calls)) == sum(sizes)
+    return calls
+
+
+def test_small_files_are_prepared_together() -> None:
+    calls = planned_calls([1000] * 3500, 256 << 20)
+    assert len(calls) == 1
+    assert planned_calls([200, 100, 100, 300], 300) == [[200, 100], [100], [300]]
+
+
+@pytest.mark.parametrize("sizes", [[10 << 30], [3 << 20] * 3500, [1 << 20] * 3500, [1, 1 << 30] * 500])
+def test_the_smallest_shards_allowed_do_not_need_more_calls_than_an_execution_has_events_for(sizes: list[int]) -> None:
+    assert len(planned_calls(sizes, 1 << 20)) <= MAX_CALLS
+
+
+def test_a_run_that_was_planned_without_calls_prepares_one_shard_at_a_time() -> None:
+    shards = [{"number": number, "file": 0} for number in range(3)]
+    earlier = Preparation.model_validate({"files": [], "shards": shards, "resolution": {"task": "chat"}, "options": {}})
+    assert [shard.number for shard in earlier.shards_of_call(1)] == [1]
