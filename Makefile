@@ -148,7 +148,7 @@ sbom: .venv-supply/.ready ## Write CycloneDX documents of the layer, the tools a
 		--output-file build/sbom/$$(echo $$file | tr / -).json; done
 	@npm sbom --package-lock-only --sbom-format cyclonedx > build/sbom/npm.json
 
-.PHONY: bench-data bench-imports bench-patterns fuzz verify-aws down clean
+.PHONY: bench-data bench-imports bench-patterns fuzz bombs verify-aws down clean
 bench-data: setup ## Speed and memory of the data preparation, as a ratio to orjson
 	@$(BIN)/python -m benchmarks.bench_data
 bench-imports: .venv/.deploy ## CPU of each handler's import, beside boto3 alone
@@ -157,6 +157,8 @@ bench-patterns: .venv/.deploy ## How the time of each regular expression grows w
 	@$(BIN)/python -m benchmarks.bench_patterns
 fuzz: setup-tests ## Random and broken data for SECONDS=600
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+bombs: setup-tests ## Hostile files: time and peak memory of each reader, as a ratio to its function's memory
+	@$(BIN)/python -m tests.fuzz.bombs
 verify-aws: .venv/.deploy ## With credentials: check every unverified fact that reading can check; starts nothing
 	@$(BIN)/finetune verify-aws
 down: ## Stop a rehearsal left up with KEEP=1
