@@ -13,7 +13,7 @@ from constructs import Construct
 from finetuning.jumpstart.assumptions import PRICE_LIST_REGIONS
 from finetuning.jumpstart.spec import cache_bucket, private_bucket
 from finetuning.metrics import TRAINING_LOG_GROUP
-from finetuning.runs.layout import INBOX, RUNS, RunLayout
+from finetuning.runs.layout import INBOX, MEASUREMENTS, RUNS, RunLayout
 from infra.config import StageConfig
 from infra.constructs.isolated_network import IsolatedNetwork
 from infra.constructs.permissions import Conditions, Permissions
@@ -86,6 +86,10 @@ class StepPermissions(Permissions):
     def write_runs(self, *keys: str) -> Self:
         """Reads every file of a run; writes its status and the given keys (patterns of `ANY_RUN`)."""
         return self.read_runs().write_files(ANY_RUN.status, *keys)
+
+    def read_measurements(self) -> Self:
+        measured = self._stage.artifacts.arn_for_objects(f"{MEASUREMENTS}*")
+        return self.allow("s3:GetObject", on=[measured], because="A document for each model and instance type")
 
     def write_files(self, *keys: str) -> Self:
         """Writes the given keys and no others; large files in parts, which it may abort. A writer may also decrypt: S3

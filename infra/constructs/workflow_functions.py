@@ -7,6 +7,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from finetuning.runs.layout import measurement
 from infra.constructs.python_layer import PARQUET, PythonLayer
 from infra.constructs.step_permissions import ANY_RUN, StageResources, StepPermissions
 from infra.constructs.workflow_function import FunctionPlatform, FunctionSize, WorkflowFunction
@@ -36,6 +37,7 @@ _STEPS = (
         may=lambda may: (
             may.find_uploads()
             .write_runs(ANY_RUN.claim, ANY_RUN.request, ANY_RUN.plan)
+            .read_measurements()
             .read_jumpstart()
             .find_weights()
             .check_plans()
@@ -77,7 +79,9 @@ _STEPS = (
     _Step(handler="start_training", may=lambda may: may.write_runs().read_jumpstart().start_training().stop_training()),
     _Step(
         handler="describe_training",
-        may=lambda may: may.write_runs().describe("training-job").stop_training().read_training_logs(),
+        may=lambda may: (
+            may.write_runs(measurement("*", "*")).describe("training-job").stop_training().read_training_logs()
+        ),
     ),
     _Step(
         handler="approve_deployment",

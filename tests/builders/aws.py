@@ -230,6 +230,8 @@ class FakeAws:
             yield f"{request['Subject']}\n{request['Message']}"
 
     def _get_object(self, Bucket: str, Key: str, Range: str = "bytes=0-", **_: Any) -> dict[str, Any]:  # noqa: N803  # boto3's names
+        if Key not in self.files and not (FACTS / Key).is_file():
+            raise client_error("NoSuchKey")
         body = self.files[Key] if Key in self.files else (FACTS / Key).read_bytes()
         part = body[int(Range.removeprefix("bytes=").partition("-")[0]) :]
         return {"Body": io.BytesIO(part), "ETag": '"e"', "ContentLength": len(part)}

@@ -12,9 +12,11 @@ from finetuning.errors import Code, TrainingFailed
 from finetuning.handlers.step import Payload, measure, step
 from finetuning.metrics import ProductMetric
 from finetuning.operations.run import Run
+from finetuning.runs import layout
 from finetuning.runs.outcomes import Outcome, is_overdue, selected_type, training_progress
-from finetuning.runs.plan import in_words
-from finetuning.runs.status import Rung
+from finetuning.runs.plan import Measurement, in_words
+from finetuning.runs.status import Rung, RunStatus
+from finetuning.runs.training_steps import last_step, speed
 from finetuning.runs.waiting import elapsed_seconds, next_rung, wait_seconds
 
 ENDED = ("Completed", "Failed", "Stopped")
@@ -68,9 +70,21 @@ def handler(run: Run, event: Payload) -> Payload:
     rung = rung.model_copy(
         update={"outcome": RUNG_OUTCOMES.get(progress.outcome, "running"), "message": progress.message}
     )
+    before = run.status
+    steps = last_step(log_tail(job_name), now) if job.get("SecondaryStatus") == "Training" else None
+    first, last = before.first_steps or steps, steps or before.last_steps
     status = run.record(
-        progress.message, rung=rung, metrics=progress.metrics, cost=cost, model_artifact=progress.artifact
+        progress.message,
+        rung=rung,
+        metrics=progress.metrics,
+        cost=cost,
+        model_artifact=progress.artifact,
+        progress=str(steps or ""),
+        first_steps=first,
+        last_steps=last,
     )
+    if progress.outcome is Outcome.COMPLETED:
+        _keep_measurement(run, job, status, now)
     if progress.outcome is Outcome.RETRY_ELSEWHERE:
         return {
             "outcome": progress.outcome,
@@ -78,6 +92,18 @@ def handler(run: Run, event: Payload) -> Payload:
             **status.shown,
         }
     return {"outcome": progress.outcome, "wait_seconds": wait_seconds(elapsed_seconds(status, now)), **status.shown}
+
+
+def _keep_measurement(run: Run, job: Mapping[str, Any], status: RunStatus, now: datetime) -> None:
+    """Keeps what the training took, for the plans of later runs, if its log showed its steps more than once."""
+    instance_type, dataset, began = selected_type(job), run.plan.dataset, job.get("TrainingStartTime")
+    if not (instance_type and dataset and began and status.first_steps and status.last_steps):
+        return
+    tokens = dataset.train_tokens * status.last_steps.epochs
+    took = speed(status.first_steps, status.last_steps, began, tokens)
+    if took:
+        measurement = Measurement(tokens_per_second=took[0], start_seconds=took[1], run_id=run.run_id, measured_at=now)
+        run.store.save(layout.measurement(run.plan.model_id, instance_type), measurement)
 
 
 def _billed_usd(job: Mapping[str, Any], usd_per_hour: float | None) -> float | None:

@@ -1,12 +1,14 @@
 """The preflight of an upload: everything that can be checked before anything is spent, and the resulting plan."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
 from finetuning.aws.clients import advisory_client
 from finetuning.aws.jumpstart_bucket import JumpStartBucket, jumpstart_bucket
 from finetuning.aws.pricing import PriceList
+from finetuning.aws.run_store import run_store
 from finetuning.aws.service_quotas import Quotas
 from finetuning.aws.upload_bucket import UploadBucket, upload_bucket
 from finetuning.datasets.detection import detect_head
@@ -20,8 +22,9 @@ from finetuning.operations.run import target
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.orders import check_requests, run_requests
 from finetuning.planning.planner import make_plan
-from finetuning.planning.submission import Submission, look_up_prices, settle_model
-from finetuning.runs.plan import DataFile, RunPlan
+from finetuning.planning.submission import Submission, look_up_prices, settle_model, training_types
+from finetuning.runs.layout import measurement
+from finetuning.runs.plan import DataFile, Measurement, RunPlan
 from finetuning.runs.run_json import RunRequest, is_unreadable, read_request
 from finetuning.runs.uploads import Upload
 from finetuning.settings import settings
@@ -47,9 +50,17 @@ def preflight(upload: Upload, run_json: bytes) -> tuple[RunPlan | None, Checklis
         return None, checklist
     check_version(jumpstart, request, spec, checklist)
     prices = look_up_prices(request, spec, price_list(here.region).price)
+    prices = replace(prices, measured=_measurements(request, spec))
     plan = make_plan(submission, spec, stage, prices, checklist)
     plan = check_account(spec, plan, here, jumpstart, checklist)
     return plan.model_copy(update={"checks": checklist.checks}), checklist
+
+
+def _measurements(request: RunRequest, spec: ModelSpec) -> dict[str, Measurement]:
+    """What earlier trainings of the model took, by instance type."""
+    store = run_store()
+    found = {each: store.find(measurement(spec.model_id, each), Measurement) for each in training_types(request, spec)}
+    return {instance_type: each for instance_type, each in found.items() if each}
 
 
 def check_version(jumpstart: JumpStartBucket, request: RunRequest, spec: ModelSpec, checklist: Checklist) -> None:

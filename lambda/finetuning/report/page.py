@@ -148,6 +148,8 @@ def _facts(status: RunStatus, plan: RunPlan | None) -> Iterator[tuple[str, str]]
         yield "Data", ", ".join(file.key.rpartition("/")[2] for file in plan.data_files)
         if plan.accepted:
             yield "Licence accepted by", f"{plan.accepted.by}, {plan.accepted.at:%Y-%m-%d}"
+    if status.last_steps:
+        yield "Training progress", str(status.last_steps)
     if status.training_job:
         yield "Training job", status.training_job
     if status.cost.estimate_usd is not None:

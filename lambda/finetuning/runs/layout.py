@@ -19,6 +19,15 @@ SHARDS, DATASET = "shards/", "dataset/"
 """Within a run's folder, which is the workspace of the steps that prepare its data."""
 
 
+MEASUREMENTS = "measurements/"
+"""What trainings took: a document for each model and instance type, in the artifacts bucket."""
+
+
+def measurement(model_id: str, instance_type: str) -> str:
+    """Key of what the last training of the model on the type took."""
+    return f"{MEASUREMENTS}{model_id}/{instance_type}.json"
+
+
 @dataclass(frozen=True)
 class RunLayout:
     """Keys of one run, all under `runs/<run-id>/`; prefixes end in `/`."""

@@ -6,6 +6,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from finetuning.runs.training_steps import TrainingSteps
+
 CLEAN_UP = "CleanUpRun"
 """The step of events about the clean-up after a failed or aborted execution: the function's name."""
 
@@ -99,10 +101,13 @@ class RunStatus(BaseModel):
     """Title → console URL."""
     cost: Cost = Field(default_factory=Cost)
     progress: str = ""
-    """What the run is waiting for; empty if it is not waiting."""
+    """What the run is waiting for, or how far its training has come; empty if neither is known."""
     metrics: list[Metric] = Field(default_factory=list)
     ladder: list[Rung] = Field(default_factory=list)
     """Every attempt to get instances, the latest last."""
+    first_steps: TrainingSteps | None = None
+    last_steps: TrainingSteps | None = None
+    """The training's steps when its log showed them for the first and for the last time."""
     training_job: str = ""
     model_artifact: str = ""
     """Where the completed job reports its files: an S3 URI that ends in `/`. Empty before, and in earlier versions."""

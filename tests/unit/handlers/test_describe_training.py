@@ -1,12 +1,15 @@
 """DescribeTraining: what a job's state means for the run, and what it costs."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from finetuning.errors import Code, TrainingFailed
 from finetuning.handlers import describe_training
+from finetuning.runs.layout import measurement
 from finetuning.runs.names import Names
+from finetuning.runs.plan import Measurement
 from finetuning.runs.status import Cost
 from tests.builders.aws import FakeAws, hours_ago
 from tests.builders.handlers import invoke, metric
@@ -20,6 +23,7 @@ HOURLY = 37.69
 
 def described(cloud: FakeAws, attempt: int = 0, **job: Any) -> dict[str, Any]:
     """The result for a job as SageMaker describes it."""
+    cloud.sagemaker.things["training_job"].pop(JOB, None)
     cloud.sagemaker.add_job(JOB, **job)
     result: dict[str, Any] = invoke(describe_training, run_id=RUN_ID, job_name=JOB, attempt=attempt)
     return result
@@ -44,6 +48,42 @@ def test_a_completed_job_costs_what_was_billed(
     assert run.status.cost.actual_usd == metric(output, "TrainingActualUsd") == round(HOURLY / 2, 2)
     assert metric(output, "TrainingDuration") == 1700
     assert [rung.outcome for rung in run.status.ladder] == ["completed"]
+
+
+def step_line(epoch: int, step: int) -> dict[str, Any]:
+    return {"events": [{"message": f"Training Epoch: {epoch}/3, step {step}/100 completed (loss: 1.7125)"}]}
+
+
+def test_the_steps_of_the_log_are_progress_and_measure_the_training(cloud: FakeAws, memory: MemoryStore) -> None:
+    dataset = {"train_rows": 100, "validation_rows": 5, "train_tokens": 360_000}
+    run = any_run(memory, dataset=dataset)
+    cloud["logs"].answers["describe_log_streams"] = {"logStreams": [{"logStreamName": f"{JOB}/a"}]}
+    for epoch, step in ((1, 30), (2, 50)):
+        cloud["logs"].answers["get_log_events"] = step_line(epoch, step)
+        described(cloud, SecondaryStatus="Training")
+    assert run.status.progress == "Epoch 2 of 3, step 50 of 100, loss 1.7125"
+    first, last = run.status.first_steps, run.status.last_steps
+    assert first is not None
+    assert last is not None
+    hour = {"time": first.time + timedelta(hours=1)}
+    run.record("", last_steps=last.model_copy(update=hour))
+    began = first.time - timedelta(minutes=40)
+    described(
+        cloud, TrainingJobStatus="Completed", SecondaryStatus="Completed", TrainingStartTime=began,
+        ResourceConfig={"InstanceType": "ml.p4d.24xlarge"},
+    )  # fmt: skip
+    kept = memory.find(measurement(run.plan.model_id, "ml.p4d.24xlarge"), Measurement)
+    assert kept is not None
+    # 40 % of three epochs of 360,000 tokens in an hour; the first 10 % took a quarter of an hour.
+    assert kept.tokens_per_second == pytest.approx(120)
+    assert kept.start_seconds == pytest.approx(25 * 60)
+
+
+def test_a_training_whose_log_shows_no_steps_is_not_measured(cloud: FakeAws, memory: MemoryStore) -> None:
+    run = any_run(memory, dataset={"train_rows": 1, "validation_rows": 0, "train_tokens": 10})
+    described(cloud, TrainingJobStatus="Completed", TrainingStartTime=hours_ago(1))
+    assert not [key for key in memory.objects if key.startswith("measurements/")]
+    assert run.status.last_steps is None
 
 
 @pytest.mark.parametrize("reported", ["s3://bucket/elsewhere/model", "s3://bucket/elsewhere/model/"])

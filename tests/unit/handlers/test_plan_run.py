@@ -7,17 +7,19 @@ import boto3
 import pytest
 
 from finetuning.aws.jumpstart_bucket import JumpStartBucket
+from finetuning.aws.run_store import run_store
 from finetuning.errors import Code, FineTuningError, RunRefused, TransientAwsError
 from finetuning.handlers import plan_run
 from finetuning.jumpstart.spec import cache_bucket, private_bucket
 from finetuning.operations import preflight
 from finetuning.operations.run import Run
-from finetuning.runs.plan import RunPlan
+from finetuning.runs.layout import measurement
+from finetuning.runs.plan import Measurement, RunPlan
 from finetuning.runs.status import RunState
 from finetuning.runs.uploads import Upload
 from tests.builders.aws import FakeAws
 from tests.builders.handlers import invoke
-from tests.builders.jumpstart import BASE_70B, LLAMA, any_spec
+from tests.builders.jumpstart import BASE_70B, LLAMA, NOW, any_spec
 from tests.builders.memory import PREFIX, MemoryStore, any_run
 from tests.builders.runs import any_failed_status
 from tests.builders.stage import CHAT, EXECUTION, REGION, SilentQuotas, Stage, trust_in
@@ -58,6 +60,16 @@ def test_a_good_upload_is_planned_and_everything_is_green_or_says_why_not(stage:
     assert by_check["requests"].ok
     assert by_check["quota"].ok is None
     assert status.cost.estimate_usd == plan.training.estimate.usd
+
+
+def test_what_an_earlier_run_took_is_planned_with(stage: Stage) -> None:
+    measured = Measurement(tokens_per_second=777, start_seconds=60, run_id="pirate-1", measured_at=NOW)
+    run_store().save(measurement(LLAMA + "8b-instruct", "ml.g5.12xlarge"), measured)
+    event = stage.upload_run({"accept_eula": True})
+    run(event)
+    plan = RunPlan.model_validate_json(stage.written(event, "plan.json"))
+    assert plan.training.options[0].measured == measured
+    assert "777 tokens/s on ml.g5.12xlarge after 60 s of start-up (measured by pirate-1" in str(plan.training.estimate)
 
 
 def test_a_single_file_in_the_inbox_takes_every_default(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

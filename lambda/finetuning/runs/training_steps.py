@@ -1,0 +1,55 @@
+"""How far a training has come, from its log, and how fast it was.
+
+JumpStart's script logs `Training Epoch: 1/3, step 387/388 completed (loss: 1.71)` (seen in public logs of its jobs).
+"""
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+
+from pydantic import BaseModel
+
+_STEP = re.compile(r"Training Epoch: (\d+)/(\d+), step (\d+)/(\d+) completed \(loss: ([\d.]+)")
+
+
+class TrainingSteps(BaseModel):
+    """The last step in the log when it was read. `epoch` and `step` count from 1."""
+
+    time: datetime
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+
+    @property
+    def share(self) -> float:
+        """Of all steps of all epochs, the part that is done."""
+        return ((self.epoch - 1) * self.steps + self.step) / (self.epochs * self.steps)
+
+    def __str__(self) -> str:
+        return f"Epoch {self.epoch} of {self.epochs}, step {self.step} of {self.steps}, loss {self.loss:g}"
+
+
+def last_step(log: Iterable[str], now: datetime) -> TrainingSteps | None:
+    """The last step in the lines of a log that is read now; None if there is none."""
+    found = None
+    for line in log:
+        found = _STEP.search(line) or found
+    if found is None or int(found[4]) == 0 or int(found[2]) == 0:
+        return None
+    epoch, epochs, step, steps = map(int, found.groups()[:4])
+    return TrainingSteps(time=now, epoch=epoch, epochs=epochs, step=step, steps=steps, loss=float(found[5].rstrip(".")))
+
+
+def speed(first: TrainingSteps, last: TrainingSteps, began: datetime, tokens: int) -> tuple[float, float] | None:
+    """Tokens per second, and the seconds from the job's begin to its first token, from two readings of the log.
+
+    `tokens`: of all epochs. None if the readings are too close: the log is read every few seconds at most.
+    """
+    seconds, share = (last.time - first.time).total_seconds(), last.share - first.share
+    if seconds <= 0 or share <= 0:
+        return None
+    tokens_per_second = share * tokens / seconds
+    start = (first.time - began).total_seconds() - first.share * tokens / tokens_per_second
+    return tokens_per_second, max(0.0, start)
