@@ -18,8 +18,8 @@ SPECIAL_TOKEN = re.compile(
 
 
 def has_special_token(row: bytes) -> bool:
-    """True if special tokens are written out in a row's texts."""
-    return b"<|" in row and SPECIAL_TOKEN.search(row) is not None
+    """True if special tokens are written out in a row's texts. One byte is found much faster than two."""
+    return b"<" in row and b"<|" in row and SPECIAL_TOKEN.search(row) is not None
 
 
 TEMPLATE_MARK = re.compile(

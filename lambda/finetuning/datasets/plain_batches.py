@@ -16,6 +16,7 @@ import msgspec
 from xxhash import xxh3_128_digest as digest_of
 
 from finetuning.datasets.dialogs import ASSISTANT, SYSTEM, USER
+from finetuning.datasets.marked_text import has_special_token
 from finetuning.datasets.shape import Keys
 from finetuning.datasets.shapes import shape_of
 
@@ -50,7 +51,7 @@ def _reader(column: str) -> Callable[[Any], Any]:
 
 class PlainBatch(NamedTuple):
     """The rows of a batch: their keys, the number of turns of each, the characters of all, the rows as written, their
-    digests, and the digests as numbers.
+    digests, the digests as numbers, and how many rows have special tokens in their texts.
     """
 
     keys: Keys
@@ -59,6 +60,7 @@ class PlainBatch(NamedTuple):
     written: Sequence[bytes]
     digests: Sequence[bytes]
     numbers: Sequence[int]
+    special_tokens: int
 
 
 class PlainBatches:
@@ -102,7 +104,8 @@ class PlainBatches:
         contents = list(map(_CONTENT, flat))
         if not alternate(list(map(_ROLE, flat)), turns) or not all_said(contents):
             return None
-        written = BytesIO(_written(list(map(_Row, dialogs)))).readlines()
+        together = _written(list(map(_Row, dialogs)))
+        written = BytesIO(together).readlines()
         lost: Iterable[int] = map(sub, map(len, records), map(len, written))
         if not self._layouts.issuperset(zip(lost, turns, strict=True)):
             return None
@@ -112,7 +115,8 @@ class PlainBatches:
         if len(distinct) < len(numbers) or not self._seen.isdisjoint(distinct):
             return None
         self._seen |= distinct
-        return PlainBatch((self._column,), turns, sum(map(len, contents)), written, digests, numbers)
+        special = sum(map(has_special_token, written)) if has_special_token(together) else 0
+        return PlainBatch((self._column,), turns, sum(map(len, contents)), written, digests, numbers, special)
 
 
 def all_said(contents: Sequence[str]) -> bool:

@@ -192,7 +192,7 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
             turns += sum(batch.turns)
             characters += batch.characters
             tally.scripts.update(script for out in batch.written if (script := script_of(out)) != LATIN)
-            tally.special_tokens += sum(has_special_token(out) for out in batch.written)
+            tally.special_tokens += batch.special_tokens
             converter.took(batch.keys, len(records))
             _flush(tally, (train, validation), rounding, limit)
             tally.lines += len(records)
@@ -264,7 +264,7 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
             characters += said
             if (script := script_of(out)) != LATIN:
                 tally.scripts[script] += 1
-            if has_special_token(out):
+            if b"<" in out and has_special_token(out):
                 tally.special_tokens += 1
             if size > floor:
                 floor = _keep_longest(longest, floor, size, rounding, number, digest)

@@ -342,3 +342,28 @@ def test_marks_of_a_template_in_a_text_are_said(tmp_path: Path, name: str, said:
 def test_json_lines_in_a_file_named_txt_are_said(tmp_path: Path) -> None:
     notes = report_of(tmp_path, as_lines(any_chat_rows(3)), "data.txt").notes
     assert any("name it .jsonl" in note for note in notes)
+
+
+def test_rows_with_special_tokens_are_counted_in_every_batch(tmp_path: Path) -> None:
+    rows = [{"messages": any_dialog(f"{number} <|eot_id|>" if number % 7 == 0 else number)} for number in range(3000)]
+    (note,) = report_of(tmp_path, rows).notes
+    assert f": {len(range(0, 3000, 7)):,}." in note
+
+
+def test_as_many_shards_passes_and_duplicates_as_20_gb_have_give_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """20 GB are 75 shards of 256 MiB, with 7 million rows of 3 KB: 12 passes over the digests. Scaled to 3,000 rows."""
+    rows = any_chat_rows(2900)
+    for number in range(75):  # two rows of every shard are in another shard, too
+        rows.insert(number * 39, rows[-1 - number])
+    data = as_lines(rows)
+    path = any_file(tmp_path, data)
+    monkeypatch.setattr("finetuning.datasets.shard.DIGESTS_AT_ONCE", 250)
+    monkeypatch.setattr("finetuning.datasets.join.DIGESTS_AT_ONCE", 250)
+    found = []
+    for shards in (1, 2, 8, 75):
+        report = prepare_files([path], tmp_path / "out", shard_bytes=-(-len(data) // shards))
+        found.append((report.model_dump(), channel(tmp_path), channel(tmp_path, "validation")))
+    assert report.rows.duplicates == 75
+    assert all(each == found[0] for each in found)

@@ -55,6 +55,28 @@ def test_the_plan_is_completed_and_prompts_are_kept_for_the_evaluation(stage: St
     assert set(prompts[0]) == {"prompt", "messages", "reference"}
 
 
+def test_the_uploads_own_test_rows_are_asked_first_and_never_trained_on(stage: Stage) -> None:
+    rows = any_chat_rows(60)
+    files = {
+        "train.jsonl": as_lines(rows[:50]),
+        "val.jsonl": as_lines(rows[50:57]),
+        "test/part-0.jsonl": as_lines(rows[57:]),
+        "_SUCCESS.json": b"",
+    }
+    layout, result = run_steps(stage, **files)
+    assert (result["train_rows"], result["validation_rows"]) == (50, 7)
+    trained = objects(stage, layout.train)["data.jsonl"]
+    assert b"A lot of 57." not in trained
+    prompts = [json.loads(line) for line in objects(stage, layout.prompts)[""].splitlines()]
+    assert [prompt["reference"] for prompt in prompts[:5]] == [f"A lot of {number}." for number in (57, 58, 59, 50, 51)]
+    report = DatasetReport.model_validate_json(objects(stage, layout.dataset_report)[""])
+    assert [(file.path, file.side) for file in report.files] == [
+        ("test/part-0.jsonl", "test"),
+        ("train.jsonl", "train"),
+        ("val.jsonl", "validation"),
+    ]
+
+
 def test_a_broken_line_7_stops_the_run_with_its_number_and_the_report_is_there(stage: Stage) -> None:
     lines = as_lines(any_chat_rows(40)).splitlines(keepends=True)
     lines[6] = b'{"messages": [\n'
