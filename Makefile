@@ -26,11 +26,12 @@ help: ## List the targets
 
 ## --- set-up: each environment is made once, and again when its list of packages changes -------------------------------
 
-.venv/.deploy: requirements.txt pyproject.toml
+.venv/.deploy: requirements.txt infra/vocabulary.txt pyproject.toml
 	@echo "Setting up the project's environment …"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python $(PIP) -r requirements.txt
 	@$(BIN)/python $(PIP) --no-deps --editable .
+	@$(BIN)/python -m infra.vocabulary
 	@touch $@
 
 .venv/.dev: .venv/.deploy requirements-dev.txt
@@ -48,10 +49,11 @@ tests/browser/node_modules/.ready: tests/browser/package.json tests/browser/pack
 	@cd tests/browser && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-$(EMULATOR)/.ready: requirements-rehearsal.txt
+$(EMULATOR)/.ready: requirements-rehearsal.txt infra/vocabulary.txt
 	@echo "Setting up the emulated AWS …"
 	@test -x $(EMULATOR)/bin/python || $(PYTHON) -m venv $(EMULATOR)
 	@$(EMULATOR)/bin/python $(PIP) -r requirements-rehearsal.txt
+	@$(EMULATOR)/bin/python -m infra.vocabulary
 	@touch $@
 
 $(TRAINER)/.ready: requirements-trainer.txt
@@ -148,11 +150,13 @@ sbom: .venv-supply/.ready ## Write CycloneDX documents of the layer, the tools a
 		--output-file build/sbom/$$(echo $$file | tr / -).json; done
 	@npm sbom --package-lock-only --sbom-format cyclonedx > build/sbom/npm.json
 
-.PHONY: bench-data bench-imports bench-patterns fuzz bombs verify-aws down clean
+.PHONY: bench-data bench-imports bench-tokens bench-patterns fuzz bombs verify-aws down clean
 bench-data: setup ## Speed and memory of the data preparation, as a ratio to orjson
 	@$(BIN)/python -m benchmarks.bench_data
 bench-imports: .venv/.deploy ## CPU of each handler's import, beside boto3 alone
 	@$(BIN)/python -m benchmarks.bench_imports
+bench-tokens: .venv/.deploy ## Errors of the token counts by language, and the time they take; downloads texts from PyPI
+	@$(BIN)/python -m benchmarks.bench_tokens
 bench-patterns: .venv/.deploy ## How the time of each regular expression grows with hostile input
 	@$(BIN)/python -m benchmarks.bench_patterns
 fuzz: setup-tests ## Random and broken data for SECONDS=600

@@ -74,7 +74,7 @@ def _counts(report: DatasetReport) -> Table:
     }
     table = Table("Task", *counts, box=box.SIMPLE_HEAD)
     table.add_row(str(report.task or "?"), *(f"{count:,}" for count in counts.values()))
-    table.caption = f"About {counted(statistics.tokens, 'token')}"
+    table.caption = f"About {counted(statistics.tokens, 'token')}, {plain(statistics.tokens_from)}"
     return table
 
 

@@ -13,6 +13,8 @@ from aws_cdk import AssetHashType, BundlingOptions, DockerImage, ILocalBundling
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from infra.vocabulary import VOCABULARY, put_vocabulary
+
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARIES = ROOT / "lambda" / "requirements.txt"
 PARQUET = ROOT / "lambda" / "requirements-parquet.txt"
@@ -37,7 +39,8 @@ _VERSION = "2"
 
 
 class PythonLayer(lambda_.LayerVersion):
-    """A file of requirements, installed by pip as wheels for Lambda's platform, on any platform and without Docker.
+    """A file of requirements, installed by pip as wheels for Lambda's platform, on any platform and without Docker. The
+    layer of the libraries also has Llama 3's vocabulary.
 
     The asset's hash is that of the requirements, so the template is known before anything is installed.
     """
@@ -72,7 +75,8 @@ def unpacked_bytes(folder: Path) -> int:
 
 
 def _digest(requirements: Path) -> str:
-    return hashlib.sha256(requirements.read_bytes() + " ".join((*TARGET, *SERVICES, _VERSION)).encode()).hexdigest()
+    pinned = requirements.read_bytes() + (VOCABULARY.read_bytes() if requirements == LIBRARIES else b"")
+    return hashlib.sha256(pinned + " ".join((*TARGET, *SERVICES, _VERSION)).encode()).hexdigest()
 
 
 @jsii.implements(ILocalBundling)
@@ -93,6 +97,8 @@ class PipInstall:
             )
             remove_unused(unfinished / "python")
             compile_modules(unfinished / "python")
+            if self._requirements == LIBRARIES:
+                put_vocabulary(unfinished / "python")
             unfinished.rename(cache)
         shutil.copytree(cache, output_dir, dirs_exist_ok=True, copy_function=_link)
         return True

@@ -6,12 +6,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import boto3
 import botocore
 import pyarrow
 import pytest
 
+from finetuning.jumpstart.families.llama3 import LLAMA_3
 from infra.constructs import python_layer
 from infra.constructs.python_layer import (
     LIBRARIES,
@@ -25,6 +27,7 @@ from infra.constructs.python_layer import (
     remove_unused,
     unpacked_bytes,
 )
+from infra.vocabulary import VOCABULARY
 
 LAMBDA = LIBRARIES.parent
 needs_layers = pytest.mark.skipif(
@@ -58,16 +61,26 @@ def test_a_layer_is_installed_from_wheels_for_lambda_and_only_then_kept(
         assert check
         assert not cache.exists()
         commands.append(command)
+        if "--dest" in command:
+            with ZipFile(Path(command[command.index("--dest") + 1]) / "llama_models.whl", "w") as wheel:
+                wheel.writestr("llama_models/llama3/tokenizer.model", b"aGk= 0")
+                wheel.writestr("llama_models/llama3/model.py", b"import torch")
+            return
         (Path(command[command.index("--target") + 1]) / "bin").mkdir(parents=True)
         (Path(command[command.index("--target") + 1]) / "boto3").mkdir()
 
     monkeypatch.setattr(subprocess, "run", install)
     monkeypatch.setattr(python_layer, "_interpreter", lambda: None)
     assert PipInstall(LIBRARIES).try_bundle(str(tmp_path / "output"))
-    (command,) = commands
-    assert {"--only-binary", *TARGET, str(LIBRARIES)} <= set(command)
-    assert [path.name for path in (tmp_path / "output" / "python").iterdir()] == ["boto3"]
-    assert [path.name for path in (cache / "python").iterdir()] == ["boto3"]
+    install_libraries, download_vocabulary = map(set, commands)
+    assert {"--only-binary", *TARGET, str(LIBRARIES)} <= install_libraries
+    assert {"--no-deps", "--require-hashes", str(VOCABULARY)} <= download_vocabulary
+    for layer in (tmp_path / "output", cache):
+        assert sorted(path.name for path in (layer / "python").iterdir()) == ["boto3", "llama3_vocabulary"]
+    vocabulary = cache / "python" / "llama3_vocabulary"
+    assert sorted(path.name for path in vocabulary.iterdir()) == ["NOTICE", "tokenizer.model"]
+    assert (vocabulary / "tokenizer.model").read_bytes() == b"aGk= 0"
+    assert "Meta Llama 3 Community License" in (vocabulary / "NOTICE").read_text()
 
 
 def test_the_layer_describes_the_services_of_which_functions_make_clients() -> None:
@@ -125,6 +138,13 @@ def test_a_layer_has_the_required_versions_built_for_lambda(requirements: Path) 
     assert binaries
     assert all("cpython-313-aarch64-linux-gnu" in name for name in binaries)
     assert all(".cpython-313." in path.name for path in python.rglob("*.pyc"))
+
+
+@needs_layers
+def test_the_layer_has_the_vocabulary_of_llama_3() -> None:
+    assert LLAMA_3.vocabulary
+    document = installed_layer(LIBRARIES) / "python" / LLAMA_3.vocabulary.package / "tokenizer.model"
+    assert len(document.read_bytes().splitlines()) == 128_000
 
 
 @needs_layers

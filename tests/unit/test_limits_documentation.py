@@ -11,6 +11,7 @@ DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "limits.md").read_tex
 WRITTEN = {
     "MAX_RECORD": "16 MiB",
     "BATCH_BYTES": "32 MiB",
+    "COUNTED_WHOLE": "64 KiB",
     "MAX_INFLATED": "16 GiB",
     "EXPANSION_ALLOWED": "1 GiB",
 }

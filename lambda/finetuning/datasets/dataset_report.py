@@ -1,26 +1,33 @@
-"""dataset.json: what the data contains, what happened to every line, and what the model will see.
-
-Token counts are estimates without a tokenizer: one token for every four bytes of the row as written in UTF-8. JSON
-brackets and role names count for the chat template's own tokens. English is estimated a little high; code and other
-scripts about right.
-"""
+"""dataset.json: what the data contains, what happened to every line, and what the model will see."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 
 from pydantic import BaseModel, Field
 
 from finetuning.datasets.data_errors import BREAKS_OFF, FIXES, ErrorCode
 from finetuning.datasets.limits import IGNORED_LISTED, SAMPLE_SHOWN
 from finetuning.datasets.preparation import Preparation
-from finetuning.datasets.shard_result import MAX_ERRORS, SAMPLES, LineError, Rows, ShardResult, Tally
+from finetuning.datasets.shard_result import (
+    MAX_ERRORS,
+    SAMPLES,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    LineError,
+    Rows,
+    ShardResult,
+    Tally,
+)
 from finetuning.datasets.sides import Side
 from finetuning.datasets.templates import Template, rendered
+from finetuning.datasets.token_sample import TokenSample, estimate_tokens, row_tokens
+from finetuning.datasets.tokens import how_counted
 from finetuning.datasets.understanding import understood
 from finetuning.jumpstart.family import Task
 
 LONGEST = 5
-HOW_ESTIMATED = "one token per four bytes of the row as written (UTF-8), plus the template for instructions"
 
 
 class LongRow(BaseModel):
@@ -30,7 +37,7 @@ class LongRow(BaseModel):
 
 
 class Bucket(BaseModel):
-    """Rows of `at_least` to `below` estimated tokens."""
+    """Rows of `at_least` to `below` tokens."""
 
     at_least: int
     below: int
@@ -38,7 +45,9 @@ class Bucket(BaseModel):
 
 
 class Statistics(BaseModel):
-    """Of the rows kept. `truncated`: rows longer than `max_input_length` tokens, which training cuts off."""
+    """Of the rows kept, as the model sees them. `truncated`: rows longer than `max_input_length` tokens, which training
+    cuts off; `trained_tokens`: what it leaves of the training rows. `tokens_from`: how tokens were counted.
+    """
 
     turns: int = 0
     characters: int = 0
@@ -46,12 +55,13 @@ class Statistics(BaseModel):
     train_tokens: int = 0
     validation_tokens: int = 0
     test_tokens: int = 0
+    trained_tokens: int = 0
     longest: list[LongRow] = Field(default_factory=list)
     histogram: list[Bucket] = Field(default_factory=list)
     scripts: dict[str, int] = Field(default_factory=dict)
     max_input_length: int | None = None
     truncated: int = 0
-    token_estimate: str = HOW_ESTIMATED
+    tokens_from: str = ""
 
 
 class FileReport(BaseModel):
@@ -104,9 +114,11 @@ class DatasetReport(BaseModel):
         return self.refusal is None
 
 
-def build_report(preparation: Preparation, results: Sequence[ShardResult], tally: Tally) -> DatasetReport:
+def build_report(
+    preparation: Preparation, results: Sequence[ShardResult], tally: Tally, sample: TokenSample
+) -> DatasetReport:
     """The report of prepared data. `results`: one per shard; `tally`: their sum, corrected for duplicates between
-    shards and for held-out rows.
+    shards and for held-out rows; `sample`: the rows of all shards whose tokens were counted.
     """
     report = _outline(preparation)
     first_line: dict[int, int] = {}
@@ -123,20 +135,23 @@ def build_report(preparation: Preparation, results: Sequence[ShardResult], tally
     report.shapes = dict(tally.shapes.most_common())
     report.ignored_columns = dict(tally.ignored.most_common(IGNORED_LISTED))
     report.repaired = tally.repaired
+    figures = estimate_tokens(sample, tally.lengths, preparation.row_limit)
     report.statistics = Statistics(
         turns=tally.turns,
         characters=tally.characters,
-        tokens=tally.train_tokens + tally.validation_tokens + tally.test_tokens,
-        train_tokens=tally.train_tokens,
-        validation_tokens=tally.validation_tokens,
-        test_tokens=tally.test_tokens,
-        longest=_longest(preparation, results, offsets),
-        histogram=_histogram(tally),
+        tokens=sum(figures.tokens.values()),
+        train_tokens=figures.tokens[TRAIN],
+        validation_tokens=figures.tokens[VALIDATION],
+        test_tokens=figures.tokens[TEST],
+        trained_tokens=figures.trained,
+        longest=_longest(preparation, results, offsets, sample),
+        histogram=_histogram(figures.histogram),
         scripts=dict(tally.scripts.most_common()),
         max_input_length=preparation.max_input_length,
-        truncated=tally.truncated,
+        truncated=figures.truncated,
+        tokens_from=_tokens_from(preparation, sample, tally.kept),
     )
-    samples = {sample.digest or index: sample.row for result in results for index, sample in enumerate(result.samples)}
+    samples = {shown.digest or index: shown.row for result in results for index, shown in enumerate(result.samples)}
     report.samples = [
         _shown(rendered(row, preparation.template, preparation.family)) for row in list(samples.values())[:SAMPLES]
     ]
@@ -191,22 +206,37 @@ def _outline(preparation: Preparation) -> DatasetReport:
     )
 
 
-def _histogram(tally: Tally) -> list[Bucket]:
+def _tokens_from(preparation: Preparation, sample: TokenSample, rows: int) -> str:
+    """How the tokens were counted: by what, and in how many rows."""
+    counted = sum(map(len, sample.classes.values()))
+    how = how_counted(preparation.family)
+    return how if counted >= rows else f"{how}, in {counted:,} of {rows:,} rows, chosen by digest for every length"
+
+
+def _histogram(rows: Counter[int]) -> list[Bucket]:
     """Rows by length, in powers of two, from the bucket of the shortest row to that of the longest."""
-    if not tally.histogram:
+    if not rows:
         return []
-    digits = range(min(tally.histogram), max(tally.histogram) + 1)
-    return [Bucket(at_least=1 << n >> 1, below=1 << n, rows=tally.histogram[n]) for n in digits]
+    digits = range(min(rows), max(rows) + 1)
+    return [Bucket(at_least=1 << n >> 1, below=1 << n, rows=rows[n]) for n in digits]
 
 
-def _longest(preparation: Preparation, results: Sequence[ShardResult], offsets: Sequence[int]) -> list[LongRow]:
-    found: dict[str, LongRow] = {}
+def _longest(
+    preparation: Preparation, results: Sequence[ShardResult], offsets: Sequence[int], sample: TokenSample
+) -> list[LongRow]:
+    """The longest rows in bytes, with their tokens."""
+    found: dict[str, tuple[int, int, int]] = {}
     for shard, result, offset in zip(preparation.shards, results, offsets, strict=True):
-        name = preparation.files[shard.file].name
         for row in result.longest:
-            line = row.line + offset
-            found.setdefault(row.digest or f"{name}:{line}", LongRow(file=name, line=line, tokens=row.tokens))
-    return sorted(found.values(), key=lambda row: -row.tokens)[:LONGEST]
+            found.setdefault(row.digest, (-row.size, shard.file, row.line + offset))
+    longest = sorted(found.items(), key=itemgetter(1))[:LONGEST]
+    return sorted(
+        (
+            LongRow(file=preparation.files[file].name, line=line, tokens=row_tokens(sample, -minus_size, digest))
+            for digest, (minus_size, file, line) in longest
+        ),
+        key=lambda row: -row.tokens,
+    )
 
 
 def _refusal(preparation: Preparation, report: DatasetReport, broken_off: Sequence[bool]) -> Refusal | None:

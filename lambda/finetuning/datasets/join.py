@@ -12,22 +12,21 @@ from operator import itemgetter
 
 import orjson
 
+from finetuning.datasets.conversion import characters_of, turns_of
 from finetuning.datasets.dataset_report import DatasetReport, build_report, refusal_report
 from finetuning.datasets.held_out import cut_tail, text_lines
 from finetuning.datasets.marked_text import has_special_token
 from finetuning.datasets.preparation import Preparation, Shard
+from finetuning.datasets.scripts import script_of
 from finetuning.datasets.shard import (
     DIGEST_BYTES,
     DIGESTS,
     DIGESTS_AT_ONCE,
-    Measure,
-    measure,
     read_results,
-    template_bytes,
-    tokens_of,
 )
 from finetuning.datasets.shard_result import TEST, TRAIN, VALIDATION, ShardResult, Tally
 from finetuning.datasets.sides import Side
+from finetuning.datasets.token_sample import TokenSample, length_classes
 from finetuning.datasets.workspace import Piece, Workspace
 
 MAX_PASSES = 256
@@ -63,15 +62,16 @@ class _Join:
     dataset: str
 
     def run(self) -> DatasetReport:
-        results = read_results(self.preparation, self.workspace, self.shards)
-        tally = Tally()
-        for result in results:
+        tally, sample, results = Tally(), TokenSample(), []
+        for result in read_results(self.preparation, self.workspace, self.shards):
             tally.add(result.tally)
+            sample.add(result.sample, self.preparation.row_limit)
+            results.append(result.model_copy(update={"sample": TokenSample()}))
         is_text = self.preparation.is_text
         for shard, result in zip(self.preparation.shards, results, strict=True):
             self._count_side(self.preparation.files[shard.file].side, TRAIN if is_text else VALIDATION, result, tally)
         channels = self._cut_text(tally) if is_text else self._join_rows(tally)
-        report = build_report(self.preparation, results, tally)
+        report = build_report(self.preparation, results, tally, sample)
         if report.ok:
             self._write(channels)
         return report
@@ -80,9 +80,7 @@ class _Join:
         """Counts rows of a file for validation or tests in its channel; its shard wrote them all to another one."""
         channel = {Side.VALIDATION: VALIDATION, Side.TEST: TEST}.get(side, written)
         if channel != written:
-            rows, tokens = getattr(result.tally, written), getattr(result.tally, f"{written}_tokens")
-            tally.count(written, -rows, -tokens)
-            tally.count(channel, rows, tokens)
+            tally.move(written, channel, result.tally.lengths[written])
 
     def _join_rows(self, tally: Tally) -> dict[str, list[Piece]]:
         """The pieces of each channel: the outputs of all shards in order, without rows that an earlier one has."""
@@ -136,25 +134,20 @@ class _Join:
     def _take_out(self, output: _Output, channel: str, tally: Tally) -> None:
         """Subtracts dropped rows from the statistics, and counts them as duplicates."""
         for line in self._lines(output, output.dropped):
-            row = self._measure(line)
+            row = orjson.loads(line)
             counted = Tally(
-                turns=row.turns,
-                characters=row.characters,
-                truncated=int(row.tokens > self.preparation.row_limit),
-                histogram=Counter({row.tokens.bit_length(): 1}),
-                scripts=Counter({row.script: 1}),
+                turns=len(turns_of(row)),
+                characters=characters_of(row),
+                scripts=Counter({script_of(line): 1}),
                 special_tokens=int(has_special_token(line)),
                 duplicates=-1,
             )
             tally.add(counted, times=-1)
-            tally.count(channel, rows=-1, tokens=-row.tokens)
+            tally.count(channel, [len(line)], times=-1)
 
     def _lines(self, output: _Output, ordinals: Collection[int]) -> Iterator[bytes]:
         with self.workspace.open(output.key) as file:
             yield from (line for ordinal, line in enumerate(file) if ordinal in ordinals)
-
-    def _measure(self, line: bytes) -> Measure:
-        return measure(line, orjson.loads(line), template_bytes(self.preparation.template))
 
     def _fill_empty_side(self, outputs: dict[str, list[_Output]], tally: Tally) -> dict[str, list[Piece]]:
         """If there are at least two rows to split, each channel gets one: the row with the smallest or largest digest
@@ -177,9 +170,7 @@ class _Join:
         )
         (line,) = self._lines(output, {ordinal})
         output.dropped.add(ordinal)
-        tokens = self._measure(line).tokens
-        tally.count(of, rows=-1, tokens=-tokens)
-        tally.count(to, rows=1, tokens=tokens)
+        tally.move(of, to, Counter(length_classes([len(line)])))
         key = self.shards + "moved"
         with self.workspace.create(key) as file:
             file.write(line)
@@ -204,11 +195,8 @@ class _Join:
         if tally.train < 2 or not self.preparation.holds_out:
             return {TRAIN: pieces, VALIDATION: held_out, TEST: tests}
         train, validation = cut_tail(pieces, self.preparation.options.validation_fraction, self.workspace)
-        for line in text_lines(validation, self.workspace):
-            if not line.isspace():
-                tokens = tokens_of(len(line))
-                tally.count(TRAIN, rows=-1, tokens=-tokens)
-                tally.count(VALIDATION, rows=1, tokens=tokens)
+        lines = text_lines(validation, self.workspace)
+        tally.move(TRAIN, VALIDATION, Counter(length_classes(len(line) for line in lines if not line.isspace())))
         return {TRAIN: train, VALIDATION: validation, TEST: tests}
 
     def _write(self, channels: dict[str, list[Piece]]) -> None:

@@ -31,6 +31,13 @@ IGNORED_KEPT = 10_000
 SAMPLE_SHOWN = 20_000
 """Characters of a sample row in a report."""
 
+ENCODED_AT_ONCE = 20_000
+"""Characters that tiktoken gets at once: its regular expressions overflow the stack on a million spaces, and the time
+for one long word grows faster than its length. A cut adds at most one token."""
+
+COUNTED_WHOLE = 64 << 10
+"""Bytes of a row whose tokens are counted whole; those of a larger one are estimated by excerpts."""
+
 MAX_INFLATED = 16 << 30
 """Bytes of a gzip stream once it is decompressed: more than one function reads in its 15 minutes."""
 

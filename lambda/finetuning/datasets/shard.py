@@ -2,15 +2,16 @@
 
 import io
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from heapq import heappush, heapreplace
 from typing import Any, BinaryIO, NamedTuple, cast
 
 import orjson
 from xxhash import xxh3_128_digest as digest_of
 
-from finetuning.datasets.conversion import Converter, characters_of, turns_of
+from finetuning.datasets.conversion import Converter
 from finetuning.datasets.data_errors import MARKED, DataError, ErrorCode
 from finetuning.datasets.detection import Framing
 from finetuning.datasets.framing import (
@@ -40,7 +41,8 @@ from finetuning.datasets.shard_result import (
     ShardResult,
     Tally,
 )
-from finetuning.datasets.templates import RESPONSE_MARK, Template
+from finetuning.datasets.token_sample import Sampler
+from finetuning.datasets.tokens import count_row
 from finetuning.datasets.workspace import Workspace
 from finetuning.jumpstart.family import Task
 
@@ -90,13 +92,11 @@ def write_shard(
     return result
 
 
-def read_results(preparation: Preparation, workspace: Workspace, prefix: str) -> list[ShardResult]:
+def read_results(preparation: Preparation, workspace: Workspace, prefix: str) -> Iterator[ShardResult]:
     """What every shard reported, in order."""
-    results = []
     for shard in preparation.shards:
         with workspace.open(prefix + shard.key + RESULT) as file:
-            results.append(ShardResult.model_validate_json(file.read()))
-    return results
+            yield ShardResult.model_validate_json(file.read())
 
 
 def prepare_shard(preparation: Preparation, shard: Shard, source: BinaryIO, sinks: Sinks) -> ShardResult:
@@ -153,12 +153,12 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
     result = ShardResult()
     tally = result.tally
     chat = preparation.task is Task.CHAT
-    limit, threshold = preparation.row_limit, preparation.held_out_below(file)
-    rounding = template_bytes(preparation.template) + 3
+    threshold = preparation.held_out_below(file)
     convert, loads, dumps, append_newline = converter.convert, orjson.loads, orjson.dumps, orjson.OPT_APPEND_NEWLINE
     as_int = int.from_bytes
-    train = _Side(sinks.train, sinks.train_digests)
-    validation = _Side(sinks.validation, sinks.validation_digests)
+    sampler = Sampler(partial(count_row, preparation), preparation.row_limit)
+    train = _Side(TRAIN, sinks.train, sinks.train_digests)
+    validation = _Side(VALIDATION, sinks.validation, sinks.validation_digests)
     to_train, to_train_digests = train.rows.append, train.digests.append
     to_validation, to_validation_digests = validation.rows.append, validation.digests.append
     seen: set[int] = set()
@@ -188,13 +188,13 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
                     to_train_digests(digest)
             if max(sizes) > floor:
                 for size, number, digest in zip(sizes, numbers, batch.digests, strict=True):
-                    floor = _keep_longest(longest, floor, size, rounding, number, digest)
+                    floor = _keep_longest(longest, floor, size, number, digest)
             turns += sum(batch.turns)
             characters += batch.characters
             tally.scripts.update(script for out in batch.written if (script := script_of(out)) != LATIN)
             tally.special_tokens += batch.special_tokens
             converter.took(batch.keys, len(records))
-            _flush(tally, (train, validation), rounding, limit)
+            _flush(tally, (train, validation), sampler)
             tally.lines += len(records)
             continue
         for element, (number, raw) in enumerate(zip(numbers, records, strict=True), tally.lines + 1):
@@ -267,15 +267,13 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
             if b"<" in out and has_special_token(out):
                 tally.special_tokens += 1
             if size > floor:
-                floor = _keep_longest(longest, floor, size, rounding, number, digest)
+                floor = _keep_longest(longest, floor, size, number, digest)
                 if len(result.samples) < SAMPLES:  # the first rows are the longest so far
                     _keep_sample(result, digest.hex(), converted)
 
-        _flush(tally, (train, validation), rounding, limit)
+        _flush(tally, (train, validation), sampler)
         tally.lines += len(records)
 
-    tally.count(TRAIN, train.written, train.tokens)
-    tally.count(VALIDATION, validation.written, validation.tokens)
     if latin := tally.kept - sum(tally.scripts.values()):
         tally.scripts[LATIN] = latin
     tally.duplicates, tally.turns, tally.characters = duplicates, turns, characters
@@ -283,9 +281,9 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
     tally.repaired, tally.numbers_as_text = converter.dialogs.repaired, converter.numbers_as_text
     tally.empty_systems, tally.marked = converter.dialogs.empty_systems, converter.dialogs.marked
     result.longest = [
-        LongestRow(tokens=tokens, line=-line, digest=digest.hex())
-        for tokens, line, digest in sorted(longest, reverse=True)
+        LongestRow(size=size, line=-line, digest=digest.hex()) for size, line, digest in sorted(longest, reverse=True)
     ]
+    result.sample = sampler.counted()
     return result
 
 
@@ -312,51 +310,38 @@ def _keep_sample(result: ShardResult, digest: str, row: dict[str, Any]) -> None:
         result.samples.append(Sample(digest=digest, row=row))
 
 
-def _keep_longest(
-    longest: list[tuple[int, int, bytes]], floor: int, size: int, rounding: int, number: int, digest: bytes
-) -> int:
+def _keep_longest(longest: list[tuple[int, int, bytes]], floor: int, size: int, number: int, digest: bytes) -> int:
     """Keeps a row if it is among the longest. Returns the size that the next one must exceed.
 
     A duplicate that the shard has forgotten is not kept twice.
     """
     if size <= floor or any(digest == kept for _, _, kept in longest):
         return floor
-    row = ((size + rounding) >> 2, -number, digest)
-    (heapreplace if len(longest) == LONGEST_KEPT else heappush)(longest, row)
-    return (longest[0][0] << 2) - rounding + 3 if len(longest) == LONGEST_KEPT else 0
+    (heapreplace if len(longest) == LONGEST_KEPT else heappush)(longest, (size, -number, digest))
+    return longest[0][0] if len(longest) == LONGEST_KEPT else 0
 
 
 @dataclass(slots=True)
 class _Side:
-    """One side of the split: the rows of a batch, and how much was written before."""
+    """One side of the split: the rows of a batch."""
 
+    channel: str
     sink: BinaryIO
     digest_sink: BinaryIO
     rows: list[bytes] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)
-    written: int = 0
-    tokens: int = 0
-
-    def flush(self, rounding: int) -> list[int]:
-        """Writes the batch. Returns the tokens of each row."""
-        self.sink.writelines(self.rows)
-        self.digest_sink.write(b"".join(self.digests))
-        tokens = [(len(row) + rounding) >> 2 for row in self.rows]
-        self.written += len(tokens)
-        self.tokens += sum(tokens)
-        self.rows.clear()
-        self.digests.clear()
-        return tokens
 
 
-def _flush(tally: Tally, sides: Sequence[_Side], rounding: int, limit: int) -> None:
-    """Writes a batch, and counts its rows by their tokens."""
+def _flush(tally: Tally, sides: Iterable[_Side], sampler: Sampler) -> None:
+    """Writes a batch, counts its rows by their lengths, and offers them to the sample."""
     for side in sides:
         if side.rows:
-            tokens = side.flush(rounding)
-            tally.histogram.update(map(int.bit_length, tokens))
-            if max(tokens) > limit:
-                tally.truncated += sum(length > limit for length in tokens)
+            side.sink.writelines(side.rows)
+            side.digest_sink.write(b"".join(side.digests))
+            lengths = tally.count(side.channel, map(len, side.rows))
+            sampler.offer(side.digests, side.rows, lengths)
+            side.rows.clear()
+            side.digests.clear()
 
 
 def _refuse_nul(converted: Mapping[str, Any], row: Any) -> None:
@@ -377,32 +362,39 @@ def _prepare_text(preparation: Preparation, shard: Shard, found: Iterator[Batch]
     file = preparation.files[shard.file]
     result = ShardResult()
     tally = result.tally
+    sampler = Sampler(partial(count_row, preparation), preparation.row_limit)
     ends_open = False
-    for number, raw in ((number, raw) for batch in found for number, raw in zip(*batch, strict=True)):
-        tally.lines += 1
-        error = raw if isinstance(raw, DataError) else _not_utf8(cast(bytes, raw))
-        if error:
-            result.refuse(file.name, number, error, raw)
-            continue
-        line = cast(bytes, raw)
-        sinks.train.write(line)
-        ends_open = not line.endswith(b"\n")
-        if line.isspace():
-            tally.blank += 1
-            continue
-        text = line.decode()
-        measured = measure(line, text)
-        tally.count(TRAIN, rows=1, tokens=measured.tokens)
-        tally.characters += measured.characters
-        tally.histogram[measured.tokens.bit_length()] += 1
-        tally.scripts[measured.script] += 1
-        if len(result.samples) < SAMPLES:
-            result.samples.append(Sample(digest="", row={"text": text.rstrip("\r\n")}))
-        if not result.longest or measured.tokens > result.longest[0].tokens:
-            result.longest = [LongestRow(tokens=measured.tokens, line=number, digest="")]
+    for batch in found:
+        texts_found: list[bytes] = []
+        digests: list[bytes] = []
+        for number, raw in zip(*batch, strict=True):
+            tally.lines += 1
+            error = raw if isinstance(raw, DataError) else _not_utf8(cast(bytes, raw))
+            if error:
+                result.refuse(file.name, number, error, raw)
+                continue
+            line = cast(bytes, raw)
+            sinks.train.write(line)
+            ends_open = not line.endswith(b"\n")
+            if line.isspace():
+                tally.blank += 1
+                continue
+            text = line.decode()
+            digest = digest_of(b"%d:%d" % (shard.file, number))  # of the place: equal lines of a text all count
+            texts_found.append(line)
+            digests.append(digest)
+            tally.characters += len(text)
+            tally.scripts[script_of(line)] += 1
+            if len(result.samples) < SAMPLES:
+                result.samples.append(Sample(digest="", row={"text": text.rstrip("\r\n")}))
+            if not result.longest or len(line) > result.longest[0].size:
+                result.longest = [LongestRow(size=len(line), line=number, digest=digest.hex())]
+        lengths = tally.count(TRAIN, map(len, texts_found))
+        sampler.offer(digests, texts_found, lengths)
     if ends_open and shard.file + 1 < len(preparation.files):
         sinks.train.write(b"\n")
     tally.shapes["text"] = tally.train
+    result.sample = sampler.counted()
     return result
 
 
@@ -414,28 +406,3 @@ def _not_utf8(line: bytes) -> DataError | None:
     except UnicodeDecodeError as error:
         return undecodable(line, error)
     return None
-
-
-class Measure(NamedTuple):
-    """What a row adds to the statistics."""
-
-    tokens: int
-    turns: int
-    characters: int
-    script: str
-
-
-def tokens_of(size: int) -> int:
-    """Estimated tokens of so many bytes."""
-    return (size + 3) >> 2
-
-
-def measure(out: bytes, row: Any, overhead: int = 0) -> Measure:
-    """What the inner loop counts for a row written as `out`: a text, columns, or `{"dialog": […]}`."""
-    turns, said = (0, len(row)) if isinstance(row, str) else (len(turns_of(row)), characters_of(row))
-    return Measure(tokens_of(len(out) + overhead), turns, said, script_of(out))
-
-
-def template_bytes(template: Template | None) -> int:
-    """Bytes that the template adds to every row."""
-    return len((template["prompt"] + RESPONSE_MARK + template["completion"]).encode()) if template else 0

@@ -1,13 +1,14 @@
 """What one shard reports about its rows: counts that are added up over shards, first errors, samples, longest rows."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
 from pydantic import BaseModel, Field
 
 from finetuning.datasets.data_errors import BREAKS_OFF, DataError
+from finetuning.datasets.token_sample import TokenSample, length_classes
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 """The channels: training and validation as JumpStart takes them, and the upload's own test rows."""
@@ -51,12 +52,8 @@ class Tally(BaseModel):
     train: int = 0
     validation: int = 0
     test: int = 0
-    train_tokens: int = 0
-    validation_tokens: int = 0
-    test_tokens: int = 0
     turns: int = 0
     characters: int = 0
-    truncated: int = 0
     repaired: int = 0
     numbers_as_text: int = 0
     empty_systems: int = 0
@@ -65,8 +62,10 @@ class Tally(BaseModel):
     """Answers marked not to be learned that are trained on, on request."""
     special_tokens: int = 0
     """Rows in whose texts special tokens of a chat template are written out."""
-    histogram: Counter[int] = Field(default_factory=Counter)
-    """Rows by the number of binary digits of their token count."""
+    train_lengths: Counter[int] = Field(default_factory=Counter)
+    validation_lengths: Counter[int] = Field(default_factory=Counter)
+    test_lengths: Counter[int] = Field(default_factory=Counter)
+    """Rows of a channel by their class of length."""
     scripts: Counter[str] = Field(default_factory=Counter)
     shapes: Counter[str] = Field(default_factory=Counter)
     ignored: Counter[str] = Field(default_factory=Counter)
@@ -84,10 +83,27 @@ class Tally(BaseModel):
             else:
                 setattr(self, name, mine + times * theirs)
 
-    def count(self, channel: str, rows: int, tokens: int) -> None:
-        """Adds to a channel."""
-        setattr(self, channel, getattr(self, channel) + rows)
-        setattr(self, f"{channel}_tokens", getattr(self, f"{channel}_tokens") + tokens)
+    def count(self, channel: str, sizes: Iterable[int], times: int = 1) -> list[int]:
+        """Adds rows of so many bytes to a channel, or subtracts them (`times=-1`). Returns their classes."""
+        classes = length_classes(sizes)
+        self._count_classes(channel, Counter(classes), times)
+        return classes
+
+    def move(self, of: str, to: str, classes: Counter[int]) -> None:
+        """Moves rows of these classes to another channel."""
+        self._count_classes(of, classes, times=-1)
+        self._count_classes(to, classes)
+
+    def _count_classes(self, channel: str, classes: Counter[int], times: int = 1) -> None:
+        lengths = self.lengths[channel]
+        for each, rows in classes.items():
+            lengths[each] += times * rows
+        setattr(self, channel, getattr(self, channel) + times * classes.total())
+
+    @property
+    def lengths(self) -> dict[str, Counter[int]]:
+        """The rows of each channel by their class of length."""
+        return {TRAIN: self.train_lengths, VALIDATION: self.validation_lengths, TEST: self.test_lengths}
 
     @property
     def kept(self) -> int:
@@ -128,7 +144,9 @@ class Sample(BaseModel):
 
 
 class LongestRow(BaseModel):
-    tokens: int
+    """`size`: bytes of the row as written."""
+
+    size: int
     line: int
     digest: str
 
@@ -140,6 +158,7 @@ class ShardResult(BaseModel):
     errors: list[LineError] = Field(default_factory=list)
     samples: list[Sample] = Field(default_factory=list)
     longest: list[LongestRow] = Field(default_factory=list)
+    sample: TokenSample = Field(default_factory=TokenSample)
     broken_off: bool = False
     """Whether the file is incomplete or damaged, so that rows are missing."""
 

@@ -33,7 +33,10 @@ def handler(run: Run, event: Payload) -> Payload:
     prompts = held_out_prompts(preparation, run.files, DATASET, rows, plan.evaluation.held_out)
     store.write(layout.prompts, b"".join(orjson.dumps(prompt) + b"\n" for prompt in prompts), "application/jsonl")
     summary = DatasetSummary(
-        train_rows=rows.train, validation_rows=rows.validation, train_tokens=report.statistics.train_tokens
+        train_rows=rows.train,
+        validation_rows=rows.validation,
+        train_tokens=report.statistics.trained_tokens,
+        tokens_from=report.statistics.tokens_from,
     )
     task = Task(preparation.task)
     spec = read_model_spec(plan.model_id, plan.model_version)

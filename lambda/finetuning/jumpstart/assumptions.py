@@ -45,7 +45,6 @@ class Assumptions(BaseModel):
     cards: dict[str, Card]
     """By instance family."""
     training_start_seconds: dict[str, float]
-    bytes_per_token: float
     compression_factor: float
     """How many times larger a compressed or Parquet file is when it is read."""
     local_storage_families: frozenset[str]

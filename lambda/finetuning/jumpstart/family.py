@@ -44,6 +44,18 @@ class Conflict:
     fix: str
 
 
+@dataclass(frozen=True)
+class Vocabulary:
+    """A vocabulary that tiktoken reads. `package`: the folder on Python's path with its tokenizer.model, which is not
+    part of this repository; `pattern`: how a text is cut into the pieces that tokens are made of; `special_tokens`: in
+    the order of their numbers, which follow those of the vocabulary.
+    """
+
+    package: str
+    pattern: str
+    special_tokens: tuple[str, ...]
+
+
 class Family(Protocol):
     """The chat template, the licence and the hyperparameter rules of a family."""
 
@@ -58,6 +70,10 @@ class Family(Protocol):
     @property
     def stop_token_ids(self) -> tuple[int, ...]:
         """The tokens at which a turn of a chat, or a text, can end."""
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """None if tiktoken cannot count the family's tokens."""
 
     def chat_text(self, messages: Iterable[Message], *, add_generation_prompt: bool) -> str:
         """A dialog in the family's chat template, special tokens spelled out.

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 
+from finetuning.datasets.tokens import assumed_tokens
 from finetuning.jumpstart.assumptions import Price, assumptions, upper_bound
 from finetuning.jumpstart.family import ModelSupport
 from finetuning.runs.plan import DataFile, Estimate, Measurement
@@ -17,7 +18,7 @@ def tokens_in(files: Iterable[DataFile]) -> int:
     size = sum(
         file.size * (known.compression_factor if file.detection and file.detection.packed else 1) for file in files
     )
-    return int(size / known.bytes_per_token)
+    return assumed_tokens(size)
 
 
 def estimate(

@@ -126,7 +126,7 @@ def complete(plan: RunPlan, spec: ModelSpec, task_name: str, dataset: DatasetSum
             task,
             requested,
             dataset.train_tokens,
-            "estimated from the prepared rows",
+            dataset.tokens_from,
             {o.instance_type: o.measured for o in plan.training.options if o.measured},
         ),
         Limits(plan.training.max_runtime_hours, plan.training.max_cost_usd),

@@ -65,11 +65,14 @@ class Acceptance(_Part):
 
 
 class DatasetSummary(_Part):
-    """Size of the prepared dataset. Tokens are estimated, as in the dataset's report."""
+    """Size of the prepared dataset. `train_tokens`: those that training reads, of every row as many as the model takes;
+    `tokens_from`: how they were counted.
+    """
 
     train_rows: int
     validation_rows: int
     train_tokens: int
+    tokens_from: str = "estimated from the prepared rows"
 
 
 class Estimate(BaseModel):

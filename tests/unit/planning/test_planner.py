@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from finetuning.datasets.tokens import BYTES_PER_TOKEN, assumed_tokens
 from finetuning.errors import RunRefused
 from finetuning.jumpstart.family import Task
 from finetuning.planning.orders import base_model, hosting, run_requests, run_tags, training_job
@@ -140,7 +141,7 @@ def test_over_budget_is_refused_with_the_numbers() -> None:
         ("OVER_BUDGET", "training.max_cost_usd"),
         ("OUT_OF_TIME", "training.max_runtime_hours"),
     ]
-    for number in ("5.00 USD", "1280 tokens/s", "100,000,000 tokens", "7.09 USD per hour"):
+    for number in ("5.00 USD", "1280 tokens/s", f"{assumed_tokens(400_000_000):,} tokens", "7.09 USD per hour"):
         assert number in findings[0].message
 
 
@@ -160,7 +161,7 @@ def test_prod_allows_the_largest_models_what_their_prices_allow(
     asked = accepted(model=model, training=training, hyperparameters={"epoch": 1})
     for budget, codes_found in ((enough, []), (too_little, ["OVER_BUDGET"])):
         prod = any_stage(stage="prod", max_cost_usd=budget, endpoint_ttl_hours="never", endpoint_idle_minutes="never")
-        plan, findings = planned(asked, stage=prod, size=4 * tokens)
+        plan, findings = planned(asked, stage=prod, size=int(BYTES_PER_TOKEN["Latin"] * tokens))
         assert [finding.code for finding in findings] == codes_found, plan.training.estimate
         assert all("rows" in finding.fix for finding in findings)
 

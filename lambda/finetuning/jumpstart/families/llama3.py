@@ -8,10 +8,26 @@ without the two dates is assumed.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from finetuning.jumpstart.family import Conflict, Message, ModelSupport, Task
+from finetuning.jumpstart.family import Conflict, Message, ModelSupport, Task, Vocabulary
 
 DATES = "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n"
 """What the templates of Llama 3.1 and 3.2 put before every system text. The second date is the templates' default."""
+
+VOCABULARY = Vocabulary(
+    package="llama3_vocabulary",
+    pattern=(
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+        r"|\s+(?!\S)|\s+"
+    ),
+    special_tokens=tuple(
+        f"<|{name}|>"
+        for name in (
+            *("begin_of_text", "end_of_text", "reserved_special_token_0", "reserved_special_token_1"),
+            *("finetune_right_pad_id", "step_id", "start_header_id", "end_header_id", "eom_id", "eot_id"),
+        )
+    ),
+)
+"""Of all three generations, as Meta's llama-models package has it."""
 
 _TASK_FLAGS: dict[Task, dict[str, str]] = {
     Task.CHAT: {"chat_dataset": "True", "instruction_tuned": "False"},
@@ -29,6 +45,7 @@ class Llama3:
     name: str
     licence_url: str
     dated: bool
+    vocabulary: Vocabulary | None = VOCABULARY
 
     @property
     def stop_token_ids(self) -> tuple[int, ...]:
