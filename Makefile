@@ -94,11 +94,15 @@ test: setup-tests ## The fast suites: pure logic, requests, templates, workflow
 
 ## --- the rest ---------------------------------------------------------------------------------------------------------
 
-.PHONY: test-rehearsal judge-grants test-trainer
+.PHONY: test-rehearsal judge-grants rehearsed-calls verified test-trainer
 test-rehearsal: setup setup-tests ## The end-to-end suite on the emulated AWS; the report page in Chromium
 	@$(BIN)/pytest tests/rehearsal tests/browser -n 2 --dist loadfile
 judge-grants: test-rehearsal ## The same, and whether every permission was used or has its reason
 	@$(BIN)/pytest tests/rehearsal/judge_grants.py
+rehearsed-calls: ## Keep the calls of the last test-rehearsal, about which verify-aws asks IAM, in facts/rehearsed_calls.json
+	@$(BIN)/python -m tests.rehearsal.support.grants
+verified: ## Write the tables of open assumptions, and of what live runs have verified (docs/live)
+	@$(BIN)/python -m cli.live.evidence
 test-trainer: $(TRAINER)/.ready ## The stand-in trainer and server, with the tiny model
 	@$(TRAINER)/bin/python -m pytest tests/trainer
 

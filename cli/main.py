@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from cli.commands import approvals, data, endpoints, plan, report, runs
+from cli.commands import approvals, data, endpoints, first_run, plan, report, runs
 
 TRACEBACK = "FINETUNE_TRACEBACK"
 """The environment variable that asks for the traceback of an unexpected error."""
@@ -30,6 +30,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "plan": plan.plan,
         "models": plan.models,
         "verify-aws": plan.verify_aws,
+        "first-run": first_run.first_run,
     },
     "Runs": {
         "submit": runs.submit,

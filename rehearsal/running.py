@@ -106,6 +106,11 @@ class Emulator:
         granted: list[dict[str, Any]] = json.loads(self._control("GET", "grants"))
         return granted
 
+    def calls(self) -> list[dict[str, Any]]:
+        """A call for each permission that was used: `role`, `action`, `resource`, `keys`, in the templates' words."""
+        calls: list[dict[str, Any]] = json.loads(self._control("GET", "calls"))
+        return calls
+
     def stop(self) -> None:
         """Ends the emulator and everything in its process group: functions, jobs, endpoints."""
         with contextlib.suppress(ProcessLookupError):

@@ -1,12 +1,13 @@
 """`finetune plan`, `models` and `verify-aws`: what a run would do and cost, before it starts."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from cli.commands.options import AsJson
+from cli.commands.options import AsJson, Stage
 
 Region = Annotated[str, typer.Option(envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], help="The AWS region to plan for.")]
 Specs = Annotated[
@@ -90,22 +91,30 @@ def verify_aws(
     region: Annotated[
         str, typer.Option(envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], help="The AWS region.")
     ] = "us-east-1",
+    stage: Stage = "dev",
     as_json: AsJson = False,
 ) -> None:
-    """Compare the facts this project is built on with a real account. Needs credentials; starts nothing.
+    """Check what this project assumes of AWS in a real account, as far as reading can. Starts nothing; free.
+
+    Compares models, prices, quotas and zones with AWS. If the stage is
+    deployed, also asks IAM whether each role may make the calls that the
+    rehearsal recorded, and Access Analyzer whether its policies are valid.
 
     \b
     Example:
       finetune verify-aws --region eu-central-1
-    """
-    from cli.display.findings import checks_table
-    from cli.display.text import print_json
-    from cli.preflight.verification import verify_facts
 
-    checks = list(verify_facts(region))
+    Exit code: 0, or 1 if a check failed; yellow lines alone do not fail.
+    """
+    from cli.display.findings import verified_table
+    from cli.display.text import print_json
+    from cli.live.account import verify_account
+
+    os.environ["AWS_DEFAULT_REGION"] = region
+    checks = list(verify_account(region, stage))
     if as_json:
         print_json([check.model_dump(exclude_defaults=True) for check in checks])
     else:
-        Console().print(checks_table(checks))
+        Console().print(verified_table(checks))
     if any(check.ok is False for check in checks):
         raise typer.Exit(1)

@@ -1,28 +1,49 @@
 """The preflight's table, and the panel of an error."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.panel import Panel
 from rich.table import Column, Table
 from rich.text import Text
 
-from cli.display.text import plain
+from cli.display.text import counted, plain
+from cli.live.account import AccountCheck
 from finetuning.runs.status import Check
 
 SYMBOLS = {True: ("✓", "green"), False: ("✗", "red"), None: ("–", "yellow")}
 
 
-def checks_table(checks: list[Check]) -> Table:
+def verified_table(checks: Sequence[AccountCheck]) -> Table:
+    """The checks of each assumption: those that passed as a number, each other one with its row."""
+    table = _table()
+    for id in dict.fromkeys(check.assumption for check in checks):
+        about = [check for check in checks if check.assumption == id]
+        passed = sum(1 for check in about if check.ok)
+        symbol, style = SYMBOLS[True if passed else None]
+        table.add_row(plain(symbol, style), plain(id, "bold"), plain(f"{counted(passed, 'check')} passed"))
+        _add_rows(table, [check for check in about if not check.ok])
+    return table
+
+
+def checks_table(checks: Sequence[Check]) -> Table:
     """A row per check: green if it passed, red if it failed, yellow if it could not be checked."""
+    table = _table()
+    _add_rows(table, checks)
+    return table
+
+
+def _table() -> Table:
     folded = (Column(overflow="fold") for _ in range(2))  # users copy URIs and model ids
-    table = Table(Column(), *folded, show_header=False, box=None, padding=(0, 1))
+    return Table(Column(), *folded, show_header=False, box=None, padding=(0, 1))
+
+
+def _add_rows(table: Table, checks: Sequence[Check]) -> None:
     for check in checks:
         symbol, style = SYMBOLS[check.ok]
         where = f" [{check.field}]" if check.field else ""
         table.add_row(plain(symbol, style), plain(check.check, "bold"), plain(f"{check.message}{where}"))
         if check.fix:
             table.add_row("", "", plain(f"→ {check.fix}", "dim"))
-    return table
 
 
 def error_panel(error: Mapping[str, object]) -> Panel:

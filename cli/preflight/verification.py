@@ -1,8 +1,9 @@
-"""Compares the facts this project assumes with a real account. Reads only; starts nothing."""
+"""Compares the facts about models with a real account. Reads only; starts nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Self
 
-from cli.errors import require_sign_in
 from cli.preflight.models import FACTS, SpecFolder
 from finetuning.aws.clients import advisory_client
 from finetuning.aws.jumpstart_bucket import JumpStartBucket
@@ -16,37 +17,75 @@ from finetuning.jumpstart.spec import ModelSpec
 from finetuning.operations.preflight import account_quotas, price_list
 from finetuning.runs.status import Check
 
+PRICE_TOLERANCE = 0.02
+"""Prices differ a little between regions and days; more is a fact to correct."""
 
-def verify_facts(region: str) -> Iterator[Check]:
-    """Compares the kept facts of every model with what AWS says in the region."""
-    require_sign_in(region)
-    jumpstart = JumpStartBucket(advisory_client("s3", region), region)
-    quotas = account_quotas(region)
-    prices = price_list(region)
-    training, hosting = set[str](), set[str]()
-    for model_id in CATALOGUE:
-        kept = SpecFolder(FACTS).spec(model_id)
-        try:
-            live = jumpstart.spec(model_id, jumpstart.newest_version(model_id))
-        except FineTuningError as error:
-            yield Check(check=model_id, ok=False, message=error.message, code=error.code, fix=error.fix)
-            continue
-        differences = list(_differences(kept, live))
-        yield Check(
-            check=model_id,
-            ok=None if differences else True,
-            message=f"version {live.version}, ours {kept.version} ({kept.provenance}): "
-            + ("; ".join(differences) or "no differences"),
+
+@dataclass(frozen=True)
+class ModelChecks:
+    """The checks of the models in one region. `specs`: the live documents; `unusable`: why another was not read."""
+
+    region: str
+    jumpstart: JumpStartBucket
+    specs: Mapping[str, ModelSpec]
+    unusable: Mapping[str, FineTuningError]
+
+    @classmethod
+    def read(cls, region: str) -> Self:
+        jumpstart = JumpStartBucket(advisory_client("s3", region), region)
+        specs, unusable = {}, {}
+        for model_id in CATALOGUE:
+            try:
+                specs[model_id] = jumpstart.spec(model_id, jumpstart.newest_version(model_id))
+            except FineTuningError as error:
+                unusable[model_id] = error
+        return cls(region, jumpstart, specs, unusable)
+
+    def documents(self) -> Iterator[Check]:
+        """The kept facts of every model beside those of JumpStart."""
+        for model_id in CATALOGUE:
+            if error := self.unusable.get(model_id):
+                yield Check(check=model_id, ok=False, message=error.message, code=error.code, fix=error.fix)
+                continue
+            kept, live = SpecFolder(FACTS).spec(model_id), self.specs[model_id]
+            differences = "; ".join(_differences(kept, live))
+            yield Check(
+                check=model_id,
+                ok=None if differences else True,
+                message=f"version {live.version}, ours {kept.version} ({kept.provenance}): "
+                + (differences or "no differences"),
+            )
+
+    def artefacts(self) -> Iterator[Check]:
+        for spec in self.specs.values():
+            yield from _artefacts(self.jumpstart, spec)
+
+    def quotas(self) -> Iterator[Check]:
+        quotas = account_quotas(self.region)
+        for instance_type in self._instance_types("training"):
+            yield _quota(quotas, instance_type, "training")
+        for instance_type in self._instance_types("endpoint"):
+            yield _quota(quotas, instance_type, "endpoint")
+
+    def prices(self) -> Iterator[Check]:
+        prices = price_list(self.region)
+        for instance_type in self._instance_types("training"):
+            yield _price(prices, instance_type, "training")
+        for instance_type in self._instance_types("endpoint"):
+            yield _price(prices, instance_type, "hosting")
+
+    def _instance_types(self, use: Use) -> list[str]:
+        return sorted(
+            {
+                instance_type
+                for spec in self.specs.values()
+                for instance_type in (
+                    spec.supported_training_instance_types
+                    if use == "training"
+                    else spec.supported_inference_instance_types
+                )
+            }
         )
-        yield from _artefacts(jumpstart, live)
-        training |= set(live.supported_training_instance_types)
-        hosting |= set(live.supported_inference_instance_types)
-    for instance_type in sorted(training):
-        yield _quota(quotas, instance_type, "training")
-        yield _price(prices, instance_type, "training")
-    for instance_type in sorted(hosting):
-        yield _quota(quotas, instance_type, "endpoint")
-        yield _price(prices, instance_type, "hosting")
 
 
 def _differences(kept: ModelSpec, live: ModelSpec) -> Iterator[str]:
@@ -102,8 +141,14 @@ def _quota(quotas: Quotas, instance_type: str, use: Use) -> Check:
 
 
 def _price(prices: PriceList, instance_type: str, use: PricedUse) -> Check:
+    """Yellow where the table of assumed prices differs."""
     listed, assumed = prices.price(instance_type, use), fallback_price(instance_type, use)
     if listed is None or listed == assumed:
         return Check(check="price", ok=None, message=f"{instance_type} for {use}: no price in the Price List API")
     ours = f"{assumed.usd_per_hour:.2f} assumed" if assumed else "none assumed"
-    return Check(check="price", ok=True, message=f"{instance_type} for {use}: {listed.usd_per_hour:.2f} USD/h ({ours})")
+    far = assumed is not None and abs(listed.usd_per_hour / assumed.usd_per_hour - 1) > PRICE_TOLERANCE
+    return Check(
+        check="price",
+        ok=None if far else True,
+        message=f"{instance_type} for {use}: {listed.usd_per_hour:.2f} USD/h ({ours})",
+    )

@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from cli.stage.deployment import Deployment
@@ -133,8 +133,8 @@ def has_taken_over(deployment: Deployment, run: Run, execution_arn: str) -> bool
     return False
 
 
-def status_changes(run: Run, poll_seconds: float) -> Iterator[RunStatus]:
-    """The run's status after each change, until it is final.
+def status_changes(run: Run, poll_seconds: float, wait: Callable[[float], None] = time.sleep) -> Iterator[RunStatus]:
+    """The run's status after each change, until it is final. `wait` is called between two looks.
 
     Raises `FineTuningError`: RUN_NOT_STARTED, or RUN_ABORTED if its execution ended without a final status.
     """
@@ -164,7 +164,7 @@ def status_changes(run: Run, poll_seconds: float) -> Iterator[RunStatus]:
             # The clean-up after an aborted execution takes a moment to report: wait one more interval.
             ended = execution_status(last.execution_arn) != "RUNNING"
             changed_at = time.monotonic()
-        time.sleep(poll_seconds)
+        wait(poll_seconds)
 
 
 def wait_for_report(status: RunStatus, poll_seconds: float) -> None:

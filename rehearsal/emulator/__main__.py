@@ -41,7 +41,7 @@ def main() -> None:
     from ministack import app as ministack
     from ministack.core import lambda_runtime
 
-    from rehearsal.emulator import documents, extensions, functions, permissions
+    from rehearsal.emulator import answers, documents, extensions, functions, permissions
     from rehearsal.emulator.children import Trainer
     from rehearsal.emulator.context import EmulatorContext
 
@@ -57,6 +57,7 @@ def main() -> None:
     sagemaker = extensions.install(context)
     application = documents.changed(permissions.checked(ministack.app), context.faults)
     application = functions.mortal(application, context.faults)
+    application = answers.differing(application, context.faults)
     application = _with_controls(application, context, sagemaker)
     try:
         # Not asyncio.run, which would wait for requests that never end, such as a custom resource without a response.
@@ -104,7 +105,7 @@ async def _serve(application: Any, port: int, parent: int | None) -> None:
 
 
 def _with_controls(application: Application, context: Any, sagemaker: Any) -> Application:
-    """Adds the rehearsal's own addresses, /_rehearsal/…: faults (GET, POST, DELETE), denials, grants, running."""
+    """Adds the rehearsal's own addresses, /_rehearsal/…: faults (GET, POST, DELETE), and what can be read (GET)."""
     from rehearsal.emulator import grants
     from rehearsal.emulator.permissions import denials
 
@@ -116,6 +117,8 @@ def _with_controls(application: Application, context: Any, sagemaker: Any) -> Ap
                 return 200, json.dumps(sagemaker.costing()).encode()
             case "GET", "/_rehearsal/grants":
                 return 200, json.dumps(grants.listed()).encode()
+            case "GET", "/_rehearsal/calls":
+                return 200, json.dumps(grants.examples()).encode()
             case "GET", "/_rehearsal/faults":
                 return 200, json.dumps(context.faults.happened).encode()
             case "DELETE", "/_rehearsal/faults":

@@ -10,17 +10,21 @@ from typing import Any
 Answer = tuple[int, dict[str, str], bytes]
 
 QUOTAS = {
-    "ml.g5.2xlarge": 4, "ml.g5.4xlarge": 16, "ml.g5.12xlarge": 16, "ml.g5.24xlarge": 2, "ml.g5.48xlarge": 2,
-    "ml.g6.12xlarge": 2, "ml.g6.48xlarge": 2, "ml.g4dn.12xlarge": 2, "ml.p3dn.24xlarge": 1, "ml.p4d.24xlarge": 1,
-    "ml.p5.48xlarge": 1,
+    "ml.g5.xlarge": 2, "ml.g5.2xlarge": 4, "ml.g5.4xlarge": 16, "ml.g5.8xlarge": 2, "ml.g5.12xlarge": 16,
+    "ml.g5.16xlarge": 2, "ml.g5.24xlarge": 2, "ml.g5.48xlarge": 2,
+    "ml.g6.xlarge": 4, "ml.g6.2xlarge": 2, "ml.g6.4xlarge": 2, "ml.g6.8xlarge": 2, "ml.g6.12xlarge": 2,
+    "ml.g6.16xlarge": 2, "ml.g6.24xlarge": 2, "ml.g6.48xlarge": 2,
+    "ml.g4dn.12xlarge": 2, "ml.p3dn.24xlarge": 1, "ml.p4d.24xlarge": 1, "ml.p4de.24xlarge": 1, "ml.p5.48xlarge": 1,
 }  # fmt: skip
 """Instances of each type this account may run, for each of the uses."""
 
 USD_PER_HOUR = {
-    "ml.g5.2xlarge": 1.52, "ml.g5.4xlarge": 2.03, "ml.g5.12xlarge": 7.09, "ml.g5.24xlarge": 10.18,
-    "ml.g5.48xlarge": 20.36, "ml.g6.12xlarge": 5.75, "ml.g6.48xlarge": 16.69,
+    "ml.g5.xlarge": 1.41, "ml.g5.2xlarge": 1.52, "ml.g5.4xlarge": 2.03, "ml.g5.8xlarge": 3.06, "ml.g5.12xlarge": 7.09,
+    "ml.g5.16xlarge": 5.12, "ml.g5.24xlarge": 10.18, "ml.g5.48xlarge": 20.36,
+    "ml.g6.xlarge": 1.13, "ml.g6.2xlarge": 1.22, "ml.g6.4xlarge": 1.65, "ml.g6.8xlarge": 2.52, "ml.g6.12xlarge": 5.75,
+    "ml.g6.16xlarge": 4.25, "ml.g6.24xlarge": 8.34, "ml.g6.48xlarge": 16.69,
     "ml.g4dn.12xlarge": 4.89, "ml.p3dn.24xlarge": 35.89,
-    "ml.p4d.24xlarge": 37.69, "ml.p5.48xlarge": 113.07,
+    "ml.p4d.24xlarge": 25.25, "ml.p4de.24xlarge": 31.57, "ml.p5.48xlarge": 63.30,
 }  # fmt: skip
 """Plausible prices."""
 

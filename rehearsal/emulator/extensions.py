@@ -1,8 +1,9 @@
 """All additions to the emulator, each with what it does not emulate.
 
 Additions use the emulator's registries. Patches replace a function of its modules; each is in a module of its own
-(`functions`, `refusals`, `interfaces`, `workflow`, `storage`, `events`, `permissions`, `deliveries`, `grants`).
-tests/rehearsal has a test for each of them, so that the next version of the emulator cannot break one silently.
+(`functions`, `refusals`, `interfaces`, `workflow`, `storage`, `events`, `permissions`, `policies`, `deliveries`,
+`grants`). tests/rehearsal has a test for each of them, so that the next version of the emulator cannot break one
+silently.
 
 Not emulated: policies of VPC endpoints, isolation of subnets, alarms, X-Ray, and late events.
 The docstring of each stand-in lists what it leaves out.
@@ -13,6 +14,7 @@ from typing import Any
 
 from ministack import app as ministack
 from ministack.core import iam_actions, router
+from ministack.services import ec2
 from ministack.services.cloudformation import provisioners
 
 from rehearsal.emulator import (
@@ -24,6 +26,7 @@ from rehearsal.emulator import (
     interfaces,
     monitoring,
     permissions,
+    policies,
     refusals,
     storage,
     workflow,
@@ -58,6 +61,10 @@ STUBS = (
 )
 
 
+ENDPOINT_SERVICES = ("sagemaker.api", "sagemaker.runtime", "states", "application-autoscaling", "servicequotas")
+"""Services with interface endpoints that the emulator's list lacks."""
+
+
 def _ignore(*_: Any) -> None:
     """There is nothing to delete."""
 
@@ -66,12 +73,15 @@ def install(context: EmulatorContext) -> SageMakerService:
     """Adds all of it. To be called once, after the emulator was imported and before it serves."""
     for stub in STUBS:
         stub.register()
+    ec2._VPCE_INTERFACE_SERVICES += ENDPOINT_SERVICES
     scaling = Scaling()
     sagemaker = SageMakerService(context, scaling)
     _add_service("sagemaker", "SageMaker.", sagemaker.handle_request)
     _add_service("application-autoscaling", "AnyScaleFrontendService.", scaling.handle_request)
     _add_service("servicequotas", "ServiceQuotasV20190624.", account.handle_request)
     _add_service("pricing", "AWSPriceListService.", account.handle_request)
+    _add_service("access-analyzer", "AccessAnalyzer.", policies.validate)
+    policies.install()
     monitoring.install()
     permissions.install()
     refusals.limit_sizes()

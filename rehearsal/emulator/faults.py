@@ -90,6 +90,9 @@ class Fault(StrEnum):
     LATE_INTERFACES = "late-interfaces"
     """The network interfaces of a deleted function stay for 20 seconds, or as many as the message says. Matches the
     function's name."""
+    ANSWER_DIFFERS = "answer-differs"
+    """AWS answers otherwise than the project assumes. The message says how (`answers`). Matches method, path, operation
+    and request."""
 
 
 @dataclass
@@ -142,6 +145,11 @@ class Faults:
                 if words <= held:
                     released.set()
             self._held = [(held, released) for held, released in self._held if not released.is_set()]
+
+    def waits(self, fault: Fault) -> bool:
+        """Whether any of this kind waits."""
+        with self._lock:
+            return any(waiting.fault is fault for waiting in self._waiting)
 
     def take(self, fault: Fault, description: str) -> str | None:
         """The message of the first fault of this kind that happens to this, used up by one; None without any."""

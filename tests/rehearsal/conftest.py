@@ -60,6 +60,7 @@ def start_emulator(
     yield start
     for emulator in record.emulators:
         record.add(emulator.grants())
+        record.add_calls(emulator.calls())
         emulator.stop()
 
 

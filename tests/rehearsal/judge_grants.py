@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.rehearsal.support.grants import recorded_grants, recorded_modules
+from tests.rehearsal.support.grants import kept_calls, kind_of, recorded_calls, recorded_grants, recorded_modules
 
 FOLDER = Path(__file__).parent
 REASONS = FOLDER / "unused_grants.toml"
@@ -43,6 +43,12 @@ def test_no_reason_is_given_for_a_grant_that_is_used_or_gone(grants: list[dict[s
         )
     ]
     assert not stale, "\n".join(stale)
+
+
+def test_the_calls_that_iam_is_asked_about_are_those_of_the_suite() -> None:
+    kept = {kind_of(call) for call in kept_calls()}
+    missing = [call for call in recorded_calls() if kind_of(call) not in kept]
+    assert not missing, "Run `make rehearsed-calls`: " + "\n".join(map(str, missing))
 
 
 def short(role: str) -> str:

@@ -16,8 +16,8 @@ RUN_JSON = SETTINGS | {
     "evaluation": {"prompts": 2, "compare_with_base": False},
     "training": {"instance_type": "ml.g5.12xlarge", "fallback_instance_types": []},
 }
-LIVE = {"verify-aws"}
-"""Checks a real account's facts, which the emulated account does not have."""
+LIVE = {"verify-aws", "first-run"}
+"""Have a file of their own, test_first_run."""
 
 
 @pytest.fixture(scope="module")

@@ -104,7 +104,7 @@ def test_the_readme_lists_every_command() -> None:
     assert isinstance(COMMANDS, TyperGroup)
     visible = {name for name, command in COMMANDS.commands.items() if not command.hidden}
     listed = {cell.split()[0] for cell in first_cells(README, "The command")}
-    assert listed == visible - {"verify-aws"}  # that one is described under "What is verified"
+    assert listed == visible
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

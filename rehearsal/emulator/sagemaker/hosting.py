@@ -215,6 +215,8 @@ class Hosting:
         endpoint.as_before = {**endpoint.description, "LastModifiedTime": datetime.now(UTC)}
         pending = {"EndpointConfigName": request["EndpointConfigName"], "StartTime": datetime.now(UTC)}
         endpoint.enter("Updating", PendingDeploymentSummary=pending)
+        if "DeploymentConfig" in request:
+            endpoint.description["LastDeploymentConfig"] = request["DeploymentConfig"]
         arguments = (endpoint, request["EndpointConfigName"], fleet)
         threading.Thread(target=self._deploy, args=arguments, daemon=True).start()
         return {"EndpointArn": endpoint.description["EndpointArn"]}

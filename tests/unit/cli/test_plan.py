@@ -12,12 +12,16 @@ from botocore.exceptions import NoCredentialsError
 from typer.testing import CliRunner
 
 from cli.commands import plan
+from cli.live import account
+from cli.live.assumptions import open_assumptions
+from cli.live.resources import StageResources
 from cli.preflight import verification
 from finetuning.aws.clients import advisory_client
 from finetuning.errors import Code, FineTuningError
 from finetuning.jumpstart.assumptions import Price, fallback_price
 from finetuning.jumpstart.catalogue import CATALOGUE
 from finetuning.jumpstart.spec import cache_bucket, private_bucket
+from finetuning.runs.status import Check
 from tests.builders.jumpstart import BASE_70B, FACTS, LLAMA, any_spec, document
 
 REGION = "us-east-1"
@@ -195,6 +199,9 @@ def test_verify_aws_reports_which_facts_an_account_confirms(aws: None, monkeypat
     advisory_client.cache_clear()
     monkeypatch.setattr(verification, "price_list", lambda region: AssumedPrices())
     monkeypatch.setattr(verification, "account_quotas", lambda region: SilentQuotas())
+    not_deployed = StageResources({}, {"account": "123456789012", "region": REGION, "prefix": "finetune-dev"})
+    monkeypatch.setattr(StageResources, "find", lambda *_: not_deployed)
+    monkeypatch.setattr(account, "check_zones", lambda stage: iter([Check(check="lambda", ok=True, message="offered")]))
     s3 = boto3.client("s3", region_name=REGION)
     for bucket in (cache_bucket(REGION), private_bucket(REGION)):
         s3.create_bucket(Bucket=bucket)
@@ -213,6 +220,11 @@ def test_verify_aws_reports_which_facts_an_account_confirms(aws: None, monkeypat
     verdicts = {check["check"]: check["ok"] for check in checks}
     assert verdicts["training script"] is True
     assert verdicts["weights for ml.p4d.24xlarge"] is False
+    unchecked = {check["assumption"] for check in checks if check["message"].startswith("the stage is not deployed")}
+    assert unchecked == {"layer-size", "permissions", "policies"}
+    assert {check["assumption"] for check in checks} == {
+        each.id for each in open_assumptions() if each.settled_by == "verify-aws"
+    }
 
 
 @pytest.mark.parametrize("words", [["verify-aws"], ["models", "--live"]])

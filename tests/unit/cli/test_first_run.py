@@ -1,0 +1,171 @@
+"""The pure parts of `finetune first-run`: names, evidence, README's table, estimate."""
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.live.account import AccountCheck
+from cli.live.assumptions import Observation, observed, open_assumptions
+from cli.live.budget import Estimate
+from cli.live.checks import CHECKS
+from cli.live.evidence import (
+    FOLDER,
+    Evidence,
+    Seen,
+    documents,
+    kept_evidence,
+    verified_table,
+    without_account,
+)
+from cli.live.first_run import MODEL, first_request, plan_first_run, second_request
+from cli.live.names import FIRST, is_object, is_resource, is_run
+from cli.preflight.models import FACTS, ModelFacts
+from cli.preflight.planning import plan_run
+from finetuning.errors import Code, FineTuningError
+from finetuning.runs.run_json import read_request
+from finetuning.runs.status import Check
+
+ACCOUNT = "123456789012"
+
+
+def any_evidence(**changes: Any) -> Evidence:
+    known: dict[str, Any] = {
+        "date": date(2026, 12, 1),
+        "region": "us-east-1",
+        "emulated": False,
+        "version": "0.1.0",
+        "model": MODEL,
+        "instance_types": ["ml.g5.2xlarge", "ml.g6.xlarge"],
+        "budget_usd": 10,
+        "estimate_usd": 3.5,
+        "spent_usd": 2.5,
+        "ended": "complete",
+        "steps": [],
+        "assumptions": [Seen(id="answer", result="holds", seen="112 characters in 644 ms")],
+        "left": [],
+    }
+    return Evidence(**(known | changes))
+
+
+def test_every_assumption_is_settled_by_a_check_or_says_when_it_shows() -> None:
+    ids = [each.id for each in open_assumptions()]
+    assert len(ids) == len(set(ids))
+    assert [each.id for each in open_assumptions() if bool(each.settled_by) == bool(each.seen_when)] == []
+    assert {each.settled_by for each in open_assumptions()} == {"verify-aws", "first-run", ""}
+    assert {each.id for each in open_assumptions() if each.settled_by == "first-run"} == CHECKS.keys()
+
+
+@pytest.mark.parametrize(
+    "name", ["first-run-check", "first-run-check-0a1b2c3d", "first-run-check-update-0a1b2c3d-base"]
+)
+def test_what_the_runs_create_is_recognised(name: str) -> None:
+    assert is_resource(f"finetune-dev-{name}", "finetune-dev")
+
+
+@pytest.mark.parametrize(
+    "name", ["first-run-checks", "first-run-check-list-0a1b2c3d", "first-run-check-0a1b2c3d-live", "x-first-run-check"]
+)
+def test_what_another_run_created_is_never_deleted(name: str) -> None:
+    assert not is_resource(f"finetune-dev-{name}", "finetune-dev")
+    assert not is_resource(name, "finetune-dev")
+    assert not is_run(name)
+    assert not is_object(f"runs/{name}/run.json")
+
+
+def test_objects_are_those_of_their_uploads_and_of_their_runs() -> None:
+    assert is_object(f"runs/{FIRST}/run.json")
+    assert is_object(f"runs/{FIRST}-update-0a1b2c3d/training/job/output/model/model.safetensors")
+    assert not is_object(f"inbox/{FIRST}.jsonl")
+    assert not is_object(f"archive/runs/{FIRST}/run.json")
+
+
+def test_evidence_names_no_account(tmp_path: Path) -> None:
+    seen = Observation(False, f"denied on arn:aws:iam::{ACCOUNT}:role/finetune-dev-X in {ACCOUNT}")
+    evidence = any_evidence(
+        assumptions=[Seen.of("permissions", seen)], ended=f"ACCESS_DENIED: arn:aws:kms:us-east-1:{ACCOUNT}:key/a"
+    )
+    text = evidence.write(tmp_path).read_text()
+    assert ACCOUNT not in text
+    assert "arn:" not in text
+    assert json.loads(text)["assumptions"][0]["seen"] == "denied on role/finetune-dev-X in <account>"
+    assert without_account("a key 0a1b2c3d-0000-1111-2222-123456789abc") == "a key 0a1b2c3d-0000-1111-2222-123456789abc"
+
+
+def test_evidence_of_a_rehearsal_proves_nothing(tmp_path: Path) -> None:
+    any_evidence(emulated=True).write(tmp_path)
+    assert kept_evidence(tmp_path) == []
+    any_evidence().write(tmp_path)
+    assert [each.region for each in kept_evidence(tmp_path)] == ["us-east-1"]
+
+
+def test_the_table_names_what_holds_and_what_does_not() -> None:
+    refuted = Seen(id="streamed-answer", result="does not hold", seen="1 piece")
+    unseen = Seen(id="answer-ends", result="could not be seen", seen="")
+    first = any_evidence()
+    later = any_evidence(date=date(2026, 12, 8), region="eu-central-1", assumptions=[refuted, unseen])
+    (row,) = [line for line in verified_table([first, later]).splitlines() if line.startswith("| endpoint")]
+    assert "1 hold ([2026-12-01 in us-east-1](docs/live/2026-12-01-us-east-1.json))" in row
+    assert "**streamed-answer does not hold** ([2026-12-08](docs/live/2026-12-08-eu-central-1.json))" in row
+    assert "answer-ends" not in row
+
+
+@pytest.mark.parametrize("path", documents(), ids=lambda path: path.name)
+def test_the_generated_tables_are_current(path: Path) -> None:
+    assert path.read_text(encoding="utf-8") == documents()[path], "Run `make verified`."
+
+
+def test_no_evidence_of_a_rehearsal_is_kept() -> None:
+    found = [Evidence.model_validate_json(path.read_bytes()) for path in FOLDER.glob("*.json")]
+    assert [each.file_name for each in found if each.emulated] == []
+
+
+def test_checks_become_one_observation() -> None:
+    good, bad, unclear = (Check(check="x", ok=ok, message=f"{ok}") for ok in (True, False, None))
+    assert observed([good, good]) == Observation(True, "2 checks passed")
+    assert observed([good, bad, unclear]) == Observation(False, "x: False; x: None")
+    assert observed([good, unclear]) == Observation(None, "x: None")
+    assert observed([]).holds is None
+    assert AccountCheck(assumption="prices", **good.model_dump()).ok is True
+
+
+def test_both_requests_are_valid_and_share_an_endpoint() -> None:
+    first = first_request(MODEL, accept_eula=True, max_cost_usd=3.0)
+    second = second_request(first)
+    for request in (first, second):
+        assert read_request(json.dumps(request).encode())[1] == []
+    assert first["endpoint"]["name"] == second["endpoint"]["name"] == FIRST
+    assert first["evaluation"]["compare_with_base"]
+    assert second["approval"]
+    assert second["endpoint"]["data_capture"]
+
+
+def test_the_estimate_counts_both_trainings_and_the_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ModelFacts, "live", lambda region: ModelFacts.kept(FACTS))
+    planned, estimate = plan_first_run(MODEL, True, "us-east-1")
+    assert planned.plan is not None
+    assert estimate is not None
+    assert estimate.training_usd == 2 * (planned.plan.training.estimate.usd or 0)
+    assert estimate.endpoint_usd == estimate.endpoint_hours * (planned.plan.endpoint.usd_per_hour or 0)
+    assert estimate.endpoint_hours > 2
+    assert estimate.usd < 10  # the default budget
+
+
+def test_a_refused_plan_has_no_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ModelFacts, "live", lambda region: ModelFacts.kept(FACTS))
+    planned, estimate = plan_first_run(MODEL, False, "us-east-1")
+    assert estimate is None
+    assert "EULA_NOT_ACCEPTED" in [finding.code for finding in planned.checklist.findings]
+
+
+def test_a_plan_without_a_price_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text(json.dumps(first_request(MODEL, True)))
+    facts = ModelFacts.kept(FACTS)
+    planned = plan_run(tmp_path / "settings.json", facts, "us-east-1").plan
+    assert planned is not None
+    endpoint = planned.endpoint.model_copy(update={"usd_per_hour": None})
+    with pytest.raises(FineTuningError) as refused:
+        Estimate.of(planned.model_copy(update={"endpoint": endpoint}))
+    assert refused.value.code == Code.PRICE_UNKNOWN
