@@ -86,16 +86,16 @@ def run(
     money), and no role was denied a call.
     """
     if fault and file:
-        if fault.fault is Fault.ROLLBACK:
+        if fault.of_an_update:
             raise typer.BadParameter(
-                "The fault rollback needs two runs with one endpoint: use --example instead of --file."
+                f"The fault {fault.fault} needs two runs with one endpoint: use --example instead of --file."
             )
         fault = fault.of_inbox()
     with _emulated_aws(model, keep) as emulator:
         # A single file has no run.json that could accept the licence, so the stage accepts it, as its operator could.
         _deploy(emulator, ("accept_eula=true",) if file else ())
         deployment = Deployment.find(STAGE)
-        served = _serve_first(emulator, deployment, example) if fault and fault.fault is Fault.ROLLBACK else set()
+        served = _serve_first(emulator, deployment, example) if fault and fault.of_an_update else set()
         if fault:
             _title(f"Injecting a fault: {fault.story}")
             emulator.inject(fault.fault, fault.part, times=fault.times, message=fault.message)

@@ -27,6 +27,11 @@ class Scenario:
     times: int = 1
     message: str = ""
 
+    @property
+    def of_an_update(self) -> bool:
+        """True if it needs an endpoint that an earlier run serves."""
+        return self.fault in (Fault.ROLLBACK, Fault.UPDATE_LATE)
+
     def of_inbox(self) -> "Scenario":
         """The same for an upload without a run.json."""
         return replace(self, part="inbox/") if self.part == RUN_JSON else self
@@ -90,6 +95,17 @@ SCENARIOS = {
             "The endpoint does not come up: it is taken away, the model stays.",
             RunState.FAILED,
             Code.ENDPOINT_FAILED,
+        ),
+        Scenario(
+            Fault.ENDPOINT_NO_CAPACITY,
+            "AWS has no instances for the endpoint: it is taken away, the model stays.",
+            RunState.FAILED,
+            Code.ENDPOINT_NO_CAPACITY,
+        ),
+        Scenario(
+            Fault.UPDATE_LATE,
+            "A second run updates the first one's endpoint, which does not show at once: that is no rollback.",
+            RunState.SUCCEEDED,
         ),
         Scenario(
             Fault.ROLLBACK,

@@ -124,6 +124,9 @@ def deploy(
     ttl_hours: Annotated[
         float | None, typer.Option(min=0.1, help="Hours until the endpoint expires. Default: the run's own setting.")
     ] = None,
+    instance_type: Annotated[
+        str | None, typer.Option(help="Instance type of the endpoint. Default: the one used before.")
+    ] = None,
     stage: Stage = "dev",
     as_json: AsJson = False,
 ) -> None:
@@ -132,6 +135,7 @@ def deploy(
     \b
     Examples:
       finetune deploy pirate --ttl-hours 2
+      finetune deploy pirate --instance-type ml.g5.12xlarge
       finetune deploy pirate-0a1b2c3d && finetune watch pirate-0a1b2c3d
     """
     from cli.display.text import plain, print_json
@@ -141,7 +145,7 @@ def deploy(
 
     deployment = Deployment.find(stage)
     found = find_run(deployment, run)
-    execution_arn = redeploy(deployment, found, ttl_hours)
+    execution_arn = redeploy(deployment, found, ttl_hours, instance_type)
     console = Console(stderr=as_json)
     with console.status("Waiting for the workflow to start"):
         _until(lambda: has_taken_over(deployment, found, execution_arn))

@@ -7,7 +7,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from finetuning.runs.layout import measurement
+from finetuning.runs.layout import TURNS, measurement
 from infra.constructs.python_layer import PARQUET, PythonLayer
 from infra.constructs.step_permissions import ANY_RUN, StageResources, StepPermissions
 from infra.constructs.workflow_function import FunctionPlatform, FunctionSize, WorkflowFunction
@@ -87,8 +87,11 @@ _STEPS = (
         handler="approve_deployment",
         may=lambda may: may.write_runs(ANY_RUN.approval, ANY_RUN.report_page).notify(),
     ),
-    _Step(handler="deploy_endpoint", may=lambda may: may.write_runs().read_jumpstart().deploy_endpoints()),
-    _Step(handler="describe_endpoint", may=lambda may: may.write_runs().restore_after_rollback()),
+    _Step(
+        handler="deploy_endpoint",
+        may=lambda may: may.write_runs(f"{TURNS}*").read_jumpstart().deploy_endpoints().delete_endpoints(),
+    ),
+    _Step(handler="describe_endpoint", may=lambda may: may.write_runs(ANY_RUN.plan).restore_after_rollback()),
     _Step(
         handler="evaluate_endpoint",
         may=lambda may: may.write_runs(ANY_RUN.evaluation).invoke_endpoints(),

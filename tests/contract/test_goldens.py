@@ -35,8 +35,11 @@ LEFT_OUT = {
 
 ADDED: dict[str, dict[str, Any]] = {
     "CreateTrainingJob": {"RetryStrategy": {"MaximumRetryAttempts": 2}},  # SageMaker repeats its own internal errors
+    "ProductionVariant": {"VariantInstanceProvisionTimeoutInSeconds": 1800},  # bounds the search for instances
 }
-"""What we send and the SDK does not. With `LEFT_OUT` these are all deliberate differences."""
+"""What we send and the SDK does not. With `LEFT_OUT` these are all deliberate differences; a run's training job also
+has `MaxPendingTimeInSeconds`, and `InstancePreferences` instead of InstanceType for several types.
+"""
 
 
 def golden(operation: str) -> Request:
@@ -79,5 +82,6 @@ def test_the_hosting_requests_are_the_sdks() -> None:
     )
     artifact = model["PrimaryContainer"]["ModelDataSource"]["S3DataSource"]["S3Uri"]
     assert tuned_model(spec, hosting, TARGET, artifact) == model
+    config["ProductionVariants"][0] |= ADDED["ProductionVariant"]
     assert endpoint_config(spec, hosting, TARGET) == config
     assert endpoint(spec, hosting) == live

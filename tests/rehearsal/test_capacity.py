@@ -1,5 +1,6 @@
 """Capacity and quota on the emulated AWS: a run ends with its model wherever AWS still allows it."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,8 @@ CHATS = b"".join(any_chats())
 FIRST, SECOND, APART = "ml.g5.12xlarge", "ml.g5.24xlarge", "ml.p3dn.24xlarge"
 NO_WAIT = {"capacity_wait_hours": 0}
 ONE_TYPE = {"instance_type": FIRST, "fallback_instance_types": [], **NO_WAIT}
+
+DEPLOYED = {"endpoint": {"deploy": True}, "evaluation": {"prompts": 1, "compare_with_base": False}}
 
 
 @pytest.fixture(autouse=True)
@@ -76,3 +79,58 @@ def test_types_of_one_request_are_one_job_that_is_priced_by_the_type_it_got(prod
     plan = RunPlan.model_validate_json(s3.get_object(Bucket=product.artifacts, Key=key)["Body"].read())
     first, second, _ = plan.training.options
     assert status["cost"]["estimate_usd"] == second.estimate.usd != first.estimate.usd
+
+
+def test_an_endpoint_without_capacity_is_deployed_on_the_next_type(product: Product) -> None:
+    endpoint = {"deploy": True, "instance_type": "ml.g5.4xlarge", "fallback_instance_types": ["ml.g5.12xlarge"]}
+    status = run_with(product, ("endpoint-no-capacity", "ml.g5.4xlarge", 1), **DEPLOYED | {"endpoint": endpoint})
+    assert status["state"] == "succeeded", status["error"]
+    (made,) = costing(product, status)
+    assert (made["status"], made["instance_type"]) == ("InService", "ml.g5.12xlarge")
+
+
+def test_an_endpoint_without_capacity_anywhere_has_a_code_of_its_own(product: Product) -> None:
+    status = run_with(product, ("endpoint-no-capacity", "", 9), **DEPLOYED)
+    assert code_of(status) == "ENDPOINT_NO_CAPACITY"
+    assert "finetune deploy" in status["error"]["fix"]
+    assert costing(product, status) == []
+
+
+def test_the_live_endpoint_waits_until_the_temporary_ones_are_gone(product: Product) -> None:
+    gated = {"endpoint": {"deploy": True}, "evaluation": {"prompts": 1, "must_beat_base": True}}
+    status = run_with(product, ("deleting-counts", "-candidate", 1), ("deleting-counts", "-base", 1), **gated)
+    assert code_of(status) == "EVALUATION_BELOW_BASE", "the tiny model has learnt nothing"
+    (execution,) = product.executions_of(status["run_id"])
+    event = json.loads(product.execution_ended(execution)["input"]) | {"redeploy": {"instance_type": "ml.g5.12xlarge"}}
+    product.emulator.client("stepfunctions").start_execution(
+        stateMachineArn=execution["stateMachineArn"], input=json.dumps(event)
+    )
+    redeployed = product.until(status["run_id"], lambda now: now["state"] == "succeeded")
+    assert any(event["message"].startswith("Waiting for the deletion of") for event in redeployed["events"])
+    (made,) = costing(product, status)
+    assert (made["status"], made["instance_type"]) == ("InService", "ml.g5.12xlarge"), "on the type asked for"
+
+
+def test_two_runs_for_one_endpoint_are_both_live_in_the_order_in_which_they_come(product: Product) -> None:
+    name, run_json = any_name("shared"), {**DEPLOYED}
+    run_json["endpoint"] = {"deploy": True, "name": name}
+    product.emulator.inject("endpoint-hangs", f"finetune-dev-{name}")
+    first = product.submit(CHATS, name=any_name("capacity"), **run_json)
+    product.until(first, lambda now: now.get("step") == "DescribeEndpoint")
+    second = product.submit(CHATS, name=any_name("capacity"), **run_json)
+    waiting = product.until(second, lambda now: now.get("progress", "").startswith("Waiting for"))
+    assert first in waiting["progress"]
+    product.emulator.clear_faults(f"finetune-dev-{name}")
+    statuses = [product.ended(run_id, seconds=180) for run_id in (first, second)]
+    assert [status["state"] for status in statuses] == ["succeeded", "succeeded"], [s["error"] for s in statuses]
+    served = product.emulator.client("sagemaker").describe_endpoint(EndpointName=f"finetune-dev-{name}")
+    assert served["EndpointConfigName"] == f"finetune-dev-{second}"
+
+
+def test_an_update_that_does_not_show_at_once_is_no_rollback(product: Product) -> None:
+    name = any_name("late")
+    for _ in range(2):
+        run_json = DEPLOYED | {"endpoint": {"deploy": True, "name": name}}
+        product.emulator.inject("update-late", f"finetune-dev-{name}")
+        status = product.ended(product.submit(CHATS, name=any_name("capacity"), **run_json), seconds=120)
+        assert status["state"] == "succeeded", status["error"]

@@ -41,7 +41,7 @@ USUAL: dict[str, Any] = {
     "StartTraining": look("in_progress") | {"job_name": "job"},
     "DescribeTraining": look("completed"),
     "ApproveDeployment": {},
-    "DeployEndpoint": {"wait_seconds": 1},
+    "DeployEndpoint": look("go") | {"instance_type": "ml.g5.4xlarge"},
     "DescribeEndpoint": look("in_service"),
     "DeployBaseEndpoint": {"wait_seconds": 1},
     "DescribeBaseEndpoint": look("in_service"),
@@ -69,7 +69,10 @@ WALKS: dict[str, tuple[str, Answers]] = {
         {
             "TakeTurn": [look("waiting"), look("go")],
             "DescribeTraining": [look("in_progress"), look("retry_elsewhere"), look("in_progress"), look("completed")],
-            "DescribeEndpoint": [look("in_progress"), look("in_service")],
+            "DeployEndpoint": [
+                look(outcome) | {"instance_type": "ml.g5.4xlarge"} for outcome in ("waiting", "go", "go")
+            ],
+            "DescribeEndpoint": [look("in_progress"), look("retry_elsewhere"), look("in_service")],
             "DescribeBaseEndpoint": [look("in_progress"), look("in_service")],
         },
     ),

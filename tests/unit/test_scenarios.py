@@ -29,9 +29,7 @@ def test_every_fault_can_be_rehearsed_except_those_that_only_tests_use() -> None
         Fault.JOB_HANGS,
         Fault.ENDPOINT_HANGS,
         Fault.ENDPOINT_AGES,
-        Fault.ENDPOINT_NO_CAPACITY,
         Fault.DELETING_COUNTS,
-        Fault.UPDATE_LATE,
         Fault.LATE_INTERFACES,
     }
 

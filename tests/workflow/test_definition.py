@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from finetuning.datasets.preparation import MAX_CALLS
-from finetuning.planning.endpoint_terms import DEFAULT_ENDPOINT_TIMEOUT, ENDPOINT_PROVISIONING_SECONDS
+from finetuning.jumpstart.requests import ENDPOINT_PROVISIONING_SECONDS
+from finetuning.planning.endpoint_terms import DEFAULT_ENDPOINT_TIMEOUT
+from finetuning.runs.guardrails import ROLLBACK_SECONDS
 from finetuning.runs.outcomes import PENDING_GRACE
-from finetuning.runs.run_json import MAX_CAPACITY_WAIT_HOURS, MAX_FALLBACKS
-from finetuning.runs.waiting import LONGEST_WAIT_HOURS, SHORTEST_PENDING, wait_seconds
+from finetuning.runs.run_json import MAX_CAPACITY_WAIT_HOURS, MAX_ENDPOINT_FALLBACKS, MAX_FALLBACKS
+from finetuning.runs.waiting import LONGEST_ENDPOINT_WAIT_HOURS, LONGEST_WAIT_HOURS, SHORTEST_PENDING, wait_seconds
 from finetuning.settings import LONGEST_APPROVAL_HOURS, LONGEST_RUNTIME_HOURS
 from infra.state_machine.definition import FLOW, definition, functions_called
 from infra.state_machine.diagram import DOCUMENT, with_diagram
@@ -26,6 +28,8 @@ MACHINE = definition()
 State = dict[str, Any]
 
 OUTSIDE_THE_WORKFLOW = {"clean_up_run", "sweep_runs", "sweep_endpoints", "remove_runs"}
+NO_CAPACITY_SECONDS = ENDPOINT_PROVISIONING_SECONDS + ROLLBACK_SECONDS
+"""Until an endpoint or an update of one has found no instances."""
 LONGEST_ENDPOINT_SECONDS = ENDPOINT_PROVISIONING_SECONDS + 2 * DEFAULT_ENDPOINT_TIMEOUT
 NOT_A_HANDLER = {"__init__", "step"}
 
@@ -217,6 +221,8 @@ def test_the_longest_run_fits_the_history_of_an_execution() -> None:
         "attempts": attempts * (EVENTS_PER_POLL + EVENTS_PER_POLL),
         "training": polls((MAX_CAPACITY_WAIT_HOURS + LONGEST_RUNTIME_HOURS) * 3600) * EVENTS_PER_POLL,
         "endpoints": 2 * polls(LONGEST_ENDPOINT_SECONDS) * EVENTS_PER_POLL,
+        "endpoints without capacity": MAX_ENDPOINT_FALLBACKS * polls(NO_CAPACITY_SECONDS) * EVENTS_PER_POLL,
+        "the endpoint's turn": polls(LONGEST_ENDPOINT_WAIT_HOURS * 3600) * EVENTS_PER_POLL,
         "everything else": 20 * EVENTS_PER_POLL,
     }
     assert sum(events.values()) < 24_000, events
@@ -230,7 +236,9 @@ def test_the_longest_run_fits_the_time_limit_of_an_execution() -> None:
         "the last job's wait for instances": (SHORTEST_PENDING + PENDING_GRACE.total_seconds()) / 3600,
         "training": LONGEST_RUNTIME_HOURS,
         "approval": LONGEST_APPROVAL_HOURS,
+        "the endpoint's turn": LONGEST_ENDPOINT_WAIT_HOURS,
         "endpoints": 2 * LONGEST_ENDPOINT_SECONDS / 3600,
+        "endpoints without capacity": MAX_ENDPOINT_FALLBACKS * NO_CAPACITY_SECONDS / 3600,
         "evaluation": 1,
     }
     assert sum(hours.values()) * 3600 < MACHINE["TimeoutSeconds"], hours

@@ -228,12 +228,13 @@ class SageMaker:
         return True
 
     def delete_endpoint(self, name: str) -> bool:
-        """Deletes the endpoint, all its configurations and its alarms; False if it does not exist. Models are kept.
+        """Deletes the endpoint, all its configurations and its alarms. Models are kept. False if it does not exist, or
+        is being deleted.
 
         SageMaker ends the endpoint's autoscaling as well, if the caller is allowed to deregister scalable targets.
         """
         live = self.describe_endpoint(name)
-        if live is None:
+        if live is None or live["EndpointStatus"] == "Deleting":
             return False
         prefix = self.tags(live["EndpointArn"]).get(OWNER_TAG)
         with translate_errors(f"delete the endpoint {name}"), _unless_absent():

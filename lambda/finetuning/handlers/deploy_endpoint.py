@@ -1,64 +1,142 @@
 """DeployEndpoint: creates model, configuration and endpoint, live or temporary for an evaluation."""
 
+from datetime import UTC, datetime
 from typing import NoReturn
 
 from finetuning.aws.jumpstart_bucket import read_model_spec
 from finetuning.aws.sagemaker import sagemaker
+from finetuning.errors import Code, FineTuningError
 from finetuning.handlers.step import Payload, step
 from finetuning.jumpstart.requests import Hosting, Request, endpoint, endpoint_config
+from finetuning.jumpstart.spec import ModelSpec
 from finetuning.operations.clean_up import NEVER_SERVED, let_expire
+from finetuning.operations.endpoint_turns import require_patience, run_ahead, standing_temporaries
 from finetuning.operations.endpoint_updates import Fleet, create_or_update
 from finetuning.operations.run import Run, target
 from finetuning.operations.run_end import ended, has_ended, require_running
 from finetuning.planning import orders
 from finetuning.report.console_links import endpoint_link
-from finetuning.runs.tags import ENDPOINT_TAG, REPLACES_TAG
+from finetuning.runs.outcomes import Outcome
+from finetuning.runs.tags import ENDPOINT_TAG, REPLACES_TAG, RUN_TAG
 from finetuning.runs.waiting import wait_seconds
 from finetuning.settings import settings
 
 
 @step
 def handler(run: Run, event: Payload) -> Payload:
-    """`{run_id, variant: "live"|"candidate"|"base"}` → `{wait_seconds}`."""
-    variant, plan, status = event["variant"], run.plan, run.status
-    spec, here = read_model_spec(plan.model_id, plan.model_version), target()
-    hosting, api = orders.hosting(variant, plan, here), sagemaker()
+    """`{run_id, variant: "live"|"candidate"|"base"}` → `{outcome, wait_seconds, instance_type}`.
+
+    The outcome is `waiting` while the endpoint is another run's or is being changed, or an endpoint that this run does
+    not need any more is being deleted; then the step is repeated. Otherwise it is `go`.
+    """
+    variant, plan, now = event["variant"], run.plan, datetime.now(UTC)
+    here, api = target(), sagemaker()
+    hosting = orders.hosting(variant, plan, here)
     require_running(run)
+    if variant != "base" and (obstacle := _obstacle(run, variant, hosting.endpoint, now)):
+        return _wait(run, hosting, obstacle, now)
+    try:
+        _deploy(run, variant, hosting)
+    except FineTuningError as error:
+        if variant != "live" or error.code not in (Code.ENDPOINT_BUSY, Code.QUOTA_EXCEEDED):
+            raise
+        leaving = ", ".join(standing_temporaries(api, run.names))
+        if error.code == Code.QUOTA_EXCEEDED and not leaving:
+            raise
+        return _wait(run, hosting, leaving or f"the endpoint {hosting.endpoint}, which is being changed", now)
+    status = run.status
+    link = {f"{variant.capitalize()} endpoint": endpoint_link(settings().aws_region, hosting.endpoint)}
+    message = f"Deploying {hosting.endpoint} on {hosting.instance_count} × {hosting.instance_type}"
+    changes: Payload = {"endpoint": hosting.endpoint, "deployment_began": now} if variant == "live" else {}
+    status = run.record(message, links=status.links | link, endpoint_wait_began=None, **changes)
+    return {
+        "outcome": Outcome.GO,
+        "instance_type": hosting.instance_type,
+        "wait_seconds": wait_seconds(0),
+        **status.shown,
+    }
+
+
+def _obstacle(run: Run, variant: str, endpoint: str, now: datetime) -> str | None:
+    """What the deployment has to wait for, in words. Starts to delete an endpoint of this run that failed."""
+    api = sagemaker()
+    if variant == "live":
+        for name, state in standing_temporaries(api, run.names).items():
+            if state == "Deleting":
+                return f"the deletion of {name}"
+        if run.plan.endpoint.name and (other := run_ahead(run, endpoint, now)):
+            return f"the run {other}, which deploys to {endpoint} first"
+    live = api.describe_endpoint(endpoint)
+    if live is None:
+        return None
+    if live["EndpointStatus"] == "Failed" and api.tags(live["EndpointArn"]).get(RUN_TAG) == run.run_id:
+        api.delete_endpoint(endpoint)
+        return f"the deletion of {endpoint}, which failed"
+    return f"the deletion of {endpoint}" if live["EndpointStatus"] == "Deleting" else None
+
+
+def _wait(run: Run, hosting: Hosting, obstacle: str, now: datetime) -> Payload:
+    waited = require_patience(run.status, hosting.endpoint, now)
+    message = f"Waiting for {obstacle}"
+    status = run.record(message, progress=message, endpoint_wait_began=now - waited)
+    seconds = wait_seconds(waited.total_seconds())
+    return {
+        "outcome": Outcome.WAITING,
+        "instance_type": hosting.instance_type,
+        "wait_seconds": seconds,
+        **status.shown,
+    }
+
+
+def _deploy(run: Run, variant: orders.Variant, hosting: Hosting) -> None:
+    plan, api, here = run.plan, sagemaker(), target()
+    spec = read_model_spec(plan.model_id, plan.model_version)
     if variant == "base":
         api.create_model(orders.base_model(spec, plan, here))
     else:
         api.create_model(orders.tuned_model(spec, plan, here, run.tuned_model))
+    replaced = _replaced(hosting) if variant == "live" else None
     if variant == "live":
-        _deploy_live(run, hosting, endpoint_config(spec, hosting, here), endpoint(spec, hosting))
+        _deploy_live(run, hosting, endpoint_config(spec, hosting, here), endpoint(spec, hosting), replaced)
     elif api.describe_endpoint(hosting.endpoint) is None:
         api.create_endpoint_config(endpoint_config(spec, hosting, here))
         api.create_endpoint(endpoint(spec, hosting))
     if has_ended(run):
-        _take_back(run, hosting)
-    link = {f"{variant.capitalize()} endpoint": endpoint_link(settings().aws_region, hosting.endpoint)}
-    message = f"Deploying {hosting.endpoint} on {hosting.instance_count} × {hosting.instance_type}"
-    changes: Payload = {"endpoint": hosting.endpoint} if variant == "live" else {}
-    status = run.record(message, links=status.links | link, **changes)
-    return {"wait_seconds": wait_seconds(0), **status.shown}
+        _take_back(run, hosting, spec, replaced)
 
 
-def _take_back(run: Run, hosting: Hosting) -> NoReturn:
-    """Lets an endpoint that was just created expire at once. An update goes on: it cannot be interrupted."""
-    created = sagemaker().describe_endpoint(hosting.endpoint)
-    is_new = created is not None and created["EndpointStatus"] in NEVER_SERVED
-    raise ended(run, *(let_expire(sagemaker(), hosting.endpoint) if is_new else []))
+def _take_back(run: Run, hosting: Hosting, spec: ModelSpec, replaced: str | None) -> NoReturn:
+    """Lets an endpoint that was just created expire at once. An update goes on, because it cannot be interrupted: the
+    run's status says how to undo it, and what `finetune clean-up` may have deleted just before is restored for that.
+    """
+    name = hosting.endpoint
+    created = sagemaker().describe_endpoint(name)
+    if created is not None and created["EndpointStatus"] in NEVER_SERVED:
+        raise ended(run, *let_expire(sagemaker(), name))
+    sagemaker().create_model(orders.tuned_model(spec, run.plan, target(), run.tuned_model))
+    _configure(hosting, endpoint_config(spec, hosting, target()), replaced)
+    undo = f"finetune rollback {name} --stage {settings().stage}"
+    run.record(f"The endpoint {name} is updated to this run's model although the run ended: `{undo}` undoes that")
+    raise ended(run)
 
 
-def _deploy_live(run: Run, hosting: Hosting, config: Request, request: Request) -> None:
+def _deploy_live(run: Run, hosting: Hosting, config: Request, request: Request, replaced: str | None) -> None:
     api, stage = sagemaker(), settings()
-    arn = api.create_endpoint_config(config)
-    live = api.describe_endpoint(hosting.endpoint)
-    made_for = {ENDPOINT_TAG: hosting.endpoint}
-    if live and live["EndpointConfigName"] != hosting.config:
-        made_for |= {REPLACES_TAG: live["EndpointConfigName"]}
-    # A configuration kept from an earlier deployment of this run gets the current tags.
-    api.tag(arn, dict(hosting.tags) | made_for)
+    _configure(hosting, config, replaced)
     wanted = run.plan.endpoint
     fleet = Fleet(hosting.instance_count, wanted.autoscaling is not None, wanted.timeout_seconds)
     create_or_update(api, run.store, request, stage.topic_arn, fleet)
     api.prune_configurations(stage.prefix, hosting.endpoint, hosting.config)
+
+
+def _configure(hosting: Hosting, config: Request, replaced: str | None) -> None:
+    """Creates the live endpoint's configuration; one kept from an earlier deployment of this run gets current tags."""
+    api = sagemaker()
+    made_for = {ENDPOINT_TAG: hosting.endpoint} | ({REPLACES_TAG: replaced} if replaced else {})
+    api.tag(api.create_endpoint_config(config), dict(hosting.tags) | made_for)
+
+
+def _replaced(hosting: Hosting) -> str | None:
+    """The configuration that the endpoint serves, if it is not the run's own."""
+    live = sagemaker().describe_endpoint(hosting.endpoint)
+    return live["EndpointConfigName"] if live and live["EndpointConfigName"] != hosting.config else None

@@ -8,15 +8,22 @@ from finetuning.handlers.step import Payload, step
 from finetuning.operations.endpoint_updates import restore_live_model
 from finetuning.operations.run import Run, target
 from finetuning.planning import orders
-from finetuning.runs.outcomes import endpoint_outcome
-from finetuning.runs.waiting import wait_seconds
+from finetuning.runs.outcomes import Outcome, endpoint_outcome
+from finetuning.runs.waiting import capacity_pause, wait_seconds
 from finetuning.settings import settings
 
 
 @step
 def handler(run: Run, event: Payload) -> Payload:
-    """`{run_id, variant: "live"|"candidate"|"base"}` → `{outcome, wait_seconds}`. Raises `EndpointFailed`."""
-    now, hosting = datetime.now(UTC), orders.hosting(event["variant"], run.plan, target())
+    """`{run_id, variant: "live"|"candidate"|"base", instance_type}` → `{outcome, wait_seconds}`.
+
+    The outcome is `retry_elsewhere`, and the plan has the next instance type, if AWS has no capacity for the given one.
+    Raises `EndpointFailed`.
+    """
+    variant, plan, now = event["variant"], run.plan, datetime.now(UTC)
+    if event.get("instance_type", plan.endpoint.instance_type) != plan.endpoint.instance_type:
+        return _elsewhere(run, capacity_pause(0))  # an earlier try of this step chose the next type
+    hosting = orders.hosting(variant, plan, target())
     endpoint = sagemaker().describe_endpoint(hosting.endpoint)
     if endpoint is None:
         raise EndpointFailed(
@@ -25,11 +32,21 @@ def handler(run: Run, event: Payload) -> Payload:
             "It was deleted while the run waited. The tuned model is kept: deploy it with `finetune deploy RUN`.",
         )
     try:
-        outcome = endpoint_outcome(endpoint, hosting.config, now, run.plan.endpoint.timeout_seconds)
+        began = run.status.deployment_began if variant == "live" else None
+        outcome = endpoint_outcome(endpoint, hosting.config, now, plan.endpoint.timeout_seconds, began)
     except EndpointFailed as failure:
-        if failure.code == Code.ENDPOINT_ROLLED_BACK:
+        if endpoint["EndpointStatus"] == "InService":
             restore_live_model(sagemaker(), run.store, endpoint, settings().topic_arn)
-        raise
+        if failure.code != Code.ENDPOINT_NO_CAPACITY or variant == "base" or not plan.endpoint.fallbacks:
+            raise
+        following = plan.endpoint.on(plan.endpoint.fallbacks[0])
+        run.record(f"{failure.message} Next instance type: {following.instance_type}")
+        run.save_plan(plan.model_copy(update={"endpoint": following}))
+        return _elsewhere(run, capacity_pause((now - endpoint["CreationTime"]).total_seconds()))
     status = run.record(f"{hosting.endpoint}: {endpoint['EndpointStatus']}")
     elapsed = (now - endpoint["LastModifiedTime"]).total_seconds()
     return {"outcome": outcome, "wait_seconds": wait_seconds(elapsed), **status.shown}
+
+
+def _elsewhere(run: Run, pause: int) -> Payload:
+    return {"outcome": Outcome.RETRY_ELSEWHERE, "wait_seconds": pause, **run.status.shown}

@@ -7,10 +7,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from finetuning.aws.upload_bucket import upload_bucket
 from finetuning.errors import Code, Finding, RunRefused
 from finetuning.handlers.step import Payload, step
-from finetuning.operations.preflight import check_deployment, preflight, shards_at_once
+from finetuning.operations.preflight import check_deployment, preflight, price_list, shards_at_once
 from finetuning.operations.run import Run
+from finetuning.planning.endpoint_terms import hosting_option
 from finetuning.report.console_links import execution_link, files_link
 from finetuning.runs.plan import EndpointPlan
+from finetuning.runs.run_json import InstanceType
 from finetuning.runs.status import Cost, RunState
 from finetuning.runs.uploads import Upload
 from finetuning.settings import TtlHours, settings
@@ -22,8 +24,8 @@ def handler(run: Run, event: Payload) -> Payload:
     must_beat_base, autoscaling, approval, approval_seconds, shards_at_once}`.
 
     The outcome is `duplicate` if another execution owns the run; then nothing is written. With `redeploy`, an object
-    that may have `ttl_hours`, the model that the run has trained is deployed again, and the outcome is `redeploy`.
-    Otherwise it is `planned`. Raises `RunRefused` with all findings.
+    that may have `ttl_hours` and `instance_type`, the model that the run has trained is deployed again, and the outcome
+    is `redeploy`. Otherwise it is `planned`. Raises `RunRefused` with all findings.
     """
     upload, execution_arn = Upload(event["bucket"], event["key"], event["version_id"]), event["execution_arn"]
     if event.get("redeploy") is not None:
@@ -82,6 +84,7 @@ class RedeployTerms(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     ttl_hours: TtlHours | None = None
+    instance_type: InstanceType | None = None
 
 
 def _read_terms(redeploy: Any) -> dict[str, Any]:
@@ -107,9 +110,16 @@ def _redeploy(run: Run, execution_arn: str, terms: dict[str, Any]) -> Payload:
         execution_arn=execution_arn,
         state=RunState.RUNNING,
         error=None,
+        endpoint_turn="",
+        endpoint_wait_began=None,
+        deployment_began=None,
         links=status.links | link,
     )
-    endpoint = EndpointPlan.model_validate(run.plan.endpoint.model_dump() | {"deploy": True} | terms)
+    endpoint = run.plan.endpoint
+    if instance_type := terms.pop("instance_type", None):
+        price = price_list(settings().aws_region).price(instance_type, "hosting")
+        endpoint = endpoint.on(hosting_option(instance_type, {instance_type: price} if price else {}))
+    endpoint = EndpointPlan.model_validate(endpoint.model_dump() | {"deploy": True} | terms)
     plan = run.plan.model_copy(update={"endpoint": endpoint})
     checklist = check_deployment(plan, run.has_tuned_model())
     if checklist.findings:

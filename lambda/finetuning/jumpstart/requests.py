@@ -40,6 +40,9 @@ RETRY_ATTEMPTS = 2
 (the service model's text), so a budget holds.
 """
 
+ENDPOINT_PROVISIONING_SECONDS = 1800
+"""Time allowed for SageMaker to find an endpoint's instances, in addition to download and start-up of the model."""
+
 IGNORED_VOLUME_GB = 30
 """Sent for instance types that store only on their own disks and ignore it: the SDK's default."""
 
@@ -185,6 +188,7 @@ def endpoint_config(spec: ModelSpec, hosting: Hosting, target: Target) -> Reques
         "InitialVariantWeight": 1,
         "InitialInstanceCount": hosting.instance_count,
         "InstanceType": hosting.instance_type,
+        "VariantInstanceProvisionTimeoutInSeconds": ENDPOINT_PROVISIONING_SECONDS,
     }
     if spec.deploy_kwargs.model_data_download_timeout:
         variant["ModelDataDownloadTimeoutInSeconds"] = spec.deploy_kwargs.model_data_download_timeout

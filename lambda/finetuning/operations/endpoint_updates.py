@@ -38,13 +38,20 @@ def create_or_update(api: SageMaker, store: RunStore, request: Request, topic_ar
     live = api.describe_endpoint(name)
     if live is None:
         watch_endpoint(name, None, topic_arn)
-        api.create_endpoint(request)
+        try:
+            api.create_endpoint(request)
+        except FineTuningError as error:
+            # Another run may have created it just now.
+            if error.code != Code.REQUEST_INVALID or not (live := api.describe_endpoint(name)):
+                raise
+            api.require_ours(live)
+            raise endpoint_busy(name) from error
         return
     api.require_ours(live)
     if config in (live["EndpointConfigName"], pending(live)):
         api.tag_endpoint(name, {tag["Key"]: tag["Value"] for tag in request["Tags"]})
         return
-    if is_changing(live["EndpointStatus"]):
+    if is_changing(live["EndpointStatus"]) or live["EndpointStatus"] == "Deleting":
         raise endpoint_busy(name)
     # SageMaker rejects another instance type while a variant is registered for scaling.
     end_scaling(name)

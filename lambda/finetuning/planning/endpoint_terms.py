@@ -2,17 +2,15 @@
 
 from collections.abc import Mapping
 
-from finetuning.errors import Code, Finding
+from finetuning.errors import Code, Finding, FineTuningError
 from finetuning.jumpstart.assumptions import Price
+from finetuning.jumpstart.requests import ENDPOINT_PROVISIONING_SECONDS
 from finetuning.jumpstart.spec import ModelSpec
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.submission import endpoint_type
-from finetuning.runs.plan import Autoscaling, EndpointPlan
+from finetuning.runs.plan import Autoscaling, EndpointPlan, HostingOption
 from finetuning.runs.run_json import DataCaptureRequest, EndpointRequest, RunRequest
 from finetuning.settings import DeployedStage
-
-ENDPOINT_PROVISIONING_SECONDS = 1800
-"""Time allowed for SageMaker to start the instances, in addition to download and start-up of the model."""
 
 DEFAULT_ENDPOINT_TIMEOUT = 3600
 """Seconds for download and for start-up each if the specification has none: SageMaker's maximum."""
@@ -35,6 +33,15 @@ def endpoint_plan(
             checklist.passed("endpoint instance", f"{asked.instance_count} × {instance_type}, {hourly}")
         else:
             instance_type = spec.default_inference_instance_type
+    fallbacks = []
+    for other in dict.fromkeys(asked.fallback_instance_types if asked.deploy else []):
+        try:
+            spec.hosting_image(other, stage.aws_region)
+        except FineTuningError as error:
+            field = "endpoint.fallback_instance_types"
+            checklist.found("endpoint instance", Finding(error.code, field, error.message, error.fix))
+        else:
+            fallbacks.append(hosting_option(other, prices))
     price = prices.get(instance_type)
     timeouts = spec.deploy_kwargs
     capture = asked.data_capture
@@ -50,8 +57,14 @@ def endpoint_plan(
         + (timeouts.container_startup_health_check_timeout or DEFAULT_ENDPOINT_TIMEOUT),
         usd_per_hour=price.usd_per_hour if price else None,
         autoscaling=_autoscaling(asked, checklist),
+        fallbacks=[option for option in fallbacks if option.instance_type != instance_type],
         data_capture_percentage=capture.percentage if isinstance(capture, DataCaptureRequest) else 100 * capture,
     )
+
+
+def hosting_option(instance_type: str, prices: Mapping[str, Price]) -> HostingOption:
+    price = prices.get(instance_type)
+    return HostingOption(instance_type=instance_type, usd_per_hour=price.usd_per_hour if price else None)
 
 
 def _autoscaling(asked: EndpointRequest, checklist: Checklist) -> Autoscaling | None:

@@ -78,7 +78,11 @@ def endpoint_type(request: RunRequest, spec: ModelSpec) -> str:
 def look_up_prices(request: RunRequest, spec: ModelSpec, look_up: LookUp) -> Prices:
     """The prices a plan may need: of the requested types, and of the default types that replace unsupported ones."""
     training = {*training_types(request, spec), spec.default_training_instance_type}
-    hosting = {endpoint_type(request, spec), spec.default_inference_instance_type}
+    hosting = {
+        endpoint_type(request, spec),
+        *request.endpoint.fallback_instance_types,
+        spec.default_inference_instance_type,
+    }
     return Prices(
         training={t: price for t in sorted(training) if (price := look_up(t, "training"))},
         hosting={t: price for t in sorted(hosting) if (price := look_up(t, "hosting"))},

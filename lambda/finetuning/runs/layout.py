@@ -15,6 +15,9 @@ objects that the console makes), or the run.json that completes a folder.
 (`uploads.Upload.starts_a_run`), and ReportFailure notifies the team.
 """
 
+TURNS = "turns/"
+"""In the artifacts bucket: a folder for each endpoint with a name of its own, in it one for each run's turn."""
+
 SHARDS, DATASET = "shards/", "dataset/"
 """Within a run's folder, which is the workspace of the steps that prepare its data."""
 

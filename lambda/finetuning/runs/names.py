@@ -1,5 +1,7 @@
 """Names of a run's SageMaker resources. They derive from the run id, so a repeated step uses the same names."""
 
+import hashlib
+import re
 from dataclasses import dataclass
 
 TEMPORARY = ("-base", "-candidate")
@@ -16,6 +18,8 @@ class Names:
     run_id: str
     endpoint_name: str | None = None
     """The user's name for the endpoint (run.json `endpoint.name`), without the prefix."""
+    hosted_on: str = ""
+    """`hosting_suffix` of the instance type: another type needs another model and configuration."""
 
     def training_job(self, attempt: int) -> str:
         """One job per attempt: after a capacity error the next attempt has another instance type."""
@@ -23,6 +27,10 @@ class Names:
 
     @property
     def model(self) -> str:
+        return self._run + self.hosted_on
+
+    @property
+    def _run(self) -> str:
         return f"{self.prefix}-{self.run_id}"
 
     @property
@@ -35,12 +43,12 @@ class Names:
 
     def is_temporary(self, endpoint: str) -> bool:
         """True for an endpoint of the run that exists only for its evaluation."""
-        return endpoint in {self.model + suffix for suffix in TEMPORARY}
+        return endpoint in {self._run + suffix for suffix in TEMPORARY}
 
     @staticmethod
     def run_id_in(name: str, prefix: str) -> str:
         """The id of the run that created a model or configuration of this name; `prefix` ends in a hyphen."""
-        run_id = name.removeprefix(prefix)
+        run_id = re.sub(r"-t[0-9a-f]{4}$", "", name.removeprefix(prefix))
         for suffix in TEMPORARY:
             run_id = run_id.removesuffix(suffix)
         return run_id
@@ -48,9 +56,14 @@ class Names:
     @property
     def base(self) -> str:
         """Model, configuration and temporary endpoint of the base model, for the comparison."""
-        return f"{self.model}-base"
+        return f"{self._run}-base"
 
     @property
     def candidate(self) -> str:
         """Configuration and temporary endpoint on which the tuned model is evaluated before it is deployed."""
-        return f"{self.model}-candidate"
+        return f"{self._run}-candidate"
+
+
+def hosting_suffix(instance_type: str) -> str:
+    """What follows the names of a run's model and configuration on another instance type than the planned one."""
+    return "-t" + hashlib.sha256(instance_type.encode()).hexdigest()[:4]

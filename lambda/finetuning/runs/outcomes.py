@@ -138,6 +138,19 @@ def _prefix(uri: str) -> str:
     return uri if not uri or uri.endswith("/") else uri + "/"
 
 
+UPDATE_SHOWN_SECONDS = 120
+"""After this time an update shows in the endpoint's description, or has been rolled back."""
+
+
+def _is_not_shown_yet(endpoint: Mapping[str, Any], now: datetime, began: datetime | None) -> bool:
+    """True if the endpoint was updated so recently that its state may be the one before. A reason for a failure that is
+    newer than the update ends that.
+    """
+    if began is None or (now - began).total_seconds() > UPDATE_SHOWN_SECONDS:
+        return False
+    return "FailureReason" not in endpoint or endpoint["LastModifiedTime"] < began
+
+
 def is_changing(endpoint_status: str) -> bool:
     """True if SageMaker is changing the endpoint, and would reject an update or a deletion."""
     return endpoint_status in ("Creating", "Updating", "RollingBack", "SystemUpdating")
@@ -148,17 +161,29 @@ def can_be_deleted(endpoint_status: str) -> bool:
     return endpoint_status != "Deleting" and not is_changing(endpoint_status)
 
 
-def endpoint_outcome(endpoint: Mapping[str, Any], expected_config: str, now: datetime, seconds: int) -> Outcome:
-    """Reads a DescribeEndpoint response; `seconds` is the time allowed for the deployment.
+def endpoint_outcome(
+    endpoint: Mapping[str, Any], expected_config: str, now: datetime, seconds: int, began: datetime | None = None
+) -> Outcome:
+    """Reads a DescribeEndpoint response; `seconds` is the time allowed for the deployment, `began` its request.
 
-    Raises `EndpointFailed` if the endpoint failed, took too long, or is in service with another configuration than the
-    run's: an update that was rolled back ends `InService` with the previous configuration.
+    An update need not show at once: the endpoint may still be in service as before. Raises `EndpointFailed` if the
+    endpoint failed, took too long, or is in service with another configuration than the run's: an update that was
+    rolled back ends `InService` with the previous configuration.
     """
     name, status = endpoint["EndpointName"], endpoint["EndpointStatus"]
     reason = str(endpoint.get("FailureReason", "SageMaker gave no reason"))
     match status:
         case "InService" if endpoint["EndpointConfigName"] == expected_config:
             return Outcome.IN_SERVICE
+        case "InService" if _is_not_shown_yet(endpoint, now, began):
+            return Outcome.IN_PROGRESS
+        case "InService" | "Failed" if is_capacity_error(reason):
+            raise EndpointFailed(
+                Code.ENDPOINT_NO_CAPACITY,
+                f"AWS has no capacity for the endpoint {name}: {reason}",
+                "The tuned model is kept: try again later with `finetune deploy RUN`, or on another instance type with "
+                "`finetune deploy RUN --instance-type TYPE`.",
+            )
         case "InService":
             raise EndpointFailed(
                 Code.ENDPOINT_ROLLED_BACK,

@@ -14,7 +14,7 @@ from finetuning.jumpstart.catalogue import support
 from finetuning.jumpstart.family import Family, Task
 from finetuning.runs.expiry import Lifetime
 from finetuning.runs.layout import RUNS
-from finetuning.runs.names import Names
+from finetuning.runs.names import Names, hosting_suffix
 from finetuning.runs.status import Check
 from finetuning.settings import Limit
 
@@ -199,10 +199,18 @@ class Autoscaling(_Part):
     invocations_per_instance: int
 
 
+class HostingOption(_Part):
+    """An instance type of the endpoint and its price."""
+
+    instance_type: str
+    usd_per_hour: float | None
+
+
 class EndpointPlan(_Part):
     """`name` is run.json's, without the prefix. After `timeout_seconds` an endpoint that is not in service has failed.
 
-    `data_capture_percentage` of the invocations are stored in the artifacts bucket.
+    `data_capture_percentage` of the invocations are stored in the artifacts bucket. `fallbacks` are tried in order if
+    AWS has no capacity for `instance_type`; `planned_instance_type` is the first one, if another is used now.
     """
 
     deploy: bool
@@ -215,6 +223,20 @@ class EndpointPlan(_Part):
     usd_per_hour: float | None
     autoscaling: Autoscaling | None = None
     data_capture_percentage: int = 0
+    fallbacks: list[HostingOption] = Field(default_factory=list)
+    planned_instance_type: str = ""
+
+    def on(self, option: HostingOption) -> "EndpointPlan":
+        """The same endpoint on another instance type, without the fallbacks up to it."""
+        left = [each for each in self.fallbacks if each.instance_type != option.instance_type]
+        planned = self.planned_instance_type or self.instance_type
+        return self.model_copy(update={**option.model_dump(), "fallbacks": left, "planned_instance_type": planned})
+
+    @property
+    def hosted_on(self) -> str:
+        """What tells the names of model and configuration from those on the planned instance type."""
+        planned = self.planned_instance_type or self.instance_type
+        return "" if planned == self.instance_type else hosting_suffix(self.instance_type)
 
     @property
     def most_instances(self) -> int:
@@ -297,4 +319,4 @@ class RunPlan(_Part):
         return support(self.model_id).family
 
     def names(self, prefix: str) -> Names:
-        return Names(prefix, self.run_id, self.endpoint.name)
+        return Names(prefix, self.run_id, self.endpoint.name, self.endpoint.hosted_on)

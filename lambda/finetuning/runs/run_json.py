@@ -33,6 +33,8 @@ Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9])*$", max_length
 """With the prefix of the longest stage name it stays within SageMaker's 63 characters for an endpoint name."""
 TagText = r"^[\w\s.:/=+\-@]*$"
 MAX_FALLBACKS = 5
+MAX_ENDPOINT_FALLBACKS = 3
+"""Each may take an hour to turn out to be without capacity; their polls must fit the history of an execution."""
 MAX_CAPACITY_WAIT_HOURS = 24
 HELD_OUT = 10
 """Held-out prompts asked by default: enough to see a large difference."""
@@ -98,6 +100,8 @@ class EndpointRequest(_Part):
     """Default: the run's id. A later run with the same name replaces the model without downtime."""
     instance_type: InstanceType | None = None
     """Default: the model's own."""
+    fallback_instance_types: list[InstanceType] = Field(default_factory=list, max_length=MAX_ENDPOINT_FALLBACKS)
+    """Instance types to try, in this order, if AWS has no capacity for the first one."""
     instance_count: int = Field(default=1, ge=1, le=100)
     ttl_hours: TtlHours | None = None
     """Hours after which the endpoint is deleted, or "never". The tuned model is kept. Default: the stage's."""

@@ -114,6 +114,12 @@ class RunStatus(BaseModel):
     endpoint: str = ""
     verdict: Verdict | None = None
     """None if there was no evaluation."""
+    endpoint_turn: str = ""
+    """Place in the queue of the runs that deploy to the same endpoint, from the first wish until the run's end."""
+    endpoint_wait_began: datetime | None = None
+    """Since when the run waits before it can deploy; None if it does not."""
+    deployment_began: datetime | None = None
+    """When the latest deployment was requested from SageMaker."""
     model_package: str = ""
     """ARN of the model's version in the model registry."""
     error: dict[str, Any] | None = None

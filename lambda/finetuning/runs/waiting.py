@@ -18,6 +18,12 @@ LONGEST_WAIT_HOURS = 24
 """How long a run waits for its turn before it fails (TURN_TIMED_OUT)."""
 
 
+LONGEST_ENDPOINT_WAIT_HOURS = 6
+"""How long a run waits before it can deploy to its endpoint: enough for the slowest deployment of another run, and its
+evaluation.
+"""
+
+
 def wait_seconds(elapsed_seconds: float) -> int:
     """Seconds until the next poll: a twentieth of the time waited so far.
 

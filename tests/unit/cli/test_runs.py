@@ -48,7 +48,7 @@ def test_deploy_does_not_wait_for_an_execution_that_ended_before_it_took_the_run
     ended: str, code: Code, deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_status(any_status())
-    monkeypatch.setattr("cli.stage.runs.redeploy", lambda deployment, run, ttl_hours: OURS)
+    monkeypatch.setattr("cli.stage.runs.redeploy", lambda deployment, run, ttl_hours, instance_type: OURS)
     monkeypatch.setattr("cli.stage.runs.execution_status", lambda arn: ended)
     with pytest.raises(FineTuningError) as caught:
         finetune("deploy", RUN_ID)
@@ -59,7 +59,7 @@ def test_deploy_prints_the_command_that_follows_the_run(
     deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_status(any_status(execution_arn=OURS))
-    monkeypatch.setattr("cli.stage.runs.redeploy", lambda deployment, run, ttl_hours: OURS)
+    monkeypatch.setattr("cli.stage.runs.redeploy", lambda deployment, run, ttl_hours, instance_type: OURS)
     monkeypatch.setattr("cli.stage.runs.execution_status", lambda arn: "FAILED")  # later, and recorded in the run
     assert f"finetune watch {RUN_ID} --stage dev" in finetune("deploy", RUN_ID)[1]
 
@@ -80,10 +80,11 @@ def test_deploy_starts_an_execution_for_the_same_upload(
         return {"executionArn": OURS}
 
     monkeypatch.setattr(client("stepfunctions"), "start_execution", start_execution)
-    assert redeploy(deployment, deployment.run(RUN_ID), ttl_hours=2) == OURS
+    assert redeploy(deployment, deployment.run(RUN_ID), ttl_hours=2, instance_type="ml.g5.12xlarge") == OURS
     (request,) = started
     assert request["stateMachineArn"] == deployment.state_machine_arn
-    assert json.loads(request["input"]) == {**any_plan().upload.model_dump(), "redeploy": {"ttl_hours": 2}}
+    terms = {"ttl_hours": 2, "instance_type": "ml.g5.12xlarge"}
+    assert json.loads(request["input"]) == {**any_plan().upload.model_dump(), "redeploy": terms}
 
 
 @pytest.mark.parametrize(

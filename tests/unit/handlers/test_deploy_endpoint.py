@@ -7,10 +7,11 @@ import pytest
 from finetuning.errors import Code, FineTuningError
 from finetuning.handlers import deploy_endpoint
 from finetuning.operations.run import Run
-from finetuning.runs.plan import Autoscaling
+from finetuning.runs.names import Names
+from finetuning.runs.plan import Autoscaling, HostingOption
 from finetuning.runs.status import RunState, RunStatus
 from finetuning.runs.tags import TTL_TAG
-from tests.builders.aws import FakeAws, ends
+from tests.builders.aws import FakeAws, ends, hours_ago
 from tests.builders.handlers import invoke
 from tests.builders.memory import PREFIX, MemoryStore, any_run
 from tests.builders.runs import RUN_ID, any_plan, any_status
@@ -142,11 +143,106 @@ def test_an_update_that_sagemaker_refuses_leaves_alarms_tags_and_scaling_of_the_
     assert scaling == ["deregister_scalable_target", "register_scalable_target", "put_scaling_policy"]
 
 
-def test_an_endpoint_that_is_being_updated_is_left_alone(cloud: FakeAws, status: RunStatus) -> None:
+@pytest.mark.parametrize("state", ["Updating", "Creating", "Deleting"])
+def test_an_endpoint_that_is_being_changed_is_waited_for(
+    cloud: FakeAws, memory: MemoryStore, status: RunStatus, state: str
+) -> None:
+    live = cloud.sagemaker.add_endpoint(LIVE, OLD, "older-00000000", status=state)
+    result = invoke(deploy_endpoint, run_id=RUN_ID, variant="live")
+    assert (result["outcome"], result["message"]) == (
+        "waiting",
+        f"Waiting for the deletion of {LIVE}"
+        if state == "Deleting"
+        else f"Waiting for the endpoint {LIVE}, which is being changed",
+    )
+    assert not cloud.sagemaker.requests("update_endpoint")
+    live["EndpointStatus"] = "InService"
+    assert invoke(deploy_endpoint, run_id=RUN_ID, variant="live")["outcome"] == "go"
+    kept = memory.load(f"runs/{RUN_ID}/status.json", RunStatus)
+    assert (kept.progress, kept.endpoint_wait_began) == ("", None)
+
+
+def test_a_run_does_not_wait_for_an_endpoint_for_ever(cloud: FakeAws, memory: MemoryStore) -> None:
+    run = deployable(memory)
+    run.record("", endpoint_wait_began=hours_ago(6.1))
     cloud.sagemaker.add_endpoint(LIVE, OLD, "older-00000000", status="Updating")
     with pytest.raises(FineTuningError) as refused:
         invoke(deploy_endpoint, run_id=RUN_ID, variant="live")
     assert refused.value.code == Code.ENDPOINT_BUSY
+
+
+def test_runs_deploy_to_one_endpoint_in_the_order_in_which_they_come(cloud: FakeAws, memory: MemoryStore) -> None:
+    deployable(memory)
+    ids = [f"later-{number:08d}" for number in (1, 2)]
+    for run_id in ids:
+        later = any_run(memory, run_id, endpoint=any_plan().endpoint.model_dump() | {"name": "faq"})
+        memory.save(later.layout.status, any_status(run_id=run_id, state=RunState.RUNNING))
+
+    def outcome(run_id: str) -> str:
+        result = invoke(deploy_endpoint, run_id=run_id, variant="live")
+        return result["message"] if result["outcome"] == "waiting" else "go"
+
+    def end(run_id: str) -> None:
+        memory.save(f"runs/{run_id}/status.json", any_run_status(memory, run_id, RunState.FAILED))
+
+    assert outcome(RUN_ID) == "go"
+    assert [outcome(run_id) for run_id in ids] == [
+        f"Waiting for the run {RUN_ID}, which deploys to {LIVE} first",
+        f"Waiting for the run {RUN_ID}, which deploys to {LIVE} first",
+    ]
+    cloud.sagemaker.endpoint(LIVE)["EndpointStatus"] = "InService"
+    end(RUN_ID)
+    assert outcome(ids[1]) == f"Waiting for the run {ids[0]}, which deploys to {LIVE} first"
+    assert outcome(ids[0]) == "go"
+
+
+def any_run_status(memory: MemoryStore, run_id: str, state: RunState) -> RunStatus:
+    return memory.load(f"runs/{run_id}/status.json", RunStatus).model_copy(update={"state": state})
+
+
+@pytest.mark.parametrize("temporary", [BASE, CANDIDATE])
+def test_a_temporary_endpoint_is_gone_before_the_live_one_is_made(
+    cloud: FakeAws, status: RunStatus, temporary: str
+) -> None:
+    cloud.sagemaker.add_endpoint(temporary, temporary, status="Deleting")
+    result = invoke(deploy_endpoint, run_id=RUN_ID, variant="live")
+    assert (result["outcome"], result["message"]) == ("waiting", f"Waiting for the deletion of {temporary}")
+    assert cloud.sagemaker.names("endpoint") == {temporary}
+
+
+@pytest.mark.parametrize("temporary", [BASE, None])
+def test_a_quota_is_waited_for_only_while_the_run_itself_uses_it(
+    cloud: FakeAws, status: RunStatus, temporary: str | None
+) -> None:
+    if temporary:
+        cloud.sagemaker.add_endpoint(temporary, temporary, status="Creating")
+    cloud.sagemaker.refuse("create_endpoint", "ResourceLimitExceeded")
+    if temporary:
+        result = invoke(deploy_endpoint, run_id=RUN_ID, variant="live")
+        assert (result["outcome"], result["message"]) == ("waiting", f"Waiting for {temporary}")
+    else:
+        with pytest.raises(FineTuningError) as refused:
+            invoke(deploy_endpoint, run_id=RUN_ID, variant="live")
+        assert refused.value.code == Code.QUOTA_EXCEEDED
+
+
+def test_an_endpoint_of_this_run_that_failed_makes_way_for_one_on_the_next_type(
+    cloud: FakeAws, memory: MemoryStore
+) -> None:
+    run = deployable(memory)
+    invoke(deploy_endpoint, run_id=RUN_ID, variant="live")
+    cloud.sagemaker.endpoint(LIVE)["EndpointStatus"] = "Failed"
+    endpoint = run.plan.endpoint.on(HostingOption(instance_type="ml.g5.48xlarge", usd_per_hour=20.36))
+    run.save_plan(run.plan.model_copy(update={"endpoint": endpoint}))
+    assert invoke(deploy_endpoint, run_id=RUN_ID, variant="live")["outcome"] == "waiting"
+    assert cloud.sagemaker.names("endpoint") == set()
+    result = invoke(deploy_endpoint, run_id=RUN_ID, variant="live")
+    assert (result["outcome"], result["instance_type"]) == ("go", "ml.g5.48xlarge")
+    config = cloud.sagemaker.requests("create_endpoint_config")[-1]
+    assert config["EndpointConfigName"] != MODEL, "another type, another configuration and model"
+    assert config["ProductionVariants"][0]["InstanceType"] == "ml.g5.48xlarge"
+    assert config["ProductionVariants"][0]["ModelName"] == config["EndpointConfigName"]
+    assert Names.run_id_in(config["EndpointConfigName"], f"{PREFIX}-") == RUN_ID
 
 
 def test_only_the_newest_configurations_are_kept_with_their_models(cloud: FakeAws, status: RunStatus) -> None:

@@ -4,8 +4,10 @@ import pytest
 
 from finetuning.errors import Code, EndpointFailed
 from finetuning.handlers import describe_endpoint
-from finetuning.runs.plan import Autoscaling
-from tests.builders.aws import FakeAws
+from finetuning.operations.run import Run
+from finetuning.runs.plan import Autoscaling, HostingOption
+from rehearsal.emulator.sagemaker.errors import ENDPOINT_CAPACITY_REASON
+from tests.builders.aws import FakeAws, hours_ago
 from tests.builders.handlers import invoke
 from tests.builders.memory import PREFIX, MemoryStore, any_run
 from tests.builders.runs import RUN_ID, any_plan
@@ -80,3 +82,72 @@ def test_without_the_earlier_configuration_tags_and_scaling_stay_as_they_are(
         invoke(describe_endpoint, run_id=RUN_ID, variant="live")
     assert cloud.sagemaker.tags_of("endpoint", LIVE)["finetune:run-id"] == RUN_ID
     assert not cloud["application-autoscaling"].calls
+
+
+NO_CAPACITY = ENDPOINT_CAPACITY_REASON
+NEXT = HostingOption(instance_type="ml.g5.48xlarge", usd_per_hour=20.36)
+
+
+def with_fallback(memory: MemoryStore) -> Run:
+    return any_run(memory, endpoint=any_plan().endpoint.model_copy(update={"fallbacks": [NEXT]}).model_dump())
+
+
+def test_without_capacity_the_next_type_is_tried_and_a_repeated_step_skips_none(
+    cloud: FakeAws, memory: MemoryStore
+) -> None:
+    run = with_fallback(memory)
+    first = run.plan.endpoint.instance_type
+    cloud.sagemaker.add_endpoint(status="Failed", hours_old=0.5)["FailureReason"] = NO_CAPACITY
+    for _ in range(2):
+        result = invoke(describe_endpoint, run_id=RUN_ID, variant="live", instance_type=first)
+        assert result["outcome"] == "retry_elsewhere"
+    endpoint = Run(RUN_ID, store=memory, prefix=PREFIX).plan.endpoint
+    assert (endpoint.instance_type, endpoint.usd_per_hour, endpoint.fallbacks) == ("ml.g5.48xlarge", 20.36, [])
+    assert "Next instance type: ml.g5.48xlarge" in run.status.events[-1].message
+
+
+def test_without_capacity_on_the_last_type_the_run_fails_with_its_own_code(cloud: FakeAws, memory: MemoryStore) -> None:
+    any_run(memory)
+    cloud.sagemaker.add_endpoint(status="Failed")["FailureReason"] = NO_CAPACITY
+    with pytest.raises(EndpointFailed) as failure:
+        invoke(describe_endpoint, run_id=RUN_ID, variant="live")
+    assert failure.value.code == Code.ENDPOINT_NO_CAPACITY
+    assert "--instance-type" in failure.value.fix
+
+
+def test_an_update_without_capacity_leaves_the_earlier_model_in_order_and_tries_the_next_type(
+    cloud: FakeAws, memory: MemoryStore
+) -> None:
+    run = with_fallback(memory)
+    older = f"{PREFIX}-older-00000000"
+    any_run(memory, "older-00000000")
+    live = cloud.sagemaker.add_endpoint(config=older)
+    live["FailureReason"] = f"The update was rolled back: {NO_CAPACITY}"
+    result = invoke(describe_endpoint, run_id=RUN_ID, variant="live", instance_type=run.plan.endpoint.instance_type)
+    assert result["outcome"] == "retry_elsewhere"
+    assert cloud["cloudwatch"].requests("put_metric_alarm"), "the alarms are those of the model that serves"
+
+
+def test_an_update_that_does_not_show_yet_is_no_rollback(cloud: FakeAws, memory: MemoryStore) -> None:
+    run = any_run(memory)
+    cloud.sagemaker.add_endpoint(config=f"{PREFIX}-older-00000000")
+    run.record("", deployment_began=hours_ago(60 / 3600))
+    assert invoke(describe_endpoint, run_id=RUN_ID, variant="live")["outcome"] == "in_progress"
+    run.record("", deployment_began=hours_ago(130 / 3600))
+    with pytest.raises(EndpointFailed) as failure:
+        invoke(describe_endpoint, run_id=RUN_ID, variant="live")
+    assert failure.value.code == Code.ENDPOINT_ROLLED_BACK
+
+
+def test_a_rollback_with_a_reason_is_known_at_once_but_not_by_the_reason_of_an_earlier_one(
+    cloud: FakeAws, memory: MemoryStore
+) -> None:
+    run = any_run(memory)
+    live = cloud.sagemaker.add_endpoint(config=f"{PREFIX}-older-00000000", hours_old=0.02)
+    live["FailureReason"] = "The update was rolled back: it was not healthy"
+    run.record("", deployment_began=hours_ago(0.01))
+    assert invoke(describe_endpoint, run_id=RUN_ID, variant="live")["outcome"] == "in_progress"
+    live["LastModifiedTime"] = hours_ago(0.005)
+    with pytest.raises(EndpointFailed) as failure:
+        invoke(describe_endpoint, run_id=RUN_ID, variant="live")
+    assert failure.value.code == Code.ENDPOINT_ROLLED_BACK

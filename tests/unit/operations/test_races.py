@@ -214,7 +214,8 @@ class World:
         """The state machine: a step begins only while the execution runs; one that runs is not interrupted."""
         try:
             first()
-            self._next(deploy_endpoint, "DeployEndpoint", variant="live")
+            while self._next(deploy_endpoint, "DeployEndpoint", variant="live")["outcome"] == "waiting":
+                pass
             while self._next(describe_endpoint, "DescribeEndpoint", variant="live")["outcome"] != "in_service":
                 pass
             self._next(report_success, "ReportSuccess")
