@@ -228,7 +228,7 @@ def test_a_budget_below_the_estimate_starts_nothing(product: Product, tmp_path: 
 
 def test_a_budget_that_is_spent_ends_it_and_removes_everything(product: Product, tmp_path: Path) -> None:
     """An endpoint that has been there for days is as expensive as it looks."""
-    product.emulator.inject("endpoint-ages", "first-run-check", message="200")
+    product.emulator.inject("endpoint-ages", "first-run-check", times=50, message="200")
     said = _first_run(product, tmp_path, "--yes")
     assert said.code == 1
     assert _evidence(tmp_path).ended.startswith("BUDGET_SPENT: The first run has cost about ")
