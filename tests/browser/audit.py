@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.browser.chromium import HERE, Tab
 
-PHONE, DESKTOP = 360, 1280
+PHONE, DESKTOP = 390, 1280
 SCREENSHOTS = HERE.parents[1] / "build" / "screenshots"
 AXE = HERE / "node_modules" / "axe-core" / "axe.min.js"
 

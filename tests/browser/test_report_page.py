@@ -8,8 +8,8 @@ import pytest
 from finetuning.report.page import render
 from tests.browser.audit import DESKTOP, PHONE, complaints
 from tests.browser.chromium import Tab, chromium
-from tests.builders.pages import hostile_page
-from tests.builders.runs import any_dataset, any_evaluation, any_failed_status, any_plan, any_refusal, any_status
+from tests.builders.pages import PAGES, any_page, hostile_page
+from tests.builders.runs import any_failed_status
 
 
 @pytest.fixture(scope="module")
@@ -18,11 +18,13 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
         yield tab
 
 
+HEIGHTS = {DESKTOP: 2_600, PHONE: 3_400}
+"""Pixels of a good run's page before anything is unfolded: three screens of a desktop, about four of a phone."""
+
+
 def any_pages() -> dict[str, str]:
-    plan, dataset = any_plan(), any_dataset()
     return {
-        "full": render(any_status(), stage="dev", plan=plan, evaluation=any_evaluation(), dataset=dataset),
-        "refused": render(any_failed_status(), stage="dev", plan=plan, dataset=any_dataset(refusal=any_refusal())),
+        **{kind: any_page(kind) for kind in PAGES},
         "bare": render(any_failed_status(events=[], checks=[], links={}), stage="dev"),
         "hostile": hostile_page(),
     }
@@ -30,7 +32,7 @@ def any_pages() -> dict[str, str]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [PHONE, DESKTOP])
-@pytest.mark.parametrize("page", ["full", "refused", "bare", "hostile"])
+@pytest.mark.parametrize("page", [*PAGES, "bare", "hostile"])
 def test_the_page_passes_the_audit(tab: Tab, tmp_path: Path, page: str, width: int, scheme: str) -> None:
     file = tmp_path / "report.html"
     file.write_text(any_pages()[page], encoding="utf-8")
@@ -39,9 +41,36 @@ def test_the_page_passes_the_audit(tab: Tab, tmp_path: Path, page: str, width: i
 
 def test_the_pages_policy_allows_its_own_style(tab: Tab, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
-    file.write_text(any_pages()["full"], encoding="utf-8")
+    file.write_text(any_page("helped"), encoding="utf-8")
     tab.open(file.as_uri(), width=DESKTOP)
     assert tab.evaluate("getComputedStyle(document.querySelector('.headline')).borderLeftStyle") == "solid"
+
+
+@pytest.mark.parametrize("width", HEIGHTS)
+def test_the_page_of_a_good_run_is_short(tab: Tab, tmp_path: Path, width: int) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(any_page("helped"), encoding="utf-8")
+    tab.open(file.as_uri(), width=width)
+    assert tab.evaluate("document.documentElement.scrollHeight") <= HEIGHTS[width]
+
+
+def test_a_chart_is_as_wide_as_its_section(tab: Tab, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(any_page("helped"), encoding="utf-8")
+    tab.open(file.as_uri(), width=PHONE)
+    right = "document.querySelector('{}').getBoundingClientRect().right"
+    gap = tab.evaluate(f"{right.format('[aria-labelledby=training]')} - {right.format('.area')}")
+    assert 0 < gap < 40
+
+
+def test_a_clamped_answer_opens_without_a_script(tab: Tab, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(any_page("helped"), encoding="utf-8")
+    tab.open(file.as_uri(), width=PHONE)
+    height = "document.querySelector('.clamped').getBoundingClientRect().height"
+    before = tab.evaluate(height)
+    tab.evaluate("document.querySelector('.clamped summary').click()")
+    assert tab.evaluate(height) > 2 * before
 
 
 def test_hostile_data_creates_no_script(tab: Tab, tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ from tests.rehearsal.support.stacks import any_name
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\u202egnp"
 HEADLINES = {
     "happy": "The tuned model is deployed at",
-    "refused": "The run failed at FinishDataset",
-    "failed": "The run failed at DescribeTraining",
+    "refused": "Nothing was spent: the data was refused",
+    "failed": "the training ran out of memory",
     "aborted": "The run was aborted",
 }
 

@@ -1,7 +1,8 @@
 """Training and validation loss, from the metrics a job reported."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from finetuning.runs.status import Metric
 
@@ -12,6 +13,7 @@ class Series:
 
     title: str
     values: tuple[float, ...]
+    times: tuple[datetime, ...] = ()
 
     @property
     def change(self) -> str:
@@ -26,10 +28,11 @@ def loss_curve(metrics: Iterable[Metric]) -> list[Series]:
     for metric in metrics:
         if metric.name.lower().endswith("loss"):
             series.setdefault(_title(metric.name), []).append(metric)
-    return [
-        Series(title, tuple(each.value for each in sorted(found, key=lambda metric: metric.time)))
-        for title, found in sorted(series.items())
-    ]
+    return [_series(title, sorted(found, key=lambda metric: metric.time)) for title, found in sorted(series.items())]
+
+
+def _series(title: str, metrics: Sequence[Metric]) -> Series:
+    return Series(title, tuple(each.value for each in metrics), tuple(each.time for each in metrics))
 
 
 def _title(name: str) -> str:

@@ -19,7 +19,7 @@ def verdict(evaluation: EvaluationReport) -> str:
     unusable = f"{summary.problems} of {summary.answers} tuned answers are unusable."
     if word is Verdict.BROKEN:
         return f"{SENTENCES[word]}: {unusable}"
-    reason = _numbers(summary.comparison) if summary.comparison else _missing(evaluation)
+    reason = numbers(summary.comparison) if summary.comparison else _missing(evaluation)
     return f"{SENTENCES[word]}: {reason}" + (f" {unusable}" if summary.problems else "")
 
 
@@ -35,7 +35,8 @@ def _means(comparison: Comparison) -> str:
     return f"{comparison.measure} {comparison.base:.2f} → {comparison.tuned:.2f}"
 
 
-def _numbers(comparison: Comparison) -> str:
+def numbers(comparison: Comparison) -> str:
+    """The means with how sure their difference is."""
     means = f"{_means(comparison)} (scale 0 to 1)"
     counts = f"on {held_out_prompts(comparison.prompts)}; better on {comparison.better}, worse on {comparison.worse}"
     if comparison.low is None or comparison.high is None:

@@ -1,5 +1,6 @@
 """PlanRun: checks the upload and plans the run before anything costs money."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -114,6 +115,7 @@ def _redeploy(run: Run, execution_arn: str, terms: dict[str, Any]) -> Payload:
         endpoint_wait_began=None,
         deployment_began=None,
         links=status.links | link,
+        redeployed_at=datetime.now(UTC),
     )
     endpoint = run.plan.endpoint
     if instance_type := terms.pop("instance_type", None):

@@ -18,7 +18,10 @@ def report_of(run: Run, stage: str) -> str:
 
 
 def write_report(run: Run, stage: str) -> str:
-    """Writes report.html; returns a link that opens it for up to `LINK_HOURS`."""
-    key = run.layout.report_page
+    """Writes the run's page, or that of its latest redeployment; returns a link that opens it for up to `LINK_HOURS`.
+
+    The page of the training stays as it was when it ended, whatever happens to later deployments of its model.
+    """
+    key = run.layout.redeployment_page if run.status.redeployed_at else run.layout.report_page
     run.store.write(key, report_of(run, stage).encode(), content_type="text/html; charset=utf-8")
     return run.store.link(key, LINK_HOURS)

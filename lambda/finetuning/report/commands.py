@@ -53,6 +53,15 @@ def endpoints(stage: str) -> str:
     return f"finetune endpoints --stage {stage}"
 
 
+def submit(path: str, stage: str) -> str:
+    return f"finetune submit {shlex.quote(path)} --stage {stage}"
+
+
+def submit_again(run_id: str, stage: str) -> str:
+    """Repeats the upload of a run, which starts another run."""
+    return f"finetune submit --again {run_id} --stage {stage}"
+
+
 def check(file: str) -> str:
     return f"finetune check {file}"
 
@@ -69,7 +78,7 @@ def python_call(endpoint: str, plan: RunPlan) -> str:
 
 
 def next_steps(status: RunStatus, plan: RunPlan | None, stage: str) -> list[tuple[str, str]]:
-    """(purpose, command) pairs that apply to the outcome of the run."""
+    """(purpose, command) pairs that apply to the outcome of the run, besides the one that starts it again."""
     steps = []
     if plan and status.error and status.error.get("code") == Code.DATASET_REFUSED:
         names = [file.key.rpartition("/")[2] for file in plan.data_files]
@@ -77,6 +86,7 @@ def next_steps(status: RunStatus, plan: RunPlan | None, stage: str) -> list[tupl
     if status.state is RunState.SUCCEEDED and status.endpoint:
         steps += [("Ask the endpoint from a terminal", ask(status.endpoint, stage))]
         steps += [("List endpoints and what they cost per hour", endpoints(stage))]
+        steps += [("Keep the endpoint longer", extend(status.endpoint, 4, stage))]
     if status.training_job or status.endpoint:
         steps += [("Delete what costs money; files and tuned weights are kept", clean_up(status.run_id, stage))]
     steps += [("Get a new link to this page", report(status.run_id, stage))]

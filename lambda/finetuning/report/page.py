@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 
 from finetuning.datasets.dataset_report import Bucket, DatasetReport
 from finetuning.datasets.shard_result import LineError
 from finetuning.evaluation.loss_curve import loss_curve
 from finetuning.evaluation.results import EvaluationReport, Row
-from finetuning.evaluation.verdict import headline as evaluation_headline
-from finetuning.evaluation.verdict import verdict
-from finetuning.report import charts, commands
+from finetuning.evaluation.verdict import numbers, verdict
+from finetuning.report import charts, commands, outcome
 from finetuning.report.text import shortened, visible
 from finetuning.runs.plan import RunPlan
-from finetuning.runs.status import RunState, RunStatus, Verdict
-from finetuning.runs.timeline import PHASES, phases
+from finetuning.runs.status import Check, RunState, RunStatus, Verdict
+from finetuning.runs.timeline import phases
 
 HERE = Path(__file__).parent
 MAX_SHOWN = 4_000
@@ -35,25 +35,34 @@ def render(
     status: RunStatus,
     *,
     stage: str,
+    docs_url: str = "",
     plan: RunPlan | None = None,
     evaluation: EvaluationReport | None = None,
     dataset: DatasetReport | None = None,
 ) -> str:
     """The page, with a section for each document the run has so far.
 
-    A section's id is the name of its template. `stage` is used in the commands on the page.
+    A section's id is the name of its template. `stage` is used in the commands on the page, `docs_url` in the links to
+    the runbook.
     """
     style = (HERE / "page.css").read_text(encoding="utf-8")
     answers = status.state is RunState.SUCCEEDED and status.endpoint
+    recent, links = _recent(status), [(title, url) for title, url in status.links.items() if url.startswith("https://")]
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return (
         _environment()
         .get_template("page.html.jinja")
         .render(
-            style=style,
+            style=Markup(style),  # noqa: S704  # our own file
             style_hash=f"sha256-{digest}",
             status=status,
-            headline=headline(status, evaluation),
+            stage=stage,
+            docs_url=docs_url,
+            headline=outcome.headline(status, evaluation),
+            lead=outcome.lead(status),
+            retry=outcome.retry(status, plan, stage),
+            comparison=evaluation.summary.comparison if evaluation else None,
+            numbers=numbers(evaluation.summary.comparison) if evaluation and evaluation.summary.comparison else "",
             tone=_tone(status),
             facts=list(_facts(status, plan)),
             error=status.error,
@@ -67,12 +76,19 @@ def render(
             verdict=verdict(evaluation) if evaluation else "",
             answers=examples(evaluation.rows) if evaluation else None,
             has_base=evaluation is not None and evaluation.has_base,
-            phases=charts.timeline_bars(phases(status, status.updated_at)),
+            phases=charts.timeline_bars(phases(recent, status.updated_at)),
+            events=recent.events,
+            began=recent.started_at,
+            checks=sorted(status.checks, key=_by_result),
+            checks_in_words=_checks_in_words(status.checks),
             python_call=commands.python_call(status.endpoint, plan) if answers and plan else None,
             next_steps=commands.next_steps(status, plan, stage),
-            losses=charts.line_chart(loss_curve(status.metrics)),
+            losses=charts.line_chart(loss_curve(status.metrics), _epochs(plan)),
             contents=list(_sections(status, plan, evaluation, dataset)),
-            links=[(title, url) for title, url in status.links.items() if url.startswith("https://")],
+            links=links,
+            error_links=[
+                (title, url) for title, url in links if title in ("Training log", "Training job", "Execution")
+            ],
         )
     )
 
@@ -80,8 +96,14 @@ def render(
 TONES = {Verdict.NO_CHANGE: "warn", Verdict.WORSE: "bad"}
 """The colour of a run that succeeded is green, except with these verdicts."""
 
-ALL_SHOWN = 6
-"""So many answers, or fewer, are shown without folding."""
+ALL_SHOWN = 3
+"""So many answers are shown without unfolding."""
+
+OF_A_FAILURE = ("Training log", "Training job", "Execution")
+"""Links to the console that a failed run shows first."""
+
+CLAMP = 110
+"""Characters of a longer text that are shown without unfolding it."""
 
 
 def _tone(status: RunStatus) -> str:
@@ -101,7 +123,7 @@ def examples(rows: Sequence[Row]) -> tuple[list[tuple[str, Row]], list[Row]]:
     The rows are those with the largest, the median and the smallest gain over the base model; without it, score.
     """
     ranked = sorted((row for row in rows if row.tuned.scores), key=_gain, reverse=True)
-    if len(rows) <= ALL_SHOWN or len(ranked) < 3:
+    if len(rows) <= ALL_SHOWN or len(ranked) < ALL_SHOWN:
         return [("", row) for row in rows[:ALL_SHOWN]], list(rows[ALL_SHOWN:])
     titles = {0: "most gained", len(ranked) // 2: "median", len(ranked) - 1: "least gained"}
     first = [(title, ranked[place]) for place, title in titles.items()]
@@ -113,70 +135,72 @@ def _gain(row: Row) -> float:
     return tuned - (row.base.scores.rouge_l if row.base and row.base.scores else 0.0)
 
 
-def headline(status: RunStatus, evaluation: EvaluationReport | None = None) -> str:
-    """The outcome in one sentence, with the verdict of the evaluation first."""
-    outcome = _outcome(status)
-    return f"{evaluation_headline(evaluation)}. {outcome}" if evaluation and status.state.is_final else outcome
+def _recent(status: RunStatus) -> RunStatus:
+    """The status with the events of the last deployment alone, for a run whose model was deployed again."""
+    began = status.redeployed_at
+    if began is None:
+        return status
+    events = [event for event in status.events if event.time >= began]
+    return status.model_copy(update={"started_at": began, "events": events})
 
 
-def _outcome(status: RunStatus) -> str:
-    match status.state:
-        case RunState.SUCCEEDED if status.endpoint:
-            return f"The tuned model is deployed at {status.endpoint}"
-        case RunState.SUCCEEDED:
-            return "The tuned model is ready"
-        case RunState.FAILED:
-            return f"The run failed at {_last_step(status)}"
-        case RunState.ABORTED:
-            return f"The run was aborted at {_last_step(status)}"
-        case RunState.RUNNING:
-            return f"The run is running: {status.step}" if status.step else "The run is starting"
+def _by_result(check: Check) -> int:
+    """Findings first, then what could not be checked."""
+    return [False, None, True].index(check.ok)
 
 
-def _last_step(status: RunStatus) -> str:
-    """The last step of the run itself: not the clean-up after it."""
-    steps = [event.step for event in status.events if event.step in PHASES]
-    return status.step if status.step in PHASES or not steps else steps[-1]
+def _checks_in_words(checks: Sequence[Check]) -> str:
+    counts = [
+        (sum(check.ok is ok for check in checks), name)
+        for ok, name in ((False, "failed"), (None, "not checked"), (True, "passed"))
+    ]
+    return ", ".join(f"{count} {name}" for count, name in counts if count)
+
+
+def _epochs(plan: RunPlan | None) -> int | None:
+    epochs = plan.hyperparameters.get("epoch", "") if plan else ""
+    return int(epochs) if epochs.isdecimal() else None
 
 
 def _facts(status: RunStatus, plan: RunPlan | None) -> Iterator[tuple[str, str]]:
-    yield "Started", f"{status.started_at:%Y-%m-%d %H:%M} UTC"
-    yield "Duration", _duration((status.updated_at - status.started_at).total_seconds())
+    recent = _recent(status)
+    if status.endpoint and status.state is RunState.SUCCEEDED and plan:
+        price = outcome.endpoint_price(plan)
+        yield "Endpoint costs", "unknown" if price is None else f"{_usd(price)} per hour"
+        yield "Endpoint", outcome.expiry(status, plan)
+    if status.cost.actual_usd is not None:
+        yield "Training cost", f"{_usd(status.cost.actual_usd)} (estimate: {_usd(status.cost.estimate_usd)})"
+    elif status.cost.estimate_usd is not None:
+        yield "Estimated training cost", _usd(status.cost.estimate_usd)
+    duration = _duration((recent.updated_at - recent.started_at).total_seconds())
+    yield "Started", f"{recent.started_at:%Y-%m-%d %H:%M} UTC, took {duration}"
     if plan:
         yield "Model", f"{plan.model_id} {plan.model_version}"
-        yield "Task", str(plan.task or "not yet known")
-        yield "Data", ", ".join(file.key.rpartition("/")[2] for file in plan.data_files)
+        names = [file.key.rpartition("/")[2] for file in plan.data_files]
+        yield "Data", f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
         if plan.accepted:
             yield "Licence accepted by", f"{plan.accepted.by}, {plan.accepted.at:%Y-%m-%d}"
     if status.last_steps:
         yield "Training progress", str(status.last_steps)
-    if status.training_job:
-        yield "Training job", status.training_job
-    if status.cost.estimate_usd is not None:
-        yield "Estimated training cost", _usd(status.cost.estimate_usd)
-    if status.cost.actual_usd is not None:
-        yield "Billed training cost", _usd(status.cost.actual_usd)
 
 
 def _sections(
     status: RunStatus, plan: RunPlan | None, evaluation: EvaluationReport | None, dataset: DatasetReport | None
 ) -> Iterator[tuple[str, str]]:
-    """(template, title) of each section that has content. Refused data comes before the timeline: it is the reason."""
+    """(template, title) of each section that has content. Refused data comes first: it is the reason."""
     refused = dataset is not None and dataset.refusal is not None
+    if refused:
+        yield "dataset", "Data"
     if evaluation:
         yield "answers", "Answers"
     if status.state.is_final:
         yield "next", "Next steps"
-    if refused:
-        yield "dataset", "Data"
-    if status.events:
-        yield "timeline", "Timeline"
     if plan or status.metrics:
         yield "training", "Training"
     if dataset and not refused:
         yield "dataset", "Data"
-    if status.checks:
-        yield "preflight", "Checks"
+    if status.events or status.checks or status.links:
+        yield "details", "Details"
 
 
 def _errors_by_code(dataset: DatasetReport) -> list[tuple[str, int, list[LineError]]]:
@@ -202,12 +226,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(visible=_visible, usd=_usd, duration=_duration, clock=_clock, count=_count)
-    environment.globals.update(
-        width=charts.WIDTH,
-        timeline_width=charts.TIMELINE_WIDTH,
-        height=charts.HEIGHT,
-        plot={"left": charts.LEFT, "right": charts.WIDTH - charts.RIGHT},
-    )
+    environment.globals.update(clamp=CLAMP)
     return environment
 
 

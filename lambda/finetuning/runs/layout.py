@@ -67,6 +67,11 @@ class RunLayout:
         return self.root + "report.html"
 
     @property
+    def redeployment_page(self) -> str:
+        """The report of the last time that the model was deployed again: the training's page stays as it was."""
+        return self.root + "redeployment.html"
+
+    @property
     def evaluation(self) -> str:
         return self.root + "evaluation.json"
 

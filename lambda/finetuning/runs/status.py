@@ -95,6 +95,8 @@ class RunStatus(BaseModel):
     execution_arn: str = ""
     started_at: datetime
     updated_at: datetime
+    redeployed_at: datetime | None = None
+    """When the last deployment of the tuned model began, if it was deployed again."""
     events: list[Event] = Field(default_factory=list)
     checks: list[Check] = Field(default_factory=list)
     links: dict[str, str] = Field(default_factory=dict)

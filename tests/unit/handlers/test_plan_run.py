@@ -193,6 +193,7 @@ def test_the_model_of_an_ended_run_is_deployed_again_for_the_execution_that_asks
     assert trained.is_owned_by(SECOND)
     status = trained.status
     assert (status.state, status.error, status.execution_arn) == (RunState.RUNNING, None, SECOND)
+    assert status.redeployed_at
     saved = Run(trained.run_id, store=trained.store, prefix=PREFIX).plan
     assert (saved.endpoint.ttl_hours, saved.endpoint.deploy) == (3, True)
 

@@ -8,7 +8,7 @@ from finetuning.runs.status import RunState
 from tests.builders.aws import FakeAws, ends
 from tests.builders.handlers import invoke, metric
 from tests.builders.memory import PREFIX, MemoryStore, any_run
-from tests.builders.runs import RUN_ID, any_evaluation, any_plan
+from tests.builders.runs import RUN_ID, any_evaluation, any_plan, at
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,16 @@ def test_the_page_is_written_after_the_status_and_linked(cloud: FakeAws, memory:
     assert run.layout.report_page in result["links"]["Report"].replace("%2F", "/")
     (message,) = cloud.messages()
     assert memory.link(run.layout.report_page, 12) in message
+
+
+def test_a_redeployment_leaves_the_trainings_page_as_it_was(cloud: FakeAws, memory: MemoryStore) -> None:
+    run = any_run(memory)
+    invoke(report_success, run_id=RUN_ID)
+    of_training = memory.read(run.layout.report_page)
+    run.record("Deploying the model of this run again", redeployed_at=at(86_400), state=RunState.RUNNING)
+    invoke(report_success, run_id=RUN_ID)
+    assert memory.read(run.layout.report_page) == of_training
+    assert b"Redeployment of run" in (memory.read(run.layout.redeployment_page) or b"")
 
 
 def test_the_run_is_counted(cloud: FakeAws, memory: MemoryStore, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,11 +12,10 @@ from finetuning.evaluation.questions import DEFAULT_PROMPT, as_inputs, invocatio
 from finetuning.evaluation.results import Answer, EvaluationReport, LabelScore, Row, Scores
 from finetuning.report import commands, page
 from finetuning.runs.plan import RunPlan
-from finetuning.runs.status import CLEAN_UP, Check, Event, Rung, RunState, RunStatus, Verdict
-from tests.builders.pages import hostile_page
+from finetuning.runs.status import Check, Event, Rung, RunState, RunStatus, Verdict
+from tests.builders.pages import LOG, any_licence_refusal, any_page, hostile_page
 from tests.builders.runs import (
     RUN_ID,
-    START,
     any_dataset,
     any_evaluation,
     any_failed_status,
@@ -154,17 +153,6 @@ def test_lengths_truncation_and_samples_are_shown() -> None:
     assert "<|start_header_id|>user<|end_header_id|>" in text
 
 
-@pytest.mark.parametrize("state", list(RunState))
-def test_every_state_has_a_headline(state: RunState) -> None:
-    assert "<h1>The " in render(any_status(state=state))
-
-
-def test_the_headline_of_an_aborted_run_names_its_last_step_not_the_clean_up() -> None:
-    events = [Event(time=START, step=step, message="x") for step in ("PlanRun", "DescribeTraining", CLEAN_UP)]
-    html = render(any_status(state=RunState.ABORTED, step=CLEAN_UP, events=events))
-    assert "<h1>The run was aborted at DescribeTraining</h1>" in html
-
-
 def test_every_table_has_column_headers_and_every_chart_a_text_alternative() -> None:
     html = render(any_status(), any_plan(), any_evaluation(), any_dataset())
     assert html.count("<table") == html.count("<thead>")
@@ -189,7 +177,6 @@ def test_the_next_steps_depend_on_the_outcome() -> None:
     for expected in (
         'finetune ask finetune-dev-pirate-0a1b2c3d "What can you help me with?" --stage dev',
         f"finetune clean-up {RUN_ID} --stage dev",
-        "costs 37.69 USD per hour and expires after 8 h",
     ):
         assert expected in good
     refused = Page(render(any_failed_status(), any_plan(), dataset=any_dataset(refusal=any_refusal()))).text
@@ -200,9 +187,9 @@ def test_the_next_steps_depend_on_the_outcome() -> None:
 
 def test_refused_data_comes_before_everything_else() -> None:
     html = render(any_failed_status(), any_plan(), dataset=any_dataset(refusal=any_refusal()))
-    assert html.index('id="dataset"') < html.index('id="timeline"')
+    assert html.index('id="dataset"') < html.index('id="next"')
     good = render(any_status(), any_plan(), dataset=any_dataset())
-    assert good.index('id="timeline"') < good.index('id="dataset"')
+    assert good.index('id="training"') < good.index('id="dataset"')
 
 
 def test_every_entry_of_the_contents_links_to_a_section() -> None:
@@ -268,10 +255,6 @@ def test_the_colour_of_the_page_follows_state_and_verdict(status: RunStatus, ton
     assert f'<header class="headline {tone}">' in render(status)
 
 
-def test_the_headline_begins_with_the_verdict_and_its_number() -> None:
-    assert page.headline(any_status(), any_evaluation()).startswith("Tuning helped: ROUGE-L 0.13 → 0.53. The tuned")
-
-
 def scored(number: int, tuned: float, base: float) -> Row:
     answers = [Answer(text="", latency_ms=1, scores=Scores(rouge_l=score, exact_match=0)) for score in (tuned, base)]
     return Row(prompt=f"prompt {number}", source="held-out", reference="x", tuned=answers[0], base=answers[1])
@@ -293,8 +276,8 @@ def test_the_best_the_median_and_the_worst_answer_come_first_and_the_others_are_
 
 
 def test_few_answers_are_shown_without_folding() -> None:
-    first, others = page.examples([scored(number, 0.5, 0.4) for number in range(6)])
-    assert [title for title, _ in first] == [""] * 6
+    first, others = page.examples([scored(number, 0.5, 0.4) for number in range(3)])
+    assert [title for title, _ in first] == [""] * 3
     assert others == []
 
 
@@ -307,3 +290,74 @@ def test_accuracy_by_label_is_a_table() -> None:
     assert "spam" in row
     assert "33 %" in row
     assert "89 %" in row
+
+
+def test_a_long_answer_is_cut_and_its_whole_text_folded() -> None:
+    whole = "word " * 80
+    evaluation = any_evaluation()
+    row = evaluation.rows[0].model_copy(update={"prompt": whole})
+    html = render(any_status(), evaluation=evaluation.model_copy(update={"rows": [row]}))
+    assert html.count('<details class="clamped">') == 1
+    assert f"{whole[: page.CLAMP]}… </span>" in html
+    assert f">{whole}</div></details>" in html
+
+
+def test_the_first_screen_has_the_endpoints_price_and_expiry() -> None:
+    header = render(any_status(), any_plan(), any_evaluation()).partition("</header>")[0]
+    for expected in (
+        "<h1>Tuning helped: ROUGE-L 0.13 → 0.53</h1>",
+        'width="13.3%"',
+        'width="53.3%"',
+        "37.69 USD per hour",
+        "expires on 2026-03-04 at 18:30 UTC, or earlier after 60 minutes without requests",
+        "38.75 USD (estimate: 41.20 USD)",
+    ):
+        assert expected in header
+
+
+def test_the_box_of_a_failure_has_the_retry_the_log_and_the_links() -> None:
+    box = any_page("job failed").partition('<div class="error">')[2].partition("</div>")[0]
+    places = [
+        box.index(expected)
+        for expected in ("The GPUs ran out of memory", "finetune submit pirate --stage dev", LOG[-1], "Training-log")
+    ]
+    assert places == sorted(places)
+
+
+def test_the_runbook_is_a_link_where_the_stage_knows_its_address() -> None:
+    link = "https://git.example.com/finetune/docs/runbook.md#eula_not_accepted"
+    assert f'<a href="{link}" rel="noreferrer">EULA_NOT_ACCEPTED</a>' in any_page("licence refused")
+    unknown = render(any_licence_refusal())
+    assert "runbook.md#" not in unknown
+    assert "docs/runbook.md explains the code" in unknown
+
+
+def test_findings_come_before_what_could_not_be_checked_and_what_passed() -> None:
+    text = Page(any_page("licence refused")).text
+    assert "1 failed, 1 not checked, 9 passed" in text
+    assert text.rindex("✗ failed") < text.index("? not checked") < text.index("✓ passed")
+
+
+def test_the_page_of_a_redeployment_counts_from_its_beginning() -> None:
+    again = at(86_400)
+    events = [*any_status().events, Event(time=again, step="DeployEndpoint", message="Deploying it again")]
+    status = any_status(redeployed_at=again, updated_at=at(86_460), events=events)
+    text = Page(render(status, any_plan())).text
+    assert "Redeployment of run" in text
+    assert "2026-03-05 09:00 UTC, took 1 min 0 s" in text
+    assert "All events (1)" in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "headline"),
+    [
+        ("helped", "Tuning helped: ROUGE-L"),
+        ("no change", "Tuning made no measurable change: ROUGE-L"),
+        ("data refused", "Nothing was spent: the data was refused"),
+        ("licence refused", "Nothing was spent: Meta&#39;s licence is not accepted"),
+        ("job failed", "3.10 USD spent: the training ran out of memory"),
+        ("no evaluation", "The tuned model is in service"),
+    ],
+)
+def test_the_headline_says_the_outcome_in_words(kind: str, headline: str) -> None:
+    assert f"<h1>{headline}" in any_page(kind)
