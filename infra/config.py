@@ -169,6 +169,7 @@ STAGES: Mapping[str, Mapping[str, Any]] = {
         # Applications depend on these: an endpoint deleted by itself is an outage. Each run.json can override it.
         "endpoint_ttl_hours": "never",
         "endpoint_idle_minutes": "never",
+        "signed_report_links": False,
     },
 }
 

@@ -64,6 +64,10 @@ class StageSettings(BaseModel):
     """How many runs train, deploy or wait for approval at the same time; later ones are queued."""
     approval_hours: float = Field(default=24, gt=0, le=LONGEST_APPROVAL_HOURS)
     """How long a run waits for the approval it asks for. Then it fails, and the tuned model is kept."""
+    signed_report_links: bool = True
+    """Whether messages have a link that opens the report page without a login, for anyone who has the link."""
+    docs_url: str | None = Field(default=None, pattern=r"^https://[^\s\"'<>]+[^/\s\"'<>]$")
+    """Address of the folder with this project's documents: report pages link the runbook's entries there."""
     shard_bytes: int = Field(default=256 << 20, ge=1 << 20)
     """What one function reads at most: it has 15 minutes."""
     training_instance_types: CommaSeparated = (

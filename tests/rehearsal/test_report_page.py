@@ -38,7 +38,7 @@ class RunNotice:
 
     @property
     def link(self) -> str:
-        (link,) = re.findall(r"^https?://\S+$", self.body, re.MULTILINE)
+        _console, link = re.findall(r"^https?://\S+$", self.body, re.MULTILINE)
         return str(link)
 
 
@@ -146,7 +146,7 @@ def test_the_message_names_the_run_and_its_link_opens_the_page_without_credentia
     notices: dict[str, RunNotice], kind: str
 ) -> None:
     run = notices[kind]
-    assert run.subject.startswith(f"Run {run.status['run_id']} ")
+    assert run.subject.startswith(f"[dev] Run {run.status['run_id']} ")
     assert "\u202e" not in run.body
     with urllib.request.urlopen(run.link) as page:
         assert page.headers["Content-Type"] == "text/html; charset=utf-8"

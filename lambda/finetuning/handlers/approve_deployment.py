@@ -22,7 +22,7 @@ def handler(run: Run, event: Payload) -> Payload:
     run.store.save(run.layout.approval, Approval(task_token=event["task_token"]))
     waiting = f"Waiting for approval until {answer_by:%d %b %H:%M} UTC: {commands.approve(run.run_id, stage.stage)}"
     status = run.record(waiting, progress=waiting)
-    report = write_report(run, stage.stage)
+    report = write_report(run)
     message = approval_requested(
         status, run.plan, run.find_evaluation(), answer_by=answer_by, stage=stage.stage, report=report
     )

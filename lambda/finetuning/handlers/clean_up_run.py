@@ -62,7 +62,7 @@ def _report(run: Run, ended: Mapping[str, Any], done: Sequence[str]) -> None:
     measure_failure(str(error["code"]), run.run_id)
     state = RunState.ABORTED if ended["status"] == "ABORTED" else RunState.FAILED
     status = run.record(str(error["message"]), state=state, error=error)
-    page = write_report(run, settings().stage)
+    page = write_report(run)
     notify(settings().topic_arn, messages.run_aborted(status, error, stage=settings().stage, report=page))
 
 

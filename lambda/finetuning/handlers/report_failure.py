@@ -10,7 +10,6 @@ from finetuning.operations.clean_up import expire_failed, remove_unfinished
 from finetuning.operations.report_page import write_report
 from finetuning.operations.run import Run
 from finetuning.report import commands, messages
-from finetuning.report.console_links import file_link
 from finetuning.runs.failures import DataRead, read_failure, shard_of
 from finetuning.runs.status import RunState
 from finetuning.runs.uploads import Upload
@@ -34,7 +33,7 @@ def handler(event: Payload) -> Payload:
     set_run_context(run_id)
     logger.warning(failure["message"], extra={"error": failure})
     if run_id is None:
-        notify(settings().topic_arn, messages.upload_refused(upload.key, failure))
+        notify(settings().topic_arn, messages.upload_refused(upload.key, failure, stage=stage))
         return answer
     run = open_run(run_id, __name__)
     if not run.is_owned_by(event["execution_arn"]):
@@ -50,11 +49,10 @@ def handler(event: Payload) -> Payload:
         error=failure,
         execution_arn=event["execution_arn"],
     )
-    page = write_report(run, stage)
+    page = write_report(run)
     message = messages.run_failed(status, failure, serving=serving, stage=stage, report=page)
     notify(settings().topic_arn, message)
-    report = file_link(settings().aws_region, run.store.bucket, run.layout.report_page)
-    return {**answer, "links": status.links | {"Report": report}}
+    return {**answer, "links": status.links | {"Report": page.console}}
 
 
 def _data_read(run: Run, state: str, error: Mapping[str, str]) -> DataRead:

@@ -7,7 +7,6 @@ from finetuning.operations.report_page import write_report
 from finetuning.operations.run import Run
 from finetuning.operations.run_end import ended, has_ended, require_running
 from finetuning.report import messages
-from finetuning.report.console_links import file_link
 from finetuning.runs.status import RunState
 from finetuning.settings import settings
 
@@ -24,8 +23,7 @@ def handler(run: Run, event: Payload) -> Payload:
         run.record("The execution was ended at its last step", state=RunState.RUNNING)
         raise ended(run)
     measure({ProductMetric.RUN_SUCCEEDED: 1})
-    page = write_report(run, stage)
+    page = write_report(run)
     message_to_team = messages.run_succeeded(status, plan, run.find_evaluation(), stage=stage, report=page)
     notify(settings().topic_arn, message_to_team)
-    report = file_link(settings().aws_region, run.store.bucket, run.layout.report_page)
-    return {"message": message, "links": status.links | {"Report": report}}
+    return {"message": message, "links": status.links | {"Report": page.console}}

@@ -5,8 +5,8 @@ visible and long text is cut; the report page has the full text.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from finetuning.report import commands
 from finetuning.report.text import shortened, visible
 from finetuning.runs.expiry import Deadline
 from finetuning.runs.plan import RunPlan
-from finetuning.runs.status import RunStatus
+from finetuning.runs.status import RunStatus, Verdict
 
 MAX_SUBJECT = 99
 """Characters of an e-mail subject: SNS accepts fewer than 100, without line breaks or control characters (SNS API
@@ -33,16 +33,27 @@ does not document how long those of a Lambda function live: the message says "up
 
 @dataclass(frozen=True)
 class Message:
-    """The arguments of sns:Publish."""
+    """The arguments of sns:Publish. A subscription's filter policy can select by the attributes: `stage`, `state`
+    (how the run stands, or "waiting for approval", "endpoint deleted", …), and where there is one `run_id` and
+    `verdict`.
+    """
 
     subject: str
     body: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ReportLink:
+    """What opens a report page: the AWS console, and a signed link for anyone, unless the stage makes none."""
+
+    console: str
+    signed: str = ""
 
 
 def run_succeeded(
-    status: RunStatus, plan: RunPlan, evaluation: EvaluationReport | None, *, stage: str, report: str
+    status: RunStatus, plan: RunPlan, evaluation: EvaluationReport | None, *, stage: str, report: ReportLink
 ) -> Message:
-    """`report` is a signed link to the report page, here and below."""
     if plan.endpoint.deploy:
         what = f"{status.endpoint} is in service."
         command = commands.ask(status.endpoint, stage)
@@ -51,6 +62,7 @@ def run_succeeded(
         command = commands.watch(status.run_id, stage)
     return _message(
         f"Run {status.run_id} succeeded",
+        _attributes(stage, status.state, status.run_id, evaluation),
         what,
         *([verdict(evaluation)] if evaluation else []),
         f"Cost: {_training_cost(status)}{_endpoint_cost(plan) if plan.endpoint.deploy else ''}.",
@@ -66,13 +78,14 @@ def approval_requested(
     *,
     answer_by: datetime,
     stage: str,
-    report: str,
+    report: ReportLink,
 ) -> Message:
     """What the approver needs: the result of the training, and what the endpoint will cost."""
     endpoint = plan.endpoint
     losses = ", ".join(f"{series.title} {series.change}" for series in loss_curve(status.metrics))
     return _message(
         f"Run {status.run_id} is waiting for approval",
+        _attributes(stage, "waiting for approval", status.run_id, evaluation),
         f"{plan.model_id} is tuned and ready to deploy on {endpoint.instance_count} x {endpoint.instance_type}.",
         *([f"During training: {losses}."] if losses else []),
         *([verdict(evaluation)] if evaluation else []),
@@ -85,11 +98,12 @@ def approval_requested(
 
 
 def run_failed(
-    status: RunStatus, error: dict[str, Any], *, serving: Sequence[str] = (), stage: str, report: str
+    status: RunStatus, error: dict[str, Any], *, serving: Sequence[str] = (), stage: str, report: ReportLink
 ) -> Message:
     """`error` is `{code, message, fix}`; `serving` has a sentence for each endpoint that still costs money."""
     return _message(
         f"Run {status.run_id} failed: {error['code']}",
+        _attributes(stage, status.state, status.run_id, verdict=status.verdict),
         _text(error["message"]),
         f"What to do: {_text(error['fix'])}",
         f"Cost: {_training_cost(status)}.",
@@ -99,20 +113,22 @@ def run_failed(
     )
 
 
-def upload_refused(key: str, error: dict[str, Any]) -> Message:
+def upload_refused(key: str, error: dict[str, Any], *, stage: str) -> Message:
     """For an upload whose key does not belong to a run: it has no report, and nothing was spent."""
     return _message(
         f"Upload refused: {error['code']}",
+        _attributes(stage, "upload refused"),
         f"{_text(key)}: {_text(error['message'])}",
         f"What to do: {_text(error['fix'])}",
         "Cost: none.",
     )
 
 
-def run_aborted(status: RunStatus, error: dict[str, Any], *, stage: str, report: str) -> Message:
+def run_aborted(status: RunStatus, error: dict[str, Any], *, stage: str, report: ReportLink) -> Message:
     """For a run that was aborted or timed out: sent by the clean-up, because the execution has ended."""
     return _message(
         f"Run {status.run_id} {status.state}",
+        _attributes(stage, status.state, status.run_id, verdict=status.verdict),
         _text(error["message"]),
         f"What to do: {_text(error['fix'])}",
         f"Cost: {_training_cost(status)}.",
@@ -125,6 +141,7 @@ def endpoint_deleted(name: str, run_id: str, reason: str, *, stage: str, console
     """`run_id` is the run whose model it served; `console` links to the SageMaker endpoints."""
     return _message(
         f"Endpoint {name} deleted",
+        _attributes(stage, "endpoint deleted", run_id),
         f"{name} was deleted: {reason}.",
         "Its model is kept.",
         "Cost: none from now on.",
@@ -137,6 +154,7 @@ def endpoint_left(run_id: str, line: str, *, stage: str) -> Message:
     """A sweep found an endpoint of a run that was aborted; `line` says what was done about it."""
     return _message(
         f"Endpoint of {run_id} found after its end",
+        _attributes(stage, "endpoint deleted", run_id),
         f"The run {run_id} was aborted, and its endpoint came into service afterwards. {line}.",
         "The run's model is kept.",
         _command("Deploy it again", commands.deploy(run_id, stage)),
@@ -148,14 +166,30 @@ def endpoint_expires(name: str, deadline: Deadline, *, stage: str) -> Message:
     saved = " Any request postpones this." if deadline.postponed_by_use else ""
     return _message(
         f"Endpoint {name} expires at {deadline.at:%H:%M} UTC",
+        _attributes(stage, "endpoint expires"),
         f"{name} will be deleted at {deadline.at:%Y-%m-%d %H:%M} UTC or soon after: {deadline.reason}.{saved}",
         "Its model is kept.",
         _command("Keep it longer", commands.extend(name, 4, stage)),
     )
 
 
-def _message(subject: str, *paragraphs: str) -> Message:
-    return Message(_subject(subject), "\n\n".join(paragraphs))
+def _message(subject: str, attributes: Mapping[str, str], *paragraphs: str) -> Message:
+    """The stage comes first in the subject: a phone shows its beginning only."""
+    return Message(_subject(f"[{attributes['stage']}] {subject}"), "\n\n".join(paragraphs), attributes)
+
+
+def _attributes(
+    stage: str,
+    state: str,
+    run_id: str = "",
+    evaluation: EvaluationReport | None = None,
+    *,
+    verdict: Verdict | None = None,
+) -> dict[str, str]:
+    """SNS accepts no empty attribute, so what there is not is left out."""
+    judged = evaluation.verdict if evaluation else verdict
+    known = {"stage": stage, "state": str(state), "run_id": run_id, "verdict": str(judged or "")}
+    return {name: value for name, value in known.items() if value}
 
 
 def _subject(text: str) -> str:
@@ -167,8 +201,11 @@ def _text(text: str) -> str:
     return visible(shortened(text, MAX_TEXT))
 
 
-def _report(link: str) -> str:
-    return f"Report (anyone with this link can open it, for up to {LINK_HOURS} hours):\n{link}"
+def _report(link: ReportLink) -> str:
+    report = f"Report, in the AWS console:\n{link.console}"
+    if not link.signed:
+        return report
+    return f"{report}\n\nAnyone with this link can open it, for up to {LINK_HOURS} hours:\n{link.signed}"
 
 
 def _command(title: str, command: str) -> str:

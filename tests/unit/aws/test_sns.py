@@ -9,9 +9,18 @@ from tests.builders.aws import FakeAws
 
 
 def test_a_message_is_published_on_the_topic(cloud: FakeAws) -> None:
-    notify("arn:topic", Message("Done", "The endpoint answers."))
+    notify("arn:topic", Message("Done", "The endpoint answers.", {"state": "succeeded"}))
+    attributes = {"state": {"DataType": "String", "StringValue": "succeeded"}}
     assert cloud["sns"].calls == [
-        ("publish", {"TopicArn": "arn:topic", "Subject": "Done", "Message": "The endpoint answers."})
+        (
+            "publish",
+            {
+                "TopicArn": "arn:topic",
+                "Subject": "Done",
+                "Message": "The endpoint answers.",
+                "MessageAttributes": attributes,
+            },
+        )
     ]
 
 

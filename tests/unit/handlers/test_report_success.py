@@ -5,6 +5,7 @@ import pytest
 from finetuning.errors import Code, FineTuningError
 from finetuning.handlers import report_success
 from finetuning.runs.status import RunState
+from finetuning.settings import settings
 from tests.builders.aws import FakeAws, ends
 from tests.builders.handlers import invoke, metric
 from tests.builders.memory import PREFIX, MemoryStore, any_run
@@ -32,6 +33,18 @@ def test_the_page_is_written_after_the_status_and_linked(cloud: FakeAws, memory:
     assert run.layout.report_page in result["links"]["Report"].replace("%2F", "/")
     (message,) = cloud.messages()
     assert memory.link(run.layout.report_page, 12) in message
+
+
+def test_a_stage_without_signed_links_sends_the_consoles_alone(
+    cloud: FakeAws, memory: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGNED_REPORT_LINKS", "false")
+    settings.cache_clear()
+    run = any_run(memory)
+    result = invoke(report_success, run_id=RUN_ID)
+    (message,) = cloud.messages()
+    assert result["links"]["Report"] in message
+    assert memory.link(run.layout.report_page, 12) not in message
 
 
 def test_a_redeployment_leaves_the_trainings_page_as_it_was(cloud: FakeAws, memory: MemoryStore) -> None:

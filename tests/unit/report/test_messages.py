@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 
 from finetuning.report import messages
-from finetuning.report.messages import LINK_HOURS, MAX_SUBJECT, Message
-from finetuning.runs.status import Cost, RunState
+from finetuning.report.messages import LINK_HOURS, MAX_SUBJECT, Message, ReportLink
+from finetuning.runs.status import Cost, RunState, Verdict
 from tests.builders.runs import RUN_ID, any_evaluation, any_failed_status, any_plan, any_status, at
 
 ROOT = Path(__file__).resolve().parents[3]
-LINK = "https://artifacts.s3.amazonaws.com/runs/pirate-0a1b2c3d/report.html?X-Amz-Signature=0"
+LINK = "https://us-east-1.console.aws.amazon.com/s3/object/artifacts?region=us-east-1&prefix=runs/pirate/report.html"
+REPORT = ReportLink(LINK)
+SIGNED = ReportLink(LINK, "https://artifacts.s3.amazonaws.com/runs/pirate-0a1b2c3d/report.html?X-Amz-Signature=0")
 
 
 def any_error(**changes: str) -> dict[str, str]:
@@ -19,16 +21,16 @@ def any_error(**changes: str) -> dict[str, str]:
 
 
 def of_success(**changes: object) -> Message:
-    return messages.run_succeeded(any_status(**changes), any_plan(), any_evaluation(), stage="prod", report=LINK)
+    return messages.run_succeeded(any_status(**changes), any_plan(), any_evaluation(), stage="prod", report=REPORT)
 
 
 def of_failure(**changes: str) -> Message:
-    return messages.run_failed(any_failed_status(), any_error(**changes), stage="prod", report=LINK)
+    return messages.run_failed(any_failed_status(), any_error(**changes), stage="prod", report=REPORT)
 
 
 def of_abort(**changes: str) -> Message:
     status = any_failed_status(state=RunState.ABORTED)
-    return messages.run_aborted(status, any_error(**changes), stage="prod", report=LINK)
+    return messages.run_aborted(status, any_error(**changes), stage="prod", report=REPORT)
 
 
 def of_deletion() -> Message:
@@ -38,7 +40,7 @@ def of_deletion() -> Message:
 def of_approval() -> Message:
     answer_by, status = at(86_400), any_status(state=RunState.RUNNING, endpoint="")
     return messages.approval_requested(
-        status, any_plan(), any_evaluation(), answer_by=answer_by, stage="prod", report=LINK
+        status, any_plan(), any_evaluation(), answer_by=answer_by, stage="prod", report=REPORT
     )
 
 
@@ -72,7 +74,7 @@ def test_a_message_says_what_failed_and_what_to_do(make: Callable[[], Message]) 
 
 def test_a_success_names_the_endpoint_the_verdict_and_the_cost() -> None:
     message = of_success()
-    assert message.subject == "Run pirate-0a1b2c3d succeeded"
+    assert message.subject == "[prod] Run pirate-0a1b2c3d succeeded"
     for expected in (
         "finetune-dev-pirate-0a1b2c3d is in service.",
         "Tuning helped: ROUGE-L 0.13 → 0.53",
@@ -87,7 +89,9 @@ def test_a_deleted_endpoint_can_be_deployed_again_without_training() -> None:
 
 
 def test_the_readme_shows_the_message_that_is_sent() -> None:
-    link = "https://finetune-dev-storage-….s3.amazonaws.com/runs/pirate-0a1b2c3d/report.html?X-Amz-…"
+    console = "https://us-east-1.console.aws.amazon.com/s3/object/finetune-dev-storage-…/report.html"
+    signed = "https://finetune-dev-storage-….s3.amazonaws.com/runs/pirate-0a1b2c3d/report.html?X-Amz-…"
+    link = ReportLink(console, signed)
     sent = messages.run_succeeded(any_status(), any_plan(), any_evaluation(), stage="dev", report=link)
     assert f"```\n{sent.subject}\n\n{sent.body}\n```" in (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -95,7 +99,7 @@ def test_the_readme_shows_the_message_that_is_sent() -> None:
 def test_a_run_without_an_endpoint_names_no_endpoint() -> None:
     plan = any_plan()
     plan = plan.model_copy(update={"endpoint": plan.endpoint.model_copy(update={"deploy": False})})
-    body = messages.run_succeeded(any_status(endpoint=""), plan, None, stage="dev", report=LINK).body
+    body = messages.run_succeeded(any_status(endpoint=""), plan, None, stage="dev", report=REPORT).body
     assert "finetune ask" not in body
     assert "per hour" not in body
 
@@ -105,15 +109,32 @@ def test_a_training_without_a_bill_yet_is_not_reported_as_free() -> None:
     assert "Cost: not yet known for training (estimate: 41.20 USD)" in body
 
 
-def test_a_message_says_who_can_open_the_link_and_for_how_long() -> None:
-    assert f"anyone with this link can open it, for up to {LINK_HOURS} hours" in of_failure().body
+def test_a_signed_link_says_who_can_open_it_and_for_how_long() -> None:
+    body = messages.run_succeeded(any_status(), any_plan(), None, stage="dev", report=SIGNED).body
+    assert f"Anyone with this link can open it, for up to {LINK_HOURS} hours:\n{SIGNED.signed}\n" in body
+    assert "Anyone" not in of_success().body
     assert timedelta(hours=LINK_HOURS) <= timedelta(days=7)  # the maximum of SigV4
+
+
+def test_a_subscription_can_select_messages_by_their_attributes() -> None:
+    named = {"stage": "prod", "run_id": RUN_ID}
+    assert of_success().attributes == named | {"state": "succeeded", "verdict": "helped"}
+    assert of_approval().attributes == named | {"state": "waiting for approval", "verdict": "helped"}
+    assert of_failure().attributes == named | {"state": "failed"}
+    assert of_abort().attributes == named | {"state": "aborted"}
+    assert of_deletion().attributes == named | {"state": "endpoint deleted"}
+
+
+def test_a_failure_after_the_evaluation_has_its_verdict() -> None:
+    status = any_failed_status(verdict=Verdict.WORSE)
+    sent = messages.run_failed(status, any_error(), stage="dev", report=REPORT)
+    assert sent.attributes["verdict"] == "worse"
 
 
 def test_a_subject_is_valid_for_sns_whatever_the_code_contains() -> None:
     for code in ("X" * 300, "line\nbreak", "\u202eé\x1b[2J"):
         subject = of_failure(code=code).subject
-        assert re.fullmatch(rf"[A-Za-z][ -~]{{0,{MAX_SUBJECT - 1}}}", subject), subject
+        assert re.fullmatch(rf"\[prod\] [ -~]{{1,{MAX_SUBJECT - 7}}}", subject), subject
 
 
 def test_text_from_the_data_is_cut_and_cannot_control_a_terminal() -> None:
