@@ -5,6 +5,7 @@ calls and answers as a test tells it.
 """
 
 import io
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -225,9 +226,9 @@ class FakeAws:
         return self._services[service]
 
     def messages(self) -> Iterator[str]:
-        """Subject and text of each notification."""
+        """Subject and text of each notification, as an e-mail has them."""
         for request in self["sns"].requests("publish"):
-            yield f"{request['Subject']}\n{request['Message']}"
+            yield f"{request['Subject']}\n{json.loads(request['Message'])['default']}"
 
     def _get_object(self, Bucket: str, Key: str, Range: str = "bytes=0-", **_: Any) -> dict[str, Any]:  # noqa: N803  # boto3's names
         if Key not in self.files and not (FACTS / Key).is_file():

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from html import escape
 from typing import Any
 
 from finetuning.evaluation.loss_curve import loss_curve
@@ -41,6 +42,26 @@ class Message:
     subject: str
     body: str
     attributes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def chat(self) -> dict[str, Any]:
+        """The message as a custom notification of Amazon Q Developer in chat applications (once AWS Chatbot), which
+        posts nothing else to Slack or Teams (its administrator guide, "Custom notifications").
+
+        A run's messages make one thread. `<`, `>` and `&` are escaped: Slack reads `<!channel>` as a mention, and
+        part of the text comes from an upload.
+        """
+        thread = {"threadId": self.attributes["run_id"]} if "run_id" in self.attributes else {}
+        return {
+            "version": "1.0",
+            "source": "custom",
+            "content": {
+                "textType": "client-markdown",
+                "title": escape(self.subject, quote=False),
+                "description": escape(self.body, quote=False),
+            },
+            "metadata": {**thread, "summary": self.subject, "additionalContext": dict(self.attributes)},
+        }
 
 
 @dataclass(frozen=True)

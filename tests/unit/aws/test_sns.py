@@ -1,5 +1,7 @@
 """Notifications."""
 
+import json
+
 import pytest
 
 from finetuning.aws.sns import notify
@@ -8,20 +10,19 @@ from finetuning.report.messages import Message
 from tests.builders.aws import FakeAws
 
 
-def test_a_message_is_published_on_the_topic(cloud: FakeAws) -> None:
-    notify("arn:topic", Message("Done", "The endpoint answers.", {"state": "succeeded"}))
-    attributes = {"state": {"DataType": "String", "StringValue": "succeeded"}}
-    assert cloud["sns"].calls == [
-        (
-            "publish",
-            {
-                "TopicArn": "arn:topic",
-                "Subject": "Done",
-                "Message": "The endpoint answers.",
-                "MessageAttributes": attributes,
-            },
-        )
-    ]
+def test_a_message_is_published_as_text_and_for_a_chat(cloud: FakeAws) -> None:
+    message = Message("Done", "The endpoint answers.", {"state": "succeeded"})
+    notify("arn:topic", message)
+    (request,) = cloud["sns"].requests("publish")
+    forms = json.loads(request.pop("Message"))
+    assert forms["default"] == "The endpoint answers."
+    assert json.loads(forms["https"]) == message.chat
+    assert request == {
+        "TopicArn": "arn:topic",
+        "Subject": "Done",
+        "MessageStructure": "json",
+        "MessageAttributes": {"state": {"DataType": "String", "StringValue": "succeeded"}},
+    }
 
 
 def test_a_message_that_cannot_be_sent_is_an_error(cloud: FakeAws) -> None:

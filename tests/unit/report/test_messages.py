@@ -3,6 +3,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from finetuning.report import messages
@@ -43,6 +44,42 @@ def of_approval() -> Message:
         status, any_plan(), any_evaluation(), answer_by=answer_by, stage="prod", report=REPORT
     )
 
+
+TEXT = {"type": "string", "minLength": 1}
+CHAT = {
+    "type": "object",
+    "required": ["version", "source", "content"],
+    "additionalProperties": False,
+    "properties": {
+        "version": {"const": "1.0"},
+        "source": {"const": "custom"},
+        "id": TEXT,
+        "content": {
+            "type": "object",
+            "required": ["description"],
+            "additionalProperties": False,
+            "properties": {
+                "textType": {"const": "client-markdown"},
+                "title": TEXT,
+                "description": TEXT,
+                "nextSteps": {"type": "array", "items": TEXT},
+                "keywords": {"type": "array", "items": TEXT},
+            },
+        },
+        "metadata": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "threadId": TEXT,
+                "summary": TEXT,
+                "eventType": TEXT,
+                "relatedResources": {"type": "array", "items": TEXT},
+                "additionalContext": {"type": "object", "additionalProperties": TEXT},
+            },
+        },
+    },
+}
+"""The event schema of "Custom notifications" in the administrator guide of Amazon Q Developer in chat applications."""
 
 EVERY = [of_success, of_failure, of_abort, of_deletion]
 
@@ -155,3 +192,22 @@ def test_an_approval_message_has_losses_verdict_costs_and_both_commands() -> Non
         LINK,
     ):
         assert expected in body
+
+
+@pytest.mark.parametrize("make", [*EVERY, of_approval])
+def test_every_message_has_a_form_for_a_chat(make: Callable[[], Message]) -> None:
+    chat = make().chat
+    jsonschema.validate(chat, CHAT)
+    assert chat["metadata"]["threadId"] == RUN_ID
+    assert chat["content"]["title"] == make().subject
+
+
+def test_text_from_the_data_mentions_nobody_in_a_chat() -> None:
+    description = of_failure(message="<!channel> look & see").chat["content"]["description"]
+    assert description.startswith("&lt;!channel&gt; look &amp; see")
+
+
+def test_a_message_about_no_run_has_no_thread() -> None:
+    chat = messages.upload_refused("inbox/a/b.jsonl", any_error(), stage="prod").chat
+    jsonschema.validate(chat, CHAT)
+    assert "threadId" not in chat["metadata"]
