@@ -10,6 +10,7 @@ from finetuning.aws.run_store import RunStore
 from finetuning.operations.report_page import write_report
 from finetuning.operations.run import Run
 from finetuning.runs.layout import RunLayout
+from finetuning.settings import settings
 from tests.builders.runs import RUN_ID, any_dataset, any_evaluation, any_failed_status, any_plan, any_status
 
 BUCKET = "artifacts"
@@ -17,14 +18,14 @@ LAYOUT = RunLayout(RUN_ID)
 
 
 @pytest.fixture
-def store(aws: None) -> RunStore:
+def store(aws: None, environment: None) -> RunStore:
     s3 = boto3.client("s3", region_name="us-east-1")
     s3.create_bucket(Bucket=BUCKET)
     return RunStore(s3, BUCKET, "arn:aws:kms:us-east-1:123456789012:key/k")
 
 
 def page_of(store: RunStore) -> str:
-    write_report(Run(RUN_ID, store=store, prefix="finetune-dev"), "dev")
+    write_report(Run(RUN_ID, store=store, prefix="finetune-dev"))
     return (store.read(LAYOUT.report_page) or b"").decode()
 
 
@@ -39,13 +40,13 @@ def test_a_finished_run_has_its_data_training_and_answers_on_the_page(store: Run
     store.save(LAYOUT.dataset_report, any_dataset())
     store.save(LAYOUT.evaluation, any_evaluation())
     page = page_of(store)
-    for section in ("answers", "next", "preflight", "dataset", "training", "timeline", "links"):
+    for section in ("answers", "next", "dataset", "training", "details"):
         assert f'id="{section}"' in page
 
 
 def test_a_browser_is_told_that_it_is_a_page(store: RunStore) -> None:
     store.save(LAYOUT.status, any_status())
-    write_report(Run(RUN_ID, store=store, prefix="finetune-dev"), "dev")
+    write_report(Run(RUN_ID, store=store, prefix="finetune-dev"))
     head = boto3.client("s3", region_name="us-east-1").head_object(Bucket=BUCKET, Key=LAYOUT.report_page)
     assert head["ContentType"] == "text/html; charset=utf-8"
 
@@ -63,6 +64,19 @@ def test_a_link_is_signed_as_kms_needs_it_for_the_buckets_own_host(
     assert (link.scheme, link.netloc, link.path) == ("https", host, "/" + LAYOUT.report_page)
     assert query["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
     assert query["X-Amz-Expires"] == ["43200"]
+
+
+def test_the_stage_decides_whether_a_signed_link_is_made_and_where_the_documents_are(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGNED_REPORT_LINKS", "false")
+    monkeypatch.setenv("DOCS_URL", "https://git.example.com/finetune/docs")
+    settings.cache_clear()
+    store.save(LAYOUT.status, any_failed_status())
+    link = write_report(Run(RUN_ID, store=store, prefix="finetune-dev"))
+    assert (link.signed, LAYOUT.report_page in link.console) == ("", True)
+    page = (store.read(LAYOUT.report_page) or b"").decode()
+    assert "https://git.example.com/finetune/docs/runbook.md#dataset_refused" in page
 
 
 def test_the_page_has_the_plan_and_commands_for_its_stage(store: RunStore) -> None:
