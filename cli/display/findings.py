@@ -11,6 +11,7 @@ from cli.live.account import AccountCheck
 from finetuning.runs.status import Check
 
 SYMBOLS = {True: ("✓", "green"), False: ("✗", "red"), None: ("–", "yellow")}
+WARNING = ("!", "yellow")
 
 
 def verified_table(checks: Sequence[AccountCheck]) -> Table:
@@ -26,7 +27,7 @@ def verified_table(checks: Sequence[AccountCheck]) -> Table:
 
 
 def checks_table(checks: Sequence[Check]) -> Table:
-    """A row per check: green if it passed, red if it failed, yellow if it could not be checked."""
+    """A row per check: green if it passed, red if it failed, yellow if it is a warning or could not be checked."""
     table = _table()
     _add_rows(table, checks)
     return table
@@ -39,7 +40,7 @@ def _table() -> Table:
 
 def _add_rows(table: Table, checks: Sequence[Check]) -> None:
     for check in checks:
-        symbol, style = SYMBOLS[check.ok]
+        symbol, style = WARNING if check.is_warning else SYMBOLS[check.ok]
         where = f" [{check.field}]" if check.field else ""
         table.add_row(plain(symbol, style), plain(check.check, "bold"), plain(f"{check.message}{where}"))
         if check.fix:

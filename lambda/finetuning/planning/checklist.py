@@ -26,6 +26,10 @@ class Checklist:
     def unknown(self, check: str, why: str) -> None:
         self.checks.append(Check(check=check, ok=None, message=why))
 
+    def warned(self, check: str, message: str, fix: str) -> None:
+        """Adds a warning, which stops no run."""
+        self.checks.append(Check(check=check, ok=None, message=message, fix=fix))
+
     def found(self, check: str, *findings: Finding) -> None:
         refused = {c.field for c in self.checks if c.ok is False and c.code == Code.RUN_JSON_INVALID}
         for finding in findings:

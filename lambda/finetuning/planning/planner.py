@@ -12,6 +12,7 @@ from finetuning.errors import Code, Finding, FineTuningError, RunRefused
 from finetuning.jumpstart.catalogue import support
 from finetuning.jumpstart.family import DEFAULT_LENGTH, Task
 from finetuning.jumpstart.spec import ModelSpec, cache_bucket
+from finetuning.planning.cautions import BATCHES, check_batches, check_learning_rate
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.endpoint_terms import endpoint_plan
 from finetuning.planning.submission import Prices, Submission, training_types
@@ -100,6 +101,8 @@ def make_plan(
         tags=request.tags,
         approval=request.approval and request.endpoint.deploy,
     )
+    check_batches(support(spec.model_id), options, checklist)
+    check_learning_rate(options[0], checklist)
     _check_evaluation(request, checklist)
     names = plan.names(stage.prefix)
     checklist.passed("names", f"{names.training_job(0)}, {names.endpoint}")
@@ -137,10 +140,10 @@ def complete(plan: RunPlan, spec: ModelSpec, task_name: str, dataset: DatasetSum
     if checklist.findings:
         raise RunRefused(checklist.findings)
     training = plan.training.model_copy(update={"options": options})
-    left_out = [check for check in checklist.checks if check.check == FALLBACKS]
-    return plan.model_copy(
-        update={"task": task, "dataset": dataset, "training": training, "checks": [*plan.checks, *left_out]}
-    )
+    check_batches(support(spec.model_id), options, checklist)
+    checks = [check for check in plan.checks if check.check != BATCHES]
+    checks += [check for check in checklist.checks if check.check in (FALLBACKS, BATCHES)]
+    return plan.model_copy(update={"task": task, "dataset": dataset, "training": training, "checks": checks})
 
 
 def _acceptance(

@@ -150,10 +150,13 @@ def _by_result(check: Check) -> int:
 
 
 def _checks_in_words(checks: Sequence[Check]) -> str:
-    counts = [
-        (sum(check.ok is ok for check in checks), name)
-        for ok, name in ((False, "failed"), (None, "not checked"), (True, "passed"))
-    ]
+    warnings = sum(check.is_warning for check in checks)
+    counts = (
+        (sum(check.ok is False for check in checks), "failed"),
+        (warnings, "warning" if warnings == 1 else "warnings"),
+        (sum(check.ok is None for check in checks) - warnings, "not checked"),
+        (sum(check.ok is True for check in checks), "passed"),
+    )
     return ", ".join(f"{count} {name}" for count, name in counts if count)
 
 

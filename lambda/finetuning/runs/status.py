@@ -54,7 +54,9 @@ class Metric(BaseModel):
 
 
 class Check(BaseModel):
-    """A line of the preflight's table. `ok` is None if it could not be checked; `message` then gives the reason."""
+    """A line of the preflight's table. `ok` is None if it could not be checked; `message` then gives the reason. With a
+    `fix` it is a warning: the run may go on.
+    """
 
     check: str
     ok: bool | None
@@ -62,6 +64,10 @@ class Check(BaseModel):
     code: str = ""
     field: str = ""
     fix: str = ""
+
+    @property
+    def is_warning(self) -> bool:
+        return self.ok is None and bool(self.fix)
 
 
 class Cost(BaseModel):

@@ -401,10 +401,10 @@ def summary(**changes: int) -> DatasetSummary:
 
 def test_a_completed_plan_has_the_tasks_flags_and_the_datasets_tokens() -> None:
     plan = good(accepted(), head=b"PAR1" + b"\0" * 40, name="d.parquet")
-    completed = complete(plan, any_spec(plan.model_id), "instruction", summary())
+    completed = complete(plan, any_spec(plan.model_id), "instruction", summary(train_tokens=900_000))
     assert completed.task is Task.INSTRUCTION
     assert completed.hyperparameters["instruction_tuned"] == "True"
-    assert completed.training.estimate.tokens == 9000
+    assert completed.training.estimate.tokens == 900_000
     assert completed.checks == plan.checks
 
 

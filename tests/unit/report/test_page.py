@@ -116,6 +116,15 @@ def test_a_failed_check_names_the_field_and_the_fix() -> None:
         assert expected in text
 
 
+def test_a_warning_is_told_from_what_could_not_be_checked() -> None:
+    warning = Check(check="batches", ok=None, message="The data may be too little.", fix="Add data.")
+    unknown = Check(check="quota", ok=None, message="Service Quotas did not answer")
+    text = Page(render(any_failed_status(checks=[warning, unknown]))).text
+    assert "1 warning, 1 not checked" in text
+    assert text.count("! warning") == text.count("? not checked") == 1
+    assert "Add data." in text
+
+
 def test_every_finding_of_a_refused_run_is_listed_with_its_fix() -> None:
     findings = [{"code": "CODE", "field": f"field.{n}", "message": f"wrong {n}", "fix": f"fix {n}"} for n in range(5)]
     error = {"code": "RUN_REFUSED", "message": "wrong 0 (and 4 more)", "fix": "fix 0", "findings": findings}
