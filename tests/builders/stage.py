@@ -78,7 +78,7 @@ class SilentQuotas:
 
     def __init__(self, *clients: Any) -> None: ...
 
-    def check(self, *asked: Any) -> str:
+    def check(self, *asked: Any, **standing: Any) -> str:
         return "Service Quotas did not answer"
 
     def lambda_concurrency(self) -> int:

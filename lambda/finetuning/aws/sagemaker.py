@@ -31,7 +31,8 @@ def _is_taken(error: ClientError) -> bool:
     return _says(error, "ResourceInUse", "already existing", "already exists")
 
 
-def _is_absent(error: ClientError) -> bool:
+def is_absent(error: ClientError) -> bool:
+    """True if the error says that the resource does not exist."""
     return _says(error, "ResourceNotFound", "could not find", "does not exist", "requested resource not found")
 
 
@@ -43,7 +44,7 @@ def _once_found() -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        if not _is_absent(error):
+        if not is_absent(error):
             raise
         raise TransientAwsError(
             Code.AWS_UNAVAILABLE,
@@ -58,7 +59,7 @@ def _unless_absent() -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        if not _is_absent(error):
+        if not is_absent(error):
             raise
 
 
@@ -283,7 +284,7 @@ class SageMaker:
             try:
                 return describe(**name)
             except ClientError as error:
-                if _is_absent(error):
+                if is_absent(error):
                     return None
                 raise
 

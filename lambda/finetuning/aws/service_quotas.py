@@ -1,12 +1,13 @@
 """Whether the account's quotas allow what a plan needs, given the instances in use."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from finetuning.aws.sagemaker import is_absent
 from finetuning.errors import Code, Finding
 
 Use = Literal["training", "endpoint"]
@@ -32,32 +33,58 @@ class Quota:
     value: float
 
 
+@dataclass(frozen=True)
+class _Holder:
+    """A training job or an endpoint, and the instances it holds by type; None if those are not known."""
+
+    name: str
+    instances: Counter[str] | None
+    failed: bool = False
+
+
 class Quotas:
-    """The account's quotas; those of SageMaker are read once."""
+    """The account's quotas. Those of SageMaker, and the instances in use, are read once."""
 
     def __init__(self, service_quotas: Any, sagemaker: Any, region: str) -> None:
         self._service_quotas = service_quotas
         self._sagemaker = sagemaker
         self._region = region
         self._by_name: Mapping[str, Quota] | None = None
+        self._holders: dict[Use, list[_Holder]] = {}
 
-    def check(self, instance_type: str, use: Use, wanted: int, field: str) -> Finding | str | None:
-        """None if the quota suffices, a finding if it does not, or a text that says why it could not be checked."""
+    def check(
+        self, instance_type: str, use: Use, wanted: int, field: str, *, then: int = 0, replaced: str = ""
+    ) -> Finding | str | None:
+        """None if the quota suffices, a finding if it does not, or a text that says why that is not known.
+
+        `wanted`: instances beside all that are in use; `then`: those needed once the endpoint `replaced` is gone.
+        """
         try:
             quota = self._quotas().get(QUOTA_NAMES[use].format(instance_type).lower())
             if quota is None:
                 return f"Service Quotas has no quota of {instance_type} for {use}"
-            used = self._in_use(use)[instance_type] if quota.value else 0
+            holders = self._in_use(use) if quota.value else []
         except (BotoCoreError, ClientError) as error:
             return f"cannot read the quotas: {error}"
-        if used + wanted <= quota.value:
-            return None
-        return Finding(
-            Code.QUOTA_EXCEEDED,
-            field,
-            f"Quota exceeded: “{quota.name}” ({quota.code}) is {quota.value:g}, {used} in use, {wanted} needed.",
-            f"Request an increase: {self._link(quota)}, or choose another instance type.",
-        )
+        failed, used = Counter[str](), Counter[str]()
+        for holder in holders:
+            (failed if holder.failed else used)[holder.name] += (holder.instances or Counter())[instance_type]
+        in_use, needed = max((used.total(), wanted), (used.total() - used[replaced], then), key=sum)
+        if in_use + needed > quota.value:
+            return Finding(
+                Code.QUOTA_EXCEEDED,
+                field,
+                f"Quota exceeded: “{quota.name}” ({quota.code}) is {quota.value:g}, {in_use} in use, {needed} needed.",
+                f"Request an increase: {self._link(quota)}, or choose another instance type.",
+            )
+        if in_use + needed + failed.total() > quota.value:
+            # Whether they count is not documented.
+            names = ", ".join(sorted(name for name, count in failed.items() if count))
+            return f"sufficient only if endpoints that failed do not count; delete them: {names}"
+        unknown = [holder.name for holder in holders if holder.instances is None]
+        if in_use + needed + len(unknown) > quota.value:
+            return f"sufficient unless the endpoint {unknown[0]}, whose configuration is gone, uses this type"
+        return None
 
     def lambda_concurrency(self) -> int:
         """How many functions the account may run at a time; as many as a new account where it cannot be read."""
@@ -80,26 +107,53 @@ class Quotas:
             for quota in page.get("Quotas", [])
         }
 
-    def _in_use(self, use: Use) -> Counter[str]:
-        return self._training_instances() if use == "training" else self._endpoint_instances()
+    def _in_use(self, use: Use) -> list[_Holder]:
+        if use not in self._holders:
+            self._holders[use] = list(self._training_jobs() if use == "training" else self._endpoints())
+        return self._holders[use]
 
-    def _training_instances(self) -> Counter[str]:
-        used: Counter[str] = Counter()
+    def _training_jobs(self) -> Iterator[_Holder]:
+        """A job that may take one of several types is assumed to count for each until SageMaker has selected one."""
         running = self._sagemaker.list_training_jobs(StatusEquals="InProgress", MaxResults=MAX_LOOKED_AT)
         for job in running["TrainingJobSummaries"]:
-            resources = self._sagemaker.describe_training_job(TrainingJobName=job["TrainingJobName"])["ResourceConfig"]
-            used[resources.get("InstanceType", "")] += resources.get("InstanceCount", 0)
-        return used
+            name = job["TrainingJobName"]
+            resources = self._sagemaker.describe_training_job(TrainingJobName=name)["ResourceConfig"]
+            selected = resources.get("SelectedInstanceType") or resources.get("InstanceType")
+            types = [selected] if selected else [each["InstanceType"] for each in resources["InstancePreferences"]]
+            yield _Holder(name, Counter(dict.fromkeys(types, resources.get("InstanceCount", 1))))
 
-    def _endpoint_instances(self) -> Counter[str]:
-        used: Counter[str] = Counter()
-        for endpoint in self._sagemaker.list_endpoints(MaxResults=MAX_LOOKED_AT)["Endpoints"]:
-            config_name = self._sagemaker.describe_endpoint(EndpointName=endpoint["EndpointName"])["EndpointConfigName"]
-            config = self._sagemaker.describe_endpoint_config(EndpointConfigName=config_name)
-            for variant in config["ProductionVariants"]:
-                used[variant.get("InstanceType", "")] += variant.get("InitialInstanceCount", 0)
-        return used
+    def _endpoints(self) -> Iterator[_Holder]:
+        for summary in self._sagemaker.list_endpoints(MaxResults=MAX_LOOKED_AT)["Endpoints"]:
+            name = summary["EndpointName"]
+            endpoint = self._found("endpoint", EndpointName=name)
+            if endpoint is None:
+                continue
+            config = self._found("endpoint_config", EndpointConfigName=endpoint["EndpointConfigName"])
+            instances = None if config is None else _instances(endpoint, config)
+            yield _Holder(name, instances, failed=endpoint["EndpointStatus"] == "Failed")
+
+    def _found(self, kind: str, **name: str) -> dict[str, Any] | None:
+        try:
+            described: dict[str, Any] = getattr(self._sagemaker, f"describe_{kind}")(**name)
+        except ClientError as error:
+            if is_absent(error):
+                return None
+            raise
+        return described
 
     def _link(self, quota: Quota) -> str:
         region = self._region
         return f"https://{region}.console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas/{quota.code}"
+
+
+def _instances(endpoint: Mapping[str, Any], config: Mapping[str, Any]) -> Counter[str]:
+    """An endpoint's instances by type. One with instance pools is assumed to count for each of them."""
+    fleets = {fleet["VariantName"]: fleet for fleet in endpoint.get("ProductionVariants", [])}
+    counted: Counter[str] = Counter()
+    for variant in config["ProductionVariants"]:
+        fleet = fleets.get(variant.get("VariantName"), {})
+        numbers = (fleet.get("CurrentInstanceCount", 0), fleet.get("DesiredInstanceCount", 0))
+        count = max(numbers) or variant.get("InitialInstanceCount", 0)
+        for each in variant.get("InstancePools", [variant]):
+            counted[each.get("InstanceType", "")] += count
+    return counted

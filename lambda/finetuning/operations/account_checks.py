@@ -60,7 +60,7 @@ class AccountChecks:
                 self._missing(key, Finding(Code.ARTIFACT_MISSING, "model", message, fix))
 
     def quotas(self, quotas: Quotas) -> None:
-        """One instance of each training type, and the endpoint's instances."""
+        """One instance of each training type, and the endpoints' instances."""
         plan = self._plan
         for position, instance_type in enumerate(plan.training.instance_types):
             field = "training.fallback_instance_types" if position else "training.instance_type"
@@ -70,16 +70,24 @@ class AccountChecks:
             else:
                 self._note("quota", instance_type + " for training", verdict)
         if plan.endpoint.deploy:
-            self.endpoint_quota(quotas, plan.endpoint.instance_count * (1 + plan.evaluation.compare_with_base))
+            self.endpoint_quota(quotas)
 
-    def endpoint_quota(self, quotas: Quotas, at_first: int) -> None:
-        """`at_first`: instances during the evaluation; a temporary endpoint has as many as the live one. Autoscaling
-        may need more later.
+    def endpoint_quota(self, quotas: Quotas, *, evaluated: bool = True) -> None:
+        """The instances of the endpoints that stand at the same time, on each of the endpoint's types.
+
+        Those of the evaluation have as many as the live one. `must_beat_base` puts both beside an earlier model's
+        endpoint; otherwise that one is gone before the base model's is created. Autoscaling may need more later.
         """
-        endpoint = self._plan.endpoint
-        wanted = max(at_first, endpoint.most_instances)
-        verdict = quotas.check(endpoint.instance_type, "endpoint", wanted, "endpoint.instance_type")
-        self._note("quota", endpoint.instance_type + " for the endpoint", verdict)
+        endpoint, evaluation, names = self._plan.endpoint, self._plan.evaluation, self._plan.names(self._target.prefix)
+        together = endpoint.instance_count * (1 + (evaluated and evaluation.compare_with_base))
+        beside = together if evaluation.must_beat_base else endpoint.instance_count
+        then = max(together, endpoint.most_instances)
+        for position, each in enumerate(
+            (endpoint.instance_type, *(option.instance_type for option in endpoint.fallbacks))
+        ):
+            field = "endpoint.fallback_instance_types" if position else "endpoint.instance_type"
+            verdict = quotas.check(each, "endpoint", beside, field, then=then, replaced=names.endpoint)
+            self._note("quota", f"{each} for the endpoint", verdict)
 
     def names(self, sagemaker: Any) -> None:
         """Whether the names of the endpoint and of the first training job are free, or already this stage's: an

@@ -4,8 +4,10 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from finetuning.aws.service_quotas import Quotas, Use
+from finetuning.aws.service_quotas import QUOTA_NAMES, Quotas, Use
 from finetuning.errors import Finding
+from finetuning.jumpstart.requests import VARIANT
+from tests.builders.aws import FakeSageMaker, FakeService
 
 REGION = "eu-west-1"
 G5 = "ml.g5.12xlarge"
@@ -42,6 +44,99 @@ def any_quotas(value: float, name: str, running: int = 0) -> Quotas:
         at_work.add_response("describe_training_job", described, {"TrainingJobName": job["TrainingJobName"]})
     at_work.activate()
     return Quotas(service_quotas, sagemaker, REGION)
+
+
+def account(sagemaker: FakeSageMaker, **values: float) -> Quotas:
+    """An account whose quotas of `G5` are `values`, by use."""
+    service_quotas = FakeService()
+    quotas = [
+        {"QuotaCode": "L-ABCD1234", "QuotaName": QUOTA_NAMES[use].format(G5), "Value": values[use]}
+        for use in QUOTA_NAMES
+        if use in values
+    ]
+    service_quotas.answers["list_service_quotas"] = {"Quotas": quotas}
+    return Quotas(service_quotas, sagemaker, REGION)
+
+
+def add_endpoint(sagemaker: FakeSageMaker, name: str, instances: int = 1, status: str = "InService") -> None:
+    sagemaker.add_endpoint(name, name, status=status, instances=instances)
+    variant = sagemaker.things["endpoint_config"][name]["ProductionVariants"][0]
+    variant |= {"VariantName": VARIANT, "InstanceType": G5, "InitialInstanceCount": 1}
+
+
+@pytest.mark.parametrize(
+    ("resources", "fits"),
+    [
+        ({"InstancePreferences": [{"InstanceType": "ml.g5.48xlarge"}, {"InstanceType": G5}]}, False),
+        ({"InstancePreferences": [{"InstanceType": G5}], "SelectedInstanceType": G5}, False),
+        ({"InstancePreferences": [{"InstanceType": G5}], "SelectedInstanceType": "ml.g5.48xlarge"}, True),
+    ],
+)
+def test_a_job_that_may_take_several_types_counts_for_each_until_one_is_selected(
+    resources: dict[str, object], fits: bool
+) -> None:
+    sagemaker = FakeSageMaker()
+    sagemaker.add_job("job", ResourceConfig={**resources, "InstanceCount": 1})
+    verdict = account(sagemaker, training=1).check(G5, "training", 1, "")
+    assert (verdict is None) is fits
+
+
+def test_an_endpoint_without_a_configuration_does_not_hide_the_others() -> None:
+    sagemaker = FakeSageMaker()
+    for name in ("bare", "other"):
+        add_endpoint(sagemaker, name)
+    del sagemaker.things["endpoint_config"]["bare"]
+    assert isinstance(account(sagemaker, endpoint=1).check(G5, "endpoint", 1, ""), Finding)
+    assert account(sagemaker, endpoint=2).check(G5, "endpoint", 1, "") == (
+        "sufficient unless the endpoint bare, whose configuration is gone, uses this type"
+    )
+
+
+def test_an_endpoint_that_is_gone_by_now_is_not_counted() -> None:
+    sagemaker = FakeSageMaker()
+    sagemaker.answers["list_endpoints"] = {"Endpoints": [{"EndpointName": "gone"}]}
+    assert account(sagemaker, endpoint=1).check(G5, "endpoint", 1, "") is None
+
+
+def test_an_error_of_sagemaker_is_said() -> None:
+    sagemaker = FakeSageMaker()
+    add_endpoint(sagemaker, "other")
+    sagemaker.refuse("describe_endpoint", "ThrottlingException")
+    verdict = account(sagemaker, endpoint=1).check(G5, "endpoint", 1, "")
+    assert isinstance(verdict, str)
+    assert "ThrottlingException" in verdict
+
+
+def test_failed_endpoints_alone_do_not_refuse_a_run() -> None:
+    sagemaker = FakeSageMaker()
+    add_endpoint(sagemaker, "broken", status="Failed")
+    assert account(sagemaker, endpoint=1).check(G5, "endpoint", 1, "") == (
+        "sufficient only if endpoints that failed do not count; delete them: broken"
+    )
+    assert isinstance(account(sagemaker, endpoint=1).check(G5, "endpoint", 2, ""), Finding)
+
+
+def test_an_endpoint_counts_as_many_instances_as_it_has_grown_to() -> None:
+    sagemaker = FakeSageMaker()
+    add_endpoint(sagemaker, "busy", instances=3)
+    assert isinstance(account(sagemaker, endpoint=3).check(G5, "endpoint", 1, ""), Finding)
+    assert account(sagemaker, endpoint=4).check(G5, "endpoint", 1, "") is None
+
+
+@pytest.mark.parametrize(("at_first", "then", "needed"), [(1, 2, 2), (2, 1, 3), (1, 4, 4)])
+def test_the_endpoint_that_is_replaced_stands_beside_the_new_one_and_then_is_gone(
+    at_first: int, then: int, needed: int
+) -> None:
+    sagemaker = FakeSageMaker()
+    add_endpoint(sagemaker, "live")
+
+    def check(quota: int) -> Finding | str | None:
+        return account(sagemaker, endpoint=quota).check(G5, "endpoint", at_first, "", then=then, replaced="live")
+
+    assert check(needed) is None
+    assert isinstance(refused := check(needed - 1), Finding)
+    in_use = 1 if needed == at_first + 1 else 0
+    assert f"is {needed - 1}, {in_use} in use, {needed - in_use} needed." in refused.message
 
 
 TRAINING = f"{G5} for training job usage"

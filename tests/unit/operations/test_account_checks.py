@@ -43,9 +43,15 @@ class AnyQuotas:
     def __init__(self, answers: Mapping[tuple[str, Use], Finding | str]) -> None:
         self._answers = answers
         self.asked: list[tuple[str, Use, int, str]] = []
+        self.standing: list[tuple[int, int, str]] = []
+        """For each endpoint type: instances at first, instances then, and the endpoint that is replaced."""
 
-    def check(self, instance_type: str, use: Use, wanted: int, field: str) -> Finding | str | None:
+    def check(
+        self, instance_type: str, use: Use, wanted: int, field: str, *, then: int = 0, replaced: str = ""
+    ) -> Finding | str | None:
         self.asked.append((instance_type, use, wanted, field))
+        if use == "endpoint":
+            self.standing.append((wanted, then, replaced))
         return self._answers.get((instance_type, use))
 
 
@@ -120,30 +126,46 @@ def test_a_quota_that_is_not_known_is_yellow() -> None:
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "compare", "wanted"),
+    ("endpoint", "evaluation", "standing"),
     [
-        ({}, True, 2),
-        ({}, False, 1),
-        ({"instance_count": 2}, True, 4),
+        ({}, {"compare_with_base": True}, (1, 2)),
+        ({}, {"compare_with_base": False}, (1, 1)),
+        ({}, {"compare_with_base": True, "must_beat_base": True}, (2, 2)),
+        ({"instance_count": 2}, {"compare_with_base": True, "must_beat_base": "helped"}, (4, 4)),
         (
             {"autoscaling": {"min_instances": 1, "max_instances": 5, "invocations_per_instance": 9}},
-            True,
-            5,
+            {"compare_with_base": True},
+            (1, 5),
         ),
-        ({"deploy": False}, True, None),
+        ({"deploy": False}, {"compare_with_base": True}, None),
     ],
 )
-def test_the_endpoint_needs_instances_for_itself_the_base_model_and_its_growth(
-    endpoint: dict[str, Any], compare: bool, wanted: int | None
+def test_the_quota_must_hold_the_endpoints_that_stand_at_the_same_time(
+    endpoint: dict[str, Any], evaluation: dict[str, Any], standing: tuple[int, int] | None
 ) -> None:
     plan = any_plan(
         endpoint=any_plan().endpoint.model_dump() | endpoint,
-        evaluation=any_plan().evaluation.model_dump() | {"compare_with_base": compare},
+        evaluation=any_plan().evaluation.model_dump() | evaluation,
     )
     quotas: Any = AnyQuotas({})
     checked(plan, lambda account: account.quotas(quotas))
-    asked = [number for _, use, number, _ in quotas.asked if use == "endpoint"]
-    assert asked == ([] if wanted is None else [wanted])
+    assert quotas.standing == ([] if standing is None else [(*standing, f"{PREFIX}-{RUN_ID}")])
+
+
+def test_a_deployment_alone_needs_no_instances_for_an_evaluation() -> None:
+    quotas: Any = AnyQuotas({})
+    checked(any_plan(), lambda account: account.endpoint_quota(quotas, evaluated=False))
+    assert quotas.standing == [(1, 1, f"{PREFIX}-{RUN_ID}")]
+
+
+def test_each_fallback_type_of_the_endpoint_needs_a_quota() -> None:
+    plan = any_plan(
+        endpoint=any_plan().endpoint.model_dump() | {"fallbacks": [{"instance_type": FALLBACK, "usd_per_hour": 1}]}
+    )
+    quotas: Any = AnyQuotas({(FALLBACK, "endpoint"): NO_QUOTA})
+    checks, _ = checked(plan, lambda account: account.quotas(quotas))
+    assert quotas.asked[-1] == (FALLBACK, "endpoint", 1, "endpoint.fallback_instance_types")
+    assert [check.code for check in checks if check.ok is False] == ["QUOTA_EXCEEDED"]
 
 
 def names_checked(sagemaker: FakeService, **plan: Any) -> list[Check]:
@@ -281,11 +303,11 @@ def test_a_name_that_nothing_has_is_free(code: str) -> None:
 def test_each_quota_is_asked_for_with_its_instances_and_the_field_that_sets_it() -> None:
     quotas: Any = AnyQuotas({(any_plan().endpoint.instance_type, "endpoint"): "not listed"})
     checks, _ = checked(any_plan(), lambda account: account.quotas(quotas))
-    hosting, wanted = any_plan().endpoint.instance_type, 1 + any_plan().evaluation.compare_with_base
+    hosting = any_plan().endpoint.instance_type
     assert quotas.asked == [
         (FIRST, "training", 1, "training.instance_type"),
         (FALLBACK, "training", 1, "training.fallback_instance_types"),
-        (hosting, "endpoint", wanted, "endpoint.instance_type"),
+        (hosting, "endpoint", 1, "endpoint.instance_type"),
     ]
     assert checks[-1].message == f"{hosting} for the endpoint: not listed"
 

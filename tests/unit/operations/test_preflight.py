@@ -239,7 +239,7 @@ def test_a_default_fallback_that_the_account_rules_out_is_not_in_the_plan(
     uploaded: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class OneQuota(SilentQuotas):
-        def check(self, instance_type: str, use: Any, wanted: int, field: str) -> Any:  # type: ignore[override]
+        def check(self, instance_type: str, use: Any, wanted: int, field: str, **_: Any) -> Any:  # type: ignore[override]
             fallback = field == "training.fallback_instance_types"
             return Finding(Code.QUOTA_EXCEEDED, field, "quota 0", "Ask.") if fallback else None
 
