@@ -8,7 +8,7 @@ from finetuning.aws.autoscaling import end_scaling, scale
 from finetuning.aws.cloudwatch import watch_endpoint
 from finetuning.aws.run_store import RunStore
 from finetuning.aws.sagemaker import SageMaker, endpoint_busy
-from finetuning.errors import Code, FineTuningError
+from finetuning.errors import Code, EndpointFailed, FineTuningError
 from finetuning.runs.guardrails import ROLLBACK_SECONDS, Request, deployment_config
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.outcomes import is_changing
@@ -32,7 +32,7 @@ def create_or_update(api: SageMaker, store: RunStore, request: Request, topic_ar
 
     With autoscaling, a fleet that has grown keeps its instances during the update. If SageMaker rejects the update, the
     endpoint stays as it was. May be repeated: an update to the same configuration that is in progress is not disturbed.
-    Raises `FineTuningError` (ENDPOINT_BUSY, ENDPOINT_NAME_TAKEN).
+    Raises `FineTuningError`: ENDPOINT_BUSY, ENDPOINT_NAME_TAKEN, ENDPOINT_FAILED if the serving configuration is gone.
     """
     name, config = request["EndpointName"], request["EndpointConfigName"]
     live = api.describe_endpoint(name)
@@ -61,9 +61,23 @@ def create_or_update(api: SageMaker, store: RunStore, request: Request, topic_ar
     guardrails = deployment_config(name, size, fleet.timeout_seconds + ROLLBACK_SECONDS)
     try:
         api.update_endpoint(request, guardrails, keep_instances=grown)
-    except FineTuningError:
+    except FineTuningError as error:
         restore_live_model(api, store, live, topic_arn)
+        if api.configuration(live["EndpointConfigName"]) is None:
+            raise _configuration_deleted(live) from error
         raise
+
+
+def _configuration_deleted(endpoint: dict[str, Any]) -> EndpointFailed:
+    """Why SageMaker, which needs the old configuration for an update, does not find one. A retry does not help."""
+    name = endpoint["EndpointName"]
+    return EndpointFailed(
+        Code.ENDPOINT_FAILED,
+        f"The endpoint {name} cannot be updated: its configuration {endpoint['EndpointConfigName']}, which still "
+        "serves, was deleted.",
+        f"Delete the endpoint (`aws sagemaker delete-endpoint --endpoint-name {name}`); it then serves no more. The "
+        "tuned model is kept: deploy it with `finetune deploy RUN`.",
+    )
 
 
 def pending(endpoint: dict[str, Any]) -> str | None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from finetuning.aws.sagemaker import SageMaker, sagemaker
-from finetuning.errors import Code, FineTuningError
+from finetuning.errors import Code, EndpointFailed, FineTuningError, TransientAwsError
 from finetuning.jumpstart.requests import VARIANT
 from finetuning.operations.endpoint_updates import (
     Fleet,
@@ -134,6 +134,23 @@ def test_after_a_refused_update_everything_is_that_of_the_model_that_serves(
     assert OLD in str(cloud["cloudwatch"].requests("put_metric_alarm")[-1]["Dimensions"])
     assert cloud["application-autoscaling"].requests("register_scalable_target")
     assert watched(cloud)[-1] == (NAMES.endpoint, OLD, [TOPIC])
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_an_update_that_fails_because_the_old_configuration_was_deleted_names_it_and_is_not_retried(
+    account: FakeSageMaker, api: SageMaker, memory: MemoryStore, gone: bool
+) -> None:
+    account.add_endpoint(NAMES.endpoint, OLD, "older-00000000")
+    if gone:
+        del account.things["endpoint_config"][OLD]
+    account.refuse("update_endpoint", "ValidationException", f'Could not find endpoint configuration "{OLD}".')
+    with pytest.raises(FineTuningError) as failure:
+        put(api, memory)
+    assert isinstance(failure.value, EndpointFailed if gone else TransientAwsError)
+    if gone:
+        assert failure.value.code == Code.ENDPOINT_FAILED
+        assert f"its configuration {OLD}, which still serves, was deleted" in failure.value.message
+        assert f"delete-endpoint --endpoint-name {NAMES.endpoint}" in failure.value.fix
 
 
 def test_without_the_configuration_that_serves_tags_and_scaling_are_not_known(
