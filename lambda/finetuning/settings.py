@@ -39,6 +39,9 @@ TtlHours = Annotated[float, Field(gt=0, le=LONGEST_TTL_HOURS)] | Literal["never"
 IdleMinutes = Annotated[float, Field(ge=SWEEP_MINUTES, le=LONGEST_IDLE_MINUTES)] | Literal["never"]
 
 
+Replacement = Literal["owner", "anyone"]
+
+
 class StageSettings(BaseModel):
     """What is settled for every run of a stage: defaults of run.json, and limits that no run.json can raise.
 
@@ -60,6 +63,8 @@ class StageSettings(BaseModel):
     """Hours after which an endpoint is deleted, or `never`. It has no default: an endpoint costs money every hour."""
     endpoint_idle_minutes: IdleMinutes
     """Minutes without requests after which an endpoint is deleted, or `never`."""
+    endpoint_replacement: Replacement = "anyone"
+    """Whose runs may replace an endpoint's model: those of its owners (`runs/ownership.py`), or any run's."""
     max_concurrent_runs: int = Field(default=5, ge=1, le=100)
     """How many runs train, deploy or wait for approval at the same time; later ones are queued."""
     approval_hours: float = Field(default=24, gt=0, le=LONGEST_APPROVAL_HOURS)

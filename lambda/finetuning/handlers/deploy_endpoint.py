@@ -1,5 +1,6 @@
 """DeployEndpoint: creates model, configuration and endpoint, live or temporary for an evaluation."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NoReturn
 
@@ -17,7 +18,8 @@ from finetuning.operations.run_end import ended, has_ended, require_running
 from finetuning.planning import orders
 from finetuning.report.console_links import endpoint_link
 from finetuning.runs.outcomes import Outcome
-from finetuning.runs.tags import ENDPOINT_TAG, REPLACES_TAG, RUN_TAG
+from finetuning.runs.ownership import owners_after, owners_tag, refusal
+from finetuning.runs.tags import ENDPOINT_TAG, OWNER_TAG, REPLACES_TAG, RUN_TAG
 from finetuning.runs.waiting import wait_seconds
 from finetuning.settings import settings
 
@@ -35,6 +37,8 @@ def handler(run: Run, event: Payload) -> Payload:
     require_running(run)
     if variant != "base" and (obstacle := _obstacle(run, variant, hosting.endpoint, now)):
         return _wait(run, hosting, obstacle, now)
+    if variant == "live":
+        hosting = _for_its_owners(run, hosting)
     try:
         _deploy(run, variant, hosting)
     except FineTuningError as error:
@@ -55,6 +59,19 @@ def handler(run: Run, event: Payload) -> Payload:
         "wait_seconds": wait_seconds(0),
         **status.shown,
     }
+
+
+def _for_its_owners(run: Run, hosting: Hosting) -> Hosting:
+    """The same, with the owners that the live endpoint keeps. Another run may have created it since the preflight."""
+    live = sagemaker().describe_endpoint(hosting.endpoint)
+    if live is None:
+        return hosting
+    plan, tags = run.plan, sagemaker().tags(live["EndpointArn"])
+    if OWNER_TAG in tags and (
+        refused := refusal(hosting.endpoint, plan.uploader, tags, settings().endpoint_replacement)
+    ):
+        raise FineTuningError(refused.code, refused.message, refused.fix, field=refused.field)
+    return replace(hosting, tags={**hosting.tags, **owners_tag(owners_after(plan.owners, tags))})
 
 
 def _obstacle(run: Run, variant: str, endpoint: str, now: datetime) -> str | None:

@@ -16,8 +16,10 @@ from finetuning.jumpstart.requests import Target
 from finetuning.jumpstart.spec import ModelSpec
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.training_options import drop_fallback
+from finetuning.runs.ownership import refusal
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.tags import OWNER_TAG
+from finetuning.settings import Replacement
 
 
 class AccountChecks:
@@ -89,9 +91,10 @@ class AccountChecks:
             verdict = quotas.check(each, "endpoint", beside, field, then=then, replaced=names.endpoint)
             self._note("quota", f"{each} for the endpoint", verdict)
 
-    def names(self, sagemaker: Any) -> None:
+    def names(self, sagemaker: Any, replacement: Replacement = "anyone") -> None:
         """Whether the names of the endpoint and of the first training job are free, or already this stage's: an
-        endpoint is then updated, and a job is found again by a step that is retried.
+        endpoint is then updated, if the upload may replace its model, and a job is found again by a step that is
+        retried. `replacement`: the stage's `endpoint_replacement`.
         """
         names = self._plan.names(self._target.prefix)
         looked_up = (
@@ -110,6 +113,10 @@ class AccountChecks:
                     self._checklist.unknown("names", f"{named}: {error}")
                 continue
             if {"Key": OWNER_TAG, "Value": self._target.prefix} in tags:
+                by_key = {tag["Key"]: tag["Value"] for tag in tags}
+                if what == "endpoint" and (found := refusal(name, self._plan.uploader, by_key, replacement)):
+                    self._checklist.found("names", found)
+                    continue
                 self._checklist.passed("names", f"{named} belongs to this stage")
             else:
                 self._checklist.found(

@@ -113,7 +113,7 @@ def _check_what_requests_name(
 ) -> None:
     """Checks names, key and role, and last the requests themselves."""
     sagemaker = advisory_client("sagemaker", here.region)
-    account.names(sagemaker)
+    account.names(sagemaker, settings().endpoint_replacement)
     account.key(advisory_client("kms", here.region))
     account.role(advisory_client("iam", here.region))
     if not checklist.findings:

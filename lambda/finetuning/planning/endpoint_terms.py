@@ -7,9 +7,10 @@ from finetuning.jumpstart.assumptions import Price
 from finetuning.jumpstart.requests import ENDPOINT_PROVISIONING_SECONDS
 from finetuning.jumpstart.spec import ModelSpec
 from finetuning.planning.checklist import Checklist
-from finetuning.planning.submission import endpoint_type
+from finetuning.planning.submission import Submission, endpoint_type
+from finetuning.runs.ownership import owner_name
 from finetuning.runs.plan import Autoscaling, EndpointPlan, HostingOption
-from finetuning.runs.run_json import DataCaptureRequest, EndpointRequest, RunRequest
+from finetuning.runs.run_json import DataCaptureRequest, EndpointRequest
 from finetuning.settings import DeployedStage
 
 DEFAULT_ENDPOINT_TIMEOUT = 3600
@@ -17,8 +18,9 @@ DEFAULT_ENDPOINT_TIMEOUT = 3600
 
 
 def endpoint_plan(
-    request: RunRequest, spec: ModelSpec, stage: DeployedStage, prices: Mapping[str, Price], checklist: Checklist
+    submission: Submission, spec: ModelSpec, stage: DeployedStage, prices: Mapping[str, Price], checklist: Checklist
 ) -> EndpointPlan:
+    request = submission.request
     asked = request.endpoint
     instance_type = endpoint_type(request, spec)
     if asked.deploy:
@@ -48,6 +50,7 @@ def endpoint_plan(
     return EndpointPlan(
         deploy=asked.deploy,
         name=asked.name,
+        owners=list(dict.fromkeys([submission.upload.owner, *map(owner_name, asked.owners)])),
         instance_type=instance_type,
         instance_count=asked.instance_count,
         ttl_hours=asked.ttl_hours or stage.endpoint_ttl_hours,

@@ -16,6 +16,7 @@ from finetuning.jumpstart.spec import ModelSpec
 from finetuning.planning.checklist import Checklist
 from finetuning.runs.expiry import lifetime_tags
 from finetuning.runs.layout import RunLayout
+from finetuning.runs.ownership import owners_tag
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.tags import (
     EULA_ACCEPTED_AT_TAG,
@@ -133,7 +134,7 @@ def hosting(variant: Variant, plan: RunPlan, target: Target) -> Hosting:
         endpoint=names.endpoint,
         instance_type=plan.endpoint.instance_type,
         instance_count=plan.endpoint.instance_count,
-        tags=tags | lifetime_tags(plan.endpoint.ttl_hours, plan.endpoint.idle_minutes),
+        tags=tags | owners_tag(plan.owners) | lifetime_tags(plan.endpoint.ttl_hours, plan.endpoint.idle_minutes),
         capture=capture if plan.endpoint.data_capture_percentage else None,
         capture_percentage=plan.endpoint.data_capture_percentage,
     )

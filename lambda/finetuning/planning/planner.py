@@ -90,7 +90,7 @@ def make_plan(
             capacity_wait_hours=request.training.capacity_wait_hours,
             fallbacks_chosen=chosen,
         ),
-        endpoint=endpoint_plan(request, spec, stage, prices.hosting, checklist),
+        endpoint=endpoint_plan(submission, spec, stage, prices.hosting, checklist),
         evaluation=EvaluationPlan(
             held_out=own_prompts if isinstance(own_prompts, int) else min(HELD_OUT, MAX_PROMPTS - len(own_prompts)),
             prompts=own_prompts if isinstance(own_prompts, list) else [],

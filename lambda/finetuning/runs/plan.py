@@ -16,6 +16,7 @@ from finetuning.runs.expiry import Lifetime
 from finetuning.runs.layout import RUNS
 from finetuning.runs.names import Names, hosting_suffix
 from finetuning.runs.status import Check
+from finetuning.runs.uploads import Upload
 from finetuning.settings import Limit
 
 MAX_PREFERENCES = 5
@@ -211,10 +212,12 @@ class EndpointPlan(_Part):
 
     `data_capture_percentage` of the invocations are stored in the artifacts bucket. `fallbacks` are tried in order if
     AWS has no capacity for `instance_type`; `planned_instance_type` is the first one, if another is used now.
+    `owners`: whose runs may replace its model, the upload's own name first; plans of earlier versions have none.
     """
 
     deploy: bool
     name: str | None
+    owners: list[str] = Field(default_factory=list)
     instance_type: str
     instance_count: int
     ttl_hours: Limit
@@ -317,6 +320,16 @@ class RunPlan(_Part):
     def family(self) -> Family:
         """The model's family. Raises `FineTuningError` if the catalogue no longer has the model."""
         return support(self.model_id).family
+
+    @property
+    def uploader(self) -> str:
+        """The name of the upload, as owner of an endpoint."""
+        return Upload(self.upload.bucket, self.upload.key, self.upload.version_id).owner
+
+    @property
+    def owners(self) -> list[str]:
+        """The upload, then the other uploads whose runs may replace the endpoint's model."""
+        return self.endpoint.owners or [self.uploader]
 
     def names(self, prefix: str) -> Names:
         return Names(prefix, self.run_id, self.endpoint.name, self.endpoint.hosted_on)

@@ -16,6 +16,7 @@ from finetuning.datasets.templates import wide_encoding
 from finetuning.errors import Code, Finding
 from finetuning.jumpstart.catalogue import nearest
 from finetuning.runs.names import TEMPORARY
+from finetuning.runs.ownership import MAX_OWNERS
 from finetuning.settings import LONGEST_RUNTIME_HOURS, IdleMinutes, TtlHours
 
 Path = tuple[str | int, ...]
@@ -98,6 +99,12 @@ class EndpointRequest(_Part):
     deploy: bool = True
     name: Name | None = None
     """Default: the run's id. A later run with the same name replaces the model without downtime."""
+    owners: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(
+        default_factory=list, max_length=MAX_OWNERS
+    )
+    """Names of other uploads (the folder `runs/<name>/`) whose runs may replace the model of this endpoint too, where
+    the stage limits that to owners.
+    """
     instance_type: InstanceType | None = None
     """Default: the model's own."""
     fallback_instance_types: list[InstanceType] = Field(default_factory=list, max_length=MAX_ENDPOINT_FALLBACKS)

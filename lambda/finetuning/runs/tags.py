@@ -16,6 +16,9 @@ ENDPOINT_TAG = "finetune:endpoint"
 REPLACES_TAG = "finetune:replaces"
 """On an endpoint configuration: the one that served before it."""
 
+OWNERS_TAG = "finetune:owners"
+"""On an endpoint and its configurations: the uploads whose runs may replace its model, the owner first."""
+
 TTL_TAG = "finetune:ttl-hours"
 """On an endpoint, as are the following: hours after which it expires, or "never"."""
 IDLE_TAG = "finetune:idle-minutes"

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from finetuning.datasets.detection import SUFFIXES
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.layout import INBOX, RUN_FILE, RUNS
+from finetuning.runs.ownership import owner_name
 
 MAX_NAME = 24
 """Characters of an upload's name in a run id: names derived from it must fit SageMaker's 63."""
@@ -47,6 +48,11 @@ class Upload:
         stem = self.key.split("/")[1] if self.folder else data_stem(self.key)
         slug = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:MAX_NAME].strip("-")
         return slug or "run"
+
+    @property
+    def owner(self) -> str:
+        """Who owns an endpoint that its run creates: the folder's name as uploaded, or the key of a single file."""
+        return owner_name(self.key.split("/")[1] if self.folder else self.key)
 
     @property
     def run_id(self) -> str:

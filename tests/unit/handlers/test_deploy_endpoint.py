@@ -11,6 +11,7 @@ from finetuning.runs.names import Names
 from finetuning.runs.plan import Autoscaling, HostingOption
 from finetuning.runs.status import RunState, RunStatus
 from finetuning.runs.tags import TTL_TAG
+from finetuning.settings import settings
 from tests.builders.aws import FakeAws, ends, hours_ago
 from tests.builders.handlers import invoke
 from tests.builders.memory import PREFIX, MemoryStore, any_run
@@ -93,6 +94,29 @@ def test_an_endpoint_that_somebody_else_made_is_refused(cloud: FakeAws, status: 
         invoke(deploy_endpoint, run_id=RUN_ID, variant="live")
     assert refused.value.code == Code.ENDPOINT_NAME_TAKEN
     assert not cloud.sagemaker.requests("update_endpoint")
+
+
+def test_an_endpoint_that_another_upload_made_meanwhile_is_refused_where_only_its_owner_may_replace_it(
+    cloud: FakeAws, status: RunStatus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENDPOINT_REPLACEMENT", "owner")
+    settings.cache_clear()
+    cloud.sagemaker.add_endpoint(LIVE, OLD, "older-00000000")
+    with pytest.raises(FineTuningError) as refused:
+        invoke(deploy_endpoint, run_id=RUN_ID, variant="live")
+    assert refused.value.code == Code.ENDPOINT_NOT_OWNED
+    assert not cloud.sagemaker.requests("update_endpoint")
+
+
+def test_a_new_endpoint_has_its_owner_and_a_replaced_one_keeps_the_first(cloud: FakeAws, memory: MemoryStore) -> None:
+    deployable(memory, owners=["pirate", "faq"])
+    invoke(deploy_endpoint, run_id=RUN_ID, variant="live")
+    assert cloud.sagemaker.tags_of("endpoint", LIVE)["finetune:owners"] == "pirate faq"
+    cloud.sagemaker.things["endpoint"].clear()
+    cloud.sagemaker.add_endpoint(LIVE, OLD, "older-00000000")
+    invoke(deploy_endpoint, run_id=RUN_ID, variant="live")
+    assert cloud.sagemaker.tags_of("endpoint", LIVE)["finetune:owners"] == "older"
+    assert cloud.sagemaker.tags_of("endpoint_config", MODEL)["finetune:owners"] == "older"
 
 
 def test_the_endpoint_has_the_limits_of_this_deployment_where_its_configuration_was_kept(

@@ -17,6 +17,7 @@ from finetuning.runs.layout import measurement
 from finetuning.runs.plan import Measurement, RunPlan
 from finetuning.runs.status import RunState
 from finetuning.runs.uploads import Upload
+from finetuning.settings import settings
 from tests.builders.aws import FakeAws
 from tests.builders.handlers import invoke
 from tests.builders.jumpstart import BASE_70B, LLAMA, NOW, any_spec
@@ -134,7 +135,7 @@ def test_a_disabled_key_and_a_role_sagemaker_may_not_assume_are_found(stage: Sta
     assert [finding.code for finding in refused.value.findings] == ["KMS_KEY_UNUSABLE", "ROLE_UNUSABLE"]
 
 
-def test_an_endpoint_name_that_somebody_else_has_is_found(stage: Stage) -> None:
+def test_an_endpoint_name_that_somebody_else_has_is_found(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     sagemaker = boto3.client("sagemaker", region_name=REGION)
     sagemaker.create_model(
         ModelName="m", ExecutionRoleArn=stage.role, PrimaryContainer={"Image": "i", "ModelDataUrl": "s3://b/m"}
@@ -145,6 +146,17 @@ def test_an_endpoint_name_that_somebody_else_has_is_found(stage: Stage) -> None:
     with pytest.raises(RunRefused) as refused:
         run(stage.upload_run({"accept_eula": True, "endpoint": {"name": "theirs"}}))
     assert [(finding.code, finding.field) for finding in refused.value.findings] == [("NAME_TAKEN", "endpoint.name")]
+    tags = {"finetune:created-by": "finetune-dev", "finetune:owners": "team-a"}
+    sagemaker.create_endpoint(
+        EndpointName="finetune-dev-owned",
+        EndpointConfigName="c",
+        Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
+    )
+    monkeypatch.setenv("ENDPOINT_REPLACEMENT", "owner")
+    settings.cache_clear()
+    with pytest.raises(RunRefused) as not_owned:
+        run(stage.upload_run({"accept_eula": True, "endpoint": {"name": "owned"}}))
+    assert [finding.code for finding in not_owned.value.findings] == ["ENDPOINT_NOT_OWNED"]
 
 
 def test_a_passing_trouble_of_aws_is_retried_not_held_against_the_run(

@@ -189,6 +189,18 @@ def test_a_name_that_somebody_else_has_is_red(cloud: FakeAws, owner: str | None)
     assert found == [("NAME_TAKEN", "endpoint.name"), ("NAME_TAKEN", "")]
 
 
+@pytest.mark.parametrize(("replacement", "red"), [("owner", True), ("anyone", False)])
+def test_an_endpoint_of_another_upload_is_red_where_only_its_owner_may_replace_it(
+    cloud: FakeAws, replacement: Any, red: bool
+) -> None:
+    cloud.sagemaker.add_endpoint(run_id="faq-00000000", tags={"finetune:owners": "faq other"})
+    checks, _ = checked(any_plan(), lambda account: account.names(cloud.sagemaker, replacement))
+    assert [check.code for check in checks if check.ok is False] == (["ENDPOINT_NOT_OWNED"] if red else [])
+    cloud.sagemaker.tags_of("endpoint", f"{PREFIX}-{RUN_ID}")["finetune:owners"] = "faq pirate"
+    checks, _ = checked(any_plan(), lambda account: account.names(cloud.sagemaker, replacement))
+    assert [check.ok for check in checks] == [True, True]
+
+
 def test_names_that_cannot_be_looked_up_are_yellow(cloud: FakeAws) -> None:
     cloud.sagemaker.answers["describe_endpoint"] = client_error("AccessDeniedException")
     assert [check.ok for check in names_checked(cloud.sagemaker)] == [None, True]

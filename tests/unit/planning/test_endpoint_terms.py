@@ -7,9 +7,12 @@ import pytest
 from finetuning.jumpstart.assumptions import Price
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.endpoint_terms import endpoint_plan
+from finetuning.planning.submission import Submission
 from finetuning.runs.plan import EndpointPlan
 from finetuning.runs.run_json import RunRequest
+from finetuning.runs.uploads import Upload
 from tests.builders.jumpstart import any_spec, any_stage
+from tests.builders.runs import START
 
 SPEC = any_spec()
 HOSTING = "ml.g6.48xlarge"
@@ -19,7 +22,12 @@ PRICES = {HOSTING: Price(3.0, "a list"), SPEC.default_inference_instance_type: P
 def planned_endpoint(spec: Any = SPEC, **endpoint: Any) -> tuple[EndpointPlan, Checklist]:
     checklist = Checklist()
     request = RunRequest.model_validate({"endpoint": endpoint})
-    return endpoint_plan(request, spec, any_stage(), PRICES, checklist), checklist
+    submission = Submission(Upload("uploads", "runs/faq/run.json", "1"), request, START)
+    return endpoint_plan(submission, spec, any_stage(), PRICES, checklist), checklist
+
+
+def test_an_endpoint_belongs_to_its_upload_and_those_that_run_json_names() -> None:
+    assert planned_endpoint(owners=["team-b", "faq"])[0].owners == ["faq", "team-b"]
 
 
 def test_an_endpoint_costs_the_price_of_its_type_for_each_instance() -> None:

@@ -14,6 +14,7 @@ def test_no_tag_is_renamed() -> None:
         "EULA_ACCEPTED_AT_TAG": "finetune:eula-accepted-at",
         "ENDPOINT_TAG": "finetune:endpoint",
         "REPLACES_TAG": "finetune:replaces",
+        "OWNERS_TAG": "finetune:owners",
         "TTL_TAG": "finetune:ttl-hours",
         "IDLE_TAG": "finetune:idle-minutes",
         "DEPLOYED_TAG": "finetune:deployed-at",
