@@ -57,6 +57,7 @@ CAUSES = {
     Code.ENDPOINT_FAILED: "the endpoint did not come into service",
     Code.ENDPOINT_NO_CAPACITY: "AWS has no capacity for the endpoint",
     Code.ENDPOINT_ROLLED_BACK: "the endpoint went back to the model before",
+    Code.ENDPOINT_NOT_OWNED: "the endpoint belongs to another upload",
     Code.ENDPOINT_NAME_TAKEN: "the endpoint's name is already in use",
     Code.ENDPOINT_OUT_OF_TIME: "the endpoint was not in service in time",
     Code.ENDPOINT_BUSY: "the endpoint is being changed",
