@@ -58,6 +58,8 @@ class Fault(StrEnum):
     says. Matches the endpoint's name."""
     ROLLBACK = "rollback"
     """An update of an endpoint rolls back to the old configuration. Matches the endpoint's name."""
+    CAPTURE_KEPT = "capture-kept"
+    """An update of an endpoint keeps the old configuration's data capture. Matches the endpoint's name."""
     VLLM_ANSWERS = "vllm-answers"
     """An endpoint's container answers as vLLM's server does, `choices` in place of `generated_text`. Matches the
     endpoint's name."""

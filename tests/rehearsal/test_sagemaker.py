@@ -288,6 +288,34 @@ def test_an_update_can_roll_back_and_the_old_model_still_answers(account: Accoun
     assert answer(account, endpoint)["generated_text"]
 
 
+def test_data_capture_follows_the_configuration_unless_the_fault_keeps_the_old_one(
+    account: Account, endpoint: str
+) -> None:
+    wanted = {
+        "EnableCapture": True,
+        "InitialSamplingPercentage": 5,
+        "DestinationS3Uri": "s3://captured/here",
+        "KmsKeyId": "arn:aws:kms:us-east-1:123456789012:key/any",
+        "CaptureOptions": [{"CaptureMode": "Input"}],
+    }
+    variants = account.api.describe_endpoint_config(EndpointConfigName=endpoint)["ProductionVariants"]
+    for name, capture in (("stored", {"DataCaptureConfig": wanted}), ("plain", {})):
+        account.api.create_endpoint_config(EndpointConfigName=name, ProductionVariants=variants, **capture)
+
+    def updated_to(name: str) -> dict[str, Any]:
+        account.api.update_endpoint(EndpointName=endpoint, EndpointConfigName=name)
+        described = in_service(account, endpoint)
+        assert described["EndpointConfigName"] == name
+        shown: dict[str, Any] = described.get("DataCaptureConfig", {})
+        return shown
+
+    shown = updated_to("stored")
+    assert (shown["DestinationS3Uri"], shown["CurrentSamplingPercentage"]) == ("s3://captured/here", 5)
+    account.emulator.inject("capture-kept", match=endpoint)
+    assert updated_to("plain") == shown
+    assert updated_to(endpoint) == {}
+
+
 def test_an_endpoint_can_fail(account: Account) -> None:
     account.emulator.inject("endpoint-fails")
     name = deploy_model(account, any_base_model(account))

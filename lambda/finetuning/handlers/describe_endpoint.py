@@ -8,7 +8,7 @@ from finetuning.handlers.step import Payload, step
 from finetuning.operations.endpoint_updates import restore_live_model
 from finetuning.operations.run import Run, target
 from finetuning.planning import orders
-from finetuning.runs.outcomes import Outcome, endpoint_outcome
+from finetuning.runs.outcomes import Outcome, endpoint_outcome, require_capture
 from finetuning.runs.waiting import capacity_pause, wait_seconds
 from finetuning.settings import settings
 
@@ -43,6 +43,8 @@ def handler(run: Run, event: Payload) -> Payload:
         run.record(f"{failure.message} Next instance type: {following.instance_type}")
         run.save_plan(plan.model_copy(update={"endpoint": following}))
         return _elsewhere(run, capacity_pause((now - endpoint["CreationTime"]).total_seconds()))
+    if outcome == Outcome.IN_SERVICE:
+        require_capture(endpoint, hosting.capture, hosting.capture_percentage)
     status = run.record(f"{hosting.endpoint}: {endpoint['EndpointStatus']}")
     elapsed = (now - endpoint["LastModifiedTime"]).total_seconds()
     return {"outcome": outcome, "wait_seconds": wait_seconds(elapsed), **status.shown}

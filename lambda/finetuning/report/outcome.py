@@ -56,6 +56,7 @@ CAUSES = {
     Code.APPROVAL_TIMED_OUT: "nobody approved the deployment in time",
     Code.ENDPOINT_FAILED: "the endpoint did not come into service",
     Code.ENDPOINT_NO_CAPACITY: "AWS has no capacity for the endpoint",
+    Code.ENDPOINT_CAPTURE_DIFFERS: "the endpoint stores requests as an earlier run asked, not this one",
     Code.ENDPOINT_ROLLED_BACK: "the endpoint went back to the model before",
     Code.ENDPOINT_NOT_OWNED: "the endpoint belongs to another upload",
     Code.ENDPOINT_NAME_TAKEN: "the endpoint's name is already in use",

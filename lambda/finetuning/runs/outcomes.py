@@ -138,6 +138,31 @@ def _prefix(uri: str) -> str:
     return uri if not uri or uri.endswith("/") else uri + "/"
 
 
+def require_capture(endpoint: Mapping[str, Any], destination: str | None, percentage: int) -> None:
+    """Compares what the endpoint, a DescribeEndpoint response, stores of its invocations with what the run asks for:
+    `percentage` of them under `destination`, or none if that is None.
+
+    An update may retain the variant's properties, and the service model lists data capture among them. Raises
+    `EndpointFailed` (ENDPOINT_CAPTURE_DIFFERS).
+    """
+    actual = endpoint.get("DataCaptureConfig", {})
+    stored = (actual["DestinationS3Uri"], actual["CurrentSamplingPercentage"]) if actual.get("EnableCapture") else None
+    wanted = (destination, percentage) if destination else None
+    if stored != wanted:
+        name = endpoint["EndpointName"]
+        raise EndpointFailed(
+            Code.ENDPOINT_CAPTURE_DIFFERS,
+            f"The endpoint {name} serves the new model, but stores {_capture_in_words(stored)} instead of "
+            f"{_capture_in_words(wanted)}.",
+            f"Restore the earlier model with `finetune rollback {name}`, or delete the endpoint (`aws sagemaker "
+            f"delete-endpoint --endpoint-name {name}`) and deploy the model to a new one with `finetune deploy RUN`.",
+        )
+
+
+def _capture_in_words(capture: tuple[str, int] | None) -> str:
+    return f"{capture[1]} % of the invocations in {capture[0]}" if capture else "no invocations"
+
+
 UPDATE_SHOWN_SECONDS = 120
 """After this time an update shows in the endpoint's description, or has been rolled back."""
 

@@ -134,6 +134,8 @@ class _Endpoint:
         self.hidden_until = 0.0
         """While an update is hidden, on the monotonic clock, `as_before` is shown."""
         self.as_before: dict[str, Any] = {}
+        self.capture: dict[str, Any] = {}
+        """The `DataCaptureConfig` by which it stores calls; empty if it stores none."""
         self.fleet: dict[str, Any] = {}
         """`instance_type` and `instances` of the configuration that was last asked for."""
         self.description: dict[str, Any] = {
@@ -356,9 +358,12 @@ class Hosting:
             return
         endpoint.variant = self._variant(config_name)["VariantName"]
         endpoint.server, endpoint.fleet, count = server, fleet, fleet["instances"]
+        if not (before and faults.take(Fault.CAPTURE_KEPT, endpoint.name)):
+            endpoint.capture = self.configs.get({"EndpointConfigName": config_name}).get("DataCaptureConfig", {})
         live = {"VariantName": endpoint.variant, "CurrentInstanceCount": count, "DesiredInstanceCount": count}
-        for member in ("FailureReason", "PendingDeploymentSummary"):
+        for member in ("FailureReason", "PendingDeploymentSummary", "DataCaptureConfig"):
             endpoint.description.pop(member, None)
+        endpoint.description |= _capture_summary(endpoint.capture)
         endpoint.enter("InService", EndpointConfigName=config_name, ProductionVariants=[live])
         if before:
             before.stop()
@@ -399,7 +404,7 @@ class Hosting:
             config = self.configs.get({"EndpointConfigName": endpoint.description["EndpointConfigName"]})
         except Refused:  # the configuration of a serving endpoint may be gone
             return
-        capture = config.get("DataCaptureConfig", {})
+        capture = endpoint.capture
         if not capture.get("EnableCapture"):
             return
         variant = config["ProductionVariants"][0]
@@ -433,6 +438,15 @@ def _pools(variant: dict[str, Any]) -> list[dict[str, Any]]:
     """The variant's instance pools in order of priority; one of its instance type if it has none."""
     pools = variant.get("InstancePools", [{"InstanceType": variant.get("InstanceType"), "Priority": 1}])
     return sorted(pools, key=lambda pool: int(pool["Priority"]))
+
+
+def _capture_summary(capture: dict[str, Any]) -> dict[str, Any]:
+    """What DescribeEndpoint says of an endpoint's data capture: nothing if it has none."""
+    if not capture:
+        return {}
+    shown = {member: capture[member] for member in ("EnableCapture", "DestinationS3Uri", "KmsKeyId")}
+    percentage = capture["InitialSamplingPercentage"]
+    return {"DataCaptureConfig": shown | {"CaptureStatus": "Started", "CurrentSamplingPercentage": percentage}}
 
 
 def _model_source(request: dict[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """DescribeEndpoint: wait, go on, or fail with what is left in order."""
 
+from typing import Any
+
 import pytest
 
 from finetuning.errors import Code, EndpointFailed
 from finetuning.handlers import describe_endpoint
-from finetuning.operations.run import Run
+from finetuning.operations.run import Run, target
 from finetuning.runs.plan import Autoscaling, HostingOption
 from rehearsal.emulator.sagemaker.errors import ENDPOINT_CAPACITY_REASON
 from tests.builders.aws import FakeAws, hours_ago
@@ -23,6 +25,51 @@ def test_the_outcome_is_the_endpoints(cloud: FakeAws, memory: MemoryStore, statu
     result = invoke(describe_endpoint, run_id=RUN_ID, variant="live")
     assert result["outcome"] == outcome
     assert run.status.events[-1].message == f"{LIVE}: {status}"
+
+
+def captured(percentage: int, run_id: str = RUN_ID) -> dict[str, Any]:
+    destination = f"s3://{target().bucket}/runs/{run_id}/capture"
+    return {
+        "EnableCapture": True,
+        "CaptureStatus": "Started",
+        "CurrentSamplingPercentage": percentage,
+        "DestinationS3Uri": destination,
+        "KmsKeyId": target().kms_key_arn,
+    }
+
+
+@pytest.mark.parametrize(
+    ("wanted", "actual", "message"),
+    [
+        (0, (0, RUN_ID), None),
+        (5, (5, RUN_ID), None),
+        (0, (5, "older-00000000"), "stores 5 % of the invocations in s3://*/older-00000000/capture instead of no "),
+        (5, (0, RUN_ID), f"stores no invocations instead of 5 % of the invocations in s3://*/{RUN_ID}/capture."),
+        (5, (5, "older-00000000"), "in s3://*/older-00000000/capture instead of 5 %"),
+        (5, (50, RUN_ID), "stores 50 % of the invocations"),
+    ],
+)
+def test_an_endpoint_that_stores_calls_otherwise_than_the_run_asks_fails_loudly(
+    cloud: FakeAws, memory: MemoryStore, wanted: int, actual: tuple[int, str], message: str | None
+) -> None:
+    any_run(memory, endpoint=any_plan().endpoint.model_dump() | {"data_capture_percentage": wanted})
+    live = cloud.sagemaker.add_endpoint()
+    if actual[0]:
+        live["DataCaptureConfig"] = captured(*actual)
+    if message is None:
+        assert invoke(describe_endpoint, run_id=RUN_ID, variant="live")["outcome"] == "in_service"
+        return
+    with pytest.raises(EndpointFailed) as failure:
+        invoke(describe_endpoint, run_id=RUN_ID, variant="live")
+    assert failure.value.code == Code.ENDPOINT_CAPTURE_DIFFERS
+    assert message.replace("*", f"{target().bucket}/runs") in failure.value.message
+    assert f"finetune rollback {LIVE}" in failure.value.fix
+
+
+def test_what_an_endpoint_stores_is_compared_once_it_is_in_service(cloud: FakeAws, memory: MemoryStore) -> None:
+    any_run(memory)
+    cloud.sagemaker.add_endpoint(status="Updating")["DataCaptureConfig"] = captured(5, "older-00000000")
+    assert invoke(describe_endpoint, run_id=RUN_ID, variant="live")["outcome"] == "in_progress"
 
 
 def test_the_wait_grows_with_the_time_since_the_last_change(cloud: FakeAws, memory: MemoryStore) -> None:
