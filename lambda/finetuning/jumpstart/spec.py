@@ -14,6 +14,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from finetuning.errors import Code, FineTuningError
+from finetuning.jumpstart.registries import is_from_aws
 
 MANIFEST_KEY = "models_manifest.json"
 
@@ -190,7 +191,9 @@ class ModelSpec(_Fact):
         """Raises `FineTuningError` if the model cannot be trained on this type or in this region."""
         self._require_supported(instance_type, self.supported_training_instance_types, "training")
         image = self.training_instance_type_variants.image(instance_type, region)
-        return image or self._no_image(instance_type, region, "training")
+        if image is None:
+            self._no_image(instance_type, region, "training")
+        return self._from_aws(image, region)
 
     def hosting_image(self, instance_type: str, region: str) -> str:
         """Raises `FineTuningError` if the model cannot be hosted on this type or in this region."""
@@ -200,6 +203,11 @@ class ModelSpec(_Fact):
             self._no_image(instance_type, region, "endpoint")
         if not _is_lmi(image):
             raise _unusable(self.model_id, f"its endpoint image {image} is not DJL LMI's ({LMI})")
+        return self._from_aws(image, region)
+
+    def _from_aws(self, image: str, region: str) -> str:
+        if not is_from_aws(image, region):
+            raise _unusable(self.model_id, f"its image {image} is not in AWS's registry in {region}")
         return image
 
     def gated_key(self, instance_type: str) -> str:

@@ -66,7 +66,10 @@ def all_requests(spec: ModelSpec) -> list[Request]:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (f"{TRAINING}/regional_aliases/us-east-1/gpu_ecr_uri_1", "another/training-image:1"),
+        (
+            f"{TRAINING}/regional_aliases/us-east-1/gpu_ecr_uri_1",
+            "763104351884.dkr.ecr.us-east-1.amazonaws.com/training-image:1",
+        ),
         (f"{TRAINING}/variants/p4d/properties/gated_model_key_env_var_value", "another/weights.tar.gz"),
         ("training_prepacked_script_key", "another/script.tar.gz"),
         ("metrics", [{"Name": "another", "Regex": "loss=(.*)"}]),
@@ -75,7 +78,7 @@ def all_requests(spec: ModelSpec) -> list[Request]:
         ("training_enable_network_isolation", False),
         (
             f"{COMPONENT}/hosting_instance_type_variants/regional_aliases/us-east-1/alias_ecr_uri_1",
-            "another/djl-inference:2",
+            "763104351884.dkr.ecr.us-east-1.amazonaws.com/djl-inference:2",
         ),
         (f"{COMPONENT}/hosting_prepacked_artifact_key", "another/base/"),
         (f"{COMPONENT}/inference_environment_variables", []),

@@ -173,12 +173,14 @@ def test_the_exact_type_wins_over_its_family_and_the_family_over_the_model() -> 
             "regional_properties": {"image_uri": "$own"},
             "properties": {"hyperparameters": [{**epoch, "default": 4}], "gated_model_key_env_var_value": "own.tar.gz"},
         }
-        spec["training_instance_type_variants"]["regional_aliases"]["us-east-1"]["own"] = "own-image"
+        spec["training_instance_type_variants"]["regional_aliases"]["us-east-1"]["own"] = (
+            "763104351884.dkr.ecr.us-east-1.amazonaws.com/own:1"
+        )
 
     spec = any_spec(change=vary)
     merged = spec.hyperparameters_on("ml.p4d.24xlarge")
     assert (merged["epoch"].default, merged["seed"].default, merged["lora_r"].default) == (4, 3, 8)
-    assert spec.training_image("ml.p4d.24xlarge", "us-east-1") == "own-image"
+    assert spec.training_image("ml.p4d.24xlarge", "us-east-1") == "763104351884.dkr.ecr.us-east-1.amazonaws.com/own:1"
     assert spec.gated_key("ml.p4d.24xlarge") == "own.tar.gz"
     assert spec.hyperparameters_on("ml.g5.48xlarge")["epoch"].default == 5
 
