@@ -17,6 +17,7 @@ from finetuning.report import commands
 from finetuning.report.messages import LINK_HOURS
 from finetuning.runs.layout import RUNS
 from finetuning.runs.status import RunState, RunStatus
+from finetuning.runs.uploads import Upload
 
 START_WITHIN_SECONDS = 180
 """From upload to the first status.json: EventBridge delivers within seconds; a cold start takes a few more."""
@@ -101,7 +102,7 @@ def redeploy(deployment: Deployment, run: Run, ttl_hours: float | None = None, i
         )
     asked = {"ttl_hours": ttl_hours, "instance_type": instance_type}
     terms = {name: value for name, value in asked.items() if value is not None}
-    event = {**plan.upload.model_dump(), "redeploy": terms}
+    event = {**Upload(**plan.upload.model_dump()).event, "redeploy": terms}
     with translate_errors(f"start the deployment of {run.run_id}"):
         started = client("stepfunctions").start_execution(
             stateMachineArn=deployment.state_machine_arn, input=json.dumps(event)

@@ -51,12 +51,7 @@ class UploadTrigger(Construct):
                 dead_letter_queue=dead_letters,
                 max_event_age=MAX_EVENT_AGE,
                 retry_attempts=MAX_RETRIES,
-                input=events.RuleTargetInput.from_object(
-                    {
-                        "bucket": events.EventField.from_path("$.detail.bucket.name"),
-                        "key": events.EventField.from_path("$.detail.object.key"),
-                        "version_id": events.EventField.from_path("$.detail.object.version-id"),
-                    }
-                ),
+                # Whole: an input transformer does not escape what it puts into JSON, and a key may have a quote.
+                input=events.RuleTargetInput.from_event_path("$.detail"),
             )
         )

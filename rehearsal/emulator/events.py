@@ -12,7 +12,8 @@ _version_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("versio
 
 
 def install(faults: Faults) -> None:
-    """Adds the object's version to S3's events (AWS sends it, the emulator does not), and lets events fail."""
+    """Adds the object's version to S3's events (AWS sends it, the emulator does not), lets events fail, and has input
+    transformers put text into JSON as it is: whether AWS escapes it is not documented."""
     fire, dispatch = s3._fire_s3_event, eventbridge._dispatch_event
 
     def fire_with_version(*args: Any, **kwargs: Any) -> None:
@@ -27,6 +28,13 @@ def install(faults: Faults) -> None:
             dispatch(event, *rest)
 
     s3._fire_s3_event, eventbridge._dispatch_event = fire_with_version, dispatch_once_or_not
+    render = eventbridge._render_placeholder
+
+    def render_unescaped(name: str, token: str, values: dict[str, Any], in_string: bool) -> str:
+        text = render(name, token, values, in_string)
+        return f'"{values[name]}"' if isinstance(values.get(name), str) and not in_string else text
+
+    eventbridge._render_placeholder = render_unescaped
 
 
 def _deliveries(event: dict[str, Any], faults: Faults) -> int:

@@ -53,6 +53,17 @@ def install() -> None:
     iam_actions.s3_additional_checks = _asking_for_the_key(iam_actions.s3_additional_checks)
     iam_actions.s3_access_point_resources = _by_way_of_s3(iam_actions.s3_access_point_resources)
     iam_evaluator._resource_policy = _of_the_resource(iam_evaluator._resource_policy)
+    iam_evaluator._fnmatch_compile = _matching_line_breaks(iam_evaluator._fnmatch_compile)
+
+
+def _matching_line_breaks(compiled: Callable[[str, bool], re.Pattern[str]]) -> Callable[[str, bool], re.Pattern[str]]:
+    """A policy's `*` is any combination of characters; as shipped, no key with a line break is allowed by one."""
+
+    def compile_with_line_breaks(pattern: str, ignore_case: bool) -> re.Pattern[str]:
+        found = compiled(pattern, ignore_case)
+        return re.compile(found.pattern, found.flags | re.DOTALL)
+
+    return compile_with_line_breaks
 
 
 def require(headers: dict[str, str], action: str, resource: str, region: str, keys: dict[str, Any]) -> str | None:

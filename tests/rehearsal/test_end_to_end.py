@@ -79,6 +79,15 @@ def test_a_file_in_the_inbox_is_a_run(product: Product) -> None:
     assert status["state"] == "failed"
 
 
+def test_a_file_may_have_any_name(product: Product) -> None:
+    """Its name is JSON's syntax, but the event's data: the run without its licence is refused, by name."""
+    run_id = product.put(f'inbox/{any_name("file")} "best" \\ answers\n\U0001f980.jsonl', CHATS).run_id
+    status = product.ended(run_id, 60)
+    assert "answers" in status["events"][0]["message"]
+    (execution,) = product.executions_of(run_id)
+    assert product.execution_ended(execution)["status"] == "FAILED"
+
+
 def test_a_broken_line_ends_the_run_before_training_and_is_named(product: Product) -> None:
     lines = any_chats()
     lines[6] = b'{"messages": [{"role": "user"\n'

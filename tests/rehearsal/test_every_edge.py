@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from finetuning.runs.uploads import Upload
 from infra.state_machine.definition import definition
 from rehearsal.running import Emulator
 from tests.rehearsal.support.scripted import Answers, Raised, Scripted, ways
@@ -16,7 +17,7 @@ CATCHES = [(name, catcher) for name, state in STATES.items() for catcher in stat
 TASKS = [name for name, state in STATES.items() if state["Type"] == "Task"]
 RETRIED = sorted({retrier["ErrorEquals"][0] for name in TASKS for retrier in STATES[name]["Retry"]})
 NO_WAIT = 0.01
-EVENT = {"bucket": "uploads", "key": "runs/walk/run.json", "version_id": "1"}
+EVENT = Upload("uploads", "runs/walk/run.json", "1").event
 
 
 def look(outcome: str) -> dict[str, Any]:

@@ -508,6 +508,19 @@ def test_an_upload_s_event_carries_the_version_and_can_be_lost_or_doubled(emulat
     assert sorted(heard) == expected
 
 
+def test_an_input_transformer_does_not_escape_what_it_puts_into_json(emulator: Emulator) -> None:
+    sqs, events, rule = emulator.client("sqs"), emulator.client("events"), any_name("rule")
+    queue = sqs.create_queue(QueueName=any_name("queue"))["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    events.put_rule(Name=rule, EventPattern=json.dumps({"source": [rule]}))
+    transformer = {"InputPathsMap": {"name": "$.detail.name"}, "InputTemplate": '{"name": <name>, "in": "x <name>"}'}
+    events.put_targets(Rule=rule, Targets=[{"Id": "queue", "Arn": arn, "InputTransformer": transformer}])
+    entry = {"Source": rule, "DetailType": "any", "Detail": json.dumps({"name": 'a "b"'})}
+    assert events.put_events(Entries=[entry])["FailedEntryCount"] == 0
+    (message,) = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"]
+    assert message["Body"] == '{"name": "a "b"", "in": "x a "b""}'
+
+
 def test_a_range_of_a_version_is_that_range(emulator: Emulator) -> None:
     s3, bucket = emulator.client("s3"), any_bucket(emulator)
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})

@@ -46,10 +46,10 @@ class Executions:
 
     def start(self, upload: Upload) -> bool:
         """Starts an execution as the upload's event would; False if there is one already."""
-        given = {"bucket": upload.bucket, "key": upload.key, "version_id": upload.version_id}
+        given = json.dumps(upload.event)
         with translate_errors(f"start the run {upload.run_id}"):
             try:
-                self._states.start_execution(stateMachineArn=self._machine, name=upload.run_id, input=json.dumps(given))
+                self._states.start_execution(stateMachineArn=self._machine, name=upload.run_id, input=given)
             except ClientError as error:
                 if error_code(error) == "ExecutionAlreadyExists":
                     return False

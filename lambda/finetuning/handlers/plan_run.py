@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from finetuning.aws.upload_bucket import upload_bucket
-from finetuning.errors import Code, Finding, RunRefused
+from finetuning.errors import Code, Finding, FineTuningError, RunRefused
 from finetuning.handlers.step import Payload, step
 from finetuning.operations.preflight import check_deployment, preflight, price_list, shards_at_once
 from finetuning.operations.run import Run
@@ -26,9 +26,11 @@ def handler(run: Run, event: Payload) -> Payload:
 
     The outcome is `duplicate` if another execution owns the run; then nothing is written. With `redeploy`, an object
     that may have `ttl_hours` and `instance_type`, the model that the run has trained is deployed again, and the outcome
-    is `redeploy`. Otherwise it is `planned`. Raises `RunRefused` with all findings.
+    is `redeploy`. Otherwise it is `planned`. Raises `RunRefused` with all findings, and `FineTuningError`
+    (UPLOAD_NOT_FOUND) for an object that is not in the stage's upload bucket.
     """
     upload, execution_arn = Upload(event["bucket"], event["key"], event["version_id"]), event["execution_arn"]
+    _require_own(upload)
     if event.get("redeploy") is not None:
         return _redeploy(run, execution_arn, _read_terms(event["redeploy"]))
     if not run.is_owned_by(execution_arn):
@@ -77,6 +79,17 @@ def _result(outcome: str, run: Run, **choices: Any) -> Payload:
         **dict.fromkeys(names, False),
         **choices,
     }
+
+
+def _require_own(upload: Upload) -> None:
+    """Anyone who may start executions chooses their input, and with it the bucket."""
+    own = settings().upload_bucket
+    if upload.bucket != own:
+        raise FineTuningError(
+            Code.UPLOAD_NOT_FOUND,
+            f"The execution was started for the bucket {upload.bucket}; the stage's runs read {own} only.",
+            "Upload the files with `finetune submit`, which starts the run.",
+        )
 
 
 class RedeployTerms(BaseModel):

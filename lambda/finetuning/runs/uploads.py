@@ -5,6 +5,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 from finetuning.datasets.detection import SUFFIXES
 from finetuning.errors import Code, FineTuningError
@@ -60,6 +61,11 @@ class Upload:
         digest = hashlib.sha256("\n".join((self.bucket, self.key, self.version_id)).encode()).hexdigest()
         return f"{self.name}-{digest[:8]}"
 
+    @property
+    def event(self) -> dict[str, Any]:
+        """The input of an execution for this upload: what is used of the `detail` of S3's event "Object Created"."""
+        return {"bucket": {"name": self.bucket}, "object": {"key": self.key, "version-id": self.version_id}}
+
 
 def upload_of(execution_input: str) -> Upload | None:
     """The upload in an execution's input; None if it is none that starts a run.
@@ -68,7 +74,7 @@ def upload_of(execution_input: str) -> Upload | None:
     """
     try:
         given = json.loads(execution_input)
-        upload = Upload(given["bucket"], given["key"], given["version_id"])
+        upload = Upload(given["bucket"]["name"], given["object"]["key"], given["object"]["version-id"])
     except (ValueError, TypeError, KeyError):
         return None
     return upload if upload.starts_a_run else None

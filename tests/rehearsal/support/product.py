@@ -16,7 +16,7 @@ from finetuning.datasets.offline import prepare_files
 from finetuning.metrics import TRAINING_LOG_GROUP
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.run_json import RunRequest
-from finetuning.runs.uploads import Upload
+from finetuning.runs.uploads import Upload, upload_of
 from rehearsal.running import Emulator
 from tests.rehearsal.support.stacks import any_name, finished, invoke
 
@@ -237,5 +237,6 @@ def any_chats(count: int = 12) -> list[bytes]:
 
 
 def _upload_of(execution: dict[str, Any]) -> Upload:
-    event = json.loads(execution["input"])
-    return Upload(event["bucket"], event["key"], event["version_id"])
+    upload = upload_of(execution["input"])
+    assert upload, execution["input"]
+    return upload

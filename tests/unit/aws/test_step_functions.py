@@ -49,8 +49,8 @@ def test_those_that_ended_early_in_a_time_are_found_in_every_status(cloud: FakeA
 @pytest.mark.parametrize(
     ("given", "upload"),
     [
-        ({"bucket": "uploads", "key": "inbox/faq.jsonl", "version_id": "v1"}, UPLOAD),
-        ({"bucket": "uploads", "key": "elsewhere", "version_id": "v1"}, None),
+        (UPLOAD.event, UPLOAD),
+        (Upload("uploads", "elsewhere", "v1").event, None),
         ({"by": "hand"}, None),
     ],
 )
@@ -63,7 +63,7 @@ def test_an_upload_is_started_under_the_name_of_its_run(cloud: FakeAws) -> None:
     assert executions(MACHINE).start(UPLOAD)
     (request,) = cloud["stepfunctions"].requests("start_execution")
     assert (request["stateMachineArn"], request["name"]) == (MACHINE, UPLOAD.run_id)
-    assert json.loads(request["input"]) == {"bucket": "uploads", "key": "inbox/faq.jsonl", "version_id": "v1"}
+    assert json.loads(request["input"]) == UPLOAD.event
 
 
 def test_a_run_that_was_started_before_is_not_started(cloud: FakeAws) -> None:

@@ -11,6 +11,7 @@ from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.status import RunState, Verdict
+from finetuning.runs.uploads import Upload
 from tests.builders.cli import Command, write, write_status
 from tests.builders.runs import RUN_ID, any_plan, any_status, at
 
@@ -84,7 +85,7 @@ def test_deploy_starts_an_execution_for_the_same_upload(
     (request,) = started
     assert request["stateMachineArn"] == deployment.state_machine_arn
     terms = {"ttl_hours": 2, "instance_type": "ml.g5.12xlarge"}
-    assert json.loads(request["input"]) == {**any_plan().upload.model_dump(), "redeploy": terms}
+    assert json.loads(request["input"]) == {**Upload(**any_plan().upload.model_dump()).event, "redeploy": terms}
 
 
 @pytest.mark.parametrize(

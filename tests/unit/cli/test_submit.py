@@ -106,8 +106,7 @@ def an_execution_for(upload: Upload) -> str:
     succeed = {"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}
     role = "arn:aws:iam::123456789012:role/states"
     machine = states.create_state_machine(name="m", definition=json.dumps(succeed), roleArn=role)["stateMachineArn"]
-    given = {"bucket": upload.bucket, "key": upload.key, "version_id": upload.version_id}
-    return str(states.start_execution(stateMachineArn=machine, input=json.dumps(given))["executionArn"])
+    return str(states.start_execution(stateMachineArn=machine, input=json.dumps(upload.event))["executionArn"])
 
 
 def test_submitting_an_upload_again_starts_a_new_run_with_the_same_bytes(

@@ -28,8 +28,12 @@ BEGAN = hours_ago(0.5)
 
 def cleaned_up(status: str = "ABORTED", execution_arn: str = FIRST, **detail: str) -> list[str]:
     """What is done after an execution of the run that ended with that status."""
-    given = {"bucket": UPLOAD.bucket, "key": UPLOAD.key, "version_id": UPLOAD.version_id}
-    ended: dict[str, Any] = {"executionArn": execution_arn, "status": status, "input": json.dumps(given), **detail}
+    ended: dict[str, Any] = {
+        "executionArn": execution_arn,
+        "status": status,
+        "input": json.dumps(UPLOAD.event),
+        **detail,
+    }
     ended["startDate"] = round(BEGAN.timestamp() * 1000)
     done: list[str] = invoke(clean_up_run, detail=ended)["done"]
     return done

@@ -23,7 +23,7 @@ from tests.builders.handlers import invoke
 from tests.builders.jumpstart import BASE_70B, LLAMA, NOW, any_spec
 from tests.builders.memory import PREFIX, MemoryStore, any_run
 from tests.builders.runs import any_failed_status
-from tests.builders.stage import CHAT, EXECUTION, REGION, SilentQuotas, Stage, trust_in
+from tests.builders.stage import CHAT, EXECUTION, REGION, SilentQuotas, Stage, objects, trust_in
 
 
 def run(event: dict[str, str]) -> dict[str, Any]:
@@ -191,6 +191,17 @@ def trained(cloud: FakeAws, memory: MemoryStore, monkeypatch: pytest.MonkeyPatch
     trust = {"Role": {"AssumeRolePolicyDocument": trust_in("sagemaker.amazonaws.com")}}
     cloud["iam"].answers["get_role"] = trust
     return run
+
+
+@pytest.mark.parametrize("redeploy", [None, {}])
+def test_an_object_of_another_bucket_is_refused_and_nothing_is_written(
+    stage: Stage, redeploy: dict[str, Any] | None
+) -> None:
+    event = stage.upload_run({"accept_eula": True}) | {"bucket": "elsewhere"}
+    with pytest.raises(FineTuningError, match=r"the bucket elsewhere; .* read uploads only\.") as refused:
+        invoke(plan_run, event, redeploy=redeploy)
+    assert refused.value.code == Code.UPLOAD_NOT_FOUND
+    assert objects(stage, "") == {}
 
 
 def redeployed(execution_arn: str = SECOND, **terms: Any) -> dict[str, Any]:

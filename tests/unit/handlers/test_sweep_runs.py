@@ -12,7 +12,7 @@ from finetuning.operations.run import Run
 from finetuning.runs.names import Names
 from finetuning.runs.status import RunState
 from finetuning.runs.tags import REPLACES_TAG, TTL_TAG
-from finetuning.runs.uploads import Upload
+from finetuning.runs.uploads import Upload, upload_of
 from tests.builders.aws import FakeAws, hours_ago
 from tests.builders.handlers import invoke
 from tests.builders.memory import PREFIX, MemoryStore, any_run
@@ -39,7 +39,6 @@ def uploaded(cloud: FakeAws, at: datetime, key: str = UPLOAD.key, is_latest: boo
 
 def executed(cloud: FakeAws, status: str, ended: datetime | None = None) -> None:
     """Lets Step Functions know of an execution of the run."""
-    given = {"bucket": UPLOAD.bucket, "key": UPLOAD.key, "version_id": UPLOAD.version_id}
     listed = {"executionArn": EXECUTION, "startDate": hours_ago(2), "stopDate": ended}
 
     def list_executions(statusFilter: str, **_: Any) -> dict[str, Any]:  # noqa: N803  # boto3's names
@@ -47,7 +46,7 @@ def executed(cloud: FakeAws, status: str, ended: datetime | None = None) -> None
 
     states = cloud["stepfunctions"].answers
     states["list_executions"] = list_executions
-    states["describe_execution"] = {"executionArn": EXECUTION, "status": status, "input": json.dumps(given)}
+    states["describe_execution"] = {"executionArn": EXECUTION, "status": status, "input": json.dumps(UPLOAD.event)}
     states["describe_execution"]["startDate"] = hours_ago(2)
 
 
@@ -60,7 +59,7 @@ def test_an_upload_that_no_event_started_is_started_under_its_runs_name(cloud: F
     assert swept()["started"] == [RUN_ID]
     (request,) = started(cloud)
     assert request["name"] == RUN_ID
-    assert json.loads(request["input"]) == {"bucket": "uploads", "key": "inbox/faq.jsonl", "version_id": "v1"}
+    assert upload_of(request["input"]) == UPLOAD
 
 
 @pytest.mark.parametrize(

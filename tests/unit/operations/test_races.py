@@ -112,7 +112,12 @@ class Execution:
             self.at_end()
 
     def describe(self, **_: Any) -> dict[str, Any]:
-        return {"executionArn": EXECUTION, "status": self.status, "input": json.dumps(INPUT), "startDate": self.began}
+        return {
+            "executionArn": EXECUTION,
+            "status": self.status,
+            "input": json.dumps(UPLOAD.event),
+            "startDate": self.began,
+        }
 
     def list(self, statusFilter: str, **_: Any) -> dict[str, Any]:  # noqa: N803  # boto3's names
         here = {"executionArn": EXECUTION, "startDate": self.began, "stopDate": self.over}

@@ -1,5 +1,6 @@
 """Which run an upload is."""
 
+import json
 import re
 from fnmatch import fnmatchcase
 from itertools import product
@@ -14,6 +15,9 @@ from finetuning.runs.names import Names
 from finetuning.runs.uploads import Upload, upload_of
 
 SAGEMAKER_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
+
+KEY = 'inbox/the "best" \\ answers\n\U0001f980.jsonl'
+"""A name that only a program which escapes it puts into JSON."""
 
 
 def any_upload(key: str = "inbox/faq.jsonl", version_id: str = "v1") -> Upload:
@@ -65,12 +69,27 @@ def test_the_rule_s_patterns_match_every_key_that_starts_a_run_and_otherwise_onl
 
 
 def test_an_execution_s_upload_is_read_from_its_input() -> None:
-    given = '{"bucket": "uploads", "key": "inbox/faq.jsonl", "version_id": "1", "redeploy": null}'
-    assert upload_of(given) == Upload("uploads", "inbox/faq.jsonl", "1")
+    """As EventBridge sends S3's events, https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html."""
+    detail = {
+        "version": "0",
+        "bucket": {"name": "uploads"},
+        "object": {"key": KEY, "size": 5, "etag": "b1946ac9", "version-id": "1", "sequencer": "617f08299329d189"},
+        "request-id": "N4N7GDK58NMKJ12R",
+        "requester": "123456789012",
+        "source-ip-address": "1.2.3.4",
+        "reason": "PutObject",
+    }
+    assert upload_of(json.dumps(detail)) == Upload("uploads", KEY, "1")
+
+
+def test_an_upload_s_event_is_read_as_that_upload() -> None:
+    upload = any_upload(KEY)
+    assert upload_of(json.dumps(upload.event)) == upload
 
 
 @pytest.mark.parametrize(
-    "given", ["", "{}", "[]", '"a text"', '{"bucket": "b", "key": "inbox/deep/faq.jsonl", "version_id": "1"}']
+    "given",
+    ["", "{}", "[]", '"a text"', '{"bucket": "b"}', json.dumps(Upload("b", "inbox/deep/faq.jsonl", "1").event)],
 )
 def test_an_execution_started_with_other_input_has_no_upload(given: str) -> None:
     assert upload_of(given) is None
