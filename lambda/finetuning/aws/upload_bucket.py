@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from botocore.exceptions import ClientError
 
 from finetuning.aws.clients import client
-from finetuning.aws.errors import error_code, translate_errors
+from finetuning.aws.errors import DENIED, error_code, translate_errors
 from finetuning.datasets.detection import is_data
 from finetuning.datasets.templates import MAX_TEMPLATE_BYTES
 from finetuning.errors import Code, FineTuningError
@@ -47,10 +47,18 @@ class UploadBucket:
         return tuple(self._data_file(key) for key in sorted(self._keys(folder)) if is_data(key.removeprefix(folder)))
 
     def head(self, file: DataFile, size: int) -> bytes:
-        """The first `size` bytes of a data file, or all of a shorter one."""
+        """The first `size` bytes of a data file, or all of a shorter one.
+
+        Raises `FineTuningError` (DATASET_REFUSED) if the object is archived, or encrypted with a key of someone else.
+        """
         if file.size == 0:
             return b""
-        body = self._get(file.key, size, VersionId=file.version_id, Range=f"bytes=0-{size - 1}")
+        try:
+            body = self._get(file.key, size, VersionId=file.version_id, Range=f"bytes=0-{size - 1}")
+        except FineTuningError as error:
+            if isinstance(error.__cause__, ClientError) and (refusal := _unreadable(file, error.__cause__)):
+                raise refusal from error
+            raise
         return body if body is not None else _gone(file.key)
 
     def _data_file(self, key: str, **version: str) -> DataFile:
@@ -91,6 +99,25 @@ def uploads_between(bucket: str, begin: datetime, end: datetime) -> Iterator[Upl
                     upload = Upload(bucket, found["Key"], found["VersionId"])
                     if found["IsLatest"] and begin <= found["LastModified"] <= end and upload.starts_a_run:
                         yield upload
+
+
+def _unreadable(file: DataFile, error: ClientError) -> FineTuningError | None:
+    """What a user can do about an object that exists and that S3 does not give out; None for any other error."""
+    code = error_code(error)
+    if code == "InvalidObjectState":
+        return FineTuningError(
+            Code.DATASET_REFUSED,
+            f"{file.name} cannot be read: its object is archived (S3 Glacier or an archive tier): {file.key}.",
+            "Restore the object, or upload the file again in the storage class STANDARD, and then run.json.",
+        )
+    if code in DENIED:
+        return FineTuningError(
+            Code.DATASET_REFUSED,
+            f"{file.name} exists, but S3 denies reading it: {file.key}. It may be encrypted with another KMS key than "
+            "the stage's.",
+            "Upload the file again without naming a key (the bucket then uses the stage's), and then run.json.",
+        )
+    return None
 
 
 def _gone(key: str) -> NoReturn:

@@ -166,7 +166,11 @@ def read_submission(files: UploadBucket, upload: Upload, request: RunRequest, ch
         upload=upload,
         request=request,
         planned_at=datetime.now(UTC),
-        files=tuple(_detected(files, file, named_columns(request.data_options, template)) for file in data),
+        files=tuple(
+            checklist.attempt("data", partial(_detected, files, file, named_columns(request.data_options, template)))
+            or file
+            for file in data
+        ),
         template_file=template,
     )
 

@@ -8,6 +8,7 @@ import pytest
 
 from finetuning.aws.upload_bucket import UploadBucket, uploads_between
 from finetuning.errors import Code, FineTuningError, TransientAwsError
+from finetuning.runs.plan import DataFile
 from finetuning.runs.uploads import Upload
 from tests.builders.aws import FakeAws, client_error
 
@@ -49,6 +50,26 @@ def test_a_single_file_takes_every_default_and_is_its_own_data(s3: Any) -> None:
     (data,) = files.data_files()
     assert (data.key, data.version_id, data.size) == ("inbox/faq.jsonl", version, 3)
     assert files.head(data, 2) == b"ro"
+
+
+@pytest.mark.parametrize(
+    ("code", "refused", "words"),
+    [
+        ("InvalidObjectState", Code.DATASET_REFUSED, "is archived"),
+        ("AccessDenied", Code.DATASET_REFUSED, "another KMS key"),
+        ("InvalidRange", Code.REQUEST_INVALID, "InvalidRange"),
+    ],
+)
+def test_an_archived_object_and_one_with_a_foreign_key_are_refused_by_their_key(
+    cloud: FakeAws, code: str, refused: Code, words: str
+) -> None:
+    cloud["s3"].refuse("get_object", code, "The operation is not valid for the object's storage class")
+    files = UploadBucket(cloud["s3"], Upload(BUCKET, "runs/faq/run.json", "1"))
+    with pytest.raises(FineTuningError) as failure:
+        files.head(DataFile(key="runs/faq/data.jsonl", version_id="1", size=9, etag="e"), 4)
+    assert failure.value.code == refused
+    assert words in failure.value.message
+    assert "runs/faq/data.jsonl" in failure.value.message
 
 
 def test_a_folders_data_files_come_by_their_keys_without_our_documents_and_other_files(s3: Any) -> None:

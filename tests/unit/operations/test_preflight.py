@@ -99,6 +99,29 @@ def test_files_are_counted_and_their_heads_detected() -> None:
     assert by_check(checklist) == {"data": [True]}
 
 
+def test_every_file_that_cannot_be_read_is_a_finding() -> None:
+    class Archived:
+        def data_files(self) -> tuple[DataFile, ...]:
+            return tuple(DataFile(key=f"runs/faq/{n}.csv", version_id="1", size=20, etag="e") for n in "abc")
+
+        def head(self, file: DataFile, size: int) -> bytes:
+            if file.name == "b.csv":
+                return b"question,answer\n1,2\n"
+            raise FineTuningError(Code.DATASET_REFUSED, f"{file.name} cannot be read.", "Restore it.")
+
+        def template_json(self) -> bytes | None:
+            return None
+
+    files: Any = Archived()
+    checklist = Checklist()
+    submission = preflight.read_submission(files, UPLOAD, RunRequest(), checklist)
+    assert [(finding.code, finding.message) for finding in checklist.findings] == [
+        (Code.DATASET_REFUSED, "a.csv cannot be read."),
+        (Code.DATASET_REFUSED, "c.csv cannot be read."),
+    ]
+    assert [file.detection is None for file in submission.files] == [True, False, True]
+
+
 class NoUpload:
     """An upload of a run.json alone."""
 
