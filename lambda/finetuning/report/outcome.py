@@ -60,7 +60,6 @@ CAUSES = {
     Code.ENDPOINT_ROLLED_BACK: "the endpoint went back to the model before",
     Code.ENDPOINT_NOT_OWNED: "the endpoint belongs to another upload",
     Code.ENDPOINT_NAME_TAKEN: "the endpoint's name is already in use",
-    Code.ENDPOINT_NOT_OWNED: "the endpoint belongs to another owner",
     Code.ENDPOINT_OUT_OF_TIME: "the endpoint was not in service in time",
     Code.ENDPOINT_BUSY: "the endpoint is being changed",
     Code.ENDPOINT_ANSWERS_BROKEN: "the tuned model's answers are broken",
