@@ -31,7 +31,7 @@ class StageConfig(StageSettings):
     """Whether buckets, key and logs outlive their stacks. Otherwise they are emptied and deleted."""
     termination_protection: bool
     control_functions_in_vpc: bool
-    """Whether functions that only call AWS APIs run in the VPC too. They need the interface endpoints there."""
+    """Whether functions that do not prepare data run in the VPC too. They need the interface endpoints there."""
     interface_endpoints: bool
     """Private addresses of the AWS APIs in the VPC; about 8 USD a month each in every zone."""
     reserve_concurrency: bool
