@@ -85,7 +85,7 @@ _STEPS = (
     ),
     _Step(
         handler="approve_deployment",
-        may=lambda may: may.write_runs(ANY_RUN.approval, ANY_RUN.report_page).notify(),
+        may=lambda may: may.write_runs(ANY_RUN.approval, *ANY_RUN.report_pages).notify(),
     ),
     _Step(
         handler="deploy_endpoint",
@@ -108,25 +108,25 @@ _STEPS = (
         # It reads all training data, to compute its digest.
         size=FunctionSize(timeout=900, memory=1024),
     ),
-    _Step(handler="report_success", may=lambda may: may.write_runs(ANY_RUN.report_page).notify()),
+    _Step(handler="report_success", may=lambda may: may.write_runs(*ANY_RUN.report_pages).notify()),
     _Step(
         handler="report_failure",
         # The configuration says whether the endpoint served an earlier model.
         may=lambda may: (
-            may.write_runs(ANY_RUN.claim, ANY_RUN.report_page).clean_up_runs().describe("endpoint-config").notify()
+            may.write_runs(ANY_RUN.claim, *ANY_RUN.report_pages).clean_up_runs().describe("endpoint-config").notify()
         ),
     ),
     _Step(
         handler="clean_up_run",
         may=lambda may: (
-            may.write_runs(ANY_RUN.claim, ANY_RUN.report_page).clean_up_runs().describe("endpoint-config").notify()
+            may.write_runs(ANY_RUN.claim, *ANY_RUN.report_pages).clean_up_runs().describe("endpoint-config").notify()
         ),
     ),
     _Step(
         handler="sweep_runs",
         may=lambda may: (
             may.list_uploads()
-            .write_runs(ANY_RUN.claim, ANY_RUN.report_page)
+            .write_runs(ANY_RUN.claim, *ANY_RUN.report_pages)
             .sweep_runs()
             .describe("endpoint-config")
             .notify()

@@ -25,5 +25,5 @@ def test_ten_concurrent_executions_carry_five_runs_at_once(product: Product) -> 
     ended = [product.ended(run_id, seconds=600) for run_id in run_ids]
     assert [status["state"] for status in ended] == ["succeeded"] * RUNS, [status["error"] for status in ended]
     refused = [fault for fault in product.emulator.happened() if fault["fault"] == "throttled-account"]
-    assert len(refused) < RUNS
+    assert len(refused) < RUNS * FILES, "fewer than one for each shard"
     assert all(product.states_of(run_id).count("PrepareShard") >= FILES for run_id in run_ids)

@@ -6,6 +6,7 @@ from finetuning.jumpstart.requests import Target
 from finetuning.planning.orders import training_job
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
+from finetuning.runs.waiting import pending_seconds
 from tests.builders.jumpstart import LLAMA, any_spec
 from tests.rehearsal.support.product import Product, any_chats
 
@@ -68,7 +69,7 @@ def test_a_405b_chat_run_asks_sagemaker_for_exactly_what_the_plan_says(product: 
         security_groups=tuple(job["VpcConfig"]["SecurityGroupIds"]),
         kms_key_arn=job["OutputDataConfig"]["KmsKeyId"],
     )
-    expected = training_job(any_spec(model_id), plan, here)
+    expected = training_job(any_spec(model_id), plan, here, pending_seconds=pending_seconds(plan.training, 0))
     tags = {tag["Key"]: tag["Value"] for tag in expected.pop("Tags")}
     assert {name: job[name] for name in expected} == expected, json.dumps(job, default=str)
     assert (plan.model_id, plan.training.instance_types) == (model_id, ["ml.p5.48xlarge"])

@@ -136,8 +136,8 @@ def test_a_completed_job_reports_the_metric_its_expression_found(trained: dict[s
 
 def test_a_completed_job_leaves_its_model_uncompressed(account: Account, trained: dict[str, Any]) -> None:
     artefact = trained["ModelArtifacts"]["S3ModelArtifacts"]
-    assert artefact == f"s3://{account.bucket}/output/{trained['TrainingJobName']}/output/model/"
-    prefix = artefact.removeprefix(f"s3://{account.bucket}/")
+    assert artefact == f"s3://{account.bucket}/output/{trained['TrainingJobName']}/output/model"
+    prefix = artefact.removeprefix(f"s3://{account.bucket}/") + "/"
     listed = account.emulator.client("s3").list_objects_v2(Bucket=account.bucket, Prefix=prefix)["Contents"]
     assert f"{prefix}config.json" in [item["Key"] for item in listed]
 
@@ -258,7 +258,7 @@ def test_an_endpoint_answers_with_generated_text(account: Account, endpoint: str
 
 
 def test_a_tuned_model_is_served_from_its_artefact(account: Account, trained: dict[str, Any]) -> None:
-    name = deploy_model(account, any_model(account, trained["ModelArtifacts"]["S3ModelArtifacts"]))
+    name = deploy_model(account, any_model(account, trained["ModelArtifacts"]["S3ModelArtifacts"] + "/"))
     in_service(account, name)
     assert "generated_text" in answer(account, name)
     account.api.delete_endpoint(EndpointName=name)

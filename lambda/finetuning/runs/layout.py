@@ -72,6 +72,11 @@ class RunLayout:
         return self.root + "redeployment.html"
 
     @property
+    def report_pages(self) -> tuple[str, str]:
+        """Both keys, for whoever writes one of them."""
+        return self.report_page, self.redeployment_page
+
+    @property
     def evaluation(self) -> str:
         return self.root + "evaluation.json"
 
