@@ -80,8 +80,8 @@ def watch(run: RunName, stage: Stage = "dev", as_json: AsJson = False) -> None:
       finetune watch pirate                     the latest run of that name
       finetune watch pirate-0a1b2c3d --json     wait for its end, then print status and answers
 
-    Exit code: 0 if the run succeeded, 3 if it did but tuning made no measurable change, 4 if tuning made the answers
-    worse, 1 if the run failed, 130 after Ctrl-C.
+    Exit code: 0 if the run succeeded, 3 if tuning made no measurable change, 4 if it made the
+    answers worse, 1 if the run failed, 130 after Ctrl-C.
     """
     from cli.stage.deployment import Deployment
     from cli.stage.runs import RUN_ID, find_run
