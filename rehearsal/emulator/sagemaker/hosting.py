@@ -7,7 +7,6 @@ and its baking time, rollbacks that an alarm sets off (the fault `rollback` is o
 
 import contextlib
 import json
-import socket
 import threading
 import time
 import urllib.error
@@ -24,14 +23,12 @@ from rehearsal.emulator.faults import Fault
 from rehearsal.emulator.identity import ACCOUNT
 from rehearsal.emulator.sagemaker import checks
 from rehearsal.emulator.sagemaker.errors import ENDPOINT_CAPACITY_REASON, Refused, invalid
+from rehearsal.emulator.sagemaker.model_server import ANSWER_SECONDS, ModelServer, Retired
 from rehearsal.emulator.scaling import Scaling
 
-_READY_SECONDS = 180
 _UNHEALTHY = "did not pass the ping health check"
 _PIECE_BYTES = 48
 """Short, so that lines are cut: SageMaker promises no more than bytes in their order."""
-_ANSWER_SECONDS = 60
-"""SageMaker gives a container 60 seconds to answer an invocation."""
 
 
 class Catalogue:
@@ -66,58 +63,6 @@ class Catalogue:
         return [{member: thing[member] for member in members} for thing in self._things.values()]
 
 
-class _Server:
-    """One stand-in server: a process on a free port of 127.0.0.1."""
-
-    def __init__(self, context: EmulatorContext, name: str, model_folder: Path, as_vllm: bool) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self.log = context.state / "endpoints" / f"{name}-{self.port}.log"
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        self._idle, self._calls, self._retired = threading.Condition(), 0, False
-        with self.log.open("w") as log:
-            arguments: list[str | Path] = ["--model-dir", model_folder, "--port", str(self.port)]
-            if context.max_new_tokens:
-                arguments += ["--max-new-tokens", str(context.max_new_tokens)]
-            arguments += ["--as-vllm"] if as_vllm else []
-            self.process = context.trainer.start("serve", *arguments, output=log)
-
-    def wait_until_ready(self) -> None:
-        """Raises `RuntimeError` with the end of the log when the server ends, or is not ready in time."""
-        deadline = time.monotonic() + _READY_SECONDS
-        while self.process.poll() is None and time.monotonic() < deadline:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ping", timeout=5):
-                return
-            time.sleep(0.1)
-        raise RuntimeError(self.log.read_text()[-500:] or "no answer to /ping")
-
-    @contextlib.contextmanager
-    def answering(self) -> Iterator[None]:
-        """While inside, the process is not stopped. Raises `_Retired` once it is to be."""
-        with self._idle:
-            if self._retired:
-                raise _Retired
-            self._calls += 1
-        try:
-            yield
-        finally:
-            with self._idle:
-                self._calls -= 1
-                self._idle.notify_all()
-
-    def stop(self) -> None:
-        """Ends the process when the calls under way have been answered."""
-        with self._idle:
-            self._retired = True
-            self._idle.wait_for(lambda: self._calls == 0, timeout=_ANSWER_SECONDS)
-        self.process.end()
-
-
-class _Retired(Exception):
-    """The server takes no more calls: another one has taken its place."""
-
-
 class _NoCapacity(Exception):
     """AWS has no instance of any type that the endpoint may take."""
 
@@ -128,7 +73,7 @@ class _Endpoint:
     def __init__(self, context: EmulatorContext, request: dict[str, Any]) -> None:
         now = datetime.now(UTC)
         self.name = str(request["EndpointName"])
-        self.server: _Server | None = None
+        self.server: ModelServer | None = None
         self.variant = ""
         """The name of the variant that the server stands for."""
         self.hidden_until = 0.0
@@ -275,18 +220,18 @@ class Hosting:
             server = endpoint.server if endpoint else None
             if endpoint is None or server is None:
                 raise Refused("ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
-            with contextlib.suppress(_Retired), contextlib.ExitStack() as answering:
+            with contextlib.suppress(Retired), contextlib.ExitStack() as answering:
                 answering.enter_context(server.answering())
                 self._count_invocation(endpoint)
                 answer = self._ask(server, body, content_type)
                 pieces = self._relayed(endpoint, body, answer, answering.pop_all())
                 return pieces, answer.headers["Content-Type"], endpoint.variant
 
-    def _ask(self, server: _Server, body: bytes, content_type: str) -> Any:
+    def _ask(self, server: ModelServer, body: bytes, content_type: str) -> Any:
         headers = {"Content-Type": content_type}
         invocation = urllib.request.Request(f"http://127.0.0.1:{server.port}/invocations", body, headers)
         try:
-            return urllib.request.urlopen(invocation, timeout=_ANSWER_SECONDS)  # noqa: S310 — our own server
+            return urllib.request.urlopen(invocation, timeout=ANSWER_SECONDS)  # noqa: S310 — our own server
         except urllib.error.HTTPError as error:
             said = error.read().decode(errors="replace")
             raise _model_error(error.code, said) from error
@@ -376,11 +321,11 @@ class Hosting:
                 return {"ModelNameOverride": variant["ModelName"], **pool}
         raise _NoCapacity
 
-    def _serve(self, endpoint_name: str, pool: dict[str, Any]) -> _Server:
+    def _serve(self, endpoint_name: str, pool: dict[str, Any]) -> ModelServer:
         model = self.models.get({"ModelName": pool["ModelNameOverride"]})
         _require_additional_models(model["PrimaryContainer"])
         as_vllm = self._world.faults.take(Fault.VLLM_ANSWERS, endpoint_name) is not None
-        server = _Server(self._world, str(model["ModelName"]), self._fetch(model), as_vllm)
+        server = ModelServer(self._world, str(model["ModelName"]), self._fetch(model), as_vllm)
         server.wait_until_ready()
         return server
 
