@@ -31,9 +31,9 @@ def test_the_last_lines_of_the_latest_stream_are_read(cloud: FakeAws) -> None:
 def test_empty_pages_before_the_last_lines_are_followed(cloud: FakeAws) -> None:
     written(cloud)
     pages = {
-        None: {"events": [], "nextBackwardToken": "b/1"},
-        "b/1": {"events": [], "nextBackwardToken": "b/2"},
-        "b/2": {"events": [{"message": "CUDA out of memory"}], "nextBackwardToken": "b/3"},
+        None: {"events": [], "nextBackwardToken": "b/1"},  # pragma: allowlist secret
+        "b/1": {"events": [], "nextBackwardToken": "b/2"},  # pragma: allowlist secret
+        "b/2": {"events": [{"message": "CUDA out of memory"}], "nextBackwardToken": "b/3"},  # pragma: allowlist secret
     }
     cloud["logs"].answers["get_log_events"] = lambda nextToken=None, **_: pages[nextToken]  # noqa: N803  # boto3's name
     assert log_tail(JOB) == ["CUDA out of memory"]
@@ -41,7 +41,7 @@ def test_empty_pages_before_the_last_lines_are_followed(cloud: FakeAws) -> None:
 
 def test_a_stream_of_empty_pages_ends_where_its_token_repeats(cloud: FakeAws) -> None:
     written(cloud)
-    cloud["logs"].answers["get_log_events"] = {"events": [], "nextBackwardToken": "b/1"}
+    cloud["logs"].answers["get_log_events"] = {"events": [], "nextBackwardToken": "b/1"}  # pragma: allowlist secret
     assert log_tail(JOB) == []
     assert len(cloud["logs"].requests("get_log_events")) == 2
 

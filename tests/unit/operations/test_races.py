@@ -171,8 +171,8 @@ class World:
         if self.start == STARTS[2]:
             self.sagemaker.add_endpoint(self.run.names.endpoint, EARLIER, EARLIER_RUN)
             any_run(self.store, EARLIER_RUN)
-        self._step(approve_deployment, "ApproveDeployment", task_token="token")
-        self.execution.token = "token"
+        self._step(approve_deployment, "ApproveDeployment", task_token="token")  # pragma: allowlist secret
+        self.execution.token = "token"  # pragma: allowlist secret
         self.order.add("machine", lambda: self._machine(self._wait_for_answer))
 
     def operate(self, operation: str, name: str) -> None:
