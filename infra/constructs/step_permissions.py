@@ -146,8 +146,8 @@ class StepPermissions(Permissions):
         return (
             self.allow(
                 "sagemaker:CreateTrainingJob",
-                on=self._named("training-job"),
-                because=OURS,
+                on=self._named("training-job", "training-plan"),
+                because=f"{OURS}; a job may use a training plan, capacity that was bought for the stage",
                 when=_all_of(
                     self._in_network(),
                     _instance_types(config.training_instance_types),
@@ -472,6 +472,11 @@ class StepPermissions(Permissions):
             )
         return (
             self._look_up_limits_and_prices()
+            .allow(
+                "sagemaker:DescribeTrainingPlan",
+                on=self._named("training-plan"),
+                because="A bought plan must have the run's instance type and enough time left",
+            )
             .find("training-job", "endpoint")
             ._read_tags("training-job", "endpoint")
             .allow("kms:DescribeKey", on=[self._stage.key.key_arn], because="The key must be enabled")

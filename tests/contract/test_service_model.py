@@ -11,7 +11,7 @@ from finetuning.jumpstart.constraints import violations
 from finetuning.jumpstart.family import Task
 from finetuning.planning import orders
 from finetuning.planning.checklist import Checklist
-from tests.builders.jumpstart import LLAMA, TARGET, any_spec, planned, sagemaker_model
+from tests.builders.jumpstart import BASE_70B, LLAMA, TARGET, any_spec, planned, sagemaker_model
 
 INSTANCE_TYPES = sorted(
     {instance_type for model_id in CATALOGUE for instance_type in any_spec(model_id).supported_training_instance_types}
@@ -83,6 +83,20 @@ def test_a_job_of_several_types_that_waits_for_them_is_valid() -> None:
     assert request["StoppingCondition"]["MaxPendingTimeInSeconds"] == 7200
     rest = orders.training_job(spec, plan, TARGET, attempt=1)
     assert rest["ResourceConfig"]["InstanceType"] == "ml.p3dn.24xlarge"
+
+
+def test_a_training_plan_is_used_by_the_first_type_alone() -> None:
+    arn = "arn:aws:sagemaker:us-east-1:111122223333:training-plan/finetune-dev-p4d"
+    training = {"instance_type": "ml.p4d.24xlarge", "fallback_instance_types": ["ml.g5.48xlarge"]}
+    asked = {"model": BASE_70B, "accept_eula": True, "training": training | {"training_plan_arn": arn}}
+    (plan, findings), checklist = planned(asked), Checklist()
+    assert not findings
+    first, second = (orders.training_job(any_spec(BASE_70B), plan, TARGET, attempt) for attempt in (0, 1))
+    orders.check_requests({"create_training_job": first}, sagemaker_model(), checklist)
+    assert checklist.findings == []
+    assert first["ResourceConfig"]["TrainingPlanArn"] == arn
+    assert first["ResourceConfig"]["InstanceType"] == "ml.p4d.24xlarge"
+    assert "TrainingPlanArn" not in second["ResourceConfig"]
 
 
 @pytest.mark.parametrize("model_id", CATALOGUE)

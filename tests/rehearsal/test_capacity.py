@@ -138,3 +138,27 @@ def test_an_update_that_does_not_show_at_once_is_no_rollback(product: Product) -
         product.emulator.inject("update-late", f"finetune-dev-{name}")
         status = product.ended(product.submit(CHATS, name=any_name("capacity"), **run_json), seconds=120)
         assert status["state"] == "succeeded", status["error"]
+
+
+ON_P4D = {"instance_type": "ml.p4d.24xlarge", "fallback_instance_types": [], **NO_WAIT}
+LARGE = {"model": "meta-textgeneration-llama-3-1-70b", "endpoint": {"deploy": False}}
+
+
+def plan_arn(name: str) -> dict[str, str]:
+    return {"training_plan_arn": f"arn:aws:sagemaker:us-east-1:000000000000:training-plan/finetune-dev-{name}"}
+
+
+@pytest.mark.parametrize("name", ["over", "nearly-over", "missing"])
+def test_a_training_plan_that_cannot_be_used_is_refused_before_anything_starts(product: Product, name: str) -> None:
+    status = run_with(product, training=ON_P4D | plan_arn(name), **LARGE)
+    assert (status["state"], code_of(status)) == ("failed", "RUN_REFUSED")
+    assert [check["code"] for check in status["checks"] if check["ok"] is False] == ["TRAINING_PLAN_UNUSABLE"]
+    assert not status["training_job"]
+
+
+def test_a_training_uses_the_plan_that_was_bought(product: Product) -> None:
+    status = run_with(product, training=ON_P4D | plan_arn("bought"), **LARGE)
+    assert status["state"] == "succeeded", status["error"]
+    sagemaker = product.emulator.client("sagemaker")
+    job = sagemaker.describe_training_job(TrainingJobName=status["training_job"])
+    assert job["ResourceConfig"]["TrainingPlanArn"].endswith("training-plan/finetune-dev-bought")

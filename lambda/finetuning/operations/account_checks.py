@@ -3,6 +3,7 @@
 Each check adds its lines to the preflight's table: red if AWS says no, yellow with the reason if AWS gives no answer.
 """
 
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -10,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from finetuning.aws.errors import error_code
 from finetuning.aws.jumpstart_bucket import JumpStartBucket
+from finetuning.aws.sagemaker import is_absent
 from finetuning.aws.service_quotas import Quotas
 from finetuning.errors import Code, Finding, FineTuningError
 from finetuning.jumpstart.requests import Target
@@ -67,12 +69,65 @@ class AccountChecks:
         for position, instance_type in enumerate(plan.training.instance_types):
             field = "training.fallback_instance_types" if position else "training.instance_type"
             verdict = quotas.check(instance_type, "training", 1, field)
+            if isinstance(verdict, Finding) and position == 0 and plan.training.training_plan_arn:
+                verdict = f"whether a job on a training plan needs this quota is not documented. {verdict.message}"
             if isinstance(verdict, Finding) and instance_type in self._optional:
                 self._leave_out(instance_type, verdict)
             else:
                 self._note("quota", instance_type + " for training", verdict)
         if plan.endpoint.deploy:
             self.endpoint_quota(quotas)
+
+    def training_plan(self, sagemaker: Any, now: datetime) -> None:
+        """The bought plan, if the run uses one: of the first instance type, in this region, with enough time left."""
+        arn, option = self._plan.training.training_plan_arn, self._plan.training.options[0]
+        if arn is None:
+            return
+        region, name, here = arn.split(":")[3], arn.rpartition("/")[2], self._target.region
+        if region != here:
+            self._refuse_training_plan(f"The training plan {name} is in {region}; the stage is in {here}.")
+            return
+        if not name.startswith(f"{self._target.prefix}-"):
+            self._refuse_training_plan(
+                f"The training plan {name} is not this stage's: its name does not begin with {self._target.prefix}-."
+            )
+            return
+        try:
+            bought = sagemaker.describe_training_plan(TrainingPlanName=arn)
+        except (ClientError, BotoCoreError) as error:
+            if isinstance(error, ClientError) and is_absent(error):
+                self._refuse_training_plan(f"The training plan {name} does not exist.")
+            else:
+                self._checklist.unknown("training plan", str(error))
+            return
+        reserved = [
+            each for each in bought.get("ReservedCapacitySummaries", []) if each["InstanceType"] == option.instance_type
+        ]
+        ends = max((each["EndTime"] for each in [*reserved, bought] if "EndTime" in each), default=now)
+        seconds = (ends - max(now, bought.get("StartTime", now))).total_seconds()
+        if bought["Status"] not in ("Active", "Scheduled"):
+            self._refuse_training_plan(f"The training plan {name} is {bought['Status']}.")
+        elif "training-job" not in bought.get("TargetResources", ["training-job"]):
+            self._refuse_training_plan(f"The training plan {name} is for {', '.join(bought['TargetResources'])}.")
+        elif not reserved:
+            types = sorted({each["InstanceType"] for each in bought.get("ReservedCapacitySummaries", [])})
+            self._refuse_training_plan(
+                f"The training plan {name} has {' and '.join(types) or 'no instances'}, not {option.instance_type}."
+            )
+        elif seconds < (option.estimate.seconds or 1):
+            left, hours = max(seconds, 0) / 3600, (option.estimate.seconds or 1) / 3600
+            self._refuse_training_plan(
+                f"The training plan {name} has {left:.1f} hours left; the training is estimated to take {hours:.1f} "
+                "hours."
+            )
+        else:
+            self._checklist.passed("training plan", f"{name}: {option.instance_type}, {seconds / 3600:.1f} hours left")
+
+    def _refuse_training_plan(self, message: str) -> None:
+        fix = "Name another plan in training.training_plan_arn, or remove it to train on demand."
+        self._checklist.found(
+            "training plan", Finding(Code.TRAINING_PLAN_UNUSABLE, "training.training_plan_arn", message, fix)
+        )
 
     def endpoint_quota(self, quotas: Quotas, *, evaluated: bool = True) -> None:
         """The instances of the endpoints that stand at the same time, on each of the endpoint's types.

@@ -89,6 +89,7 @@ def check_account(
     account = AccountChecks(spec, plan, here, checklist)
     account.artefacts(jumpstart)
     account.quotas(account_quotas(here.region))
+    account.training_plan(advisory_client("sagemaker", here.region), datetime.now(UTC))
     _check_what_requests_name(account, spec, plan, here, checklist)
     return account.remaining_plan()
 

@@ -89,6 +89,7 @@ def make_plan(
             max_cost_usd=limits.usd,
             capacity_wait_hours=request.training.capacity_wait_hours,
             fallbacks_chosen=chosen,
+            training_plan_arn=request.training.training_plan_arn,
         ),
         endpoint=endpoint_plan(submission, spec, stage, prices.hosting, checklist),
         evaluation=EvaluationPlan(

@@ -69,6 +69,15 @@ class TrainingRequest(_Part):
     """How long the types are tried again and again without capacity. Each is tried at least once, for at least half an
     hour if SageMaker makes the job wait for instances.
     """
+    training_plan_arn: str | None = Field(
+        default=None,
+        min_length=50,
+        max_length=2048,
+        pattern=r"^arn:aws[a-z-]*:sagemaker:[a-z0-9-]*:[0-9]{12}:training-plan/[a-zA-Z0-9](-*[a-zA-Z0-9]){0,63}$",
+    )
+    """A SageMaker training plan, capacity that you have bought, of the first instance type. Its name begins
+    with the stage's prefix, `finetune-dev-`. Fallback types are on demand.
+    """
     max_runtime_hours: float | None = Field(default=None, gt=0, le=LONGEST_RUNTIME_HOURS)
     """Default: the stage's limit. A run that is estimated to take longer is refused. A job that reaches the limit is
     stopped and leaves no model.

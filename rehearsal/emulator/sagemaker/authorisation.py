@@ -18,6 +18,7 @@ _RESOURCES = {
     "EndpointConfigName": "endpoint-config",
     "ModelPackageGroupName": "model-package-group",
     "ModelPackageName": "model-package",
+    "TrainingPlanName": "training-plan",
 }
 _LISTS = "List"
 
@@ -65,6 +66,8 @@ def further(operation: str, request: Request, region: str) -> Iterator[tuple[str
     """Action, resource and condition keys of each other permission that SageMaker asks the caller for."""
     if role := request.get("RoleArn", request.get("ExecutionRoleArn")):
         yield "iam:PassRole", str(role), {"iam:PassedToService": "sagemaker.amazonaws.com"}
+    if plan := request.get("ResourceConfig", {}).get("TrainingPlanArn"):
+        yield f"sagemaker:{operation}", str(plan), conditions(operation, json.dumps(request).encode())
     if operation in {"CreateEndpoint", "UpdateEndpoint"}:
         yield f"sagemaker:{operation}", _arn(region, "endpoint-config", request["EndpointConfigName"]), {}
     if operation == "DeleteEndpoint":

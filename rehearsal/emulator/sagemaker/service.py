@@ -19,6 +19,7 @@ from rehearsal.emulator.sagemaker.errors import Refused, invalid
 from rehearsal.emulator.sagemaker.hosting import Hosting
 from rehearsal.emulator.sagemaker.registry import ModelRegistry
 from rehearsal.emulator.sagemaker.training import TrainingJobs
+from rehearsal.emulator.sagemaker.training_plans import TrainingPlans
 from rehearsal.emulator.scaling import Scaling
 
 Answer = tuple[int, dict[str, str], bytes | StreamingResponse]
@@ -35,12 +36,14 @@ class SageMakerService:
         self._tags: dict[str, dict[str, str]] = {}
         self._hosting = hosting = Hosting(context, scaling)
         registry = ModelRegistry(context)
-        self._jobs = jobs = TrainingJobs(context)
+        plans = TrainingPlans(context)
+        self._jobs = jobs = TrainingJobs(context, plans)
         self._operations: dict[str, Operation] = {
             "CreateTrainingJob": self._tagged("TrainingJobArn", jobs.create),
             "DescribeTrainingJob": jobs.describe,
             "StopTrainingJob": jobs.stop,
             "ListTrainingJobs": _listing("TrainingJobSummaries", "TrainingJob", jobs.summaries),
+            "DescribeTrainingPlan": plans.describe,
             "CreateModel": self._tagged("ModelArn", hosting.create_model),
             "DescribeModel": hosting.models.get,
             "DeleteModel": hosting.models.remove,

@@ -21,6 +21,7 @@ from rehearsal.emulator.context import EmulatorContext
 from rehearsal.emulator.faults import Fault
 from rehearsal.emulator.sagemaker import checks
 from rehearsal.emulator.sagemaker.errors import CAPACITY_REASONS, PENDING_MESSAGE, Refused, invalid
+from rehearsal.emulator.sagemaker.training_plans import TrainingPlans
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 _LONGEST_PENDING = 28 * 24 * 3600
@@ -100,8 +101,8 @@ class _Job:
 class TrainingJobs:
     """The training jobs of the account."""
 
-    def __init__(self, context: EmulatorContext) -> None:
-        self._world = context
+    def __init__(self, context: EmulatorContext, plans: TrainingPlans) -> None:
+        self._world, self._plans = context, plans
         self._jobs: dict[str, _Job] = {}
         self._reasons = cycle(CAPACITY_REASONS)
 
@@ -168,6 +169,7 @@ class TrainingJobs:
             raise invalid(
                 "A training job needs either ResourceConfig.InstanceType or ResourceConfig.InstancePreferences."
             )
+        self._plans.require_for(resources)
         wanted = instance_types(resources)
         if len(set(wanted)) < len(wanted):
             raise invalid("An instance type can appear only once in InstancePreferences.")

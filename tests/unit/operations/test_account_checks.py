@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from finetuning.planning.checklist import Checklist
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import Check
 from tests.builders.aws import FakeAws, FakeService, client_error
-from tests.builders.jumpstart import TARGET, any_spec
+from tests.builders.jumpstart import NOW, TARGET, any_spec
 from tests.builders.memory import PREFIX
 from tests.builders.runs import RUN_ID, any_plan
 
@@ -166,6 +167,75 @@ def test_each_fallback_type_of_the_endpoint_needs_a_quota() -> None:
     checks, _ = checked(plan, lambda account: account.quotas(quotas))
     assert quotas.asked[-1] == (FALLBACK, "endpoint", 1, "endpoint.fallback_instance_types")
     assert [check.code for check in checks if check.ok is False] == ["QUOTA_EXCEEDED"]
+
+
+PLAN_ARN = "arn:aws:sagemaker:us-east-1:111122223333:training-plan/finetune-dev-p4d"
+HOUR = timedelta(hours=1)
+
+
+def plan_checked(bought: Any, arn: str = PLAN_ARN) -> Check:
+    """What is said of a training plan that SageMaker describes so."""
+    service = FakeService()
+    service.answers["describe_training_plan"] = bought
+    plan = any_plan(training=any_plan().training.model_dump() | {"training_plan_arn": arn})
+    checks, _ = checked(plan, lambda account: account.training_plan(service, NOW))
+    (check,) = checks
+    return check
+
+
+def bought(instance_type: str = FIRST, hours: float = 10, **described: Any) -> dict[str, Any]:
+    """A training plan that has begun, and ends in `hours`."""
+    end = NOW + hours * HOUR
+    reserved = [{"InstanceType": instance_type, "EndTime": end}]
+    plan = {"Status": "Active", "StartTime": NOW - HOUR, "EndTime": end, "ReservedCapacitySummaries": reserved}
+    return plan | described
+
+
+def test_a_training_plan_of_the_first_type_with_enough_time_is_green() -> None:
+    check = plan_checked(bought())
+    assert (check.check, check.ok) == ("training plan", True)
+    assert check.message == f"finetune-dev-p4d: {FIRST}, 10.0 hours left"
+
+
+def test_the_time_of_a_training_plan_that_begins_later_counts_from_its_start() -> None:
+    begins = {"Status": "Scheduled", "StartTime": NOW + 9 * HOUR}
+    assert "1.0 hours left; the training is estimated to take 1.1 hours" in plan_checked(bought(**begins)).message
+
+
+@pytest.mark.parametrize(
+    ("answer", "arn", "why"),
+    [
+        (bought(FALLBACK), PLAN_ARN, f"has {FALLBACK}, not {FIRST}."),
+        (bought(ReservedCapacitySummaries=[]), PLAN_ARN, f"has no instances, not {FIRST}."),
+        (bought(hours=1), PLAN_ARN, "has 1.0 hours left; the training is estimated to take 1.1 hours."),
+        (bought(Status="Expired"), PLAN_ARN, "is Expired."),
+        (bought(TargetResources=["hyperpod-cluster"]), PLAN_ARN, "is for hyperpod-cluster."),
+        (bought(), PLAN_ARN.replace("us-east-1", "us-west-2"), "is in us-west-2; the stage is in us-east-1."),
+        (client_error("ResourceNotFound"), PLAN_ARN, "does not exist."),
+    ],
+)
+def test_a_training_plan_that_cannot_be_used_is_red(answer: Any, arn: str, why: str) -> None:
+    check = plan_checked(answer, arn)
+    assert (check.ok, check.code, check.field) == (False, "TRAINING_PLAN_UNUSABLE", "training.training_plan_arn")
+    assert check.message == f"The training plan finetune-dev-p4d {why}"
+
+
+def test_a_training_plan_that_the_stages_roles_may_not_use_is_red() -> None:
+    check = plan_checked(bought(), PLAN_ARN.replace("finetune-dev", "finetune-prod"))
+    assert check.ok is False
+    assert "its name does not begin with finetune-dev-." in check.message
+
+
+def test_a_training_plan_that_may_not_be_described_is_yellow() -> None:
+    assert plan_checked(client_error("AccessDeniedException")).ok is None
+
+
+def test_a_quota_on_demand_does_not_refuse_a_run_on_a_training_plan() -> None:
+    quotas: Any = AnyQuotas({(FIRST, "training"): NO_QUOTA})
+    plan = any_plan(training=any_plan().training.model_dump() | {"training_plan_arn": PLAN_ARN})
+    checks, _ = checked(plan, lambda account: account.quotas(quotas))
+    assert checks[0].ok is None
+    assert "whether a job on a training plan needs this quota is not documented. quota 0" in checks[0].message
 
 
 def names_checked(sagemaker: FakeService, **plan: Any) -> list[Check]:
