@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from finetuning.runs.uploads import Upload
 from infra.state_machine.definition import definition, functions_called
 from tests.rehearsal.support.product import SCALING, SETTINGS, Product, any_chats, as_parquet, undisturbed
 from tests.rehearsal.support.stacks import any_name, invoke
@@ -161,7 +162,7 @@ def test_a_failure_is_reported_and_the_job_stopped_although_the_report_is_killed
 
 
 def test_an_aborted_run_is_cleaned_up_although_the_clean_up_is_killed(training: ByHand) -> None:
-    given, began = json.dumps(training.upload), round(time.time() * 1000)
+    given, began = json.dumps(Upload(**training.upload).event), round(time.time() * 1000)
     detail = {"executionArn": training.execution_arn, "status": "ABORTED", "input": given, "startDate": began}
     training.killed_step("clean_up_run", detail=detail)
     assert end_of(training, "clean_up_run") == ("aborted", "RUN_ABORTED", {"Stopped"})

@@ -3,7 +3,6 @@
 Their jobs end at once, in a script that fails: what is watched is who runs beside whom, not what is learnt.
 """
 
-import json
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from finetuning.runs.uploads import Upload
+from finetuning.runs.uploads import upload_of
 from tests.rehearsal.support.product import Product, any_chats
 from tests.rehearsal.support.stacks import any_name, finished
 
@@ -62,7 +61,9 @@ def executions_by_run(product: Product) -> dict[str, list[tuple[dict[str, Any], 
                 ended = finished(product.emulator, execution["executionArn"], seconds=300)
                 pages = states.get_paginator("get_execution_history").paginate(executionArn=ended["executionArn"])
                 history = [event for page in pages for event in page["events"]]
-                found[Upload(**json.loads(ended["input"])).run_id].append((ended, history))
+                upload = upload_of(ended["input"])
+                assert upload
+                found[upload.run_id].append((ended, history))
     return found
 
 
