@@ -27,6 +27,8 @@ _STAGE = "finetune-"
 _SHORTEST_ID = 8
 _RUN = re.compile(r"(?<=[-/])(?:[a-z0-9]+-)+[0-9a-f]{8}(?![0-9a-z])")
 EXAMPLE_RUN = "example-0a1b2c3d"
+_EXECUTION = re.compile(r"(?<=:)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+"""The name of an execution, which Step Functions makes for each."""
 
 
 def install() -> None:
@@ -123,4 +125,4 @@ def _in_template_words(text: str) -> str:
     text = text.replace(ACCOUNT, "{account}")
     text = text.replace(get_region(), "{region}")
     text = re.sub(r"\bfinetune-(?:dev|prod)(?=-)", "{prefix}", text)
-    return _RUN.sub(EXAMPLE_RUN, text)
+    return _EXECUTION.sub(EXAMPLE_RUN, _RUN.sub(EXAMPLE_RUN, text))
