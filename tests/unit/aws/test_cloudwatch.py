@@ -28,6 +28,7 @@ def test_all_alarms_of_a_deleted_endpoint_are_deleted(cloud: FakeAws) -> None:
 def test_deleting_alarms_that_are_not_there_is_no_error(cloud: FakeAws, code: str) -> None:
     cloud["cloudwatch"].refuse("delete_alarms", code)
     forget_endpoint(NAME)
+    assert cloud["cloudwatch"].requests("delete_alarms") == [{"AlarmNames": guardrails.alarm_names(NAME)}]
 
 
 def test_alarms_that_may_not_be_deleted_are_an_error(cloud: FakeAws) -> None:
