@@ -235,18 +235,28 @@ def run_schema() -> dict[str, Any]:
 
 
 def _position(body: bytes, error: orjson.JSONDecodeError) -> str:
-    """Where the JSON is wrong, and what was expected there. Python's parser says that, orjson's does not."""
-    line, column, expected = error.lineno, error.colno, error.msg
+    """Where the JSON is wrong, and what was expected there. Python's parser says that, orjson's does not; but orjson
+    alone reads all that is not UTF-8 or nested too deeply for Python.
+    """
+    exact = _python_error(body) or error
+    expected = (
+        exact.msg.removesuffix(" delimiter")
+        .replace("property name enclosed in", "a name in")
+        .replace("Expecting value", "expected a value")
+        .replace("Expecting", "expected")
+    )
+    return f"line {exact.lineno}, column {exact.colno}: {expected}"
+
+
+def _python_error(body: bytes) -> json.JSONDecodeError | None:
+    """None if Python's parser finds no error, or another one than a wrong character."""
     try:
         json.loads(body)
-    except json.JSONDecodeError as exact:
-        line, column, expected = exact.lineno, exact.colno, exact.msg.removesuffix(" delimiter")
-        expected = expected.replace("property name enclosed in", "a name in").replace(
-            "Expecting value", "expected a value"
-        )
+    except json.JSONDecodeError as error:
+        return error
     except (UnicodeDecodeError, RecursionError):
-        pass
-    return f"line {line}, column {column}: {expected.replace('Expecting', 'expected')}"
+        return None
+    return None
 
 
 def _explain(path: Path, problems: list[ErrorDetails]) -> Finding:
