@@ -8,7 +8,7 @@ chat completion. Every error is `{"error", "code": 424}` with status 424. A mode
 the process with code 1.
 
 With `--as-vllm` what goes out has the form of vLLM's server: `choices` in place of `generated_text`, a stream as
-server-sent events. What comes in is read all the same.
+server-sent events. Requests are read in the same form in both cases.
 """
 
 import argparse
