@@ -55,26 +55,30 @@ class Estimate:
 
 @dataclass
 class Meter:
-    """Adds up what is seen at each look. An endpoint that is being updated has two fleets."""
+    """What is seen at each look. An endpoint that is being updated has two fleets."""
 
     limit_usd: float
     endpoint_usd_per_hour: float
-    endpoints_usd: float = 0.0
     training_usd: dict[str, float] = field(default_factory=dict)
     """By run id."""
-    _looked_at: dict[str, datetime] = field(default_factory=dict)
+    _endpoint_hours: dict[tuple[str, datetime], float] = field(default_factory=dict)
+    """By name and creation time, from then to the last look."""
+    _second_fleet_hours: float = 0.0
+    _looked_at: datetime | None = None
 
     @property
     def usd(self) -> float:
-        return self.endpoints_usd + sum(self.training_usd.values())
+        hours = sum(self._endpoint_hours.values()) + self._second_fleet_hours
+        return hours * self.endpoint_usd_per_hour + sum(self.training_usd.values())
 
     def look(self, runs: FirstRuns, now: datetime) -> None:
         """Raises `FineTuningError` (BUDGET_SPENT) once more is spent than allowed."""
         for endpoint in list(runs.control.endpoints(runs.endpoint)):
-            name, fleets = endpoint["EndpointName"], 2 if endpoint["EndpointStatus"] in CHANGING else 1
-            hours = (now - self._looked_at.get(name, endpoint["CreationTime"])).total_seconds() / 3600
-            self.endpoints_usd += max(hours, 0) * fleets * self.endpoint_usd_per_hour
-            self._looked_at[name] = now
+            created_at = endpoint["CreationTime"]
+            self._endpoint_hours[endpoint["EndpointName"], created_at] = _hours(created_at, now)
+            if endpoint["EndpointStatus"] in CHANGING:
+                self._second_fleet_hours += _hours(self._looked_at or created_at, now)
+        self._looked_at = now
         for upload in runs.uploads:
             run = runs.deployment.run(upload.run_id)
             status, plan = run.find_status(), run.find_plan()
@@ -87,10 +91,14 @@ class Meter:
                 option = plan.training.option_on(rung.instance_type)
                 hourly = option.estimate.usd_per_hour if option else None
                 hourly = hourly or max(each.estimate.usd_per_hour or 0.0 for each in plan.training.options)
-                self.training_usd[upload.run_id] = (now - rung.time).total_seconds() / 3600 * hourly
+                self.training_usd[upload.run_id] = _hours(rung.time, now) * hourly
         if self.usd > self.limit_usd:
             raise FineTuningError(
                 Code.BUDGET_SPENT,
                 f"The first run has cost about {self.usd:.2f} USD; --budget is {self.limit_usd:.2f} USD.",
                 "See in the evidence which step took long, and try again with a higher --budget.",
             )
+
+
+def _hours(start: datetime, end: datetime) -> float:
+    return max((end - start).total_seconds() / 3600, 0.0)

@@ -1,15 +1,16 @@
 """The pure parts of `finetune first-run`: names, evidence, README's table, estimate."""
 
 import json
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from cli.live.account import AccountCheck
 from cli.live.assumptions import Observation, observed, open_assumptions
-from cli.live.budget import Estimate
+from cli.live.budget import Estimate, Meter
 from cli.live.checks import CHECKS
 from cli.live.evidence import (
     FOLDER,
@@ -21,6 +22,7 @@ from cli.live.evidence import (
     without_account,
 )
 from cli.live.first_run import MODEL, first_request, plan_first_run, second_request
+from cli.live.first_runs import FirstRuns
 from cli.live.names import FIRST, is_object, is_resource, is_run
 from cli.preflight.models import FACTS, ModelFacts
 from cli.preflight.planning import plan_run
@@ -169,3 +171,36 @@ def test_a_plan_without_a_price_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FineTuningError) as refused:
         Estimate.of(planned.model_copy(update={"endpoint": endpoint}))
     assert refused.value.code == Code.PRICE_UNKNOWN
+
+
+NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
+
+
+def runs_with_endpoint(created_at: datetime, status: str = "InService") -> FirstRuns:
+    """What the meter sees before any run has a status."""
+    endpoint = {"EndpointName": "finetune-dev-check", "EndpointStatus": status, "CreationTime": created_at}
+    control = SimpleNamespace(endpoints=lambda _: [endpoint])
+    return cast(FirstRuns, SimpleNamespace(control=control, endpoint="finetune-dev-check", uploads=[]))
+
+
+def test_an_endpoint_costs_from_its_creation_to_the_last_look() -> None:
+    meter = Meter(limit_usd=10, endpoint_usd_per_hour=2)
+    runs = runs_with_endpoint(created_at=NOW)
+    for hours in (0, 1, 3):
+        meter.look(runs, NOW + timedelta(hours=hours))
+    assert meter.usd == 3 * 2
+
+
+def test_an_endpoint_that_is_updated_has_two_fleets_since_the_last_look() -> None:
+    meter = Meter(limit_usd=10, endpoint_usd_per_hour=2)
+    meter.look(runs_with_endpoint(NOW), NOW + timedelta(hours=1))
+    meter.look(runs_with_endpoint(NOW, "Updating"), NOW + timedelta(hours=1.5))
+    assert meter.usd == (1.5 + 0.5) * 2
+
+
+def test_an_endpoint_that_is_older_than_it_was_spends_the_budget() -> None:
+    meter = Meter(limit_usd=10, endpoint_usd_per_hour=2)
+    meter.look(runs_with_endpoint(NOW), NOW)
+    with pytest.raises(FineTuningError, match=r"has cost about 400\.00 USD") as refused:
+        meter.look(runs_with_endpoint(NOW - timedelta(hours=200)), NOW)
+    assert refused.value.code == Code.BUDGET_SPENT
