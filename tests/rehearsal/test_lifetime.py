@@ -189,8 +189,10 @@ def test_an_answer_comes_as_a_stream_of_the_aws_form(account: Account, endpoint:
     assert lines[-1]["generated_text"] == "".join(line["token"]["text"] for line in lines)
 
 
-def test_the_readme_s_programs_get_an_answer(product: Product, endpoint: Endpoint) -> None:
-    boto3_program, sdk_program = re.findall(r"```python\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)
+def test_the_documented_programs_get_an_answer(product: Product, endpoint: Endpoint) -> None:
+    boto3_program, sdk_program = re.findall(
+        r"```python\n(.*?)```", (PROJECT / "docs" / "calling.md").read_text(), re.DOTALL
+    )
     assert repr(as_inputs("How long should I boil an egg?", "chat")) == repr(inputs_of(boto3_program))
     for program in (boto3_program, boto3_program + sdk_program):
         asked = program.replace("finetune-dev-faq", endpoint.name).replace(

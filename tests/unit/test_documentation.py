@@ -100,10 +100,10 @@ def test_every_command_and_option_that_is_named_exists(document: Path) -> None:
     assert unknown == []
 
 
-def test_the_readme_lists_every_command() -> None:
+def test_the_reference_lists_every_command() -> None:
     assert isinstance(COMMANDS, TyperGroup)
     visible = {name for name, command in COMMANDS.commands.items() if not command.hidden}
-    listed = {cell.split()[0] for cell in first_cells(README, "The command")}
+    listed = {cell.split()[0] for cell in first_cells(ROOT / "docs" / "commands.md", "The command")}
     assert listed == visible
 
 

@@ -125,12 +125,12 @@ def test_a_deleted_endpoint_can_be_deployed_again_without_training() -> None:
     assert f"finetune deploy {RUN_ID} --stage prod" in of_deletion().body
 
 
-def test_the_readme_shows_the_message_that_is_sent() -> None:
+def test_the_guide_shows_the_message_that_is_sent() -> None:
     console = "https://us-east-1.console.aws.amazon.com/s3/object/finetune-dev-storage-…/report.html"
     signed = "https://finetune-dev-storage-….s3.amazonaws.com/runs/pirate-0a1b2c3d/report.html?X-Amz-…"
     link = ReportLink(console, signed)
     sent = messages.run_succeeded(any_status(), any_plan(), any_evaluation(), stage="dev", report=link)
-    assert f"```\n{sent.subject}\n\n{sent.body}\n```" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"```\n{sent.subject}\n\n{sent.body}\n```" in (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
 
 
 def test_a_run_without_an_endpoint_names_no_endpoint() -> None:
