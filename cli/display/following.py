@@ -50,6 +50,9 @@ def show_result(run: Run, status: RunStatus, stage: str, console: Console) -> No
         console.print(plain(verdict(evaluation)), soft_wrap=True)
     if status.metrics and not console.is_terminal:
         console.print(loss_curve(status))
+    plan = run.find_plan()
+    if plan and plan.accepted:
+        console.print(plain(f"Licence accepted by {plan.accepted.in_words}"), soft_wrap=True)
     console.print(plain(f"Duration: {elapsed(status.updated_at - status.started_at)}. {cost_line(status.cost)}"))
     if status.state is RunState.SUCCEEDED and status.endpoint:
         console.print(plain(f"Ask it:  {commands.ask(status.endpoint, stage)}"), soft_wrap=True)

@@ -1,5 +1,6 @@
 """A check for each open assumption that the first runs can settle: reads what AWS shows of them."""
 
+import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -16,6 +17,7 @@ from finetuning.metrics import TRAINING_LOG_GROUP
 from finetuning.runs.expiry import METRICS_DELAY
 from finetuning.runs.guardrails import alarm_names
 from finetuning.runs.tags import EULA_TAG, IDLE_TAG, OWNER_TAG, RUN_TAG, STAGE_TAG, TTL_TAG
+from finetuning.runs.uploads import event_word
 
 BILLING_TOLERANCE_SECONDS = 60
 
@@ -48,9 +50,12 @@ def _(runs: FirstRuns) -> Observation:
     put = client("s3").head_object(Bucket=upload.bucket, Key=upload.key, VersionId=upload.version_id)["LastModified"]
     described = executions(runs.deployment.state_machine_arn).describe(runs.first.status.execution_arn)
     seconds = (described["startDate"] - put).total_seconds()
-    known = upload.version_id in described["input"]
+    event = json.loads(described["input"])
+    known = upload.version_id == event["object"].get("version-id")
     words = f"{seconds:.0f} s after the upload; the event {'names' if known else 'does not name'} its version"
-    return Observation(known and seconds <= START_WITHIN_SECONDS, words)
+    requester = event_word(event.get("requester"))
+    words += f" and {requester or 'nobody'} as its requester"
+    return Observation(bool(known and requester) and seconds <= START_WITHIN_SECONDS, words)
 
 
 @settles("gated-weights", Moment.SERVED)

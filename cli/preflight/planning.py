@@ -114,7 +114,7 @@ def _submission(run_json: Path, request: RunRequest) -> Submission:
     template = beside.template.read_bytes() if beside.template else None
     named = named_columns(request.data_options, template)
     return Submission(
-        upload=Upload("finetune-dev-upload-placeholder", prefix + RUN_FILE, "placeholder"),
+        upload=Upload("finetune-dev-upload-placeholder", prefix + RUN_FILE, ""),
         request=request,
         planned_at=datetime.now(UTC),
         files=tuple(

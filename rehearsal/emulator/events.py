@@ -12,8 +12,10 @@ _version_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("versio
 
 
 def install(faults: Faults) -> None:
-    """Adds the object's version to S3's events (AWS sends it, the emulator does not), lets events fail, and has input
-    transformers put text into JSON as it is: whether AWS escapes it is not documented."""
+    """Adds the object's version to S3's events (AWS sends it, the emulator does not), gives them request ids of AWS's
+    form, lets events fail, and has input transformers put text into JSON as it is: whether AWS escapes it is not
+    documented. The requester is the account, as AWS documents it: no event names a user or a role.
+    """
     fire, dispatch = s3._fire_s3_event, eventbridge._dispatch_event
 
     def fire_with_version(*args: Any, **kwargs: Any) -> None:
@@ -43,7 +45,8 @@ def _deliveries(event: dict[str, Any], faults: Faults) -> int:
     detail = json.loads(event["Detail"])
     if version := _version_id.get():
         detail["object"]["version-id"] = version
-        event["Detail"] = json.dumps(detail)
+    detail["request-id"] = detail["request-id"].replace("-", "")[:16].upper()
+    event["Detail"] = json.dumps(detail)
     key = detail["object"]["key"]
     if faults.take(Fault.EVENT_LOST, key):
         return 0

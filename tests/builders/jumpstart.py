@@ -87,7 +87,7 @@ def planned(
     if head is not None:
         detection = detect(head, name, max(size, len(head)))
         files = (DataFile(key=f"runs/demo/{name}", version_id="v1", size=size, etag="e", detection=detection),)
-    upload = Upload("upload-bucket", "runs/demo/run.json", "v1")
+    upload = Upload("upload-bucket", "runs/demo/run.json", "v1", "123456789012", "N4N7GDK58NMKJ12R")
     plan = make_plan(
         Submission(upload, request, NOW, files, template_file),
         spec,

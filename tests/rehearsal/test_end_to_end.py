@@ -9,6 +9,7 @@ import pytest
 from finetuning.runs.layout import RunLayout
 from infra.state_machine.definition import definition
 from rehearsal import running
+from rehearsal.emulator.identity import ACCOUNT
 from tests.rehearsal.support.product import Product, any_chats, as_parquet
 from tests.rehearsal.support.stacks import any_name, invoke
 
@@ -32,6 +33,24 @@ def test_an_upload_ends_in_an_endpoint_by_way_of_every_state(product: Product, a
     aside |= {"WaitToDeploy", "ShardKilled"}  # tests/rehearsal/test_capacity.py, test_faults.py
     assert set(definition()["States"]) - set(passed) <= aside
     assert "PrepareShard" in passed
+
+
+def test_the_licence_s_acceptance_names_the_version_of_run_json_and_the_account_that_uploaded_it(
+    product: Product, answered: dict[str, Any]
+) -> None:
+    run_id = answered["run_id"]
+    stored = product.emulator.client("s3").get_object(Bucket=product.artifacts, Key=RunLayout(run_id).plan)
+    plan = json.loads(stored["Body"].read())
+    accepted = plan["accepted"]
+    assert accepted["version_id"] == plan["upload"]["version_id"]
+    assert accepted["requester"] == ACCOUNT
+    assert re.fullmatch("[0-9A-F]{16}", accepted["request_id"])
+    words = f"account {ACCOUNT} in S3 request {accepted['request_id']} with s3://{plan['upload']['bucket']}/"
+    (check,) = [check for check in answered["checks"] if check["check"] == "licence"]
+    assert words in check["message"]
+    api = product.emulator.client("sagemaker")
+    properties = api.describe_model_package(ModelPackageName=answered["model_package"])["CustomerMetadataProperties"]
+    assert properties["licence-accepted-by"].startswith(words)
 
 
 def test_the_held_out_loss_falls_and_its_last_value_is_in_the_status(

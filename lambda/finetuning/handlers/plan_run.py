@@ -15,21 +15,22 @@ from finetuning.report.console_links import execution_link, files_link
 from finetuning.runs.plan import EndpointPlan
 from finetuning.runs.run_json import InstanceType
 from finetuning.runs.status import Cost, RunState
-from finetuning.runs.uploads import Upload
+from finetuning.runs.uploads import Upload, event_word
 from finetuning.settings import TtlHours, settings
 
 
 @step
 def handler(run: Run, event: Payload) -> Payload:
-    """`{bucket, key, version_id, execution_arn, redeploy}` → `{outcome, run_id, parquet, deploy, compare_with_base,
-    must_beat_base, autoscaling, approval, approval_seconds, shards_at_once}`.
+    """`{bucket, key, version_id, requester, request_id, execution_arn, redeploy}` → `{outcome, run_id, parquet, deploy,
+    compare_with_base, must_beat_base, autoscaling, approval, approval_seconds, shards_at_once}`.
 
     The outcome is `duplicate` if another execution owns the run; then nothing is written. With `redeploy`, an object
     that may have `ttl_hours` and `instance_type`, the model that the run has trained is deployed again, and the outcome
     is `redeploy`. Otherwise it is `planned`. Raises `RunRefused` with all findings, and `FineTuningError`
     (UPLOAD_NOT_FOUND) for an object that is not in the stage's upload bucket.
     """
-    upload, execution_arn = Upload(event["bucket"], event["key"], event["version_id"]), event["execution_arn"]
+    told = {name: event_word(event.get(name)) for name in ("requester", "request_id")}
+    upload, execution_arn = Upload(event["bucket"], event["key"], event["version_id"], **told), event["execution_arn"]
     _require_own(upload)
     if event.get("redeploy") is not None:
         return _redeploy(run, execution_arn, _read_terms(event["redeploy"]))

@@ -31,6 +31,9 @@ from finetuning.runs.waiting import SHORTEST_PENDING
 TEMPORARY_TTL_HOURS = 3
 """The run deletes its temporary endpoints itself. If it fails to, the sweeper deletes them after this time."""
 
+MAX_TAG_VALUE = 256
+"""Characters of a tag's value, and of a property's in the model registry."""
+
 Variant = Literal["live", "candidate", "base"]
 """The endpoints of a run: the deployed one, and two temporary ones for its evaluation."""
 
@@ -149,8 +152,13 @@ def run_tags(plan: RunPlan, target: Target) -> dict[str, str]:
     }
     if plan.accepted:
         ours |= {
-            EULA_ACCEPTED_BY_TAG: re.sub(r"[^\w\s.:/=+\-@]", "_", plan.accepted.by)[:256],
+            EULA_ACCEPTED_BY_TAG: tag_value(plan.accepted.in_words),
             EULA_ACCEPTED_AT_TAG: plan.accepted.at.isoformat(timespec="seconds"),
             EULA_TAG: plan.accepted.licence_key,
         }
     return plan.tags | ours
+
+
+def tag_value(text: str) -> str:
+    """The text with the characters and the length that a tag or a property of the registry may have."""
+    return re.sub(r"[^\w\s.:/=+\-@]", "_", text)[:MAX_TAG_VALUE]

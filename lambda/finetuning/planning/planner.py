@@ -156,11 +156,17 @@ def _acceptance(
         return None
     licence = spec.hosting_eula_key or ""
     where = f"s3://{cache_bucket(stage.aws_region)}/{licence}"
+    accepted = Acceptance(by=f"stage {stage.stage}", at=submission.planned_at, licence_key=licence)
     if submission.request.accept_eula:
-        by = f"s3://{upload.bucket}/{upload.key}"
-    elif stage.accept_eula:
-        by = f"stage {stage.stage}"
-    else:
+        accepted = Acceptance(
+            by=f"s3://{upload.bucket}/{upload.key}",
+            at=submission.planned_at,
+            licence_key=licence,
+            version_id=upload.version_id,
+            requester=upload.requester,
+            request_id=upload.request_id,
+        )
+    elif not stage.accept_eula:
         checklist.found(
             "licence",
             Finding(
@@ -172,8 +178,8 @@ def _acceptance(
             ),
         )
         return None
-    checklist.passed("licence", f"accepted by {by}: {where}")
-    return Acceptance(by=by, at=submission.planned_at, licence_key=licence)
+    checklist.passed("licence", f"accepted by {accepted.in_words}: {where}")
+    return accepted
 
 
 def _task(

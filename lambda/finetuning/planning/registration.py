@@ -4,15 +4,12 @@ from collections.abc import Mapping
 
 from finetuning.jumpstart.requests import Request, Target
 from finetuning.jumpstart.spec import ModelSpec
-from finetuning.planning.orders import tuned_model
+from finetuning.planning.orders import MAX_TAG_VALUE, tag_value, tuned_model
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.tags import OWNER_TAG, STAGE_TAG
 
 JSON = "application/json"
-MAX_VALUE = 256
-"""Maximum length of a value in `CustomerMetadataProperties`."""
-
 MAX_FILES = 20
 """Maximum number of digests: SageMaker allows 50 properties. A training channel has one or two files."""
 
@@ -81,9 +78,11 @@ def _origin(
         "plan": _uri(target, layout.plan),
         "report": _uri(target, layout.report_page),
     }
+    if plan.accepted:
+        properties |= {"licence": plan.accepted.licence_key, "licence-accepted-by": tag_value(plan.accepted.in_words)}
     properties |= {f"sha256:{name}"[:128]: digests[name] for name in sorted(digests)[:MAX_FILES]}
     properties |= scores
-    return {key: value[:MAX_VALUE] for key, value in properties.items()}
+    return {key: value[:MAX_TAG_VALUE] for key, value in properties.items() if value}
 
 
 def _uri(target: Target, key: str) -> str:

@@ -58,11 +58,27 @@ class DataFile(_Part):
 
 
 class Acceptance(_Part):
-    """Who accepted the licence (run.json or the stage), when, and which text (a key in JumpStart's public bucket)."""
+    """Who accepted the licence (run.json or the stage), when, and which text (a key in JumpStart's public bucket).
+
+    `version_id`, `requester` and `request_id` are those of run.json's upload (see `Upload`). Empty if the stage did
+    it, and in plans of earlier versions; the last two also if the event was lost.
+    """
 
     by: str
     at: datetime
     licence_key: str
+    version_id: str = ""
+    requester: str = ""
+    request_id: str = ""
+
+    @property
+    def in_words(self) -> str:
+        """With characters that tags may have: `account 123456789012 in S3 request N4N7 with s3://… version 3`."""
+        accepted_by = f"{self.by} version {self.version_id}" if self.version_id else self.by
+        if not self.requester:
+            return accepted_by
+        who = f"{'account' if self.requester.isdecimal() else 'service'} {self.requester}"
+        return f"{who} in S3 request {self.request_id} with {accepted_by}"
 
 
 class DatasetSummary(_Part):

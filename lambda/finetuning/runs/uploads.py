@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,11 +18,17 @@ MAX_NAME = 24
 
 @dataclass(frozen=True)
 class Upload:
-    """The object whose upload started a run. `version_id` is S3's; every upload of a key has its own."""
+    """The object whose upload started a run. `version_id` is S3's; every upload of a key has its own.
+
+    `requester` and `request_id` are from S3's event: the account or the service that made the request, never a person,
+    and the request's id in S3's access log and in CloudTrail. Empty if no event started the run.
+    """
 
     bucket: str
     key: str
     version_id: str
+    requester: str = field(default="", compare=False)
+    request_id: str = field(default="", compare=False)
 
     @property
     def folder(self) -> str | None:
@@ -78,6 +84,11 @@ def upload_of(execution_input: str) -> Upload | None:
     except (ValueError, TypeError, KeyError):
         return None
     return upload if upload.starts_a_run else None
+
+
+def event_word(value: object) -> str:
+    """A requester or a request's id of S3's event; "" for what no event has, but an execution started by hand may."""
+    return value if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9.\-]{1,64}", value) else ""
 
 
 def data_stem(key: str) -> str:

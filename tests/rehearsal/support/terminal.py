@@ -28,6 +28,8 @@ _VOLATILE = (
     (r"-[0-9a-f]{8}\b", "-00000000"),
     (r"(finetune-dev-storage-[a-z]+?)[0-9a-f]{8}-[0-9a-z]{12,13}\b", r"\1"),
     (r"finetune-dev-workflow-[\w-]+", "finetune-dev-workflow-…"),
+    (r"S3 request [0-9A-Z]{16} ", "S3 request <id> "),
+    (r"(?<=run\.json version )[\w-]+", "<version>"),
     (r"^\d\d:\d\d:\d\d ", "00:00:00 "),
     (r"(?<=\s)\d+:\d\d(?::\d\d)?(?=[\s.:])", "0:00"),
     (r"ROUGE-L \d\.\d\d", "ROUGE-L 0.00"),

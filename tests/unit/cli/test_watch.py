@@ -142,9 +142,11 @@ def test_the_live_view_fits_the_terminal_and_respects_no_color(width: int) -> No
 def test_a_successful_run_ends_with_answers_beside_the_base_models(deployment: Deployment, finetune: Command) -> None:
     write_status(any_status())
     write(RunLayout(RUN_ID).evaluation, any_evaluation().model_dump_json())
+    write(RunLayout(RUN_ID).plan, any_plan().model_dump_json())
     code, output = finetune("watch", "pirate")
     assert code == 0
     for expected in (
+        "Licence accepted by account 123456789012 in S3 request N4N7GDK58NMKJ12R with s3://upload/runs/pirate/run.json",
         "base",
         "tuned",
         "reference",

@@ -31,6 +31,23 @@ def run(event: dict[str, str]) -> dict[str, Any]:
     return result
 
 
+def test_the_plan_names_the_request_that_accepted_the_licence(stage: Stage) -> None:
+    event = stage.upload_run({"accept_eula": True})
+    run({**event, "requester": "123456789012", "request_id": "N4N7GDK58NMKJ12R"})
+    accepted = RunPlan.model_validate_json(stage.written(event, "plan.json")).accepted
+    assert accepted is not None
+    told = (accepted.requester, accepted.request_id, accepted.version_id)
+    assert told == ("123456789012", "N4N7GDK58NMKJ12R", event["version_id"])
+
+
+def test_an_execution_started_by_hand_names_no_requester_that_s3_would_not(stage: Stage) -> None:
+    event = stage.upload_run({"accept_eula": True})
+    run({**event, "requester": "arn:aws:iam::123456789012:user/the boss", "request_id": "x" * 300_000})
+    accepted = RunPlan.model_validate_json(stage.written(event, "plan.json")).accepted
+    assert accepted is not None
+    assert (accepted.requester, accepted.request_id) == ("", "")
+
+
 def test_a_good_upload_is_planned_and_everything_is_green_or_says_why_not(stage: Stage) -> None:
     event = stage.upload_run({"accept_eula": True, "evaluation": {"compare_with_base": True}})
     result = run(event)

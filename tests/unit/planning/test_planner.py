@@ -66,7 +66,8 @@ def test_who_accepted_which_licence_when_is_in_the_plan_and_in_the_tags() -> Non
     assert plan.accepted is not None
     assert (plan.accepted.by, plan.accepted.at) == ("s3://upload-bucket/runs/demo/run.json", NOW)
     tags = run_tags(plan, TARGET)
-    assert tags["finetune:eula-accepted-by"] == plan.accepted.by
+    by = "account 123456789012 in S3 request N4N7GDK58NMKJ12R with s3://upload-bucket/runs/demo/run.json version v1"
+    assert tags["finetune:eula-accepted-by"] == plan.accepted.in_words == by
     assert tags["finetune:eula-accepted-at"].startswith("2026-11-23T18:10:26")
     assert tags["finetune:eula"] == "fmhMetadata/eula/llama3_1Eula.txt"
 
@@ -74,7 +75,7 @@ def test_who_accepted_which_licence_when_is_in_the_plan_and_in_the_tags() -> Non
 def test_a_stage_that_accepts_the_licence_is_recorded_as_the_one_who_did() -> None:
     plan = good({}, stage=any_stage(accept_eula=True))
     assert plan.accepted is not None
-    assert plan.accepted.by == "stage dev"
+    assert plan.accepted.in_words == "stage dev"  # not who uploaded the data
 
 
 def test_a_licence_that_is_not_accepted_is_a_finding_with_both_ways_to_accept_it() -> None:
@@ -488,5 +489,6 @@ def test_prices_are_looked_up_for_training_and_for_hosting() -> None:
 def test_the_preflight_shows_who_accepted_the_licence_and_its_text() -> None:
     plan = good(accepted())
     (line,) = [check for check in plan.checks if check.check == "licence"]
-    assert "s3://upload-bucket/runs/demo/run.json" in line.message
+    assert "account 123456789012 in S3 request N4N7GDK58NMKJ12R" in line.message
+    assert "s3://upload-bucket/runs/demo/run.json version v1" in line.message
     assert f"s3://jumpstart-cache-prod-us-east-1/{any_spec(plan.model_id).hosting_eula_key}" in line.message

@@ -38,6 +38,9 @@ def test_a_version_has_the_models_origin_and_scores() -> None:
             "jumpstart-model-version": any_plan().model_version,
             "plan": f"s3://{TARGET.bucket}/runs/{RUN_ID}/plan.json",
             "report": f"s3://{TARGET.bucket}/runs/{RUN_ID}/report.html",
+            "licence": "eula.txt",
+            "licence-accepted-by": "account 123456789012 in S3 request N4N7GDK58NMKJ12R with "
+            "s3://upload/runs/pirate/run.json version v1",
             **SCORES,
         }.items()
     )

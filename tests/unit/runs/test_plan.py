@@ -6,8 +6,8 @@ import pytest
 
 from finetuning.datasets.templates import DEFAULT_TEMPLATE
 from finetuning.jumpstart.family import Task
-from finetuning.runs.plan import RunPlan
-from tests.builders.runs import any_plan
+from finetuning.runs.plan import Acceptance, RunPlan
+from tests.builders.runs import START, any_plan
 
 TEMPLATE = {"prompt": "Q: {question}", "completion": "{answer}"}
 
@@ -49,3 +49,22 @@ def test_a_plan_of_an_earlier_version_may_not_know_its_task() -> None:
 )
 def test_only_instructions_have_a_template(task: Task | None, given: Any, used: Any) -> None:
     assert any_plan(task=task, data_options={"template": given}).template == used
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        ({}, "run.json"),
+        ({"version_id": "v1"}, "run.json version v1"),
+        (
+            {"version_id": "v1", "requester": "123456789012", "request_id": "N4N7"},
+            "account 123456789012 in S3 request N4N7 with run.json version v1",
+        ),
+        (
+            {"version_id": "v1", "requester": "s3.amazonaws.com", "request_id": "N4N7"},
+            "service s3.amazonaws.com in S3 request N4N7 with run.json version v1",
+        ),
+    ],
+)
+def test_an_acceptance_names_as_much_of_its_request_as_is_known(known: dict[str, str], words: str) -> None:
+    assert Acceptance(by="run.json", at=START, licence_key="eula.txt", **known).in_words == words

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.layout import INBOX, START_PATTERNS
 from finetuning.runs.names import Names
-from finetuning.runs.uploads import Upload, upload_of
+from finetuning.runs.uploads import Upload, event_word, upload_of
 
 SAGEMAKER_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
 
@@ -80,6 +80,17 @@ def test_an_execution_s_upload_is_read_from_its_input() -> None:
         "reason": "PutObject",
     }
     assert upload_of(json.dumps(detail)) == Upload("uploads", KEY, "1")
+    assert (event_word(detail["requester"]), event_word(detail["request-id"])) == ("123456789012", "N4N7GDK58NMKJ12R")
+
+
+@pytest.mark.parametrize("given", [None, 7, {"a": 1}, "", "a b", "arn:aws:iam::1:user/z\n", "1" * 65])
+def test_a_requester_that_no_event_of_s3_has_is_left_out(given: object) -> None:
+    assert event_word(given) == ""
+
+
+def test_who_uploaded_it_does_not_make_another_run_of_an_upload() -> None:
+    by_event = Upload("uploads", KEY, "1", requester="123456789012", request_id="N4N7GDK58NMKJ12R")
+    assert (by_event, by_event.run_id) == (any_upload(KEY, "1"), any_upload(KEY, "1").run_id)
 
 
 def test_an_upload_s_event_is_read_as_that_upload() -> None:
