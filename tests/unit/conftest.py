@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 from moto import mock_aws
 
@@ -12,6 +13,9 @@ from finetuning.settings import settings
 from tests.builders.aws import FakeAws
 from tests.builders.memory import MemoryStore, any_environment
 from tests.builders.stage import DatedPrices, SilentQuotas, Stage
+
+# How long an example takes depends on what else the machine does: speed is measured by the benchmarks.
+hypothesis.settings.register_profile("default", deadline=None)
 
 
 @pytest.fixture
