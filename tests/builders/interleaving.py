@@ -110,6 +110,10 @@ class PausingStore(MemoryStore):
         self.pause(f"write {key}")
         super().write(key, body, content_type)
 
+    def _replace(self, key: str, body: bytes, version: str) -> bool:
+        self.pause(f"replace {key}")
+        return super()._replace(key, body, version)
+
     def claim(self, key: str, body: bytes) -> bytes:
         self.pause(f"claim {key}")
         return super().claim(key, body)

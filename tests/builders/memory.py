@@ -52,6 +52,17 @@ class MemoryStore(RunStore):
     def read(self, key: str) -> bytes | None:
         return self.objects.get(key)
 
+    def _read_version(self, key: str) -> tuple[bytes | None, str]:
+        body = self.read(key)
+        return body, "" if body is None else str(body)
+
+    def _replace(self, key: str, body: bytes, version: str) -> bool:
+        found = self.objects.get(key)
+        if ("" if found is None else str(found)) != version:
+            return False
+        self.objects[key] = body
+        return True
+
     def write(self, key: str, body: bytes, content_type: str = "application/json") -> None:
         self.objects[key] = body
 

@@ -1,21 +1,25 @@
 """A run's JSON documents in the artifacts bucket."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 from pydantic import BaseModel
 
 from finetuning.aws.clients import client
-from finetuning.aws.errors import error_code, translate_errors
+from finetuning.aws.errors import TRY_AGAIN, error_code, translate_errors
 from finetuning.aws.s3_streams import S3Workspace
 from finetuning.datasets.workspace import Workspace
-from finetuning.errors import Code, FineTuningError
+from finetuning.errors import Code, FineTuningError, TransientAwsError
 from finetuning.settings import settings
 
 M = TypeVar("M", bound=BaseModel)
 BLOCK_BYTES = 1 << 20
+UPDATES = 50
+"""Times that a change of a document is tried while others change it: more than the steps of a run that work at once."""
+NOT_AS_READ = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
+"""S3's errors for a conditional put of an object that another put has changed, or is changing."""
 
 
 class RunStore:
@@ -29,13 +33,7 @@ class RunStore:
 
     def read(self, key: str) -> bytes | None:
         """The document, or None if it does not exist."""
-        with translate_errors(f"read s3://{self.bucket}/{key}"):
-            try:
-                body: bytes = self._s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
-            except ClientError as error:
-                if error_code(error) in ("NoSuchKey", "404"):
-                    return None
-                raise
+        body, _ = self._read_version(key)
         return body
 
     def write(self, key: str, body: bytes, content_type: str = "application/json") -> None:
@@ -75,6 +73,50 @@ class RunStore:
 
     def save(self, key: str, model: BaseModel) -> None:
         self.write(key, model.model_dump_json(indent=2).encode())
+
+    def update(self, key: str, model: type[M], change: Callable[[M | None], M]) -> M:
+        """Reads the document, changes it and writes it back; from the beginning if another step wrote it meanwhile, so
+        that no change is lost. Returns the document as written. `change` gets None if there is no document yet.
+
+        Raises `TransientAwsError` if others changed it again and again.
+        """
+        for _ in range(UPDATES):
+            body, version = self._read_version(key)
+            changed = change(None if body is None else model.model_validate_json(body))
+            if self._replace(key, changed.model_dump_json(indent=2).encode(), version):
+                return changed
+        message = f"Cannot write s3://{self.bucket}/{key}: other steps changed it {UPDATES} times meanwhile."
+        raise TransientAwsError(Code.AWS_UNAVAILABLE, message, TRY_AGAIN)
+
+    def _read_version(self, key: str) -> tuple[bytes | None, str]:
+        """The document and its ETag; None and "" if it does not exist."""
+        with translate_errors(f"read s3://{self.bucket}/{key}"):
+            try:
+                found = self._s3.get_object(Bucket=self.bucket, Key=key)
+                return found["Body"].read(), str(found["ETag"])
+            except ClientError as error:
+                if error_code(error) in ("NoSuchKey", "404"):
+                    return None, ""
+                raise
+
+    def _replace(self, key: str, body: bytes, version: str) -> bool:
+        """Writes the document; False if it is not as it was read."""
+        condition = {"IfMatch": version} if version else {"IfNoneMatch": "*"}
+        with translate_errors(f"write s3://{self.bucket}/{key}"):
+            try:
+                self._s3.put_object(
+                    Bucket=self.bucket,
+                    Key=key,
+                    Body=body,
+                    ContentType="application/json",
+                    **condition,
+                    **self._encryption,
+                )
+            except ClientError as error:
+                if error_code(error) not in NOT_AS_READ:
+                    raise
+                return False
+        return True
 
     def digests(self, prefix: str) -> dict[str, str]:
         """The SHA-256 of every file below the prefix, by its key without the prefix."""

@@ -52,7 +52,7 @@ def handler(run: Run, event: Payload) -> Payload:
     link = {f"{variant.capitalize()} endpoint": endpoint_link(settings().aws_region, hosting.endpoint)}
     message = f"Deploying {hosting.endpoint} on {hosting.instance_count} × {hosting.instance_type}"
     changes: Payload = {"endpoint": hosting.endpoint, "deployment_began": now} if variant == "live" else {}
-    status = run.record(message, links=status.links | link, endpoint_wait_began=None, **changes)
+    status = run.record(message, links=link, endpoint_wait_began=None, **changes)
     return {
         "outcome": Outcome.GO,
         "instance_type": hosting.instance_type,

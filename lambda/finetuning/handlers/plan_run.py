@@ -128,7 +128,7 @@ def _redeploy(run: Run, execution_arn: str, terms: dict[str, Any]) -> Payload:
         endpoint_turn="",
         endpoint_wait_began=None,
         deployment_began=None,
-        links=status.links | link,
+        links=link,
         redeployed_at=datetime.now(UTC),
     )
     endpoint = run.plan.endpoint

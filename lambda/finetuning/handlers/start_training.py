@@ -58,7 +58,6 @@ def handler(run: Run, event: Payload) -> Payload:
         cost=status.cost.model_copy(
             update={"estimate_usd": option.estimate.usd, "assumptions": option.estimate.assumptions}
         ),
-        links=status.links
-        | {"Training job": training_job_link(region, name), "Training log": training_log_link(region, name)},
+        links={"Training job": training_job_link(region, name), "Training log": training_log_link(region, name)},
     )
     return {"outcome": Outcome.IN_PROGRESS, "job_name": name, "wait_seconds": wait_seconds(0), **status.shown}

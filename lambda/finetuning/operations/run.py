@@ -19,9 +19,8 @@ from finetuning.settings import settings
 class Run:
     """One run of the stage whose resources are named `prefix`-….
 
-    `step` is the state or function that records events. Only one step of a run writes status.json at a time: the state
-    machine runs them one after the other, and the steps inside its Map record nothing. So reading, changing and
-    writing it back loses nothing.
+    `step` is the state or function that records events. Steps that work at the same time may all record: status.json
+    is written only as it was read. plan.json is not protected: one step at a time changes it.
     """
 
     def __init__(self, run_id: str, *, store: RunStore, prefix: str, step: str = "") -> None:
@@ -92,6 +91,7 @@ class Run:
         message: str,
         *,
         step: str | None = None,
+        links: dict[str, str] | None = None,
         metrics: list[Metric] | None = None,
         rung: Rung | None = None,
         **changes: Any,
@@ -99,13 +99,17 @@ class Run:
         """Adds an event (none for an empty `message`), the metrics and the attempt to get instances (`rung`) to
         status.json, and sets the fields of `RunStatus` in `changes`. Returns the new status.
 
-        `step`: whose event it is, if not this step's.
+        `step`: whose event it is, if not this step's. `links` are added to those that the run has.
         """
-        status = self.status.with_event(step or self._step, message, datetime.now(UTC), **changes)
-        status = status.with_metrics(metrics or [])
-        status = status.with_rung(rung) if rung else status
-        self.store.save(self.layout.status, status)
-        return status
+
+        def changed(status: RunStatus | None) -> RunStatus:
+            now = datetime.now(UTC)
+            status = status or RunStatus.begin(self.run_id, now)
+            status = status.with_event(step or self._step, message, now, **changes).with_metrics(metrics or [])
+            status = status.model_copy(update={"links": status.links | (links or {})})
+            return status.with_rung(rung) if rung else status
+
+        return self.store.update(self.layout.status, RunStatus, changed)
 
     def is_owned_by(self, execution_arn: str) -> bool:
         """True if this execution was the first to claim the run, now or in an earlier attempt.

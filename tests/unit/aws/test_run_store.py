@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+from collections.abc import Callable
+from datetime import UTC, datetime
 
 import boto3
 import pytest
@@ -41,7 +43,7 @@ def test_every_document_is_encrypted_with_the_stages_key(store: RunStore) -> Non
 def test_a_claim_that_exists_is_read(cloud: FakeAws) -> None:
     s3 = cloud["s3"]
     s3.refuse("put_object", "PreconditionFailed")
-    s3.answers["get_object"] = {"Body": io.BytesIO(b"theirs")}
+    s3.answers["get_object"] = {"Body": io.BytesIO(b"theirs"), "ETag": '"1"'}
     assert RunStore(s3, "artifacts", "key").claim("claim.json", b"ours") == b"theirs"
     (request,) = s3.requests("put_object")
     assert request["IfNoneMatch"] == "*"
@@ -66,6 +68,46 @@ def test_a_document_that_may_not_be_read_is_an_error_and_not_absent(cloud: FakeA
     cloud["s3"].refuse("get_object", "AccessDenied")
     with pytest.raises(FineTuningError) as refused:
         RunStore(cloud["s3"], "artifacts", "key").read("a.json")
+    assert refused.value.code == Code.ACCESS_DENIED
+
+
+def with_step(step: str) -> Callable[[RunStatus | None], RunStatus]:
+    """A change of a status: adds an event of that step."""
+    now = datetime.now(UTC)
+    return lambda status: (status or RunStatus.begin("run", now)).with_event(step, "done", now)
+
+
+def test_a_change_that_another_step_was_faster_than_is_made_again_on_what_that_step_wrote(store: RunStore) -> None:
+    """S3 compares the document's ETag: both changes are kept, whichever is written first."""
+    tries = 0
+
+    def change(status: RunStatus | None) -> RunStatus:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            store.update("status.json", RunStatus, with_step("Other"))
+        return with_step("Ours")(status)
+
+    written = store.update("status.json", RunStatus, change)
+    assert [event.step for event in written.events] == ["Other", "Ours"]
+    assert store.find("status.json", RunStatus) == written
+    assert tries == 2
+
+
+@pytest.mark.parametrize("code", ["PreconditionFailed", "ConditionalRequestConflict"])
+def test_a_change_that_never_succeeds_beside_others_is_tried_again_by_its_step(cloud: FakeAws, code: str) -> None:
+    cloud["s3"].refuse("get_object", "NoSuchKey")
+    cloud["s3"].refuse("put_object", code)
+    with pytest.raises(TransientAwsError, match=r"other steps changed it 50 times"):
+        RunStore(cloud["s3"], "artifacts", "key").update("status.json", RunStatus, with_step("Ours"))
+    assert {request["IfNoneMatch"] for request in cloud["s3"].requests("put_object")} == {"*"}
+
+
+def test_a_change_that_s3_refuses_is_an_error(cloud: FakeAws) -> None:
+    cloud["s3"].refuse("get_object", "NoSuchKey")
+    cloud["s3"].refuse("put_object", "AccessDenied")
+    with pytest.raises(FineTuningError) as refused:
+        RunStore(cloud["s3"], "artifacts", "key").update("status.json", RunStatus, with_step("Ours"))
     assert refused.value.code == Code.ACCESS_DENIED
 
 

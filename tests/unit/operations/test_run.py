@@ -1,6 +1,8 @@
 """A run over documents in memory."""
 
+from collections import Counter
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -9,6 +11,7 @@ from finetuning.jumpstart.requests import Target
 from finetuning.operations.run import Run, target
 from finetuning.runs.status import Rung, RunState
 from finetuning.settings import settings
+from tests.builders.interleaving import Interleaving, PausingStore
 from tests.builders.memory import PREFIX, MemoryStore, any_environment, any_run
 from tests.builders.runs import RUN_ID, START, any_plan
 
@@ -27,6 +30,21 @@ def test_the_status_grows_by_each_event_and_does_not_repeat_one() -> None:
         ("DescribeTraining", "Training: epoch 1"),
     ]
     assert (status.state, status.step) == (RunState.SUCCEEDED, "ReportSuccess")
+
+
+def test_steps_that_record_at_the_same_time_lose_nothing_of_each_other() -> None:
+    store = PausingStore()
+    order = Interleaving(seed=1, between=lambda: None)
+    steps = [f"Step{number}" for number in range(4)]
+    store.pause = order.pause
+    for step in steps:
+        run = any_run(store, step=step)
+        order.add(step, partial(run.record, "done", links={step: f"https://{step}"}))
+    order.run()
+    status = Run(RUN_ID, store=store, prefix=PREFIX).status
+    assert sorted(event.step for event in status.events) == steps
+    assert sorted(status.links) == steps
+    assert max(Counter(order.trace).values()) > 1  # somebody had to try again
 
 
 def test_a_run_without_a_plan_has_the_names_that_need_none_and_says_that_the_plan_is_missing() -> None:
