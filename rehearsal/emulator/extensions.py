@@ -1,9 +1,9 @@
 """All additions to the emulator, each with what it does not emulate.
 
 Additions use the emulator's registries. Patches replace a function of its modules; each is in a module of its own
-(`functions`, `refusals`, `interfaces`, `workflow`, `storage`, `events`, `permissions`, `policies`, `deliveries`,
-`grants`). tests/rehearsal has a test for each of them, so that the next version of the emulator cannot break one
-silently.
+(`functions`, `refusals`, `interfaces`, `workflow`, `redrive`, `storage`, `events`, `permissions`, `policies`,
+`deliveries`, `grants`). tests/rehearsal has a test for each of them, so that the next version of the emulator cannot
+break one silently.
 
 Not emulated: policies of VPC endpoints, isolation of subnets, alarms, X-Ray, and late events.
 The docstring of each stand-in lists what it leaves out.
@@ -27,6 +27,7 @@ from rehearsal.emulator import (
     monitoring,
     permissions,
     policies,
+    redrive,
     refusals,
     storage,
     workflow,
@@ -89,6 +90,7 @@ def install(context: EmulatorContext) -> SageMakerService:
     refusals.install(context.faults)
     interfaces.install(context.faults)
     workflow.install()
+    redrive.install()
     storage.install()
     events.install(context.faults)
     deliveries.install()

@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from rehearsal import running
 from rehearsal.running import Emulator
 from tests.rehearsal.support.stacks import (
+    WAIT_SCALE,
     allow,
     any_function,
     any_name,
@@ -644,6 +645,53 @@ def run(emulator: Emulator, definition: dict[str, Any]) -> dict[str, Any]:
         stateMachineArn=any_state_machine(emulator, definition), input="{}"
     )["executionArn"]
     return finished(emulator, arn)
+
+
+def redrivable(emulator: Emulator) -> dict[str, Any]:
+    """A state machine that assigns a variable, waits for a second, and returns the variable and its redrives."""
+    work = task(any_function(emulator, "def handler(event, context):\n    return event\n"))["States"]["Work"]
+    seen = {"number": "{% $number %}", "redrives": "{% $states.context.Execution.RedriveCount %}"}
+    say = {**work, "Arguments": {**work["Arguments"], "Payload": seen}}
+    del work["End"], work["Catch"], say["Catch"]
+    begin = {**work, "Assign": {"number": 7}, "Next": "Pause"}
+    pause = {"Type": "Wait", "Seconds": 1 / WAIT_SCALE, "Next": "Say"}
+    return {"QueryLanguage": "JSONata", "StartAt": "Begin", "States": {"Begin": begin, "Pause": pause, "Say": say}}
+
+
+def entered(emulator: Emulator, execution_arn: str) -> list[str]:
+    """The states that were entered, and the redrives between them."""
+    events = emulator.client("stepfunctions").get_execution_history(executionArn=execution_arn)["events"]
+    names = [event.get("stateEnteredEventDetails", {"name": event["type"]})["name"] for event in events]
+    return [name for name in names if name in ("Begin", "Pause", "Say", "ExecutionRedriven")]
+
+
+def test_an_aborted_execution_that_is_redriven_goes_on_where_it_was(emulator: Emulator) -> None:
+    states = emulator.client("stepfunctions")
+    machine = any_state_machine(emulator, redrivable(emulator))
+    arn = states.start_execution(stateMachineArn=machine, input="{}")["executionArn"]
+    while "Pause" not in entered(emulator, arn):
+        time.sleep(0.05)
+    with pytest.raises(ClientError, match="ExecutionNotRedrivable"):
+        states.redrive_execution(executionArn=arn)
+    states.stop_execution(executionArn=arn)
+    assert states.describe_execution(executionArn=arn)["redriveStatus"] == "REDRIVABLE"
+    states.redrive_execution(executionArn=arn)
+    ended = finished(emulator, arn)
+    assert (ended["status"], ended["redriveCount"]) == ("SUCCEEDED", 1)
+    assert json.loads(ended["output"]) == {"number": 7, "redrives": 1}
+    assert ended["redriveDate"] > ended["startDate"]
+    time.sleep(1.5)  # the thread that waited when the execution was aborted has woken up
+    assert entered(emulator, arn) == ["Begin", "Pause", "ExecutionRedriven", "Pause", "Say"]
+
+
+def test_a_redriven_execution_that_ended_in_a_fail_state_fails_again(emulator: Emulator) -> None:
+    machine = redrivable(emulator)
+    machine["States"]["Pause"] = {"Type": "Fail", "Error": "Refused", "Cause": "always"}
+    arn = run(emulator, machine)["executionArn"]
+    emulator.client("stepfunctions").redrive_execution(executionArn=arn)
+    ended = finished(emulator, arn)
+    assert (ended["status"], ended["error"], ended["redriveCount"]) == ("FAILED", "Refused", 1)
+    assert entered(emulator, arn) == ["Begin", "Pause", "ExecutionRedriven", "Pause"]
 
 
 def test_a_function_deletes_alarms_by_the_names_its_role_allows(emulator: Emulator) -> None:
