@@ -182,7 +182,7 @@ class WorkflowStack(Stack):
                 on=[any_execution],
                 because="Asks whether the run has ended; executions get their names when they start",
             )
-            for function in ("StartTraining", "DeployEndpoint", "ReportSuccess")
+            for function in ("StartTraining", "DeployEndpoint", "ReportSuccess", "CleanUpRun")
         }
         for function, permissions in {
             **asking,

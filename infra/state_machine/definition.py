@@ -1,4 +1,5 @@
-"""The state machine's definition: the flow of fine_tuning.asl.json, with the standard Retry and Catch for its steps.
+"""The state machine's definition: the flow of fine_tuning.asl.json, with what all its steps have in common: Retry and
+Catch, and what they are given of the execution.
 
 The file is plain Amazon States Language. A step that must retry or catch differently says so there, and keeps it.
 """
@@ -76,6 +77,13 @@ _TIMED_OUT: State = {
 """The function or the step took too long: retried once."""
 
 
+_EXECUTION = {
+    "execution_arn": "{% $states.context.Execution.Id %}",
+    "redrives": "{% $states.context.Execution.RedriveCount %}",
+}
+"""How a step learns that the execution was redriven (`operations/redrive.py`)."""
+
+
 def definition() -> dict[str, Any]:
     """The definition that is deployed, tested and rehearsed. Its placeholders are the functions' ARNs: `${PlanRun}`."""
     machine: dict[str, Any] = json.loads(FLOW.read_text(encoding="utf-8"))
@@ -86,6 +94,9 @@ def definition() -> dict[str, Any]:
         for step in [state, *state.get("ItemProcessor", {}).get("States", {}).values()]:
             if step["Type"] == "Task":
                 step.setdefault("Retry", deepcopy(_retry(step)))
+                payload = step["Arguments"]["Payload"]
+                if isinstance(payload, dict) and "run_id" in payload:
+                    payload |= _EXECUTION
     return machine
 
 

@@ -1,6 +1,8 @@
 """Every edge of the deployed state machine is walked at least once. The list of edges is made from its definition."""
 
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -167,3 +169,19 @@ def test_a_model_that_must_beat_the_base_model_goes_live_only_after_its_evaluati
 def test_a_redeployment_neither_trains_nor_evaluates(walked: dict[str, tuple[str, list[str]]]) -> None:
     entered = {*walked["redeploy"][1]} & {*TASKS}
     assert entered == {"PlanRun", "DeployEndpoint", "DescribeEndpoint", "RegisterModel", "ReportSuccess"}
+
+
+def test_a_redriven_execution_goes_on_where_it_was_aborted_and_its_steps_are_told(scripted: Scripted) -> None:
+    states, waiting = scripted.emulator.client("stepfunctions"), look("waiting") | {"wait_seconds": 1 / NO_WAIT}
+    arn = scripted.start("redriven", {"TakeTurn": [waiting]}, EVENT)
+    while "WaitForTurn" not in scripted.entered(arn):
+        time.sleep(0.05)
+    states.stop_execution(executionArn=arn)
+    states.redrive_execution(executionArn=arn)
+    status, entered = ended(scripted, arn)
+    assert status == "SUCCEEDED"
+    assert entered.count("PlanShards") == 1
+    turns = [call["payload"] for call in scripted.asked["redriven"] if call["state"] == "TakeTurn"]
+    assert [(turn["execution_arn"], turn["redrives"]) for turn in turns] == [(arn, 0), (arn, 1)]
+    began, again = (datetime.fromisoformat(turn["started_at"]) for turn in turns)
+    assert began < again  # it has its whole time to wait again

@@ -167,6 +167,13 @@ def test_a_step_calls_the_function_of_its_name() -> None:
         assert state["Arguments"]["FunctionName"] == f"${{{shared.get(name, name)}}}"
 
 
+def test_a_step_that_works_for_a_known_run_learns_how_often_its_execution_was_redriven() -> None:
+    redrives = "{% $states.context.Execution.RedriveCount %}"
+    told = {name for name, state in TASKS.items() if redrives in json.dumps(state)}
+    # PlanRun and ReportFailure set the run's state themselves; PrepareShard writes no status.
+    assert told == TASKS.keys() - {"PlanRun", "PrepareShard", "ReportFailure"}
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_a_step_returns_only_the_payload_of_its_function(name: str) -> None:
     """The result of a call also has the headers of the response; that of a task token is the payload itself."""

@@ -71,11 +71,26 @@ def start_of(execution: Mapping[str, Any]) -> datetime:
     return began if isinstance(began, datetime) else datetime.fromtimestamp(began / 1000, UTC)
 
 
+def runs_again(ended: Mapping[str, Any]) -> bool:
+    """True if an execution was redriven after it ended like this, and runs. `ended`: as for `start_of`.
+
+    DescribeExecution may lag behind an event, so that RUNNING alone does not mean that it was redriven.
+    """
+    found = find_execution(ended["executionArn"]) or {}
+    return found.get("status") == "RUNNING" and found.get("redriveCount", 0) > ended.get("redriveCount", 0)
+
+
 def execution_status(execution_arn: str) -> str | None:
     """RUNNING, SUCCEEDED, FAILED, TIMED_OUT or ABORTED; None if there is no such execution."""
+    found = find_execution(execution_arn)
+    return str(found["status"]) if found else None
+
+
+def find_execution(execution_arn: str) -> dict[str, Any] | None:
+    """The DescribeExecution response; None if there is no such execution."""
     with translate_errors(f"look up the execution {execution_arn}"):
         try:
-            return str(client("stepfunctions").describe_execution(executionArn=execution_arn)["status"])
+            return dict(client("stepfunctions").describe_execution(executionArn=execution_arn))
         except ClientError as error:
             if error_code(error) == "ExecutionDoesNotExist":
                 return None

@@ -5,7 +5,7 @@ from typing import Any
 
 from finetuning.aws.sagemaker import sagemaker
 from finetuning.aws.sns import notify
-from finetuning.aws.step_functions import start_of
+from finetuning.aws.step_functions import runs_again, start_of
 from finetuning.errors import Code, FineTuningError
 from finetuning.handlers.step import Payload, function, logger, measure_failure, open_run, set_run_context
 from finetuning.operations.clean_up import expire_failed, remove_unfinished, take_back_endpoint
@@ -30,14 +30,14 @@ def handler(event: Payload) -> Payload:
 
 def clean_up(run_id: str, ended: Mapping[str, Any]) -> list[str] | None:
     """Removes what the run left unfinished and reports its end, unless a step has; returns what was removed, one line
-    each. None if the run belongs to another execution.
+    each. None if the run belongs to another execution, or if its own was redriven and runs again.
 
     `ended`: the execution, `{executionArn, status, cause, …}` as in EventBridge's event and in DescribeExecution.
     """
     run = open_run(run_id, __name__)
     # Read before the owner: a redeployment may take over an ended run at any time, and sets its status to running.
     is_reported = run.status.state.is_final
-    if not run.is_owned_by(ended["executionArn"]):
+    if not run.is_owned_by(ended["executionArn"]) or runs_again(ended):
         return None
     done = remove_unfinished(sagemaker(), run.names)
     if not is_reported:

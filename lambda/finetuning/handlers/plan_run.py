@@ -40,6 +40,8 @@ def handler(run: Run, event: Payload) -> Payload:
     run.record(
         f"Planning the run of {upload.key}",
         execution_arn=execution_arn,
+        state=RunState.RUNNING,
+        error=None,
         links={"Execution": execution_link(region, execution_arn), "Files": files},
     )
     run_json = upload_bucket(upload).run_json()
@@ -123,6 +125,7 @@ def _redeploy(run: Run, execution_arn: str, terms: dict[str, Any]) -> Payload:
     status = run.record(
         "Deploying the model of this run again",
         execution_arn=execution_arn,
+        redrives=0,
         state=RunState.RUNNING,
         error=None,
         endpoint_turn="",

@@ -17,7 +17,7 @@ def handler(run: Run, event: Payload) -> Payload:
     plan, stage = run.plan, settings().stage
     message = f"The endpoint {run.names.endpoint} is in service" if plan.endpoint.deploy else "The tuned model is ready"
     require_running(run)
-    status = run.record(message, state=RunState.SUCCEEDED)
+    status = run.record(message, state=RunState.SUCCEEDED, error=None)
     if has_ended(run):
         # The clean-up may have read "running" before and removed the endpoint: the sweep of runs reports the end.
         run.record("The execution was ended at its last step", state=RunState.RUNNING)

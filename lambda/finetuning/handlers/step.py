@@ -20,6 +20,7 @@ from finetuning.aws.errors import translate_errors
 from finetuning.aws.run_store import run_store
 from finetuning.errors import FineTuningError
 from finetuning.metrics import CODE, NAMESPACE, STEP, ProductMetric
+from finetuning.operations.redrive import note_redrive
 from finetuning.operations.run import Run
 from finetuning.runs.uploads import Upload
 from finetuning.settings import settings
@@ -43,6 +44,9 @@ class Handler(Protocol[P]):
 def step(handle: Callable[[Run, Payload], Payload]) -> Handler[[Run, Payload]]:
     """Makes a Lambda handler of a function from run and payload to result.
 
+    The state machine adds `{execution_arn, redrives}` to a payload with a `run_id`: the first step after a redrive sets
+    the run's status to running.
+
     The payload names the run by `run_id`, or by the upload that it is made of: `{bucket, key, version_id}`. The run
     records its events under the state's name, which the module has: `start_training` is StartTraining.
 
@@ -53,7 +57,10 @@ def step(handle: Callable[[Run, Payload], Payload]) -> Handler[[Run, Payload]]:
     def work(event: Payload) -> Payload:
         run_id = event.get("run_id") or Upload(event["bucket"], event["key"], event["version_id"]).run_id
         set_run_context(run_id)
-        return handle(open_run(run_id, handle.__module__), event)
+        run = open_run(run_id, handle.__module__)
+        if redrives := event.get("redrives"):
+            note_redrive(run, event["execution_arn"], redrives)
+        return handle(run, event)
 
     return cast("Handler[[Run, Payload]]", _lambda_handler(handle, work))
 

@@ -1,4 +1,6 @@
-"""SweepRuns, on a schedule: starts uploads whose event was lost, and cleans up after runs whose clean-up failed."""
+"""SweepRuns, on a schedule: starts uploads whose event was lost, and cleans up after runs whose clean-up failed.
+It also corrects the status of runs that were redriven.
+"""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,6 +13,7 @@ from finetuning.errors import Code
 from finetuning.handlers.clean_up_run import clean_up
 from finetuning.handlers.step import Payload, function, logger, open_run
 from finetuning.operations.clean_up import remove_unfinished, take_back_endpoint
+from finetuning.operations.redrive import set_running
 from finetuning.operations.run import Run
 from finetuning.operations.sweep import Sweep
 from finetuning.report import messages
@@ -24,17 +27,19 @@ LOOKS_BACK = timedelta(days=3)
 
 @function
 def handler(event: Payload) -> Payload:
-    """`{state_machine_arn, older_than_minutes}` → `{finished: [run id, …], started: [run id, …], removed: [line, …]}`.
+    """`{state_machine_arn, older_than_minutes}` → `{finished: [run id, …], started: [run id, …], resumed: [run id, …],
+    removed: [line, …]}`.
 
     Anything younger is left alone: its event may be on the way, or its clean-up about to start. Raises
     `FineTuningError` (SWEEP_INCOMPLETE) at the end if a part failed.
     """
     machine, now = executions(event["state_machine_arn"]), datetime.now(UTC)
     settled = now - timedelta(minutes=float(event["older_than_minutes"]))
-    sweep = Sweep("finished", "started", "removed")
+    sweep = Sweep("finished", "started", "resumed", "removed")
     # First: it claims the run of an execution that died before it did so, which must not be started again.
     if sweep.attempt("ended runs", lambda: sweep.add("finished", _finish_ended(machine, settled, now))):
         sweep.attempt("lost uploads", lambda: sweep.add("started", _start_lost(machine, settled, now)))
+    sweep.attempt("redriven runs", lambda: sweep.add("resumed", _resume_redriven(machine, settled)))
     sweep.attempt("jobs and endpoints without a run", lambda: sweep.add("removed", _remove_left(machine, settled)))
     logger.info("Swept the runs", extra=sweep.done)
     sweep.require_complete()
@@ -63,6 +68,21 @@ def _finish_ended(machine: Executions, settled: datetime, now: datetime) -> Iter
         if run_id is None or open_run(run_id, __name__).status.state.is_final:
             continue
         if clean_up(run_id, machine.describe(arn)) is not None:
+            yield run_id
+
+
+def _resume_redriven(machine: Executions, settled: datetime) -> Iterator[str]:
+    """Sets the status of a run that ended and was redriven to running, where the clean-up after its end came too late
+    and changed it again.
+    """
+    for execution in machine.running():
+        redrives = machine.describe(execution.arn).get("redriveCount", 0)
+        run_id = _run_of(machine, execution.arn) if redrives else None
+        status = open_run(run_id, __name__).find_status() if run_id else None
+        if run_id is None or status is None or status.execution_arn != execution.arn:
+            continue
+        if status.state.is_final and status.updated_at <= settled:  # or its last step is about to end
+            set_running(open_run(run_id, __name__), redrives)
             yield run_id
 
 

@@ -126,7 +126,8 @@ def training_progress(
             raise TrainingFailed(
                 Code.TRAINING_STOPPED,
                 f"The training job {name} was stopped before it completed; a stopped job leaves no model.",
-                "Upload again to start a new run. CloudTrail shows who called StopTrainingJob.",
+                "Start over with `finetune submit --again RUN`. CloudTrail shows who called StopTrainingJob, which is "
+                "CleanUpRun if the execution was aborted.",
             )
         case _:
             secondary = str(job.get("SecondaryStatus", status))

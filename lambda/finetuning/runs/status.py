@@ -99,6 +99,8 @@ class RunStatus(BaseModel):
     state: RunState = RunState.RUNNING
     step: str = ""
     execution_arn: str = ""
+    redrives: int = 0
+    """How often that execution had been redriven when the run last noticed."""
     started_at: datetime
     updated_at: datetime
     redeployed_at: datetime | None = None

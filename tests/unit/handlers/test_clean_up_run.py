@@ -26,7 +26,7 @@ BEGAN = hours_ago(0.5)
 """When the execution began; `add_endpoint` makes an endpoint that is an hour old."""
 
 
-def cleaned_up(status: str = "ABORTED", execution_arn: str = FIRST, **detail: str) -> list[str]:
+def cleaned_up(status: str = "ABORTED", execution_arn: str = FIRST, **detail: Any) -> list[str]:
     """What is done after an execution of the run that ended with that status."""
     ended: dict[str, Any] = {
         "executionArn": execution_arn,
@@ -200,6 +200,22 @@ def test_an_execution_that_dies_before_it_claimed_its_run_is_reported_and_keeps_
     run = Run(RUN_ID, store=memory, prefix=PREFIX)
     assert run.status.state is RunState.ABORTED
     assert not run.is_owned_by(SECOND)
+
+
+def test_a_run_that_was_redriven_since_is_not_cleaned_up(cloud: FakeAws, memory: MemoryStore) -> None:
+    run = any_run(memory, RUN_ID)
+    cloud.sagemaker.add_job(NAMES.training_job(0))
+    cloud["stepfunctions"].answers["describe_execution"] = {"status": "RUNNING", "redriveCount": 1}
+    assert cleaned_up() == []
+    assert run.status.state is RunState.RUNNING
+    assert not cloud.sagemaker.calls
+
+
+def test_an_end_that_step_functions_does_not_show_yet_is_cleaned_up(cloud: FakeAws, memory: MemoryStore) -> None:
+    run = any_run(memory, RUN_ID)
+    cloud["stepfunctions"].answers["describe_execution"] = {"status": "RUNNING", "redriveCount": 1}
+    cleaned_up(redriveCount=1)
+    assert run.status.state is RunState.ABORTED
 
 
 def test_an_execution_that_was_started_with_no_upload_has_nothing_to_clean_up(

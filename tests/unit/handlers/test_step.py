@@ -21,9 +21,10 @@ from finetuning.handlers.step import (
 )
 from finetuning.metrics import ProductMetric
 from finetuning.operations.run import Run
+from finetuning.runs.status import RunState
 from finetuning.runs.uploads import Upload
 from tests.builders.handlers import AnyContext, dimensions_of, log_lines, metrics_in
-from tests.builders.memory import MemoryStore, any_environment
+from tests.builders.memory import MemoryStore, any_environment, any_run
 
 RUN = {"run_id": "faq-0123abcd"}
 
@@ -59,6 +60,50 @@ def test_a_run_records_its_events_under_the_name_of_the_handlers_module(store: M
 
     handle.__module__ = "finetuning.handlers.start_training"
     assert step(handle)(RUN, AnyContext()) == {"step": "StartTraining"}
+
+
+EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:m:faq"
+
+
+def called_by(execution_arn: str, redrives: int) -> str:
+    """A step of the run of `RUN`; returns the run's state as the step found it."""
+
+    @step
+    def handler(run: Run, event: Payload) -> Payload:
+        return {"state": run.status.state}
+
+    event = {**RUN, "execution_arn": execution_arn, "redrives": redrives}
+    return str(handler(event, AnyContext())["state"])
+
+
+def aborted(store: MemoryStore) -> Run:
+    run = any_run(store, RUN["run_id"])
+    run.record("", state=RunState.ABORTED, error={"code": "RUN_ABORTED"}, execution_arn=EXECUTION)
+    return run
+
+
+def test_the_first_step_after_a_redrive_sets_the_run_to_running(store: MemoryStore) -> None:
+    run = aborted(store)
+    assert called_by(EXECUTION, redrives=1) == "running"
+    assert run.status.error is None
+    assert [event.message for event in run.status.events] == ["The execution was redriven: the run goes on"]
+
+
+def test_a_step_that_begins_late_after_a_redriven_execution_was_aborted_changes_nothing(store: MemoryStore) -> None:
+    run = aborted(store)
+    assert called_by(EXECUTION, redrives=0) == "aborted"
+    called_by(EXECUTION, redrives=1)
+    run.record("", state=RunState.ABORTED)
+    assert [called_by(EXECUTION, redrives=1), called_by(EXECUTION, redrives=2)] == ["aborted", "running"]
+
+
+def test_a_redriven_execution_does_not_work_on_a_run_that_another_one_has_deployed_again(store: MemoryStore) -> None:
+    run = aborted(store)
+    run.record("", state=RunState.SUCCEEDED, execution_arn="arn:redeployment")
+    with pytest.raises(FineTuningError, match="arn:redeployment") as refused:
+        called_by(EXECUTION, redrives=1)
+    assert refused.value.code == "RUN_ABORTED"
+    assert run.status.state is RunState.SUCCEEDED
 
 
 def test_the_bare_function_of_a_handler_can_be_called(store: MemoryStore) -> None:

@@ -156,6 +156,23 @@ def test_a_run_that_died_before_it_claimed_its_upload_is_finished_and_not_starte
     assert (result["finished"], result["started"]) == ([RUN_ID], [])
 
 
+@pytest.mark.parametrize(
+    ("minutes", "redrives", "owner", "resumed"),
+    [(40, 1, EXECUTION, [RUN_ID]), (20, 1, EXECUTION, []), (40, 0, EXECUTION, []), (40, 1, "arn:other", [])],
+    ids=["disagrees", "may end at once", "was not redriven", "another execution's run"],
+)
+def test_a_run_that_was_redriven_and_shows_its_first_end_is_running_again(
+    cloud: FakeAws, memory: MemoryStore, minutes: int, redrives: int, owner: str, resumed: list[str]
+) -> None:
+    run = any_run(memory, RUN_ID)
+    run.record("", state=RunState.ABORTED, error={"code": "RUN_ABORTED"}, execution_arn=owner, redrives=1)
+    memory.save(run.layout.status, run.status.model_copy(update={"updated_at": hours_ago(minutes / 60)}))
+    executed(cloud, "RUNNING")
+    cloud["stepfunctions"].answers["describe_execution"]["redriveCount"] = redrives
+    assert swept()["resumed"] == resumed
+    assert (run.status.state, run.status.error is None) == ((RunState.RUNNING, True) if resumed else ("aborted", False))
+
+
 def left_over(cloud: FakeAws, run_id: str | None = RUN_ID) -> None:
     """A job in progress and an endpoint that never served, of a run or of somebody else."""
     cloud.sagemaker.add_job(NAMES.training_job(0), run_id=run_id, CreationTime=hours_ago(1))
