@@ -1,7 +1,7 @@
 """All additions to the emulator, each with what it does not emulate.
 
 Additions use the emulator's registries. Patches replace a function of its modules; each is in a module of its own
-(`functions`, `refusals`, `interfaces`, `workflow`, `redrive`, `storage`, `events`, `permissions`, `policies`,
+(`functions`, `refusals`, `interfaces`, `zones`, `workflow`, `redrive`, `storage`, `events`, `permissions`, `policies`,
 `deliveries`, `grants`). tests/rehearsal has a test for each of them, so that the next version of the emulator cannot
 break one silently.
 
@@ -31,6 +31,7 @@ from rehearsal.emulator import (
     refusals,
     storage,
     workflow,
+    zones,
 )
 from rehearsal.emulator.context import EmulatorContext
 from rehearsal.emulator.sagemaker.service import SageMakerService
@@ -89,6 +90,7 @@ def install(context: EmulatorContext) -> SageMakerService:
     functions.install(context.faults, context.parquet_layer)
     refusals.install(context.faults)
     interfaces.install(context.faults)
+    zones.install(context.faults)
     workflow.install()
     redrive.install()
     storage.install()

@@ -92,6 +92,10 @@ class Fault(StrEnum):
     LATE_INTERFACES = "late-interfaces"
     """The network interfaces of a deleted function stay for 20 seconds, or as many as the message says. Matches the
     function's name."""
+    ZONE_REFUSED = "zone-refused"
+    """The zone that the message names lacks a service or an instance type: EC2 does not list it there, and refuses a
+    VPC endpoint, `times` times. Matches the service's name, or EC2's name of the type.
+    """
     ANSWER_DIFFERS = "answer-differs"
     """AWS answers otherwise than the project assumes. The message says how (`answers`). Matches method, path, operation
     and request."""

@@ -17,17 +17,17 @@ CAPABILITIES = ["CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
 
 def deploy(emulator: Emulator, cdk_out: Path) -> dict[str, str]:
     """Deploys every stack of the assembly in its order; returns all outputs by name."""
-    _bootstrap(emulator)
+    bootstrap(emulator)
     outputs: dict[str, str] = {}
     for assembly in (cdk_out, *sorted(cdk_out.glob("assembly-*"))):
         for assets in sorted(assembly.glob("*.assets.json")):
             _publish(emulator, assembly, json.loads(assets.read_text())["files"].values())
         for name, template in _stacks(assembly):
-            outputs |= _create(emulator, name, (assembly / template).read_text())
+            outputs |= create(emulator, name, (assembly / template).read_text())
     return outputs
 
 
-def _bootstrap(emulator: Emulator) -> None:
+def bootstrap(emulator: Emulator) -> None:
     """What `cdk bootstrap` leaves that templates rely on: the asset bucket and the version."""
     emulator.client("s3").create_bucket(Bucket=ASSETS)
     emulator.client("ssm").put_parameter(
@@ -65,7 +65,8 @@ def _stacks(assembly: Path) -> Iterator[tuple[str, str]]:
                 yield stack["properties"]["stackName"], stack["properties"]["templateFile"]
 
 
-def _create(emulator: Emulator, name: str, template: str) -> dict[str, str]:
+def create(emulator: Emulator, name: str, template: str) -> dict[str, str]:
+    """Creates a stack and returns its outputs."""
     cloudformation = emulator.client("cloudformation")
     emulator.client("s3").put_object(Bucket=ASSETS, Key=f"{name}.json", Body=template.encode())
     url = f"{emulator.url}/{ASSETS}/{name}.json"  # a body in the request may have 51,200 bytes
