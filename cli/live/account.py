@@ -7,7 +7,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cli.errors import require_sign_in, to_cli_error
 from cli.live.resources import StageResources
-from cli.live.stage_checks import check_layer_sizes, check_permissions, check_policies, check_zones
+from cli.live.stage_checks import (
+    check_instance_zones,
+    check_layer_sizes,
+    check_permissions,
+    check_policies,
+    check_zones,
+)
 from cli.preflight.verification import ModelChecks
 from finetuning.aws.clients import client
 from finetuning.errors import FineTuningError
@@ -33,7 +39,7 @@ def account_checks(region: str, stage: str) -> Mapping[str, Checks]:
         "model-artefacts": models.artefacts,
         "prices": models.prices,
         "quota-names": models.quotas,
-        "zones": partial(check_zones, found),
+        "zones": partial(_zones, found, models),
         **{
             id: partial(check, found) if found.resources else partial(_not_deployed, stage)
             for id, check in of_stage.items()
@@ -50,6 +56,11 @@ def verify_account(region: str, stage: str) -> Iterator[AccountCheck]:
         except (BotoCoreError, ClientError, FineTuningError) as error:
             refusal = to_cli_error(error)
             yield AccountCheck(assumption=id, check=id, ok=None, message=refusal.message, fix=refusal.fix)
+
+
+def _zones(stage: StageResources, models: ModelChecks) -> Iterator[Check]:
+    yield from check_zones(stage)
+    yield from check_instance_zones(stage, models.instance_types())
 
 
 def _not_deployed(stage: str) -> Iterator[Check]:

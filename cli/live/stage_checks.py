@@ -5,46 +5,109 @@ import tempfile
 import urllib.request
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import TypeAdapter
 
 from cli.live.resources import StageResources, recorded_calls
 from finetuning.aws.clients import client
 from finetuning.runs.status import Check
+from finetuning.settings import INTERFACE_ENDPOINTS, CommaSeparated
 
 UNPACKED_LIMIT = 262_144_000
 """Bytes that a function's code and layers may have together (Lambda's quotas)."""
 NEEDED = ("lambda", "sagemaker.api", "sagemaker.runtime")
 """Services that run something in the stage's zones, whether or not the stage has endpoints of their APIs."""
+CDK_JSON = Path(__file__).resolve().parents[2] / "cdk.json"
 SHOWN = 3
 
 
 def check_zones(stage: StageResources) -> Iterator[Check]:
-    """Whether the services are offered in the zones of the stage's subnets, or in the first two by name without any."""
-    ec2, region = client("ec2"), stage.names["region"]
-    subnets = list(stage.of_type("AWS::EC2::Subnet").values())
-    if subnets:
-        zones = {each["AvailabilityZone"] for each in ec2.describe_subnets(SubnetIds=subnets)["Subnets"]}
-    else:
-        found = ec2.describe_availability_zones(Filters=[{"Name": "zone-type", "Values": ["availability-zone"]}])
-        zones = set(sorted(each["ZoneName"] for each in found["AvailabilityZones"])[:2])
+    """Whether the services are offered in the stage's zones. Of a stage that is not deployed: also the services of its
+    interface endpoints, if it will have any.
+    """
+    ec2, region, zones, every_zone = client("ec2"), stage.names["region"], stage_zones(stage), zones_of_region()
     endpoints = list(stage.of_type("AWS::EC2::VPCEndpoint").values())
     deployed = ec2.describe_vpc_endpoints(VpcEndpointIds=endpoints)["VpcEndpoints"] if endpoints else []
-    services = {f"com.amazonaws.{region}.{name}" for name in NEEDED} | {each["ServiceName"] for each in deployed}
-    offered = {
-        each["ServiceName"]: set(each["AvailabilityZones"])
-        for each in ec2.describe_vpc_endpoint_services(ServiceNames=sorted(services))["ServiceDetails"]
-    }
-    for service in sorted(services):
-        absent = sorted(zones - offered.get(service, set()))
-        yield Check(
-            check=service,
-            ok=not absent,
-            message=f"not offered in {', '.join(absent)}" if absent else f"offered in {', '.join(sorted(zones))}",
-            fix="Deploy with -c availability_zones=… and zones that have it; subnets cannot move later." * bool(absent),
+    needed = {f"com.amazonaws.{region}.{name}" for name in NEEDED} | {each["ServiceName"] for each in deployed}
+    optional = set() if stage.resources else {f"com.amazonaws.{region}.{name}" for name in INTERFACE_ENDPOINTS.values()}
+    services = sorted(needed | optional)
+    # By a filter: a name that the region does not have would be an error.
+    found = ec2.describe_vpc_endpoint_services(Filters=[{"Name": "service-name", "Values": services}])
+    offered = {each["ServiceName"]: set(each["AvailabilityZones"]) for each in found["ServiceDetails"]}
+    fitting = [zone for zone in every_zone if all(zone in offered.get(service, ()) for service in services)]
+    for service in services:
+        absent = sorted(set(zones) - offered.get(service, set()))
+        if not absent:
+            yield Check(check=service, ok=True, message=f"offered in {', '.join(zones)}")
+            continue
+        where = f"not offered in {', '.join(absent)}"
+        if service in needed:
+            yield Check(check=service, ok=False, message=where, fix=_choose(fitting, stage))
+        else:
+            message = f"{where}: a stage with interface endpoints, such as prod, cannot be deployed there"
+            yield Check(check=service, ok=None, message=message, fix=_choose(fitting, stage))
+
+
+def check_instance_zones(stage: StageResources, instance_types: Sequence[str]) -> Iterator[Check]:
+    """Whether EC2 has the instance types in a zone of the stage. Yellow at most: of SageMaker no such list exists."""
+    pages = (
+        client("ec2")
+        .get_paginator("describe_instance_type_offerings")
+        .paginate(
+            LocationType="availability-zone",
+            Filters=[{"Name": "instance-type", "Values": [each.removeprefix("ml.") for each in instance_types]}],
         )
+    )
+    offered = defaultdict[str, set[str]](set)
+    for page in pages:
+        for each in page["InstanceTypeOfferings"]:
+            offered[f"ml.{each['InstanceType']}"].add(each["Location"])
+    zones = stage_zones(stage)
+    absent = defaultdict[tuple[str, ...], list[str]](list)
+    for instance_type in sorted(offered):
+        if not offered[instance_type] & set(zones):
+            absent[tuple(sorted(offered[instance_type]))].append(instance_type)
+    yield Check(
+        check="instance types",
+        ok=True,
+        message=f"{len(offered) - sum(map(len, absent.values()))} of {len(offered)} are in {', '.join(zones)}",
+    )
+    for having, types in absent.items():
+        fitting = [*having, *(zone for zone in zones if zone not in having)]
+        yield Check(
+            check=", ".join(types),
+            ok=None,
+            message=f"EC2 has it only in {', '.join(having)}: in {', '.join(zones)} a job would wait in vain",
+            fix=_choose(fitting, stage),
+        )
+
+
+def stage_zones(stage: StageResources) -> list[str]:
+    """The zones of its subnets. Before it is deployed: those of cdk.json, or the first two by name."""
+    if subnets := list(stage.of_type("AWS::EC2::Subnet").values()):
+        found = client("ec2").describe_subnets(SubnetIds=subnets)["Subnets"]
+        return sorted({each["AvailabilityZone"] for each in found})
+    chosen = json.loads(CDK_JSON.read_text(encoding="utf-8"))["context"].get("availability_zones", ())
+    return sorted(TypeAdapter(CommaSeparated).validate_python(chosen)) or zones_of_region()[:2]
+
+
+def zones_of_region() -> list[str]:
+    found = client("ec2").describe_availability_zones(Filters=[{"Name": "zone-type", "Values": ["availability-zone"]}])
+    return sorted(each["ZoneName"] for each in found["AvailabilityZones"])
+
+
+def _choose(zones: Sequence[str], stage: StageResources) -> str:
+    """How to have the stage in two of these zones."""
+    if len(zones) < 2:
+        return "No two zones of the region have everything that is needed: use another region."
+    line = f'"availability_zones": "{",".join(zones[:2])}"'
+    if stage.resources:
+        return f'Subnets cannot move: destroy the stage, write {line} into "context" of cdk.json, and deploy it again.'
+    return f'Write {line} into "context" of cdk.json before the first deployment: subnets cannot move later.'
 
 
 def check_layer_sizes(stage: StageResources) -> Iterator[Check]:

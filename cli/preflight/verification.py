@@ -74,6 +74,10 @@ class ModelChecks:
         for instance_type in self._instance_types("endpoint"):
             yield _price(prices, instance_type, "hosting")
 
+    def instance_types(self) -> list[str]:
+        """All that a model supports, for training or for an endpoint."""
+        return sorted({*self._instance_types("training"), *self._instance_types("endpoint")})
+
     def _instance_types(self, use: Use) -> list[str]:
         return sorted(
             {

@@ -9,23 +9,10 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from finetuning.jumpstart.spec import cache_bucket, private_bucket
+from finetuning.settings import INTERFACE_ENDPOINTS
 from infra.constructs.isolated_network import HTTPS, IsolatedNetwork
 
 ANYONE = iam.AnyPrincipal()
-
-INTERFACE_ENDPOINTS = {
-    "SageMakerApi": ec2.InterfaceVpcEndpointAwsService.SAGEMAKER_API,
-    "SageMakerRuntime": ec2.InterfaceVpcEndpointAwsService.SAGEMAKER_RUNTIME,
-    "Logs": ec2.InterfaceVpcEndpointAwsService.CLOUDWATCH_LOGS,
-    "Monitoring": ec2.InterfaceVpcEndpointAwsService.CLOUDWATCH_MONITORING,
-    "Kms": ec2.InterfaceVpcEndpointAwsService.KMS,
-    "Sns": ec2.InterfaceVpcEndpointAwsService.SNS,
-    "StepFunctions": ec2.InterfaceVpcEndpointAwsService.STEP_FUNCTIONS,
-    "ApplicationAutoScaling": ec2.InterfaceVpcEndpointAwsService.APPLICATION_AUTOSCALING,
-    "ServiceQuotas": ec2.InterfaceVpcEndpointAwsService("servicequotas"),
-}
-"""The services that functions call; SageMaker fetches images and writes logs by a network of its own. The Price List
-API has endpoints in three regions only and is left out: PlanRun then estimates with the prices in its package."""
 
 
 class S3Endpoint(Construct):
@@ -76,7 +63,9 @@ class S3Endpoint(Construct):
 
 
 class InterfaceEndpoints(Construct):
-    """Endpoints of the other services, for principals of this account only."""
+    """Endpoints of the other services, for principals of this account only. SageMaker fetches images and writes logs by
+    a network of its own.
+    """
 
     def __init__(self, scope: Construct, id: str, *, network: IsolatedNetwork) -> None:
         super().__init__(scope, id)
@@ -88,7 +77,13 @@ class InterfaceEndpoints(Construct):
         group.add_ingress_rule(network.jobs, HTTPS, "Training jobs and endpoints")
         for name, service in INTERFACE_ENDPOINTS.items():
             endpoint = ec2.InterfaceVpcEndpoint(
-                self, name, vpc=vpc, service=service, security_groups=[group], open=False, private_dns_enabled=True
+                self,
+                name,
+                vpc=vpc,
+                service=ec2.InterfaceVpcEndpointAwsService(service),
+                security_groups=[group],
+                open=False,
+                private_dns_enabled=True,
             )
             endpoint.add_to_policy(
                 iam.PolicyStatement(

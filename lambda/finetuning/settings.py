@@ -42,6 +42,22 @@ IdleMinutes = Annotated[float, Field(ge=SWEEP_MINUTES, le=LONGEST_IDLE_MINUTES)]
 Replacement = Literal["owner", "anyone"]
 
 
+INTERFACE_ENDPOINTS: Mapping[str, str] = {
+    "SageMakerApi": "sagemaker.api",
+    "SageMakerRuntime": "sagemaker.runtime",
+    "Logs": "logs",
+    "Monitoring": "monitoring",
+    "Kms": "kms",
+    "Sns": "sns",
+    "StepFunctions": "states",
+    "ApplicationAutoScaling": "application-autoscaling",
+    "ServiceQuotas": "servicequotas",
+}
+"""The services that functions call in a stage with interface endpoints: the endpoint's id, and the last part of the
+service's name. The Price List API has endpoints in three regions only and is left out: PlanRun then estimates with the
+prices in its package."""
+
+
 class StageSettings(BaseModel):
     """What is settled for every run of a stage: defaults of run.json, and limits that no run.json can raise.
 

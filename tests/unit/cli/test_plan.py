@@ -202,6 +202,7 @@ def test_verify_aws_reports_which_facts_an_account_confirms(aws: None, monkeypat
     not_deployed = StageResources({}, {"account": "123456789012", "region": REGION, "prefix": "finetune-dev"})
     monkeypatch.setattr(StageResources, "find", lambda *_: not_deployed)
     monkeypatch.setattr(account, "check_zones", lambda stage: iter([Check(check="lambda", ok=True, message="offered")]))
+    monkeypatch.setattr(account, "check_instance_zones", lambda stage, types: iter(()))
     s3 = boto3.client("s3", region_name=REGION)
     for bucket in (cache_bucket(REGION), private_bucket(REGION)):
         s3.create_bucket(Bucket=bucket)
