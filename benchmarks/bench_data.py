@@ -287,18 +287,21 @@ def bench(megabytes: int, rounds: int) -> int:
 SHARD_MB = StageSettings.model_fields["shard_bytes"].default / 1e6
 STARTS_SECONDS = 12
 """Of PlanRun, PlanShards, the Map's first PrepareShard, FinishDataset and StartTraining: cold starts, account checks.
-Assumed; it awaits a run in AWS, as the two below do."""
+Assumed; it awaits a run in AWS, as the three below do."""
 CPU_SHARE = 0.6
 """Of a Lambda vCPU beside a core of this machine."""
 COPY_SECONDS = 4
 """For the copy of one shard's output inside S3, one after the other."""
+DIGEST_MB_PER_SECOND = 80
+"""At which FinishDataset reads the training channel for its SHA-256; hashing alone is ten times as fast."""
 
 
 def upload_times(mb_per_second: float) -> Table:
     """From the last uploaded byte to StartTraining, computed for chat rows of 3 KB as JSON Lines."""
     formula = (
         f"{STARTS_SECONDS} s of starts + ⌈shards / {MOST_SHARDS_AT_ONCE}⌉ × {SHARD_MB:.0f} MB / "
-        f"({mb_per_second:.0f} MB/s × {CPU_SHARE}) + shards × {COPY_SECONDS} s"
+        f"({mb_per_second:.0f} MB/s × {CPU_SHARE}) + shards × {COPY_SECONDS} s + "
+        f"GB × 1000 / {DIGEST_MB_PER_SECOND} MB/s"
     )
     table = Table("Upload", "Shards", "Seconds", "Bar", title="Upload to StartTraining", caption=formula)
     for gigabytes, bar in ((1, 30), (10, 120), (100, 600)):
@@ -307,6 +310,7 @@ def upload_times(mb_per_second: float) -> Table:
             STARTS_SECONDS
             + math.ceil(shards / MOST_SHARDS_AT_ONCE) * SHARD_MB / (mb_per_second * CPU_SHARE)
             + shards * COPY_SECONDS
+            + gigabytes * 1000 / DIGEST_MB_PER_SECOND
         )
         table.add_row(
             f"{gigabytes} GB", f"{shards:,}", f"{seconds:,.0f}", f"{'≤' if seconds <= bar else 'missed:'} {bar}"

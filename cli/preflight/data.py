@@ -12,12 +12,12 @@ from finetuning.datasets.detection import SUFFIXES, is_data
 from finetuning.datasets.limits import KEYS_NAMED
 from finetuning.datasets.offline import prepare_files
 from finetuning.datasets.options import RowOptions
-from finetuning.datasets.templates import Template, read_template
+from finetuning.datasets.templates import TEMPLATE_FILE, Template, read_template
 from finetuning.errors import Code, FineTuningError, RunRefused
 from finetuning.jumpstart.catalogue import CATALOGUE, DEFAULT_FAMILY, support
 from finetuning.jumpstart.family import ModelSupport, Task
 from finetuning.jumpstart.hyperparameters import input_length
-from finetuning.runs.layout import RUN_FILE, TEMPLATE_FILE
+from finetuning.runs.layout import RUN_FILE
 from finetuning.runs.run_json import RunRequest, read_request
 
 

@@ -8,9 +8,10 @@ from finetuning.aws.clients import client
 from finetuning.aws.errors import translate_errors
 from finetuning.aws.step_functions import executions
 from finetuning.datasets.detection import is_data
+from finetuning.datasets.templates import TEMPLATE_FILE
 from finetuning.errors import Code, FineTuningError
 from finetuning.operations.run import Run
-from finetuning.runs.layout import RUN_FILE, TEMPLATE_FILE
+from finetuning.runs.layout import RUN_FILE
 from finetuning.runs.uploads import Upload, data_stem
 
 Advance = Callable[[int], None]

@@ -74,10 +74,12 @@ class StepPermissions(Permissions):
             "s3:ListBucketVersions", on=[self._stage.uploads.bucket_arn], because="Finds uploads that started no run"
         )
 
-    def read_runs(self) -> Self:
+    def read_runs(self, *keys: str) -> Self:
+        """Reads the given files of every run (patterns of `ANY_RUN`); all of them if none is given."""
         bucket = self._stage.artifacts
+        objects = [bucket.arn_for_objects(key) for key in keys or (ANY_RUN.root + "*",)]
         return (
-            self.allow("s3:GetObject", on=[bucket.arn_for_objects(ANY_RUN.root + "*")], because=EACH_RUN)
+            self.allow("s3:GetObject", on=objects, because=EACH_RUN)
             # Without permission to list, S3 answers 403 for a file that does not exist yet.
             .allow("s3:ListBucket", on=[bucket.bucket_arn], because="Distinguishes absent from forbidden")
             ._use_key_for_s3("kms:Decrypt")

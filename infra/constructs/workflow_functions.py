@@ -104,9 +104,12 @@ _STEPS = (
     _Step(handler="scale_endpoint", may=lambda may: may.write_runs().scale_endpoints()),
     _Step(
         handler="register_model",
-        may=lambda may: may.write_runs().read_jumpstart().register_models(),
-        # It reads all training data, to compute its digest.
-        size=FunctionSize(timeout=900, memory=1024),
+        may=lambda may: (
+            may.read_runs(ANY_RUN.plan, ANY_RUN.status, ANY_RUN.evaluation)
+            .write_files(ANY_RUN.status)
+            .read_jumpstart()
+            .register_models()
+        ),
     ),
     _Step(handler="report_success", may=lambda may: may.write_runs(*ANY_RUN.report_pages).notify()),
     _Step(

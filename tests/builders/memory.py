@@ -73,9 +73,6 @@ class MemoryStore(RunStore):
         below = re.compile(re.escape(prefix) + "([^/]+)/")
         yield from sorted({found[1] for key in self.objects if (found := below.match(key))})
 
-    def digests(self, prefix: str) -> dict[str, str]:
-        return {key.removeprefix(prefix): f"sha256 of {key}" for key in self.objects if key.startswith(prefix)}
-
     def is_empty(self, prefix: str) -> bool:
         return not any(key.startswith(prefix) for key in self.objects)
 

@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -80,6 +81,13 @@ def test_functions_with_data_call_only_s3(stage: Synthesised, name: str) -> None
         for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
     }
     assert services <= {"s3", "kms", "logs", "xray", "ec2", "sqs"}
+
+
+def test_the_function_that_registers_a_model_reads_no_data(stage: Synthesised) -> None:
+    (statement,) = (each for each in stage.policy("RegisterModel") if each["Action"] == "s3:GetObject")
+    of_runs = [resource for resource in map(json.dumps, statement["Resource"]) if "jumpstart" not in resource]
+    assert len(of_runs) == 3
+    assert all(re.search(r"/runs/\*/(plan|status|evaluation)\.json", resource) for resource in of_runs)
 
 
 def test_in_prod_the_functions_reserve_at_most_500_concurrent_calls(prod: Synthesised) -> None:

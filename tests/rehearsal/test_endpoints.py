@@ -1,5 +1,6 @@
 """An endpoint's whole life in the deployed product, each part with its end and with what still costs money."""
 
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
@@ -185,9 +186,10 @@ def test_both_models_are_versions_in_the_endpoint_s_group(
     package = sagemaker.describe_model_package(ModelPackageName=first["model_package"])
     properties = package["CustomerMetadataProperties"]
     assert properties["run-id"] == first["run_id"]
-    digests = [value for key, value in properties.items() if key.startswith("sha256:")]
-    assert digests
-    assert all(len(digest) == 64 for digest in digests)
+    trained = product.emulator.client("s3").get_object(
+        Bucket=product.artifacts, Key=RunLayout(first["run_id"]).train + "data.jsonl"
+    )
+    assert properties["sha256:data.jsonl"] == hashlib.sha256(trained["Body"].read()).hexdigest()
     assert package["ModelApprovalStatus"] == "Approved"
     registered = {status.run_id: status.model_package for status in list_runs(command)}
     assert registered[second[0]["run_id"]] == listed[0]["ModelPackageArn"]

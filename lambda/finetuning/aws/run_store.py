@@ -1,6 +1,5 @@
 """A run's JSON documents in the artifacts bucket."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -15,7 +14,6 @@ from finetuning.errors import Code, FineTuningError, TransientAwsError
 from finetuning.settings import settings
 
 M = TypeVar("M", bound=BaseModel)
-BLOCK_BYTES = 1 << 20
 UPDATES = 50
 """Times that a change of a document is tried while others change it: more than the steps of a run that work at once."""
 NOT_AS_READ = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
@@ -117,19 +115,6 @@ class RunStore:
                     raise
                 return False
         return True
-
-    def digests(self, prefix: str) -> dict[str, str]:
-        """The SHA-256 of every file below the prefix, by its key without the prefix."""
-        with translate_errors(f"read s3://{self.bucket}/{prefix}"):
-            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
-            keys = [found["Key"] for page in pages for found in page.get("Contents", [])]
-            return {key.removeprefix(prefix): self._digest(key) for key in keys}
-
-    def _digest(self, key: str) -> str:
-        digest = hashlib.sha256()
-        for block in self._s3.get_object(Bucket=self.bucket, Key=key)["Body"].iter_chunks(BLOCK_BYTES):
-            digest.update(block)
-        return digest.hexdigest()
 
     def is_empty(self, prefix: str) -> bool:
         """True if there is no object below the prefix."""

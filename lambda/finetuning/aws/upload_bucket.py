@@ -9,9 +9,9 @@ from botocore.exceptions import ClientError
 from finetuning.aws.clients import client
 from finetuning.aws.errors import DENIED, error_code, translate_errors
 from finetuning.datasets.detection import is_data
-from finetuning.datasets.templates import MAX_TEMPLATE_BYTES
+from finetuning.datasets.templates import MAX_TEMPLATE_BYTES, TEMPLATE_FILE
 from finetuning.errors import Code, FineTuningError
-from finetuning.runs.layout import INBOX, RUNS, TEMPLATE_FILE
+from finetuning.runs.layout import INBOX, RUNS
 from finetuning.runs.plan import DataFile
 from finetuning.runs.run_json import MAX_BYTES
 from finetuning.runs.uploads import Upload

@@ -7,6 +7,7 @@ rows. Outputs of shards are joined by copying; only an output that loses a row i
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from itertools import compress
 from operator import itemgetter
 
@@ -26,8 +27,9 @@ from finetuning.datasets.shard import (
 )
 from finetuning.datasets.shard_result import TEST, TRAIN, VALIDATION, ShardResult, Tally
 from finetuning.datasets.sides import Side
+from finetuning.datasets.templates import TEMPLATE_FILE
 from finetuning.datasets.token_sample import TokenSample, length_classes
-from finetuning.datasets.workspace import Piece, Workspace
+from finetuning.datasets.workspace import BUFFER, Piece, Workspace
 
 MAX_PASSES = 256
 """Passes over all digests; each takes those with some values of the last byte. For more than 150 million rows a pass
@@ -44,6 +46,21 @@ def join_shards(preparation: Preparation, workspace: Workspace, shards: str, dat
     if preparation.resolution.refusal:
         return refusal_report(preparation)
     return _Join(preparation, workspace, shards, dataset).run()
+
+
+def training_digests(preparation: Preparation, workspace: Workspace, dataset: str) -> dict[str, str]:
+    """The SHA-256 of each file of the training channel that `join_shards` wrote, by its name.
+
+    The files are read for it: S3 joined them from the shards' outputs, and digests of parts cannot be combined.
+    """
+    digests = {}
+    for name in (preparation.data_file, *([TEMPLATE_FILE] if preparation.template else [])):
+        digest = sha256()
+        with workspace.open(f"{dataset}{TRAIN}/{name}") as file:
+            while block := file.read(BUFFER):
+                digest.update(block)
+        digests[name] = digest.hexdigest()
+    return digests
 
 
 @dataclass
@@ -205,5 +222,5 @@ class _Join:
                 folder = f"{self.dataset}{channel}/"
                 self.workspace.assemble(folder + self.preparation.data_file, pieces)
                 if self.preparation.template:
-                    with self.workspace.create(folder + "template.json") as file:
+                    with self.workspace.create(folder + TEMPLATE_FILE) as file:
                         file.write(orjson.dumps(self.preparation.template))

@@ -40,9 +40,11 @@ DEFAULT_TEMPLATE: Template = {
 RESPONSE_MARK = "\n\n### Response:\n"
 """What JumpStart puts between an instruction and its response. A prompt at inference ends with it."""
 
+TEMPLATE_FILE = "template.json"
+"""Its name beside the data, in an upload and in the training channel."""
 
 MAX_TEMPLATE_BYTES = 64 << 10
-"""Of a template.json, which has two texts."""
+"""Of a template, which has two texts."""
 
 
 def wide_encoding(document: bytes) -> str:

@@ -5,7 +5,7 @@ import orjson
 from finetuning.aws.jumpstart_bucket import read_model_spec
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.held_out import held_out_prompts
-from finetuning.datasets.join import join_shards
+from finetuning.datasets.join import join_shards, training_digests
 from finetuning.datasets.preparation import Preparation
 from finetuning.errors import DatasetRefused
 from finetuning.handlers.step import Payload, logger, measure, step
@@ -37,6 +37,7 @@ def handler(run: Run, event: Payload) -> Payload:
         validation_rows=rows.validation,
         train_tokens=report.statistics.trained_tokens,
         tokens_from=report.statistics.tokens_from,
+        sha256=training_digests(preparation, run.files, DATASET),
     )
     task = Task(preparation.task)
     spec = read_model_spec(plan.model_id, plan.model_version)

@@ -15,13 +15,14 @@ def handler(run: Run, event: Payload) -> Payload:
     if status.model_package:
         return status.shown
     plan, here = run.plan, target()
+    dataset = plan.dataset
     package = registration.model_package(
         read_model_spec(plan.model_id, plan.model_version),
         plan,
         here,
         status.training_job,
         run.tuned_model,
-        run.store.digests(run.layout.train),
+        dataset.sha256 if dataset else {},
         _scores(run.find_evaluation()),
     )
     arn = sagemaker().register_model(registration.model_package_group(plan, here), package)

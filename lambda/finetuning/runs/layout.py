@@ -5,7 +5,7 @@ from dataclasses import dataclass
 RUNS = "runs/"
 """The folder of uploads with a run.json in the upload bucket, and of all runs in the artifacts bucket."""
 
-INBOX, RUN_FILE, TEMPLATE_FILE = "inbox/", "run.json", "template.json"
+INBOX, RUN_FILE = "inbox/", "run.json"
 
 START_PATTERNS = (f"{INBOX}*.*", f"{RUNS}*/{RUN_FILE}")
 """The keys whose arrival starts an execution, as EventBridge matches them: a file with an extension (not the folder

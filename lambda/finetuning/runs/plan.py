@@ -82,14 +82,16 @@ class Acceptance(_Part):
 
 
 class DatasetSummary(_Part):
-    """Size of the prepared dataset. `train_tokens`: those that training reads, of every row as many as the model takes;
-    `tokens_from`: how they were counted.
+    """Size and digests of the prepared dataset. `train_tokens`: those that training reads, of every row as many as the
+    model takes; `tokens_from`: how they were counted. `sha256`: of each file of the training channel, by its name;
+    datasets of earlier versions have none.
     """
 
     train_rows: int
     validation_rows: int
     train_tokens: int
     tokens_from: str = "estimated from the prepared rows"
+    sha256: dict[str, str] = Field(default_factory=dict)
 
 
 class Estimate(BaseModel):

@@ -1,5 +1,6 @@
 """FinishDataset: the channels, the report and the completed plan."""
 
+import hashlib
 import json
 from typing import Any
 
@@ -36,6 +37,16 @@ def test_the_channels_are_written_and_the_plan_has_their_rows(cloud: FakeAws, me
     dataset = Run(RUN_ID, store=memory, prefix=PREFIX).plan.dataset
     assert dataset is not None
     assert (dataset.train_rows, dataset.validation_rows) == (result["train_rows"], result["validation_rows"])
+
+
+def test_the_plan_has_the_digest_of_each_file_that_is_trained_on(cloud: FakeAws, memory: MemoryStore) -> None:
+    run = prepared(cloud, memory, [{"instruction": f"Say {n}", "response": f"{n} it is"} for n in range(30)])
+    invoke(finish_dataset, run_id=RUN_ID)
+    dataset = Run(RUN_ID, store=memory, prefix=PREFIX).plan.dataset
+    assert dataset is not None
+    files = {name: memory.read(run.layout.train + name) or b"" for name in ("data.jsonl", "template.json")}
+    assert all(files.values())
+    assert dataset.sha256 == {name: hashlib.sha256(body).hexdigest() for name, body in files.items()}
 
 
 def test_held_out_prompts_are_kept_for_the_evaluation(cloud: FakeAws, memory: MemoryStore) -> None:
