@@ -94,7 +94,7 @@ test: setup-tests ## The fast suites: pure logic, requests, templates, workflow
 
 ## --- the rest ---------------------------------------------------------------------------------------------------------
 
-.PHONY: test-rehearsal judge-grants rehearsed-calls verified test-trainer
+.PHONY: test-rehearsal judge-grants rehearsed-calls verified pictures test-trainer
 test-rehearsal: setup setup-tests ## The end-to-end suite on the emulated AWS; the report page in Chromium
 	@$(BIN)/pytest tests/rehearsal tests/browser -n 2 --dist loadfile
 judge-grants: test-rehearsal ## The same, and whether every permission was used or has its reason
@@ -103,6 +103,8 @@ rehearsed-calls: ## Keep the calls of the last test-rehearsal, about which verif
 	@$(BIN)/python -m tests.rehearsal.support.grants
 verified: ## Write the tables of open assumptions, and of what live runs have verified (docs/live)
 	@$(BIN)/python -m cli.live.evidence
+pictures: setup tests/browser/node_modules/.ready ## Rehearse, and draw the README's pictures of it (docs/media)
+	@$(BIN)/python -m tests.browser.pictures
 test-trainer: $(TRAINER)/.ready ## The stand-in trainer and server, with the tiny model
 	@$(TRAINER)/bin/python -m pytest tests/trainer
 
