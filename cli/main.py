@@ -3,28 +3,40 @@
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from cli.commands import approvals, data, endpoints, first_run, plan, report, runs
+from cli.commands import approvals, data, endpoints, first_run, init, plan, report, runs
+from cli.commands.options import with_common_options
 
 TRACEBACK = "FINETUNE_TRACEBACK"
 """The environment variable that asks for the traceback of an unexpected error."""
 
 app = typer.Typer(
     name="finetune",
-    help="Fine-tune Llama on AWS from a data file: check it, plan it, submit it, watch it, ask the result.",
     epilog="Exit codes: 0 success; 1 refused, failed, or answered no; 2 wrong usage; "
     "3 no measurable change and 4 worse (of a run that is watched); 130 interrupted. "
     "NO_COLOR, AWS_PROFILE, AWS_REGION and AWS_ENDPOINT_URL are respected. "
     f"{TRACEBACK}=1 shows the traceback of a bug in the command.",
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"finetune {version('finetune-llama-on-aws')}")
+        raise typer.Exit()
+
+
 COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     "Before a run": {
+        "init": init.init,
         "check": data.check,
         "prepare": data.prepare,
         "plan": plan.plan,
@@ -52,13 +64,20 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
 }
 for panel, commands in COMMANDS.items():
     for name, command in commands.items():
-        app.command(name, rich_help_panel=panel)(command)
+        app.command(name, rich_help_panel=panel)(with_common_options(command))
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Fine-tune Llama on AWS from a data file: check it, plan it, submit it, watch it, ask the result."""
 
 
 def main() -> None:
     """Runs the command. A failure is printed with its fix, with --json as `{error}`, and ends with exit code 1."""
-    if region := os.environ.get("AWS_REGION"):
-        os.environ["AWS_DEFAULT_REGION"] = region  # the only one boto3 reads; AWS's CLI and other SDKs prefer the first
     try:
         app(prog_name="finetune")
     except Exception as error:

@@ -6,16 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from cli.commands.options import AsJson, ColumnNames, UntrainedAnswers, row_options
+from cli.commands.options import (
+    AsJson,
+    ColumnNames,
+    Model,
+    TaskChoice,
+    TaskName,
+    UntrainedAnswers,
+    row_options,
+)
 
 if TYPE_CHECKING:
     from finetuning.datasets.dataset_report import DatasetReport
 
 Files = Annotated[list[Path], typer.Argument(exists=True, help="Data files, or folders of them.")]
-Model = Annotated[str | None, typer.Option(help="A JumpStart model id: checks its tasks and input length too.")]
-TaskName = Annotated[
-    str | None, typer.Option(help="auto, chat, instruction or domain_adaptation. Default: run.json's, else auto.")
-]
 TemplateFile = Annotated[
     Path | None,
     typer.Option(exists=True, dir_okay=False, help="A template.json. Default: the one in the folder, if there is one."),
@@ -86,25 +90,22 @@ def _report(
     given: list[Path],
     out: Path | None,
     model: str | None,
-    task: str | None,
+    task: TaskChoice | None,
     template: Path | None,
     rows: dict[str, Any],
 ) -> "DatasetReport":
     from cli.display.progress_bars import reading_bar
-    from cli.preflight.data import LocalData, check_data, with_row_options
-    from finetuning.jumpstart.family import Task
+    from cli.preflight.data import LocalData, check_data
 
-    if task not in (None, "auto", *Task):
-        raise typer.BadParameter(f"{task!r} must be one of auto, {', '.join(Task)}.", param_hint="--task")
     data = LocalData.read(given)
     if not data.files:
         raise typer.BadParameter(
             " ".join(["There is no data file in the folder.", *data.left_out_notes]), param_hint="FILES"
         )
-    options = {name: value for name, value in (("model", model), ("task", task)) if value}
-    request = with_row_options(data.request().model_copy(update=options), rows)
+    asked = {name: value for name, value in (("model", model), ("task", task and task.value), ("data", rows)) if value}
+    data = data.with_options(asked)
     with reading_bar(data.files) as progress:
-        return check_data(data, request, progress, template_file=template, out=out)
+        return check_data(data, data.request(), progress, template_file=template, out=out)
 
 
 def _print(report: "DatasetReport", as_json: bool) -> None:

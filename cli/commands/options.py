@@ -1,11 +1,16 @@
 """Arguments and options that several commands share."""
 
+import inspect
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from enum import StrEnum
+from functools import wraps
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 ROLES = ("prompt", "completion", "system", "text")
 _NEXT_COLUMN = re.compile(r",(?=(?:prompt|completion|system|text)=)")
@@ -19,25 +24,51 @@ class Untrained(StrEnum):
     TRAIN = "train"
 
 
+class TaskChoice(StrEnum):
+    """The tasks of run.json."""
+
+    AUTO = "auto"
+    CHAT = "chat"
+    INSTRUCTION = "instruction"
+    DOMAIN_ADAPTATION = "domain_adaptation"
+
+
 COMMON = "Common options"
 
 Stage = Annotated[str, typer.Option(envvar="FINETUNE_STAGE", help="The deployed stage.", rich_help_panel=COMMON)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.", rich_help_panel=COMMON)]
+Profile = Annotated[str | None, typer.Option(help="A profile of AWS's configuration.", rich_help_panel=COMMON)]
+Region = Annotated[str | None, typer.Option(help="The AWS region.", rich_help_panel=COMMON)]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print results and errors only, no progress.", rich_help_panel=COMMON)
+]
+
 RunName = Annotated[str, typer.Argument(help="A run's id, or an upload's name for its latest run.")]
 EndpointName = Annotated[str, typer.Argument(help="The endpoint's name, with or without the stage's prefix.")]
 
-DATA = "Options on the data, instead of those in run.json"
+RUN = "Settings of the run, instead of those in run.json"
+Model = Annotated[str | None, typer.Option(help="The JumpStart model id.", rich_help_panel=RUN)]
+TaskName = Annotated[
+    TaskChoice | None, typer.Option(help="What to train. Default: as the data looks.", rich_help_panel=RUN)
+]
+Epochs = Annotated[int | None, typer.Option(min=1, help="How often training reads the data.", rich_help_panel=RUN)]
+MaxCost = Annotated[
+    float | None, typer.Option(min=0.01, help="The most that training may cost, in USD.", rich_help_panel=RUN)
+]
+AcceptEula = Annotated[
+    bool, typer.Option("--accept-eula", help="Accept the licence of the model.", rich_help_panel=RUN)
+]
 ColumnNames = Annotated[
     list[str] | None,
     typer.Option(
         "--columns",
         help="What the columns are: prompt=NAME,completion=NAME, also system=NAME; or text=NAME.",
-        rich_help_panel=DATA,
+        rich_help_panel=RUN,
     ),
 ]
 UntrainedAnswers = Annotated[
     Untrained | None,
-    typer.Option(help="Rows with an answer marked not to be learned, as by weight: 0.", rich_help_panel=DATA),
+    typer.Option(help="Rows with an answer marked not to be learned, as by weight: 0.", rich_help_panel=RUN),
 ]
 
 
@@ -53,3 +84,98 @@ def row_options(columns: Sequence[str] | None, untrained_answers: Untrained | No
     if untrained_answers:
         chosen["untrained_answers"] = untrained_answers.value
     return chosen
+
+
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+
+
+def with_common_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the options that every one has: `--profile`, `--region`, `--quiet`."""
+
+    def run(profile: str | None, region: str | None, quiet: bool, **given: Any) -> None:
+        if profile:
+            os.environ["AWS_PROFILE"] = profile
+        if region := region or os.environ.get("AWS_REGION"):
+            # AWS's CLI and other SDKs prefer AWS_REGION; boto3 reads only the other.
+            os.environ["AWS_REGION"] = os.environ["AWS_DEFAULT_REGION"] = region
+        _quiet.set(quiet)
+        command(**given)
+
+    return _with_options(command, run, {"profile": (Profile, None), "region": (Region, None), "quiet": (Quiet, False)})
+
+
+def with_run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, which takes the fields of run.json as `chosen`, with an option for each of the usual ones."""
+
+    def run(
+        model: str | None,
+        task: TaskChoice | None,
+        epochs: int | None,
+        max_cost: float | None,
+        accept_eula: bool,
+        columns: list[str] | None,
+        untrained_answers: Untrained | None,
+        **given: Any,
+    ) -> None:
+        chosen = {
+            "model": model,
+            "task": task and task.value,
+            "accept_eula": accept_eula,
+            "hyperparameters": {"epoch": epochs} if epochs else None,
+            "training": {"max_cost_usd": max_cost} if max_cost else None,
+            "data": row_options(columns, untrained_answers),
+        }
+        command(chosen={name: value for name, value in chosen.items() if value}, **given)
+
+    options = {
+        "model": (Model, None),
+        "task": (TaskName, None),
+        "epochs": (Epochs, None),
+        "max_cost": (MaxCost, None),
+        "accept_eula": (AcceptEula, False),
+        "columns": (ColumnNames, None),
+        "untrained_answers": (UntrainedAnswers, None),
+    }
+    return _with_options(command, run, options, instead_of="chosen")
+
+
+def _with_options(
+    command: Callable[..., None], run: Callable[..., None], options: Mapping[str, tuple[Any, Any]], instead_of: str = ""
+) -> Callable[..., None]:
+    """`run`, with the help and the parameters of `command` and these options: annotation and default by name."""
+
+    @wraps(command)
+    def wrapped(**given: Any) -> None:
+        run(**given)
+
+    signature = inspect.signature(command)
+    kept = [
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for each in signature.parameters.values()
+        if each.name != instead_of
+    ]
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in options.items()
+    ]
+    wrapped.__signature__ = signature.replace(parameters=[*kept, *added])  # type: ignore[attr-defined]  # typer reads it
+    wrapped.__annotations__ = {
+        name: annotation for name, annotation in command.__annotations__.items() if name != instead_of
+    } | {name: annotation for name, (annotation, _) in options.items()}
+    return wrapped
+
+
+def progress_console(as_json: bool = False) -> Console:
+    """Where progress is printed: standard output; with --json standard error; with --quiet nowhere."""
+    return Console(stderr=as_json, quiet=_quiet.get())
+
+
+def region_in_use() -> str:
+    """The region of `--region`, of the environment or of the profile, else us-east-1."""
+    import boto3
+    from botocore.exceptions import ProfileNotFound
+
+    try:
+        return boto3.Session().region_name or "us-east-1"
+    except ProfileNotFound:
+        return "us-east-1"

@@ -2,14 +2,16 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from cli.commands.options import AsJson, Stage
+from cli.commands.options import COMMON, AsJson, Stage, region_in_use, with_run_options
 
-Region = Annotated[str, typer.Option(envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], help="The AWS region to plan for.")]
+if TYPE_CHECKING:
+    from cli.stage.deployment import Deployment
+
 Specs = Annotated[
     Path | None,
     typer.Option(
@@ -19,51 +21,99 @@ Specs = Annotated[
 Live = Annotated[bool, typer.Option("--live", help="Get specifications, prices and quotas from AWS. Starts nothing.")]
 
 
+@with_run_options
 def plan(
-    run_json: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, help="A run.json; the data beside it is included.")
+    path: Annotated[
+        Path, typer.Argument(exists=True, help="A folder with data and a run.json, a data file, or a run.json.")
     ],
+    chosen: dict[str, Any],
+    stage: Annotated[
+        str | None,
+        typer.Option(
+            envvar="FINETUNE_STAGE",
+            help="Plan for this stage's limits. Default: dev, if it is deployed and you are signed in.",
+            rich_help_panel=COMMON,
+        ),
+    ] = None,
     specs: Specs = None,
-    region: Region = "us-east-1",
     as_json: AsJson = False,
     live: Live = False,
 ) -> None:
-    """Show what a run would do, cost and request from SageMaker, and everything that is wrong with it.
+    """Show whether a run would start, how long it takes, what it costs, and what is wrong with it.
+
+    Checks the data as the workflow does. A run.json is planned with the
+    data beside it, or alone if it has another name, such as my.run.json.
 
     \b
     Examples:
-      finetune plan examples/chat/run.json
-      finetune plan run.json --live --region eu-central-1
-      finetune plan run.json --json | jq .requests
+      finetune plan examples/chat --accept-eula
+      finetune plan faq.jsonl --epochs 3 --max-cost 20 --accept-eula
+      finetune plan data --live --region eu-central-1
+      finetune plan my.run.json --json | jq .requests
 
     Exit code: 0 if the run can start, 1 if it would be refused.
     """
-    from cli.display.findings import checks_table
+    from cli.display.plan import plan_report
+    from cli.display.progress_bars import reading_bar
     from cli.display.text import print_json
-    from cli.preflight.models import FACTS, ModelFacts
-    from cli.preflight.planning import plan_run
+    from cli.preflight.data import LocalData
+    from cli.preflight.documents import FACTS
+    from cli.preflight.models import ModelFacts
+    from cli.preflight.planning import Circumstances, plan_run, unlimited_stage
 
+    region = region_in_use()
+    deployment, planned_for = _find_stage(stage, region)
     facts = ModelFacts.live(region) if live else ModelFacts.kept(specs or FACTS)
-    planned = plan_run(run_json, facts, region)
+    given = (
+        Circumstances(facts, deployment.settings, deployment.measured)
+        if deployment and deployment.settings
+        else Circumstances(facts, unlimited_stage(region))
+    )
+    data = LocalData.read_upload(path).with_options(chosen)
+    if data.is_run_json_alone:
+        planned_for += " Planned without data: there is none beside the run.json."
+    with reading_bar(data.files) as progress:
+        planned = plan_run(data, given, name=data.name, needs_data=not data.is_run_json_alone, progress=progress)
     if as_json:
         print_json(planned.document())
     else:
         console = Console()
-        console.print(
-            f"Planned for a stage that allows {planned.stage.max_runtime_hours:g} h of training and any instance type, "
-            "has no budget, and accepts no licence; a deployed stage may allow less."
-        )
-        console.print(checks_table(planned.checklist.checks))
-        console.print(
-            "[green]This run can start.[/]"
-            if planned.can_start
-            else "[red]This run would be refused. Nothing was started.[/]"
-        )
+        console.print(plan_report(planned, planned_for, console.width))
     if not planned.can_start:
         raise typer.Exit(1)
 
 
-def models(specs: Specs = None, region: Region = "us-east-1", as_json: AsJson = False, live: Live = False) -> None:
+def _find_stage(stage: str | None, region: str) -> "tuple[Deployment | None, str]":
+    """The stage to plan for, and a sentence about it; None without one, unless the user named it.
+
+    Raises `FineTuningError` if the stage that the user named cannot be read.
+    """
+    import boto3
+    from botocore.exceptions import BotoCoreError
+
+    from cli.stage.deployment import Deployment
+    from finetuning.errors import FineTuningError
+
+    without = "Planned for a stage without limits"
+    if stage is None:
+        try:
+            signed_in = boto3.Session().get_credentials() is not None
+        except BotoCoreError:  # a profile that does not exist, or a session that cannot be renewed
+            signed_in = False
+        if not signed_in:
+            return None, f"{without}, because you are not signed in to AWS."
+    try:
+        found = Deployment.find(stage or "dev")
+    except FineTuningError as error:
+        if stage is not None:
+            raise
+        return None, f"{without}: {error.message}"
+    if found.settings is None:
+        return found, f"{without}: {found.prefix} was deployed by another version, which does not tell its limits."
+    return found, f"Planned for the stage {found.stage} in {region}."
+
+
+def models(specs: Specs = None, as_json: AsJson = False, live: Live = False) -> None:
     """List the models that can be fine-tuned: tasks, instance types, prices, and the source of these facts.
 
     \b
@@ -73,9 +123,10 @@ def models(specs: Specs = None, region: Region = "us-east-1", as_json: AsJson = 
     """
     from cli.display.models import model_facts
     from cli.display.text import plain, print_json
-    from cli.preflight.models import FACTS, ModelFacts
+    from cli.preflight.documents import FACTS
+    from cli.preflight.models import ModelFacts
 
-    facts = ModelFacts.live(region) if live else ModelFacts.kept(specs or FACTS)
+    facts = ModelFacts.live(region_in_use()) if live else ModelFacts.kept(specs or FACTS)
     rows = facts.models()
     if as_json:
         print_json(rows)
@@ -88,9 +139,6 @@ def models(specs: Specs = None, region: Region = "us-east-1", as_json: AsJson = 
 
 
 def verify_aws(
-    region: Annotated[
-        str, typer.Option(envvar=["AWS_REGION", "AWS_DEFAULT_REGION"], help="The AWS region.")
-    ] = "us-east-1",
     stage: Stage = "dev",
     as_json: AsJson = False,
 ) -> None:
@@ -110,6 +158,7 @@ def verify_aws(
     from cli.display.text import print_json
     from cli.live.account import verify_account
 
+    region = region_in_use()
     os.environ["AWS_DEFAULT_REGION"] = region
     checks = list(verify_account(region, stage))
     if as_json:

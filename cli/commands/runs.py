@@ -7,45 +7,47 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from cli.commands.options import AsJson, ColumnNames, RunName, Stage, UntrainedAnswers, row_options
+from cli.commands.options import AsJson, RunName, Stage, progress_console, region_in_use, with_run_options
 
 VERDICT_EXIT_CODES = {"no measurable change": 3, "worse": 4}
 """Exit codes of a run that succeeded, by the verdict of its evaluation."""
 
 if TYPE_CHECKING:
+    from cli.preflight.data import LocalData
     from cli.stage.deployment import Deployment
     from finetuning.operations.run import Run
 
 
+@with_run_options
 def submit(
+    chosen: dict[str, Any],
     path: Annotated[
         Path | None, typer.Argument(exists=True, help="A data file, or a folder with data and a run.json.")
     ] = None,
     stage: Stage = "dev",
     again: Annotated[str, typer.Option(help="Instead of a path: a run whose upload should start another run.")] = "",
     name: Annotated[str, typer.Option(help="The run's name; default: the folder's or file's.")] = "",
-    check: Annotated[bool, typer.Option(help="Check the data here before uploading anything.")] = True,
-    columns: ColumnNames = None,
-    untrained_answers: UntrainedAnswers = None,
+    check: Annotated[bool, typer.Option(help="Check the data and the plan here before uploading anything.")] = True,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the run to its end.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Upload data, which starts a run.
 
-    The data is first checked here, with the same code as the workflow;
-    data it would refuse is not uploaded. For a folder, uploads the data
-    files and template.json, then run.json, whose arrival starts the run.
-    A single file runs with the stage's defaults; with options on the data,
-    which run.json then keeps, it is uploaded as a folder.
+    First checks the data and the plan here, as the workflow does and with
+    the stage's limits; nothing is uploaded that it would refuse. For a
+    folder, uploads the data files and template.json, then run.json, whose
+    arrival starts the run. A single file runs with the stage's defaults.
+    With settings of the run as options, prints the run.json that is sent.
 
     \b
     Examples:
-      finetune submit examples/chat --watch
-      finetune submit faq.jsonl
+      finetune submit examples/chat --accept-eula --watch
+      finetune submit faq.jsonl --accept-eula --epochs 3 --max-cost 20
       finetune submit data --name support-v2 --stage prod
       finetune submit --again pirate-0a1b2c3d
     """
     from cli.display.text import plain, print_json
+    from cli.preflight.data import LocalData
     from cli.stage.deployment import Deployment
     from cli.stage.runs import find_run
     from cli.stage.uploads import resubmit
@@ -55,17 +57,25 @@ def submit(
         raise typer.BadParameter("A run's name cannot contain a slash.", param_hint="--name")
     if (path is None) == (not again):
         raise typer.BadParameter("Give a path, or a run with --again.")
-    console = Console(stderr=as_json)
+    if again and chosen:
+        raise typer.BadParameter("--again repeats an upload unchanged: it takes no settings of the run.")
+    console = progress_console(as_json)
     deployment = Deployment.find(stage)
     if path is None:
         run_id = resubmit(deployment, find_run(deployment, again)).run_id
         console.print(plain(f"Uploaded what started {again} again; this starts the run {run_id}"))
     else:
-        run_id = _upload(deployment, path, console, name, check, row_options(columns, untrained_answers))
+        data = LocalData.read_upload(path).with_options(chosen)
+        data.require_files()
+        if check:
+            _judge(deployment, data, name or data.name, console)
+        run_id = _upload(deployment, data, name or data.name, console)
     if watch:
         _watch(deployment.run(run_id), stage, console, as_json)
     elif as_json:
         print_json({"run_id": run_id})
+    elif console.quiet:
+        print(run_id)
     else:
         console.print(plain(f"Follow it with: {commands.watch(run_id, stage)}"), soft_wrap=True)
 
@@ -115,36 +125,50 @@ def runs(stage: Stage = "dev", as_json: AsJson = False) -> None:
         Console().print("No runs yet. Start one with: finetune submit DIR")
 
 
-def _upload(
-    deployment: "Deployment", path: Path, console: Console, name: str, check: bool, rows: dict[str, Any]
-) -> str:
-    """The id of the run that the upload starts; nothing is uploaded that the workflow would refuse."""
+def _judge(deployment: "Deployment", data: "LocalData", name: str, console: Console) -> None:
+    """Prints what the run will do. Raises `RunRefused` if the workflow would refuse it."""
     from cli.display.data import data_report
-    from cli.display.progress_bars import reading_bar, upload_bars
+    from cli.display.findings import checks_table
+    from cli.display.plan import answer
+    from cli.display.progress_bars import reading_bar
     from cli.display.text import counted, plain
-    from cli.preflight.data import LocalData, check_data, with_row_options
-    from cli.stage.uploads import submit_file, submit_folder
-    from finetuning.errors import DatasetRefused
-    from finetuning.runs.uploads import data_stem
+    from cli.preflight.models import ModelFacts
+    from cli.preflight.planning import Circumstances, plan_run, unlimited_stage
+    from finetuning.errors import RunRefused
 
-    data = LocalData.read([path])
-    data.require_files(path)
-    request = with_row_options(data.request(), rows)
-    if check:
-        with reading_bar(data.files) as progress:
-            report = check_data(data, request, progress)
-        if report.refusal:
-            console.print(data_report(report))
-            raise DatasetRefused(report.refusal.message, report.refusal.fix)
-        for line in report.understood:
-            console.print(plain(line), soft_wrap=True)
-        console.print(f"Checked: {counted(report.rows.train, 'row')} to train on, {report.rows.validation:,} held out")
-    for note in data.left_out_notes:
-        console.print(plain(note), soft_wrap=True)
+    region = region_in_use()
+    facts, note = ModelFacts.live_or_kept(region)
+    given = Circumstances(facts, deployment.settings or unlimited_stage(region), deployment.measured)
+    with reading_bar(data.files) as progress:
+        planned = plan_run(data, given, name=name, progress=progress)
+    report = planned.report
+    if report and not report.ok:
+        console.print(data_report(report, with_verdict=False))
+    if planned.checklist.findings:
+        raise RunRefused(planned.checklist.findings)
+    for line in [note, *(report.understood if report else []), *data.left_out_notes]:
+        console.print(plain(line), soft_wrap=True) if line else None
+    if report:
+        rows = report.rows
+        console.print(f"Checked: {counted(rows.train, 'row')} to train on, {rows.validation:,} held out")
+    if unsure := [check for check in planned.checklist.checks if check.ok is None]:
+        console.print(checks_table(unsure))
+    console.print(answer(planned), soft_wrap=True)
+
+
+def _upload(deployment: "Deployment", data: "LocalData", name: str, console: Console) -> str:
+    """The id of the run that the upload starts."""
+    from cli.display.progress_bars import upload_bars
+    from cli.display.text import plain
+    from cli.stage.uploads import submit_file, submit_folder
+
+    (path,) = data.given
+    as_folder = path.is_dir() or data.run_json or data.options
+    if data.options:
+        console.print(plain(f"run.json: {data.run_json_body.decode()}"), soft_wrap=True)
     with upload_bars(console) as started:
-        if path.is_dir() or rows:
-            folder = name or (path.resolve().name if path.is_dir() else data_stem(path.name))
-            upload = submit_folder(deployment, data.uploads, data.run_json_with(rows), folder, started)
+        if as_folder:
+            upload = submit_folder(deployment, data.uploads, data.run_json_body, name, started)
         else:
             upload = submit_file(deployment, path, started(path), name)
     started_run = f"Uploaded s3://{upload.bucket}/{upload.key}, which starts the run {upload.run_id}"

@@ -16,13 +16,13 @@ from finetuning.jumpstart.family import Task
 SHOWN_ERRORS = 10
 
 
-def data_report(report: DatasetReport) -> RenderableType:
-    """What `finetune check` prints; `submit` prints it for refused data."""
-    return Group(*_parts(report))
+def data_report(report: DatasetReport, *, with_verdict: bool = True) -> RenderableType:
+    """What `finetune check` prints. `submit` prints it for refused data, without the verdict, which is its error."""
+    return Group(*_parts(report), *([_verdict(report)] if with_verdict else []))
 
 
 def _parts(report: DatasetReport) -> Iterator[RenderableType]:
-    """Files, counts, errors, lengths, a sample, notes, and last the verdict."""
+    """Files, counts, errors, lengths, a sample and notes."""
     yield _files(report)
     for line in report.understood:
         yield plain(line, "bold")
@@ -40,15 +40,19 @@ def _parts(report: DatasetReport) -> Iterator[RenderableType]:
         yield plain(f"· Unused columns: {columns}{advice if lost else ''}", "yellow" if lost else "")
     for note in report.notes:
         yield plain(f"· {note}")
+
+
+def _verdict(report: DatasetReport) -> RenderableType:
     if report.refusal:
-        yield Text.assemble((f"{report.refusal.code} ", "bold red"), plain(report.refusal.message))
-        yield Text.assemble(("→ ", "green"), plain(report.refusal.fix))
-    else:
-        yield Text.assemble(
-            ("Ready to train: ", "bold green"),
-            f"{counted(report.rows.train, 'row')}, {report.rows.validation:,} held out"
-            + (f", {report.rows.test:,} for tests" if report.rows.test else ""),
+        return Group(
+            Text.assemble((f"{report.refusal.code} ", "bold red"), plain(report.refusal.message)),
+            Text.assemble(("→ ", "green"), plain(report.refusal.fix)),
         )
+    return Text.assemble(
+        ("Ready to train: ", "bold green"),
+        f"{counted(report.rows.train, 'row')}, {report.rows.validation:,} held out"
+        + (f", {report.rows.test:,} for tests" if report.rows.test else ""),
+    )
 
 
 def _files(report: DatasetReport) -> Table:

@@ -24,8 +24,9 @@ from cli.live.evidence import Step
 from cli.live.first_runs import FirstRuns
 from cli.live.names import FIRST, SECOND
 from cli.live.removal import remove
+from cli.preflight.data import LocalData
 from cli.preflight.models import ModelFacts
-from cli.preflight.planning import PlannedRun, plan_run
+from cli.preflight.planning import Circumstances, PlannedRun, plan_run, unlimited_stage
 from cli.stage.approvals import APPROVAL_STEP, approve_run
 from cli.stage.endpoints import is_rolled_back, roll_back
 from cli.stage.runs import status_changes, wait_for_report
@@ -88,7 +89,8 @@ def plan_first_run(model: str, accept_eula: bool, region: str) -> tuple[PlannedR
         (Path(folder) / EXAMPLE.name).write_bytes(EXAMPLE.read_bytes())
         run_json = Path(folder) / "run.json"
         run_json.write_text(json.dumps(first_request(model, accept_eula)))
-        planned = plan_run(run_json, ModelFacts.live(region), region)
+        given = Circumstances(ModelFacts.live(region), unlimited_stage(region))
+        planned = plan_run(LocalData.read([Path(folder)]), given, name="chat")
     if not planned.can_start or planned.plan is None:
         return planned, None
     return planned, Estimate.of(planned.plan)

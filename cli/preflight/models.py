@@ -5,53 +5,16 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from cli.errors import require_sign_in
+from cli.preflight.documents import FACTS, SpecFolder
 from finetuning.aws.clients import advisory_client
 from finetuning.aws.jumpstart_bucket import JumpStartBucket
-from finetuning.errors import Code, FineTuningError
+from finetuning.errors import FineTuningError
 from finetuning.jumpstart.assumptions import fallback_price
 from finetuning.jumpstart.catalogue import CATALOGUE
 from finetuning.jumpstart.family import ModelSupport
-from finetuning.jumpstart.spec import MANIFEST_KEY, ModelSpec, newest, read_manifest, read_spec, spec_key
 from finetuning.operations.preflight import price_list
 from finetuning.planning.submission import LookUp
-
-FACTS = Path(__file__).resolve().parents[2] / "facts" / "jumpstart"
-
-
-class SpecFolder:
-    """Reads specifications as `JumpStartBucket` does, from a folder. Raises `FineTuningError` naming the model."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def spec(self, model_id: str, version: str | None = None) -> ModelSpec:
-        """The model's specification: the pinned version, or the newest in the manifest."""
-        if version is not None and (self._folder / spec_key(model_id, version)).is_file():
-            key = spec_key(model_id, version)
-        else:
-            entry = newest(read_manifest(self._read(MANIFEST_KEY, model_id)), model_id)
-            if version is not None:
-                known = entry.version if entry else "none"
-                raise FineTuningError(
-                    Code.MODEL_SPEC_UNUSABLE,
-                    f"No JumpStart document for {model_id} {version} in {self._folder}.",
-                    f"Remove model_version (newest here: {known}), or plan with --live.",
-                    field="model_version",
-                )
-            key = entry.spec_key if entry else spec_key(model_id, "*")
-        return read_spec(self._read(key, model_id), model_id)
-
-    def _read(self, key: str, model_id: str) -> bytes:
-        path = self._folder / key
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            raise FineTuningError(
-                Code.MODEL_SPEC_UNUSABLE,
-                f"No JumpStart document for {model_id}: cannot read {path}.",
-                "Set --specs to a folder with models_manifest.json and community_models/, or choose another model.",
-                field="model",
-            ) from error
+from finetuning.settings import DEFAULT_MODEL
 
 
 @dataclass(frozen=True)
@@ -70,6 +33,16 @@ class ModelFacts:
         """Raises `FineTuningError` if the caller has no valid credentials."""
         require_sign_in(region)
         return cls(JumpStartBucket(advisory_client("s3", region), region), price_list(region).price)
+
+    @classmethod
+    def live_or_kept(cls, region: str) -> tuple[Self, str]:
+        """AWS's facts or, where JumpStart's documents cannot be read, the kept ones; then why."""
+        live = cls.live(region)
+        try:
+            live.documents.spec(DEFAULT_MODEL)
+        except FineTuningError as error:
+            return cls.kept(), f"Checked with the model facts of this project: {error.message}"
+        return live, ""
 
     def models(self) -> list[dict[str, Any]]:
         """What `finetune models --json` prints."""

@@ -1,32 +1,45 @@
-"""Plans a run from its run.json, offline or with an AWS account's data. Starts nothing."""
+"""The judgement of a run before it starts, which `plan` prints and `submit` acts on: run.json, the data, the stage.
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+It takes the workflow's steps: PlanRun, the preparation of the data, and FinishDataset with the data's size.
+"""
+
+import shlex
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import botocore.session
 
-from cli.preflight.data import LocalData
+from cli.preflight.data import LocalData, check_data
 from cli.preflight.models import ModelFacts
 from finetuning.aws.jumpstart_bucket import JumpStartBucket
+from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.detection import detect_file
 from finetuning.datasets.options import named_columns
-from finetuning.errors import Code, Finding
+from finetuning.errors import Code, Finding, FineTuningError, RunRefused
 from finetuning.jumpstart.requests import Request, Target
 from finetuning.jumpstart.spec import ModelSpec
 from finetuning.operations.account_checks import AccountChecks
 from finetuning.operations.preflight import account_quotas, check_version
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.orders import OPERATIONS, check_requests, run_requests
-from finetuning.planning.planner import make_plan
-from finetuning.planning.submission import Submission, look_up_prices, settle_model
+from finetuning.planning.planner import complete, make_plan, summary_of
+from finetuning.planning.submission import Submission, look_up_prices, settle_model, training_types
 from finetuning.runs.layout import RUN_FILE
-from finetuning.runs.plan import DataFile, RunPlan
+from finetuning.runs.plan import DataFile, Measurement, RunPlan
 from finetuning.runs.run_json import RunRequest, is_unreadable, read_request
 from finetuning.runs.uploads import Upload
 from finetuning.settings import LONGEST_RUNTIME_HOURS, DeployedStage
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What a run is judged by. `measured`: what the last training of a model on an instance type took, if known."""
+
+    facts: ModelFacts
+    stage: DeployedStage
+    measured: Callable[[str, str], Measurement | None] = lambda model_id, instance_type: None
 
 
 @dataclass(frozen=True)
@@ -35,8 +48,11 @@ class PlannedRun:
 
     stage: DeployedStage
     checklist: Checklist
-    plan: RunPlan | None
-    requests: dict[str, Request]
+    plan: RunPlan | None = None
+    spec: ModelSpec | None = None
+    report: DatasetReport | None = None
+    """What training would make of the data; None without data, or if it was not read."""
+    requests: dict[str, Request] = field(default_factory=dict)
     """By operation; empty if there are findings."""
 
     @property
@@ -50,55 +66,57 @@ class PlannedRun:
             "ok": self.can_start,
             "findings": [asdict(finding) for finding in self.checklist.findings],
             "plan": plan.model_dump(mode="json") if plan else None,
+            "data": self.report.model_dump(mode="json") if self.report else None,
             "requests": {name: self.requests.get(name) for name in OPERATIONS},
         }
 
 
-def plan_run(run_json: Path, facts: ModelFacts, region: str) -> PlannedRun:
-    """Checks a run.json, with the data beside it, as the workflow's PlanRun would.
+def plan_run(
+    data: LocalData,
+    given: Circumstances,
+    *,
+    name: str,
+    needs_data: bool = True,
+    progress: Callable[[int], None] = lambda count: None,
+) -> PlannedRun:
+    """Judges an upload of this name as the workflow would. Without `needs_data`, a run.json may be planned alone.
 
     Raises `FineTuningError` only if AWS fails; what is wrong with the run is a finding.
     """
-    checklist, here = Checklist(), _placeholders(region)
-    request, findings = read_request(run_json.read_bytes())
+    checklist, here = Checklist(), _placeholders(given.stage)
+    request, findings = read_request(data.run_json_body)
     checklist.found("run.json", *findings)
-    stage = _stage(here)
     if is_unreadable(findings):
-        return PlannedRun(stage, checklist, None, {})
-    spec = settle_model(request, stage, facts.documents.spec, checklist)
-    planned: RunPlan | None = None
-    if spec is not None:
-        prices = look_up_prices(request, spec, facts.price)
-        submission = _submission(run_json, request)
-        planned = make_plan(submission, spec, stage, prices, checklist)
-        checklist.found("data", *_without_data(run_json, submission))
-        if isinstance(facts.documents, JumpStartBucket):
-            check_version(facts.documents, request, spec, checklist)
-            planned = _ask_account(spec, planned, here, facts.documents, checklist)
-        if spec.model_id != (request.model or stage.default_model) or request.model_version not in (None, spec.version):
-            checklist.unknown("model", f"the other checks assume {spec.model_id} {spec.version}")
-    return PlannedRun(stage, checklist, planned, _requests(spec, planned, here, checklist))
+        return PlannedRun(given.stage, checklist)
+    submission = _submission(data, request, name)
+    if needs_data and not data.files:
+        checklist.found("data", no_data(data))
+    spec = settle_model(request, given.stage, given.facts.documents.spec, checklist)
+    if spec is None:
+        return PlannedRun(given.stage, checklist)
+    prices = look_up_prices(request, spec, given.facts.price)
+    measured = {each: given.measured(spec.model_id, each) for each in training_types(request, spec)}
+    prices = replace(prices, measured={each: found for each, found in measured.items() if found})
+    planned = make_plan(submission, spec, given.stage, prices, checklist)
+    if isinstance(given.facts.documents, JumpStartBucket):
+        check_version(given.facts.documents, request, spec, checklist)
+        planned = _ask_account(spec, planned, here, given.facts.documents, checklist)
+    if spec.model_id != (request.model or given.stage.default_model) or request.model_version not in (
+        None,
+        spec.version,
+    ):
+        checklist.unknown("model", f"the other checks assume {spec.model_id} {spec.version}")
+    report = _checked_data(data, request, spec, checklist, progress)
+    if report and report.ok and not checklist.findings:
+        planned = _completed(planned, spec, report, checklist)
+    return PlannedRun(given.stage, checklist, planned, spec, report, _requests(spec, planned, here, checklist))
 
 
-def _placeholders(region: str) -> Target:
-    """Stands in for what only a deployment knows, in the format of real ARNs and ids."""
-    return Target(
-        prefix="finetune-dev",
-        stage="dev",
-        region=region,
-        bucket="finetune-dev-artifacts-placeholder",
-        role_arn="arn:aws:iam::000000000000:role/placeholder-execution-role",
-        subnets=("subnet-placeholder1", "subnet-placeholder2"),
-        security_groups=("sg-placeholder",),
-        kms_key_arn=f"arn:aws:kms:{region}:000000000000:key/placeholder",
-    )
-
-
-def _stage(here: Target) -> DeployedStage:
-    """A stage without limits; a deployed stage may allow less, and its PlanRun reports that."""
+def unlimited_stage(region: str) -> DeployedStage:
+    """A stage without limits, for plans without a deployed one."""
     return DeployedStage(
-        stage=here.stage,
-        aws_region=here.region,
+        stage="dev",
+        aws_region=region,
         max_runtime_hours=LONGEST_RUNTIME_HOURS,
         training_instance_types=("*",),
         endpoint_ttl_hours=8,
@@ -106,12 +124,34 @@ def _stage(here: Target) -> DeployedStage:
     )
 
 
-def _submission(run_json: Path, request: RunRequest) -> Submission:
-    """As if uploaded: a file named run.json with the data beside it, any other file without data."""
-    folder = run_json.resolve().parent
-    prefix = f"runs/{folder.name}/"
-    beside = LocalData.read([folder] if run_json.name == RUN_FILE else [])
-    template = beside.template.read_bytes() if beside.template else None
+def no_data(data: LocalData) -> Finding:
+    """What is wrong with an upload without data files."""
+    try:
+        data.require_files()
+    except FineTuningError as error:
+        return Finding(error.code, "", error.message, error.fix)
+    raise ValueError("there are data files")
+
+
+def _placeholders(stage: DeployedStage) -> Target:
+    """Stands in for what only a deployment knows, in the format of real ARNs and ids."""
+    return Target(
+        prefix=stage.prefix,
+        stage=stage.stage,
+        region=stage.aws_region,
+        bucket="finetune-dev-artifacts-placeholder",
+        role_arn="arn:aws:iam::000000000000:role/placeholder-execution-role",
+        subnets=("subnet-placeholder1", "subnet-placeholder2"),
+        security_groups=("sg-placeholder",),
+        kms_key_arn=f"arn:aws:kms:{stage.aws_region}:000000000000:key/placeholder",
+        gated_weights=stage.gated_weights,
+    )
+
+
+def _submission(data: LocalData, request: RunRequest, name: str) -> Submission:
+    """As if uploaded."""
+    prefix = f"runs/{name}/"
+    template = data.template.read_bytes() if data.template else None
     named = named_columns(request.data_options, template)
     return Submission(
         upload=Upload("finetune-dev-upload-placeholder", prefix + RUN_FILE, ""),
@@ -125,29 +165,45 @@ def _submission(run_json: Path, request: RunRequest) -> Submission:
                 etag="placeholder",
                 detection=detect_file(path, named),
             )
-            for within, path in zip(beside.within, beside.files, strict=True)
+            for within, path in zip(data.within, data.files, strict=True)
         ),
         template_file=template,
     )
 
 
-def _without_data(run_json: Path, submission: Submission) -> Iterator[Finding]:
-    """What the workflow would refuse about the data beside a file named run.json."""
-    folder, heads = run_json.parent, [detection for _, detection in submission.detections]
-    if run_json.name == RUN_FILE and not heads:
-        yield Finding(
-            Code.UPLOAD_WITHOUT_DATA,
-            "",
-            f"There is no data file beside {run_json}.",
-            "Put the data into the same folder. To plan without data, give the file another name.",
-        )
-    elif heads and not submission.parquet and not any(head.kinds or head.refusal for head in heads):
-        yield Finding(
-            Code.DATASET_REFUSED,
-            "",
-            "None of the first rows of the data was recognised.",
-            f"See what is wrong with each row: finetune check {folder}",
-        )
+def _checked_data(
+    data: LocalData,
+    request: RunRequest,
+    spec: ModelSpec,
+    checklist: Checklist,
+    progress: Callable[[int], None],
+) -> DatasetReport | None:
+    """The report of the data as the run would prepare it. A refusal is a finding, unless the plan has the same one."""
+    if not data.files:
+        return None
+    report = checklist.attempt("data", lambda: check_data(data, request, progress, spec=spec))
+    if report is None:
+        return None
+    rows = report.rows
+    if not report.refusal:
+        checklist.passed("data", f"{rows.train:,} rows to train on, {rows.validation:,} held out")
+    elif all(finding.message != report.refusal.message for finding in checklist.findings):
+        refusal, paths = report.refusal, " ".join(shlex.quote(str(path)) for path in data.checked)
+        fix = f"{refusal.fix} To see each line: finetune check {paths}"
+        checklist.found("data", Finding(Code.DATASET_REFUSED, "", refusal.message, fix))
+    return report
+
+
+def _completed(planned: RunPlan, spec: ModelSpec, report: DatasetReport, checklist: Checklist) -> RunPlan:
+    """The plan for the size of the prepared data. A limit that it exceeds is a finding."""
+    planned = planned.model_copy(update={"checks": [*checklist.checks]})
+    try:
+        done = complete(planned, spec, str(report.task), summary_of(report))
+    except RunRefused as refused:
+        checklist.found("time and cost", *refused.findings)
+        return planned
+    checklist.checks[:] = done.checks
+    return done
 
 
 def _ask_account(
@@ -159,11 +215,9 @@ def _ask_account(
     return account.remaining_plan()
 
 
-def _requests(
-    spec: ModelSpec | None, planned: RunPlan | None, here: Target, checklist: Checklist
-) -> dict[str, Request]:
+def _requests(spec: ModelSpec, planned: RunPlan, here: Target, checklist: Checklist) -> dict[str, Request]:
     """The requests of the run, checked against botocore's service model; empty if there are findings."""
-    if spec is None or planned is None or checklist.findings:
+    if checklist.findings:
         return {}
     built = run_requests(spec, planned, here)
     check_requests(built, botocore.session.get_session().get_service_model("sagemaker"), checklist)

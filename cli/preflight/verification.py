@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from cli.preflight.models import FACTS, SpecFolder
+from cli.preflight.documents import FACTS, SpecFolder
 from finetuning.aws.clients import advisory_client
 from finetuning.aws.jumpstart_bucket import JumpStartBucket
 from finetuning.aws.pricing import PriceList

@@ -1,8 +1,10 @@
 """A deployed stage: where uploads go, where runs keep their files."""
 
+import json
 from dataclasses import dataclass
 
 from botocore.exceptions import ClientError
+from pydantic import ValidationError
 
 from cli.errors import cli_errors
 from finetuning.aws.clients import client
@@ -10,9 +12,14 @@ from finetuning.aws.errors import error_code
 from finetuning.aws.run_store import RunStore
 from finetuning.errors import Code, FineTuningError
 from finetuning.operations.run import Run
+from finetuning.runs.layout import measurement
+from finetuning.runs.plan import Measurement
+from finetuning.settings import DeployedStage
 
 PREFIX = "finetune-"
 OUTPUTS = ("UploadBucketName", "ArtifactsBucketName", "StateMachineArn", "TopicArn")
+SETTINGS = "StageSettings"
+"""The output with the stage's settings; a stack that an earlier version deployed has none."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +31,7 @@ class Deployment:
     artifacts_bucket: str
     state_machine_arn: str
     topic_arn: str
+    settings: DeployedStage | None = None
 
     @classmethod
     def find(cls, stage: str) -> "Deployment":
@@ -47,7 +55,9 @@ class Deployment:
         if missing:
             state = described["StackStatus"]
             raise _not_found(f"The stack {stack} ({state}) has no output {', '.join(missing)}.", stage)
-        return cls(prefix, *(outputs[name] for name in OUTPUTS))
+        region = cloudformation.meta.region_name
+        uploads, artifacts, state_machine, topic = (outputs[name] for name in OUTPUTS)
+        return cls(prefix, uploads, artifacts, state_machine, topic, _settings(outputs.get(SETTINGS), region))
 
     @property
     def stage(self) -> str:
@@ -58,9 +68,24 @@ class Deployment:
         """Read only: the command never writes into the artifacts bucket."""
         return RunStore(client("s3"), self.artifacts_bucket, kms_key_arn="")
 
+    def measured(self, model_id: str, instance_type: str) -> Measurement | None:
+        """What the last training of the model on the type took. None also if the caller may not read that."""
+        try:
+            return self.store.find(measurement(model_id, instance_type), Measurement)
+        except FineTuningError:
+            return None
+
     def run(self, run_id: str) -> Run:
         """The run of that id, which may not have started yet."""
         return Run(run_id, store=self.store, prefix=self.prefix)
+
+
+def _settings(output: str | None, region: str) -> DeployedStage | None:
+    """None also for the settings of a later version, which this one cannot read."""
+    try:
+        return DeployedStage.model_validate({**json.loads(output), "aws_region": region}) if output else None
+    except ValidationError:
+        return None
 
 
 def _not_found(message: str, stage: str) -> FineTuningError:

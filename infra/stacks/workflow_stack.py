@@ -7,6 +7,7 @@ from aws_cdk import ArnFormat, CfnOutput, Stack
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from finetuning.settings import StageSettings
 from infra.config import StageConfig
 from infra.constructs.clean_up_on_abort import CleanUpOnAbort
 from infra.constructs.event_delivery import DeadLetterQueue
@@ -149,6 +150,7 @@ class WorkflowStack(Stack):
             "ArtifactsBucketName": storage.artifacts.bucket_name,
             "StateMachineArn": self.state_machine.state_machine_arn,
             "TopicArn": self.topic.topic_arn,
+            "StageSettings": StageSettings(**dict(config)).model_dump_json(exclude_none=True),
         }.items():
             CfnOutput(self, name, value=value)
         self.add_metadata(

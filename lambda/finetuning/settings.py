@@ -57,6 +57,8 @@ INTERFACE_ENDPOINTS: Mapping[str, str] = {
 service's name. The Price List API has endpoints in three regions only and is left out: PlanRun then estimates with the
 prices in its package."""
 
+DEFAULT_MODEL = "meta-textgeneration-llama-3-1-8b-instruct"
+
 
 class StageSettings(BaseModel):
     """What is settled for every run of a stage: defaults of run.json, and limits that no run.json can raise.
@@ -68,7 +70,7 @@ class StageSettings(BaseModel):
 
     stage: str = Field(pattern=r"^[a-z][a-z0-9]{1,7}$")
     """Part of every name: `finetune-<stage>`. Short, because a run's names must fit SageMaker's 63 characters."""
-    default_model: str = "meta-textgeneration-llama-3-1-8b-instruct"
+    default_model: str = DEFAULT_MODEL
     accept_eula: bool = False
     """Accepts Meta's licence for every run of the stage; otherwise each run.json must accept it."""
     gated_weights: Literal["env", "channel"] = "env"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from finetuning.runs.run_json import MAX_PROMPTS
-from finetuning.settings import Settings
+from finetuning.settings import Settings, StageSettings
 from infra.constructs.encrypted_log_group import STATES_LOGS
 from infra.state_machine.definition import definition
 from tests.infra.synthesis import Synthesised
@@ -268,6 +268,13 @@ def test_the_workflow_log_is_a_vended_log_that_the_key_may_encrypt(stage: Synthe
     assert f":log-group:{prefix}*" in json.dumps(key["Properties"]["KeyPolicy"])
 
 
+def test_an_output_has_the_settings_that_runs_are_planned_with(stage: Synthesised) -> None:
+    value = stage.templates["workflow"].to_json()["Outputs"]["StageSettings"]["Value"]
+    read = StageSettings.model_validate_json(value)
+    assert read == StageSettings(**dict(stage.settings))
+    assert read.endpoint_ttl_hours == (8 if read.stage == "dev" else "never")
+
+
 def test_users_find_what_they_need_in_the_outputs(stage: Synthesised) -> None:
     outputs = {
         name
@@ -280,6 +287,7 @@ def test_users_find_what_they_need_in_the_outputs(stage: Synthesised) -> None:
         "ArtifactsBucketName",
         "StateMachineArn",
         "TopicArn",
+        "StageSettings",
         "DashboardName",
         "DashboardUrl",
     }

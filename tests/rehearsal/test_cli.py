@@ -80,12 +80,19 @@ def test_each_command_has_help_with_examples(terminal: Terminal, command: str) -
     terminal.finetune(command, "--help").assert_matches(f"help-{command}", exactly=True)
 
 
+def test_a_run_json_is_made_from_answers(terminal: Terminal) -> None:
+    answers = "".join(f"{answer}\n" for answer in ("5", "chat", "yes", "20"))
+    terminal.finetune("init", "fresh", answer=answers).assert_matches("init", exactly=True)
+    assert json.loads((terminal.folder / "fresh" / "run.json").read_text())["accept_eula"] is True
+    terminal.finetune("init", "fresh").assert_matches("init-again", exactly=True)
+
+
 def test_data_is_checked_before_it_is_uploaded(terminal: Terminal) -> None:
     terminal.finetune("check", "parrots").assert_matches("check", exactly=True)
     terminal.finetune("check", "bad").assert_matches("check-refused", exactly=True)
     terminal.finetune("prepare", "parrots", "--out", "prepared").assert_matches("prepare", exactly=True)
-    terminal.finetune("plan", "parrots/run.json").assert_matches("plan", exactly=True)
-    terminal.finetune("plan", "refused/run.json").assert_matches("plan-refused", exactly=True)
+    terminal.finetune("plan", "parrots").assert_matches("plan", exactly=True)
+    terminal.finetune("plan", "refused").assert_matches("plan-refused", exactly=True)
     terminal.finetune("models").assert_matches("models", exactly=True)
 
 
@@ -94,7 +101,8 @@ def test_data_that_would_be_refused_is_not_uploaded(terminal: Terminal) -> None:
 
 
 def test_a_refused_run_lists_all_findings(terminal: Terminal) -> None:
-    terminal.finetune("submit", "refused", "--watch").assert_matches("submit-refused")
+    terminal.finetune("submit", "refused", "--watch").assert_matches("submit-refused")  # before anything is uploaded
+    terminal.finetune("submit", "refused", "--no-check", "--watch").assert_matches("submit-refused-by-the-workflow")
 
 
 def test_a_run_is_submitted_and_followed_to_its_answers(followed: Followed) -> None:

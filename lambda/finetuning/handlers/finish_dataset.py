@@ -12,9 +12,8 @@ from finetuning.handlers.step import Payload, logger, measure, step
 from finetuning.jumpstart.family import Task
 from finetuning.metrics import ProductMetric
 from finetuning.operations.run import Run
-from finetuning.planning.planner import complete
+from finetuning.planning.planner import complete, summary_of
 from finetuning.runs.layout import DATASET, SHARDS
-from finetuning.runs.plan import DatasetSummary
 
 
 @step
@@ -32,16 +31,10 @@ def handler(run: Run, event: Payload) -> Payload:
     rows = report.rows
     prompts = held_out_prompts(preparation, run.files, DATASET, rows, plan.evaluation.held_out)
     store.write(layout.prompts, b"".join(orjson.dumps(prompt) + b"\n" for prompt in prompts), "application/jsonl")
-    summary = DatasetSummary(
-        train_rows=rows.train,
-        validation_rows=rows.validation,
-        train_tokens=report.statistics.trained_tokens,
-        tokens_from=report.statistics.tokens_from,
-        sha256=training_digests(preparation, run.files, DATASET),
-    )
+    digests = training_digests(preparation, run.files, DATASET)
     task = Task(preparation.task)
     spec = read_model_spec(plan.model_id, plan.model_version)
-    completed = complete(plan, spec, task, summary)
+    completed = complete(plan, spec, task, summary_of(report, digests))
     run.save_plan(completed)
     status = run.record(
         f"{rows.lines:,} lines: {rows.train:,} rows to train on, {rows.validation:,} held out, "

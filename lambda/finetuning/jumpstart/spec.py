@@ -27,6 +27,11 @@ def cache_bucket(region: str) -> str:
     return f"jumpstart-cache-prod-{region}"
 
 
+def public_address(region: str, key: str) -> str:
+    """Where anyone can read an object of the public bucket with a browser."""
+    return f"https://{cache_bucket(region)}.s3.{region}.amazonaws.com/{key}"
+
+
 def private_bucket(region: str) -> str:
     """Gated weights: access needs the accepted licence, not an IAM permission."""
     return f"jumpstart-private-cache-prod-{region}"

@@ -47,6 +47,8 @@ def estimate(
     seconds = None if speed is None else round(start + (tokens or 0) * epochs / speed)
     return Estimate(
         tokens=tokens,
+        tokens_from=tokens_from,
+        speed_from=source,
         epochs=epochs,
         start_seconds=start,
         tokens_per_second=speed,

@@ -4,6 +4,9 @@
 tokens, the task of a Parquet file), and checks the plan again.
 """
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 from finetuning.datasets.data_errors import naming
 from finetuning.datasets.options import DataOptions
 from finetuning.datasets.resolution import Resolution, resolve
@@ -11,7 +14,7 @@ from finetuning.datasets.templates import TEMPLATE_FIX, Template, read_template,
 from finetuning.errors import Code, Finding, FineTuningError, RunRefused
 from finetuning.jumpstart.catalogue import support
 from finetuning.jumpstart.family import DEFAULT_LENGTH, Task
-from finetuning.jumpstart.spec import ModelSpec, cache_bucket
+from finetuning.jumpstart.spec import ModelSpec, public_address
 from finetuning.planning.cautions import BATCHES, check_batches, check_learning_rate
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.endpoint_terms import endpoint_plan
@@ -40,6 +43,9 @@ from finetuning.runs.run_json import (
 )
 from finetuning.runs.tags import RESERVED_PREFIXES
 from finetuning.settings import DeployedStage
+
+if TYPE_CHECKING:  # functions that only plan need not load it
+    from finetuning.datasets.dataset_report import DatasetReport
 
 SPLIT_RATIO = "validation_split_ratio"
 
@@ -112,6 +118,16 @@ def make_plan(
     return plan.model_copy(update={"checks": [*checklist.checks]})
 
 
+def summary_of(report: "DatasetReport", sha256: Mapping[str, str] | None = None) -> DatasetSummary:
+    return DatasetSummary(
+        train_rows=report.rows.train,
+        validation_rows=report.rows.validation,
+        train_tokens=report.statistics.trained_tokens,
+        tokens_from=report.statistics.tokens_from,
+        sha256=dict(sha256 or {}),
+    )
+
+
 def complete(plan: RunPlan, spec: ModelSpec, task_name: str, dataset: DatasetSummary) -> RunPlan:
     """The plan with the dataset's size and task, and with hyperparameters and estimates updated for them.
 
@@ -155,7 +171,7 @@ def _acceptance(
         checklist.passed("licence", "no licence to accept")
         return None
     licence = spec.hosting_eula_key or ""
-    where = f"s3://{cache_bucket(stage.aws_region)}/{licence}"
+    where = public_address(stage.aws_region, licence)
     accepted = Acceptance(by=f"stage {stage.stage}", at=submission.planned_at, licence_key=licence)
     if submission.request.accept_eula:
         accepted = Acceptance(
@@ -173,8 +189,8 @@ def _acceptance(
                 Code.EULA_NOT_ACCEPTED,
                 "accept_eula",
                 f"The licence of {spec.model_id} is not accepted.",
-                f'Read {url} ({where}), then set "accept_eula": true in a run.json next to the data, or deploy the '
-                "stage with `-c accept_eula=true`.",
+                f'Read {url} (text: {where}), then accept it with "accept_eula": true in a run.json next to the data '
+                "(`finetune submit --accept-eula` adds it), or deploy the stage with `-c accept_eula=true`.",
             ),
         )
         return None

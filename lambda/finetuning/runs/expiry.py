@@ -33,6 +33,14 @@ class Lifetime:
         limits += [] if self.idle_minutes == NEVER else [f"after {self.idle_minutes:g} minutes without requests"]
         return f"expires {' or '.join(limits)}" if limits else "does not expire"
 
+    @property
+    def until(self) -> str:
+        """What follows "until": "8 h have passed, or 60 minutes without requests"."""
+        idle = "" if self.idle_minutes == NEVER else f"{self.idle_minutes:g} minutes without requests"
+        if self.ttl_hours == NEVER:
+            return f"{idle} have passed" if idle else "you delete the endpoint"
+        return f"{self.ttl_hours:g} h have passed" + (f", or {idle}" if idle else "")
+
 
 @dataclass(frozen=True)
 class Deadline:

@@ -97,12 +97,15 @@ class DatasetSummary(_Part):
 class Estimate(BaseModel):
     """Time and cost of the training on one instance type; a lower bound while `tokens` is None.
 
-    `seconds` and `usd` are None if a figure they need is unknown. `assumptions` lists the figures used, in words.
+    `seconds` and `usd` are None if a figure they need is unknown. `assumptions` lists the figures used, in words;
+    `tokens_from` and `speed_from` say where two of them are from (empty in plans of earlier versions).
     """
 
     model_config = ConfigDict(frozen=True)
 
     tokens: int | None = None
+    tokens_from: str = ""
+    speed_from: str = ""
     epochs: int = 1
     start_seconds: float = 0
     tokens_per_second: float | None = None

@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError
 
 from cli.stage.deployment import Deployment
 from finetuning.aws.clients import client
+from finetuning.settings import StageSettings
 from tests.builders.cli import ARTIFACTS, UPLOAD, Command
 
 
@@ -21,6 +22,7 @@ def deployment(aws: None, monkeypatch: pytest.MonkeyPatch) -> Deployment:
         "ArtifactsBucketName": ARTIFACTS,
         "StateMachineArn": machine,
         "TopicArn": topic,
+        "StageSettings": StageSettings(stage="dev", endpoint_ttl_hours=8, endpoint_idle_minutes=60).model_dump_json(),
     }
     outputs = [{"OutputKey": key, "OutputValue": value} for key, value in values.items()]
 

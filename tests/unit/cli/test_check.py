@@ -77,7 +77,7 @@ def test_a_model_without_instruction_tuning_gets_instructions_as_chat(
 
 def test_an_unknown_task_is_a_usage_error(finetune: Command, tmp_path: Path) -> None:
     assert finetune("check", str(any_file(tmp_path, any_chat_rows(2))), "--task", "poetry")[0] == 2
-    assert "must be one of auto, chat" in " ".join(finetune.stderr.split())
+    assert "is not one of 'auto', 'chat'" in " ".join(finetune.stderr.split())
 
 
 def test_an_output_folder_that_cannot_be_written_is_a_usage_error(finetune: Command, tmp_path: Path) -> None:

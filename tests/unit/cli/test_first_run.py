@@ -24,8 +24,10 @@ from cli.live.evidence import (
 from cli.live.first_run import MODEL, first_request, plan_first_run, second_request
 from cli.live.first_runs import FirstRuns
 from cli.live.names import FIRST, is_object, is_resource, is_run
-from cli.preflight.models import FACTS, ModelFacts
-from cli.preflight.planning import plan_run
+from cli.preflight.data import LocalData
+from cli.preflight.documents import FACTS
+from cli.preflight.models import ModelFacts
+from cli.preflight.planning import Circumstances, plan_run, unlimited_stage
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.run_json import read_request
 from finetuning.runs.status import Check
@@ -163,9 +165,10 @@ def test_a_refused_plan_has_no_estimate(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_plan_without_a_price_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "settings.json").write_text(json.dumps(first_request(MODEL, True)))
-    facts = ModelFacts.kept(FACTS)
-    planned = plan_run(tmp_path / "settings.json", facts, "us-east-1").plan
+    (tmp_path / "my.run.json").write_text(json.dumps(first_request(MODEL, True)))
+    given = Circumstances(ModelFacts.kept(FACTS), unlimited_stage("us-east-1"))
+    data = LocalData.read_upload(tmp_path / "my.run.json")
+    planned = plan_run(data, given, name="first", needs_data=False).plan
     assert planned is not None
     endpoint = planned.endpoint.model_copy(update={"usd_per_hour": None})
     with pytest.raises(FineTuningError) as refused:

@@ -4,6 +4,7 @@ import json
 import shlex
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import boto3
@@ -13,6 +14,7 @@ from botocore.exceptions import ClientError, ProfileNotFound
 from typer.testing import CliRunner
 
 from cli import main
+from cli.commands.options import with_common_options
 from cli.errors import to_cli_error
 from cli.main import COMMANDS, app
 from cli.stage.deployment import Deployment
@@ -137,15 +139,26 @@ def test_an_invalid_task_token_is_not_reported_as_missing_credentials() -> None:
     assert to_cli_error(late) is late
 
 
-def test_aws_region_works_alone_and_overrides_aws_default_region(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_region_is_that_of_the_option_else_of_aws_region(monkeypatch: pytest.MonkeyPatch) -> None:
     regions = []
-    monkeypatch.setattr(main, "app", lambda **_: regions.append(boto3.Session().region_name))
+    command = with_common_options(lambda: regions.append(boto3.Session().region_name))
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-west-2")
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    main.main()
+    command(profile=None, region=None, quiet=False)
     monkeypatch.delenv("AWS_DEFAULT_REGION")
-    main.main()
-    assert regions == ["eu-west-1", "eu-west-1"]
+    command(profile=None, region=None, quiet=False)
+    command(profile=None, region="eu-central-1", quiet=False)
+    assert regions == ["eu-west-1", "eu-west-1", "eu-central-1"]
+
+
+def test_every_command_has_the_common_options_and_a_short_help() -> None:
+    for name in EVERY:
+        shown = CliRunner().invoke(app, [name, "-h"], env={"COLUMNS": "100", "NO_COLOR": "1"}).stdout
+        assert all(option in shown for option in ("--profile", "--region", "--quiet", "-q")), name
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"finetune {version('finetune-llama-on-aws')}\n"
 
 
 @pytest.mark.parametrize("name", SUGGESTED)

@@ -7,39 +7,45 @@ from typing import Any
 
 import boto3
 import pytest
-import typer
 from botocore.exceptions import NoCredentialsError
 from typer.testing import CliRunner
 
-from cli.commands import plan
 from cli.live import account
 from cli.live.assumptions import open_assumptions
 from cli.live.resources import StageResources
+from cli.main import app
 from cli.preflight import verification
+from cli.stage.deployment import Deployment
 from finetuning.aws.clients import advisory_client
 from finetuning.errors import Code, FineTuningError
 from finetuning.jumpstart.assumptions import Price, fallback_price
 from finetuning.jumpstart.catalogue import CATALOGUE
 from finetuning.jumpstart.spec import cache_bucket, private_bucket
 from finetuning.runs.status import Check
+from tests.builders.datasets import any_chat_rows, any_file
 from tests.builders.jumpstart import BASE_70B, FACTS, LLAMA, any_spec, document
 
 REGION = "us-east-1"
 REQUESTS = ["create_training_job", "create_model", "create_endpoint_config", "create_endpoint"]
 
-app = typer.Typer()
-app.command("plan")(plan.plan)
-app.command("models")(plan.models)
-app.command("verify-aws")(plan.verify_aws)
+SIGNED_OUT = {
+    "AWS_REGION": REGION,
+    "AWS_DEFAULT_REGION": REGION,
+    "AWS_ACCESS_KEY_ID": None,
+    "AWS_PROFILE": None,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
+    "AWS_CONFIG_FILE": "/nonexistent",
+}
 
 
-def finetune(*arguments: str | Path) -> tuple[int, str]:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"AWS_REGION": REGION})
+def finetune(*arguments: str | Path, **environment: str | None) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], env=SIGNED_OUT | environment)
     assert not result.exception or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, result.output
 
 
-def run_file(folder: Path, document: dict[str, Any], name: str = "settings.json") -> Path:
+def run_file(folder: Path, document: dict[str, Any], name: str = "my.run.json") -> Path:
     """Under another name than run.json it is judged without data."""
     path = folder / name
     path.write_text(json.dumps(document))
@@ -49,7 +55,7 @@ def run_file(folder: Path, document: dict[str, Any], name: str = "settings.json"
 def planned(*arguments: str | Path) -> dict[str, Any]:
     _, output = finetune("plan", *arguments, "--json")
     printed: dict[str, Any] = json.loads(output)
-    assert list(printed) == ["ok", "findings", "plan", "requests"]
+    assert list(printed) == ["ok", "findings", "plan", "data", "requests"]
     assert list(printed["requests"]) == REQUESTS
     return printed
 
@@ -121,8 +127,8 @@ def test_data_is_read_beside_run_json_and_not_beside_another_name(tmp_path: Path
         "instruction",
         ["rows.jsonl"],
     )
-    alone = planned(run_file(tmp_path, asked, "another.json"))["plan"]
-    assert (alone["task"], alone["data_files"]) == (None, [])
+    alone = planned(run_file(tmp_path, asked, "another.json"))
+    assert (alone["plan"]["task"], alone["plan"]["data_files"], alone["data"]) == (None, [], None)
 
 
 @pytest.mark.parametrize(
@@ -131,9 +137,80 @@ def test_data_is_read_beside_run_json_and_not_beside_another_name(tmp_path: Path
 def test_a_folder_whose_data_the_workflow_would_refuse_is_refused(tmp_path: Path, data: str | None, code: str) -> None:
     if data:
         (tmp_path / "rows.jsonl").write_text(data)
-    printed = planned(run_file(tmp_path, {"accept_eula": True}, "run.json"))
+    run_file(tmp_path, {"accept_eula": True}, "run.json")
+    printed = planned(tmp_path)
     assert [finding["code"] for finding in printed["findings"]] == [code]
     assert not printed["ok"]
+
+
+def test_every_row_of_the_data_is_checked(tmp_path: Path) -> None:
+    any_file(tmp_path, [*any_chat_rows(30), b"{broken"])
+    (finding,) = planned(tmp_path, "--accept-eula")["findings"]
+    assert finding["message"].startswith("1 of 31 lines cannot be used")
+    assert finding["fix"].endswith(f"To see each line: finetune check {tmp_path}")
+
+
+def test_a_data_file_is_planned_with_options_instead_of_a_run_json(tmp_path: Path) -> None:
+    path = any_file(tmp_path, any_chat_rows(30))
+    printed = planned(path, "--accept-eula", "--epochs", "3", "--max-cost", "20", "--model", LLAMA + "8b")
+    plan = printed["plan"]
+    assert (plan["model_id"], plan["task"], plan["training"]["max_cost_usd"]) == (LLAMA + "8b", "chat", 20)
+    assert plan["training"]["options"][0]["hyperparameters"]["epoch"] == "3"
+    rows = printed["data"]["rows"]
+    assert (plan["dataset"]["train_rows"], plan["dataset"]["validation_rows"]) == (rows["train"], rows["validation"])
+
+
+def test_options_are_merged_into_run_json(tmp_path: Path) -> None:
+    asked = {"hyperparameters": {"lora_r": 16}, "training": {"max_runtime_hours": 2}, "accept_eula": True}
+    path = run_file(tmp_path, asked)
+    plan = planned(path, "--epochs", "2", "--max-cost", "9")["plan"]
+    assert plan["requested_hyperparameters"] == {"lora_r": 16, "epoch": 2}
+    assert (plan["training"]["max_runtime_hours"], plan["training"]["max_cost_usd"]) == (2, 9)
+
+
+def test_a_run_json_without_data_says_so(tmp_path: Path) -> None:
+    code, output = finetune("plan", run_file(tmp_path, {"accept_eula": True}, "run.json"))
+    assert code == 0
+    assert "Planned without data" in output
+    assert output.startswith("At least 15 min and 1.77 USD on ml.g5.12xlarge")
+
+
+def test_a_plan_opens_with_time_cost_and_what_the_endpoint_costs(tmp_path: Path) -> None:
+    asked = {"accept_eula": True, "training": {"fallback_instance_types": ["ml.p3dn.24xlarge"]}}
+    run_file(tmp_path, asked, "run.json")
+    any_file(tmp_path, any_chat_rows(30))
+    said = " ".join(finetune("plan", tmp_path)[1].split())
+    assert said.startswith(
+        "About 15 min and 1.78 USD on ml.g5.12xlarge, at worst 8.98; then 2.03 USD an hour until 8 h have passed, "
+        "or 60 minutes without requests."
+    )
+    assert "because you are not signed in to AWS" in said
+    assert "Data: chat, 25 rows to train on, 5 held out." in said
+
+
+def test_a_plan_has_each_figure_and_its_source_once(tmp_path: Path) -> None:
+    run_file(tmp_path, {"accept_eula": True, "hyperparameters": {"lora_r": 16}}, "run.json")
+    any_file(tmp_path, any_chat_rows(30))
+    said = " ".join(finetune("plan", tmp_path)[1].split())
+    assert said.count("table of 2026-09-01 for us-west-2") == 1
+    assert said.count("tokens an epoch") == 1
+    assert "lora_r 16 run.json 8" in said
+    assert "chat_dataset True task False" in said
+    assert "learning_rate 0.0001 model" in said
+    assert "lora_dropout 0.05" in said.partition("The others keep the model's defaults:")[2]
+
+
+def test_a_signed_in_user_gets_a_plan_for_the_deployed_stage(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = run_file(tmp_path, {"accept_eula": True, "training": {"max_runtime_hours": 30}})
+    credentials = {"AWS_ACCESS_KEY_ID": "testing"}
+    _, output = finetune("plan", path, **credentials)
+    assert "Planned for the stage dev in us-east-1." in output
+    assert "30 hours exceed the limit of the stage dev, 24 hours." in " ".join(output.split())
+    with pytest.raises(AssertionError, match="DEPLOYMENT_NOT_FOUND"):
+        finetune("plan", path, "--stage", "prod", **credentials)
+    assert finetune("plan", path)[0] == 0  # signed out, so without the stage
 
 
 @pytest.mark.parametrize(
@@ -146,10 +223,11 @@ def test_the_table_says_if_another_model_or_version_is_assumed(tmp_path: Path, a
 
 
 def test_uris_are_not_truncated_in_a_narrow_terminal(tmp_path: Path) -> None:
-    settings = run_file(tmp_path, {"accept_eula": True, "task": "chat"})
-    shown = CliRunner().invoke(app, ["plan", str(settings)], env={"COLUMNS": "60"}).output
+    settings = run_file(tmp_path, {"task": "chat"})
+    _, shown = finetune("plan", settings, COLUMNS="60")
     assert "…" not in shown
     assert "llama3_1Eula.txt" in "".join(shown.split())
+    assert max(map(len, shown.splitlines())) <= 60
 
 
 def test_a_budget_below_the_start_up_cost_is_refused_without_data(tmp_path: Path) -> None:
@@ -162,9 +240,10 @@ def test_a_budget_below_the_start_up_cost_is_refused_without_data(tmp_path: Path
 def test_without_json_a_table_and_a_verdict_are_printed(tmp_path: Path) -> None:
     code, output = finetune("plan", run_file(tmp_path, {"accept_eula": True, "task": "chat"}))
     assert code == 0
-    assert "This run can start" in output
+    assert "✓ Passed: licence, task" in output
     code, output = finetune("plan", run_file(tmp_path, {}))
     assert code == 1
+    assert output.startswith("This run would be refused: 1 problem. Nothing was started.")
     assert '"accept_eula": true' in " ".join(output.split())
 
 
@@ -212,7 +291,7 @@ def test_verify_aws_reports_which_facts_an_account_confirms(aws: None, monkeypat
     s3.put_object(Bucket=cache_bucket(REGION), Key="models_manifest.json", Body=json.dumps(manifest))
     s3.put_object(Bucket=cache_bucket(REGION), Key=key, Body=json.dumps(live))
     s3.put_object(Bucket=cache_bucket(REGION), Key=any_spec().code_key, Body=b"script")
-    code, output = finetune("verify-aws", "--json")
+    code, output = finetune("verify-aws", "--json", AWS_ACCESS_KEY_ID="testing")
     checks = json.loads(output)
     assert code == 1
     by_model = {check["check"]: check for check in checks}

@@ -1,6 +1,7 @@
 """`finetune submit`: what is uploaded, in which order, and what is refused before."""
 
 import json
+import re
 from pathlib import Path
 
 import boto3
@@ -9,11 +10,13 @@ import pytest
 from cli.preflight.data import LocalData
 from cli.stage.deployment import Deployment
 from cli.stage.uploads import submit_file, submit_folder
-from finetuning.errors import Code, DatasetRefused, FineTuningError, RunRefused
+from finetuning.errors import Code, FineTuningError, RunRefused
 from finetuning.runs.status import RunState
 from finetuning.runs.uploads import Upload
 from tests.builders.cli import UPLOAD, Command, any_chat_line, write_status
 from tests.builders.runs import RUN_ID, any_status
+
+ACCEPTED = '{"accept_eula": true}'
 
 
 def test_a_refused_upload_is_reported_with_the_error_of_aws(deployment: Deployment, tmp_path: Path) -> None:
@@ -38,12 +41,16 @@ def test_a_file_with_options_on_the_data_is_uploaded_with_a_run_json(
 ) -> None:
     (tmp_path / "faq.csv").write_text("Customer question,Agent reply\nHow do I open it?,Turn the handle.\n" * 2)
     code, _ = finetune(
-        "submit", str(tmp_path / "faq.csv"), "--columns", "prompt=Customer question,completion=Agent reply"
+        *("submit", str(tmp_path / "faq.csv"), "--accept-eula"),
+        *("--columns", "prompt=Customer question,completion=Agent reply"),
     )
     assert code == 0
     s3 = boto3.client("s3", region_name="us-east-1")
     document = json.loads(s3.get_object(Bucket=UPLOAD, Key="runs/faq/run.json")["Body"].read())
-    assert document == {"data": {"columns": {"prompt": "Customer question", "completion": "Agent reply"}}}
+    assert document == {
+        "accept_eula": True,
+        "data": {"columns": {"prompt": "Customer question", "completion": "Agent reply"}},
+    }
     assert s3.head_object(Bucket=UPLOAD, Key="runs/faq/faq.csv")["ContentLength"]
 
 
@@ -56,7 +63,7 @@ def test_columns_in_another_form_are_a_usage_error(finetune: Command, tmp_path: 
 def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(FineTuningError) as caught:
-        LocalData.read([tmp_path]).require_files(tmp_path)
+        LocalData.read([tmp_path]).require_files()
     assert caught.value.code == Code.UPLOAD_WITHOUT_DATA
 
 
@@ -142,12 +149,13 @@ def test_submitting_a_folder_prints_the_id_of_the_run_it_starts(
 ) -> None:
     folder = tmp_path / "Pirate Talk"
     folder.mkdir()
-    (folder / "chat.jsonl").write_text(any_chat_line())
+    (folder / "chat.jsonl").write_text("\n".join(any_chat_line(number) for number in range(20)))
+    (folder / "run.json").write_text(ACCEPTED)
     code, output = finetune("submit", str(folder), "--json")
     assert code == 0
     assert json.loads(output)["run_id"].startswith("pirate-talk-")
     stored = boto3.client("s3", region_name="us-east-1").get_object(Bucket=UPLOAD, Key="runs/Pirate Talk/run.json")
-    assert stored["Body"].read() == b"{}"
+    assert stored["Body"].read() == ACCEPTED.encode()
 
 
 def test_data_that_the_workflow_would_refuse_is_not_uploaded(
@@ -156,10 +164,50 @@ def test_data_that_the_workflow_would_refuse_is_not_uploaded(
     rows = [any_chat_line(number) for number in range(9)]
     data = tmp_path / "chat.jsonl"
     data.write_text("\n".join([*rows[:6], "{broken", *rows[6:]]))
-    with pytest.raises(DatasetRefused):
-        finetune("submit", str(data))
-    assert boto3.client("s3", region_name="us-east-1").list_objects_v2(Bucket=UPLOAD)["KeyCount"] == 0
+    with pytest.raises(RunRefused) as caught:
+        finetune("submit", str(data), "--accept-eula")
+    assert [finding.code for finding in caught.value.findings] == [Code.DATASET_REFUSED]
+    assert uploaded() == []
     assert finetune("submit", str(data), "--no-check")[0] == 0
+
+
+def uploaded() -> list[str]:
+    listed = boto3.client("s3", region_name="us-east-1").list_objects_v2(Bucket=UPLOAD)
+    return [each["Key"] for each in listed.get("Contents", [])]
+
+
+def test_nothing_is_uploaded_before_the_licence_is_accepted(
+    deployment: Deployment, finetune: Command, tmp_path: Path
+) -> None:
+    data = tmp_path / "chat.jsonl"
+    data.write_text("\n".join(any_chat_line(number) for number in range(20)))
+    with pytest.raises(RunRefused) as caught:
+        finetune("submit", str(data))
+    assert [finding.code for finding in caught.value.findings] == [Code.EULA_NOT_ACCEPTED]
+    assert uploaded() == []
+    code, output = finetune("submit", str(data), "--accept-eula", "--epochs", "2")
+    assert code == 0
+    assert uploaded() == ["runs/chat/chat.jsonl", "runs/chat/run.json"]
+    said = " ".join(output.split())
+    assert 'run.json: { "accept_eula": true, "hyperparameters": { "epoch": 2 } }' in said
+    assert "About 15 min and 1.77 USD on ml.g5.12xlarge" in said
+
+
+def test_a_run_beyond_the_limits_of_the_stage_is_not_uploaded(
+    deployment: Deployment, finetune: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "chat.jsonl").write_text("\n".join(any_chat_line(number) for number in range(20)))
+    (tmp_path / "run.json").write_text('{"accept_eula": true, "training": {"max_runtime_hours": 30}}')
+    with pytest.raises(RunRefused, match="30 hours exceed the limit of the stage dev, 24 hours"):
+        finetune("submit", str(tmp_path))
+    assert uploaded() == []
+
+
+def test_quiet_prints_the_id_of_the_run_alone(deployment: Deployment, finetune: Command, tmp_path: Path) -> None:
+    (tmp_path / "chat.jsonl").write_text("\n".join(any_chat_line(number) for number in range(20)))
+    code, output = finetune("submit", str(tmp_path / "chat.jsonl"), "--accept-eula", "-q")
+    assert code == 0
+    assert re.fullmatch(r"chat-[0-9a-f]{8}\n", output)
 
 
 def test_nothing_is_uploaded_if_run_json_is_invalid(deployment: Deployment, finetune: Command, tmp_path: Path) -> None:
