@@ -70,7 +70,7 @@ def _summary(deployment: Deployment, found: EndpointState, now: datetime) -> End
         expires_at=found.deadline.at if found.deadline else None,
         expiry_reason=found.deadline.reason if found.deadline else "",
         unless_used=bool(found.deadline and found.deadline.postponed_by_use),
-        instance_type=plan.endpoint.instance_type if plan else "",
+        instance_type=plan.endpoint.in_words if plan else "",
         instances=instances,
         usd_per_hour=hourly,
         usd_so_far=None if hourly is None else hourly * (now - found.created_at).total_seconds() / 3600,

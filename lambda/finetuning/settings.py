@@ -81,6 +81,10 @@ class StageSettings(BaseModel):
     """Hours after which an endpoint is deleted, or `never`. It has no default: an endpoint costs money every hour."""
     endpoint_idle_minutes: IdleMinutes
     """Minutes without requests after which an endpoint is deleted, or `never`."""
+    endpoint_instance_pools: bool = False
+    """Whether an endpoint's request names its fallback types as instance pools, of which SageMaker takes the first with
+    capacity. Otherwise each type is tried by an endpoint of its own, after the one before it has failed.
+    """
     endpoint_replacement: Replacement = "anyone"
     """Whose runs may replace an endpoint's model: those of its owners (`runs/ownership.py`), or any run's."""
     max_concurrent_runs: int = Field(default=5, ge=1, le=100)

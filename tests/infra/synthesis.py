@@ -21,6 +21,7 @@ EVERY_OPTION: Mapping[str, Any] = {
     "max_cost_usd": 50,
     "monthly_budget_usd": 200,
     "gated_weights": "channel",
+    "endpoint_instance_pools": True,
     "training_instance_types": "ml.g5.*",
     "endpoint_instance_types": "ml.g5.2xlarge",
     "data_readers": "arn:aws:iam::123456789012:role/DataScience-*,arn:aws:iam::123456789012:role/Audit",

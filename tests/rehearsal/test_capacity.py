@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from finetuning.runs.layout import RunLayout
+from finetuning.runs.names import hosting_suffix
 from finetuning.runs.plan import RunPlan
 from tests.rehearsal.support.product import Product, any_chats
 from tests.rehearsal.support.stacks import any_name
@@ -162,3 +163,35 @@ def test_a_training_uses_the_plan_that_was_bought(product: Product) -> None:
     sagemaker = product.emulator.client("sagemaker")
     job = sagemaker.describe_training_job(TrainingJobName=status["training_job"])
     assert job["ResourceConfig"]["TrainingPlanArn"].endswith("training-plan/finetune-dev-bought")
+
+
+@pytest.fixture
+def with_pools(product: Product) -> Iterator[None]:
+    """The stage plans endpoints with instance pools."""
+    api, name = product.emulator.client("lambda"), product.function("plan_run")
+    before = api.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    for pools in ("true", "false"):
+        variables = before | {"ENDPOINT_INSTANCE_POOLS": pools}
+        api.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+        if pools == "true":
+            yield
+
+
+def test_an_endpoint_of_several_pools_is_priced_by_the_type_it_got(product: Product, with_pools: None) -> None:
+    endpoint = {"deploy": True, "instance_type": "ml.g5.4xlarge", "fallback_instance_types": ["ml.g5.12xlarge"]}
+    status = run_with(product, ("endpoint-no-capacity", "ml.g5.4xlarge", 1), **DEPLOYED | {"endpoint": endpoint})
+    assert status["state"] == "succeeded", status["error"]
+    config = product.emulator.client("sagemaker").describe_endpoint_config(EndpointConfigName=status["endpoint"])
+    (variant,) = config["ProductionVariants"]
+    other_model = f"{variant['ModelName']}{hosting_suffix('ml.g5.12xlarge')}"
+    assert variant["InstancePools"] == [
+        {"InstanceType": "ml.g5.4xlarge", "Priority": 1},
+        {"InstanceType": "ml.g5.12xlarge", "Priority": 2, "ModelNameOverride": other_model},
+    ]
+    (made,) = costing(product, status)
+    assert (made["status"], made["instance_type"]) == ("InService", "ml.g5.12xlarge")
+    s3, key = product.emulator.client("s3"), RunLayout(status["run_id"]).plan
+    plan = RunPlan.model_validate_json(s3.get_object(Bucket=product.artifacts, Key=key)["Body"].read()).endpoint
+    small, large = plan.pools
+    assert (plan.usd_per_hour, plan.serving_types) == (large.usd_per_hour, ["ml.g5.12xlarge"])
+    assert small.usd_per_hour < large.usd_per_hour

@@ -131,8 +131,18 @@ class SageMaker:
         while (previous := earlier.get(kept[-1], "")) and previous not in kept and len(kept) < KEPT_CONFIGURATIONS:
             kept.append(previous)
         for name in earlier.keys() - kept:
+            models = self._models_of(name)
             self.delete_endpoint_config(name)
-            self.delete_model(name)
+            for model in models:
+                self.delete_model(model)
+
+    def _models_of(self, config: str) -> set[str]:
+        """The names of a configuration's models: its own, and those of its instance pools."""
+        described = self._describe(self._api.describe_endpoint_config, EndpointConfigName=config) or {}
+        pools = [
+            pool for variant in described.get("ProductionVariants", []) for pool in variant.get("InstancePools", [])
+        ]
+        return {config} | {pool["ModelNameOverride"] for pool in pools if "ModelNameOverride" in pool}
 
     def _configurations(self, prefix: str, endpoint: str) -> Iterator[tuple[str, dict[str, str]]]:
         """The configurations created for the endpoint, with their tags."""

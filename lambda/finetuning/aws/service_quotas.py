@@ -147,13 +147,16 @@ class Quotas:
 
 
 def _instances(endpoint: Mapping[str, Any], config: Mapping[str, Any]) -> Counter[str]:
-    """An endpoint's instances by type. One with instance pools is assumed to count for each of them."""
+    """An endpoint's instances by type. Until it serves, one with pools is assumed to count for each of them."""
     fleets = {fleet["VariantName"]: fleet for fleet in endpoint.get("ProductionVariants", [])}
     counted: Counter[str] = Counter()
     for variant in config["ProductionVariants"]:
         fleet = fleets.get(variant.get("VariantName"), {})
         numbers = (fleet.get("CurrentInstanceCount", 0), fleet.get("DesiredInstanceCount", 0))
         count = max(numbers) or variant.get("InitialInstanceCount", 0)
+        if served := [pool for pool in fleet.get("InstancePools", []) if pool.get("CurrentInstanceCount")]:
+            counted.update({pool["InstanceType"]: pool["CurrentInstanceCount"] for pool in served})
+            continue
         for each in variant.get("InstancePools", [variant]):
             counted[each.get("InstanceType", "")] += count
     return counted

@@ -50,7 +50,8 @@ def handler(run: Run, event: Payload) -> Payload:
         return _wait(run, hosting, leaving or f"the endpoint {hosting.endpoint}, which is being changed", now)
     status = run.status
     link = {f"{variant.capitalize()} endpoint": endpoint_link(settings().aws_region, hosting.endpoint)}
-    message = f"Deploying {hosting.endpoint} on {hosting.instance_count} × {hosting.instance_type}"
+    types = " or ".join(hosting.pools or [hosting.instance_type])
+    message = f"Deploying {hosting.endpoint} on {hosting.instance_count} × {types}"
     changes: Payload = {"endpoint": hosting.endpoint, "deployment_began": now} if variant == "live" else {}
     status = run.record(message, links=link, endpoint_wait_began=None, **changes)
     return {
@@ -111,7 +112,8 @@ def _deploy(run: Run, variant: orders.Variant, hosting: Hosting) -> None:
     if variant == "base":
         api.create_model(orders.base_model(spec, plan, here))
     else:
-        api.create_model(orders.tuned_model(spec, plan, here, run.tuned_model))
+        for request in orders.tuned_models(spec, plan, here, run.tuned_model):
+            api.create_model(request)
     replaced = _replaced(hosting) if variant == "live" else None
     if variant == "live":
         _deploy_live(run, hosting, endpoint_config(spec, hosting, here), endpoint(spec, hosting), replaced)
@@ -130,7 +132,8 @@ def _take_back(run: Run, hosting: Hosting, spec: ModelSpec, replaced: str | None
     created = sagemaker().describe_endpoint(name)
     if created is not None and created["EndpointStatus"] in NEVER_SERVED:
         raise ended(run, *let_expire(sagemaker(), name))
-    sagemaker().create_model(orders.tuned_model(spec, run.plan, target(), run.tuned_model))
+    for request in orders.tuned_models(spec, run.plan, target(), run.tuned_model):
+        sagemaker().create_model(request)
     _configure(hosting, endpoint_config(spec, hosting, target()), replaced)
     undo = f"finetune rollback {name} --stage {settings().stage}"
     run.record(f"The endpoint {name} is updated to this run's model although the run ended: `{undo}` undoes that")

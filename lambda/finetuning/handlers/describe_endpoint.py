@@ -1,6 +1,8 @@
 """DescribeEndpoint: checks whether the endpoint serves the run's configuration yet."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from finetuning.aws.sagemaker import sagemaker
 from finetuning.errors import Code, EndpointFailed
@@ -8,7 +10,7 @@ from finetuning.handlers.step import Payload, step
 from finetuning.operations.endpoint_updates import restore_live_model
 from finetuning.operations.run import Run, target
 from finetuning.planning import orders
-from finetuning.runs.outcomes import Outcome, endpoint_outcome, require_capture
+from finetuning.runs.outcomes import Outcome, endpoint_outcome, pooled_types, require_capture
 from finetuning.runs.waiting import capacity_pause, wait_seconds
 from finetuning.settings import settings
 
@@ -45,9 +47,16 @@ def handler(run: Run, event: Payload) -> Payload:
         return _elsewhere(run, capacity_pause((now - endpoint["CreationTime"]).total_seconds()))
     if outcome == Outcome.IN_SERVICE:
         require_capture(endpoint, hosting.capture, hosting.capture_percentage)
-    status = run.record(f"{hosting.endpoint}: {endpoint['EndpointStatus']}")
+        if plan.endpoint.pools and (types := pooled_types(endpoint)):
+            run.save_plan(plan.model_copy(update={"endpoint": plan.endpoint.serving(types)}))
+    status = run.record(_seen(endpoint))
     elapsed = (now - endpoint["LastModifiedTime"]).total_seconds()
     return {"outcome": outcome, "wait_seconds": wait_seconds(elapsed), **status.shown}
+
+
+def _seen(endpoint: Mapping[str, Any]) -> str:
+    types = " and ".join(pooled_types(endpoint))
+    return f"{endpoint['EndpointName']}: {endpoint['EndpointStatus']}" + (f" on {types}" if types else "")
 
 
 def _elsewhere(run: Run, pause: int) -> Payload:

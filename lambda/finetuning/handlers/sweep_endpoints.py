@@ -104,7 +104,7 @@ def _count_cost(found: EndpointState, served: timedelta) -> None:
         extra={
             "endpoint": found.name,
             "run_id": found.run_id,
-            "instance_type": plan.endpoint.instance_type if plan else None,
+            "instance_type": plan.endpoint.in_words if plan else None,
             "instance_hours": hours,
             "usd": usd,
         },

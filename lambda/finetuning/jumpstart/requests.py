@@ -105,6 +105,8 @@ class Hosting:
     capture: str | None = None
     """URI of the prefix for captured requests and responses; None without data capture."""
     capture_percentage: int = 100
+    pools: Mapping[str, str] = field(default_factory=dict)
+    """Instance type → its model, in order of preference and `instance_type` first; empty without a choice."""
 
 
 def training_job(spec: ModelSpec, job: TrainingJob, target: Target) -> Request:
@@ -168,6 +170,12 @@ def request_key(spec: ModelSpec, instance_type: str, hyperparameters: Mapping[st
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
+def container_key(spec: ModelSpec, instance_type: str, region: str) -> str:
+    """A digest of everything in a model's request that depends on the instance type."""
+    parts = [spec.hosting_image(instance_type, region), sorted(spec.hosting_environment(instance_type).items())]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
 def tuned_model(spec: ModelSpec, hosting: Hosting, target: Target, artifact: str) -> Request:
     """CreateModel for the tuned weights. `artifact` is the prefix `s3://…/output/model/`."""
     return _model(spec, hosting, target, {"S3Uri": artifact})
@@ -187,7 +195,7 @@ def endpoint_config(spec: ModelSpec, hosting: Hosting, target: Target) -> Reques
         "ModelName": hosting.model,
         "InitialVariantWeight": 1,
         "InitialInstanceCount": hosting.instance_count,
-        "InstanceType": hosting.instance_type,
+        **_hosts(hosting),
         "VariantInstanceProvisionTimeoutInSeconds": ENDPOINT_PROVISIONING_SECONDS,
     }
     if spec.deploy_kwargs.model_data_download_timeout:
@@ -276,6 +284,21 @@ def _instances(job: TrainingJob) -> Request:
         return {"InstancePreferences": [{"InstanceType": each} for each in (job.instance_type, *job.or_types)]}
     plan = {"TrainingPlanArn": job.training_plan_arn} if job.training_plan_arn else {}
     return {"InstanceType": job.instance_type, **plan}
+
+
+def _hosts(hosting: Hosting) -> Request:
+    """An endpoint's instance type, or its pools: each names its model unless it is the variant's own."""
+    if not hosting.pools:
+        return {"InstanceType": hosting.instance_type}
+    pools = [
+        {
+            "InstanceType": instance_type,
+            "Priority": priority,
+            **({} if model == hosting.model else {"ModelNameOverride": model}),
+        }
+        for priority, (instance_type, model) in enumerate(hosting.pools.items(), start=1)
+    ]
+    return {"InstancePools": pools}
 
 
 def _training_volume(spec: ModelSpec, instance_type: str, target: Target) -> Request:

@@ -140,7 +140,7 @@ class AccountChecks:
         beside = together if evaluation.must_beat_base else endpoint.instance_count
         then = max(together, endpoint.most_instances)
         for position, each in enumerate(
-            (endpoint.instance_type, *(option.instance_type for option in endpoint.fallbacks))
+            (endpoint.instance_type, *(each.instance_type for each in (*endpoint.pools[1:], *endpoint.fallbacks)))
         ):
             field = "endpoint.fallback_instance_types" if position else "endpoint.instance_type"
             verdict = quotas.check(each, "endpoint", beside, field, then=then, replaced=names.endpoint)

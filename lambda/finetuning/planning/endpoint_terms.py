@@ -1,15 +1,16 @@
 """The endpoint of a run: instances, expiry, autoscaling, data capture, and the time allowed for its deployment."""
 
 from collections.abc import Mapping
+from itertools import takewhile
 
 from finetuning.errors import Code, Finding, FineTuningError
-from finetuning.jumpstart.assumptions import Price
-from finetuning.jumpstart.requests import ENDPOINT_PROVISIONING_SECONDS
+from finetuning.jumpstart.assumptions import Price, has_only_local_storage
+from finetuning.jumpstart.requests import ENDPOINT_PROVISIONING_SECONDS, container_key
 from finetuning.jumpstart.spec import ModelSpec
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.submission import Submission, endpoint_type
 from finetuning.runs.ownership import owner_name
-from finetuning.runs.plan import Autoscaling, EndpointPlan, HostingOption
+from finetuning.runs.plan import Autoscaling, EndpointPlan, HostingOption, dearest
 from finetuning.runs.run_json import DataCaptureRequest, EndpointRequest
 from finetuning.settings import DeployedStage
 
@@ -23,17 +24,10 @@ def endpoint_plan(
     request = submission.request
     asked = request.endpoint
     instance_type = endpoint_type(request, spec)
+    image = None
     if asked.deploy:
         image = checklist.attempt("endpoint instance", lambda: spec.hosting_image(instance_type, stage.aws_region))
-        price = prices.get(instance_type)
-        hourly = (
-            f"{price.usd_per_hour * asked.instance_count:.2f} USD per hour ({price.source})"
-            if price
-            else "price unknown"
-        )
-        if image:
-            checklist.passed("endpoint instance", f"{asked.instance_count} × {instance_type}, {hourly}")
-        else:
+        if not image:
             instance_type = spec.default_inference_instance_type
     fallbacks = []
     for other in dict.fromkeys(asked.fallback_instance_types if asked.deploy else []):
@@ -43,11 +37,15 @@ def endpoint_plan(
             field = "endpoint.fallback_instance_types"
             checklist.found("endpoint instance", Finding(error.code, field, error.message, error.fix))
         else:
-            fallbacks.append(hosting_option(other, prices))
-    price = prices.get(instance_type)
+            fallbacks.append(hosting_option(other, prices, container_key(spec, other, stage.aws_region)))
+    key = container_key(spec, instance_type, stage.aws_region) if image else ""
+    first = hosting_option(instance_type, prices, key)
+    fallbacks = [option for option in fallbacks if option.instance_type != instance_type]
+    may_choose = stage.endpoint_instance_pools and image and not asked.autoscaling
+    pools = _pools([first, *fallbacks]) if may_choose else []
     timeouts = spec.deploy_kwargs
     capture = asked.data_capture
-    return EndpointPlan(
+    plan = EndpointPlan(
         deploy=asked.deploy,
         name=asked.name,
         owners=list(dict.fromkeys([submission.upload.owner, *map(owner_name, asked.owners)])),
@@ -58,16 +56,41 @@ def endpoint_plan(
         timeout_seconds=ENDPOINT_PROVISIONING_SECONDS
         + (timeouts.model_data_download_timeout or DEFAULT_ENDPOINT_TIMEOUT)
         + (timeouts.container_startup_health_check_timeout or DEFAULT_ENDPOINT_TIMEOUT),
-        usd_per_hour=price.usd_per_hour if price else None,
+        usd_per_hour=dearest(pools or [first]),
+        pools=pools,
         autoscaling=_autoscaling(asked, checklist),
-        fallbacks=[option for option in fallbacks if option.instance_type != instance_type],
+        fallbacks=[option for option in fallbacks if option not in pools],
         data_capture_percentage=capture.percentage if isinstance(capture, DataCaptureRequest) else 100 * capture,
+    )
+    if image:
+        checklist.passed("endpoint instance", f"{plan.instance_count} × {plan.in_words}, {_hourly(plan, prices)}")
+    return plan
+
+
+def hosting_option(instance_type: str, prices: Mapping[str, Price], container_key: str = "") -> HostingOption:
+    price = prices.get(instance_type)
+    return HostingOption(
+        instance_type=instance_type,
+        usd_per_hour=price.usd_per_hour if price else None,
+        container_key=container_key,
     )
 
 
-def hosting_option(instance_type: str, prices: Mapping[str, Price]) -> HostingOption:
-    price = prices.get(instance_type)
-    return HostingOption(instance_type=instance_type, usd_per_hour=price.usd_per_hour if price else None)
+def _pools(options: list[HostingOption]) -> list[HostingOption]:
+    """The first options that can be in one request, or none if that is one alone: all of its types have a volume that
+    takes the stage's key, or none has. SageMaker allows five; run.json has no more than four.
+    """
+    local = has_only_local_storage(options[0].instance_type)
+    pools = list(takewhile(lambda option: has_only_local_storage(option.instance_type) == local, options))
+    return pools if len(pools) > 1 else []
+
+
+def _hourly(plan: EndpointPlan, prices: Mapping[str, Price]) -> str:
+    if plan.usd_per_hour is None:
+        return "price unknown"
+    source = prices[plan.instance_type].source
+    most = "at most " if plan.pools else ""
+    return f"{most}{plan.usd_per_hour * plan.instance_count:.2f} USD per hour ({source})"
 
 
 def _autoscaling(asked: EndpointRequest, checklist: Checklist) -> Autoscaling | None:

@@ -6,6 +6,7 @@ For an endpoint: `jumpstart.requests.endpoint_config(spec, hosting("live", plan,
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from finetuning.errors import Code, Finding
@@ -111,6 +112,16 @@ def tuned_model(spec: ModelSpec, plan: RunPlan, target: Target, artifact: str) -
     return requests.tuned_model(spec, hosting("live", plan, target), target, artifact)
 
 
+def tuned_models(spec: ModelSpec, plan: RunPlan, target: Target, artifact: str) -> list[Request]:
+    """The same, and one more for each type of the endpoint's pools that needs another container."""
+    live = hosting("live", plan, target)
+    others = {model: each for each, model in live.pools.items() if model != live.model}
+    return [tuned_model(spec, plan, target, artifact)] + [
+        requests.tuned_model(spec, replace(live, model=model, instance_type=each), target, artifact)
+        for model, each in others.items()
+    ]
+
+
 def base_model(spec: ModelSpec, plan: RunPlan, target: Target) -> Request:
     """CreateModel for the base model, for the comparison."""
     return requests.base_model(spec, hosting("base", plan, target), target, accept_eula=plan.accept_eula)
@@ -120,14 +131,24 @@ def hosting(variant: Variant, plan: RunPlan, target: Target) -> Hosting:
     """Names, instances and tags of an endpoint. Temporary endpoints have the same instances as the live one."""
     names = plan.names(target.prefix)
     tags = run_tags(plan, target)
+    pools = {
+        each.instance_type: names.model
+        if each.container_key == plan.endpoint.pools[0].container_key
+        else names.model_on(each.instance_type)
+        for each in plan.endpoint.pools
+    }
+    instance_type = plan.endpoint.instance_type
+    if variant == "base":  # on the type of the tuned model's endpoint, with which it is compared
+        pools, instance_type = {}, next(iter(plan.endpoint.serving_types), instance_type)
     if variant != "live":
         name = names.base if variant == "base" else names.candidate
         return Hosting(
             model=names.base if variant == "base" else names.model,
             config=name,
             endpoint=name,
-            instance_type=plan.endpoint.instance_type,
+            instance_type=instance_type,
             instance_count=plan.endpoint.instance_count,
+            pools=pools,
             tags=tags | lifetime_tags(TEMPORARY_TTL_HOURS, TEMPORARY_TTL_HOURS * 60),
         )
     capture = f"s3://{target.bucket}/{RunLayout(plan.run_id).capture}".removesuffix("/")
@@ -137,6 +158,7 @@ def hosting(variant: Variant, plan: RunPlan, target: Target) -> Hosting:
         endpoint=names.endpoint,
         instance_type=plan.endpoint.instance_type,
         instance_count=plan.endpoint.instance_count,
+        pools=pools,
         tags=tags | owners_tag(plan.owners) | lifetime_tags(plan.endpoint.ttl_hours, plan.endpoint.idle_minutes),
         capture=capture if plan.endpoint.data_capture_percentage else None,
         capture_percentage=plan.endpoint.data_capture_percentage,

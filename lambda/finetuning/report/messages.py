@@ -107,7 +107,7 @@ def approval_requested(
     return _message(
         f"Run {status.run_id} is waiting for approval",
         _attributes(stage, "waiting for approval", status.run_id, evaluation),
-        f"{plan.model_id} is tuned and ready to deploy on {endpoint.instance_count} x {endpoint.instance_type}.",
+        f"{plan.model_id} is tuned and ready to deploy on {endpoint.instance_count} x {endpoint.in_words}.",
         *([f"During training: {losses}."] if losses else []),
         *([verdict(evaluation)] if evaluation else []),
         f"Cost: {_training_cost(status)}{_endpoint_cost(plan)}.",

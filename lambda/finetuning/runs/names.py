@@ -29,6 +29,10 @@ class Names:
     def model(self) -> str:
         return self._run + self.hosted_on
 
+    def model_on(self, instance_type: str) -> str:
+        """The model for an instance type of which the planned one's container cannot be used."""
+        return self._run + hosting_suffix(instance_type)
+
     @property
     def _run(self) -> str:
         return f"{self.prefix}-{self.run_id}"

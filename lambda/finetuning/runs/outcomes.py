@@ -139,6 +139,16 @@ def _prefix(uri: str) -> str:
     return uri if not uri or uri.endswith("/") else uri + "/"
 
 
+def pooled_types(endpoint: Mapping[str, Any]) -> list[str]:
+    """The types of an endpoint's pools on which it has instances, by a DescribeEndpoint response."""
+    return [
+        pool["InstanceType"]
+        for variant in endpoint.get("ProductionVariants", [])
+        for pool in variant.get("InstancePools", [])
+        if pool.get("CurrentInstanceCount")
+    ]
+
+
 def require_capture(endpoint: Mapping[str, Any], destination: str | None, percentage: int) -> None:
     """Compares what the endpoint, a DescribeEndpoint response, stores of its invocations with what the run asks for:
     `percentage` of them under `destination`, or none if that is None.

@@ -1,5 +1,6 @@
 """plan.json: everything a run will do, decided before it costs anything."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -222,10 +223,19 @@ class Autoscaling(_Part):
 
 
 class HostingOption(_Part):
-    """An instance type of the endpoint and its price."""
+    """An instance type of the endpoint and its price. `container_key`: types with the same one can serve the same
+    model; plans of earlier versions have none.
+    """
 
     instance_type: str
     usd_per_hour: float | None
+    container_key: str = ""
+
+
+def dearest(options: Sequence[HostingOption]) -> float | None:
+    """The highest price; None if one is not known."""
+    prices = [option.usd_per_hour for option in options]
+    return None if None in prices else max(price for price in prices if price is not None)
 
 
 class EndpointPlan(_Part):
@@ -234,6 +244,10 @@ class EndpointPlan(_Part):
     `data_capture_percentage` of the invocations are stored in the artifacts bucket. `fallbacks` are tried in order if
     AWS has no capacity for `instance_type`; `planned_instance_type` is the first one, if another is used now.
     `owners`: whose runs may replace its model, the upload's own name first; plans of earlier versions have none.
+
+    `pools`: the types, `instance_type` first, of which SageMaker takes the first with capacity; none if it has no
+    choice. `usd_per_hour` is the price of the dearest of them, and once the endpoint serves, of the dearest of
+    `serving_types`.
     """
 
     deploy: bool
@@ -249,12 +263,26 @@ class EndpointPlan(_Part):
     data_capture_percentage: int = 0
     fallbacks: list[HostingOption] = Field(default_factory=list)
     planned_instance_type: str = ""
+    pools: list[HostingOption] = Field(default_factory=list)
+    serving_types: list[str] = Field(default_factory=list)
 
     def on(self, option: HostingOption) -> "EndpointPlan":
         """The same endpoint on another instance type, without the fallbacks up to it."""
         left = [each for each in self.fallbacks if each.instance_type != option.instance_type]
-        planned = self.planned_instance_type or self.instance_type
-        return self.model_copy(update={**option.model_dump(), "fallbacks": left, "planned_instance_type": planned})
+        changes = option.model_dump(exclude={"container_key"})
+        changes["planned_instance_type"] = self.planned_instance_type or self.instance_type
+        return self.model_copy(update={**changes, "fallbacks": left, "pools": [], "serving_types": []})
+
+    def serving(self, types: list[str]) -> "EndpointPlan":
+        """The same endpoint once SageMaker has chosen these types of its pools."""
+        chosen = [each for each in self.pools if each.instance_type in types]
+        return self.model_copy(update={"serving_types": types, "usd_per_hour": dearest(chosen)}) if chosen else self
+
+    @property
+    def in_words(self) -> str:
+        """The types that it serves or may serve on."""
+        types = self.serving_types or [each.instance_type for each in self.pools] or [self.instance_type]
+        return (" and " if self.serving_types else " or ").join(types)
 
     @property
     def hosted_on(self) -> str:

@@ -306,6 +306,8 @@ class Hosting:
         if not (before and faults.take(Fault.CAPTURE_KEPT, endpoint.name)):
             endpoint.capture = self.configs.get({"EndpointConfigName": config_name}).get("DataCaptureConfig", {})
         live = {"VariantName": endpoint.variant, "CurrentInstanceCount": count, "DesiredInstanceCount": count}
+        if "InstancePools" in self._variant(config_name):
+            live["InstancePools"] = [{"InstanceType": fleet["instance_type"], "CurrentInstanceCount": count}]
         for member in ("FailureReason", "PendingDeploymentSummary", "DataCaptureConfig"):
             endpoint.description.pop(member, None)
         endpoint.description |= _capture_summary(endpoint.capture)

@@ -206,6 +206,15 @@ def chain(account: FakeSageMaker, length: int) -> list[str]:
     return names
 
 
+def test_an_old_configurations_models_for_its_pools_go_with_it(account: FakeSageMaker, api: SageMaker) -> None:
+    names = chain(account, 4)
+    pools = [{"InstanceType": "ml.g5.4xlarge"}, {"InstanceType": "ml.p4d.24xlarge", "ModelNameOverride": "on-p4d"}]
+    account.things["endpoint_config"][names[0]]["ProductionVariants"] = [{"InstancePools": pools}]
+    account.add("model", "on-p4d")
+    api.prune_configurations(PREFIX, NAMES.endpoint, names[-1])
+    assert account.names("model") == set(names[1:])
+
+
 @pytest.mark.parametrize(("length", "kept"), [(1, 1), (3, 3), (4, 3), (9, 3)])
 def test_the_newest_three_configurations_are_kept_with_their_models(
     account: FakeSageMaker, api: SageMaker, length: int, kept: int

@@ -123,6 +123,22 @@ def test_an_endpoint_counts_as_many_instances_as_it_has_grown_to() -> None:
     assert account(sagemaker, endpoint=4).check(G5, "endpoint", 1, "") is None
 
 
+@pytest.mark.parametrize(
+    ("served", "fits"), [([], False), ([(G5, 1)], False), ([("ml.g5.48xlarge", 1), (G5, 0)], True)]
+)
+def test_an_endpoint_with_pools_counts_for_the_type_it_got_or_for_each_until_it_serves(
+    served: list[tuple[str, int]], fits: bool
+) -> None:
+    sagemaker = FakeSageMaker()
+    add_endpoint(sagemaker, "pooled")
+    config = sagemaker.things["endpoint_config"]["pooled"]["ProductionVariants"][0]
+    config["InstancePools"] = [{"InstanceType": G5}, {"InstanceType": "ml.g5.48xlarge"}]
+    sagemaker.endpoint("pooled")["ProductionVariants"][0]["InstancePools"] = [
+        {"InstanceType": each, "CurrentInstanceCount": count} for each, count in served
+    ]
+    assert (account(sagemaker, endpoint=1).check(G5, "endpoint", 1, "") is None) is fits
+
+
 @pytest.mark.parametrize(("at_first", "then", "needed"), [(1, 2, 2), (2, 1, 3), (1, 4, 4)])
 def test_the_endpoint_that_is_replaced_stands_beside_the_new_one_and_then_is_gone(
     at_first: int, then: int, needed: int

@@ -7,7 +7,7 @@ import pytest
 from finetuning.errors import Code, FineTuningError
 from finetuning.handlers import deploy_endpoint
 from finetuning.operations.run import Run
-from finetuning.runs.names import Names
+from finetuning.runs.names import Names, hosting_suffix
 from finetuning.runs.plan import Autoscaling, HostingOption
 from finetuning.runs.status import RunState, RunStatus
 from finetuning.runs.tags import TTL_TAG
@@ -45,6 +45,20 @@ def test_the_live_endpoint_is_created_under_the_users_name_with_the_runs_model(
     assert result["wait_seconds"] == 2
     assert "Live endpoint" in result["links"]
     assert memory.load(f"runs/{RUN_ID}/status.json", RunStatus).endpoint == LIVE
+
+
+def test_types_of_the_pools_that_need_another_container_have_models_of_their_own(
+    cloud: FakeAws, memory: MemoryStore
+) -> None:
+    types = {"ml.p4d.24xlarge": "a", "ml.g5.48xlarge": "b", "ml.g6.48xlarge": "a"}
+    pools = [HostingOption(instance_type=each, usd_per_hour=1, container_key=key) for each, key in types.items()]
+    deployable(memory, pools=[each.model_dump() for each in pools])
+    invoke(deploy_endpoint, run_id=RUN_ID, variant="live")
+    other = MODEL + hosting_suffix("ml.g5.48xlarge")
+    assert cloud.sagemaker.names("model") == {MODEL, other}
+    (config,) = cloud.sagemaker.requests("create_endpoint_config")
+    (variant,) = config["ProductionVariants"]
+    assert [pool.get("ModelNameOverride") for pool in variant["InstancePools"]] == [None, other, None]
 
 
 def test_the_alarms_are_set_before_the_endpoint_serves(cloud: FakeAws, status: RunStatus) -> None:

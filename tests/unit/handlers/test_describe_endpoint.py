@@ -7,7 +7,7 @@ import pytest
 from finetuning.errors import Code, EndpointFailed
 from finetuning.handlers import describe_endpoint
 from finetuning.operations.run import Run, target
-from finetuning.runs.plan import Autoscaling, HostingOption
+from finetuning.runs.plan import Autoscaling, HostingOption, RunPlan
 from rehearsal.emulator.sagemaker.errors import ENDPOINT_CAPACITY_REASON
 from tests.builders.aws import FakeAws, hours_ago
 from tests.builders.handlers import invoke
@@ -25,6 +25,22 @@ def test_the_outcome_is_the_endpoints(cloud: FakeAws, memory: MemoryStore, statu
     result = invoke(describe_endpoint, run_id=RUN_ID, variant="live")
     assert result["outcome"] == outcome
     assert run.status.events[-1].message == f"{LIVE}: {status}"
+
+
+def test_the_type_that_sagemaker_chose_of_the_pools_sets_the_price(cloud: FakeAws, memory: MemoryStore) -> None:
+    prices = {"ml.g5.4xlarge": 2.03, "ml.g5.12xlarge": 7.09}
+    pools = [HostingOption(instance_type=each, usd_per_hour=usd).model_dump() for each, usd in prices.items()]
+    changes = {"instance_type": "ml.g5.4xlarge", "usd_per_hour": 7.09, "pools": pools}
+    run = any_run(memory, endpoint=any_plan().endpoint.model_dump() | changes)
+    live = cloud.sagemaker.add_endpoint()
+    live["ProductionVariants"][0]["InstancePools"] = [
+        {"InstanceType": "ml.g5.4xlarge", "CurrentInstanceCount": 1},
+        {"InstanceType": "ml.g5.12xlarge", "CurrentInstanceCount": 0},
+    ]
+    invoke(describe_endpoint, run_id=RUN_ID, variant="live", instance_type="ml.g5.4xlarge")
+    planned = memory.load(run.layout.plan, RunPlan).endpoint
+    assert (planned.usd_per_hour, planned.serving_types) == (2.03, ["ml.g5.4xlarge"])
+    assert run.status.events[-1].message == f"{LIVE}: InService on ml.g5.4xlarge"
 
 
 def captured(percentage: int, run_id: str = RUN_ID) -> dict[str, Any]:

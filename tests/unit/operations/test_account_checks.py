@@ -159,9 +159,16 @@ def test_a_deployment_alone_needs_no_instances_for_an_evaluation() -> None:
     assert quotas.standing == [(1, 1, f"{PREFIX}-{RUN_ID}")]
 
 
-def test_each_fallback_type_of_the_endpoint_needs_a_quota() -> None:
+@pytest.mark.parametrize("member", ["fallbacks", "pools"])
+def test_each_fallback_type_of_the_endpoint_needs_a_quota(member: str) -> None:
     plan = any_plan(
-        endpoint=any_plan().endpoint.model_dump() | {"fallbacks": [{"instance_type": FALLBACK, "usd_per_hour": 1}]}
+        endpoint=any_plan().endpoint.model_dump()
+        | {
+            member: [
+                {"instance_type": each, "usd_per_hour": 1}
+                for each in (any_plan().endpoint.instance_type, FALLBACK)[member == "fallbacks" :]
+            ]
+        }
     )
     quotas: Any = AnyQuotas({(FALLBACK, "endpoint"): NO_QUOTA})
     checks, _ = checked(plan, lambda account: account.quotas(quotas))

@@ -3,9 +3,19 @@
 import pytest
 
 from finetuning.errors import Code
+from finetuning.jumpstart.requests import container_key
 from finetuning.planning.checklist import Checklist
-from finetuning.planning.orders import check_requests, hosting, run_requests, run_tags, training_job, tuned_model
-from finetuning.runs.plan import Acceptance, DatasetSummary
+from finetuning.planning.orders import (
+    check_requests,
+    hosting,
+    run_requests,
+    run_tags,
+    training_job,
+    tuned_model,
+    tuned_models,
+)
+from finetuning.runs.names import hosting_suffix
+from finetuning.runs.plan import Acceptance, DatasetSummary, HostingOption, RunPlan
 from finetuning.runs.tags import EULA_ACCEPTED_AT_TAG, EULA_ACCEPTED_BY_TAG, EULA_TAG, IDLE_TAG, RUN_TAG, TTL_TAG
 from tests.builders.jumpstart import TARGET, any_spec, sagemaker_model
 from tests.builders.runs import RUN_ID, START, any_plan
@@ -45,6 +55,56 @@ def test_valid_requests_are_one_line_of_the_preflight() -> None:
     (check,) = checklist.checks
     assert (check.check, check.ok) == ("requests", True)
     assert check.message.startswith("4")
+
+
+def pooled(*types: str) -> RunPlan:
+    """A plan whose endpoint may take any of these types."""
+    plan = any_plan()
+    pools = [
+        HostingOption(instance_type=each, usd_per_hour=1, container_key=container_key(SPEC, each, TARGET.region))
+        for each in types
+    ]
+    endpoint = plan.endpoint.model_copy(update={"instance_type": types[0], "pools": pools})
+    return plan.model_copy(update={"endpoint": endpoint})
+
+
+def test_each_pool_has_the_model_for_its_type_and_shares_it_where_the_container_is_the_same() -> None:
+    plan = pooled("ml.g5.48xlarge", "ml.g6.48xlarge", "ml.p4d.24xlarge")
+    on_p4d = NAME + hosting_suffix("ml.p4d.24xlarge")
+    built = run_requests(SPEC, plan, TARGET)
+    (variant,) = built["create_endpoint_config"]["ProductionVariants"]
+    assert "InstanceType" not in variant
+    assert (variant["ModelName"], variant["InstancePools"]) == (
+        NAME,
+        [
+            {"InstanceType": "ml.g5.48xlarge", "Priority": 1},
+            {"InstanceType": "ml.g6.48xlarge", "Priority": 2},
+            {"InstanceType": "ml.p4d.24xlarge", "Priority": 3, "ModelNameOverride": on_p4d},
+        ],
+    )
+    models = {each["ModelName"]: each["PrimaryContainer"] for each in tuned_models(SPEC, plan, TARGET, "s3://b/model/")}
+    assert models.keys() == {NAME, on_p4d}
+    assert models[on_p4d]["Environment"] == SPEC.hosting_environment("ml.p4d.24xlarge")
+    assert models[NAME]["Environment"] == SPEC.hosting_environment("ml.g5.48xlarge")
+    assert models[NAME]["ModelDataSource"] == models[on_p4d]["ModelDataSource"]
+
+
+def test_a_request_with_pools_is_valid_by_the_service_model() -> None:
+    checklist = Checklist()
+    built = run_requests(SPEC, pooled("ml.g5.48xlarge", "ml.p4d.24xlarge"), TARGET)
+    check_requests(built, sagemaker_model(), checklist)
+    assert checklist.findings == []
+    built["create_endpoint_config"]["ProductionVariants"][0]["InstancePools"][1]["Priority"] = 6
+    check_requests(built, sagemaker_model(), checklist)
+    assert "InstancePools[1].Priority" in checklist.findings[0].message
+
+
+def test_the_base_model_is_compared_on_the_type_that_the_tuned_one_serves_on() -> None:
+    plan = pooled("ml.g5.48xlarge", "ml.p4d.24xlarge")
+    served = plan.model_copy(update={"endpoint": plan.endpoint.serving(["ml.p4d.24xlarge"])})
+    base, candidate = (hosting(variant, served, TARGET) for variant in ("base", "candidate"))
+    assert (base.instance_type, base.pools) == ("ml.p4d.24xlarge", {})
+    assert list(candidate.pools) == ["ml.g5.48xlarge", "ml.p4d.24xlarge"]
 
 
 @pytest.mark.parametrize(
