@@ -31,6 +31,7 @@ from finetuning.runs.uploads import Upload
 from rehearsal import cdk, jumpstart_cache, running
 from rehearsal.cdk import DeploymentFailed
 from rehearsal.emulator.faults import Fault
+from rehearsal.example_settings import HYPERPARAMETERS, rehearsed_run_json
 from rehearsal.running import HOME, PROJECT, Emulator, EmulatorFailed
 from rehearsal.scenarios import SCENARIOS, Scenario, describe_cost, read_scenario
 
@@ -91,6 +92,8 @@ def run(
                 f"The fault {fault.fault} needs two runs with one endpoint: use --example instead of --file."
             )
         fault = fault.of_inbox()
+    if example not in HYPERPARAMETERS:
+        raise typer.BadParameter(f"must be one of {', '.join(HYPERPARAMETERS)}.", param_hint="--example")
     with _emulated_aws(model, keep) as emulator:
         # A single file has no run.json that could accept the licence, so the stage accepts it, as its operator could.
         _deploy(emulator, ("accept_eula=true",) if file else ())
@@ -206,10 +209,7 @@ def _upload_example(emulator: Emulator, deployment: Deployment, example: str, en
     folder = PROJECT / "examples" / example
     for path in sorted(path for path in folder.iterdir() if path.name != "run.json"):
         _put(emulator, deployment, path.read_bytes(), f"runs/{example}/{path.name}")
-    run_json = json.loads((folder / "run.json").read_bytes())
-    if endpoint:
-        run_json["endpoint"] = {**run_json.get("endpoint", {}), "name": endpoint}
-    return _put(emulator, deployment, json.dumps(run_json, indent=2).encode(), f"runs/{example}/run.json")
+    return _put(emulator, deployment, rehearsed_run_json(folder, endpoint), f"runs/{example}/run.json")
 
 
 def _upload_file(emulator: Emulator, deployment: Deployment, file: Path) -> Upload:

@@ -18,6 +18,17 @@ from tests.builders.runs import RUN_ID, any_status
 UPLOAD, ARTIFACTS = "the-upload-bucket", "the-artifacts-bucket"
 ROLE = "arn:aws:iam::123456789012:role/SageMakerExecution"
 
+SIGNED_OUT = {
+    "AWS_REGION": "us-east-1",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_ACCESS_KEY_ID": None,
+    "AWS_PROFILE": None,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
+    "AWS_CONFIG_FILE": "/nonexistent",
+}
+"""The environment of a user without credentials."""
+
 
 class Command:
     """`finetune`, as a user types it: returns exit code and standard output, raises the command's own errors."""

@@ -23,6 +23,7 @@ from finetuning.jumpstart.assumptions import fallback_price
 from finetuning.jumpstart.catalogue import CATALOGUE
 from finetuning.planning.estimate import estimate
 from finetuning.runs.run_json import read_request
+from rehearsal.example_settings import HYPERPARAMETERS
 from rehearsal.scenarios import SCENARIOS
 from tests.builders.documents import run_json_fields
 
@@ -124,7 +125,7 @@ def test_every_make_target_and_variable_that_is_named_exists(document: Path) -> 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_example_and_fault_that_is_named_exists(document: Path) -> None:
-    known = {"EXAMPLE": {path.name for path in (ROOT / "examples").iterdir()}, "FAULT": set(map(str, SCENARIOS))}
+    known = {"EXAMPLE": set(HYPERPARAMETERS), "FAULT": set(map(str, SCENARIOS))}
     named = [found for code in code_in(document) for found in re.findall(r"\b(EXAMPLE|FAULT)=([\w-]+)", code)]
     assert [value for variable, value in named if value not in known[variable]] == []
 

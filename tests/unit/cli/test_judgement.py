@@ -10,6 +10,7 @@ from cli.preflight.documents import FACTS
 from cli.preflight.models import ModelFacts
 from cli.preflight.planning import Circumstances, plan_run, unlimited_stage
 from finetuning.datasets.dataset_report import DatasetReport
+from finetuning.datasets.detection import is_data
 from finetuning.errors import FineTuningError
 from tests.builders.datasets import any_chat_rows, any_file
 from tests.builders.jumpstart import LLAMA
@@ -18,7 +19,7 @@ from tests.shared import SHARED
 PROJECT = Path(__file__).resolve().parents[3]
 UPLOADS = [
     *sorted((PROJECT / "tests" / "data" / "misread").iterdir()),
-    *sorted((PROJECT / "examples").glob("*/")),
+    *sorted({path.parent for path in (PROJECT / "examples").glob("*/*") if is_data(path.name)}),
     *sorted((SHARED / "data" / "samples").glob("[!R]*")),
 ]
 ACCEPTED = {"accept_eula": True}

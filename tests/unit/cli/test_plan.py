@@ -22,21 +22,12 @@ from finetuning.jumpstart.assumptions import Price, fallback_price
 from finetuning.jumpstart.catalogue import CATALOGUE
 from finetuning.jumpstart.spec import cache_bucket, private_bucket
 from finetuning.runs.status import Check
+from tests.builders.cli import SIGNED_OUT
 from tests.builders.datasets import any_chat_rows, any_file
 from tests.builders.jumpstart import BASE_70B, FACTS, LLAMA, any_spec, document
 
 REGION = "us-east-1"
 REQUESTS = ["create_training_job", "create_model", "create_endpoint_config", "create_endpoint"]
-
-SIGNED_OUT = {
-    "AWS_REGION": REGION,
-    "AWS_DEFAULT_REGION": REGION,
-    "AWS_ACCESS_KEY_ID": None,
-    "AWS_PROFILE": None,
-    "AWS_EC2_METADATA_DISABLED": "true",
-    "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
-    "AWS_CONFIG_FILE": "/nonexistent",
-}
 
 
 def finetune(*arguments: str | Path, **environment: str | None) -> tuple[int, str]:

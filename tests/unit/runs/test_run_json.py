@@ -31,7 +31,17 @@ def test_the_published_schema_is_that_of_the_code() -> None:
     assert published == run_schema(), "python -m finetuning.runs.run_json > docs/run.schema.json"
 
 
-@pytest.mark.parametrize("example", sorted(ROOT.glob("examples/*/run.json")), ids=lambda path: path.parent.name)
+EXAMPLES = sorted(ROOT.glob("examples/**/run.json"))
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.parent.name)
+def test_no_example_accepts_a_licence_for_its_reader(example: Path) -> None:
+    document = json.loads(example.read_text())
+    assert document["accept_eula"] is False
+    assert (example.parent / document["$schema"]).resolve() == ROOT / "docs" / "run.schema.json"
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.parent.name)
 def test_every_example_is_valid_by_the_code_and_by_the_schema(example: Path) -> None:
     _, findings = read_request(example.read_bytes())
     assert findings == []
