@@ -74,11 +74,16 @@ $(TRAINER)/.ready: requirements-trainer.txt
 	@.venv-supply/bin/python $(PIP) -r requirements-supply.txt
 	@touch $@
 
+tests/editor/node_modules/.ready: tests/editor/package.json tests/editor/package-lock.json
+	@echo "Setting up VS Code's JSON language service …"
+	@cd tests/editor && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
 .PHONY: setup setup-tests
 setup: ## Make everything a rehearsal needs
 	@$(MAKE) --no-print-directory -j2 .venv/.deploy node_modules/.ready $(EMULATOR)/.ready $(TRAINER)/.ready
 setup-tests: ## Make what the test suites need
-	@$(MAKE) --no-print-directory -j2 .venv/.dev node_modules/.ready tests/browser/node_modules/.ready
+	@$(MAKE) --no-print-directory -j2 .venv/.dev node_modules/.ready tests/browser/node_modules/.ready tests/editor/node_modules/.ready
 
 ## --- the two commands -------------------------------------------------------------------------------------------------
 
@@ -86,7 +91,7 @@ setup-tests: ## Make what the test suites need
 rehearse: setup ## The whole product on this machine: EXAMPLE=chat|instruction|domain_adaptation MODEL=smollm2|tiny FILE=… FAULT=… KEEP=1
 	@$(BIN)/python -m rehearsal run --example $(EXAMPLE) --model $(MODEL) $(if $(FILE),--file $(FILE)) $(if $(FAULT),--fault $(FAULT)) $(if $(KEEP),--keep)
 
-FAST := tests/unit tests/contract tests/infra tests/workflow
+FAST := tests/unit tests/contract tests/infra tests/workflow tests/editor
 
 .PHONY: test
 test: setup-tests ## The fast suites: pure logic, requests, templates, workflow
@@ -150,6 +155,7 @@ audit: .venv-supply/.ready ## Ask PyPI's and npm's advisories about every locked
 	@for file in $(LOCKED); do .venv-supply/bin/pip-audit --strict --require-hashes --disable-pip -r $$file.txt || exit 1; done
 	@npm audit
 	@npm audit --prefix tests/browser
+	@npm audit --prefix tests/editor
 sbom: .venv-supply/.ready ## Write CycloneDX documents of the layer, the tools and the CDK CLI to build/sbom
 	@mkdir -p build/sbom
 	@for file in $(LOCKED); do .venv-supply/bin/cyclonedx-py requirements $$file.txt \
@@ -174,4 +180,4 @@ verify-aws: .venv/.deploy ## With credentials: check every unverified fact that 
 down: ## Stop a rehearsal left up with KEEP=1
 	@$(BIN)/python -m rehearsal down
 clean: ## Remove what was built, environments included
-	rm -rf .venv .venv-audit .venv-supply .rehearsal node_modules tests/browser/node_modules cdk.out build
+	rm -rf .venv .venv-audit .venv-supply .rehearsal node_modules tests/browser/node_modules tests/editor/node_modules cdk.out build

@@ -17,8 +17,8 @@ class Template(TypedDict):
     are braces.
     """
 
-    prompt: Annotated[str, Field(min_length=1)]
-    completion: Annotated[str, Field(min_length=1)]
+    prompt: Annotated[str, Field(min_length=1, description="What the model is asked, with {column} for each value.")]
+    completion: Annotated[str, Field(min_length=1, description="What the model learns to answer, as the prompt.")]
 
 
 TEMPLATE_FIX = (

@@ -90,7 +90,9 @@ class AutoscalingRequest(_Part):
     """Changes the number of instances with the traffic."""
 
     min_instances: int = Field(default=1, ge=1, le=100)
+    """The fewest instances, with little traffic."""
     max_instances: int = Field(ge=1, le=100)
+    """The most instances, which also limits the cost per hour."""
     invocations_per_instance: int = Field(default=60, ge=1, le=100_000)
     """Target invocations per instance and minute. Long answers take seconds: measure yours before you raise it."""
 
@@ -106,6 +108,7 @@ class EndpointRequest(_Part):
     """The endpoint that serves the tuned model."""
 
     deploy: bool = True
+    """Whether the tuned model is deployed. Otherwise it is kept and registered; `finetune deploy` deploys it later."""
     name: Name | None = None
     """Default: the run's id. A later run with the same name replaces the model without downtime."""
     owners: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(
@@ -119,6 +122,7 @@ class EndpointRequest(_Part):
     fallback_instance_types: list[InstanceType] = Field(default_factory=list, max_length=MAX_ENDPOINT_FALLBACKS)
     """Instance types to try, in this order, if AWS has no capacity for the first one."""
     instance_count: int = Field(default=1, ge=1, le=100)
+    """How many instances serve the model."""
     ttl_hours: TtlHours | None = None
     """Hours after which the endpoint is deleted, or "never". The tuned model is kept. Default: the stage's."""
     idle_minutes: IdleMinutes | None = None
@@ -220,18 +224,44 @@ def _first(findings: list[Finding]) -> list[Finding]:
     return [*findings[:MAX_FINDINGS], counted]
 
 
+SCHEMA_ID = "urn:finetune-llama-on-aws:run.schema.json"
+_ABBREVIATIONS = {"usd": "(USD)", "arn": "ARN", "ttl": "TTL", "eula": "licence", "json": "JSON"}
+
+
+class _Schema(GenerateJsonSchema):
+    """Pydantic's schema with what editors need: its dialect, an id, and texts for a person."""
+
+    def generate(self, schema: Any, mode: Any = "validation") -> dict[str, Any]:
+        document = super().generate(schema, mode)
+        place = {"type": "string", "title": "Schema", "description": "Where this schema is, for editors."}
+        document["properties"]["$schema"] = place
+        parts = document["$defs"]
+        for part in (document, *parts.values()):
+            _on_one_line(part)
+            part["title"] = part.get("title", "").removesuffix("Request")
+            for name, field in part.get("properties", {}).items():
+                _on_one_line(field)
+                field.setdefault("title", self.get_title_from_name(name))
+                used = next((each["$ref"] for each in (field, *field.get("anyOf", [])) if "$ref" in each), "")
+                if used and "description" not in field:
+                    field["description"] = " ".join(parts[used.rpartition("/")[2]]["description"].split())
+        return {"$schema": self.schema_dialect, "$id": SCHEMA_ID, **document, "title": "run.json"}
+
+    def get_title_from_name(self, name: str) -> str:
+        """`max_cost_usd` → `Max cost (USD)`."""
+        words = " ".join(_ABBREVIATIONS.get(word, word) for word in name.split("_"))
+        return words[:1].upper() + words[1:]
+
+
+def _on_one_line(described: dict[str, Any]) -> None:
+    """Editors show the line breaks of a docstring."""
+    if "description" in described:
+        described["description"] = " ".join(described["description"].split())
+
+
 def run_schema() -> dict[str, Any]:
     """The JSON Schema of run.json. `python -m finetuning.runs.run_json > docs/run.schema.json` publishes it."""
-
-    class Draft202012(GenerateJsonSchema):
-        """Pydantic's schema with `$schema`, which editors need to know the dialect."""
-
-        def generate(self, schema: Any, mode: Any = "validation") -> dict[str, Any]:
-            document = super().generate(schema, mode)
-            document["properties"]["$schema"] = {"type": "string", "description": "Where this schema is, for editors."}
-            return {"$schema": self.schema_dialect, **document}
-
-    return RunRequest.model_json_schema(schema_generator=Draft202012)
+    return RunRequest.model_json_schema(schema_generator=_Schema)
 
 
 def _position(body: bytes, error: orjson.JSONDecodeError) -> str:
