@@ -6,6 +6,7 @@ KEEP ?=
 FILE ?=
 FAULT ?=
 SECONDS ?= 600
+GROW ?=
 
 BIN := .venv/bin
 EMULATOR := .rehearsal/emulator
@@ -171,8 +172,8 @@ bench-tokens: .venv/.deploy ## Errors of the token counts by language, and the t
 	@$(BIN)/python -m benchmarks.bench_tokens
 bench-patterns: .venv/.deploy ## How the time of each regular expression grows with hostile input
 	@$(BIN)/python -m benchmarks.bench_patterns
-fuzz: setup-tests ## Random and broken data for SECONDS=600
-	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+fuzz: setup-tests ## Random and broken data for SECONDS=600; with GROW=1 data that grows: what takes more than n log n to read?
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(if $(GROW),--grow)
 bombs: setup-tests ## Hostile files: time and peak memory of each reader, as a ratio to its function's memory
 	@$(BIN)/python -m tests.fuzz.bombs
 verify-aws: .venv/.deploy ## With credentials: check every unverified fact that reading can check; starts nothing

@@ -1,58 +1,86 @@
 """How the time of every regular expression of the package grows with hostile input: `make bench-patterns`.
 
-Each pattern is searched in texts that repeat one piece, before which and after which another one stands, of one length
-and of twice that length. The exponent is log2 of the ratio of the two times: 1 is linear, 2 is the square. Prints the
-worst exponents, and exits with 1 where one is above the bar.
+Each pattern is searched in texts that repeat one piece, before which and after which another one stands, of sizes that
+double. Exits with 1 if a time grows faster than n log n (`benchmarks.growth`).
 """
 
+import ast
 import importlib
-import math
 import pkgutil
 import re
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cli
 import finetuning
+from benchmarks.growth import SHORTEST, Growth, grow, print_worse
 
-LENGTH = 4_000
-SHORTEST = 0.002
-"""Seconds below which a time is noise."""
+SMALLEST, LARGEST = 1 << 9, 1 << 16
+"""Characters of a text."""
 
-BAR = 1.5
-SHOWN = 8
 BEGINS = ("", '"', "[", "a", "<|im_start|>user\n")
 PIECES = (" ", "\n", "a", "0", "-", ".", ",", "[", "\\", '"', '\\"', "'", "a ", "[ ", ": ", "<|im_end|> ", "\u200b")
 ENDS = ("", "\0")
 
 
-class Growth(NamedTuple):
-    """One pattern on one kind of text: its exponent, and the seconds for the longer text."""
+class Searched(NamedTuple):
+    """A pattern, where it is, and the methods of it that are called."""
 
-    exponent: float
-    seconds: float
     where: str
-    text: str
+    pattern: re.Pattern[Any]
+    methods: Sequence[str]
 
 
-def patterns() -> Iterator[tuple[str, re.Pattern[Any], list[str]]]:
-    """Every compiled pattern of the modules, with the name it has there, and the methods that are called."""
+def patterns() -> list[Searched]:
+    """Every pattern of the packages, once: those that modules hold, also within objects, and literals in calls."""
     modules = [
         importlib.import_module(module.name)
         for package in (finetuning, cli)
         for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".")
         if not module.name.endswith("__main__")
     ]
-    source = "".join(Path(str(module.__file__)).read_text(encoding="utf-8") for module in modules)
+    sources = {module.__name__: Path(str(module.__file__)).read_text(encoding="utf-8") for module in modules}
+    source = "".join(sources.values())
+    found: dict[re.Pattern[Any], Searched] = {}
     for module in modules:
-        for name, value in vars(module).items():
-            if isinstance(value, re.Pattern):
-                called = set(re.findall(rf"\b{name}\.(\w+)\(", source))
-                yield f"{module.__name__}.{name}", value, sorted(called & METHODS.keys()) or ["search"]
+        held = [each for name, value in vars(module).items() for each in _held(name, value)]
+        for where, name, pattern in held:
+            called = set(re.findall(rf"\b{name}\.(\w+)\(", source))
+            methods = sorted(called & METHODS.keys()) or ["search"]
+            found.setdefault(pattern, Searched(f"{module.__name__}.{where}", pattern, methods))
+        for line, method, text in _literals(sources[module.__name__]):
+            pattern = re.compile(text)
+            found.setdefault(pattern, Searched(f"{module.__name__}:{line}", pattern, [method]))
+    return list(found.values())
+
+
+def _held(name: str, value: object, where: str = "") -> Iterator[tuple[str, str, re.Pattern[Any]]]:
+    """(where, name, pattern) of a value, and of those in it."""
+    where = where or name
+    if isinstance(value, re.Pattern):
+        yield where, name, value
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _held(name, each, f"{where}[{key!r}]")
+    elif isinstance(value, tuple | list | frozenset | set):
+        for number, each in enumerate(value):
+            yield from _held(name, each, f"{where}[{number}]")
+    elif is_dataclass(value) and not isinstance(value, type):
+        for each in fields(value):
+            yield from _held(each.name, getattr(value, each.name), f"{where}.{each.name}")
+
+
+def _literals(source: str) -> Iterator[tuple[int, str, Any]]:
+    """(line, method, pattern) of each call like `re.sub("…", …)`."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Call(func=ast.Attribute(ast.Name("re"), method), args=[ast.Constant(text), *_]):
+                if method in METHODS:
+                    yield node.lineno, method, text
 
 
 METHODS: dict[str, Callable[[re.Pattern[Any], Any], object]] = {
@@ -66,32 +94,22 @@ METHODS: dict[str, Callable[[re.Pattern[Any], Any], object]] = {
 }
 
 
-def seconds(pattern: re.Pattern[Any], method: str, text: str) -> float:
-    data: Any = text.encode() if isinstance(pattern.pattern, bytes) else text
-    began = time.process_time()
-    METHODS[method](pattern, data)
-    return time.process_time() - began
-
-
-def growths() -> Iterator[Growth]:
+def growths() -> Iterator[tuple[str, Growth | None]]:
+    """Each pattern and kind of text, and how the time grows; None where it is too short to tell."""
     for where, pattern, methods in patterns():
         for method, begin, piece, end in product(methods, BEGINS, PIECES, ENDS):
-            short, long = (begin + piece * (length // len(piece)) + end for length in (LENGTH, 2 * LENGTH))
-            taken = seconds(pattern, method, long)
-            if taken >= SHORTEST:
-                ratio = taken / max(seconds(pattern, method, short), 1e-6)
-                text = f"{begin!r} + {piece!r} × n + {end!r}"
-                yield Growth(math.log2(ratio), taken, f"{where}.{method}", text)
+
+            def search(size: int) -> None:
+                text: Any = begin + piece * (size // len(piece)) + end  # noqa: B023 — called within the iteration
+                METHODS[method](pattern, text.encode() if isinstance(pattern.pattern, bytes) else text)  # noqa: B023
+
+            yield f"{where}.{method}: {begin!r} + {piece!r} × n + {end!r}", grow(search, SMALLEST, LARGEST)
 
 
 def main() -> int:
-    found = sorted(growths(), reverse=True)
-    print(f"{'exponent':>8}  {'ms':>8}  pattern, and the text it was searched in")
-    for growth in found[:SHOWN]:
-        print(f"{growth.exponent:8.2f}  {growth.seconds * 1000:8.1f}  {growth.where}: {growth.text}")
-    worst = found[0].exponent if found else 0.0
-    print(f"{len(list(patterns()))} patterns; worst exponent {worst:.2f}, bar {BAR}")
-    return int(worst > BAR)
+    quick = f"less than {SHORTEST * 1000:.0f} ms for {LARGEST:,} characters"
+    print(f"{len(patterns())} patterns; {quick} counts as linear")
+    return print_worse(growths())
 
 
 if __name__ == "__main__":
