@@ -133,12 +133,13 @@ class Finding:
     fix: str
 
 
-def _shortened(text: str) -> str:
+def limited_text(text: str) -> str:
+    """The text, or its first `MAX_TEXT` characters."""
     return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"
 
 
 def _shortened_finding(finding: Finding) -> Finding:
-    return Finding(finding.code, *map(_shortened, (finding.field, finding.message, finding.fix)))
+    return Finding(finding.code, *map(limited_text, (finding.field, finding.message, finding.fix)))
 
 
 def _half(text: str) -> str:
@@ -167,10 +168,10 @@ class FineTuningError(Exception):
         log: Sequence[str] = (),
     ) -> None:
         self.code = code
-        self.message = _shortened(message)
-        self.fix = _shortened(fix)
-        self.field = _shortened(field)
-        self.log = tuple(map(_shortened, log))[-MAX_LOG_LINES:]
+        self.message = limited_text(message)
+        self.fix = limited_text(fix)
+        self.field = limited_text(field)
+        self.log = tuple(map(limited_text, log))[-MAX_LOG_LINES:]
         shortened = [_shortened_finding(finding) for finding in findings]
         sizes = accumulate(_reported_size(asdict(finding)) for finding in shortened)
         self.findings = tuple(each for each, size in zip(shortened, sizes, strict=True) if size < MAX_ERROR)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from finetuning import errors
-from finetuning.datasets import limits
+from finetuning.datasets import conversion, json_errors, limits, shard_result, templates
+from finetuning.runs import run_json
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "limits.md").read_text(encoding="utf-8")
 WRITTEN = {
@@ -14,6 +15,8 @@ WRITTEN = {
     "COUNTED_WHOLE": "64 KiB",
     "MAX_INFLATED": "16 GiB",
     "EXPANSION_ALLOWED": "1 GiB",
+    "MAX_BYTES": "256 KiB",
+    "MAX_TEMPLATE_BYTES": "64 KiB",
 }
 UNITS = {"KiB": 10, "MiB": 20, "GiB": 30}
 INTERNAL = {"DENSE_BATCH", "SHORT_LINE", "REFUSED_KEPT"}
@@ -22,6 +25,13 @@ LIMITS = {
     for module in (limits, errors)
     for name, value in vars(module).items()
     if name.isupper() and isinstance(value, int)
+} | {
+    "MAX_ROUTES": conversion.MAX_ROUTES,
+    "MAX_DEPTH": json_errors.MAX_DEPTH,
+    "MAX_ERRORS": shard_result.MAX_ERRORS,
+    "MAX_TEMPLATE_BYTES": templates.MAX_TEMPLATE_BYTES,
+    "MAX_BYTES": run_json.MAX_BYTES,
+    "MAX_FINDINGS": run_json.MAX_FINDINGS,
 }
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from finetuning.datasets.answers import as_columns, as_dialog
-from finetuning.datasets.data_errors import DataError, ErrorCode
+from finetuning.datasets.data_errors import DataError, ErrorCode, keep_frequent, short_name
 from finetuning.datasets.dialogs import (
     DELETED,
     MARKS,
@@ -23,6 +23,7 @@ from finetuning.datasets.dialogs import (
     shown,
     text_of,
 )
+from finetuning.datasets.limits import LAYOUT_NAMES
 from finetuning.datasets.options import Columns
 from finetuning.datasets.shape import BARE, Keys, Kind, Reading, canonical, is_either, is_texts, kind_of
 from finetuning.datasets.shapes import Text, shape_of
@@ -33,7 +34,8 @@ KIND_OF = {Task.CHAT: Kind.DIALOG, Task.INSTRUCTION: Kind.COLUMNS, Task.DOMAIN_A
 LABELS = ("label", "kto_tag")
 NESTING = ("instances", "data", "rows", "train", "examples")
 MAX_ROUTES = 4096
-"""Sets of keys remembered, so that a file in which every row has other keys does not fill the memory."""
+"""Sets of keys remembered, so that a file in which every row has other keys does not fill the memory (with
+`LAYOUT_NAMES`)."""
 
 
 @dataclass(slots=True)
@@ -77,7 +79,10 @@ class Converter:
     dialogs: Dialogs = field(init=False)
     numbers_as_text: int = field(default=0, init=False)
     _routes: dict[Keys, _Route] = field(default_factory=dict, init=False)
-    _retired: list[_Route] = field(default_factory=list, init=False)
+    _names_held: int = field(default=0, init=False)
+    _shapes: Counter[str] = field(default_factory=Counter, init=False)
+    _ignored: Counter[str] = field(default_factory=Counter, init=False)
+    """Of the routes that are not remembered any more."""
 
     def __post_init__(self) -> None:
         self.dialogs = Dialogs(self.repair, self.untrained)
@@ -121,26 +126,31 @@ class Converter:
 
     def shapes(self) -> Counter[str]:
         """Rows read so far, by shape."""
-        counts: Counter[str] = Counter()
-        for route in [*self._routes.values(), *self._retired]:
-            if route.rows:
-                counts[route.shape] += route.rows
-        return counts
+        self._retire()
+        return self._shapes
 
     def ignored(self) -> Counter[str]:
-        """Columns that were not read, with the number of rows (or turns) that have them."""
-        counts = Counter(self.dialogs.ignored)
-        for route in [*self._routes.values(), *self._retired]:
-            if route.rows:
-                counts.update(dict.fromkeys(route.ignored, route.rows))
-        return counts
+        """Columns that were not read, with the number of rows (or turns) that have them; the rarest may be missing."""
+        self._retire()
+        return self._ignored + self.dialogs.ignored
 
     def _route(self, keys: Keys) -> _Route:
-        if len(self._routes) >= MAX_ROUTES:
-            self._retired += (route for route in self._routes.values() if route.rows)
-            self._routes.clear()
+        if len(self._routes) >= MAX_ROUTES or self._names_held > LAYOUT_NAMES:
+            self._retire()
         self._routes[keys] = route = self._new_route(keys)
+        self._names_held += sum(map(len, keys))
         return route
+
+    def _retire(self) -> None:
+        """Adds up the routes, and forgets them."""
+        for route in self._routes.values():
+            if route.rows:
+                self._shapes[route.shape] += route.rows
+                for name in route.ignored:
+                    self._ignored[name] += route.rows
+                keep_frequent(self._ignored)
+        self._routes.clear()
+        self._names_held = 0
 
     def _new_route(self, keys: Keys) -> _Route:
         used = self._chosen_columns(keys)
@@ -148,7 +158,9 @@ class Converter:
         marks = tuple(key for key in keys if key in (*MARKS, *LABELS, DELETED) and key not in used)
         if used:
             read, name, either = self._chosen_reader(keys)
-            return _Route(name, read, media, marks, tuple(key for key in keys if key not in used), either=either)
+            return _Route(
+                name, read, media, marks, tuple(short_name(key) for key in keys if key not in used), either=either
+            )
         shape = shape_of(known := canonical(keys))
         if shape is None:
             return _Route("unknown", _unknown, (), (), ())
@@ -161,7 +173,7 @@ class Converter:
             read,
             media,
             marks,
-            tuple(key for key, name in zip(keys, known, strict=True) if name not in columns),
+            tuple(short_name(key) for key, name in zip(keys, known, strict=True) if name not in columns),
             label=lambda kind: shape.label(known, kind),
             either=is_either(shape.kind, known),
             turns=shape.turns_key(known) if self.task is Task.CHAT and known == keys else "",

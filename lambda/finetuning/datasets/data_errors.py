@@ -4,10 +4,11 @@ The message beside a code says what was found in this file or row; the fix is th
 Each code has an entry in docs/datasets.md.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
 
-from finetuning.datasets.limits import KEYS_NAMED, NAME_SHOWN
+from finetuning.datasets.limits import IGNORED_KEPT, KEYS_NAMED, MAX_COLUMN_NAMES, MAX_COLUMNS, NAME_SHOWN
 
 
 class ErrorCode(StrEnum):
@@ -63,9 +64,34 @@ class ErrorCode(StrEnum):
     TOO_MANY_ERRORS = "TOO_MANY_ERRORS"
 
 
+def short_name(name: str) -> str:
+    """A column's name for a message or a report."""
+    return name if len(name) <= NAME_SHOWN else name[:NAME_SHOWN] + "…"
+
+
+def keep_frequent(counts: Counter[str]) -> None:
+    """Forgets the rarest names once there are twice as many as are kept."""
+    if len(counts) > 2 * IGNORED_KEPT:
+        kept = dict(counts.most_common(IGNORED_KEPT))
+        counts.clear()
+        counts.update(kept)
+
+
+def require_few_columns(columns: Sequence[str]) -> None:
+    """Raises `DataError` for a first row with more columns, or longer names, than every step may have to hold."""
+    length = sum(map(len, columns))
+    problem = ""
+    if len(columns) > MAX_COLUMNS:
+        problem = f"The first row has {len(columns):,} columns; the limit is {MAX_COLUMNS:,}."
+    elif length > MAX_COLUMN_NAMES:
+        problem = f"The names of the first row's columns have {length:,} characters; the limit is {MAX_COLUMN_NAMES:,}."
+    if problem:
+        raise DataError(ErrorCode.COLUMNS_TOO_MANY, problem)
+
+
 def naming(names: Sequence[str]) -> str:
     """The first `KEYS_NAMED` names for a message, each shortened, and how many more there are."""
-    named = ", ".join(name if len(name) <= NAME_SHOWN else name[:NAME_SHOWN] + "…" for name in names[:KEYS_NAMED])
+    named = ", ".join(map(short_name, names[:KEYS_NAMED]))
     more = len(names) - KEYS_NAMED
     return f"{named} and {more:,} more" if more > 0 else named
 

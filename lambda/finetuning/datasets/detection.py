@@ -15,10 +15,10 @@ from pydantic import BaseModel, ConfigDict
 
 from finetuning.datasets.answers import QuestionAndAnswer
 from finetuning.datasets.csv_dialect import csv_dialect
-from finetuning.datasets.data_errors import DataError, ErrorCode, naming
+from finetuning.datasets.data_errors import DataError, ErrorCode, naming, require_few_columns
 from finetuning.datasets.dialogs import ROLE_KEYS, Dialogs
 from finetuning.datasets.framing import BOM, Record, json_values, lines
-from finetuning.datasets.limits import MAX_COLUMNS, MAX_RECORD
+from finetuning.datasets.limits import MAX_RECORD
 from finetuning.datasets.marked_text import TEMPLATE_MARK
 from finetuning.datasets.shape import BARE, CONTEXT, HISTORY, INPUT, KNOWN_COLUMNS, Kind, canonical, is_either, kind_of
 from finetuning.datasets.shapes import shape_of
@@ -381,11 +381,7 @@ def _shaped(rows: Sequence[Any], **known: Any) -> Detection:
         kinds[Kind.DIALOG if is_either(kind, keys) else kind] += 1
     tables = [row for row in rows if isinstance(row, dict)]
     known.setdefault("columns", tuple(tables[0]) if tables else ())
-    if len(known["columns"]) > MAX_COLUMNS:
-        raise DataError(
-            ErrorCode.COLUMNS_TOO_MANY,
-            f"The first row has {len(known['columns']):,} columns; the limit is {MAX_COLUMNS:,}.",
-        )
+    require_few_columns(known["columns"])
     texts = tuple(column for column in known["columns"] if _holds_text([row.get(column) for row in tables]))
     known["why"] += f"; {_summary(shapes, len(rows), known['columns'])}"
     shape_name = shapes.most_common(1)[0][0] if shapes else ""

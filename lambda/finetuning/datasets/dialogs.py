@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from finetuning.datasets.data_errors import DataError, ErrorCode
+from finetuning.datasets.data_errors import DataError, ErrorCode, keep_frequent, short_name
 from finetuning.jumpstart.family import Message
 
 SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
@@ -182,7 +182,8 @@ class Dialogs:
             if (is_answer and key in MARKS and is_off(value)) or (key == DELETED and is_on(value)):
                 self.refuse_marked(key, value, f"{where}.{key}")
             else:
-                self.ignored[f"turn.{key}"] += 1
+                self.ignored[f"turn.{short_name(key)}"] += 1
+                keep_frequent(self.ignored)
 
     def refuse_marked(self, key: str, value: Any, path: str, code: ErrorCode = ErrorCode.UNTRAINED_ANSWER) -> None:
         """Raises `DataError` for an answer marked not to be learned, unless the user trains on such answers."""

@@ -18,7 +18,8 @@ that were refused before are counted without being read: of the refused ones, `R
 bytes are remembered."""
 
 MAX_COLUMNS = 2000
-"""Columns of a file's first row."""
+MAX_COLUMN_NAMES = 100_000
+"""Columns of a file's first row, and characters of their names together: plan.json and each step's report have them."""
 
 KEYS_NAMED = 20
 NAME_SHOWN = 60
@@ -26,7 +27,11 @@ NAME_SHOWN = 60
 
 IGNORED_LISTED = 100
 IGNORED_KEPT = 10_000
-"""Unused columns that a report lists, those with the most rows first; and that a shard keeps of its own."""
+"""Unused columns that a report lists, those with the most rows first; and that are kept while rows are counted, once
+there are twice as many."""
+
+LAYOUT_NAMES = 1_000_000
+"""Characters of column names that are remembered with how rows with these columns are read."""
 
 SAMPLE_SHOWN = 20_000
 """Characters of a sample row in a report."""

@@ -7,8 +7,9 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, Field
 
-from finetuning.datasets.data_errors import BREAKS_OFF, DataError
+from finetuning.datasets.data_errors import BREAKS_OFF, DataError, keep_frequent
 from finetuning.datasets.token_sample import TokenSample, length_classes
+from finetuning.errors import limited_text
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 """The channels: training and validation as JumpStart takes them, and the upload's own test rows."""
@@ -82,6 +83,7 @@ class Tally(BaseModel):
                         del mine[key]
             else:
                 setattr(self, name, mine + times * theirs)
+        keep_frequent(self.ignored)
 
     def count(self, channel: str, sizes: Iterable[int], times: int = 1) -> list[int]:
         """Adds rows of so many bytes to a channel, or subtracts them (`times=-1`). Returns their classes."""
@@ -171,9 +173,9 @@ class ShardResult(BaseModel):
                 LineError(
                     file=file,
                     line=line,
-                    path=error.path,
+                    path=limited_text(error.path),
                     code=error.code,
-                    message=error.message,
+                    message=limited_text(error.message),
                     fix=error.fix,
                     snippet=_snippet(raw),
                     element=element,

@@ -37,6 +37,16 @@ def test_check_exits_with_1_and_names_the_line_if_data_is_refused(finetune: Comm
     assert "line 7" in " ".join(output.split())
 
 
+def test_the_report_of_rows_with_a_million_keys_fits_a_screen(finetune: Command, tmp_path: Path) -> None:
+    rows = any_chat_rows(6)
+    rows[4] |= {f"key{number}": 1 for number in range(1_000_000)}
+    rows[5] |= {"k" * 10_000_000: 1}
+    code, output = finetune("check", str(any_file(tmp_path, rows)))
+    assert code == 0
+    assert "Unused columns: " in output
+    assert len(output) < 10_000
+
+
 def test_prepare_writes_the_channels_and_the_report(finetune: Command, tmp_path: Path) -> None:
     path, out = any_file(tmp_path, any_chat_rows(50)), tmp_path / "out"
     code, output = finetune("prepare", str(path), "--out", str(out))

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from finetuning.datasets import framing, parquet, shard
+from finetuning.datasets import conversion, data_errors, framing, parquet, shard
 from finetuning.datasets.data_errors import DataError, ErrorCode, naming
 from finetuning.datasets.framing import Record, batches, csv_rows, json_values
 from finetuning.datasets.offline import prepare_files
@@ -160,3 +160,55 @@ def test_a_report_stays_small_whatever_the_rows_hold(tmp_path: Path) -> None:
     assert "Unused columns that are not listed: at least 140." in report.notes
     assert max(map(len, report.samples)) == 20_001
     assert len(report.model_dump_json()) < 60_000
+
+
+def test_the_names_of_the_first_row_s_columns_are_limited_together(tmp_path: Path) -> None:
+    path = tmp_path / "wide.jsonl"
+    path.write_bytes(as_lines([{"prompt": "Hi", "completion": "Hello", "k" * 100_000: 1}]))
+    report = prepare_files([path])
+    assert report.refusal is not None
+    assert (
+        "The names of the first row's columns have 100,016 characters; the limit is 100,000." in report.refusal.message
+    )
+    assert len(report.model_dump_json()) < 10_000
+
+
+def test_a_column_with_a_long_name_is_listed_by_the_start_of_it(tmp_path: Path) -> None:
+    rows = any_chat_rows(3)
+    rows[1] |= {"x" * 100_000: 1}
+    rows[2]["messages"][0] |= {"y" * 100_000: 1}
+    path = tmp_path / "chat.jsonl"
+    path.write_bytes(as_lines(rows))
+    assert prepare_files([path]).ignored_columns == {"x" * 60 + "…": 1, "turn." + "y" * 60 + "…": 1}
+
+
+def test_an_error_at_a_long_name_is_short(tmp_path: Path) -> None:
+    path = tmp_path / "chat.jsonl"
+    path.write_bytes(GOOD + b'{"%s":1,"%s":2,"prompt":"Hi","completion":"Ho"}\n' % (b"x" * 100_000, b"x" * 100_000))
+    (error,) = prepare_files([path], options=DataOptions(max_error_fraction=1)).errors
+    assert error.code == ErrorCode.JSON_DUPLICATE_KEY
+    assert error.path == "x" * 2000 + "…"
+    assert error.message.startswith("The key xxx")
+    assert len(error.message) == 2001
+
+
+def test_layouts_and_names_are_forgotten_once_there_are_many(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(data_errors, "IGNORED_KEPT", 10)
+    monkeypatch.setattr(conversion, "LAYOUT_NAMES", 200)
+    held: list[int] = []
+    retire = conversion.Converter._retire
+
+    def watched(self: conversion.Converter) -> None:
+        held.append(self._names_held)
+        retire(self)
+        assert len(self._ignored) <= 20
+
+    monkeypatch.setattr(conversion.Converter, "_retire", watched)
+    rows = [row | {"often": 1, f"extra {number}": 1} for number, row in enumerate(any_chat_rows(200))]
+    path = tmp_path / "chat.jsonl"
+    path.write_bytes(as_lines(rows))
+    report = prepare_files([path])
+    assert len(held) > 10
+    assert max(held) < 230
+    assert next(iter(report.ignored_columns.items())) == ("often", 200)
+    assert len(report.ignored_columns) <= 21

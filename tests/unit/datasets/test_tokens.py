@@ -12,6 +12,7 @@ from xxhash import xxh3_128_digest
 
 from finetuning.datasets import tokens
 from finetuning.datasets.limits import ENCODED_AT_ONCE
+from finetuning.datasets.offline import prepare_files
 from finetuning.datasets.scripts import script_of
 from finetuning.datasets.templates import rendered
 from finetuning.datasets.token_sample import (
@@ -23,9 +24,15 @@ from finetuning.datasets.token_sample import (
     row_tokens,
     rows_counted,
 )
-from finetuning.datasets.tokens import count_by_excerpts, counter_for, how_counted
+from finetuning.datasets.tokens import (
+    EXCERPT,
+    EXCERPTS,
+    count_by_excerpts,
+    counter_for,
+    how_counted,
+)
 from finetuning.jumpstart.catalogue import DEFAULT_FAMILY
-from tests.builders.datasets import any_chat_rows, report_of
+from tests.builders.datasets import any_chat_rows, as_lines, report_of
 
 installed = importlib.util.find_spec("tiktoken") and importlib.util.find_spec("llama3_vocabulary")
 with_vocabulary = pytest.mark.skipif(
@@ -86,6 +93,22 @@ def test_a_very_long_text_is_estimated_by_excerpts_from_all_of_it() -> None:
     assert count_by_excerpts(counter, text) == 1_000_000
     assert counter.asked < 20_000
     assert count_by_excerpts(counter, "ab") == 1
+
+
+@with_vocabulary
+def test_one_word_of_megabytes_is_never_encoded_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    counter = counter_for(DEFAULT_FAMILY.name)
+    encoded: list[int] = []
+    encode = counter._encode  # type: ignore[attr-defined]
+    monkeypatch.setattr(counter, "_encode", lambda text, **how: encoded.append(len(text)) or encode(text, **how))
+    rows = any_chat_rows(1)
+    rows[0]["messages"][0]["content"] = "y" * 15_000_000
+    path = tmp_path / "chat.jsonl"
+    path.write_bytes(as_lines(rows))
+    statistics = prepare_files([path]).statistics
+    assert statistics.tokens == pytest.approx(15_000_000 / 4, rel=0.05)
+    assert max(encoded) <= ENCODED_AT_ONCE
+    assert sum(encoded) == EXCERPT * EXCERPTS
 
 
 def test_the_classes_are_four_to_a_doubling() -> None:
