@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from cli.commands import approvals, data, endpoints, first_run, init, plan, report, runs
+from cli.commands import approvals, data, endpoints, files, first_run, init, plan, report, runs
 from cli.commands.options import with_common_options
 
 TRACEBACK = "FINETUNE_TRACEBACK"
@@ -48,7 +48,10 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "submit": runs.submit,
         "watch": runs.watch,
         "runs": runs.runs,
+        "logs": files.logs,
+        "open": files.open_report,
         "report": report.report,
+        "download": files.download,
         "stop": approvals.stop,
         "approve": approvals.approve,
         "reject": approvals.reject,

@@ -1,9 +1,10 @@
 """`finetune ask`, `endpoints`, `extend`, `deploy`, `rollback` and `clean-up`: what runs have deployed."""
 
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -11,12 +12,19 @@ from rich.prompt import Confirm
 
 from cli.commands.options import AsJson, EndpointName, RunName, Stage
 
+if TYPE_CHECKING:
+    from cli.stage.conversation import Conversation
+
 
 def ask(
-    endpoint: EndpointName,
-    prompt: Annotated[str, typer.Argument(help="What to ask.")],
+    endpoint: Annotated[str, typer.Argument(help="An endpoint's name, or that of a run with an endpoint.")],
+    prompt: Annotated[str, typer.Argument(help="What to ask. Default: standard input.")] = "",
     stage: Stage = "dev",
     system: Annotated[str, typer.Option(help="The system message of a chat.")] = "",
+    max_tokens: Annotated[int, typer.Option(min=1, max=4096, help="The longest answer, in tokens.")] = 256,
+    interactive: Annotated[
+        bool, typer.Option("--interactive", "-i", help="Ask again and again; a chat model remembers what was said.")
+    ] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Send the text unchanged.")] = False,
     instruction: Annotated[bool, typer.Option("--instruction", help="Send it as an instruction.")] = False,
     as_json: AsJson = False,
@@ -25,37 +33,31 @@ def ask(
 
     \b
     Examples:
-      finetune ask finetune-dev-pirate-0a1b2c3d "Why is the sea salty?"
-      finetune ask pirate-0a1b2c3d "Why is the sea salty?" --system "Answer in Latin."
+      finetune ask pirate "Why is the sea salty?"
+      finetune ask pirate "Why is the sea salty?" --system "Answer in Latin." --max-tokens 50
+      finetune ask pirate < question.txt
+      finetune ask pirate -i
     """
     from cli.display.text import print_json, stream_printer
+    from cli.stage.conversation import Conversation
     from cli.stage.deployment import Deployment
     from cli.stage.endpoints import find_endpoint
-    from finetuning.aws.sagemaker_runtime import asker, stream_answer
-    from finetuning.errors import Code, FineTuningError
-    from finetuning.evaluation.questions import PARAMETERS, as_inputs, stop_tokens
-    from finetuning.jumpstart.catalogue import DEFAULT_FAMILY
 
+    if interactive and (prompt or as_json):
+        raise typer.BadParameter("--interactive takes neither a prompt nor --json.")
     full_name, plan = find_endpoint(Deployment.find(stage), endpoint)
-    task = str(plan.task) if plan and plan.task else "chat"
-    task = "domain_adaptation" if raw else "instruction" if instruction else "chat" if system else task
-    family = plan.family if plan else DEFAULT_FAMILY
-    inputs = as_inputs(prompt, task, plan.template if plan else None, system, family)
-    stops = stop_tokens(task, family)
+    task = "domain_adaptation" if raw else "instruction" if instruction else ""
+    conversation = Conversation(full_name, plan, task, system, max_tokens)
+    if interactive:
+        _converse(conversation, max_tokens)
+        return
+    prompt = prompt or sys.stdin.read().strip()
+    if not prompt:
+        raise typer.BadParameter("There is no prompt, and nothing on standard input.", param_hint="PROMPT")
     if as_json:
+        inputs = conversation.inputs(prompt)
         with Console(stderr=True).status("Waiting for the answer"):
-            reply = asker(full_name, stops)(inputs)
-    else:
-        console = Console()
-        reply = stream_answer(full_name, inputs, stream_printer(console), stops)
-        console.print()
-    if reply.error is not None:
-        raise FineTuningError(
-            Code.ENDPOINT_FAILED,
-            f"The endpoint {full_name} did not answer: {reply.error}",
-            "Check its status with `finetune endpoints`, and its log in CloudWatch.",
-        )
-    if as_json:
+            reply = conversation.ask(prompt)
         print_json(
             {
                 "endpoint": full_name,
@@ -65,8 +67,35 @@ def ask(
                 "latency_ms": reply.latency_ms,
             }
         )
-    elif reply.finished is False:
-        Console(stderr=True).print(f"(cut off at {PARAMETERS['max_new_tokens']} tokens)", style="dim")
+        return
+    console = Console()
+    reply = conversation.ask(prompt, stream_printer(console))
+    console.print()
+    _print_cut_off(reply.finished, max_tokens)
+
+
+def _converse(conversation: "Conversation", max_tokens: int) -> None:
+    """Until end of file (Ctrl-D) or Ctrl-C."""
+    from cli.display.text import stream_printer
+
+    console, hints = Console(), Console(stderr=True)
+    hints.print("Ctrl-D ends the conversation.", style="dim")
+    while True:
+        try:
+            prompt = hints.input("[bold]>[/] ").strip()
+        except (EOFError, KeyboardInterrupt):
+            hints.print()
+            return
+        if prompt:
+            reply = conversation.ask(prompt, stream_printer(console))
+            console.print()
+            _print_cut_off(reply.finished, max_tokens)
+
+
+def _print_cut_off(finished: bool | None, max_tokens: int) -> None:
+    if finished is False:
+        more = f"(cut off at {max_tokens} tokens; --max-tokens allows more)"
+        Console(stderr=True).print(more, style="dim", highlight=False)
 
 
 def endpoints(stage: Stage = "dev", as_json: AsJson = False) -> None:

@@ -34,12 +34,17 @@ def _endpoint_in_lines(each: EndpointSummary, now: datetime) -> Text:
     cost = f"{_usd(each.usd_per_hour)}/h, {_usd(each.usd_so_far)} so far"
     when, *why = _expiry(each, now)
     expiry = f"expires {when}" + "".join(f" ({reason})" for reason in why)
-    lines = [f"{_serving(each)} · age {elapsed(now - each.created_at)}", invocations, cost, expiry]
+    lines = [
+        f"{_serving(each).replace(chr(10), ', ')} · age {elapsed(now - each.created_at)}",
+        invocations,
+        cost,
+        expiry,
+    ]
     return Text.assemble((each.name, "bold"), *(f"\n  {line}" for line in lines))
 
 
 def _serving(each: EndpointSummary) -> str:
-    return f"{each.status} on {each.instances} × {each.instance_type or 'unknown instance type'}"
+    return f"{each.status} on {each.instances} × {each.instance_type or 'unknown instance type'}\nserves {each.run_id}"
 
 
 def _expiry(endpoint: EndpointSummary, now: datetime) -> list[str]:

@@ -43,6 +43,14 @@ def upload_bars(console: Console) -> Iterator[Callable[[Path], Advance]]:
         yield started
 
 
+@contextmanager
+def download_bar(console: Console, size: int) -> Iterator[Advance]:
+    """A bar for all files together; nothing if the output is not a terminal."""
+    with Progress(*_columns(), console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("Downloading", total=size)
+        yield lambda count: bar.advance(task, count)
+
+
 def _columns() -> tuple[ProgressColumn, ...]:
     return (
         TextColumn("{task.description}"),

@@ -10,6 +10,8 @@ from rich.text import Text
 
 from cli.display.charts import loss_curve
 from cli.display.text import WIDE_ENOUGH, elapsed, list_table, plain, short
+from cli.stage.approvals import APPROVAL_STEP
+from finetuning.evaluation.loss_curve import loss_curve as loss_series
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import Cost, Event, Metric, RunState, RunStatus
 from finetuning.runs.timeline import steps
@@ -94,31 +96,40 @@ def runs_table(statuses: Sequence[RunStatus], now: datetime, width: int) -> Rend
     """A row per run, or two lines per run in a narrow terminal."""
     if width < WIDE_ENOUGH:
         return Group(*(_run_in_two_lines(status, now) for status in statuses))
-    table = list_table("run", "state", "verdict", "started (UTC)", "duration", "training cost", "model version")
+    table = list_table("run", "state", "verdict", "loss", "started (UTC)", "duration", "training cost")
     for status in statuses:
-        state, style = _state(status)
-        at_step = "" if status.state is RunState.SUCCEEDED else f" at {status.step}"
+        version = _version(status.model_package)
         table.add_row(
-            status.run_id,
-            Text.assemble((state, style), at_step),
+            Text.assemble(status.run_id, (f"\n{version}" if version else "", "dim")),
+            _state_at_step(status),
             status.verdict or "",
+            _loss(status),
             f"{status.started_at:%d %b %H:%M}",
             elapsed((status.updated_at if status.state.is_final else now) - status.started_at),
             _cost(status.cost),
-            _version(status.model_package),
         )
     return table
 
 
 def _run_in_two_lines(status: RunStatus, now: datetime) -> Text:
-    state, style = _state(status)
-    at_step = "" if status.state is RunState.SUCCEEDED else f" at {status.step}"
     took = elapsed((status.updated_at if status.state.is_final else now) - status.started_at)
     started = f"{status.started_at:%d %b %H:%M} UTC"
-    facts = [status.verdict or "", started, took, _cost(status.cost), _version(status.model_package)]
-    return Text.assemble(
-        (status.run_id, "bold"), "  ", (state, style), at_step, "\n  ", " · ".join(filter(None, facts))
-    )
+    loss = f"loss {_loss(status)}" if _loss(status) else ""
+    facts = [status.verdict or "", loss, started, took, _cost(status.cost), _version(status.model_package)]
+    return Text.assemble((status.run_id, "bold"), "  ", _state_at_step(status), "\n  ", " · ".join(filter(None, facts)))
+
+
+def _state_at_step(status: RunStatus) -> Text:
+    state, style = _state(status)
+    if status.state is RunState.RUNNING and status.step == APPROVAL_STEP:
+        return Text("waits for approval", style="bold yellow")
+    return Text.assemble((state, style), "" if status.state is RunState.SUCCEEDED else f" at {status.step}")
+
+
+def _loss(status: RunStatus) -> str:
+    """The first and the last loss: of the held-out rows, if the training reports it."""
+    series = loss_series(status.metrics)
+    return series[-1].change if series else ""
 
 
 def _version(model_package: str) -> str:

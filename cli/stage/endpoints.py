@@ -1,11 +1,13 @@
 """The endpoints of a stage's runs."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel
 
 from cli.stage.deployment import Deployment
+from cli.stage.runs import find_run
 from finetuning.aws.autoscaling import scale
 from finetuning.aws.cloudwatch import invocations
 from finetuning.aws.sagemaker import sagemaker
@@ -100,17 +102,26 @@ def extend_endpoint(deployment: Deployment, endpoint: str, hours: float) -> Dead
 
 
 def find_endpoint(deployment: Deployment, name: str) -> tuple[str, RunPlan | None]:
-    """An endpoint's full name, and the plan of the run it serves; `name` may leave out the stage's prefix.
+    """An endpoint's full name, and the plan of the run it serves. `name` may lack the stage's prefix, or be a run's.
 
     Raises `FineTuningError` (ENDPOINT_NOT_FOUND).
     """
     control = sagemaker()
-    for candidate in (name, f"{deployment.prefix}-{name}"):
+    for candidate in _candidates(deployment, name):
         live = control.describe_endpoint(candidate)
         if live:
             run_id = control.tags(live["EndpointArn"]).get(RUN_TAG)
             return candidate, deployment.run(run_id).find_plan() if run_id else None
     raise _no_endpoint(name, deployment.prefix)
+
+
+def _candidates(deployment: Deployment, name: str) -> Iterator[str]:
+    """The endpoints that a name may mean, in this order."""
+    yield name
+    yield f"{deployment.prefix}-{name}"
+    with suppress(FineTuningError):  # there is no such run either
+        if endpoint := find_run(deployment, name).status.endpoint:
+            yield endpoint
 
 
 def roll_back(deployment: Deployment, endpoint: str) -> str:
@@ -149,6 +160,6 @@ def is_rolled_back(deployment: Deployment, endpoint: str, config: str) -> bool:
 def _no_endpoint(name: str, prefix: str) -> FineTuningError:
     return FineTuningError(
         Code.ENDPOINT_NOT_FOUND,
-        f"There is no endpoint {name} or {prefix}-{name}.",
+        f"There is no endpoint {name} or {prefix}-{name}, and no run of that name has one.",
         "List the endpoints with `finetune endpoints`. Deploy an expired one again with `finetune deploy RUN`.",
     )

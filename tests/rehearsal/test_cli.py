@@ -1,5 +1,6 @@
 """Every command of `finetune`, run against the deployed product; cli/*.txt show what each prints."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import dataclass, replace
@@ -157,6 +158,20 @@ def test_a_report_can_be_opened_by_a_link_and_saved(terminal: Terminal, followed
     assert followed.run_id in (terminal.folder / "report.html").read_text()
 
 
+def test_the_model_and_the_log_of_a_run_can_be_read(terminal: Terminal, followed: Followed) -> None:
+    downloaded = terminal.finetune("download", "parrots", "model")
+    assert downloaded.code == 0
+    sums = (terminal.folder / "model" / "SHA256SUMS").read_text().splitlines()
+    assert sums
+    for line in sums:
+        digest, name = line.split("  ", 1)
+        assert hashlib.sha256((terminal.folder / "model" / name).read_bytes()).hexdigest() == digest
+    log = terminal.finetune("logs", "parrots", "--json").json["lines"]
+    assert any("loss" in line for line in log), log[-5:]
+    followed_log = terminal.finetune("logs", "parrots", "--follow")
+    assert (followed_log.code, len(followed_log.printed.splitlines())) == (0, len(log))
+
+
 def test_a_run_that_does_not_wait_for_approval_cannot_be_answered(terminal: Terminal, followed: Followed) -> None:
     terminal.finetune("approve", "parrots").assert_matches("approve-not-waiting")
     terminal.finetune("reject", "parrots").assert_matches("reject-not-waiting")
@@ -171,7 +186,10 @@ def test_clean_up_asks_for_confirmation(terminal: Terminal, followed: Followed) 
 
 @pytest.mark.parametrize(
     "words",
-    [("watch", "nobody"), ("report", "nobody"), ("stop", "nobody"), ("deploy", "nobody"), ("clean-up", "nobody")],
+    [
+        *((name, "nobody") for name in ("watch", "logs", "open", "report", "stop", "deploy", "clean-up")),
+        ("download", "nobody", "model"),
+    ],
 )
 def test_an_unknown_run_is_an_error_with_a_fix(terminal: Terminal, words: tuple[str, ...]) -> None:
     terminal.finetune(*words).assert_matches(f"{words[0]}-unknown")

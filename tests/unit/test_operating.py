@@ -18,6 +18,7 @@ SERVICES = {
     "cloudformation": ("cloudformation",),
     "cloudwatch": ("cloudwatch",),
     "kms": ("kms",),
+    "logs": ("logs",),
     "s3": ("s3",),
     "sagemaker": ("sagemaker", "sagemaker-runtime"),
     "states": ("stepfunctions",),

@@ -9,10 +9,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from finetuning.aws.clients import client
 from finetuning.evaluation.comparison import Ask, Reply
-from finetuning.evaluation.questions import invocation
+from finetuning.evaluation.questions import PARAMETERS, invocation
+
+MAX_NEW_TOKENS: int = PARAMETERS["max_new_tokens"]
 
 
-def asker(endpoint: str, stop_token_ids: Sequence[int] = ()) -> Ask:
+def asker(endpoint: str, stop_token_ids: Sequence[int] = (), max_new_tokens: int = MAX_NEW_TOKENS) -> Ask:
     """Sends prompts to that endpoint. A failed invocation is a `Reply` with an error, not an exception, so that one
     failed prompt does not hide the answers to the others.
     """
@@ -26,7 +28,7 @@ def asker(endpoint: str, stop_token_ids: Sequence[int] = ()) -> Ask:
                 EndpointName=endpoint,
                 ContentType="application/json",
                 Accept="application/json",
-                Body=json.dumps(invocation(inputs, stop_token_ids)).encode(),
+                Body=json.dumps(invocation(inputs, stop_token_ids, max_new_tokens)).encode(),
             )
             text, finished = _generated(response["Body"].read())
         except (ClientError, BotoCoreError, ValueError) as failure:
@@ -37,7 +39,11 @@ def asker(endpoint: str, stop_token_ids: Sequence[int] = ()) -> Ask:
 
 
 def stream_answer(
-    endpoint: str, inputs: str, on_text: Callable[[str], None], stop_token_ids: Sequence[int] = ()
+    endpoint: str,
+    inputs: str,
+    on_text: Callable[[str], None],
+    stop_token_ids: Sequence[int] = (),
+    max_new_tokens: int = MAX_NEW_TOKENS,
 ) -> Reply:
     """Sends one prompt, and passes each piece of the answer to `on_text` as it arrives.
 
@@ -49,10 +55,10 @@ def stream_answer(
         response = client("sagemaker-runtime").invoke_endpoint_with_response_stream(
             EndpointName=endpoint,
             ContentType="application/json",
-            Body=json.dumps(invocation(inputs, stop_token_ids) | {"stream": True}).encode(),
+            Body=json.dumps(invocation(inputs, stop_token_ids, max_new_tokens) | {"stream": True}).encode(),
         )
     except (ClientError, BotoCoreError):
-        return _passed_on(asker(endpoint, stop_token_ids)(inputs), on_text)
+        return _passed_on(asker(endpoint, stop_token_ids, max_new_tokens)(inputs), on_text)
     pieces, error, finished = [], None, None
     try:
         for line in _lines(event["PayloadPart"]["Bytes"] for event in response["Body"]):

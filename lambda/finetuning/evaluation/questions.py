@@ -87,14 +87,16 @@ def as_inputs(
     return text
 
 
-def invocation(inputs: str, stop_token_ids: Sequence[int] = ()) -> dict[str, Any]:
+def invocation(
+    inputs: str, stop_token_ids: Sequence[int] = (), max_new_tokens: int = PARAMETERS["max_new_tokens"]
+) -> dict[str, Any]:
     """The body of an InvokeEndpoint request to a JumpStart Llama endpoint.
 
     With `details` DJL LMI reports why the text ended: `details.finish_reason` is "length" if it was cut off.
     `stop_token_ids`: the tokens that also end the text (`stop_tokens`).
     """
     stops = {"stop_token_ids": [*stop_token_ids]} if stop_token_ids else {}
-    return {"inputs": inputs, "parameters": {**PARAMETERS, "details": True, **stops}}
+    return {"inputs": inputs, "parameters": {**PARAMETERS, "max_new_tokens": max_new_tokens, "details": True, **stops}}
 
 
 def stop_tokens(task: str, family: Family = DEFAULT_FAMILY) -> tuple[int, ...]:

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from io import BytesIO
 from typing import Any
 
 import boto3
 import pytest
 
+from cli.stage.conversation import Conversation
 from cli.stage.deployment import Deployment
 from cli.stage.endpoints import (
     extend_endpoint,
@@ -16,18 +18,20 @@ from cli.stage.endpoints import (
     list_endpoints,
     roll_back,
 )
+from finetuning.aws.clients import client
 from finetuning.errors import Code, EndpointFailed, FineTuningError
 from finetuning.evaluation.comparison import Ask, Reply
 from finetuning.runs.layout import RunLayout
-from tests.builders.cli import Command, any_endpoint_of, write
-from tests.builders.runs import RUN_ID, any_plan
+from finetuning.runs.status import RunState
+from tests.builders.cli import Command, any_endpoint_of, write, write_status
+from tests.builders.runs import RUN_ID, any_plan, any_status
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, reply: Reply) -> list[str]:
     """Endpoints that give that reply; returns the list of what they are sent."""
     sent: list[str] = []
 
-    def asker(endpoint: str, stop_token_ids: Sequence[int] = ()) -> Ask:
+    def asker(endpoint: str, stop_token_ids: Sequence[int] = (), max_new_tokens: int = 256) -> Ask:
         def ask(inputs: str) -> Reply:
             sent.append(inputs)
             return reply
@@ -35,13 +39,17 @@ def answering(monkeypatch: pytest.MonkeyPatch, reply: Reply) -> list[str]:
         return ask
 
     def stream_answer(
-        endpoint: str, inputs: str, on_text: Callable[[str], None], stop_token_ids: Sequence[int] = ()
+        endpoint: str,
+        inputs: str,
+        on_text: Callable[[str], None],
+        stop_token_ids: Sequence[int] = (),
+        max_new_tokens: int = 256,
     ) -> Reply:
         on_text(reply.text)
         return asker(endpoint, stop_token_ids)(inputs)
 
-    monkeypatch.setattr("finetuning.aws.sagemaker_runtime.asker", asker)
-    monkeypatch.setattr("finetuning.aws.sagemaker_runtime.stream_answer", stream_answer)
+    monkeypatch.setattr("cli.stage.conversation.asker", asker)
+    monkeypatch.setattr("cli.stage.conversation.stream_answer", stream_answer)
     return sent
 
 
@@ -57,6 +65,44 @@ def test_a_question_has_the_format_the_run_was_trained_on(
     finetune("ask", RUN_ID, "Why?", "--system", "Speak Latin.")
     assert sent[:2] == ["Q: Why?\n\n### Response:\n", "Why?"]
     assert "Speak Latin.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nWhy?<|eot_id|>" in sent[2]
+
+
+def test_a_question_may_come_from_standard_input_and_go_to_a_runs_endpoint(
+    deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    any_endpoint_of(RUN_ID, name="finetune-dev-parrot")
+    write_status(any_status(state=RunState.SUCCEEDED, endpoint="finetune-dev-parrot"))
+    sent = answering(monkeypatch, Reply("Arr.", 900))
+    name = RUN_ID.rpartition("-")[0]
+    assert finetune("ask", name, "--raw", stdin="Why?\n") == (0, "Arr.\n")
+    assert sent == ["Why?"]
+    assert finetune("ask", name)[0] == 2
+
+
+def test_a_conversation_sends_what_was_said_before(
+    deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    any_endpoint_of(RUN_ID)
+    sent = answering(monkeypatch, Reply("Arr.", 900))
+    code, output = finetune("ask", RUN_ID, "-i", "--system", "Be a pirate.", stdin="Who?\n\nWhy?\n")
+    assert (code, output) == (0, "Arr.\nArr.\n")
+    first, second = sent
+    assert second.startswith(first + "Arr.<|eot_id|>")
+    assert second.count("Be a pirate.") == 1
+    assert second.endswith("Why?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n")
+    assert finetune("ask", RUN_ID, "Why?", "-i")[0] == 2
+
+
+def test_the_longest_answer_can_be_chosen(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    bodies: list[dict[str, Any]] = []
+
+    def invoke(**request: Any) -> dict[str, Any]:
+        bodies.append(json.loads(request["Body"]))
+        return {"Body": BytesIO(b'{"generated_text": "Arr."}')}
+
+    monkeypatch.setattr(client("sagemaker-runtime"), "invoke_endpoint", invoke)
+    assert Conversation("parrot", None, max_new_tokens=9).ask("Why?").text == "Arr."
+    assert bodies[0]["parameters"]["max_new_tokens"] == 9
 
 
 def test_an_endpoint_that_does_not_answer_is_an_error(

@@ -4,15 +4,17 @@ import json
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from cli.main import app
 from cli.stage.deployment import Deployment
 from cli.stage.runs import find_run, list_runs, redeploy
 from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.layout import RunLayout
-from finetuning.runs.status import RunState, Verdict
+from finetuning.runs.status import Metric, RunState, Verdict
 from finetuning.runs.uploads import Upload
-from tests.builders.cli import Command, write, write_status
+from tests.builders.cli import Command, waiting_for_approval, write, write_status
 from tests.builders.runs import RUN_ID, any_plan, any_status, at
 
 OURS = f"arn:aws:states:us-east-1:123456789012:execution:machine:{RUN_ID}-again"
@@ -42,6 +44,23 @@ def test_runs_are_listed_with_state_and_cost(deployment: Deployment, finetune: C
     assert "38.75 USD" in output
     (listed,) = json.loads(finetune("runs", "--json")[1])
     assert listed["state"] == "succeeded"
+
+
+@pytest.mark.parametrize("width", [60, 120])
+def test_a_run_that_waits_for_approval_and_the_losses_are_shown(
+    deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    waiting_for_approval()
+    metrics = [
+        Metric(name=name, value=value, time=at(second))
+        for second, (name, value) in enumerate([("train:loss", 4.0), ("eval:loss", 3.5), ("eval:loss", 1.25)])
+    ]
+    write_status(any_status(run_id="pirate-00000002", metrics=metrics))
+    shown = CliRunner().invoke(app, ["runs"], env={"COLUMNS": str(width)}).stdout
+    assert "waits for approval" in " ".join(shown.split())
+    assert "3.50 → 1.25" in " ".join(shown.split())
+    assert RUN_ID in shown
+    assert max(map(len, shown.splitlines())) <= width
 
 
 @pytest.mark.parametrize(("ended", "code"), [("SUCCEEDED", Code.RUN_STILL_RUNNING), ("FAILED", Code.RUN_NOT_STARTED)])
