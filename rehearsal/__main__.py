@@ -164,13 +164,14 @@ def _emulated_aws(model: str, keep: bool) -> Iterator[Emulator]:
             _fresh_state(), base_model, port=port, wait_scale=WAIT_SCALE, max_new_tokens=MAX_NEW_TOKENS, keep=keep
         )
     os.environ.update(emulator.environment())  # the product's own code runs in this process too
+    interrupted = False
     try:
         console.print(f"Running at {emulator.url}; {model} stands in for Llama.")
         jumpstart_cache.fill(emulator)
         yield emulator
     except KeyboardInterrupt:
-        keep = False
-        console.print("\nInterrupted: stopping the emulated AWS and everything it runs.")
+        keep, interrupted = False, True
+        console.print("\nStopping the emulated AWS and everything it runs.")
         raise typer.Exit(INTERRUPTED) from None
     except BaseException:
         keep = False
@@ -180,6 +181,8 @@ def _emulated_aws(model: str, keep: bool) -> Iterator[Emulator]:
             RUNNING.write_text(json.dumps({"pid": emulator.pid, "port": emulator.port, "state": str(emulator.state)}))
         else:
             emulator.stop()
+            if interrupted:
+                console.print("Stopped.")
 
 
 def _left_running() -> Emulator | None:

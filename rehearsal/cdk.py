@@ -21,6 +21,9 @@ KEPT_ASSEMBLIES = 4
 SOURCES = ("app.py", "cdk.json", "infra", "lambda", "requirements.txt", "package-lock.json")
 """All that the templates and the functions' code are made of: files, and folders with all their files."""
 
+INTERRUPTED = (-signal.SIGINT, 128 + signal.SIGINT)
+"""How a program ends that Ctrl-C has reached, and a shell or npx whose program it has reached."""
+
 
 class DeploymentFailed(Exception):
     """The CDK CLI ended with an error, which is on the screen."""
@@ -93,6 +96,8 @@ def _run(environment: dict[str, str], *arguments: str, folder: Path = PROJECT) -
         process.send_signal(signal.SIGINT)  # a second one, should the first have reached only us
         process.wait()
         raise
+    if status in INTERRUPTED:
+        raise KeyboardInterrupt
     if status:
         raise DeploymentFailed(f"`{' '.join(command)}` ended with status {status}")
 

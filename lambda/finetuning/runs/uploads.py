@@ -45,7 +45,7 @@ class Upload:
 
     @property
     def name(self) -> str:
-        """The user's name for it, reduced to lower-case letters, digits and single hyphens."""
+        """The user's name for it in Latin lower-case letters, digits and single hyphens: `Ünï (1)` is `uni-1`."""
         if not self.starts_a_run:
             raise FineTuningError(
                 Code.UPLOAD_NOT_FOUND,
@@ -53,7 +53,7 @@ class Upload:
                 "Upload one data file to inbox/, or a folder to runs/<name>/ with its run.json last.",
             )
         stem = self.key.split("/")[1] if self.folder else data_stem(self.key)
-        slug = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:MAX_NAME].strip("-")
+        slug = re.sub(r"[^a-z0-9]+", "-", _latin(stem).lower()).strip("-")[:MAX_NAME].strip("-")
         return slug or "run"
 
     @property
@@ -89,6 +89,14 @@ def upload_of(execution_input: str) -> Upload | None:
 def event_word(value: object) -> str:
     """A requester or a request's id of S3's event; "" for what no event has, but an execution started by hand may."""
     return value if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9.\-]{1,64}", value) else ""
+
+
+def _latin(name: str) -> str:
+    if name.isascii():
+        return name
+    from anyascii import anyascii  # most names need none of its tables
+
+    return anyascii(name)
 
 
 def data_stem(key: str) -> str:

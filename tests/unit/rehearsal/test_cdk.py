@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from rehearsal import cdk
+from rehearsal.running import Emulator
 
 SOURCES = ("app.py", "cdk.json", "infra", "lambda", "requirements.txt", "package-lock.json")
 
@@ -70,3 +71,24 @@ def test_only_the_latest_assemblies_are_kept(project: Path) -> None:
     for stage in range(cdk.KEPT_ASSEMBLIES + 2):
         number(f"stage={stage}")
     assert len(list((project / "assemblies").glob("*/"))) == cdk.KEPT_ASSEMBLIES
+
+
+class Ended:
+    """A program that has ended with that status."""
+
+    def __init__(self, status: int) -> None:
+        self._status = status
+
+    def wait(self) -> int:
+        return self._status
+
+
+@pytest.mark.parametrize(
+    ("status", "raised"), [(130, KeyboardInterrupt), (-2, KeyboardInterrupt), (1, cdk.DeploymentFailed)]
+)
+def test_ctrl_c_during_the_cdk_is_no_failure_of_it(
+    status: int, raised: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("subprocess.Popen", lambda *_, **__: Ended(status))
+    with pytest.raises(raised):
+        cdk.deploy(Emulator(0, 0, Path()), Path("assembly"))

@@ -37,7 +37,9 @@ def test_a_new_upload_of_the_same_name_is_a_new_run() -> None:
     [
         ("inbox/faq.jsonl", "faq"),
         ("inbox/My FAQ (final).csv.gz", "my-faq-final"),
-        ("inbox/版本.txt", "run"),
+        ("inbox/版本.txt", "banben"),
+        ("runs/Ünï cødé (1)/run.json", "uni-code-1"),
+        ("inbox/(…).txt", "run"),
         ("inbox/faq.tsv", "faq"),
         ("runs/support-bot/run.json", "support-bot"),
         ("inbox/" + "x" * 80 + ".json", "x" * 24),
