@@ -241,6 +241,16 @@ def _(runs: FirstRuns) -> Observation:
     return Observation(back and live.get("EndpointStatus") == "InService" and reply.error is None, words)
 
 
+@settles("capture-ends", Moment.ROLLED_BACK)
+def _(runs: FirstRuns) -> Observation:
+    """The configuration to which the rollback returned has no data capture; that of the second run had."""
+    capture = runs.live().get("DataCaptureConfig", {})
+    captures = bool(capture.get("EnableCapture"))
+    return Observation(
+        not captures, f"stores calls in {capture['DestinationS3Uri']}" if captures else "stores no calls"
+    )
+
+
 @settles("endpoint-deleted", Moment.REMOVED)
 def _(runs: FirstRuns) -> Observation:
     gone = runs.until(lambda: runs.control.describe_endpoint(runs.endpoint) is None)

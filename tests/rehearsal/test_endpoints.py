@@ -252,6 +252,32 @@ def test_a_kept_model_is_deployed_once_more_without_training(
     product.until(run_id, lambda _: is_rolled_back(command, first["endpoint"], config_of(first["run_id"])))
 
 
+def test_an_update_that_keeps_the_earlier_runs_data_capture_fails_and_a_rollback_undoes_it(
+    product: Product, command: Deployment
+) -> None:
+    name = any_name("capture")
+    earlier = product.ended(product.submit(CHATS, **QUICK, **serving(name, data_capture=True)))
+    endpoint, before = earlier["endpoint"], described(product, earlier["endpoint"])["DataCaptureConfig"]
+    product.emulator.inject("capture-kept", match=endpoint)
+    status = product.ended(product.submit(CHATS, **QUICK, **serving(name)))
+    assert (status["state"], status["error"]["code"]) == ("failed", "ENDPOINT_CAPTURE_DIFFERS")
+    assert status["error"]["message"] == (
+        f"The endpoint {endpoint} serves the new model, but stores 100 % of the invocations in "
+        f"{before['DestinationS3Uri']} instead of no invocations."
+    )
+    assert f"`finetune rollback {endpoint}`" in status["error"]["fix"]
+    assert described(product, endpoint)["EndpointConfigName"] == config_of(status["run_id"])
+    assert any(
+        event["message"].startswith(f"The endpoint {endpoint} serves this run's model although the run failed")
+        for event in status["events"]
+    )
+    assert roll_back(command, endpoint) == config_of(earlier["run_id"])
+    product.until(earlier["run_id"], lambda _: is_rolled_back(command, endpoint, config_of(earlier["run_id"])))
+    assert described(product, endpoint)["DataCaptureConfig"] == before
+    assert costing(product, earlier["run_id"], status["run_id"]) == [endpoint]
+    product.emulator.client("sagemaker").delete_endpoint(EndpointName=endpoint)
+
+
 def test_a_deleted_endpoint_leaves_no_configuration_no_alarm_and_no_cost(
     product: Product, command: Deployment, first: dict[str, Any], second: tuple[dict[str, Any], list[str]]
 ) -> None:

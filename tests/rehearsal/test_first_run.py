@@ -68,6 +68,10 @@ DIFFERENT: dict[str, Differs] = {
     "rollback-alarms": ("DescribeEndpoint", {"merge": {"LastDeploymentConfig": None}}),
     "data-capture": ("GET list-type=2 capture", {"replace": [["Contents>", "Ignored>"]]}),
     "rollback": ("DescribeEndpoint", {"merge": {"EndpointConfigName": "another"}}),
+    "capture-ends": (
+        "DescribeEndpoint",
+        {"merge": {"DataCaptureConfig": {"EnableCapture": True, "DestinationS3Uri": "s3://kept/capture"}}},
+    ),
     "endpoint-deleted": (
         "DescribeEndpoint",
         {"status": 200, "headers": {"x-amzn-errortype": None}, "merge": {**GONE, "EndpointStatus": "Deleting"}},
