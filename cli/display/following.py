@@ -12,7 +12,7 @@ from rich.text import Text
 from cli.display.answers import answers_table
 from cli.display.charts import loss_curve
 from cli.display.findings import error_panel
-from cli.display.runs import cost_line, event_line, metric_line, progress
+from cli.display.runs import cost_line, event_line, metric_line, progress, step_line
 from cli.display.text import elapsed, plain
 from cli.stage.runs import status_changes, wait_for_report
 from finetuning.evaluation.verdict import verdict
@@ -21,6 +21,7 @@ from finetuning.report import commands
 from finetuning.report.messages import LINK_HOURS
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import RunState, RunStatus
+from finetuning.runs.training_steps import TrainingSteps
 
 View = Callable[[RunStatus, RunPlan | None], None]
 """Called with each change of a run."""
@@ -78,14 +79,20 @@ def _live(console: Console) -> Iterator[View]:
 
 @contextmanager
 def _log(console: Console) -> Iterator[View]:
-    """A view that prints each event and each metric once."""
+    """A view that prints each event and each metric once, and a step of the training at each tenth of it."""
     seen = {"events": 0, "metrics": 0}
+    shown: TrainingSteps | None = None
 
     def show(status: RunStatus, _: RunPlan | None) -> None:
+        nonlocal shown
         for event in status.events[seen["events"] :]:
             console.print(event_line(event), soft_wrap=True)
         for metric in status.metrics[seen["metrics"] :]:
             console.print(metric_line(metric), soft_wrap=True)
+        step = status.last_steps
+        if step and (shown is None or int(10 * step.share) != int(10 * shown.share)):
+            console.print(step_line(step), soft_wrap=True)
+            shown = step
         seen.update(events=len(status.events), metrics=len(status.metrics))
 
     yield show

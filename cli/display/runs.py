@@ -15,6 +15,7 @@ from finetuning.evaluation.loss_curve import loss_curve as loss_series
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import Cost, Event, Metric, RunState, RunStatus
 from finetuning.runs.timeline import steps
+from finetuning.runs.training_steps import TrainingSteps
 
 STATE_STYLES = {
     RunState.RUNNING: "cyan",
@@ -90,6 +91,11 @@ def metric_line(metric: Metric) -> Text:
     name = metric.name.rpartition(":")[2]
     time = f"{metric.time:%H:%M:%S} "
     return Text.assemble((time, "dim"), (f"{'metric':<17} ", "bold"), f"{name} = {metric.value:g}")
+
+
+def step_line(step: TrainingSteps) -> Text:
+    time = f"{step.time:%H:%M:%S} "
+    return Text.assemble((time, "dim"), (f"{'progress':<17} ", "bold"), f"{step} ({100 * step.share:.0f} %)")
 
 
 def runs_table(statuses: Sequence[RunStatus], now: datetime, width: int) -> RenderableType:

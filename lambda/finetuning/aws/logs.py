@@ -1,5 +1,6 @@
 """The end of a training job's log."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -19,8 +20,13 @@ LONGEST_LINE = 200
 
 
 def log_tail(job_name: str) -> list[str]:
-    """The job's last lines, shortened, without control characters. Empty if there is no log or it cannot be read; then
-    the function's own log says why.
+    """The job's last lines, shortened, without control characters; as `log_lines`."""
+    return [visible(shortened(line, LONGEST_LINE)) for _, line in log_lines(job_name)]
+
+
+def log_lines(job_name: str) -> list[tuple[datetime, str]]:
+    """The job's last lines and when they were logged. Empty if there is no log or it cannot be read; then the
+    function's own log says why.
     """
     logs = client("logs")
     try:
@@ -34,8 +40,8 @@ def log_tail(job_name: str) -> list[str]:
     except FineTuningError as error:
         logger.warning("Cannot read the job's log", extra={"error": error.as_dict()})
         return []
-    lines = (event["message"].rstrip() for event in events)
-    return [visible(shortened(line, LONGEST_LINE)) for line in lines if line]
+    lines = ((datetime.fromtimestamp(event["timestamp"] / 1000, UTC), event["message"].rstrip()) for event in events)
+    return [(time, line) for time, line in lines if line]
 
 
 def _last_events(logs: Any, stream: str) -> list[dict[str, Any]]:

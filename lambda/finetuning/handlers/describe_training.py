@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from finetuning.aws.logs import log_tail
+from finetuning.aws.logs import log_lines, log_tail
 from finetuning.aws.sagemaker import sagemaker
 from finetuning.datasets.templates import template_columns
 from finetuning.errors import Code, TrainingFailed
@@ -16,7 +16,7 @@ from finetuning.runs import layout
 from finetuning.runs.outcomes import Outcome, is_overdue, selected_type, training_progress
 from finetuning.runs.plan import Measurement, in_words
 from finetuning.runs.status import Rung, RunStatus
-from finetuning.runs.training_steps import last_step, speed
+from finetuning.runs.training_steps import read_steps, speed
 from finetuning.runs.waiting import elapsed_seconds, next_rung, wait_seconds
 
 ENDED = ("Completed", "Failed", "Stopped")
@@ -71,17 +71,19 @@ def handler(run: Run, event: Payload) -> Payload:
         update={"outcome": RUNG_OUTCOMES.get(progress.outcome, "running"), "message": progress.message}
     )
     before = run.status
-    steps = last_step(log_tail(job_name), now) if job.get("SecondaryStatus") == "Training" else None
-    first, last = before.first_steps or steps, steps or before.last_steps
+    # Also of a completed job: a short one may never have been seen while it trained.
+    has_steps = job.get("SecondaryStatus") == "Training" or progress.outcome is Outcome.COMPLETED
+    steps = read_steps(log_lines(job_name)) if has_steps else []
+    first, last = [before.first_steps, *steps], [before.last_steps, *steps]
     status = run.record(
         progress.message,
         rung=rung,
         metrics=progress.metrics,
         cost=cost,
         model_artifact=progress.artifact,
-        progress=str(steps or ""),
-        first_steps=first,
-        last_steps=last,
+        progress=str(steps[-1]) if steps and progress.outcome is Outcome.IN_PROGRESS else "",
+        first_steps=next(filter(None, first), None),
+        last_steps=last[-1],
     )
     if progress.outcome is Outcome.COMPLETED:
         _keep_measurement(run, job, status, now)
@@ -95,7 +97,10 @@ def handler(run: Run, event: Payload) -> Payload:
 
 
 def _keep_measurement(run: Run, job: Mapping[str, Any], status: RunStatus, now: datetime) -> None:
-    """Keeps what the training took, for the plans of later runs, if its log showed its steps more than once."""
+    """Keeps what the training took, for the plans of later runs, if its log shows two steps.
+
+    The job's own times would not do: they include the start-up, which can be longer than a short training.
+    """
     instance_type, dataset, began = selected_type(job), run.plan.dataset, job.get("TrainingStartTime")
     if not (instance_type and dataset and began and status.first_steps and status.last_steps):
         return

@@ -55,6 +55,8 @@ def handler(run: Run, event: Payload) -> Payload:
         f"Training on {types}",
         rung=rung,
         training_job=name,
+        first_steps=None,
+        last_steps=None,
         cost=status.cost.model_copy(
             update={"estimate_usd": option.estimate.usd, "assumptions": option.estimate.assumptions}
         ),

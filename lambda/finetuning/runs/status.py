@@ -117,7 +117,7 @@ class RunStatus(BaseModel):
     """Every attempt to get instances, the latest last."""
     first_steps: TrainingSteps | None = None
     last_steps: TrainingSteps | None = None
-    """The training's steps when its log showed them for the first and for the last time."""
+    """The first and the last step of the current job that were read in its log."""
     training_job: str = ""
     model_artifact: str = ""
     """Where the completed job reports its files: an S3 URI that ends in `/`. Empty before, and in earlier versions."""

@@ -13,7 +13,7 @@ _STEP = re.compile(r"Training Epoch: (\d+)/(\d+), step (\d+)/(\d+) completed \(l
 
 
 class TrainingSteps(BaseModel):
-    """The last step in the log when it was read. `epoch` and `step` count from 1."""
+    """A step, and when it was logged. `epoch` and `step` count from 1."""
 
     time: datetime
     epoch: int
@@ -31,21 +31,23 @@ class TrainingSteps(BaseModel):
         return f"Epoch {self.epoch} of {self.epochs}, step {self.step} of {self.steps}, loss {self.loss:g}"
 
 
-def last_step(log: Iterable[str], now: datetime) -> TrainingSteps | None:
-    """The last step in the lines of a log that is read now; None if there is none."""
-    found = None
-    for line in log:
-        found = _STEP.search(line) or found
-    if found is None or int(found[4]) == 0 or int(found[2]) == 0:
-        return None
-    epoch, epochs, step, steps = map(int, found.groups()[:4])
-    return TrainingSteps(time=now, epoch=epoch, epochs=epochs, step=step, steps=steps, loss=float(found[5].rstrip(".")))
+def read_steps(log: Iterable[tuple[datetime, str]]) -> list[TrainingSteps]:
+    """The steps in the lines of a log. Of a line that a progress bar wrote over again it is the last."""
+    read = []
+    for time, line in log:
+        *_, found = [None, *_STEP.finditer(line)]
+        if found is None or int(found[4]) == 0 or int(found[2]) == 0:
+            continue
+        epoch, epochs, step, steps = map(int, found.groups()[:4])
+        loss = float(found[5].rstrip("."))
+        read.append(TrainingSteps(time=time, epoch=epoch, epochs=epochs, step=step, steps=steps, loss=loss))
+    return read
 
 
 def speed(first: TrainingSteps, last: TrainingSteps, began: datetime, tokens: int) -> tuple[float, float] | None:
-    """Tokens per second, and the seconds from the job's begin to its first token, from two readings of the log.
+    """Tokens per second, and the seconds from the job's begin to its first token, from two steps.
 
-    `tokens`: of all epochs. None if the readings are too close: the log is read every few seconds at most.
+    `tokens`: of all epochs. None if the steps are the same, or were logged at the same time.
     """
     seconds, share = (last.time - first.time).total_seconds(), last.share - first.share
     if seconds <= 0 or share <= 0:

@@ -19,7 +19,7 @@ from rehearsal.running import PROJECT, Emulator
 GOLDENS = Path(__file__).parents[1] / "cli"
 WIDTH = 100
 
-_METRIC = re.compile(r"^00:00:00 metric .*\n", re.MULTILINE)
+_METRIC = re.compile(r"^00:00:00 (?:metric|progress) .*\n", re.MULTILINE)
 _PROGRESS = re.compile(r"(?:^00:00:00 (?:DescribeTraining|DescribeEndpoint) .*\n)+", re.MULTILINE)
 _TABLE = re.compile(r"(^ +Answers to prompts.*\n┏.*\n┃.*\n)(?:[┡│├└┃].*\n)+", re.MULTILINE)
 _VOLATILE = (

@@ -1,14 +1,19 @@
 """The end of a training job's log."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from finetuning.aws import logs
-from finetuning.aws.logs import LINES, LONGEST_LINE, log_tail
+from finetuning.aws.logs import LINES, LONGEST_LINE, log_lines, log_tail
 from tests.builders.aws import FakeAws
 
 JOB = "finetune-dev-pirate"
+
+
+def event(message: str) -> dict[str, Any]:
+    return {"message": message, "timestamp": 1_700_000_000_500}
 
 
 def written(cloud: FakeAws, *lines: str) -> None:
@@ -18,7 +23,7 @@ def written(cloud: FakeAws, *lines: str) -> None:
         {"logStreamName": f"{JOB}/early", "lastEventTimestamp": 1},
     ]
     cloud["logs"].answers["describe_log_streams"] = {"logStreams": streams}
-    cloud["logs"].answers["get_log_events"] = {"events": [{"message": line} for line in lines]}
+    cloud["logs"].answers["get_log_events"] = {"events": [event(line) for line in lines]}
 
 
 def test_the_last_lines_of_the_latest_stream_are_read(cloud: FakeAws) -> None:
@@ -28,12 +33,17 @@ def test_the_last_lines_of_the_latest_stream_are_read(cloud: FakeAws) -> None:
     assert (request["logStreamName"], request["limit"], request["startFromHead"]) == (f"{JOB}/late", LINES, False)
 
 
+def test_a_line_has_the_time_at_which_it_was_logged(cloud: FakeAws) -> None:
+    written(cloud, "x" * 1000 + "\n")
+    assert log_lines(JOB) == [(datetime.fromtimestamp(1_700_000_000.5, UTC), "x" * 1000)]
+
+
 def test_empty_pages_before_the_last_lines_are_followed(cloud: FakeAws) -> None:
     written(cloud)
     pages = {
         None: {"events": [], "nextBackwardToken": "b/1"},  # pragma: allowlist secret
         "b/1": {"events": [], "nextBackwardToken": "b/2"},  # pragma: allowlist secret
-        "b/2": {"events": [{"message": "CUDA out of memory"}], "nextBackwardToken": "b/3"},  # pragma: allowlist secret
+        "b/2": {"events": [event("CUDA out of memory")], "nextBackwardToken": "b/3"},  # pragma: allowlist secret
     }
     cloud["logs"].answers["get_log_events"] = lambda nextToken=None, **_: pages[nextToken]  # noqa: N803  # boto3's name
     assert log_tail(JOB) == ["CUDA out of memory"]

@@ -15,6 +15,7 @@ from finetuning.errors import Code, FineTuningError
 from finetuning.operations.run import Run
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.status import Cost, Rung, RunState, RunStatus, Verdict
+from finetuning.runs.training_steps import TrainingSteps
 from tests.builders.cli import Command, write, write_status
 from tests.builders.runs import RUN_ID, any_evaluation, any_failed_status, any_plan, any_status, at
 
@@ -42,6 +43,23 @@ def test_every_event_and_metric_is_printed_once(deployment: Deployment, monkeypa
     assert len([line for line in lines if "metric" not in line]) == len(done.events)
     assert len([line for line in lines if " metric " in line]) == len(done.metrics)
     assert "09:00:04 PlanRun" in lines[0]
+
+
+def test_a_pipe_gets_a_line_at_each_tenth_of_the_training(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(step: int) -> RunStatus:
+        last = TrainingSteps(time=at(step), epoch=2, epochs=2, step=step, steps=100, loss=1.5)
+        return any_status(state=RunState.RUNNING, last_steps=last, metrics=[], events=[])
+
+    done = any_status(metrics=[], events=[])
+    answers = [*map(trained, (1, 2, 19, 20, 21, 60, 100)), done]
+    monkeypatch.setattr(Run, "find_status", lambda self: answers.pop(0))
+    console = any_console()
+    follow(deployment.run(RUN_ID), console, poll_seconds=0)
+    lines = console.export_text().splitlines()
+    assert lines[1] == "09:00:20 progress          Epoch 2 of 2, step 20 of 100, loss 1.5 (60 %)"
+    assert [line.rpartition("(")[2] for line in lines] == ["50 %)", "60 %)", "80 %)", "100 %)"]
 
 
 def test_a_run_that_does_not_start_is_an_error(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,13 @@
 """DescribeTraining: what a job's state means for the run, and what it costs."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from finetuning.errors import Code, TrainingFailed
 from finetuning.handlers import describe_training
+from finetuning.operations.run import Run
 from finetuning.runs.layout import measurement
 from finetuning.runs.names import Names
 from finetuning.runs.plan import Measurement
@@ -50,33 +51,73 @@ def test_a_completed_job_costs_what_was_billed(
     assert [rung.outcome for rung in run.status.ladder] == ["completed"]
 
 
-def step_line(epoch: int, step: int) -> dict[str, Any]:
-    return {"events": [{"message": f"Training Epoch: {epoch}/3, step {step}/100 completed (loss: 1.7125)"}]}
+NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
+
+
+def logged(cloud: FakeAws, *steps: tuple[int, int, int]) -> None:
+    """Lets the job's log have these steps of 3 × 100: minutes after noon, epoch, step."""
+    cloud["logs"].answers["describe_log_streams"] = {"logStreams": [{"logStreamName": f"{JOB}/a"}]}
+    cloud["logs"].answers["get_log_events"] = {
+        "events": [
+            {
+                "timestamp": round((NOON + timedelta(minutes=minutes)).timestamp() * 1000),
+                "message": f"Training Epoch: {epoch}/3, step {step}/100 completed (loss: 1.7125)",
+            }
+            for minutes, epoch, step in steps
+        ]
+    }
+
+
+DATASET = {"train_rows": 100, "validation_rows": 5, "train_tokens": 360_000}
+COMPLETED = {
+    "TrainingJobStatus": "Completed",
+    "SecondaryStatus": "Completed",
+    "TrainingStartTime": NOON - timedelta(minutes=40),
+    "ResourceConfig": {"InstanceType": "ml.p4d.24xlarge"},
+}
+
+
+def measured(memory: MemoryStore, run: Run) -> Measurement | None:
+    return memory.find(measurement(run.plan.model_id, "ml.p4d.24xlarge"), Measurement)
 
 
 def test_the_steps_of_the_log_are_progress_and_measure_the_training(cloud: FakeAws, memory: MemoryStore) -> None:
-    dataset = {"train_rows": 100, "validation_rows": 5, "train_tokens": 360_000}
-    run = any_run(memory, dataset=dataset)
-    cloud["logs"].answers["describe_log_streams"] = {"logStreams": [{"logStreamName": f"{JOB}/a"}]}
-    for epoch, step in ((1, 30), (2, 50)):
-        cloud["logs"].answers["get_log_events"] = step_line(epoch, step)
-        described(cloud, SecondaryStatus="Training")
+    run = any_run(memory, dataset=DATASET)
+    logged(cloud, (0, 1, 30))
+    described(cloud, SecondaryStatus="Training")
+    logged(cloud, (30, 1, 90), (60, 2, 50))
+    described(cloud, SecondaryStatus="Training")
     assert run.status.progress == "Epoch 2 of 3, step 50 of 100, loss 1.7125"
-    first, last = run.status.first_steps, run.status.last_steps
-    assert first is not None
-    assert last is not None
-    hour = {"time": first.time + timedelta(hours=1)}
-    run.record("", last_steps=last.model_copy(update=hour))
-    began = first.time - timedelta(minutes=40)
-    described(
-        cloud, TrainingJobStatus="Completed", SecondaryStatus="Completed", TrainingStartTime=began,
-        ResourceConfig={"InstanceType": "ml.p4d.24xlarge"},
-    )  # fmt: skip
-    kept = memory.find(measurement(run.plan.model_id, "ml.p4d.24xlarge"), Measurement)
+    logged(cloud)
+    described(cloud, **COMPLETED)
+    kept = measured(memory, run)
     assert kept is not None
     # 40 % of three epochs of 360,000 tokens in an hour; the first 10 % took a quarter of an hour.
     assert kept.tokens_per_second == pytest.approx(120)
     assert kept.start_seconds == pytest.approx(25 * 60)
+    assert run.status.progress == ""
+
+
+def test_a_training_that_was_over_before_its_log_was_read_is_measured_from_its_last_lines(
+    cloud: FakeAws, memory: MemoryStore
+) -> None:
+    run = any_run(memory, dataset=DATASET)
+    logged(cloud, (0, 1, 30), (60, 2, 50))
+    described(cloud, **COMPLETED)
+    kept = measured(memory, run)
+    assert kept is not None
+    assert kept.tokens_per_second == pytest.approx(120)
+
+
+@pytest.mark.parametrize("steps", [[(0, 3, 100)], [(0, 3, 99), (0, 3, 100)]])
+def test_one_step_or_two_logged_at_once_measure_nothing(
+    cloud: FakeAws, memory: MemoryStore, steps: list[tuple[int, int, int]]
+) -> None:
+    run = any_run(memory, dataset=DATASET)
+    logged(cloud, *steps)
+    described(cloud, **COMPLETED)
+    assert measured(memory, run) is None
+    assert run.status.last_steps is not None
 
 
 def test_a_training_whose_log_shows_no_steps_is_not_measured(cloud: FakeAws, memory: MemoryStore) -> None:
@@ -157,7 +198,8 @@ def test_a_failed_job_is_explained_by_the_end_of_its_log(cloud: FakeAws, memory:
     any_run(memory)
     logs = cloud["logs"].answers
     logs["describe_log_streams"] = {"logStreams": [{"logStreamName": f"{JOB}/algo-1", "lastEventTimestamp": 1}]}
-    logs["get_log_events"] = {"events": [{"message": "torch.cuda.OutOfMemoryError: CUDA out of memory."}]}
+    line = {"message": "torch.cuda.OutOfMemoryError: CUDA out of memory.", "timestamp": 0}
+    logs["get_log_events"] = {"events": [line]}
     with pytest.raises(TrainingFailed) as failed:
         described(cloud, TrainingJobStatus="Failed", FailureReason="AlgorithmError: exit code 1")
     assert failed.value.code == Code.TRAINING_OUT_OF_MEMORY
