@@ -9,7 +9,7 @@ import orjson
 
 from cli.preflight.documents import FACTS, SpecFolder
 from finetuning.datasets.dataset_report import DatasetReport
-from finetuning.datasets.detection import SUFFIXES, is_data
+from finetuning.datasets.formats import SUFFIXES, is_data
 from finetuning.datasets.limits import KEYS_NAMED
 from finetuning.datasets.offline import prepare_files
 from finetuning.datasets.templates import TEMPLATE_FILE, Template, read_template

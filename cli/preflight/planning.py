@@ -18,8 +18,9 @@ from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.detection import detect_file
 from finetuning.datasets.options import named_columns
 from finetuning.errors import Code, Finding, FineTuningError, RunRefused
-from finetuning.jumpstart.requests import Request, Target
+from finetuning.jumpstart.requests import Request
 from finetuning.jumpstart.spec import ModelSpec
+from finetuning.jumpstart.target import Target
 from finetuning.operations.account_checks import AccountChecks
 from finetuning.operations.preflight import account_quotas, check_version
 from finetuning.planning.checklist import Checklist

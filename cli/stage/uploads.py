@@ -7,7 +7,7 @@ from cli.stage.deployment import Deployment
 from finetuning.aws.clients import client
 from finetuning.aws.errors import translate_errors
 from finetuning.aws.step_functions import executions
-from finetuning.datasets.detection import is_data
+from finetuning.datasets.formats import is_data
 from finetuning.datasets.templates import TEMPLATE_FILE
 from finetuning.errors import Code, FineTuningError
 from finetuning.operations.run import Run

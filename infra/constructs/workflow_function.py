@@ -12,6 +12,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from finetuning.lazy_model import NO_PLUGINS
 from infra.config import StageConfig
 from infra.constructs.acknowledgements import acknowledge
 from infra.constructs.encrypted_log_group import EncryptedLogGroup
@@ -75,8 +76,12 @@ class WorkflowFunction(lambda_.Function):
             code=platform.code,
             handler=f"finetuning.handlers.{handler}.handler",
             layers=[platform.layer, *more_layers],
-            # Powertools' variable for the name that distinguishes stages in logs, metrics and traces.
-            environment={**platform.environment, "POWERTOOLS_SERVICE_NAME": platform.config.prefix},
+            environment={
+                **platform.environment,
+                # Powertools' variable for the name that distinguishes stages in logs, metrics and traces.
+                "POWERTOOLS_SERVICE_NAME": platform.config.prefix,
+                **NO_PLUGINS,
+            },
             environment_encryption=platform.key,
             # The permissions are complete: CDK must not add any.
             role=role.without_policy_updates(),

@@ -15,7 +15,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from finetuning.jumpstart.requests import VARIANT
+from finetuning.jumpstart.target import VARIANT
 from finetuning.runs.names import Names
 from finetuning.runs.tags import OWNER_TAG, RUN_TAG
 from tests.builders.jumpstart import FACTS, sagemaker_model

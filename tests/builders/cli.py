@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from finetuning.errors import FineTuningError
-from finetuning.jumpstart.requests import VARIANT
+from finetuning.jumpstart.target import VARIANT
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.names import Names
 from finetuning.runs.status import Approval, RunState, RunStatus

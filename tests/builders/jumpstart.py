@@ -13,8 +13,8 @@ import botocore.session
 from finetuning.datasets.detection import detect
 from finetuning.errors import Finding
 from finetuning.jumpstart.assumptions import fallback_price
-from finetuning.jumpstart.requests import Target
 from finetuning.jumpstart.spec import ModelSpec, newest, read_manifest, read_spec
+from finetuning.jumpstart.target import Target
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.planner import make_plan
 from finetuning.planning.submission import Submission, look_up_prices, settle_model

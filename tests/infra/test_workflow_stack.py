@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from finetuning.lazy_model import NO_PLUGINS
 from finetuning.runs.run_json import MAX_PROMPTS
 from finetuning.settings import Settings, StageSettings
 from infra.constructs.encrypted_log_group import STATES_LOGS
@@ -43,7 +44,7 @@ def test_every_function_has_every_setting(stage: Synthesised) -> None:
     optional = {name.upper() for name, field in Settings.model_fields.items() if not field.is_required()}
     expected = {name.upper() for name in Settings.model_fields} - {"AWS_REGION"}
     for properties in functions(stage).values():
-        given = set(properties["Environment"]["Variables"]) - {"POWERTOOLS_SERVICE_NAME"}
+        given = set(properties["Environment"]["Variables"]) - {"POWERTOOLS_SERVICE_NAME", *NO_PLUGINS}
         assert expected - optional <= given <= expected
 
 

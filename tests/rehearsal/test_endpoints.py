@@ -14,7 +14,7 @@ from cli.stage.endpoints import is_rolled_back, roll_back
 from cli.stage.runs import list_runs, redeploy
 from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError
-from finetuning.jumpstart.requests import VARIANT
+from finetuning.jumpstart.target import VARIANT
 from finetuning.runs.guardrails import alarm_names
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.tags import RUN_TAG, TTL_TAG

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from finetuning.evaluation.questions import as_inputs
-from finetuning.jumpstart.requests import VARIANT
+from finetuning.jumpstart.target import VARIANT
 from finetuning.runs.tags import ANNOUNCED_TAG, IDLE_TAG, KEPT_TAG, OWNER_TAG, RUN_TAG, TTL_TAG
 from finetuning.settings import NEVER
 from rehearsal.jumpstart_cache import PRIVATE_BUCKET

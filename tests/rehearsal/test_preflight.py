@@ -2,7 +2,7 @@
 
 import json
 
-from finetuning.jumpstart.requests import Target
+from finetuning.jumpstart.target import Target
 from finetuning.planning.orders import training_job
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan

@@ -4,7 +4,7 @@ from botocore.exceptions import ClientError
 
 from finetuning.aws.clients import client
 from finetuning.aws.errors import error_code, translate_errors
-from finetuning.jumpstart.requests import VARIANT
+from finetuning.jumpstart.target import VARIANT
 from finetuning.runs.plan import Autoscaling
 
 SERVICE, DIMENSION = "sagemaker", "sagemaker:variant:DesiredInstanceCount"

@@ -6,7 +6,7 @@ from botocore.exceptions import ClientError
 
 from finetuning.aws.clients import client
 from finetuning.aws.errors import error_code, translate_errors
-from finetuning.jumpstart.requests import VARIANT
+from finetuning.jumpstart.target import VARIANT
 from finetuning.runs import guardrails
 
 PERIODS = (60, 300, 3600)

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from finetuning.aws.clients import client
 from finetuning.aws.errors import DENIED, error_code, translate_errors
-from finetuning.datasets.detection import is_data
+from finetuning.datasets.formats import is_data
 from finetuning.datasets.templates import MAX_TEMPLATE_BYTES, TEMPLATE_FILE
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.layout import INBOX, RUNS

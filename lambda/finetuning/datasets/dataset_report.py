@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from finetuning.datasets.data_errors import BREAKS_OFF, FIXES, ErrorCode
 from finetuning.datasets.limits import IGNORED_LISTED, SAMPLE_SHOWN
@@ -26,17 +26,18 @@ from finetuning.datasets.token_sample import TokenSample, estimate_tokens, row_t
 from finetuning.datasets.tokens import how_counted
 from finetuning.datasets.understanding import understood
 from finetuning.jumpstart.family import Task
+from finetuning.lazy_model import LazyModel
 
 LONGEST = 5
 
 
-class LongRow(BaseModel):
+class LongRow(LazyModel):
     file: str
     line: int
     tokens: int
 
 
-class Bucket(BaseModel):
+class Bucket(LazyModel):
     """Rows of `at_least` to `below` tokens."""
 
     at_least: int
@@ -44,7 +45,7 @@ class Bucket(BaseModel):
     rows: int
 
 
-class Statistics(BaseModel):
+class Statistics(LazyModel):
     """Of the rows kept, as the model sees them. `truncated`: rows longer than `max_input_length` tokens, which training
     cuts off; `trained_tokens`: what it leaves of the training rows. `tokens_from`: how tokens were counted.
     """
@@ -64,7 +65,7 @@ class Statistics(BaseModel):
     tokens_from: str = ""
 
 
-class FileReport(BaseModel):
+class FileReport(LazyModel):
     """A file of the upload: what it is, and how that was recognised."""
 
     path: str
@@ -78,7 +79,7 @@ class FileReport(BaseModel):
     """What it is for: training and validation (`split`), `train`, `validation`, `test`, or `left_out`."""
 
 
-class Refusal(BaseModel):
+class Refusal(LazyModel):
     """Why nothing is trained."""
 
     code: str
@@ -86,7 +87,7 @@ class Refusal(BaseModel):
     fix: str
 
 
-class DatasetReport(BaseModel):
+class DatasetReport(LazyModel):
     """dataset.json. `errors` are the first `MAX_ERRORS`; `error_counts` counts all of them by code."""
 
     files: list[FileReport]

@@ -5,24 +5,22 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from enum import StrEnum
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict
 
 from finetuning.datasets.answers import QuestionAndAnswer
 from finetuning.datasets.csv_dialect import csv_dialect
 from finetuning.datasets.data_errors import DataError, ErrorCode, naming, require_few_columns
 from finetuning.datasets.dialogs import ROLE_KEYS, Dialogs
+from finetuning.datasets.formats import SUFFIXES, Detection, Format, Framing
 from finetuning.datasets.framing import BOM, Record, json_values, lines
 from finetuning.datasets.limits import MAX_RECORD
 from finetuning.datasets.marked_text import TEMPLATE_MARK
 from finetuning.datasets.shape import BARE, CONTEXT, HISTORY, INPUT, KNOWN_COLUMNS, Kind, canonical, is_either, kind_of
 from finetuning.datasets.shapes import shape_of
-from finetuning.datasets.sides import is_left_out
 
 HEAD_BYTES = 1 << 20
 """The part of a file that `detect` reads."""
@@ -31,68 +29,6 @@ LONG_HEAD_BYTES = MAX_RECORD + (1 << 20)
 """And as much as `detect_head` reads if the first row does not end in it."""
 
 HEAD_ROWS = 200
-
-
-class Format(StrEnum):
-    JSONL = "jsonl"
-    JSON = "json"
-    CSV = "csv"
-    TEXT = "txt"
-    PARQUET = "parquet"
-
-
-class Framing(StrEnum):
-    """How records are arranged in a file. Only lines can be cut into byte ranges."""
-
-    LINES = "lines"
-    ARRAY = "array"
-    DOCUMENT = "document"
-    CSV = "csv"
-    TEXT = "text"
-    PARQUET = "parquet"
-
-
-class Detection(BaseModel):
-    """What a file is, and how that was recognised. `refusal`: why it cannot be used at all, with a `message`."""
-
-    model_config = ConfigDict(frozen=True)
-
-    format: Format | None = None
-    framing: Framing = Framing.LINES
-    compressed: bool = False
-    shape: str = ""
-    kinds: dict[Kind, int] = {}
-    """Number of the first rows, by what they are."""
-    history: bool = False
-    """Whether instruction rows have earlier turns, which only chat can hold."""
-    columns: tuple[str, ...] = ()
-    has_header: bool = False
-    delimiter: str = ""
-    preamble: int = 0
-    """Records of CSV before the header or the first row."""
-    skips_blanks: bool = False
-    """Whether a blank after the delimiter of CSV is not content."""
-    rows_seen: int = 0
-    """First rows that were looked at."""
-    remark: str = ""
-    """What the user should know about a text that looks like something else."""
-    text_columns: tuple[str, ...] = ()
-    """Columns of sentences."""
-    is_table: bool = False
-    """Whether the rows are from CSV or Parquet, where any column may be the text."""
-    why: str = ""
-    refusal: ErrorCode | None = None
-    message: str = ""
-    fix: str = ""
-
-    @property
-    def splittable(self) -> bool:
-        return self.framing is Framing.LINES and not self.compressed
-
-    @property
-    def packed(self) -> bool:
-        """True if the file holds more text than it has bytes."""
-        return self.compressed or self.format is Format.PARQUET
 
 
 _SIGNATURES = {
@@ -115,23 +51,6 @@ _DOCUMENT_TEXT = "Export text from a PDF or Word document as .txt (UTF-8), and u
 _RTF_TEXT = "Save it as plain text (.txt, UTF-8), and upload that."
 _FROM_ARROW = "Write it as JSON Lines or Parquet: in `datasets` Dataset.to_json(path) or Dataset.to_parquet(path)."
 _WIDE = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
-SUFFIXES = {
-    ".jsonl": Format.JSONL,
-    ".ndjson": Format.JSONL,
-    ".json": Format.JSON,
-    ".csv": Format.CSV,
-    ".tsv": Format.CSV,
-    ".txt": Format.TEXT,
-    ".parquet": Format.PARQUET,
-}
-"""Suffixes of data files, in lower case; each may be followed by `.gz`."""
-
-
-def is_data(path: str) -> bool:
-    """True for a data file by its path in the upload: by its suffix (`.gz` may follow), unless it is hidden or has the
-    name of a document or of metadata. It is the one rule for a run, `check` and `submit`.
-    """
-    return path.lower().removesuffix(".gz").endswith(tuple(SUFFIXES)) and not is_left_out(path)
 
 
 def detect(

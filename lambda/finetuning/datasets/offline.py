@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 from finetuning.datasets.dataset_report import DatasetReport
-from finetuning.datasets.detection import Format, detect_file
+from finetuning.datasets.detection import detect_file
+from finetuning.datasets.formats import Format
 from finetuning.datasets.join import join_shards
 from finetuning.datasets.options import DataOptions, named_columns
 from finetuning.datasets.parquet import reframe_file

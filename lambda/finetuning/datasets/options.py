@@ -3,19 +3,20 @@
 from contextlib import suppress
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from finetuning.datasets.templates import DEFAULT_TEMPLATE, Template, read_template, template_columns
 from finetuning.errors import FineTuningError
 from finetuning.jumpstart.family import Task
+from finetuning.lazy_model import LazyModel
 
 
-class Columns(BaseModel):
+class Columns(LazyModel):
     """The columns that a user names: a question with its answer, or a text. A CSV file without a header has the columns
     `column 1`, `column 2` ….
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     prompt: str | None = Field(default=None, min_length=1, max_length=200)
     """What is asked."""
@@ -38,10 +39,10 @@ class Columns(BaseModel):
         return "" if self.prompt and self.completion else "it needs prompt and completion, or text"
 
 
-class RowOptions(BaseModel):
+class RowOptions(LazyModel):
     """Which columns of the data are what, and what becomes of rows that need a decision."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     columns: Columns | None = None
     """Which column is what. Default: by the names in docs/datasets.md."""
@@ -51,14 +52,14 @@ class RowOptions(BaseModel):
     """
 
 
-class DataOptions(BaseModel):
+class DataOptions(LazyModel):
     """How rows are read, checked and divided. These are fields of run.json; plan.json and the preparation keep them.
 
     Task and template are among them, because which rows are usable depends on both. `task` is what was asked for; what
     a run trains is settled from it and the data (`Resolution.task`).
     """
 
-    model_config = ConfigDict(frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, strict=True)
 
     task: Literal["auto", "chat", "instruction", "domain_adaptation"] = "auto"
     """`auto`: as the data looks."""

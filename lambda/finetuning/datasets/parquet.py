@@ -13,8 +13,9 @@ from typing import Any, BinaryIO, NamedTuple, cast
 import orjson
 
 from finetuning.datasets.data_errors import FIXES, ErrorCode
-from finetuning.datasets.detection import Detection, Format, detect_reframed
+from finetuning.datasets.detection import detect_reframed
 from finetuning.datasets.dialogs import BYTES
+from finetuning.datasets.formats import Detection, Format
 from finetuning.datasets.limits import BATCH_BYTES, BATCH_RECORDS, EXPANSION_ALLOWED, EXPANSION_RATIO, MAX_RECORD
 from finetuning.datasets.workspace import Workspace
 

@@ -3,22 +3,23 @@
 from collections.abc import Iterator, Sequence
 from sys import maxsize
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
-from finetuning.datasets.detection import Detection, Framing
+from finetuning.datasets.formats import Detection, Framing
 from finetuning.datasets.options import DataOptions
 from finetuning.datasets.resolution import Resolution
 from finetuning.datasets.sides import Side
 from finetuning.datasets.templates import Template
 from finetuning.jumpstart.catalogue import DEFAULT_FAMILY
 from finetuning.jumpstart.family import Task
+from finetuning.lazy_model import LazyModel
 
 MAX_CALLS = 400
 """How many calls of PrepareShard one run makes at most. An execution has 25,000 events in its history; when they are
 used up, it fails, and no state can catch that."""
 
 
-class SourceFile(BaseModel):
+class SourceFile(LazyModel):
     """A file to read: `key` is where it is stored, `name` the user's name for it, `size` in bytes."""
 
     model_config = ConfigDict(frozen=True)
@@ -34,7 +35,7 @@ class SourceFile(BaseModel):
     side: Side = Side.SPLIT
 
 
-class Shard(BaseModel):
+class Shard(LazyModel):
     """The records of a file that start in the bytes `[start, end)`; `end` None: to the end of the file."""
 
     model_config = ConfigDict(frozen=True)
@@ -50,7 +51,7 @@ class Shard(BaseModel):
         return f"{self.number:05d}/"
 
 
-class Preparation(BaseModel):
+class Preparation(LazyModel):
     """Everything that the shards and the join need to know. With a `resolution.refusal` nothing is read."""
 
     model_config = ConfigDict(frozen=True)

@@ -3,18 +3,19 @@
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from finetuning.datasets.conversion import KIND_OF, KINDS
 from finetuning.datasets.data_errors import FIXES, ErrorCode, naming
-from finetuning.datasets.detection import Detection, Framing
+from finetuning.datasets.formats import Detection, Framing
 from finetuning.datasets.options import Columns, DataOptions, named_columns
 from finetuning.datasets.shape import Kind
 from finetuning.datasets.sides import Side, sides_of
 from finetuning.jumpstart.family import Task
+from finetuning.lazy_model import LazyModel
 
 
-class Resolution(BaseModel):
+class Resolution(LazyModel):
     """What an upload is trained for. `convertible`: see `Converter`. `text_columns`, `sides`: one per file; "" for a
     file without a text column.
 

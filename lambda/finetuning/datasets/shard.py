@@ -13,7 +13,7 @@ from xxhash import xxh3_128_digest as digest_of
 
 from finetuning.datasets.conversion import Converter
 from finetuning.datasets.data_errors import MARKED, DataError, ErrorCode
-from finetuning.datasets.detection import Framing
+from finetuning.datasets.formats import Framing
 from finetuning.datasets.framing import (
     CHUNK,
     Batch,

@@ -5,11 +5,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from finetuning.datasets.data_errors import BREAKS_OFF, DataError, keep_frequent
 from finetuning.datasets.token_sample import TokenSample, length_classes
 from finetuning.errors import limited_text
+from finetuning.lazy_model import LazyModel
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 """The channels: training and validation as JumpStart takes them, and the upload's own test rows."""
@@ -21,7 +22,7 @@ SAMPLES = 3
 """Rows kept to be shown."""
 
 
-class LineError(BaseModel):
+class LineError(LazyModel):
     """A line that cannot be used. `element`: its number in a JSON array, from 1; 0 for other rows. `path`: the place in
     the row; `snippet`: the row's start, with control characters escaped.
     """
@@ -42,7 +43,7 @@ class LineError(BaseModel):
         return self.file + line + (f", element {self.element}" if self.element else "")
 
 
-class Tally(BaseModel):
+class Tally(LazyModel):
     """Counts of the rows read. They are added up over shards."""
 
     blank: int = 0
@@ -116,7 +117,7 @@ class Tally(BaseModel):
         return sum(self.error_counts.values())
 
 
-class Rows(BaseModel):
+class Rows(LazyModel):
     """kept + duplicates + dropped + errors + blank = lines; train + validation + test = kept. `dropped`: left out
     because run.json says so.
 
@@ -138,14 +139,14 @@ class Rows(BaseModel):
         return self.validation + self.test
 
 
-class Sample(BaseModel):
+class Sample(LazyModel):
     """A kept row, converted."""
 
     digest: str
     row: dict[str, Any]
 
 
-class LongestRow(BaseModel):
+class LongestRow(LazyModel):
     """`size`: bytes of the row as written."""
 
     size: int
@@ -153,7 +154,7 @@ class LongestRow(BaseModel):
     digest: str
 
 
-class ShardResult(BaseModel):
+class ShardResult(LazyModel):
     """What one shard reports. Line numbers count from the shard's first line."""
 
     tally: Tally = Field(default_factory=Tally)

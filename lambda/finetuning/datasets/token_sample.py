@@ -14,9 +14,10 @@ from itertools import accumulate, compress, count, pairwise, repeat
 from operator import gt
 from sys import maxsize
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from finetuning.datasets.limits import COUNTED_WHOLE
+from finetuning.lazy_model import LazyModel
 
 PER_CLASS, LEAST = 256, 16
 CLASS_BYTES, NEAR_BYTES = 128 << 10, 512 << 10
@@ -39,7 +40,7 @@ def rows_counted(length_class: int, limit: int) -> int:
     return max(LEAST, min(PER_CLASS, int((NEAR_BYTES if near else CLASS_BYTES) / longest)))
 
 
-class TokenSample(BaseModel):
+class TokenSample(LazyModel):
     """The rows that were counted: class of length → start of the digest in hexadecimal → tokens."""
 
     classes: dict[int, dict[str, int]] = Field(default_factory=dict)

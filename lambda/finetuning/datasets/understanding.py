@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from finetuning.datasets.data_errors import naming
-from finetuning.datasets.detection import Detection, Framing
+from finetuning.datasets.formats import Detection, Framing
 from finetuning.datasets.limits import NAME_SHOWN
 from finetuning.datasets.options import named_columns
 from finetuning.datasets.preparation import Preparation, SourceFile

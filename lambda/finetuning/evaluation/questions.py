@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from finetuning.datasets.templates import DEFAULT_TEMPLATE, Template, columns_in, instruction_text
 from finetuning.jumpstart.catalogue import DEFAULT_FAMILY
 from finetuning.jumpstart.family import Family, Message
+from finetuning.lazy_model import LazyModel
 
 DEFAULT_PROMPT = "What can you help me with?"
 """Used if no rows were held out and run.json has no prompts: every endpoint is tested with at least one."""
@@ -17,7 +18,7 @@ PARAMETERS: dict[str, Any] = {"max_new_tokens": 256, "top_p": 0.96, "temperature
 top_p unless `do_sample` is true."""
 
 
-class HeldOutPrompt(BaseModel):
+class HeldOutPrompt(LazyModel):
     """A line of evaluation/prompts.jsonl. `prompt` is the rendered text, ready for `inputs`."""
 
     model_config = ConfigDict(extra="ignore")
@@ -27,7 +28,7 @@ class HeldOutPrompt(BaseModel):
     reference: str
 
 
-class Question(BaseModel):
+class Question(LazyModel):
     """A prompt as displayed (`shown`: the last user turn of a chat) and as sent to the endpoint (`inputs`)."""
 
     shown: str

@@ -2,8 +2,9 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, Field, computed_field
+from pydantic import Field, computed_field
 
+from finetuning.lazy_model import LazyModel
 from finetuning.runs.status import Verdict
 
 SCORES_EXPLAINED = (
@@ -19,7 +20,7 @@ Measure = Literal["ROUGE-L", "accuracy", "JSON fields"]
 """What models are compared by: `scores.measure_of` chooses it from the reference answers."""
 
 
-class Scores(BaseModel):
+class Scores(LazyModel):
     """Similarity of an answer to its reference, each 0 to 1; `SCORES_EXPLAINED` defines them."""
 
     rouge_l: float
@@ -34,7 +35,7 @@ class Scores(BaseModel):
         return values[measure]
 
 
-class Answer(BaseModel):
+class Answer(LazyModel):
     """One model's answer. `text` is the error message if `problem` is "error"."""
 
     text: str
@@ -48,7 +49,7 @@ class Answer(BaseModel):
     """None without a reference or without an answer."""
 
 
-class Row(BaseModel):
+class Row(LazyModel):
     """One prompt with its answers. `prompt` is the last user turn of a chat, otherwise the text as sent."""
 
     prompt: str
@@ -59,7 +60,7 @@ class Row(BaseModel):
     """None if the base model was not evaluated."""
 
 
-class SmokeCheck(BaseModel):
+class SmokeCheck(LazyModel):
     """`ok` is None if it could not be checked; `message` then says why."""
 
     check: str
@@ -67,7 +68,7 @@ class SmokeCheck(BaseModel):
     message: str
 
 
-class Comparison(BaseModel):
+class Comparison(LazyModel):
     """Tuned model against base model, over the prompts with a reference that both answered.
 
     `tuned` and `base` are means of `measure`; `better` and `worse` count the prompts on which the tuned answer scores
@@ -99,7 +100,7 @@ class Comparison(BaseModel):
         return Verdict.HELPED if self.low > 0 else Verdict.WORSE
 
 
-class LabelScore(BaseModel):
+class LabelScore(LazyModel):
     """Accuracy over the prompts whose reference is `label`; `base` is None without the base model."""
 
     label: str
@@ -108,7 +109,7 @@ class LabelScore(BaseModel):
     base: float | None = None
 
 
-class Summary(BaseModel):
+class Summary(LazyModel):
     """`tuned` and `base` are means over the prompts of the comparison. Without a comparison `base` is None and `tuned`
     the mean over all its scored answers.
     """
@@ -132,7 +133,7 @@ class Summary(BaseModel):
     median_latency_ms: int
 
 
-class EvaluationReport(BaseModel):
+class EvaluationReport(LazyModel):
     """evaluation.json. `ok` is False if more than half of the tuned answers have a problem."""
 
     ok: bool

@@ -3,11 +3,12 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from finetuning.aws.upload_bucket import upload_bucket
 from finetuning.errors import Code, Finding, FineTuningError, RunRefused
 from finetuning.handlers.step import Payload, step
+from finetuning.lazy_model import LazyModel
 from finetuning.operations.preflight import check_deployment, preflight, price_list, shards_at_once
 from finetuning.operations.run import Run
 from finetuning.planning.endpoint_terms import hosting_option
@@ -95,7 +96,7 @@ def _require_own(upload: Upload) -> None:
         )
 
 
-class RedeployTerms(BaseModel):
+class RedeployTerms(LazyModel):
     """What may change when a run's model is deployed again. None: as planned before."""
 
     model_config = ConfigDict(extra="forbid")

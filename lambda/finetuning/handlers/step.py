@@ -30,7 +30,10 @@ P = ParamSpec("P")
 
 logger = Logger()
 metrics = Metrics(namespace=NAMESPACE)
-tracer = Tracer()
+tracer = Tracer(patch_modules=("botocore",))
+"""Only boto3's calls are traced. By default the SDK also looks for HTTP and database libraries and imports those it
+finds: a tenth of a function's start.
+"""
 
 
 class Handler(Protocol[P]):

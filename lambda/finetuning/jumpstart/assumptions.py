@@ -9,15 +9,16 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from finetuning.jumpstart.spec import instance_family
+from finetuning.lazy_model import LazyModel
 
 PRICE_LIST_REGIONS = ("us-east-1", "eu-central-1", "ap-south-1")
 """Where the Price List API is offered; each answers for every region."""
 
 
-class Card(BaseModel):
+class Card(LazyModel):
     """The GPU of an instance family: dense TFLOP/s in 16 bits, and the GPUs of the sizes that have more than one."""
 
     model_config = ConfigDict(frozen=True)
@@ -26,7 +27,7 @@ class Card(BaseModel):
     gpus: dict[str, int]
 
 
-class Assumptions(BaseModel):
+class Assumptions(LazyModel):
     """Prices in USD per instance-hour, times in seconds.
 
     `share_of_peak`: what part of a GPU's peak a training reached, by the model's size in billions of parameters.

@@ -23,17 +23,15 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from finetuning.errors import Code, FineTuningError
 from finetuning.jumpstart.assumptions import has_only_local_storage
 from finetuning.jumpstart.catalogue import support
 from finetuning.jumpstart.spec import ModelSpec, cache_bucket, private_bucket
+from finetuning.jumpstart.target import VARIANT, Target
 
 Request = dict[str, Any]
-
-VARIANT = "AllTraffic"
-"""Name of an endpoint's only production variant, as the SDK names it."""
 
 RETRY_ATTEMPTS = 2
 """How often SageMaker starts a job again after an InternalServerError. MaxRuntimeInSeconds bounds all attempts in total
@@ -45,29 +43,6 @@ ENDPOINT_PROVISIONING_SECONDS = 1800
 
 IGNORED_VOLUME_GB = 30
 """Sent for instance types that store only on their own disks and ignore it: the SDK's default."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """The deployed stage: where jobs run, with which role and which key.
-
-    `gated_weights`: how a job gets the gated weights. With `env` the training script reads an environment variable,
-    with `channel` they are an input channel that states the acceptance of the licence. Never both.
-    """
-
-    prefix: str
-    stage: str
-    region: str
-    bucket: str
-    role_arn: str
-    subnets: tuple[str, ...]
-    security_groups: tuple[str, ...]
-    kms_key_arn: str
-    gated_weights: Literal["env", "channel"] = "env"
-
-    @property
-    def vpc(self) -> Request:
-        return {"Subnets": list(self.subnets), "SecurityGroupIds": list(self.security_groups)}
 
 
 @dataclass(frozen=True)

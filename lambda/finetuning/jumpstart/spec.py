@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from typing import Any, Literal, NoReturn
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from finetuning.errors import Code, FineTuningError
 from finetuning.jumpstart.registries import is_from_aws
+from finetuning.lazy_model import LazyModel
 
 MANIFEST_KEY = "models_manifest.json"
 
@@ -37,7 +38,7 @@ def private_bucket(region: str) -> str:
     return f"jumpstart-private-cache-prod-{region}"
 
 
-class _Fact(BaseModel):
+class _Fact(LazyModel):
     """A part of a document; unknown keys are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())

@@ -14,8 +14,8 @@ from finetuning.aws.jumpstart_bucket import JumpStartBucket
 from finetuning.aws.sagemaker import is_absent
 from finetuning.aws.service_quotas import Quotas
 from finetuning.errors import Code, Finding, FineTuningError
-from finetuning.jumpstart.requests import Target
 from finetuning.jumpstart.spec import ModelSpec
+from finetuning.jumpstart.target import Target
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.training_options import drop_fallback
 from finetuning.runs.ownership import refusal

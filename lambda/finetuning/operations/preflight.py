@@ -15,8 +15,8 @@ from finetuning.datasets.detection import detect_head
 from finetuning.datasets.options import named_columns
 from finetuning.errors import Code, Finding, FineTuningError
 from finetuning.jumpstart.assumptions import PRICE_LIST_REGIONS
-from finetuning.jumpstart.requests import Target
 from finetuning.jumpstart.spec import ModelSpec
+from finetuning.jumpstart.target import Target
 from finetuning.operations.account_checks import AccountChecks
 from finetuning.operations.run import target
 from finetuning.planning.checklist import Checklist

@@ -8,7 +8,7 @@ import orjson
 from finetuning.aws.run_store import RunStore
 from finetuning.datasets.workspace import Workspace
 from finetuning.evaluation.results import EvaluationReport
-from finetuning.jumpstart.requests import Target
+from finetuning.jumpstart.target import Target
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.names import Names
 from finetuning.runs.plan import RunPlan

@@ -12,8 +12,9 @@ from typing import Any, Literal
 from finetuning.errors import Code, Finding
 from finetuning.jumpstart import requests
 from finetuning.jumpstart.constraints import violations
-from finetuning.jumpstart.requests import Hosting, Request, Target, TrainingJob
+from finetuning.jumpstart.requests import Hosting, Request, TrainingJob
 from finetuning.jumpstart.spec import ModelSpec
+from finetuning.jumpstart.target import Target
 from finetuning.planning.checklist import Checklist
 from finetuning.runs.expiry import lifetime_tags
 from finetuning.runs.layout import RunLayout

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
-from finetuning.jumpstart.requests import Request, Target
+from finetuning.jumpstart.requests import Request
 from finetuning.jumpstart.spec import ModelSpec
+from finetuning.jumpstart.target import Target
 from finetuning.planning.orders import MAX_TAG_VALUE, tag_value, tuned_model
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan

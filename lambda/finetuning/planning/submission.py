@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from finetuning.datasets.detection import Detection
+from finetuning.datasets.formats import Detection
 from finetuning.errors import Code, Finding, FineTuningError
 from finetuning.jumpstart.assumptions import Price
 from finetuning.jumpstart.catalogue import CATALOGUE, nearest, support

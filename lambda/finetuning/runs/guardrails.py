@@ -6,7 +6,7 @@ and rolls back to the old fleet if one of them fires.
 
 from typing import Any
 
-from finetuning.jumpstart.requests import VARIANT
+from finetuning.jumpstart.target import VARIANT
 
 Request = dict[str, Any]
 

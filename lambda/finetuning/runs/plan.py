@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, computed_field, model_validator
+from pydantic import ConfigDict, Field, computed_field, model_validator
 
-from finetuning.datasets.detection import Detection, Format
+from finetuning.datasets.formats import Detection, Format
 from finetuning.datasets.options import DataOptions
 from finetuning.datasets.resolution import Resolution
 from finetuning.datasets.templates import Template
 from finetuning.jumpstart.assumptions import Price
 from finetuning.jumpstart.catalogue import support
 from finetuning.jumpstart.family import Family, Task
+from finetuning.lazy_model import LazyModel
 from finetuning.runs.expiry import Lifetime
 from finetuning.runs.layout import RUNS
 from finetuning.runs.names import Names, hosting_suffix
@@ -24,7 +25,7 @@ MAX_PREFERENCES = 5
 """Instance types of one training job, by SageMaker's service model."""
 
 
-class _Part(BaseModel):
+class _Part(LazyModel):
     model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
 
 
@@ -95,7 +96,7 @@ class DatasetSummary(_Part):
     sha256: dict[str, str] = Field(default_factory=dict)
 
 
-class Estimate(BaseModel):
+class Estimate(LazyModel):
     """Time and cost of the training on one instance type; a lower bound while `tokens` is None.
 
     `seconds` and `usd` are None if a figure they need is unknown. `assumptions` lists the figures used, in words;

@@ -1,8 +1,11 @@
 """run.json, the options of a run. Every field is optional; docs/run.schema.json is generated from these classes."""
 
+import ast
+import inspect
 import json
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Any, Literal, get_type_hints
 
 import orjson
@@ -15,6 +18,7 @@ from finetuning.datasets.options import DataOptions
 from finetuning.datasets.templates import wide_encoding
 from finetuning.errors import Code, Finding
 from finetuning.jumpstart.catalogue import nearest
+from finetuning.lazy_model import LazyModel
 from finetuning.runs.names import TEMPORARY
 from finetuning.runs.ownership import MAX_OWNERS
 from finetuning.settings import LONGEST_RUNTIME_HOURS, IdleMinutes, TtlHours
@@ -50,10 +54,10 @@ seconds for each: this many, and one more, fit into the 15 minutes of a function
 MAX_OWN_PROMPTS = 9
 
 
-class _Part(BaseModel):
+class _Part(LazyModel):
     """Types are strict: the text "true" is not a boolean, so no licence is accepted by a guess."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class TrainingRequest(_Part):
@@ -229,7 +233,13 @@ _ABBREVIATIONS = {"usd": "(USD)", "arn": "ARN", "ttl": "TTL", "eula": "licence",
 
 
 class _Schema(GenerateJsonSchema):
-    """Pydantic's schema with what editors need: its dialect, an id, and texts for a person."""
+    """Pydantic's schema with what editors need: its dialect, an id, and texts for a person: the fields' docstrings."""
+
+    def model_schema(self, schema: Any) -> dict[str, Any]:
+        document = super().model_schema(schema)
+        for field, said in _docstrings(schema["cls"]).items():
+            document["properties"][field]["description"] = said
+        return document
 
     def generate(self, schema: Any, mode: Any = "validation") -> dict[str, Any]:
         document = super().generate(schema, mode)
@@ -262,6 +272,22 @@ def _on_one_line(described: dict[str, Any]) -> None:
 def run_schema() -> dict[str, Any]:
     """The JSON Schema of run.json. `python -m finetuning.runs.run_json > docs/run.schema.json` publishes it."""
     return RunRequest.model_json_schema(schema_generator=_Schema)
+
+
+def _docstrings(model: type[BaseModel]) -> dict[str, str]:
+    """What stands below each field of a model, in its source.
+
+    Pydantic does the same for a model with `use_attribute_docstrings`, but at its import: each function would parse
+    the source whenever it starts.
+    """
+    found: dict[str, str] = {}
+    for part in reversed(model.__mro__[: model.__mro__.index(BaseModel)]):
+        (defined,) = ast.parse(inspect.getsource(part)).body
+        for field, below in pairwise(defined.body if isinstance(defined, ast.ClassDef) else ()):
+            match field, below:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(said))):
+                    found[name] = inspect.cleandoc(said)
+    return found
 
 
 def _position(body: bytes, error: orjson.JSONDecodeError) -> str:

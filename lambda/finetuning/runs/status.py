@@ -4,8 +4,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from finetuning.lazy_model import LazyModel
 from finetuning.runs.training_steps import TrainingSteps
 
 CLEAN_UP = "CleanUpRun"
@@ -35,7 +36,7 @@ class Verdict(StrEnum):
     """There was nothing to compare with: no base model, or no reference answer."""
 
 
-class Event(BaseModel):
+class Event(LazyModel):
     """What happened, in one line. `step` is the name of the state, or of the function for functions outside the state
     machine.
     """
@@ -45,7 +46,7 @@ class Event(BaseModel):
     message: str
 
 
-class Metric(BaseModel):
+class Metric(LazyModel):
     """A value that the training job reported; the model's specification defines the name."""
 
     name: str
@@ -53,7 +54,7 @@ class Metric(BaseModel):
     time: datetime
 
 
-class Check(BaseModel):
+class Check(LazyModel):
     """A line of the preflight's table. `ok` is None if it could not be checked; `message` then gives the reason. With a
     `fix` it is a warning: the run may go on.
     """
@@ -70,7 +71,7 @@ class Check(BaseModel):
         return self.ok is None and bool(self.fix)
 
 
-class Cost(BaseModel):
+class Cost(LazyModel):
     """Cost of the training in USD: the estimate, and afterwards billed seconds × hourly price."""
 
     estimate_usd: float | None = None
@@ -78,7 +79,7 @@ class Cost(BaseModel):
     assumptions: list[str] = Field(default_factory=list)
 
 
-class Rung(BaseModel):
+class Rung(LazyModel):
     """An attempt to train on one instance type of the ladder. `estimate_usd`: cost of the whole training on it."""
 
     attempt: int
@@ -90,7 +91,7 @@ class Rung(BaseModel):
     message: str = ""
 
 
-class RunStatus(BaseModel):
+class RunStatus(LazyModel):
     """status.json. `error` is `{code, message, fix}`, with `findings` if the preflight refused the run."""
 
     model_config = ConfigDict(extra="ignore")
@@ -165,7 +166,7 @@ class RunStatus(BaseModel):
         return self.model_copy(update={"metrics": [*self.metrics, *new]})
 
 
-class Approval(BaseModel):
+class Approval(LazyModel):
     """approval.json. The token belongs to the execution that waits for the approval."""
 
     task_token: str

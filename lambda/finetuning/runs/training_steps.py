@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 
-from pydantic import BaseModel
+from finetuning.lazy_model import LazyModel
 
 _STEP = re.compile(r"Training Epoch: (\d+)/(\d+), step (\d+)/(\d+) completed \(loss: ([\d.]+)")
 
 
-class TrainingSteps(BaseModel):
+class TrainingSteps(LazyModel):
     """A step, and when it was logged. `epoch` and `step` count from 1."""
 
     time: datetime

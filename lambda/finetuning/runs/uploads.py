@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from finetuning.datasets.detection import SUFFIXES
+from finetuning.datasets.formats import SUFFIXES
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.layout import INBOX, RUN_FILE, RUNS
 from finetuning.runs.ownership import owner_name

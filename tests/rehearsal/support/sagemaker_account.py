@@ -9,7 +9,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from finetuning.jumpstart.requests import VARIANT
+from finetuning.jumpstart.target import VARIANT
 from finetuning.runs.tags import RUN_TAG
 from rehearsal.jumpstart_cache import PRIVATE_BUCKET
 from rehearsal.running import Emulator

@@ -6,7 +6,7 @@ import pytest
 
 from finetuning.aws.cloudwatch import MOST_POINTS, forget_endpoint, invocations, watch_endpoint
 from finetuning.errors import FineTuningError
-from finetuning.jumpstart.requests import VARIANT
+from finetuning.jumpstart.target import VARIANT
 from finetuning.runs import guardrails
 from tests.builders.aws import FakeAws
 

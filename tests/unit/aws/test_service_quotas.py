@@ -6,7 +6,7 @@ from botocore.stub import Stubber
 
 from finetuning.aws.service_quotas import QUOTA_NAMES, Quotas, Use
 from finetuning.errors import Finding
-from finetuning.jumpstart.requests import VARIANT
+from finetuning.jumpstart.target import VARIANT
 from tests.builders.aws import FakeSageMaker, FakeService
 
 REGION = "eu-west-1"

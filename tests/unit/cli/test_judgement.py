@@ -10,7 +10,7 @@ from cli.preflight.documents import FACTS
 from cli.preflight.models import ModelFacts
 from cli.preflight.planning import Circumstances, plan_run, unlimited_stage
 from finetuning.datasets.dataset_report import DatasetReport
-from finetuning.datasets.detection import is_data
+from finetuning.datasets.formats import is_data
 from finetuning.errors import FineTuningError
 from tests.builders.datasets import any_chat_rows, any_file
 from tests.builders.jumpstart import LLAMA

@@ -9,7 +9,8 @@ import pytest
 
 from finetuning.datasets.csv_dialect import csv_dialect
 from finetuning.datasets.data_errors import ErrorCode
-from finetuning.datasets.detection import Detection, Format, Framing, detect
+from finetuning.datasets.detection import detect
+from finetuning.datasets.formats import Detection, Format, Framing
 from finetuning.datasets.options import DataOptions
 from finetuning.datasets.resolution import resolve
 from finetuning.jumpstart.family import Task

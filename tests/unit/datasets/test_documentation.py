@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from finetuning.datasets.data_errors import FIXES, ErrorCode
-from finetuning.datasets.detection import SUFFIXES, is_data
+from finetuning.datasets.formats import SUFFIXES, is_data
 from finetuning.datasets.shape import COMPLETION, CONVERSATION, PROMPT
 
 DOCUMENT = (Path(__file__).resolve().parents[3] / "docs" / "datasets.md").read_text(encoding="utf-8")

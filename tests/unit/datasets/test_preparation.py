@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from finetuning.datasets import framing, join, offline, shard
 from finetuning.datasets.data_errors import ErrorCode
 from finetuning.datasets.dataset_report import DatasetReport
-from finetuning.datasets.detection import Detection, Framing, detect
+from finetuning.datasets.detection import detect
+from finetuning.datasets.formats import Detection, Framing
 from finetuning.datasets.held_out import held_out_prompts
 from finetuning.datasets.offline import prepare_files
 from finetuning.datasets.options import DataOptions

@@ -12,7 +12,8 @@ import pytest
 
 from finetuning.datasets.data_errors import ErrorCode
 from finetuning.datasets.dataset_report import DatasetReport
-from finetuning.datasets.detection import HEAD_BYTES, detect_file, is_data
+from finetuning.datasets.detection import HEAD_BYTES, detect_file
+from finetuning.datasets.formats import is_data
 from finetuning.datasets.offline import prepare_files
 from finetuning.datasets.options import Columns, DataOptions, RowOptions
 from finetuning.datasets.sides import Side, side_named, sides_of

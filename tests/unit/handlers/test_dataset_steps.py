@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from finetuning.datasets.dataset_report import DatasetReport
-from finetuning.datasets.detection import Format
+from finetuning.datasets.formats import Format
 from finetuning.datasets.offline import prepare_files
 from finetuning.datasets.preparation import Preparation
 from finetuning.datasets.shape import Kind

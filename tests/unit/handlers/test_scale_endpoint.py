@@ -1,7 +1,7 @@
 """ScaleEndpoint: autoscaling where the plan asks for it."""
 
 from finetuning.handlers import scale_endpoint
-from finetuning.jumpstart.requests import VARIANT
+from finetuning.jumpstart.target import VARIANT
 from tests.builders.aws import FakeAws
 from tests.builders.handlers import invoke
 from tests.builders.memory import PREFIX, MemoryStore, any_run

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from finetuning.datasets.detection import Detection, Format
+from finetuning.datasets.formats import Detection, Format
 from finetuning.datasets.options import DataOptions
 from finetuning.datasets.preparation import Preparation, Shard, SourceFile
 from finetuning.datasets.resolution import Resolution

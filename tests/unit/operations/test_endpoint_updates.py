@@ -6,7 +6,7 @@ import pytest
 
 from finetuning.aws.sagemaker import SageMaker, sagemaker
 from finetuning.errors import Code, EndpointFailed, FineTuningError, TransientAwsError
-from finetuning.jumpstart.requests import VARIANT
+from finetuning.jumpstart.target import VARIANT
 from finetuning.operations.endpoint_updates import (
     Fleet,
     create_or_update,

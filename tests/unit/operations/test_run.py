@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from finetuning.errors import Code, FineTuningError
-from finetuning.jumpstart.requests import Target
+from finetuning.jumpstart.target import Target
 from finetuning.operations.run import Run, target
 from finetuning.runs.status import Rung, RunState
 from finetuning.settings import settings

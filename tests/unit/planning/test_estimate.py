@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from finetuning.datasets.detection import Detection, Format
+from finetuning.datasets.formats import Detection, Format
 from finetuning.datasets.tokens import assumed_tokens
 from finetuning.jumpstart.assumptions import Price, assumptions, upper_bound
 from finetuning.jumpstart.catalogue import CATALOGUE, support

@@ -6,7 +6,7 @@ import botocore.session
 import pytest
 
 from finetuning.jumpstart.constraints import violations
-from finetuning.jumpstart.requests import VARIANT
+from finetuning.jumpstart.target import VARIANT
 from finetuning.runs.guardrails import alarm_names, alarms, deployment_config
 from tests.builders.jumpstart import sagemaker_model
 
