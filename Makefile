@@ -163,11 +163,13 @@ sbom: .venv-supply/.ready ## Write CycloneDX documents of the layer, the tools a
 		--output-file build/sbom/$$(echo $$file | tr / -).json; done
 	@npm sbom --package-lock-only --sbom-format cyclonedx > build/sbom/npm.json
 
-.PHONY: bench-data bench-imports bench-tokens bench-patterns fuzz bombs verify-aws down clean
+.PHONY: bench-data bench-imports bench-help bench-tokens bench-patterns fuzz bombs verify-aws down clean
 bench-data: setup ## Speed and memory of the data preparation, as a ratio to orjson
 	@$(BIN)/python -m benchmarks.bench_data
 bench-imports: .venv/.deploy ## CPU of each handler's import, beside boto3 alone
 	@$(BIN)/python -m benchmarks.bench_imports
+bench-help: .venv/.deploy ## CPU time of `finetune --help`; fails above 0.35 s
+	@$(BIN)/python -m benchmarks.bench_help
 bench-tokens: .venv/.deploy ## Errors of the token counts by language, and the time they take; downloads texts from PyPI
 	@$(BIN)/python -m benchmarks.bench_tokens
 bench-patterns: .venv/.deploy ## How the time of each regular expression grows with hostile input

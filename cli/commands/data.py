@@ -115,4 +115,5 @@ def _print(report: "DatasetReport", as_json: bool) -> None:
     if as_json:
         print_json({**report.model_dump(mode="json"), "ok": report.ok})
     else:
-        Console().print(data_report(report))
+        console = Console()
+        console.print(data_report(report, console.width), crop=False)

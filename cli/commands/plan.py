@@ -134,7 +134,7 @@ def models(specs: Specs = None, as_json: AsJson = False, live: Live = False) -> 
     console = Console()
     for row in rows:
         console.print(plain(row["model"], "bold"))
-        console.print(model_facts(row))
+        console.print(model_facts(row, console.width))
     console.print("Prices in USD per instance hour; the default instance type comes first.")
 
 

@@ -143,7 +143,7 @@ def _judge(deployment: "Deployment", data: "LocalData", name: str, console: Cons
         planned = plan_run(data, given, name=name, progress=progress)
     report = planned.report
     if report and not report.ok:
-        console.print(data_report(report, with_verdict=False))
+        console.print(data_report(report, console.width, with_verdict=False), crop=False)
     if planned.checklist.findings:
         raise RunRefused(planned.checklist.findings)
     for line in [note, *(report.understood if report else []), *data.left_out_notes]:

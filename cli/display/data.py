@@ -5,30 +5,30 @@ from collections.abc import Iterator
 from rich import box
 from rich.console import Group, RenderableType
 from rich.panel import Panel
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
 from cli.display.charts import length_histogram
-from cli.display.text import counted, plain, short
+from cli.display.text import PLACE, WIDE_ENOUGH, counted, plain, records, short
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.jumpstart.family import Task
 
 SHOWN_ERRORS = 10
 
 
-def data_report(report: DatasetReport, *, with_verdict: bool = True) -> RenderableType:
+def data_report(report: DatasetReport, width: int, *, with_verdict: bool = True) -> RenderableType:
     """What `finetune check` prints. `submit` prints it for refused data, without the verdict, which is its error."""
-    return Group(*_parts(report), *([_verdict(report)] if with_verdict else []))
+    return Group(*_parts(report, width), *([_verdict(report)] if with_verdict else []))
 
 
-def _parts(report: DatasetReport) -> Iterator[RenderableType]:
+def _parts(report: DatasetReport, width: int) -> Iterator[RenderableType]:
     """Files, counts, errors, lengths, a sample and notes."""
-    yield _files(report)
+    yield _files(report, width)
     for line in report.understood:
         yield plain(line, "bold")
-    yield _counts(report)
+    yield _counts(report, width)
     if report.error_counts:
-        yield _errors(report)
+        yield _errors(report, width)
     if report.statistics.histogram:
         yield length_histogram(report.statistics)
     for sample in report.samples[:1]:
@@ -55,15 +55,15 @@ def _verdict(report: DatasetReport) -> RenderableType:
     )
 
 
-def _files(report: DatasetReport) -> Table:
-    table = Table(Column("File", overflow="fold"), "Format", "Shape", "Lines", "Reason", title_justify="left")
-    for file in report.files:
-        format_ = (file.format or "?") + (".gz" if file.compressed else "")
-        table.add_row(plain(file.path), format_, plain(file.shape), f"{file.lines:,}", plain(file.why))
-    return table
+def _files(report: DatasetReport, width: int) -> RenderableType:
+    rows = [
+        (file.path, (file.format or "?") + (".gz" if file.compressed else ""), file.shape, f"{file.lines:,}", file.why)
+        for file in report.files
+    ]
+    return records(("File", "Format", "Shape", "Lines", "Reason"), rows, width)
 
 
-def _counts(report: DatasetReport) -> Table:
+def _counts(report: DatasetReport, width: int) -> RenderableType:
     rows, statistics = report.rows, report.statistics
     counts = {
         "Lines": rows.lines,
@@ -76,17 +76,20 @@ def _counts(report: DatasetReport) -> Table:
         "Errors": rows.errors,
         "Blank": rows.blank,
     }
+    tokens = plain(f"About {counted(statistics.tokens, 'token')}, {statistics.tokens_from}", "italic")
+    if width < WIDE_ENOUGH:
+        listed = ", ".join(f"{name.lower()} {count:,}" for name, count in counts.items() if count)
+        return Group(plain(f"{report.task or '?'}: {listed}"), tokens)
     table = Table("Task", *counts, box=box.SIMPLE_HEAD)
     table.add_row(str(report.task or "?"), *(f"{count:,}" for count in counts.values()))
-    table.caption = f"About {counted(statistics.tokens, 'token')}, {plain(statistics.tokens_from)}"
-    return table
+    return Group(table, tokens)
 
 
-def _errors(report: DatasetReport) -> Table:
-    table = Table("Code", "Where", "Problem", "Fix", title="Errors", title_justify="left")
-    for error in report.errors[:SHOWN_ERRORS]:
-        where = error.where + (f" {error.path}" if error.path else "")
-        table.add_row(error.code, plain(where), plain(error.message), plain(error.fix))
+def _errors(report: DatasetReport, width: int) -> RenderableType:
+    rows = [
+        (error.code, error.where + (f" {error.path}" if error.path else ""), error.message, error.fix)
+        for error in report.errors[:SHOWN_ERRORS]
+    ]
     listed = ", ".join(f"{code} {count:,}" for code, count in report.error_counts.items())
-    table.caption = f"Total: {listed}"
-    return table
+    table = records(("Code", PLACE, "Problem", "Fix"), rows, width, "Errors")
+    return Group(table, plain(f"Total: {listed}", "italic"))

@@ -1,12 +1,12 @@
 """Text helpers of every view. Text from data or a model is shown as plain text, never as markup."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -17,6 +17,10 @@ MAX_SHOWN = 700
 
 WIDE_ENOUGH = 100
 """Columns of a terminal from which a run or an endpoint fits into a row of a table."""
+
+
+PLACE = "Where"
+"""The column of `records` with places in files."""
 
 
 def plain(text: str, style: str = "") -> Text:
@@ -52,6 +56,28 @@ def list_table(name: str, *titles: str) -> Table:
     """A table whose first column holds names, which users copy: the other columns wrap first."""
     others = (Column(title, overflow="fold") for title in titles)
     return Table(Column(name, no_wrap=True, overflow="fold"), *others, box=box.SIMPLE_HEAD, padding=(0, 1))
+
+
+def records(titles: Sequence[str], rows: Sequence[Sequence[str]], width: int, title: str = "") -> RenderableType:
+    """A table; in a narrow terminal some lines for each row, so that nothing that users copy is broken."""
+    if width >= WIDE_ENOUGH:
+        table = Table(Column(titles[0], overflow="fold"), *titles[1:], title=title or None, title_justify="left")
+        for row in rows:
+            table.add_row(*map(plain, row))
+        return table
+    lines = [plain(title, "italic")] if title else []
+    for name, *values in rows:
+        lines.append(_unbroken(plain(name, "bold")))
+        for each, value in zip(titles[1:], values, strict=True):
+            line = plain(f"  {each.lower()}: {value}")
+            lines.append(_unbroken(line) if each == PLACE else line)
+    return Group(*lines)
+
+
+def _unbroken(line: Text) -> Text:
+    """A line that the terminal may wrap: it copies whole, unlike one that is wrapped here."""
+    line.no_wrap, line.overflow = True, "ignore"
+    return line
 
 
 def stream_printer(console: Console) -> Callable[[str], None]:

@@ -1,14 +1,16 @@
 """A deployed stage: where uploads go, where runs keep their files."""
 
 import json
+import time
 from dataclasses import dataclass
+from typing import Any
 
 from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
 from cli.errors import cli_errors
 from finetuning.aws.clients import client
-from finetuning.aws.errors import error_code
+from finetuning.aws.errors import TRANSIENT, error_code
 from finetuning.aws.run_store import RunStore
 from finetuning.errors import Code, FineTuningError
 from finetuning.operations.run import Run
@@ -18,6 +20,9 @@ from finetuning.settings import DeployedStage
 
 PREFIX = "finetune-"
 OUTPUTS = ("UploadBucketName", "ArtifactsBucketName", "StateMachineArn", "TopicArn")
+THROTTLED = 4
+"""Attempts to read the stack while CloudFormation throttles."""
+
 SETTINGS = "StageSettings"
 """The output with the stage's settings; a stack that an earlier version deployed has none."""
 
@@ -44,7 +49,7 @@ class Deployment:
         with cli_errors(f"read the stack {stack}"):
             cloudformation = client("cloudformation")
             try:
-                described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+                described = _describe(cloudformation, stack)
             except ClientError as error:
                 if error_code(error) != "ValidationError" or "does not exist" not in str(error):
                     raise
@@ -78,6 +83,19 @@ class Deployment:
     def run(self, run_id: str) -> Run:
         """The run of that id, which may not have started yet."""
         return Run(run_id, store=self.store, prefix=self.prefix)
+
+
+def _describe(cloudformation: Any, stack: str) -> dict[str, Any]:
+    """The client does not retry, so that a missing network is reported at once; throttling is retried here."""
+    for attempt in range(THROTTLED):
+        try:
+            found: dict[str, Any] = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+            return found
+        except ClientError as error:
+            if error_code(error) not in TRANSIENT or attempt == THROTTLED - 1:
+                raise
+            time.sleep(2**attempt)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _settings(output: str | None, region: str) -> DeployedStage | None:

@@ -71,7 +71,7 @@ def _read_file(folder: Path, name: str, text: bytes) -> None:
     path = folder / name
     path.write_bytes(text)
     report = prepare_files([path], options=DataOptions(max_error_fraction=1))
-    Console(file=io.StringIO(), width=100).print(data_report(report))
+    Console(file=io.StringIO(), width=100).print(data_report(report, 100))
 
 
 def _read_template(text: bytes) -> None:

@@ -21,7 +21,11 @@ QUICKLY = Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempt
 """For services that improve a plan but are not needed for it, such as prices and quotas. In a network without their
 endpoints a call ends in a timeout."""
 
-_CONFIGS = {"s3": S3, "sagemaker-runtime": ONCE}
+FIRST = Config(connect_timeout=1, read_timeout=20, retries={"total_max_attempts": 1})
+"""For the stack's outputs, which each command reads first: without a network it should not wait for long. No function
+calls CloudFormation."""
+
+_CONFIGS = {"s3": S3, "sagemaker-runtime": ONCE, "cloudformation": FIRST}
 
 
 @cache

@@ -5,8 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from cli.main import app
+from cli.preflight.documents import FACTS, SpecFolder
 from finetuning.errors import Code, FineTuningError, RunRefused
+from finetuning.jumpstart.catalogue import CATALOGUE
 from tests.builders.cli import Command
 from tests.builders.datasets import any_chat_rows, any_file
 
@@ -167,3 +171,15 @@ def test_hidden_files_of_a_folder_are_skipped(finetune: Command, tmp_path: Path)
 
 def test_a_folder_without_data_is_a_usage_error(finetune: Command, tmp_path: Path) -> None:
     assert finetune("check", str(tmp_path))[0] == 2
+
+
+def test_no_name_is_broken_in_a_narrow_terminal(tmp_path: Path) -> None:
+    path = any_file(tmp_path, [*any_chat_rows(6), b"garbage", *any_chat_rows(9)[6:]])
+    shown = CliRunner().invoke(app, ["check", str(path)], env={"COLUMNS": "60"}).stdout
+    lines = [line.rstrip() for line in shown.splitlines()]
+    assert {str(path), "JSON_INVALID", f"  where: {path} line 7"} <= set(lines)
+    assert "chat: lines 10, kept 9," in shown
+    models = CliRunner().invoke(app, ["models"], env={"COLUMNS": "60"}).stdout
+    spec = SpecFolder(FACTS).spec("meta-textgeneration-llama-3-1-8b")
+    assert {name for name in spec.supported_training_instance_types if name not in models} == set()
+    assert {name for name in CATALOGUE if name not in {line.rstrip() for line in models.splitlines()}} == set()

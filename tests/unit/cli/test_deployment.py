@@ -1,5 +1,8 @@
 """Finding a deployed stage, and the errors if AWS cannot be reached."""
 
+import socket
+import time
+
 import pytest
 from botocore.exceptions import (
     EndpointConnectionError,
@@ -64,3 +67,37 @@ def test_a_stack_without_its_outputs_is_reported_with_its_state(
     with pytest.raises(FineTuningError, match=r"\(ROLLBACK_COMPLETE\) has no output UploadBucketName") as caught:
         Deployment.find("dev")
     assert caught.value.code == Code.DEPLOYMENT_NOT_FOUND
+
+
+def test_a_missing_network_is_reported_within_three_seconds(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listening socket whose queue is full leaves a connection unanswered, as a network without a way out does."""
+    with socket.socket() as silent, socket.socket() as first, socket.socket() as second:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        for waiting in (first, second):
+            waiting.setblocking(False)
+            waiting.connect_ex(silent.getsockname())
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        client.cache_clear()
+        began = time.monotonic()
+        with pytest.raises(FineTuningError) as caught:
+            Deployment.find("dev")
+        assert time.monotonic() - began < 3
+    assert caught.value.code == Code.AWS_UNAVAILABLE
+    assert "Check the network" in caught.value.fix
+
+
+def test_a_throttled_stack_is_read_again(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([refused("Throttling"), client("cloudformation").describe_stacks(StackName="finetune-dev-workflow")])
+    waits: list[float] = []
+
+    def describe_stacks(**_: object) -> object:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(client("cloudformation"), "describe_stacks", describe_stacks)
+    monkeypatch.setattr("time.sleep", waits.append)
+    assert Deployment.find("dev") == deployment
+    assert waits == [1]
