@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -162,3 +163,25 @@ def test_the_same_upload_again_is_a_run_of_its_own(product: Product, command: De
     second = resubmit(command, command.run(first)).run_id
     assert second != first
     assert product.ended(second)["error"]["findings"][0]["code"] == "EULA_NOT_ACCEPTED"
+
+
+def test_an_approval_and_a_stop_at_the_same_moment_leave_one_end_and_no_endpoint(
+    product: Product, command: Deployment
+) -> None:
+    run_id = product.submit(CHATS, **ASKING)
+    waits_for_approval(product, run_id)
+    with ThreadPoolExecutor() as pool:
+        approved, stopped = pool.submit(approve_run, command.run(run_id)), pool.submit(stop_run, command.run(run_id))
+    assert stopped.exception() is None
+    assert approved.exception() is None or "waiting" in str(approved.exception())
+    ended = product.ended(run_id)
+    assert ended["state"] == "aborted", ended["error"]
+
+    def nothing_left(_: Any) -> bool:
+        product.sweep_runs()
+        return not [thing for thing in product.emulator.costing() if thing["owner"] == run_id]
+
+    product.until(run_id, nothing_left, seconds=180)
+    (execution,) = product.executions_of(run_id)
+    assert execution["status"] == "ABORTED"
+    assert product.status(run_id)["state"] == "aborted"

@@ -175,15 +175,20 @@ class Product:
 
     def states_of(self, run_id: str) -> list[str]:
         """The states that the run's execution entered until it ended, in their order."""
+        return [
+            event["stateEnteredEventDetails"]["name"] for event in self._history(run_id, "stateEnteredEventDetails")
+        ]
+
+    def errors_of(self, run_id: str) -> set[str]:
+        """The errors of the tasks of the run's execution until it ended, those of tries that were repeated included."""
+        return {failed["error"] for failed in self._history(run_id, "taskFailedEventDetails")}
+
+    def _history(self, run_id: str, details: str) -> list[dict[str, Any]]:
         (execution,) = self.executions_of(run_id)
         self.execution_ended(execution)
         pages = self.emulator.client("stepfunctions").get_paginator("get_execution_history")
-        return [
-            event["stateEnteredEventDetails"]["name"]
-            for page in pages.paginate(executionArn=execution["executionArn"])
-            for event in page["events"]
-            if "stateEnteredEventDetails" in event
-        ]
+        found = pages.paginate(executionArn=execution["executionArn"])
+        return [event[details] for page in found for event in page["events"] if details in event]
 
     def training_log(self, job: str) -> list[str]:
         """The lines that the training job wrote."""
