@@ -93,13 +93,19 @@ _STEPS = (
     ),
     _Step(handler="describe_endpoint", may=lambda may: may.write_runs(ANY_RUN.plan).restore_after_rollback()),
     _Step(
-        handler="evaluate_endpoint",
-        may=lambda may: may.write_runs(ANY_RUN.evaluation).invoke_endpoints(),
+        handler="ask_batch",
+        may=lambda may: may.write_runs(ANY_RUN.answers_folder + "*.json").invoke_endpoints(),
         size=FunctionSize(timeout=900, memory=1024),
     ),
     _Step(
-        handler="delete_temporary_endpoints",
+        handler="delete_temporary_endpoint",
         may=lambda may: may.write_runs().delete_temporary_endpoints(),
+        size=FunctionSize(concurrency=10),
+    ),
+    _Step(
+        handler="evaluate_answers",
+        may=lambda may: may.write_runs(ANY_RUN.evaluation),
+        size=FunctionSize(timeout=900, memory=1024, concurrency=10),
     ),
     _Step(handler="scale_endpoint", may=lambda may: may.write_runs().scale_endpoints()),
     _Step(

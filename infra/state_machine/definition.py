@@ -6,6 +6,7 @@ The file is plain Amazon States Language. A step that must retry or catch differ
 
 import json
 import re
+from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -90,14 +91,22 @@ def definition() -> dict[str, Any]:
     for name, state in machine["States"].items():
         if state["Type"] in ("Task", "Map"):
             state.setdefault("Catch", _report_failure_of(name))
-        # The steps inside a Map cannot leave it: their failure is the Map's, which catches it.
-        for step in [state, *state.get("ItemProcessor", {}).get("States", {}).values()]:
-            if step["Type"] == "Task":
-                step.setdefault("Retry", deepcopy(_retry(step)))
-                payload = step["Arguments"]["Payload"]
-                if isinstance(payload, dict) and "run_id" in payload:
-                    payload |= _EXECUTION
+    # The steps inside a Map cannot leave it: their failure is the Map's, which catches it.
+    for _, state in all_states(machine):
+        if state["Type"] == "Task":
+            state.setdefault("Retry", deepcopy(_retry(state)))
+            payload = state["Arguments"]["Payload"]
+            if isinstance(payload, dict) and "run_id" in payload:
+                payload |= _EXECUTION
     return machine
+
+
+def all_states(machine: State) -> Iterator[tuple[str, State]]:
+    """Every state by its name, including those inside Maps."""
+    for name, state in machine["States"].items():
+        yield name, state
+        if "ItemProcessor" in state:
+            yield from all_states(state["ItemProcessor"])
 
 
 def functions_called(machine: dict[str, Any]) -> list[str]:

@@ -13,12 +13,22 @@ BEGIN, END = "<!-- states: generated -->", "<!-- states: end -->"
 
 def mermaid(machine: dict[str, Any]) -> str:
     """The definition as a Mermaid flowchart. One dotted arrow stands for every step's edge to ReportFailure."""
-    states: dict[str, State] = machine["States"]
-    lines = ["```mermaid", "flowchart TD"]
-    lines += [f"  {_shape(name, state)}" for name, state in states.items()]
-    lines += [f"  {name} -->{f'|{label}|' if label else ''} {to}" for name, label, to in _edges(states)]
+    lines = ["```mermaid", "flowchart TD", *_lines(machine["States"])]
     lines += ["  anyStep([any step that fails]) -.-> ReportFailure", "```"]
     return "\n".join(lines)
+
+
+def _lines(states: dict[str, State], indent: str = "  ") -> Iterator[str]:
+    """The states, those inside a Map in a frame of their own, and the edges between them."""
+    for name, state in states.items():
+        if state["Type"] == "Map":
+            yield f"{indent}subgraph {name}[{name}: for each {[*state['ItemSelector']][-1]}]"
+            yield from _lines(state["ItemProcessor"]["States"], indent + "  ")
+            yield f"{indent}end"
+        else:
+            yield f"{indent}{_shape(name, state)}"
+    for name, label, to in _edges(states):
+        yield f"{indent}{name} -->{f'|{label}|' if label else ''} {to}"
 
 
 def _shape(name: str, state: State) -> str:
@@ -29,9 +39,6 @@ def _shape(name: str, state: State) -> str:
             return f"{name}([{name}])"
         case "Wait":
             return f"{name}[/{name}/]"
-        case "Map":
-            inner = ", ".join(state["ItemProcessor"]["States"])
-            return f"{name}[[{name}: {inner} for each shard]]"
     return f"{name}[{name}]"
 
 

@@ -6,11 +6,12 @@ from typing import Any
 
 from finetuning.datasets.dataset_report import FileReport, Refusal
 from finetuning.datasets.shard_result import LineError
-from finetuning.evaluation.comparison import Reply, evaluate
+from finetuning.evaluation.comparison import Reply
 from finetuning.evaluation.questions import Question
 from finetuning.evaluation.results import EvaluationReport
 from finetuning.report.page import render
 from finetuning.runs.status import Check, Cost, Event, Metric, RunState, RunStatus, Verdict
+from tests.builders.answers import evaluated
 from tests.builders.runs import (
     START,
     any_dataset,
@@ -88,7 +89,7 @@ def any_long_evaluation(share: float) -> EvaluationReport:
 
         return ask
 
-    return evaluate(questions, answering(share, 307), answering(0.2, 501))
+    return evaluated(questions, answering(share, 307), answering(0.2, 501))
 
 
 def any_checks(*failed: Check) -> list[Check]:

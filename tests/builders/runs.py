@@ -17,7 +17,7 @@ from finetuning.evaluation.results import Answer, Comparison, EvaluationReport, 
 from finetuning.jumpstart.family import Task
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import Check, Cost, Event, Metric, RunState, RunStatus
-from finetuning.runs.waiting import capacity_pause, has_next_attempt
+from finetuning.runs.waiting import has_next_attempt, patient_pause
 
 RUN_ID = "pirate-0a1b2c3d"
 START = datetime(2026, 3, 4, 9, 0, tzinfo=UTC)
@@ -31,7 +31,7 @@ def most_attempts(rungs: int, hours: float) -> int:
     """The highest number of an attempt that a run can have: that of the last one if AWS rejects each at once."""
     attempt, elapsed = 0, 0.0
     while has_next_attempt(attempt, rungs, elapsed, hours):
-        elapsed += capacity_pause(elapsed)
+        elapsed += patient_pause(elapsed)
         attempt += 1
     return attempt
 
@@ -52,7 +52,7 @@ def any_status(**changes: Any) -> RunStatus:
             Event(time=at(25), step="StartTraining", message="Started finetune-dev-pirate-0a1b2c3d"),
             Event(time=at(300), step="DescribeTraining", message="Training: Training image download completed"),
             Event(time=at(4100), step="DescribeTraining", message="The training job completed"),
-            Event(time=at(5390), step="EvaluateEndpoint", message="2 answers, 0 with problems"),
+            Event(time=at(5390), step="EvaluateAnswers", message="2 answers, 0 with problems"),
             Event(time=at(5400), step="ReportSuccess", message=f"The endpoint finetune-dev-{RUN_ID} is in service"),
         ],
         checks=[

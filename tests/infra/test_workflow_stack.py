@@ -1,24 +1,16 @@
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from finetuning.lazy_model import NO_PLUGINS
-from finetuning.runs.run_json import MAX_PROMPTS
 from finetuning.settings import Settings, StageSettings
 from infra.constructs.encrypted_log_group import STATES_LOGS
-from infra.state_machine.definition import definition
+from infra.state_machine.definition import all_states, definition
 from tests.infra.synthesis import Synthesised
 
 DATA_FUNCTIONS = {"ReframeParquet", "PlanShards", "PrepareShard", "FinishDataset"}
-
-
-def all_states(definition: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, state in definition["States"].items():
-        yield name, state
-        yield from all_states(state["ItemProcessor"]) if "ItemProcessor" in state else ()
 
 
 def functions(stage: Synthesised) -> dict[str, dict[str, Any]]:
@@ -103,11 +95,6 @@ def test_a_task_times_out_shortly_after_its_function(stage: Synthesised) -> None
             assert state["TimeoutSeconds"] == timeouts[state["Arguments"]["FunctionName"][2:-1]] + 30, name
             checked += 1
     assert checked > 10
-
-
-def test_the_maximum_of_prompts_fits_the_time_of_the_evaluation(stage: Synthesised) -> None:
-    (evaluation,) = (each for handler, each in functions(stage).items() if "evaluate_endpoint" in handler)
-    assert evaluation["Timeout"] >= (MAX_PROMPTS + 1) * 60
 
 
 def test_failed_asynchronous_calls_are_kept(stage: Synthesised) -> None:

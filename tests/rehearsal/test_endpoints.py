@@ -314,11 +314,11 @@ def test_only_a_model_no_worse_than_the_base_model_goes_live(product: Product, g
     summary = json.loads(body["Body"].read())["summary"]
     if summary["comparison"]["outcome"] == "worse":
         assert status["error"]["code"] == "EVALUATION_BELOW_BASE"
-        assert (status["endpoint"], states.count("DeployEndpoint")) == ("", 1)
+        assert (status["endpoint"], states.count("ServeModels")) == ("", 1)
         assert costing(product, gated) == []
     else:
         assert status["state"] == "succeeded", status["error"]
-        assert states.count("DeployEndpoint") == 2
+        assert states.count("ServeModels") == 2
         assert costing(product, gated) == [status["endpoint"]]
 
 

@@ -7,15 +7,21 @@ from typing import Any
 
 import pytest
 
+from finetuning.runs.failures import failed_step
 from finetuning.runs.uploads import Upload
-from infra.state_machine.definition import definition
+from infra.state_machine.definition import all_states, definition
 from rehearsal.running import Emulator
-from tests.rehearsal.support.scripted import Answers, Raised, Scripted, ways
+from tests.rehearsal.support.scripted import Answers, Late, Raised, Scripted, ways
 from tests.rehearsal.support.stacks import WAIT_SCALE, finished
 
-STATES = definition()["States"]
+STATES = dict(all_states(definition()))
 EDGES = [way for name, state in STATES.items() for way, _, _ in ways(name, state)]
 CATCHES = [(name, catcher) for name, state in STATES.items() for catcher in state.get("Catch", ())]
+FIRST_STEPS = {"PrepareShards": "PrepareShard", "ServeModels": "DescribeEndpoint", "AskModel": "AskBatch"}
+"""The step of each Map that fails in these walks."""
+MORE_THAN_RETRIED = 10
+"""Times that a function dies before its step has failed, in two iterations at once."""
+OF_A_MODEL = ("DeployEndpoint", "DescribeEndpoint", "AskBatch", "DeleteTemporaryEndpoint")
 TASKS = [name for name, state in STATES.items() if state["Type"] == "Task"]
 RETRIED = sorted({retrier["ErrorEquals"][0] for name in TASKS for retrier in STATES[name]["Retry"]})
 NO_WAIT = 0.01
@@ -39,17 +45,16 @@ USUAL: dict[str, Any] = {
     "ReframeParquet": {},
     "PlanShards": {"shards": [0, 1]},
     "PrepareShard": {},
-    "FinishDataset": {"task": "chat", "train_rows": 9, "validation_rows": 3},
+    "FinishDataset": {"task": "chat", "train_rows": 9, "validation_rows": 3, "batches": [0, 1]},
     "TakeTurn": look("go"),
     "StartTraining": look("in_progress") | {"job_name": "job"},
     "DescribeTraining": look("completed"),
     "ApproveDeployment": {},
     "DeployEndpoint": look("go") | {"instance_type": "ml.g5.4xlarge"},
     "DescribeEndpoint": look("in_service"),
-    "DeployBaseEndpoint": {"wait_seconds": 1},
-    "DescribeBaseEndpoint": look("in_service"),
-    "EvaluateEndpoint": {},
-    "DeleteTemporaryEndpoints": {},
+    "AskBatch": {},
+    "DeleteTemporaryEndpoint": {},
+    "EvaluateAnswers": {},
     "ScaleEndpoint": {},
     "RegisterModel": {},
     "ReportSuccess": {},
@@ -75,8 +80,8 @@ WALKS: dict[str, tuple[str, Answers]] = {
             "DeployEndpoint": [
                 look(outcome) | {"instance_type": "ml.g5.4xlarge"} for outcome in ("waiting", "go", "go")
             ],
+            "PlanRun": [planned(compare_with_base=False)],
             "DescribeEndpoint": [look("in_progress"), look("retry_elsewhere"), look("in_service")],
-            "DescribeBaseEndpoint": [look("in_progress"), look("in_service")],
         },
     ),
     "refused": ("FAILED", {"FinishDataset": [Raised("DatasetRefused")]}),
@@ -102,14 +107,18 @@ def walked(scripted: Scripted) -> dict[str, tuple[str, list[str]]]:
 
 @pytest.fixture(scope="module")
 def failing(scripted: Scripted, walked: dict[str, tuple[str, list[str]]]) -> dict[str, tuple[str, list[str]]]:
-    """For every catcher the first walk that comes by it, walked again with the error it is there for."""
+    """For every catcher the first walk that comes by it, walked again with the error it is there for: in a step of one
+    model, once with the tuned and once with the base model.
+    """
     started = {}
     for number, (name, catcher) in enumerate(CATCHES):
         walk = next(walk for walk, (_, entered) in walked.items() if name in entered)
         error = catcher["ErrorEquals"][0].replace("States.ALL", "Defect")
-        raising = {"Map": "PrepareShard"}.get(STATES[name]["Type"], name)
-        answers = {**WALKS[walk][1], raising: [Raised(error)]}
-        started[f"{name}-{number}"] = scripted.start(f"failing-{name}-{number}", answers, EVENT)
+        raising = FIRST_STEPS.get(name, name)
+        for variant in ("live", "base") if raising in OF_A_MODEL else ("",):
+            answers = {**WALKS[walk][1], f"{raising} {variant}".strip(): [Raised(error)] * MORE_THAN_RETRIED}
+            walk_name = f"{name}-{number}-{variant}"
+            started[walk_name] = scripted.start(f"failing-{walk_name}", answers, EVENT)
     return {name: ended(scripted, arn) for name, arn in started.items()}
 
 
@@ -137,33 +146,55 @@ def test_whatever_fails_ends_as_failed_unless_it_goes_on_without(failing: dict[s
 
 @pytest.mark.parametrize("error", RETRIED)
 def test_every_task_is_tried_again_after(scripted: Scripted, error: str) -> None:
-    once = {name: [Raised(error)] for name in (*TASKS, "PrepareShard")}
+    once = {name: [Raised(error)] for name in TASKS}
     name = f"tried-again-after-{error}"
     arn = scripted.start(name, {**once, "PlanRun": [Raised(error), planned(parquet=True, approval=True)]}, EVENT)
     status, entered = ended(scripted, arn)
     assert status == "SUCCEEDED"
     asked = [call["state"] for call in scripted.asked[name]]
     assert {state for state in asked if asked.count(state) < 2} == set()
-    assert {*asked} == {*TASKS, "PrepareShard"} & {*entered, "PrepareShard"}
+    assert {*asked} == {*TASKS} & {*entered}
 
 
 def test_a_model_that_must_beat_the_base_model_goes_live_only_after_its_evaluation(
     scripted: Scripted, walked: dict[str, tuple[str, list[str]]]
 ) -> None:
-    asked = [(call["state"], call["payload"].get("variant")) for call in scripted.asked["gate"]]
-    variants = [call for call in asked if call[1]]
-    assert variants == [
-        ("DeployEndpoint", "candidate"),
-        ("DescribeEndpoint", "candidate"),
-        ("DeployBaseEndpoint", "base"),
-        ("DescribeBaseEndpoint", "base"),
-        ("EvaluateEndpoint", "candidate"),
-        ("DeployEndpoint", "live"),
-        ("DescribeEndpoint", "live"),
-    ]
-    states = [state for state, _ in asked]
-    gone = states.index("DeleteTemporaryEndpoints")
-    assert states.index("EvaluateEndpoint") < gone < len(states) - states[::-1].index("DeployEndpoint") - 1
+    calls = [(call["state"], call["payload"].get("variant")) for call in scripted.asked["gate"]]
+    evaluated = calls.index(("EvaluateAnswers", None))
+    of_temporary = ("DeployEndpoint", "DescribeEndpoint", "AskBatch", "AskBatch", "DeleteTemporaryEndpoint")
+    for variant in ("candidate", "base"):
+        assert tuple(state for state, asked in calls[:evaluated] if asked == variant) == of_temporary
+    assert [call for call in calls[evaluated:] if call[1]] == [("DeployEndpoint", "live"), ("DescribeEndpoint", "live")]
+
+
+def test_the_models_are_brought_up_and_asked_at_the_same_time(
+    scripted: Scripted, walked: dict[str, tuple[str, list[str]]]
+) -> None:
+    """Neither waits for the other's endpoint: a slow one delays only its own answers."""
+    seconds = {"tuned": 1.5, "base": 1.5}
+    slow = {"DescribeEndpoint live": [Late(seconds["tuned"], look("in_service"))]}
+    slow |= {"DescribeEndpoint base": [Late(seconds["base"], look("in_service"))]}
+    began = time.monotonic()
+    status, _ = ended(scripted, scripted.start("slow", slow, EVENT))
+    assert status == "SUCCEEDED"
+    looks = {
+        call["payload"]["variant"]: call["at"] for call in scripted.asked["slow"] if call["state"] == "DescribeEndpoint"
+    }
+    assert abs(looks["live"] - looks["base"]) < min(seconds.values())
+    assert time.monotonic() - began > max(seconds.values())
+
+
+def test_the_other_model_is_not_asked_any_more_once_the_tuned_one_failed(
+    scripted: Scripted, walked: dict[str, tuple[str, list[str]]]
+) -> None:
+    answers = {"DescribeEndpoint live": [Raised("EndpointFailed")]}
+    answers["DescribeEndpoint base"] = [Late(1.5, look("in_service"))]
+    status, entered = ended(scripted, scripted.start("one-fails", answers, EVENT))
+    assert status == "FAILED"
+    assert "AskBatch" not in entered
+    (report,) = [call["payload"] for call in scripted.asked["one-fails"] if call["state"] == "ReportFailure"]
+    assert failed_step(report["state"], report["error"]) == "DescribeEndpoint"
+    assert report["error"]["Error"] == "EndpointFailed"
 
 
 def test_a_redeployment_neither_trains_nor_evaluates(walked: dict[str, tuple[str, list[str]]]) -> None:

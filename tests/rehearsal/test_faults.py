@@ -77,8 +77,9 @@ FIRST_STEPS = (
 LAST_STEPS = (
     "DeployEndpoint",
     "DescribeEndpoint",
-    "EvaluateEndpoint",
-    "DeleteTemporaryEndpoints",
+    "AskBatch",
+    "DeleteTemporaryEndpoint",
+    "EvaluateAnswers",
     "RegisterModel",
     "ReportSuccess",
 )

@@ -210,7 +210,7 @@ def test_the_whole_first_run_leaves_evidence_and_nothing_else(product: Product, 
     assert evidence.spent_usd <= evidence.estimate_usd <= evidence.budget_usd
     assert {step.step for step in evidence.steps} >= {
         "PlanRun", "ReframeParquet", "FinishDataset", "DescribeTraining", "ApproveDeployment", "DeployEndpoint",
-        "EvaluateEndpoint", "DeleteTemporaryEndpoints", "RegisterModel", "ReportSuccess",
+        "AskBatch", "DeleteTemporaryEndpoint", "EvaluateAnswers", "RegisterModel", "ReportSuccess",
     }  # fmt: skip
     text = next(tmp_path.glob("*.json")).read_text()
     assert re.findall(r"\b\d{12}\b|arn:", text) == []

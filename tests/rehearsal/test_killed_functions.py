@@ -108,8 +108,9 @@ def killed(product: Product) -> Iterator[ByHand]:
     for variant in ("live", "base"):
         run.killed_step("deploy_endpoint", run_id=run.run_id, variant=variant)
         run.until("describe_endpoint", "in_service", variant=variant)
-    run.killed_step("evaluate_endpoint", run_id=run.run_id, with_base=True, variant="live")
-    for handler in ("delete_temporary_endpoints", "scale_endpoint", "register_model", "report_success"):
+        run.killed_step("ask_batch", run_id=run.run_id, variant=variant, batch=0)
+    run.killed_step("delete_temporary_endpoint", run_id=run.run_id, variant="base", failure=None)
+    for handler in ("evaluate_answers", "scale_endpoint", "register_model", "report_success"):
         run.killed_step(handler, run_id=run.run_id)
     yield run
     product.emulator.client("sagemaker").delete_endpoint(EndpointName=product.status(run.run_id)["endpoint"])

@@ -3,21 +3,35 @@
 import json
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from finetuning.aws.clients import ONCE
 from finetuning.datasets.preparation import MAX_CALLS
+from finetuning.evaluation.asking import CALLS_AT_ONCE, PAUSES, PROMPTS_PER_BATCH, batches
 from finetuning.jumpstart.requests import ENDPOINT_PROVISIONING_SECONDS
 from finetuning.planning.endpoint_terms import DEFAULT_ENDPOINT_TIMEOUT
 from finetuning.runs.guardrails import ROLLBACK_SECONDS
 from finetuning.runs.outcomes import PENDING_GRACE
-from finetuning.runs.run_json import MAX_CAPACITY_WAIT_HOURS, MAX_ENDPOINT_FALLBACKS, MAX_FALLBACKS
-from finetuning.runs.waiting import LONGEST_ENDPOINT_WAIT_HOURS, LONGEST_WAIT_HOURS, SHORTEST_PENDING, wait_seconds
+from finetuning.runs.run_json import (
+    MAX_CAPACITY_WAIT_HOURS,
+    MAX_ENDPOINT_FALLBACKS,
+    MAX_FALLBACKS,
+    MAX_OWN_PROMPTS,
+    MAX_PROMPTS,
+)
+from finetuning.runs.waiting import (
+    LONGEST_ENDPOINT_WAIT_HOURS,
+    LONGEST_WAIT_HOURS,
+    SHORTEST_PENDING,
+    patient_pause,
+    wait_seconds,
+)
 from finetuning.settings import LONGEST_APPROVAL_HOURS, LONGEST_RUNTIME_HOURS
-from infra.state_machine.definition import FLOW, definition, functions_called
+from infra.state_machine.definition import FLOW, all_states, definition, functions_called
 from infra.state_machine.diagram import DOCUMENT, with_diagram
 from tests.builders.runs import most_attempts
 
@@ -32,17 +46,11 @@ NO_CAPACITY_SECONDS = ENDPOINT_PROVISIONING_SECONDS + ROLLBACK_SECONDS
 """Until an endpoint or an update of one has found no instances."""
 LONGEST_ENDPOINT_SECONDS = ENDPOINT_PROVISIONING_SECONDS + 2 * DEFAULT_ENDPOINT_TIMEOUT
 NOT_A_HANDLER = {"__init__", "step"}
+OF_A_MODEL = ("DeployEndpoint", "DescribeEndpoint", "AskModel", "DeleteTemporaryEndpoint")
+"""The steps of one model, inside the Map of both."""
 
 
-def states(definition: dict[str, Any]) -> Iterator[tuple[str, State]]:
-    """Every state, including those inside Maps."""
-    for name, state in definition["States"].items():
-        yield name, state
-        if "ItemProcessor" in state:
-            yield from states(state["ItemProcessor"])
-
-
-STATES = dict(states(MACHINE))
+STATES = dict(all_states(MACHINE))
 TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task"}
 
 
@@ -70,10 +78,10 @@ def test_the_validator_rejects_an_unknown_next_state(tmp_path: Path) -> None:
 
 
 def test_the_file_is_plain_json_and_keeps_only_what_differs_from_the_standard() -> None:
-    flow = dict(states(json.loads(FLOW.read_text(encoding="utf-8"))))
+    flow = dict(all_states(json.loads(FLOW.read_text(encoding="utf-8"))))
     assert flow.keys() == STATES.keys()
     assert not [name for name, state in flow.items() if "Retry" in state]
-    own = {"PrepareShard", "PrepareShards", "DeployBaseEndpoint", "DescribeBaseEndpoint", "ReportFailure"}
+    own = {"PrepareShard", "PrepareShards", *OF_A_MODEL, "ReportFailure"}
     assert {name for name, state in flow.items() if "Catch" in state} == own
 
 
@@ -88,13 +96,46 @@ def test_every_state_has_a_comment(name: str) -> None:
     assert len(STATES[name]["Comment"]) > 20
 
 
-@pytest.mark.parametrize("name", sorted({*MACHINE["States"]} & {*TASKS, "PrepareShards"}))
+@pytest.mark.parametrize("name", sorted({*MACHINE["States"]} & {*TASKS, "PrepareShards", "ServeModels"}))
 def test_every_error_of_a_step_is_caught(name: str) -> None:
     (catch,) = MACHINE["States"][name]["Catch"]
     assert catch["ErrorEquals"] == ["States.ALL"]
-    expected = {"ReportFailure": "Failed", "DeployBaseEndpoint": "EvaluateEndpoint"}
-    expected["DescribeBaseEndpoint"] = "EvaluateEndpoint"
-    assert catch["Next"] == expected.get(name, "ReportFailure")
+    assert catch["Next"] == ("Failed" if name == "ReportFailure" else "ReportFailure")
+
+
+@pytest.mark.parametrize("name", OF_A_MODEL)
+def test_every_error_with_a_model_is_caught_under_the_name_of_its_step(name: str) -> None:
+    """The base model's ends the comparison; one that leaves an endpoint behind fails the run, as the tuned model's."""
+    (catch,) = STATES[name]["Catch"]
+    assert catch["ErrorEquals"] == ["States.ALL"]
+    step = "AskBatch" if name == "AskModel" else name
+    assert catch["Assign"] == {"failed_step": step, "fault": "{% $states.errorOutput %}"}
+    assert catch["Next"] == ("ModelFailed" if name == "DeleteTemporaryEndpoint" else "IsBaseModel")
+    assert STATES["ModelFailed"]["Error"] == "{% $fault.Error %}"
+    assert "'step': $failed_step" in STATES["ModelFailed"]["Cause"]
+    assert successors(STATES["IsBaseModel"]) == {"DeleteTemporaryEndpoint", "ModelFailed"}
+
+
+def assigned(machine: State) -> set[str]:
+    """The variables that states assign in this scope: not those inside its Maps."""
+    return {
+        name
+        for state in machine["States"].values()
+        for way in (state, *state.get("Choices", ()), *state.get("Catch", ()))
+        for name in way.get("Assign", {})
+    }
+
+
+def test_no_variable_of_an_outer_scope_is_assigned_inside_a_map() -> None:
+    """Step Functions' guide on variables forbids the same name in both."""
+
+    def scopes(machine: State, outer: set[str]) -> int:
+        here = assigned(machine)
+        assert not here & outer
+        inner = (state["ItemProcessor"] for state in machine["States"].values() if "ItemProcessor" in state)
+        return 1 + sum(scopes(each, outer | here) for each in inner)
+
+    assert scopes(MACHINE, set()) == 4
 
 
 def test_a_failure_is_reported_with_the_step_that_failed() -> None:
@@ -162,9 +203,8 @@ def test_an_account_without_concurrency_is_waited_for() -> None:
 
 
 def test_a_step_calls_the_function_of_its_name() -> None:
-    shared = {"DeployBaseEndpoint": "DeployEndpoint", "DescribeBaseEndpoint": "DescribeEndpoint"}
     for name, state in TASKS.items():
-        assert state["Arguments"]["FunctionName"] == f"${{{shared.get(name, name)}}}"
+        assert state["Arguments"]["FunctionName"] == f"${{{name}}}"
 
 
 def test_a_step_that_works_for_a_known_run_learns_how_often_its_execution_was_redriven() -> None:
@@ -192,11 +232,12 @@ def test_every_handler_is_a_step_and_every_step_has_a_handler() -> None:
 
 
 def test_every_state_is_reachable() -> None:
-    reached, ahead = set(), {MACHINE["StartAt"]}
-    while ahead:
-        reached |= ahead
-        ahead = {to for name in ahead for to in successors(MACHINE["States"][name])} - reached
-    assert reached == set(MACHINE["States"])
+    for machine in (MACHINE, *(state["ItemProcessor"] for state in STATES.values() if "ItemProcessor" in state)):
+        reached, ahead = set(), {machine["StartAt"]}
+        while ahead:
+            reached |= ahead
+            ahead = {to for name in ahead for to in successors(machine["States"][name])} - reached
+        assert reached == set(machine["States"])
 
 
 def test_only_inline_maps_are_used() -> None:
@@ -209,17 +250,30 @@ EVENTS_PER_POLL = 9
 """Two of the wait, five of the task, two of the choice."""
 
 
-def polls(seconds: float) -> int:
+EVENTS_PER_BATCH, EVENTS_PER_TRY = 8, 3
+"""Iteration, state and call of a batch; and a call that fails."""
+
+
+def slowest_evaluation_hours() -> float:
+    """Every call takes as long as the client waits, every time."""
+    rounds = -(-PROMPTS_PER_BATCH // CALLS_AT_ONCE)
+    one = rounds * ((1 + len(PAUSES)) * ONCE.read_timeout + sum(PAUSES))
+    return -(-len(batches(MAX_PROMPTS + MAX_OWN_PROMPTS)) // STATES["AskModel"]["MaxConcurrency"]) * one / 3600
+
+
+def polls(seconds: float, pause: Callable[[float], int] = wait_seconds) -> int:
     """How often something that takes this long is polled."""
     elapsed, count = 0.0, 0
     while elapsed < seconds:
-        elapsed += wait_seconds(elapsed)
+        elapsed += pause(elapsed)
         count += 1
     return count
 
 
 def test_the_longest_run_fits_the_history_of_an_execution() -> None:
-    """25,000 events: a day in the queue, a day without capacity, the longest job, two endpoints in sequence."""
+    """25,000 events: a day in the queue, a day without capacity, the longest job, and with a gate two endpoints that
+    are asked the most prompts and then a third.
+    """
     attempts = most_attempts(1 + MAX_FALLBACKS, MAX_CAPACITY_WAIT_HOURS)
     # A job without capacity is created, polled once, and followed by a wait.
     events = {
@@ -230,9 +284,21 @@ def test_the_longest_run_fits_the_history_of_an_execution() -> None:
         "endpoints": 2 * polls(LONGEST_ENDPOINT_SECONDS) * EVENTS_PER_POLL,
         "endpoints without capacity": MAX_ENDPOINT_FALLBACKS * polls(NO_CAPACITY_SECONDS) * EVENTS_PER_POLL,
         "the endpoint's turn": polls(LONGEST_ENDPOINT_WAIT_HOURS * 3600) * EVENTS_PER_POLL,
+        "the base model": EVENTS_PER_POLL
+        * (
+            polls(LONGEST_ENDPOINT_SECONDS, patient_pause)
+            + MAX_ENDPOINT_FALLBACKS * polls(NO_CAPACITY_SECONDS, patient_pause)
+            + polls(LONGEST_ENDPOINT_WAIT_HOURS * 3600, patient_pause)
+        ),
+        "prompts": 2 * len(batches(MAX_PROMPTS + MAX_OWN_PROMPTS)) * EVENTS_PER_BATCH,
         "everything else": 20 * EVENTS_PER_POLL,
     }
     assert sum(events.values()) < 24_000, events
+
+
+def test_the_most_prompts_fit_the_history_even_if_the_function_of_each_batch_dies_twice() -> None:
+    retried = EVENTS_PER_BATCH + 2 * EVENTS_PER_TRY
+    assert 2 * len(batches(MAX_PROMPTS + MAX_OWN_PROMPTS)) * retried < 5_000
 
 
 def test_the_longest_run_fits_the_time_limit_of_an_execution() -> None:
@@ -246,7 +312,7 @@ def test_the_longest_run_fits_the_time_limit_of_an_execution() -> None:
         "the endpoint's turn": LONGEST_ENDPOINT_WAIT_HOURS,
         "endpoints": 2 * LONGEST_ENDPOINT_SECONDS / 3600,
         "endpoints without capacity": MAX_ENDPOINT_FALLBACKS * NO_CAPACITY_SECONDS / 3600,
-        "evaluation": 1,
+        "evaluation": slowest_evaluation_hours(),
     }
     assert sum(hours.values()) * 3600 < MACHINE["TimeoutSeconds"], hours
 

@@ -1,10 +1,12 @@
 """What is held out of training: the end of a text, and the prompts for the evaluation."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from heapq import nsmallest
 from itertools import islice
 from typing import Any
 
 import orjson
+from xxhash import xxh3_128_digest as digest_of
 
 from finetuning.datasets.preparation import Preparation
 from finetuning.datasets.shard_result import TEST, TRAIN, VALIDATION, Rows
@@ -13,8 +15,8 @@ from finetuning.datasets.workspace import Piece, Workspace
 from finetuning.jumpstart.catalogue import FAMILIES
 from finetuning.jumpstart.family import Message
 
-TEXT_CANDIDATES = 200
-"""Held-out lines of a text that are tried as prompts: some may also be in the trained part."""
+TEXT_SPARES = 200
+"""Held-out lines of a text that are tried besides as many as are wanted: some may also be in the trained part."""
 
 CONTINUATION = 400
 """Characters of a text given to the model, and as many to compare its continuation with."""
@@ -72,28 +74,33 @@ def _split(pieces: Sequence[Piece], cut: int) -> tuple[list[Piece], list[Piece]]
 def held_out_prompts(
     preparation: Preparation, workspace: Workspace, dataset: str, rows: Rows, count: int
 ) -> Iterator[dict[str, Any]]:
-    """The first `count` held-out rows as prompts with their reference answers, for the evaluation of the tuned model:
-    the upload's own test rows, then validation rows.
+    """`count` held-out rows as prompts with their reference answers, for the evaluation of the tuned model: the
+    upload's own test rows, then validation rows, of each those with the smallest digests. These are the same for every
+    run on the same data, also if another fraction is held out: the digest decides that as well.
 
     `{prompt, messages, reference}`: `prompt` is the text for `inputs`, `messages` the dialog before the answer (chat
     only). In a text the first half of a line is the prompt, the other half the reference; a line that is also in the
     trained part is skipped.
     """
-    lines = _held_out_lines(preparation, workspace, dataset, rows)
     if preparation.is_text:
+        lines = _held_out_lines(preparation, workspace, dataset, rows, count + TEXT_SPARES)
         trained_on = f"{dataset}{TRAIN}/{preparation.data_file}"
-        for line in islice(_unseen(islice(lines, TEXT_CANDIDATES), workspace, trained_on), count):
+        for line in islice(_unseen(lines, workspace, trained_on), count):
             yield _continuation(line.decode())
     else:
-        for line in islice(lines, count):
+        for line in _held_out_lines(preparation, workspace, dataset, rows, count):
             yield _prompt(orjson.loads(line), preparation.template, preparation.family)
 
 
-def _held_out_lines(preparation: Preparation, workspace: Workspace, dataset: str, rows: Rows) -> Iterator[bytes]:
+def _held_out_lines(
+    preparation: Preparation, workspace: Workspace, dataset: str, rows: Rows, count: int
+) -> Iterator[bytes]:
     for channel, held_out in ((TEST, rows.test), (VALIDATION, rows.validation)):
-        if held_out:
+        if held_out and count > 0:
             with workspace.open(f"{dataset}{channel}/{preparation.data_file}") as file:
-                yield from (line for line in file if line.strip())
+                chosen = nsmallest(count, (line for line in file if line.strip()), key=digest_of)
+            yield from chosen
+            count -= len(chosen)
 
 
 def _unseen(lines: Iterable[bytes], workspace: Workspace, trained_on: str) -> Iterator[bytes]:

@@ -1,7 +1,6 @@
-"""Sends the prompts to the endpoints and judges the answers."""
+"""Judges the answers of the tuned model, and compares them with the base model's."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
@@ -38,31 +37,26 @@ Ask = Callable[[str], Reply]
 """Sends rendered text as `inputs` to an endpoint."""
 
 
+NOT_ANSWERED = Reply("", 0, error="There is no answer to this prompt.")
+
+
 def evaluate(
-    questions: Sequence[Question], ask_tuned: Ask, ask_base: Ask | None = None, notes: Sequence[str] = ()
+    questions: Sequence[Question],
+    tuned: Mapping[int, Reply],
+    base: Mapping[int, Reply] | None = None,
+    notes: Sequence[str] = (),
 ) -> EvaluationReport:
-    """Sends every prompt to the tuned model, and to the base model if there is one.
-
-    The two models run in parallel, so the evaluation takes as long as the slower one. Each gets one prompt at a time:
-    the latencies are those of an idle endpoint.
-    """
-
-    def replies(ask: Ask) -> list[Reply]:
-        return [ask(question.inputs) for question in questions]
-
-    with ThreadPoolExecutor(max_workers=1) as executor:
-        pending = executor.submit(replies, ask_base) if ask_base else None
-        tuned = replies(ask_tuned)
-        base = pending.result() if pending else [None] * len(questions)
+    """`tuned` and `base`: what the models answered, by the number of the prompt. The base model may lack answers."""
+    base = base or {}
     rows = [
         Row(
             prompt=question.shown,
             source=question.source,
             reference=question.reference,
-            tuned=_answer(tuned_reply, question.reference),
-            base=_answer(base_reply, question.reference) if base_reply else None,
+            tuned=_answer(tuned.get(number, NOT_ANSWERED), question.reference),
+            base=_answer(base[number], question.reference) if number in base else None,
         )
-        for question, tuned_reply, base_reply in zip(questions, tuned, base, strict=True)
+        for number, question in enumerate(questions)
     ]
     checks = [
         _problem_check(rows, "error", "No errors", "failed"),

@@ -19,8 +19,9 @@ from finetuning.planning import orders
 from finetuning.report.console_links import endpoint_link
 from finetuning.runs.outcomes import Outcome
 from finetuning.runs.ownership import owners_after, owners_tag, refusal
+from finetuning.runs.status import RunStatus
 from finetuning.runs.tags import ENDPOINT_TAG, OWNER_TAG, REPLACES_TAG, RUN_TAG
-from finetuning.runs.waiting import wait_seconds
+from finetuning.runs.waiting import patient_pause, wait_seconds
 from finetuning.settings import settings
 
 
@@ -29,13 +30,19 @@ def handler(run: Run, event: Payload) -> Payload:
     """`{run_id, variant: "live"|"candidate"|"base"}` → `{outcome, wait_seconds, instance_type}`.
 
     The outcome is `waiting` while the endpoint is another run's or is being changed, or an endpoint that this run does
-    not need any more is being deleted; then the step is repeated. Otherwise it is `go`.
+    not need any more is being deleted; then the step is repeated. The base model waits for the tuned one, whose turn at
+    its endpoint may be hours away. Otherwise it is `go`.
     """
     variant, plan, now = event["variant"], run.plan, datetime.now(UTC)
     here, api = target(), sagemaker()
     hosting = orders.hosting(variant, plan, here)
     require_running(run)
-    if variant != "base" and (obstacle := _obstacle(run, variant, hosting.endpoint, now)):
+    if variant == "base":
+        status = run.status
+        if status.deployment_began is None or _obstacle(run, variant, hosting.endpoint, now):
+            waited = now - (status.endpoint_wait_began or now)
+            return _waiting(hosting, patient_pause(waited.total_seconds()), status)
+    elif obstacle := _obstacle(run, variant, hosting.endpoint, now):
         return _wait(run, hosting, obstacle, now)
     if variant == "live":
         hosting = _for_its_owners(run, hosting)
@@ -52,8 +59,10 @@ def handler(run: Run, event: Payload) -> Payload:
     link = {f"{variant.capitalize()} endpoint": endpoint_link(settings().aws_region, hosting.endpoint)}
     types = " or ".join(hosting.pools or [hosting.instance_type])
     message = f"Deploying {hosting.endpoint} on {hosting.instance_count} × {types}"
-    changes: Payload = {"endpoint": hosting.endpoint, "deployment_began": now} if variant == "live" else {}
-    status = run.record(message, links=link, endpoint_wait_began=None, **changes)
+    changes: Payload = {} if variant == "base" else {"endpoint_wait_began": None, "deployment_began": now}
+    if variant == "live":
+        changes["endpoint"] = hosting.endpoint
+    status = run.record(message, links=link, **changes)
     return {
         "outcome": Outcome.GO,
         "instance_type": hosting.instance_type,
@@ -89,6 +98,8 @@ def _obstacle(run: Run, variant: str, endpoint: str, now: datetime) -> str | Non
         return None
     if live["EndpointStatus"] == "Failed" and api.tags(live["EndpointArn"]).get(RUN_TAG) == run.run_id:
         api.delete_endpoint(endpoint)
+        if variant == "base":  # on another instance type it is another model of the same name
+            api.delete_model(endpoint)
         return f"the deletion of {endpoint}, which failed"
     return f"the deletion of {endpoint}" if live["EndpointStatus"] == "Deleting" else None
 
@@ -97,7 +108,10 @@ def _wait(run: Run, hosting: Hosting, obstacle: str, now: datetime) -> Payload:
     waited = require_patience(run.status, hosting.endpoint, now)
     message = f"Waiting for {obstacle}"
     status = run.record(message, progress=message, endpoint_wait_began=now - waited)
-    seconds = wait_seconds(waited.total_seconds())
+    return _waiting(hosting, wait_seconds(waited.total_seconds()), status)
+
+
+def _waiting(hosting: Hosting, seconds: int, status: RunStatus) -> Payload:
     return {
         "outcome": Outcome.WAITING,
         "instance_type": hosting.instance_type,

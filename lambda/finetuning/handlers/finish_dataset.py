@@ -8,9 +8,11 @@ from finetuning.datasets.held_out import held_out_prompts
 from finetuning.datasets.join import join_shards, training_digests
 from finetuning.datasets.preparation import Preparation
 from finetuning.errors import DatasetRefused
+from finetuning.evaluation.asking import batches
 from finetuning.handlers.step import Payload, logger, measure, step
 from finetuning.jumpstart.family import Task
 from finetuning.metrics import ProductMetric
+from finetuning.operations.answers import questions_of
 from finetuning.operations.run import Run
 from finetuning.planning.planner import complete, summary_of
 from finetuning.runs.layout import DATASET, SHARDS
@@ -18,8 +20,10 @@ from finetuning.runs.layout import DATASET, SHARDS
 
 @step
 def handler(run: Run, event: Payload) -> Payload:
-    """`{run_id}` → `{task, train_rows, validation_rows}`. Raises `DatasetRefused` if too many rows are bad, and
-    `RunRefused` if the plan does not fit the number of rows; dataset.json is written in any case.
+    """`{run_id}` → `{task, train_rows, validation_rows, batches}`: the batches of prompts that the evaluation asks.
+
+    Raises `DatasetRefused` if too many rows are bad, and `RunRefused` if the plan does not fit the number of rows;
+    dataset.json is written in any case.
     """
     store, layout, plan = run.store, run.layout, run.plan
     preparation = store.load(layout.preparation, Preparation)
@@ -41,7 +45,13 @@ def handler(run: Run, event: Payload) -> Payload:
         f"{rows.duplicates:,} duplicates, {rows.errors:,} errors",
         checks=completed.checks,
     )
-    return {"task": str(task), "train_rows": rows.train, "validation_rows": rows.validation, **status.shown}
+    return {
+        "task": str(task),
+        "train_rows": rows.train,
+        "validation_rows": rows.validation,
+        "batches": batches(len(questions_of(run))),
+        **status.shown,
+    }
 
 
 def _account_for(report: DatasetReport) -> None:

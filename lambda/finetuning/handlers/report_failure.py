@@ -10,7 +10,7 @@ from finetuning.operations.clean_up import expire_failed, remove_unfinished
 from finetuning.operations.report_page import write_report
 from finetuning.operations.run import Run
 from finetuning.report import commands, messages
-from finetuning.runs.failures import DataRead, read_failure, shard_of
+from finetuning.runs.failures import DataRead, failed_step, read_failure, shard_of
 from finetuning.runs.status import RunState
 from finetuning.runs.uploads import Upload
 from finetuning.settings import settings
@@ -27,8 +27,9 @@ def handler(event: Payload) -> Payload:
     upload = Upload(event["bucket"], event["key"], event["version_id"])
     stage = settings().stage
     run_id = upload.run_id if upload.starts_a_run else None
-    data = _data_read(open_run(run_id, __name__), event["state"], event["error"]) if run_id else DataRead()
-    failure = read_failure(event["state"], event["error"], commands.deploy(run_id or "RUN", stage), data)
+    state = failed_step(event["state"], event["error"])
+    data = _data_read(open_run(run_id, __name__), state, event["error"]) if run_id else DataRead()
+    failure = read_failure(state, event["error"], commands.deploy(run_id or "RUN", stage), data)
     answer = {"code": failure["code"], "message": failure["message"]}
     set_run_context(run_id)
     logger.warning(failure["message"], extra={"error": failure})
@@ -44,7 +45,7 @@ def handler(event: Payload) -> Payload:
         run.record(line)
     status = run.record(
         failure["message"],
-        step=event["state"],
+        step=state,
         state=RunState.FAILED,
         error=failure,
         execution_arn=event["execution_arn"],

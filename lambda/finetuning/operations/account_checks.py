@@ -132,18 +132,17 @@ class AccountChecks:
     def endpoint_quota(self, quotas: Quotas, *, evaluated: bool = True) -> None:
         """The instances of the endpoints that stand at the same time, on each of the endpoint's types.
 
-        Those of the evaluation have as many as the live one. `must_beat_base` puts both beside an earlier model's
-        endpoint; otherwise that one is gone before the base model's is created. Autoscaling may need more later.
+        Those of the evaluation have as many as the live one. All may stand beside an earlier model's endpoint, which
+        is gone only after its update. Autoscaling may need more later.
         """
         endpoint, evaluation, names = self._plan.endpoint, self._plan.evaluation, self._plan.names(self._target.prefix)
         together = endpoint.instance_count * (1 + (evaluated and evaluation.compare_with_base))
-        beside = together if evaluation.must_beat_base else endpoint.instance_count
         then = max(together, endpoint.most_instances)
         for position, each in enumerate(
             (endpoint.instance_type, *(each.instance_type for each in (*endpoint.pools[1:], *endpoint.fallbacks)))
         ):
             field = "endpoint.fallback_instance_types" if position else "endpoint.instance_type"
-            verdict = quotas.check(each, "endpoint", beside, field, then=then, replaced=names.endpoint)
+            verdict = quotas.check(each, "endpoint", together, field, then=then, replaced=names.endpoint)
             self._note("quota", f"{each} for the endpoint", verdict)
 
     def names(self, sagemaker: Any, replacement: Replacement = "anyone") -> None:

@@ -23,7 +23,7 @@ def remove_unfinished(sagemaker: SageMaker, names: Names) -> list[str]:
         for job in list(sagemaker.training_jobs(names.training_job(0), "InProgress"))
         if sagemaker.stop_training_job(job)
     ]
-    done += remove_temporary_endpoints(sagemaker, names)
+    done += [line for variant in ("candidate", "base") for line in remove_temporary_endpoint(sagemaker, names, variant)]
     live = sagemaker.describe_endpoint(names.endpoint)
     # Under a name that the user chose, the endpoint may be another run's.
     if live and live["EndpointStatus"] in NEVER_SERVED and live["EndpointConfigName"] == names.endpoint_config:
@@ -69,14 +69,16 @@ def expire_failed(sagemaker: SageMaker, names: Names) -> list[str]:
     return [f"{serving}; it expires {FAILED_TTL_HOURS} hours after its deployment"]
 
 
-def remove_temporary_endpoints(sagemaker: SageMaker, names: Names) -> list[str]:
-    """Removes the endpoints that a run creates only for its evaluation; one line each."""
-    done = []
-    for name in (names.candidate, names.base):
-        done += remove_endpoint(sagemaker, name)
-        if sagemaker.describe_endpoint(name) is None:  # an endpoint that still exists needs its configuration
-            sagemaker.delete_endpoint_config(name)
-    sagemaker.delete_model(names.base)
+def remove_temporary_endpoint(sagemaker: SageMaker, names: Names, variant: str) -> list[str]:
+    """Removes an endpoint that a run creates only for its evaluation, `candidate` or `base`; returns a line about it,
+    or none. The tuned model is kept.
+    """
+    name = names.base if variant == "base" else names.candidate
+    done = remove_endpoint(sagemaker, name)
+    if sagemaker.describe_endpoint(name) is None:  # an endpoint that still exists needs its configuration
+        sagemaker.delete_endpoint_config(name)
+    if variant == "base":
+        sagemaker.delete_model(name)
     return done
 
 

@@ -38,7 +38,6 @@ from finetuning.runs.plan import (
 )
 from finetuning.runs.run_json import (
     HELD_OUT,
-    MAX_PROMPTS,
     RunRequest,
 )
 from finetuning.runs.tags import RESERVED_PREFIXES
@@ -99,7 +98,7 @@ def make_plan(
         ),
         endpoint=endpoint_plan(submission, spec, stage, prices.hosting, checklist),
         evaluation=EvaluationPlan(
-            held_out=own_prompts if isinstance(own_prompts, int) else min(HELD_OUT, MAX_PROMPTS - len(own_prompts)),
+            held_out=own_prompts if isinstance(own_prompts, int) else HELD_OUT,
             prompts=own_prompts if isinstance(own_prompts, list) else [],
             compare_with_base=request.endpoint.deploy
             and (request.evaluation.compare_with_base or request.evaluation.must_beat_base),

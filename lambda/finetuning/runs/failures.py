@@ -46,10 +46,15 @@ def read_failure(state: str, error: Mapping[str, str], deploy: str, data: DataRe
     `FineTuningError` is JSON again. An error of which nothing is known becomes INTERNAL_ERROR, with the original text.
     """
     name, message = error.get("Error", ""), _message(error)
-    failure = _as_object(message)
+    failure, state = _as_object(message), failed_step(state, error)
     if {"code", "message", "fix"} <= failure.keys():
         return failure
     return _explained(state, name, message, deploy, data or DataRead()).as_dict()
+
+
+def failed_step(state: str, error: Mapping[str, str]) -> str:
+    """The step that failed. `state` is the state machine's, which may be the Map that the step was in."""
+    return str(_as_object(error.get("Cause", "")).get("step", state))
 
 
 def shard_of(error: Mapping[str, str]) -> int | None:
@@ -112,7 +117,7 @@ def _less_at_once(state: str, data: DataRead) -> str:
 
 
 def _message(error: Mapping[str, str]) -> str:
-    """The text of the error. A killed shard's is in a document of its own, beside the shard's number."""
+    """The text of the error. A document beside a killed shard's number or a failed step's name may have it."""
     text = error.get("Cause", "")
     for _ in range(2):
         report = _as_object(text)

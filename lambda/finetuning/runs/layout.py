@@ -90,6 +90,14 @@ class RunLayout:
         """Held-out prompts with their references, for the evaluation."""
         return self.root + "evaluation/prompts.jsonl"
 
+    def answers(self, model: str, batch: int) -> str:
+        """What the tuned or the base model answered to a batch of prompts."""
+        return f"{self.answers_folder}{model}-{batch:03}.json"
+
+    @property
+    def answers_folder(self) -> str:
+        return self.root + "evaluation/answers/"
+
     @property
     def train(self) -> str:
         """The `training` channel: the data file and template.json, nothing else."""

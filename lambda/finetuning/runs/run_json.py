@@ -41,17 +41,16 @@ MAX_FALLBACKS = 5
 MAX_ENDPOINT_FALLBACKS = 3
 """Each may take an hour to turn out to be without capacity; their polls must fit the history of an execution."""
 MAX_CAPACITY_WAIT_HOURS = 24
-HELD_OUT = 10
-"""Held-out prompts asked by default: enough to see a large difference."""
+HELD_OUT = 100
+"""Held-out prompts asked by default, or all there are: enough to show a difference of about 0.1."""
 MAX_BYTES = 256 << 10
 """Of a run.json; the largest one that makes sense has a few kilobytes."""
 MAX_FINDINGS = 20
 """Fields that are refused one by one; the rest are counted."""
 MAX_USD = 1_000_000
-MAX_PROMPTS = 14
-"""Held-out prompts and the user's own together. They are sent one after the other, and SageMaker allows a model 60
-seconds for each: this many, and one more, fit into the 15 minutes of a function."""
-MAX_OWN_PROMPTS = 9
+MAX_PROMPTS = 1_000
+"""Held-out prompts. Answers that take as long as SageMaker allows are there in two hours."""
+MAX_OWN_PROMPTS = 100
 
 
 class _Part(LazyModel):
@@ -143,7 +142,9 @@ class EvaluationRequest(_Part):
     prompts: Annotated[int, Field(ge=0, le=MAX_PROMPTS)] | Annotated[list[str], Field(max_length=MAX_OWN_PROMPTS)] = (
         HELD_OUT
     )
-    """The number of held-out prompts to ask, or a list of your own prompts to ask in addition to held-out ones."""
+    """The number of held-out prompts to ask, all of them if there are fewer; or a list of your own prompts, which are
+    asked beside 100 held-out ones.
+    """
     compare_with_base: bool = False
     """Also ask the base model, on a temporary endpoint. That endpoint costs money until it is deleted."""
     must_beat_base: bool | Literal["helped"] = False

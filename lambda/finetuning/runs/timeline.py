@@ -17,8 +17,9 @@ PHASES = {
     "ApproveDeployment": "Approval",
     "DeployEndpoint": "Deployment",
     "DescribeEndpoint": "Deployment",
-    "EvaluateEndpoint": "Evaluation",
-    "DeleteTemporaryEndpoints": "Evaluation",
+    "AskBatch": "Evaluation",
+    "DeleteTemporaryEndpoint": "Evaluation",
+    "EvaluateAnswers": "Evaluation",
     "ScaleEndpoint": "Deployment",
     "RegisterModel": "Registration",
 }

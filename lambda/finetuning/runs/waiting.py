@@ -9,7 +9,7 @@ from finetuning.errors import Code, TrainingFailed
 from finetuning.runs.plan import TrainingPlan
 from finetuning.runs.status import Rung, RunStatus
 
-SHORTEST_WAIT, LONGEST_WAIT = 2, 600
+SHORTEST_WAIT, LONGEST_WAIT = 2, 1200
 SHORTEST_PAUSE, LONGEST_PAUSE = 5, 600
 SHORTEST_PENDING = 1800
 """Seconds: the least that SageMaker allows for `MaxPendingTimeInSeconds`, and enough to start instances."""
@@ -27,7 +27,7 @@ evaluation.
 def wait_seconds(elapsed_seconds: float) -> int:
     """Seconds until the next poll: a twentieth of the time waited so far.
 
-    The end of a job of one minute is noticed within seconds, and the longest job (100 h) takes about 720 polls. At nine
+    The end of a job of one minute is noticed within seconds, and the longest job (100 h) takes about 430 polls. At nine
     history events per poll, all waits of a run fit into the 25,000 events of one execution.
     """
     return max(SHORTEST_WAIT, min(LONGEST_WAIT, math.ceil(elapsed_seconds / 20)))
@@ -58,8 +58,8 @@ def runs_ahead(running: Sequence[Execution], arn: str) -> int:
     return next((n for n, execution in enumerate(sorted(running)) if execution.arn == arn), len(running))
 
 
-def capacity_pause(elapsed_seconds: float) -> int:
-    """Seconds until the next instance type is tried: a tenth of the time without capacity so far."""
+def patient_pause(elapsed_seconds: float) -> int:
+    """Seconds until the next look at what nobody waits for alone: a tenth of the time waited so far."""
     return max(SHORTEST_PAUSE, min(LONGEST_PAUSE, math.ceil(elapsed_seconds / 10)))
 
 
@@ -89,7 +89,7 @@ def next_rung(status: RunStatus, plan: TrainingPlan, rung: Rung, now: datetime) 
     """
     elapsed = elapsed_seconds(status, now)
     if has_next_attempt(rung.attempt, len(plan.groups), elapsed, plan.capacity_wait_hours):
-        return capacity_pause(elapsed)
+        return patient_pause(elapsed)
     attempts = f"{len(status.ladder)} attempts in {elapsed / 3600:.1f} h" if len(status.ladder) > 1 else "1 attempt"
     raise TrainingFailed(
         Code.TRAINING_NO_CAPACITY,

@@ -7,6 +7,7 @@ task that waits for its token gets it back with the answer.
 
 import json
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -20,7 +21,8 @@ from tests.rehearsal.support.stacks import allow, any_function, any_role, any_st
 
 State = dict[str, Any]
 Answers = Mapping[str, list[Any]]
-"""State → the answers to the first, second … call of its function, then the usual one; a `Raised` is raised."""
+"""State, or state and variant of the endpoint → the answers to the first, second … call of its function, then the usual
+one; a `Raised` is raised."""
 
 STUB = """
 import json
@@ -47,6 +49,14 @@ class Raised:
     error: str
 
 
+@dataclass(frozen=True)
+class Late:
+    """An answer that takes some seconds."""
+
+    seconds: float
+    result: Any
+
+
 def ways(name: str, state: State) -> Iterator[tuple[str, State, str]]:
     """Each way out of a state: its name, and the object and member that say where it leads."""
     if "Next" in state:
@@ -62,18 +72,23 @@ def ways(name: str, state: State) -> Iterator[tuple[str, State, str]]:
 def instrumented(function: str) -> State:
     """The definition with a Pass state on every way, and every Task calling `function` with its own payload inside."""
     machine = definition()
+    _instrument(machine, function)
+    return machine
+
+
+def _instrument(machine: State, function: str) -> None:
     passes: State = {}
     for name, state in machine["States"].items():
         for way, holder, member in list(ways(name, state)):
             passes[way] = {"Type": "Pass", "Next": holder[member]}
             holder[member] = way
-        for task, step in {name: state, **state.get("ItemProcessor", {}).get("States", {})}.items():
-            if step["Type"] == "Task":
-                payload = {"state": task, "execution": "{% $states.context.Execution.Name %}"}
-                payload["payload"] = step["Arguments"]["Payload"]
-                step["Arguments"] = {"FunctionName": function, "Payload": payload}
+        if state["Type"] == "Task":
+            payload = {"state": name, "execution": "{% $states.context.Execution.Name %}"}
+            payload["payload"] = state["Arguments"]["Payload"]
+            state["Arguments"] = {"FunctionName": function, "Payload": payload}
+        if "ItemProcessor" in state:
+            _instrument(state["ItemProcessor"], function)
     machine["States"] |= passes
-    return machine
 
 
 @dataclass
@@ -128,7 +143,11 @@ class Scripted:
 
     def _answer(self, asked: dict[str, Any]) -> dict[str, Any]:
         with self._lock:
-            self.asked[asked["execution"]].append(asked)
-            script = self.scripts[asked["execution"]].get(asked["state"])
-            answer = script.pop(0) if script else self.usual[asked["state"]]
+            self.asked[asked["execution"]].append({**asked, "at": time.monotonic()})
+            scripts, state = self.scripts[asked["execution"]], asked["state"]
+            script = scripts.get(f"{state} {asked['payload'].get('variant')}") or scripts.get(state)
+            answer = script.pop(0) if script else self.usual[state]
+        if isinstance(answer, Late):
+            time.sleep(answer.seconds)
+            answer = answer.result
         return {"error": answer.error} if isinstance(answer, Raised) else {"result": answer}

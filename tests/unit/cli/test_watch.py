@@ -106,7 +106,7 @@ def test_the_live_view_ends_with_every_step(deployment: Deployment) -> None:
     console = Console(record=True, force_terminal=True, width=120)
     follow(deployment.run(RUN_ID), console, poll_seconds=0)
     text = console.export_text()
-    for step in ("PlanRun", "FinishDataset", "StartTraining", "DescribeTraining", "EvaluateEndpoint", "ReportSuccess"):
+    for step in ("PlanRun", "FinishDataset", "StartTraining", "DescribeTraining", "EvaluateAnswers", "ReportSuccess"):
         assert step in text
 
 

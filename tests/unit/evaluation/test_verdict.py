@@ -1,9 +1,10 @@
 import pytest
 
-from finetuning.evaluation.comparison import Reply, evaluate
+from finetuning.evaluation.comparison import Reply
 from finetuning.evaluation.questions import Question
 from finetuning.evaluation.results import Comparison, EvaluationReport
 from finetuning.evaluation.verdict import headline, verdict
+from tests.builders.answers import evaluated
 from tests.builders.runs import any_evaluation
 
 
@@ -75,21 +76,21 @@ NOT_COMPARED = "Tuned and base model were not compared:"
 
 def test_without_the_base_model_the_verdict_gives_the_score_only() -> None:
     expected = f"{NOT_COMPARED} no base model. ROUGE-L of the tuned model: 1.00 on 1 held-out prompt."
-    assert verdict(evaluate([REFERENCED, OWN], answers)) == expected
+    assert verdict(evaluated([REFERENCED, OWN], answers)) == expected
 
 
 def test_without_references_the_reader_has_to_judge() -> None:
     unscored = f"{NOT_COMPARED} no prompt has a reference answer."
-    assert verdict(evaluate([OWN], answers, answers)) == f"{unscored} 0 of 1 answers differ. Read the answers."
-    assert verdict(evaluate([OWN], answers)) == f"{unscored} Read the answers."
+    assert verdict(evaluated([OWN], answers, answers)) == f"{unscored} 0 of 1 answers differ. Read the answers."
+    assert verdict(evaluated([OWN], answers)) == f"{unscored} Read the answers."
 
 
 def test_unanswered_prompts_are_not_reported_as_prompts_without_reference() -> None:
     unpaired = f"{NOT_COMPARED} no prompt with a reference was answered by both models."
-    assert verdict(evaluate([REFERENCED], answers, fails)).startswith(f"{unpaired} ROUGE-L of the tuned model: 1.00")
+    assert verdict(evaluated([REFERENCED], answers, fails)).startswith(f"{unpaired} ROUGE-L of the tuned model: 1.00")
     asked = [REFERENCED, OWN, OWN]
     replies = iter([fails(""), answers(""), answers("")])
-    alone = verdict(evaluate(asked, lambda _: next(replies)))
+    alone = verdict(evaluated(asked, lambda _: next(replies)))
     assert alone == f"{NOT_COMPARED} no prompt with a reference was answered. 1 of 3 tuned answers are unusable."
 
 

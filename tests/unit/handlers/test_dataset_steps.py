@@ -51,7 +51,7 @@ def test_the_plan_is_completed_and_prompts_are_kept_for_the_evaluation(stage: St
     assert plan.dataset is not None
     assert plan.dataset.train_rows == result["train_rows"]
     prompts = [json.loads(line) for line in objects(stage, layout.prompts)[""].splitlines()]
-    assert len(prompts) == plan.evaluation.held_out
+    assert len(prompts) == plan.dataset.validation_rows < plan.evaluation.held_out
     assert set(prompts[0]) == {"prompt", "messages", "reference"}
 
 
@@ -68,13 +68,24 @@ def test_the_uploads_own_test_rows_are_asked_first_and_never_trained_on(stage: S
     trained = objects(stage, layout.train)["data.jsonl"]
     assert b"A lot of 57." not in trained
     prompts = [json.loads(line) for line in objects(stage, layout.prompts)[""].splitlines()]
-    assert [prompt["reference"] for prompt in prompts[:5]] == [f"A lot of {number}." for number in (57, 58, 59, 50, 51)]
+    asked = [int(prompt["reference"].split()[-1].rstrip(".")) for prompt in prompts]
+    assert ({*asked[:3]}, {*asked[3:]}) == ({57, 58, 59}, {*range(50, 57)})
     report = DatasetReport.model_validate_json(objects(stage, layout.dataset_report)[""])
     assert [(file.path, file.side) for file in report.files] == [
         ("test/part-0.jsonl", "test"),
         ("train.jsonl", "train"),
         ("val.jsonl", "validation"),
     ]
+
+
+def test_the_prompts_are_the_same_rows_in_any_order_and_however_many_are_held_out(stage: Stage) -> None:
+    rows, asked = any_chat_rows(300), []
+    for fraction, data in ((0.1, rows), (0.3, rows[::-1])):
+        wanted = {"validation_fraction": fraction, "evaluation": {"prompts": 10}}
+        layout, _ = run_steps(stage, wanted, **{"data.jsonl": as_lines(data)})
+        asked.append([json.loads(line)["reference"] for line in objects(stage, layout.prompts)[""].splitlines()])
+    assert len(asked[0]) == 10
+    assert asked[0] == asked[1]
 
 
 def test_a_broken_line_7_stops_the_run_with_its_number_and_the_report_is_there(stage: Stage) -> None:

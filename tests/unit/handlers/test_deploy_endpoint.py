@@ -30,7 +30,8 @@ def status(cloud: FakeAws, memory: MemoryStore) -> RunStatus:
 def deployable(memory: MemoryStore, **endpoint: Any) -> Run:
     """A run that has trained its model and is to serve it on the endpoint `faq`."""
     run = any_run(memory, endpoint=any_plan().endpoint.model_dump() | {"name": "faq", **endpoint})
-    memory.save(run.layout.status, any_status(state=RunState.RUNNING, endpoint=""))
+    began = any_status(state=RunState.RUNNING, endpoint="", deployment_began=hours_ago(0))
+    memory.save(run.layout.status, began)
     return run
 
 
@@ -59,6 +60,28 @@ def test_types_of_the_pools_that_need_another_container_have_models_of_their_own
     (config,) = cloud.sagemaker.requests("create_endpoint_config")
     (variant,) = config["ProductionVariants"]
     assert [pool.get("ModelNameOverride") for pool in variant["InstancePools"]] == [None, other, None]
+
+
+def test_the_base_model_waits_until_the_tuned_one_may_be_deployed(cloud: FakeAws, memory: MemoryStore) -> None:
+    """Its own endpoint would cost money while the tuned model waits, which may take hours."""
+    run = deployable(memory)
+    run.record("", deployment_began=None, endpoint_wait_began=hours_ago(1))
+    waiting = invoke(deploy_endpoint, run_id=RUN_ID, variant="base")
+    assert (waiting["outcome"], waiting["wait_seconds"]) == ("waiting", 361)
+    assert not cloud.sagemaker.names("endpoint")
+    assert invoke(deploy_endpoint, run_id=RUN_ID, variant="live")["outcome"] == "go"
+    assert invoke(deploy_endpoint, run_id=RUN_ID, variant="base")["outcome"] == "go"
+    assert cloud.sagemaker.names("endpoint") == {LIVE, BASE}
+
+
+def test_a_base_model_that_failed_for_lack_of_capacity_is_replaced_on_the_present_type(
+    cloud: FakeAws, memory: MemoryStore, status: RunStatus
+) -> None:
+    cloud.sagemaker.add_endpoint(BASE, BASE, status="Failed")
+    assert invoke(deploy_endpoint, run_id=RUN_ID, variant="base")["outcome"] == "waiting"
+    assert BASE not in cloud.sagemaker.names("model")
+    assert invoke(deploy_endpoint, run_id=RUN_ID, variant="base")["outcome"] == "go"
+    assert cloud.sagemaker.endpoint(BASE)["EndpointStatus"] == "Creating"
 
 
 def test_the_alarms_are_set_before_the_endpoint_serves(cloud: FakeAws, status: RunStatus) -> None:

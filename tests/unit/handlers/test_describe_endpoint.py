@@ -169,6 +169,40 @@ def test_without_capacity_the_next_type_is_tried_and_a_repeated_step_skips_none(
     assert "Next instance type: ml.g5.48xlarge" in run.status.events[-1].message
 
 
+def test_a_base_model_without_capacity_follows_the_tuned_one_to_the_next_type(
+    cloud: FakeAws, memory: MemoryStore
+) -> None:
+    run = with_fallback(memory)
+    first = run.plan.endpoint.instance_type
+    look = {"run_id": RUN_ID, "variant": "base", "instance_type": first}
+    cloud.sagemaker.add_endpoint(f"{LIVE}-base", f"{LIVE}-base", status="Failed")["FailureReason"] = NO_CAPACITY
+    cloud.sagemaker.add_endpoint(status="Creating")
+    assert invoke(describe_endpoint, **look)["outcome"] == "in_progress"  # the tuned one may still move
+    assert run.plan.endpoint.instance_type == first
+    run.save_plan(run.plan.model_copy(update={"endpoint": run.plan.endpoint.on(NEXT)}))
+    assert invoke(describe_endpoint, **look)["outcome"] == "retry_elsewhere"
+
+
+def test_a_base_model_without_capacity_ends_its_comparison_once_the_tuned_one_serves(
+    cloud: FakeAws, memory: MemoryStore
+) -> None:
+    run = with_fallback(memory)
+    cloud.sagemaker.add_endpoint(f"{LIVE}-base", f"{LIVE}-base", status="Failed")["FailureReason"] = NO_CAPACITY
+    cloud.sagemaker.add_endpoint()
+    with pytest.raises(EndpointFailed) as failed:
+        invoke(describe_endpoint, run_id=RUN_ID, variant="base", instance_type=run.plan.endpoint.instance_type)
+    assert failed.value.code == Code.ENDPOINT_NO_CAPACITY
+
+
+def test_a_base_model_that_serves_on_the_first_type_stays_there(cloud: FakeAws, memory: MemoryStore) -> None:
+    run = with_fallback(memory)
+    first = run.plan.endpoint.instance_type
+    run.save_plan(run.plan.model_copy(update={"endpoint": run.plan.endpoint.on(NEXT)}))
+    cloud.sagemaker.add_endpoint(f"{LIVE}-base", f"{LIVE}-base")
+    result = invoke(describe_endpoint, run_id=RUN_ID, variant="base", instance_type=first)
+    assert result["outcome"] == "in_service"
+
+
 def test_without_capacity_on_the_last_type_the_run_fails_with_its_own_code(cloud: FakeAws, memory: MemoryStore) -> None:
     any_run(memory)
     cloud.sagemaker.add_endpoint(status="Failed")["FailureReason"] = NO_CAPACITY

@@ -8,6 +8,7 @@ import pytest
 
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.errors import DatasetRefused
+from finetuning.evaluation.asking import batches
 from finetuning.handlers import finish_dataset, plan_shards, prepare_shard
 from finetuning.operations.run import Run
 from tests.builders.aws import FakeAws
@@ -51,9 +52,10 @@ def test_the_plan_has_the_digest_of_each_file_that_is_trained_on(cloud: FakeAws,
 
 def test_held_out_prompts_are_kept_for_the_evaluation(cloud: FakeAws, memory: MemoryStore) -> None:
     run = prepared(cloud, memory, any_chat_rows(300))
-    invoke(finish_dataset, run_id=RUN_ID)
+    result = invoke(finish_dataset, run_id=RUN_ID)
     prompts = [json.loads(line) for line in (memory.read(run.layout.prompts) or b"").splitlines()]
-    assert len(prompts) == run.plan.evaluation.held_out
+    assert len(prompts) == min(run.plan.evaluation.held_out, result["validation_rows"])
+    assert result["batches"] == batches(len(prompts) + len(run.plan.evaluation.prompts))
     assert set(prompts[0]) == {"prompt", "messages", "reference"}
 
 

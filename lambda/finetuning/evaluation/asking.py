@@ -1,0 +1,83 @@
+"""Asking an endpoint the prompts of an evaluation, in batches, each of which one function call can ask.
+
+The figures fit together: a batch ends within a function's time even if every call of it takes as long as it may, and
+a thousand slow answers are there before a temporary endpoint expires (tests/unit/evaluation/test_asking.py).
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+from pydantic import Field
+
+from finetuning.evaluation.comparison import Ask, Reply
+from finetuning.evaluation.questions import Question
+from finetuning.lazy_model import LazyModel
+
+PROMPTS_PER_BATCH = 15
+CALLS_AT_ONCE = 5
+"""Of one batch. The state machine asks two batches at a time, so an endpoint gets ten calls at once."""
+PAUSES = (2, 10)
+"""Seconds before a call that failed is made again, and before it is made for the last time."""
+NOT_ASKED = "Not asked: the endpoint answered no prompt of the first batch."
+
+
+class AnswerBatch(LazyModel):
+    """What an endpoint answered, by the number of the prompt: a document for each batch and model."""
+
+    replies: dict[int, Reply] = Field(default_factory=dict)
+
+    @property
+    def is_unanswered(self) -> bool:
+        """True if every prompt was asked in vain."""
+        return bool(self.replies) and all(reply.error is not None for reply in self.replies.values())
+
+
+def batches(prompts: int) -> list[int]:
+    """The number of each batch."""
+    return list(range(-(-prompts // PROMPTS_PER_BATCH)))
+
+
+def numbers_in(batch: int, prompts: int) -> range:
+    """The prompts of a batch, by their numbers from 0 on."""
+    first = batch * PROMPTS_PER_BATCH
+    return range(first, min(first + PROMPTS_PER_BATCH, prompts))
+
+
+def ask_batch(
+    questions: Sequence[Question], batch: int, kept: AnswerBatch, ask: Ask, keep: Callable[[AnswerBatch], None]
+) -> AnswerBatch:
+    """Asks what of the batch has no answer in `kept`, several prompts at a time. Calls `keep` after each answer, so
+    that no answer is asked for twice, and at the end with those prompts that failed each time.
+    """
+    replies = {number: reply for number, reply in kept.replies.items() if reply.error is None}
+    missing = [number for number in numbers_in(batch, len(questions)) if number not in replies]
+    with ThreadPoolExecutor(max_workers=CALLS_AT_ONCE) as executor:
+        asked = {executor.submit(_ask_again, ask, questions[number].inputs): number for number in missing}
+        for answered in as_completed(asked):
+            replies[asked[answered]] = answered.result()
+            if replies[asked[answered]].error is None:
+                keep(_in_order({number: each for number, each in replies.items() if each.error is None}))
+    complete = _in_order(replies)
+    if any(reply.error is not None for reply in replies.values()):
+        keep(complete)
+    return complete
+
+
+def not_asked(batch: int, prompts: int) -> AnswerBatch:
+    """A batch of an endpoint that answers nothing: to ask it a thousand prompts would take hours."""
+    return AnswerBatch(replies={number: Reply("", 0, error=NOT_ASKED) for number in numbers_in(batch, prompts)})
+
+
+def _ask_again(ask: Ask, inputs: str) -> Reply:
+    reply = ask(inputs)
+    for pause in PAUSES:
+        if reply.error is None:
+            break
+        time.sleep(pause)
+        reply = ask(inputs)
+    return reply
+
+
+def _in_order(replies: Mapping[int, Reply]) -> AnswerBatch:
+    return AnswerBatch(replies=dict(sorted(replies.items())))

@@ -1,0 +1,27 @@
+"""AskBatch: asks one model one batch of the prompts, and keeps its answers."""
+
+from finetuning.aws.sagemaker_runtime import asker
+from finetuning.evaluation.asking import ask_batch, not_asked, numbers_in
+from finetuning.evaluation.questions import stop_tokens
+from finetuning.handlers.step import Payload, step
+from finetuning.operations.answers import Model, find_batch, questions_of
+from finetuning.operations.run import Run
+from finetuning.planning import orders
+
+
+@step
+def handler(run: Run, event: Payload) -> Payload:
+    """`{run_id, variant: "live"|"candidate"|"base", batch}` → what it shows. The first batch is batch 0."""
+    plan, variant, batch = run.plan, event["variant"], int(event["batch"])
+    model: Model = "base" if variant == "base" else "tuned"
+    asked, key = questions_of(run), run.layout.answers(model, batch)
+    if not batch:
+        run.record(f"Asking the {model} model {len(asked)} prompt{'s' if len(asked) != 1 else ''}")
+    elif find_batch(run, model, 0).is_unanswered:
+        run.store.save(key, not_asked(batch, len(asked)))
+        return run.status.shown
+    ask = asker(orders.endpoint_name(variant, run.names), stop_tokens(str(plan.task), plan.family))
+    ask_batch(asked, batch, find_batch(run, model, batch), ask, lambda answers: run.store.save(key, answers))
+    numbers = numbers_in(batch, len(asked))
+    answered = f"{numbers[0] + 1} to {numbers[-1] + 1} of {len(asked)}"
+    return run.record("", progress=f"The {model} model was asked the prompts {answered}").shown

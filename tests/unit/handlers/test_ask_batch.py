@@ -1,0 +1,84 @@
+"""AskBatch: who is asked what, and which answers are kept."""
+
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from finetuning.evaluation import asking
+from finetuning.evaluation.asking import NOT_ASKED, PROMPTS_PER_BATCH, AnswerBatch
+from finetuning.evaluation.comparison import Reply
+from finetuning.handlers import ask_batch
+from finetuning.operations.run import Run
+from tests.builders.aws import FakeAws, client_error
+from tests.builders.handlers import invoke
+from tests.builders.memory import PREFIX, MemoryStore, any_run
+from tests.builders.runs import RUN_ID, any_plan
+
+LIVE, BASE, CANDIDATE = (f"{PREFIX}-{RUN_ID}{suffix}" for suffix in ("", "-base", "-candidate"))
+PROMPTS = 2 * PROMPTS_PER_BATCH - 2
+
+
+@pytest.fixture
+def run(memory: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run of which `PROMPTS` prompts were held out, and that has one prompt of its own."""
+    monkeypatch.setattr(asking.time, "sleep", lambda _: None)
+    run = any_run(memory, evaluation=any_plan().evaluation.model_dump() | {"held_out": PROMPTS, "prompts": ["Own?"]})
+    rows = [{"prompt": f"question {number} ?", "reference": f"answer {number}"} for number in range(PROMPTS)]
+    memory.write(run.layout.prompts, b"".join(json.dumps(row).encode() + b"\n" for row in rows))
+    return run
+
+
+def answer(cloud: FakeAws, text: Callable[[str], str]) -> None:
+    """Lets every endpoint answer so to a prompt."""
+
+    def invoke_endpoint(Body: bytes, **_: Any) -> dict[str, Any]:  # noqa: N803  # boto3's name
+        return {"Body": io.BytesIO(json.dumps({"generated_text": text(json.loads(Body)["inputs"])}).encode())}
+
+    cloud["sagemaker-runtime"].answers["invoke_endpoint"] = invoke_endpoint
+
+
+@pytest.mark.parametrize(
+    ("variant", "endpoint", "model"),
+    [("live", LIVE, "tuned"), ("candidate", CANDIDATE, "tuned"), ("base", BASE, "base")],
+)
+def test_the_endpoint_is_asked_the_prompts_of_the_batch(
+    cloud: FakeAws, memory: MemoryStore, run: Run, variant: str, endpoint: str, model: str
+) -> None:
+    answer(cloud, lambda inputs: f"{inputs}!")
+    invoke(ask_batch, run_id=RUN_ID, variant=variant, batch=1)
+    calls = cloud["sagemaker-runtime"].requests("invoke_endpoint")
+    assert {call["EndpointName"] for call in calls} == {endpoint}
+    kept = memory.load(run.layout.answers(model, 1), AnswerBatch).replies
+    assert [*kept] == [*range(PROMPTS_PER_BATCH, PROMPTS + 1)]
+    assert kept[PROMPTS_PER_BATCH].text == f"question {PROMPTS_PER_BATCH} ?!"
+    assert "Own?" in kept[PROMPTS].text
+    assert not run.status.events
+    assert run.status.progress == f"The {model} model was asked the prompts 16 to {PROMPTS + 1} of {PROMPTS + 1}"
+
+
+def test_what_is_kept_is_not_asked_again(cloud: FakeAws, memory: MemoryStore, run: Run) -> None:
+    answer(cloud, lambda inputs: "new")
+    kept = AnswerBatch(replies={number: Reply("old", 100) for number in range(PROMPTS_PER_BATCH - 1)})
+    memory.save(run.layout.answers("tuned", 0), kept)
+    invoke(ask_batch, run_id=RUN_ID, variant="live", batch=0)
+    assert run.status.events[-1].message == f"Asking the tuned model {PROMPTS + 1} prompts"
+    assert len(cloud["sagemaker-runtime"].requests("invoke_endpoint")) == 1
+    texts = [reply.text for reply in memory.load(run.layout.answers("tuned", 0), AnswerBatch).replies.values()]
+    assert texts == ["old"] * (PROMPTS_PER_BATCH - 1) + ["new"]
+
+
+def test_an_endpoint_that_answers_nothing_is_not_asked_the_later_batches(
+    cloud: FakeAws, memory: MemoryStore, run: Run
+) -> None:
+    cloud["sagemaker-runtime"].answers["invoke_endpoint"] = client_error("ModelError", "out of memory")
+    invoke(ask_batch, run_id=RUN_ID, variant="live", batch=0)
+    tries = len(cloud["sagemaker-runtime"].requests("invoke_endpoint"))
+    assert tries == 3 * PROMPTS_PER_BATCH
+    assert memory.load(run.layout.answers("tuned", 0), AnswerBatch).is_unanswered
+    invoke(ask_batch, run_id=RUN_ID, variant="live", batch=1)
+    assert len(cloud["sagemaker-runtime"].requests("invoke_endpoint")) == tries
+    errors = {reply.error for reply in memory.load(run.layout.answers("tuned", 1), AnswerBatch).replies.values()}
+    assert errors == {NOT_ASKED}
