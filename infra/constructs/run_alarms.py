@@ -33,6 +33,7 @@ class RunAlarms(Construct):
         scope: Construct,
         id: str,
         *,
+        prefix: str,
         topic: sns.ITopic,
         state_machine: sfn.IStateMachine,
         unattended: Mapping[str, lambda_.IFunction],
@@ -40,23 +41,29 @@ class RunAlarms(Construct):
         dead_letters: sqs.IQueue,
     ) -> None:
         super().__init__(scope, id)
+        self._prefix = prefix
         self._action = actions.SnsAction(topic)
         self.all: list[cloudwatch.IAlarm] = []
-        self._when_any("RunsFailed", state_machine.metric_failed(period=PERIOD), "A run failed; see its report")
+        self._when_any("RunsFailed", state_machine.metric_failed(period=PERIOD), "A run failed", "See its report")
         self._when_any(
-            "RunsTimedOut", state_machine.metric_timed_out(period=PERIOD), "A run exceeded the maximum execution time"
+            "RunsTimedOut",
+            state_machine.metric_timed_out(period=PERIOD),
+            "A run timed out",
+            "A run exceeded the maximum execution time",
         )
         for name, function in unattended.items():
-            self._when_any(f"{name}Errors", function.metric_errors(period=PERIOD), f"{name} failed; see its log")
+            self._when_any(f"{name}Errors", function.metric_errors(period=PERIOD), f"{name} failed", "See its log")
         for name, function in throttled.items():
             self._when_any(
                 f"{name}Throttles",
                 function.metric_throttles(period=PERIOD),
-                f"{name} was throttled: the Lambda concurrency of the account or of the function is used up",
+                f"{name} was throttled",
+                "The Lambda concurrency of the account or of the function is used up",
             )
         self._when_any(
             "UndeliveredEvents",
             dead_letters.metric_approximate_number_of_messages_visible(period=PERIOD),
+            "An event was not delivered",
             "An event of an upload, an aborted run or a sweep could not be delivered; it is in the dead-letter queue",
         )
         # Not breaching in a new stage: a rate schedule without a StartDate starts when it is created (EventBridge
@@ -68,6 +75,7 @@ class RunAlarms(Construct):
                 .create_alarm(
                     self,
                     f"{name}Silent",
+                    alarm_name=self._name(f"{name} does not run"),
                     alarm_description=f"{name} has not run for an hour: {consequence}. Clears after the next sweep",
                     comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
                     threshold=1,
@@ -76,11 +84,18 @@ class RunAlarms(Construct):
                 ),
             )
 
-    def _when_any(self, id: str, metric: cloudwatch.Metric, description: str) -> None:
+    def _name(self, what: str) -> str:
+        """For a person who reads a message or the dashboard. It does not begin with the prefix: functions may set and
+        delete alarms whose name does, those of endpoints.
+        """
+        return f"{what} ({self._prefix})"
+
+    def _when_any(self, id: str, metric: cloudwatch.Metric, what: str, description: str) -> None:
         self._add(
             metric.create_alarm(
                 self,
                 id,
+                alarm_name=self._name(what),
                 alarm_description=description,
                 comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
                 threshold=1,

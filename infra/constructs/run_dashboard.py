@@ -9,19 +9,20 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from finetuning.metrics import CODE, ENDPOINTS_LOG_GROUP, NAMESPACE, SERVICE, STEP, TRAINING_LOG_GROUP, ProductMetric
+from finetuning.settings import SWEEP_MINUTES
 from infra.constructs.log_queries import ROWS_REFUSED, SWEPT, WHY_RUNS_FAILED, LogQuery, log_groups
 
 PERIOD = Duration.minutes(5)
-HOUR = Duration.hours(1)
-MICROSECONDS = 1_000_000
-"""In a second: SageMaker measures ModelLatency in microseconds."""
-WHOLE, HALF, THIRD, QUARTER = 24, 12, 8, 6
+SWEEP, HOUR, DAY = Duration.minutes(SWEEP_MINUTES), Duration.hours(1), Duration.days(1)
+MILLISECONDS, MICROSECONDS = 1000, 1_000_000
+"""In a second. SageMaker measures ModelLatency in microseconds."""
+WHOLE, WIDE, HALF, THIRD, QUARTER = 24, 16, 12, 8, 6
 """Widths of widgets: a dashboard has 24 columns."""
+HIGH, LOW = 6, 4
+"""Heights of widgets. Those of a row are equal, so that it has no holes."""
+TOP = 5
 
-LOSSES = {
-    "Training loss": "huggingface-textgeneration:train-loss",
-    "Validation loss": "huggingface-textgeneration:eval-loss",
-}
+LOSSES = ("huggingface-textgeneration:train-loss", "huggingface-textgeneration:eval-loss")
 """As JumpStart's documents name them in `MetricDefinitions`; SageMaker reads them from the job's log."""
 
 GREEN, RED, ORANGE, GREY = (
@@ -32,11 +33,16 @@ GREEN, RED, ORANGE, GREY = (
 )
 
 
+ANY_JOB = "job-of-the-variable"
+"""Stands in the searches for the job that the dashboard's variable names; CloudWatch replaces it."""
+
+
 class RunDashboard(cloudwatch.Dashboard):
-    """Whether runs succeed, how training is progressing, whether the loss falls, what failed, and what it costs.
+    """What costs money now and what failed today; then runs and their failures, training, data, endpoints, and steps.
 
     Jobs and endpoints do not exist yet when the dashboard is created: it searches for them by the stage's prefix, with
-    which their names begin. `links` are titles and addresses in the console.
+    which their names begin. Functions are searched for too, so that this stack refers to few of them: what another
+    stack refers to cannot be removed. `links` are titles and addresses in the console.
     """
 
     def __init__(
@@ -50,29 +56,65 @@ class RunDashboard(cloudwatch.Dashboard):
         alarms: Sequence[cloudwatch.IAlarm],
         links: Mapping[str, str],
     ) -> None:
-        super().__init__(scope, id, period_override=cloudwatch.PeriodOverride.AUTO, default_interval=Duration.days(3))
+        job = cloudwatch.DashboardVariable(
+            id="job",
+            type=cloudwatch.VariableType.PATTERN,
+            input_type=cloudwatch.VariableInputType.INPUT,
+            value=ANY_JOB,
+            label="Training job, or how its name begins",
+            visible=True,
+            default_value=cloudwatch.DefaultValue.value(f"{prefix}-"),
+        )
+        super().__init__(
+            scope,
+            id,
+            period_override=cloudwatch.PeriodOverride.AUTO,
+            default_interval=Duration.days(3),
+            variables=[job],
+        )
         self._prefix = prefix
         self._region = Stack.of(self).region
         self._functions = functions
-        self.add_widgets(self._guide(links))
-        self.add_widgets(cloudwatch.AlarmStatusWidget(title="Alarms", alarms=list(alarms), width=WHOLE, height=3))
+        self._show_now(state_machine, alarms)
         self._show_runs(state_machine)
         self._show_training()
         self._show_data()
         self._show_endpoints()
         self._show_cost()
         self._show_steps()
+        self.add_widgets(self._guide(links))
 
     def _guide(self, links: Mapping[str, str]) -> cloudwatch.TextWidget:
         guide = " · ".join(f"[{title}]({address})" for title, address in links.items())
         return cloudwatch.TextWidget(
-            markdown=f"# {self._prefix}\n{guide}\n\n"
+            markdown=f"## {self._prefix} in the console\n{guide}\n\n"
             "One run: its execution shows the current step, and `finetune watch RUN` follows it. The saved query "
             f"*{self._prefix}/Everything of one run* shows its log; the annotation `run_id` finds its traces. "
             "docs/runbook.md explains every error code.",
             width=WHOLE,
             height=4,
         )
+
+    def _show_now(self, state_machine: sfn.IStateMachine, alarms: Sequence[cloudwatch.IAlarm]) -> None:
+        labels = {
+            ProductMetric.ENDPOINTS_IN_SERVICE: "endpoints",
+            ProductMetric.TRAINING_JOBS_RUNNING: "training jobs",
+            ProductMetric.ENDPOINTS_USD_PER_HOUR: "USD an hour for endpoints",
+            ProductMetric.NEXT_EXPIRY_HOURS: "hours to the next expiry",
+        }
+        now = [self._own(metric, label=label, statistic="Maximum", period=SWEEP) for metric, label in labels.items()]
+        failed = [
+            state_machine.metric_failed(label="failed", color=RED, period=DAY),
+            state_machine.metric_timed_out(label="timed out", color=ORANGE, period=DAY),
+            state_machine.metric_succeeded(label="succeeded", color=GREEN, period=DAY),
+        ]
+        self.add_widgets(
+            cloudwatch.SingleValueWidget(
+                title="What costs money now (at the last sweep)", metrics=now, width=WIDE, height=LOW
+            ),
+            cloudwatch.SingleValueWidget(title="Runs today (UTC)", metrics=failed, width=THIRD, height=LOW),
+        )
+        self.add_widgets(cloudwatch.AlarmStatusWidget(title="Alarms", alarms=list(alarms), width=WHOLE, height=LOW))
 
     def _show_runs(self, state_machine: sfn.IStateMachine) -> None:
         ends = {
@@ -90,24 +132,19 @@ class RunDashboard(cloudwatch.Dashboard):
         )
         self._heading("Do runs succeed? Why do they fail?")
         self.add_widgets(
-            cloudwatch.SingleValueWidget(
-                title="Runs in this period", metrics=runs, set_period_to_time_range=True, width=THIRD
-            ),
-            cloudwatch.GraphWidget(title="Runs", left=runs, width=THIRD),
-            cloudwatch.GraphWidget(title="Failed runs by error code", left=[codes], stacked=True, width=THIRD),
+            cloudwatch.GraphWidget(title="Runs", left=runs, width=HALF),
+            cloudwatch.GraphWidget(title="Failed runs by error code", left=[codes], stacked=True, width=HALF),
         )
         self.add_widgets(self._log("Why runs failed, latest first", WHY_RUNS_FAILED, width=WHOLE))
 
     def _show_training(self) -> None:
         jobs, hosts = f'"{TRAINING_LOG_GROUP}",TrainingJobName', f'"{TRAINING_LOG_GROUP}",Host'
-        use = {
-            "GPU utilization of jobs (%, 100 for each GPU)": "GPUUtilization",
-            "GPU memory of jobs (%, 100 for each GPU)": "GPUMemoryUtilization",
-            "Memory of jobs (%)": "MemoryUtilization",
-        }
+        use = ["GPUUtilization", "GPUMemoryUtilization"]
         self._heading("Is training progressing, and does the loss fall?")
-        self.add_widgets(*(self._found(title, jobs, [metric], width=HALF) for title, metric in LOSSES.items()))
-        self.add_widgets(*(self._found(title, hosts, [metric], width=THIRD) for title, metric in use.items()))
+        self.add_widgets(
+            self._found("Loss: training and validation", jobs, LOSSES, of=ANY_JOB, width=HALF),
+            self._found("GPUs and their memory (%, 100 for each GPU)", hosts, use, of=ANY_JOB, width=HALF),
+        )
 
     def _show_data(self) -> None:
         rows = {
@@ -149,6 +186,7 @@ class RunDashboard(cloudwatch.Dashboard):
                 metrics=[estimated, billed, hosting, hours],
                 set_period_to_time_range=True,
                 width=HALF,
+                height=HIGH,
             ),
             cloudwatch.GraphWidget(
                 title="USD per hour", left=[billed, hosting], right=[hours], stacked=True, width=HALF
@@ -157,24 +195,19 @@ class RunDashboard(cloudwatch.Dashboard):
         self.add_widgets(self._log("What the sweeper deleted", SWEPT, width=WHOLE, height=4))
 
     def _show_steps(self) -> None:
-        each = self._functions.items()
-        self._heading("Which step is slow, failing or throttled?")
+        ours = f"{NAMESPACE},{SERVICE},{STEP}"
+        of = f'{SERVICE}="{self._prefix}"'
+        slowest = self._search(ours, ProductMetric.STEP_DURATION, "Maximum", of=of, divided_by=MILLISECONDS, top=TOP)
+        failing = [
+            self._search(ours, metric, "Sum", of=of, top=TOP)
+            for metric in (ProductMetric.STEP_FAILED, ProductMetric.STEP_REFUSED)
+        ]
+        throttled = self._search("AWS/Lambda,FunctionName", "Throttles", "Sum", top=TOP)
+        self._heading("Which step is slow, failing or throttled? The top five")
         self.add_widgets(
-            cloudwatch.GraphWidget(
-                title="Longest call (ms)",
-                left=[f.metric_duration(label=name, period=PERIOD, statistic="Maximum") for name, f in each],
-                width=THIRD,
-            ),
-            cloudwatch.GraphWidget(
-                title="Errors, including refused uploads",
-                left=[f.metric_errors(label=name, period=PERIOD) for name, f in each],
-                width=THIRD,
-            ),
-            cloudwatch.GraphWidget(
-                title="Throttled calls",
-                left=[f.metric_throttles(label=name, period=PERIOD) for name, f in each],
-                width=THIRD,
-            ),
+            cloudwatch.GraphWidget(title="Longest call (s)", left=[slowest], width=THIRD),
+            cloudwatch.GraphWidget(title="Errors, and refused uploads", left=failing, width=THIRD),
+            cloudwatch.GraphWidget(title="Throttled calls", left=[throttled], width=THIRD),
         )
 
     def _heading(self, question: str) -> None:
@@ -187,15 +220,23 @@ class RunDashboard(cloudwatch.Dashboard):
             )
         )
 
-    def _own(self, metric: ProductMetric, *, label: str = "", color: str | None = None) -> cloudwatch.Metric:
-        """A metric of our own that one handler measures, summed by the hour."""
+    def _own(
+        self,
+        metric: ProductMetric,
+        *,
+        label: str = "",
+        color: str | None = None,
+        statistic: str = "Sum",
+        period: Duration = HOUR,
+    ) -> cloudwatch.Metric:
+        """A metric of our own that one handler measures."""
         (handler,) = metric.handlers
         return cloudwatch.Metric(
             namespace=NAMESPACE,
             metric_name=metric,
             dimensions_map={SERVICE: self._prefix, STEP: handler},
-            statistic="Sum",
-            period=HOUR,
+            statistic=statistic,
+            period=period,
             label=label or metric,
             color=color,
         )
@@ -207,23 +248,26 @@ class RunDashboard(cloudwatch.Dashboard):
         metrics: Sequence[str],
         statistic: str = "Average",
         *,
+        of: str | None = None,
         divided_by: int = 1,
         width: int,
     ) -> cloudwatch.GraphWidget:
         """A graph with a line for each job or endpoint that has the metrics."""
-        found = [self._search(schema, metric, statistic, divided_by=divided_by) for metric in metrics]
+        found = [self._search(schema, metric, statistic, of=of, divided_by=divided_by) for metric in metrics]
         return cloudwatch.GraphWidget(title=title, left=found, width=width)
 
     def _search(
-        self, schema: str, metric: str, statistic: str, *, of: str | None = None, divided_by: int = 1
+        self, schema: str, metric: str, statistic: str, *, of: str | None = None, divided_by: int = 1, top: int = 0
     ) -> cloudwatch.SearchExpression:
         """Metrics of things that do not exist yet when the dashboard is created; CloudWatch shows at most 500 of them.
 
         The schema is a namespace with its dimensions. A term in double quotes is matched exactly; the prefix matches
-        every name that has its words in this order, next to each other.
+        every name that has its words in this order, next to each other. `top`: only so many, by their maximum.
         """
         terms = f'{{{schema}}} MetricName="{metric}" {of or self._prefix + "-"}'
         search = f"SEARCH('{terms}', '{statistic}', {PERIOD.to_seconds():.0f})"
+        if top:
+            search = f"SLICE(SORT({search}, MAX, DESC), 0, {top})"
         return cloudwatch.SearchExpression(
             expression=search if divided_by == 1 else f"{search} / {divided_by}",
             label="",

@@ -1,4 +1,4 @@
-"""The dashboard, the alarms, the saved queries and the budget."""
+"""The dashboard, the alarms and the budget."""
 
 from typing import Any
 
@@ -17,7 +17,6 @@ from finetuning.report.console_links import (
 )
 from finetuning.runs.layout import RUNS
 from infra.config import StageConfig
-from infra.constructs.log_queries import LogQueries
 from infra.constructs.monthly_budget import MonthlyBudget
 from infra.constructs.run_alarms import RunAlarms
 from infra.constructs.run_dashboard import RunDashboard
@@ -29,7 +28,7 @@ UNATTENDED = ("CleanUpRun", "SweepEndpoints", "SweepRuns", "RemoveRuns")
 
 
 class MonitoringStack(Stack):
-    """One dashboard, saved queries, and an alarm for every failure that nothing else reports."""
+    """One dashboard, and an alarm for every failure that nothing else reports."""
 
     def __init__(
         self,
@@ -46,13 +45,13 @@ class MonitoringStack(Stack):
         alarms = RunAlarms(
             self,
             "Alarms",
+            prefix=config.prefix,
             topic=workflow.topic,
             state_machine=workflow.state_machine,
             unattended={name: functions[name] for name in UNATTENDED},
             throttled={name: functions[name] for name in (*UNATTENDED, "PrepareShard")},
             dead_letters=workflow.dead_letters,
         )
-        LogQueries(self, "Queries", prefix=config.prefix, functions=functions)
         if config.monthly_budget_usd is not None:
             MonthlyBudget(self, "Budget", stage=config.stage, usd=config.monthly_budget_usd, topic=workflow.topic)
         dashboard = RunDashboard(
@@ -73,5 +72,9 @@ class MonitoringStack(Stack):
                 "Alarms": alarms_link(self.region),
             },
         )
-        CfnOutput(self, "DashboardName", value=dashboard.dashboard_name)
-        CfnOutput(self, "DashboardUrl", value=dashboard_link(self.region, dashboard.dashboard_name))
+        CfnOutput(
+            self,
+            "DashboardUrl",
+            value=dashboard_link(self.region, dashboard.dashboard_name),
+            description="The dashboard: what costs money now, what failed, how training is progressing",
+        )

@@ -14,6 +14,7 @@ from infra.constructs.event_delivery import DeadLetterQueue
 from infra.constructs.execution_role import execution_role
 from infra.constructs.fine_tuning_workflow import FineTuningWorkflow
 from infra.constructs.isolated_network import IsolatedNetwork
+from infra.constructs.log_queries import LogQueries
 from infra.constructs.notification_topic import NotificationTopic
 from infra.constructs.permissions import Permissions
 from infra.constructs.python_layer import LIBRARIES, PythonLayer
@@ -145,14 +146,20 @@ class WorkflowStack(Stack):
         endpoint_sweeper.node.add_dependency(removal)
         self.trigger.node.add_dependency(removal)
         removal.node.add_dependency(stopping)
-        for name, value in {
-            "UploadBucketName": storage.uploads.bucket_name,
-            "ArtifactsBucketName": storage.artifacts.bucket_name,
-            "StateMachineArn": self.state_machine.state_machine_arn,
-            "TopicArn": self.topic.topic_arn,
-            "StageSettings": StageSettings(**dict(config)).model_dump_json(exclude_none=True),
+        # Here and not with the dashboard: they name the log group of every function, and what another stack refers to
+        # cannot be removed.
+        LogQueries(self, "Queries", prefix=config.prefix, functions=dict(self.functions.items()))
+        for name, (value, description) in {
+            "UploadBucketName": (storage.uploads.bucket_name, "Upload to inbox/ or runs/<name>/ of this bucket"),
+            "ArtifactsBucketName": (storage.artifacts.bucket_name, "Each run's report, plan and model, in runs/<id>/"),
+            "TopicArn": (self.topic.topic_arn, "Subscribe to be notified of the runs' ends and of alarms"),
+            "StateMachineArn": (self.state_machine.state_machine_arn, "For the command finetune: where runs execute"),
+            "StageSettings": (
+                StageSettings(**dict(config)).model_dump_json(exclude_none=True),
+                "For the command finetune: what runs are planned with",
+            ),
         }.items():
-            CfnOutput(self, name, value=value)
+            CfnOutput(self, name, value=value, description=description)
         self.add_metadata(
             "cfn-lint",
             {

@@ -61,6 +61,14 @@ class Synthesised:
         statements: list[dict[str, Any]] = policy["Properties"]["PolicyDocument"]["Statement"]
         return statements
 
+    def dashboard(self) -> dict[str, Any]:
+        """The dashboard's body, with «name» for what CloudFormation fills in."""
+        (resource,) = self.resources("AWS::CloudWatch::Dashboard").values()
+        parts = resource["Properties"]["DashboardBody"]["Fn::Join"][1]
+        text = "".join(part if isinstance(part, str) else f"«{next(iter(part.values()))}»" for part in parts)
+        body: dict[str, Any] = json.loads(text)
+        return body
+
 
 def synthesise(stage: str, folder: Path, **options: Any) -> Synthesised:
     """The stage with these options in place of its own settings."""

@@ -1,12 +1,29 @@
 import json
-from itertools import combinations
+import re
+from collections import Counter
 from typing import Any
 
-from finetuning.metrics import CODE, NAMESPACE, SERVICE, STEP, ProductMetric
+from finetuning.metrics import (
+    CODE,
+    ENDPOINTS_LOG_GROUP,
+    NAMESPACE,
+    SERVICE,
+    STEP,
+    TRAINING_LOG_GROUP,
+    ProductMetric,
+)
 from infra.constructs.log_queries import QUERIES
-from infra.constructs.run_dashboard import LOSSES
+from infra.constructs.run_dashboard import ANY_JOB, LOSSES
 from tests.infra.synthesis import ROOT, Synthesised
 
+PUBLISHED = {
+    "AWS/States": {f"Executions{what}" for what in ("Started", "Succeeded", "Failed", "TimedOut", "Aborted")},
+    "AWS/Lambda": {"Throttles"},
+    "AWS/SageMaker": {"Invocations", "ModelLatency", "Invocation4XXErrors", "Invocation5XXErrors"},
+    TRAINING_LOG_GROUP: {"GPUUtilization", "GPUMemoryUtilization", *LOSSES},
+    ENDPOINTS_LOG_GROUP: {"GPUUtilization"},
+}
+"""By namespace, from the services' guides ("Monitoring … with CloudWatch"); the losses from JumpStart's documents."""
 SPECS = ROOT / "facts" / "jumpstart" / "community_models"
 
 
@@ -36,6 +53,14 @@ def test_there_is_an_alarm_for_every_failure_that_nothing_else_reports(stage: Sy
     }
 
 
+def test_the_names_of_alarms_are_for_people_and_no_function_may_delete_them(stage: Synthesised) -> None:
+    """A function may set and delete the alarms of endpoints, whose names begin with the stage's prefix."""
+    prefix = stage.stage.node.id
+    names = {alarm["Properties"]["AlarmName"] for alarm in stage.resources("AWS::CloudWatch::Alarm").values()}
+    assert {f"A run failed ({prefix})", f"SweepEndpoints does not run ({prefix})"} < names
+    assert not [name for name in names if name.startswith(prefix)]
+
+
 def test_a_sweeper_that_does_not_run_raises_an_alarm(stage: Synthesised) -> None:
     stage.templates["monitoring"].has_resource_properties(
         "AWS::CloudWatch::Alarm",
@@ -47,22 +72,72 @@ def test_a_sweeper_that_does_not_run_raises_an_alarm(stage: Synthesised) -> None
 
 
 def dashboard(stage: Synthesised) -> list[dict[str, Any]]:
-    """The widgets, with «name» for what CloudFormation fills in."""
-    (resource,) = stage.resources("AWS::CloudWatch::Dashboard").values()
-    body = resource["Properties"]["DashboardBody"]["Fn::Join"][1]
-    text = "".join(part if isinstance(part, str) else f"«{next(iter(part.values()))}»" for part in body)
-    widgets: list[dict[str, Any]] = json.loads(text)["widgets"]
+    widgets: list[dict[str, Any]] = stage.dashboard()["widgets"]
     return widgets
 
 
-def test_the_widgets_fit_24_columns_without_overlapping(stage: Synthesised) -> None:
-    def cells(widget: dict[str, Any]) -> set[tuple[int, int]]:
-        columns = range(widget["x"], widget["x"] + widget["width"])
-        return {(x, y) for x in columns for y in range(widget["y"], widget["y"] + widget["height"])}
+def test_the_widgets_fill_24_columns_without_holes_or_overlaps(stage: Synthesised) -> None:
+    widgets = dashboard(stage)
+    covered = Counter(
+        (x, y)
+        for widget in widgets
+        for x in range(widget["x"], widget["x"] + widget["width"])
+        for y in range(widget["y"], widget["y"] + widget["height"])
+    )
+    bottom = max(widget["y"] + widget["height"] for widget in widgets)
+    assert covered == Counter((x, y) for x in range(24) for y in range(bottom))
 
-    covered = [cells(widget) for widget in dashboard(stage)]
-    assert all(x < 24 for each in covered for x, _ in each)
-    assert not [pair for pair in combinations(covered, 2) if pair[0] & pair[1]]
+
+def test_the_first_row_says_what_costs_money_now_and_what_failed_today(stage: Synthesised) -> None:
+    now, today = (widget["properties"] for widget in dashboard(stage) if widget["y"] == 0)
+    shown = {line[1] for line in now["metrics"]}
+    assert shown == {"EndpointsInService", "TrainingJobsRunning", "EndpointsUsdPerHour", "NextExpiryHours"}
+    assert {(line[-1]["period"], line[-1]["stat"]) for line in now["metrics"]} == {(900, "Maximum")}
+    assert "ExecutionsFailed" in {line[1] for line in today["metrics"]}
+    assert {line[-1]["period"] for line in today["metrics"]} == {86_400}
+
+
+def test_every_metric_is_one_of_ours_or_one_that_aws_publishes(stage: Synthesised) -> None:
+    """By any other name CloudWatch finds nothing and shows an empty graph."""
+    for namespace, name in drawn(stage):
+        published = {str(metric) for metric in ProductMetric} if namespace == NAMESPACE else PUBLISHED[namespace]
+        assert name in published, (namespace, name)
+
+
+def drawn(stage: Synthesised) -> set[tuple[str, str]]:
+    """The metrics of all graphs: namespace and name."""
+    found = set()
+    for widget in dashboard(stage):
+        for line in widget["properties"].get("metrics", []):
+            if isinstance(line[0], dict):
+                (schema, name), *more = re.findall(r'\{([^}]+)\} MetricName="([^"]+)"', line[0]["expression"])
+                assert not more
+                found.add((schema.partition(",")[0].strip('"'), name))
+            else:
+                found.add((line[0], line[1]))
+    return found
+
+
+def test_the_training_graphs_follow_the_variable_and_show_all_jobs_at_first(stage: Synthesised) -> None:
+    (variable,) = stage.dashboard()["variables"]
+    assert (variable["type"], variable["pattern"]) == ("pattern", ANY_JOB)
+    assert variable["defaultValue"] == f"{stage.stage.node.id}-"
+    follows = {w["properties"]["title"] for w in dashboard(stage) if ANY_JOB in json.dumps(w)}
+    assert follows == {"Loss: training and validation", "GPUs and their memory (%, 100 for each GPU)"}
+
+
+def test_the_steps_are_the_top_five(stage: Synthesised) -> None:
+    steps = [w["properties"] for w in dashboard(stage)][-4:-1]
+    assert [each["title"] for each in steps] == ["Longest call (s)", "Errors, and refused uploads", "Throttled calls"]
+    for line in (line[0]["expression"] for each in steps for line in each["metrics"]):
+        assert re.match(r"SLICE\(SORT\(SEARCH\(.*\), MAX, DESC\), 0, 5\)", line), line
+
+
+def test_monitoring_refers_to_few_things_of_the_workflow(stage: Synthesised) -> None:
+    """What it refers to cannot be removed or renamed while it is deployed."""
+    text = json.dumps(stage.templates["monitoring"].to_json())
+    referred = set(re.findall(r'"Fn::ImportValue": "([^"]+)"', text))
+    assert len([name for name in referred if "-workflow:" in name]) == 12
 
 
 def test_the_dashboard_is_within_cloudwatch_limits(stage: Synthesised) -> None:
@@ -84,13 +159,15 @@ def test_our_own_metrics_are_shown_with_the_dimensions_they_are_written_with(sta
     for _, name, *dimensions in shown:
         values = dict(zip(dimensions[::2], dimensions[1::2], strict=False))
         assert values == {SERVICE: stage.stage.node.id, STEP: ProductMetric(name).handlers[0]}
-    (failures,) = [
+    searched = [
         line[0]["expression"]
         for widget in dashboard(stage)
         for line in widget["properties"].get("metrics", [])
         if isinstance(line[0], dict) and NAMESPACE in line[0]["expression"]
     ]
-    assert f'{{{NAMESPACE},{SERVICE},{CODE}}} MetricName="{ProductMetric.RUN_FAILED}"' in failures
+    by_step = f'{{{NAMESPACE},{SERVICE},{STEP}}} MetricName="{ProductMetric.STEP_DURATION}"'
+    assert any(by_step in search for search in searched)
+    assert any(f'{{{NAMESPACE},{SERVICE},{CODE}}} MetricName="{ProductMetric.RUN_FAILED}"' in s for s in searched)
 
 
 def titles(stage: Synthesised) -> set[str]:
@@ -102,16 +179,14 @@ def test_the_dashboard_shows_what_a_person_waiting_for_a_run_needs(stage: Synthe
         "Runs",
         "Failed runs by error code",
         "Why runs failed, latest first",
-        "Training loss",
-        "Validation loss",
-        "GPU utilization of jobs (%, 100 for each GPU)",
-        "Memory of jobs (%)",
+        "Loss: training and validation",
+        "GPUs and their memory (%, 100 for each GPU)",
         "Rows",
         "Rows refused, by reason",
         "Invocations",
         "Latency p99 (s)",
         "USD per hour",
-        "Longest call (ms)",
+        "Longest call (s)",
         "What the sweeper deleted",
     } <= titles(stage)
 
@@ -132,17 +207,18 @@ def test_only_jobs_and_endpoints_of_this_stage_are_searched(stage: Synthesised) 
     ]
     prefix = stage.stage.node.id
     assert len(searches) > 5
-    assert all(f' {prefix}-"' in search or f" {prefix}-'" in search or f'"{prefix}"' in search for search in searches)
+    limits = (f" {prefix}-'", f'"{prefix}"', f" {ANY_JOB}'")
+    assert all(any(limit in search for limit in limits) for search in searches)
 
 
 def test_the_losses_are_defined_in_jumpstart_documents() -> None:
     for document in SPECS.glob("*/*.json"):
         defined = {metric["Name"] for metric in json.loads(document.read_text())["metrics"]}
-        assert set(LOSSES.values()) <= defined, document
+        assert set(LOSSES) <= defined, document
 
 
 def test_the_dashboard_links_to_the_console(stage: Synthesised) -> None:
-    guide = dashboard(stage)[0]["properties"]["markdown"]
+    guide = dashboard(stage)[-1]["properties"]["markdown"]
     for place in ("states/home", "s3/buckets", "#/jobs", "#/endpoints", "logs-insights", "docs/runbook.md"):
         assert place in guide
 

@@ -265,17 +265,17 @@ def test_an_output_has_the_settings_that_runs_are_planned_with(stage: Synthesise
 
 def test_users_find_what_they_need_in_the_outputs(stage: Synthesised) -> None:
     outputs = {
-        name
+        name: output.get("Description", "")
         for stack in ("workflow", "monitoring")
-        for name in stage.templates[stack].to_json()["Outputs"]
+        for name, output in stage.templates[stack].to_json()["Outputs"].items()
         if not name.startswith("Exports")
     }
-    assert outputs == {
+    assert all(len(description) > 20 for description in outputs.values())
+    assert set(outputs) == {
         "UploadBucketName",
         "ArtifactsBucketName",
         "StateMachineArn",
         "TopicArn",
         "StageSettings",
-        "DashboardName",
         "DashboardUrl",
     }

@@ -5,6 +5,8 @@ It also measures what endpoints cost, because it sees them all during their whol
 not keep it from the others; errors are raised together at the end.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -33,23 +35,50 @@ def handler(event: Payload) -> Payload:
     Raises `FineTuningError` (SWEEP_INCOMPLETE) after everything else has been swept.
     """
     period = timedelta(minutes=float(event.get("period_minutes", 0)))
-    sweep = Sweep("deleted", "announced", "removed")
+    sweep, in_service = Sweep("deleted", "announced", "removed"), list[InService]()
     for endpoint in list(sagemaker().endpoints(settings().prefix + "-")):
         name = endpoint["EndpointName"]
-        sweep.attempt(name, partial(_sweep, name, period, sweep.done))
+        sweep.attempt(name, partial(_sweep, name, period, sweep.done, in_service))
+    if period:
+        _measure_now([each for each in in_service if each.state.name not in sweep.done["deleted"]])
     sweep.attempt("unused models", lambda: sweep.add("removed", remove_unused_models(sagemaker(), run_store())))
     sweep.require_complete()
     return sweep.done
 
 
-def _sweep(name: str, period: timedelta, done: dict[str, list[str]]) -> None:
+@dataclass(frozen=True)
+class InService:
+    """An endpoint that serves, and the price of one of its instances by the plan of its run, if that is known."""
+
+    state: EndpointState
+    usd_per_hour: float | None
+
+
+def _measure_now(endpoints: Sequence[InService]) -> None:
+    """Measures what costs money from now on, until an endpoint is deleted. Unknown prices are left out."""
+    now = datetime.now(UTC)
+    expiries = [each.state.deadline.at for each in endpoints if each.state.deadline]
+    measure(
+        {
+            ProductMetric.ENDPOINTS_IN_SERVICE: len(endpoints),
+            ProductMetric.ENDPOINTS_USD_PER_HOUR: round(
+                sum(each.state.instances * (each.usd_per_hour or 0) for each in endpoints), 2
+            ),
+            ProductMetric.NEXT_EXPIRY_HOURS: (
+                round((min(expiries) - now).total_seconds() / 3600, 2) if expiries else None
+            ),
+        }
+    )
+
+
+def _sweep(name: str, period: timedelta, done: dict[str, list[str]], in_service: list[InService]) -> None:
     stage, now = settings(), datetime.now(UTC)
     default = Lifetime(stage.endpoint_ttl_hours, stage.endpoint_idle_minutes)
     found = endpoint_state(sagemaker(), name, default, now)
     if found is None or found.tags.get(OWNER_TAG) != stage.prefix or not can_be_deleted(found.status):
         return
     if period:
-        _count_cost(found, min(period, now - found.created_at))
+        in_service.append(_count_cost(found, min(period, now - found.created_at)))
     if found.unreadable:
         logger.warning("Malformed tags; the limits of the stage are used", extra={"tags": found.unreadable})
     if Names(stage.prefix, found.run_id).is_temporary(name):
@@ -92,7 +121,7 @@ def _announce(found: EndpointState, deadline: Deadline) -> None:
     notify(stage.topic_arn, endpoint_expires(found.name, deadline, stage=stage.stage))
 
 
-def _count_cost(found: EndpointState, served: timedelta) -> None:
+def _count_cost(found: EndpointState, served: timedelta) -> InService:
     """Measures the instance-hours since the last sweep, and their price by the plan of the endpoint's run."""
     plan = open_run(found.run_id, __name__).find_plan()
     price = plan.endpoint.usd_per_hour if plan else None
@@ -109,3 +138,4 @@ def _count_cost(found: EndpointState, served: timedelta) -> None:
             "usd": usd,
         },
     )
+    return InService(found, price)

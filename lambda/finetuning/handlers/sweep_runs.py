@@ -11,7 +11,8 @@ from finetuning.aws.step_functions import Executions, executions, start_of
 from finetuning.aws.upload_bucket import uploads_between
 from finetuning.errors import Code
 from finetuning.handlers.clean_up_run import clean_up
-from finetuning.handlers.step import Payload, function, logger, open_run
+from finetuning.handlers.step import Payload, function, logger, measure, open_run
+from finetuning.metrics import ProductMetric
 from finetuning.operations.clean_up import remove_unfinished, take_back_endpoint
 from finetuning.operations.redrive import set_running
 from finetuning.operations.run import Run
@@ -41,9 +42,15 @@ def handler(event: Payload) -> Payload:
         sweep.attempt("lost uploads", lambda: sweep.add("started", _start_lost(machine, settled, now)))
     sweep.attempt("redriven runs", lambda: sweep.add("resumed", _resume_redriven(machine, settled)))
     sweep.attempt("jobs and endpoints without a run", lambda: sweep.add("removed", _remove_left(machine, settled)))
+    sweep.attempt("running jobs", _count_jobs)
     logger.info("Swept the runs", extra=sweep.done)
     sweep.require_complete()
     return sweep.done
+
+
+def _count_jobs() -> None:
+    running = sagemaker().training_jobs(settings().prefix + "-", "InProgress")
+    measure({ProductMetric.TRAINING_JOBS_RUNNING: sum(1 for _ in running)})
 
 
 def _start_lost(machine: Executions, settled: datetime, now: datetime) -> Iterator[str]:

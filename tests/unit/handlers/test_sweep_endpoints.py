@@ -201,6 +201,30 @@ def test_each_sweep_counts_the_instance_hours_since_the_last_and_their_price(
         assert metric(output, "EndpointUsd") == pytest.approx(hourly * (metric(output, "EndpointHours") or 0))
 
 
+def test_each_sweep_says_what_costs_money_now_and_until_when(
+    cloud: FakeAws, memory: MemoryStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the endpoints that it leaves: one that has expired is deleted and counts no more."""
+    run = any_run(memory)
+    cloud.sagemaker.add_endpoint(hours_old=9, tags=EIGHT_HOURS)
+    cloud.sagemaker.add_endpoint(f"{PREFIX}-one", "one", hours_old=5, instances=2, tags=EIGHT_HOURS)
+    cloud.sagemaker.add_endpoint(f"{PREFIX}-two", "two", hours_old=1, tags=EIGHT_HOURS)
+    assert swept()["deleted"] == [LIVE]
+    output = capsys.readouterr().out
+    assert metric(output, "EndpointsInService") == 2
+    assert metric(output, "EndpointsUsdPerHour") == pytest.approx(3 * (run.plan.endpoint.usd_per_hour or 0))
+    assert metric(output, "NextExpiryHours") == pytest.approx(3, abs=0.02)
+
+
+def test_where_nothing_serves_nothing_costs_and_nothing_expires(
+    cloud: FakeAws, memory: MemoryStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    swept()
+    output = capsys.readouterr().out
+    assert (metric(output, "EndpointsInService"), metric(output, "EndpointsUsdPerHour")) == (0, 0)
+    assert metric(output, "NextExpiryHours") is None
+
+
 def test_models_and_configurations_of_runs_without_files_are_deleted_unless_they_serve(
     cloud: FakeAws, memory: MemoryStore
 ) -> None:

@@ -14,7 +14,7 @@ from finetuning.runs.status import RunState
 from finetuning.runs.tags import REPLACES_TAG, TTL_TAG
 from finetuning.runs.uploads import Upload, upload_of
 from tests.builders.aws import FakeAws, hours_ago
-from tests.builders.handlers import invoke
+from tests.builders.handlers import invoke, metric
 from tests.builders.memory import PREFIX, MemoryStore, any_run
 
 UPLOAD = Upload("uploads", "inbox/faq.jsonl", "v1")
@@ -185,6 +185,17 @@ def test_what_no_execution_works_for_is_removed(cloud: FakeAws, memory: MemorySt
     done = [f"Stopped the training job {NAMES.training_job(0)}", f"Deleted the endpoint {NAMES.endpoint}"]
     assert swept()["removed"] == done
     assert [(event.step, event.message) for event in run.status.events] == [("SweepRuns", line) for line in done]
+
+
+def test_each_sweep_counts_the_jobs_in_progress(
+    cloud: FakeAws, memory: MemoryStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    swept()
+    assert metric(capsys.readouterr().out, "TrainingJobsRunning") == 0
+    for attempt in range(2):
+        cloud.sagemaker.add_job(NAMES.training_job(attempt), run_id=None, CreationTime=hours_ago(1))
+    swept()
+    assert metric(capsys.readouterr().out, "TrainingJobsRunning") == 2
 
 
 def ended_with(cloud: FakeAws, memory: MemoryStore, state: RunState, code: str = "") -> Run:
