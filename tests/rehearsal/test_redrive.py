@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from finetuning.errors import Code, FineTuningError
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.status import Approval
 from tests.rehearsal.support.product import Product, any_chats
 from tests.rehearsal.support.stacks import any_name, invoke
 
@@ -51,3 +54,28 @@ def test_a_redriven_run_whose_job_was_stopped_says_so(product: Product) -> None:
     status = product.until(run_id, lambda status: status["state"] == "failed")
     assert status["error"]["code"] == "TRAINING_STOPPED"
     assert "finetune submit --again" in status["error"]["fix"]
+
+
+def test_a_run_that_was_aborted_while_its_approval_was_awaited_asks_again(product: Product) -> None:
+    run_id = product.submit(b"".join(any_chats()), approval=True, endpoint={"deploy": True}, evaluation={"prompts": 1})
+    execution_arn = product.until_started(run_id)
+    asked = product.until(run_id, lambda status: status.get("step") == "ApproveDeployment", seconds=180)
+    product.emulator.client("stepfunctions").stop_execution(executionArn=execution_arn)
+    assert product.ended(run_id)["state"] == "aborted"
+    token = approval_token(product, run_id)
+    redrive(product, execution_arn)
+    again = product.until(
+        run_id, lambda status: status["state"] == "running" and approval_token(product, run_id) != token
+    )
+    assert again["step"] == asked["step"]
+    rejection = FineTuningError(Code.APPROVAL_REJECTED, "The answers are not good enough.", "Train longer.")
+    product.emulator.client("stepfunctions").send_task_failure(
+        taskToken=approval_token(product, run_id), error=rejection.code, cause=str(rejection)
+    )
+    failed = product.until(run_id, lambda status: status["state"] == "failed")
+    assert failed["error"]["code"] == "APPROVAL_REJECTED"
+
+
+def approval_token(product: Product, run_id: str) -> str:
+    body = product.emulator.client("s3").get_object(Bucket=product.artifacts, Key=RunLayout(run_id).approval)["Body"]
+    return Approval.model_validate_json(body.read()).task_token
