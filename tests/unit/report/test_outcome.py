@@ -22,6 +22,8 @@ OF_THE_COMMAND = {
     Code.BUDGET_TOO_SMALL,
     Code.BUDGET_SPENT,
     Code.LEFT_BEHIND,
+    Code.LOG_NOT_FOUND,
+    Code.DOWNLOAD_DAMAGED,
 }
 
 
