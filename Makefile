@@ -163,7 +163,7 @@ sbom: .venv-supply/.ready ## Write CycloneDX documents of the layer, the tools a
 		--output-file build/sbom/$$(echo $$file | tr / -).json; done
 	@npm sbom --package-lock-only --sbom-format cyclonedx > build/sbom/npm.json
 
-.PHONY: bench-data bench-imports bench-help bench-tokens bench-patterns fuzz bombs verify-aws down clean
+.PHONY: bench-data bench-imports bench-help bench-tokens bench-patterns bench-verdicts fuzz bombs verify-aws down clean
 bench-data: setup ## Speed and memory of the data preparation, as a ratio to orjson
 	@$(BIN)/python -m benchmarks.bench_data
 bench-imports: .venv/.deploy ## CPU of each handler's import, beside boto3 alone
@@ -174,6 +174,8 @@ bench-tokens: .venv/.deploy ## Errors of the token counts by language, and the t
 	@$(BIN)/python -m benchmarks.bench_tokens
 bench-patterns: .venv/.deploy ## How the time of each regular expression grows with hostile input
 	@$(BIN)/python -m benchmarks.bench_patterns
+bench-verdicts: .venv/.deploy ## False and missed verdicts in 1,000 simulated comparisons of models; fails beyond its limits
+	@$(BIN)/python -m benchmarks.bench_verdicts
 fuzz: setup-tests ## Random and broken data for SECONDS=600; with GROW=1 data that grows: what takes more than n log n to read?
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(if $(GROW),--grow)
 bombs: setup-tests ## Hostile files: time and peak memory of each reader, as a ratio to its function's memory

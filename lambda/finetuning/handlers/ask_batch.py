@@ -6,7 +6,6 @@ from finetuning.evaluation.questions import stop_tokens
 from finetuning.handlers.step import Payload, step
 from finetuning.operations.answers import Model, find_batch, questions_of
 from finetuning.operations.run import Run
-from finetuning.planning import orders
 
 
 @step
@@ -20,7 +19,7 @@ def handler(run: Run, event: Payload) -> Payload:
     elif find_batch(run, model, 0).is_unanswered:
         run.store.save(key, not_asked(batch, len(asked)))
         return run.status.shown
-    ask = asker(orders.endpoint_name(variant, run.names), stop_tokens(str(plan.task), plan.family))
+    ask = asker(run.names.endpoint_of(variant), stop_tokens(str(plan.task), plan.family))
     ask_batch(asked, batch, find_batch(run, model, batch), ask, lambda answers: run.store.save(key, answers))
     numbers = numbers_in(batch, len(asked))
     answered = f"{numbers[0] + 1} to {numbers[-1] + 1} of {len(asked)}"

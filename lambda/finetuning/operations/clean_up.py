@@ -73,7 +73,7 @@ def remove_temporary_endpoint(sagemaker: SageMaker, names: Names, variant: str) 
     """Removes an endpoint that a run creates only for its evaluation, `candidate` or `base`; returns a line about it,
     or none. The tuned model is kept.
     """
-    name = names.base if variant == "base" else names.candidate
+    name = names.endpoint_of(variant)
     done = remove_endpoint(sagemaker, name)
     if sagemaker.describe_endpoint(name) is None:  # an endpoint that still exists needs its configuration
         sagemaker.delete_endpoint_config(name)

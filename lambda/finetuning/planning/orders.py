@@ -18,7 +18,6 @@ from finetuning.jumpstart.target import Target
 from finetuning.planning.checklist import Checklist
 from finetuning.runs.expiry import lifetime_tags
 from finetuning.runs.layout import RunLayout
-from finetuning.runs.names import Names
 from finetuning.runs.ownership import owners_tag
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.tags import (
@@ -129,10 +128,6 @@ def base_model(spec: ModelSpec, plan: RunPlan, target: Target) -> Request:
     return requests.base_model(spec, hosting("base", plan, target), target, accept_eula=plan.accept_eula)
 
 
-def endpoint_name(variant: Variant, names: Names) -> str:
-    return {"live": names.endpoint, "candidate": names.candidate, "base": names.base}[variant]
-
-
 def hosting(variant: Variant, plan: RunPlan, target: Target) -> Hosting:
     """Names, instances and tags of an endpoint. Temporary endpoints have the same instances as the live one."""
     names = plan.names(target.prefix)
@@ -147,7 +142,7 @@ def hosting(variant: Variant, plan: RunPlan, target: Target) -> Hosting:
     if variant == "base":  # on the type of the tuned model's endpoint, with which it is compared
         pools, instance_type = {}, next(iter(plan.endpoint.serving_types), instance_type)
     if variant != "live":
-        name = endpoint_name(variant, names)
+        name = names.endpoint_of(variant)
         return Hosting(
             model=names.base if variant == "base" else names.model,
             config=name,

@@ -45,6 +45,10 @@ class Names:
     def endpoint(self) -> str:
         return f"{self.prefix}-{self.endpoint_name or self.run_id}"
 
+    def endpoint_of(self, variant: str) -> str:
+        """The endpoint of the tuned model, `live` or `candidate`, or of the `base` model."""
+        return {"live": self.endpoint, "candidate": self.candidate, "base": self.base}[variant]
+
     def is_temporary(self, endpoint: str) -> bool:
         """True for an endpoint of the run that exists only for its evaluation."""
         return endpoint in {self._run + suffix for suffix in TEMPORARY}
