@@ -75,7 +75,7 @@ def many_keys(folder: Path) -> Path:
     return _written(folder / "a.jsonl", json.dumps(row).encode() + b"\n")
 
 
-def a_key_of_its_own_in_each_row(folder: Path, rows: int = 2_000_000) -> Path:
+def a_key_of_its_own_in_each_row(folder: Path, rows: int = 1_000_000) -> Path:
     with gzip.open(folder / "a.jsonl.gz", "wb", compresslevel=1) as file:
         for number in range(rows):
             file.write(b'{"prompt":"Hi %d","completion":"Ho","k%d":1}\n' % (number, number))
