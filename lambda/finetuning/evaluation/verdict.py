@@ -11,6 +11,8 @@ SENTENCES = {
     Verdict.BROKEN: "The tuned model is broken",
     Verdict.NOT_COMPARED: "Tuned and base model were not compared",
 }
+TOO_FEW = "Too few prompts to tell whether tuning helped"
+"""In place of the sentence of NO_CHANGE: two means that differ much would contradict it."""
 
 
 def verdict(evaluation: EvaluationReport) -> str:
@@ -20,15 +22,21 @@ def verdict(evaluation: EvaluationReport) -> str:
     if word is Verdict.BROKEN:
         return f"{SENTENCES[word]}: {unusable}"
     reason = numbers(summary.comparison) if summary.comparison else _missing(evaluation)
-    return f"{SENTENCES[word]}: {reason}" + (f" {unusable}" if summary.problems else "")
+    return f"{_sentence(evaluation)}: {reason}" + (f" {unusable}" if summary.problems else "")
 
 
 def headline(evaluation: EvaluationReport) -> str:
     """The verdict with its one number, for a title: "Tuning helped: ROUGE-L 0.13 → 0.53"."""
-    sentence, summary = SENTENCES[evaluation.verdict], evaluation.summary
+    sentence, summary = _sentence(evaluation), evaluation.summary
     if evaluation.verdict is Verdict.BROKEN:
         return f"{sentence}: {summary.problems} of {summary.answers} answers are unusable"
     return f"{sentence}: {_means(summary.comparison)}" if summary.comparison else sentence
+
+
+def _sentence(evaluation: EvaluationReport) -> str:
+    comparison = evaluation.summary.comparison
+    too_few = evaluation.verdict is Verdict.NO_CHANGE and comparison is not None and comparison.low is None
+    return TOO_FEW if too_few else SENTENCES[evaluation.verdict]
 
 
 def _means(comparison: Comparison) -> str:
@@ -40,8 +48,7 @@ def numbers(comparison: Comparison) -> str:
     means = f"{_means(comparison)} (scale 0 to 1)"
     counts = f"on {held_out_prompts(comparison.prompts)}; better on {comparison.better}, worse on {comparison.worse}"
     if comparison.low is None or comparison.high is None:
-        few = f"fewer than {MIN_PROMPTS} prompts cannot show a change."
-        return f"{means} {counts}; {few}"
+        return f"{means} {counts}. It takes at least {MIN_PROMPTS} prompts."
     interval = f"mean difference {comparison.gain:+.2f}, 95 % interval {comparison.low:+.2f} to {comparison.high:+.2f}"
     needed = comparison.prompts_for_5_points or 0
     if comparison.outcome is Verdict.NO_CHANGE and needed > comparison.prompts:

@@ -40,7 +40,7 @@ _VOLATILE = (
     (r"\bin (?:\d+ h )?\d+ (?:min|h)\b", "in 0 min"),
     (r"\d+ with problems", "0 with problems"),
     (r"(?<=loss)( +)[▁-█]+", r"\1▁"),
-    (r"(?:Tuning |ROUGE-L of the tuned model|No prompt |\d+ of \d+ answers differ).*$", "<verdict>"),
+    (r"(?:Tuning |Too few prompts |ROUGE-L of the tuned model|No prompt |\d+ of \d+ answers differ).*$", "<verdict>"),
     (r"^ ─[ ─]*$", " ───"),
 )
 

@@ -35,8 +35,8 @@ def compared(low: float | None, high: float | None, *, prompts: int = 40, needed
         ),
         (
             compared(None, None, prompts=1),
-            "Tuning made no measurable change: ROUGE-L 0.13 → 0.53 (scale 0 to 1) on 1 held-out prompt; better on 30, "
-            "worse on 8; fewer than 8 prompts cannot show a change.",
+            "Too few prompts to tell whether tuning helped: ROUGE-L 0.13 → 0.53 (scale 0 to 1) on 1 held-out prompt; "
+            "better on 30, worse on 8. It takes at least 8 prompts.",
         ),
     ],
 )
@@ -50,6 +50,8 @@ def test_enough_prompts_are_not_asked_to_be_more() -> None:
 
 def test_the_headline_has_the_one_number() -> None:
     assert headline(any_evaluation_with(comparison=compared(0.31, 0.48))) == "Tuning helped: ROUGE-L 0.13 → 0.53"
+    few = any_evaluation_with(comparison=compared(None, None, prompts=1))
+    assert headline(few) == "Too few prompts to tell whether tuning helped: ROUGE-L 0.13 → 0.53"
     assert headline(any_evaluation_with(comparison=None)) == "Tuned and base model were not compared"
 
 
