@@ -119,10 +119,7 @@ def _less_at_once(state: str, data: DataRead) -> str:
 def _message(error: Mapping[str, str]) -> str:
     """The text of the error. A document beside a killed shard's number or a failed step's name may have it."""
     text = error.get("Cause", "")
-    for _ in range(2):
-        report = _as_object(text)
-        if "errorMessage" not in report:
-            break
+    while "errorMessage" in (report := _as_object(text)):
         text = str(report["errorMessage"])
     return text
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from finetuning.jumpstart.assumptions import Price
+from finetuning.jumpstart.requests import container_key
 from finetuning.planning import endpoint_terms
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.endpoint_terms import endpoint_plan
@@ -67,9 +68,14 @@ def test_a_stage_with_pools_plans_the_price_of_the_dearest_type_in_the_list() ->
     assert unpriced.usd_per_hour is None
 
 
-def test_without_the_setting_each_type_is_tried_on_its_own() -> None:
-    plan, _ = planned_endpoint(instance_type=P4D, fallback_instance_types=[G6])
-    assert (plan.pools, [each.instance_type for each in plan.fallbacks]) == ([], [G6])
+def test_without_the_setting_each_type_is_tried_on_its_own_at_its_price_with_its_container() -> None:
+    plan, _ = planned_endpoint(instance_type=P4D, fallback_instance_types=[G6, P5])
+    container = container_key(SPEC, G6, "us-east-1")
+    assert plan.pools == []
+    assert plan.fallbacks == [
+        HostingOption(instance_type=G6, usd_per_hour=3.0, container_key=container),
+        HostingOption(instance_type=P5, usd_per_hour=None, container_key=container_key(SPEC, P5, "us-east-1")),
+    ]
 
 
 def test_one_type_and_a_scaled_endpoint_have_no_pools() -> None:

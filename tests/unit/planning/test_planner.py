@@ -11,7 +11,7 @@ from finetuning.jumpstart.spec import public_address
 from finetuning.planning.orders import base_model, hosting, run_requests, run_tags, training_job
 from finetuning.planning.planner import complete
 from finetuning.planning.submission import look_up_prices
-from finetuning.runs.plan import DatasetSummary, RunPlan
+from finetuning.runs.plan import DatasetSummary, Measurement, RunPlan
 from finetuning.runs.run_json import HELD_OUT, MAX_OWN_PROMPTS, MAX_PROMPTS, RunRequest
 from tests.builders.jumpstart import LLAMA, NOW, TARGET, any_spec, any_stage, planned
 
@@ -435,6 +435,17 @@ def test_the_estimate_of_a_completed_plan_is_that_of_the_prepared_rows() -> None
     plan = good(accepted())
     completed = complete(plan, any_spec(plan.model_id), "chat", summary())
     assert any("9,000 tokens" in each and "prepared rows" in each for each in completed.training.estimate.assumptions)
+
+
+def test_a_completed_plan_is_still_estimated_from_what_an_earlier_run_measured() -> None:
+    plan = good(accepted(training={"fallback_instance_types": []}))
+    measured = Measurement(tokens_per_second=500, start_seconds=700, run_id="faq-1", measured_at=NOW)
+    (option,) = plan.training.options
+    training = plan.training.model_copy(update={"options": [option.model_copy(update={"measured": measured})]})
+    known = plan.model_copy(update={"training": training})
+    completed = complete(known, any_spec(plan.model_id), "chat", summary(train_tokens=100_000))
+    assert completed.training.estimate.seconds == 700 + 100_000 * completed.training.estimate.epochs / 500
+    assert completed.training.options[0].measured == measured
 
 
 def test_the_script_splits_rows_off_only_as_its_default_where_rows_are_held_out() -> None:

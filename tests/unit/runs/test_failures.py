@@ -81,11 +81,34 @@ def test_smaller_shards_are_advised_only_for_a_file_that_is_cut(message: str) ->
     assert whole.startswith("chat.csv is read in one piece")
 
 
+@pytest.mark.parametrize(
+    ("state", "fix"),
+    [
+        ("ReframeParquet", "Write a.parquet as several files with smaller row groups"),
+        ("PlanRun", "Upload fewer files, or files with shorter first rows (a.parquet)"),
+        ("PlanShards", "Upload fewer files, or files with shorter first rows (a.parquet)"),
+        ("FinishDataset", "Upload fewer rows, or several smaller runs"),
+        ("StartTraining", "Start the run again with `finetune submit --again RUN`"),
+    ],
+)
+@pytest.mark.parametrize("message", [KILLED, LATE])
+def test_a_step_that_needed_too_much_says_what_its_data_must_have_less_of(state: str, fix: str, message: str) -> None:
+    failure = read_failure(state, ended("Lambda.Unknown", message), DEPLOY, DataRead(["a.parquet"]))
+    assert failure["fix"].startswith(fix)
+
+
+def test_without_a_known_file_the_message_names_none() -> None:
+    failure = read_failure("PlanRun", ended("MemoryError"), DEPLOY)
+    assert failure["message"] == "The function of the step PlanRun exceeded its memory and was killed: MemoryError"
+    assert "(the data files)" in failure["fix"]
+
+
 def test_the_shard_of_a_killed_function_is_known_and_no_other() -> None:
     assert shard_of(ended("Runtime.ExitError", KILLED, shard=7)) == 7
     assert shard_of(ended("Runtime.ExitError", KILLED)) is None
     assert shard_of(caught(KeyError("shard"))) is None
     assert shard_of({"Error": "States.Timeout"}) is None
+    assert shard_of({"Error": "States.Runtime", "Cause": '{"shard": "$.shard is not in the input"}'}) is None
 
 
 def test_files_are_named_up_to_two_and_the_others_counted() -> None:

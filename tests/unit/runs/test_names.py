@@ -5,7 +5,7 @@ import re
 import pytest
 from pydantic import ValidationError
 
-from finetuning.runs.names import Names
+from finetuning.runs.names import Names, hosting_suffix
 from finetuning.runs.run_json import MAX_CAPACITY_WAIT_HOURS, MAX_FALLBACKS, EndpointRequest
 from finetuning.runs.uploads import Upload
 from tests.builders.jumpstart import any_stage
@@ -31,7 +31,14 @@ def test_only_the_endpoints_of_the_evaluation_are_temporary() -> None:
     assert not NAMES.is_temporary("finetune-dev-other-0a1b2c3d-base")
 
 
-@pytest.mark.parametrize("name", [NAMES.model, NAMES.base, NAMES.candidate])
+def test_another_instance_type_has_a_model_and_configuration_of_its_own() -> None:
+    elsewhere = Names("finetune-dev", "pirate-0a1b2c3d", "support", hosting_suffix("ml.g5.48xlarge"))
+    assert elsewhere.model == elsewhere.endpoint_config == "finetune-dev-pirate-0a1b2c3d-t4583"
+    assert NAMES.model_on("ml.g5.48xlarge") == elsewhere.model
+    assert (elsewhere.endpoint, elsewhere.candidate) == (NAMES.endpoint, NAMES.candidate)
+
+
+@pytest.mark.parametrize("name", [NAMES.model, NAMES.model_on("ml.g5.48xlarge"), NAMES.base, NAMES.candidate])
 def test_the_run_is_found_in_each_of_its_names(name: str) -> None:
     assert Names.run_id_in(name, "finetune-dev-") == "pirate-0a1b2c3d"
 
@@ -40,7 +47,8 @@ def test_the_longest_names_fit_sagemakers_63_characters() -> None:
     stage, endpoint = any_stage(stage="s" * 8), EndpointRequest(name="e" * 40)
     names = Names(stage.prefix, Upload("uploads", f"inbox/{'u' * 99}.jsonl", "v1").run_id, endpoint.name)
     last = names.training_job(most_attempts(1 + MAX_FALLBACKS, MAX_CAPACITY_WAIT_HOURS))
-    for name in (last, names.model, names.endpoint_config, names.endpoint, names.base, names.candidate):
+    elsewhere = names.model_on("ml.g5.48xlarge")
+    for name in (last, names.model, elsewhere, names.endpoint_config, names.endpoint, names.base, names.candidate):
         assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*", name)
         assert len(name) <= 63
     with pytest.raises(ValidationError):

@@ -7,11 +7,13 @@ import pytest
 
 from finetuning.errors import Code, EndpointFailed, TrainingFailed
 from finetuning.runs.outcomes import (
+    UPDATE_SHOWN_SECONDS,
     Outcome,
     can_be_deleted,
     endpoint_outcome,
     is_capacity_error,
     is_overdue,
+    require_capture,
     training_progress,
 )
 from rehearsal.emulator.sagemaker.errors import CAPACITY_REASONS
@@ -130,10 +132,10 @@ def any_endpoint(status: str, config: str = "new") -> dict[str, Any]:
     return {"EndpointName": "endpoint", "EndpointStatus": status, "EndpointConfigName": config}
 
 
-def look_at(endpoint: dict[str, Any], minutes: float = 1) -> Outcome:
+def look_at(endpoint: dict[str, Any], minutes: float = 1, began: datetime | None = None) -> Outcome:
     """What an endpoint means that may take an hour, so long after its last change."""
     changed = {"LastModifiedTime": NOW - timedelta(minutes=minutes)}
-    return endpoint_outcome(endpoint | changed, "new", NOW, 3600)
+    return endpoint_outcome(endpoint | changed, "new", NOW, 3600, began)
 
 
 def test_an_endpoint_over_its_time_limit_has_failed() -> None:
@@ -153,6 +155,55 @@ def test_an_update_that_rolled_back_without_an_error_is_noticed() -> None:
         look_at(any_endpoint("InService", "old"))
     assert "old, which serves as before" in failure.value.message
     assert failure.value.code == Code.ENDPOINT_ROLLED_BACK
+
+
+def test_an_update_may_take_two_minutes_to_show() -> None:
+    requested = NOW - timedelta(seconds=UPDATE_SHOWN_SECONDS)
+    assert look_at(any_endpoint("InService", "old"), began=requested) is Outcome.IN_PROGRESS
+    with pytest.raises(EndpointFailed, match="rolled back to old"):
+        look_at(any_endpoint("InService", "old"), began=requested - timedelta(seconds=1))
+
+
+def test_a_reason_that_is_not_older_than_the_update_ends_the_wait_for_it() -> None:
+    """The endpoint of each look changed a minute ago."""
+    failed = any_endpoint("InService", "old") | {"FailureReason": "did not pass the ping health check"}
+    assert look_at(failed, began=NOW - timedelta(seconds=59)) is Outcome.IN_PROGRESS, "the reason of an earlier update"
+    with pytest.raises(EndpointFailed, match=r"old.* did not pass the ping health check"):
+        look_at(failed, began=NOW - timedelta(seconds=60))
+
+
+CAPTURE = "s3://my-bucket/runs/pirate-0a1b2c3d/capture"
+
+
+def capturing(percentage: int, *, enabled: bool = True) -> dict[str, Any]:
+    config = {"EnableCapture": enabled, "DestinationS3Uri": CAPTURE, "CurrentSamplingPercentage": percentage}
+    return {"EndpointName": "endpoint", "DataCaptureConfig": config}
+
+
+def test_an_endpoint_that_stores_what_the_run_asks_for_is_accepted() -> None:
+    require_capture(capturing(20), CAPTURE, 20)
+    require_capture(capturing(20, enabled=False), None, 0)
+    require_capture({"EndpointName": "endpoint"}, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "destination", "percentage", "words"),
+    [
+        (capturing(20), None, 0, f"stores 20 % of the invocations in {CAPTURE} instead of no invocations."),
+        (capturing(20), CAPTURE, 5, f"in {CAPTURE} instead of 5 % of the invocations in {CAPTURE}."),
+        (capturing(5, enabled=False), CAPTURE, 5, "stores no invocations instead of 5 % of the invocations"),
+        ({"EndpointName": "endpoint"}, CAPTURE, 5, "stores no invocations instead of 5 % of the invocations"),
+        (capturing(5), f"{CAPTURE}-2", 5, f"in {CAPTURE} instead of 5 % of the invocations in {CAPTURE}-2."),
+    ],
+)
+def test_an_endpoint_that_stores_something_else_has_failed(
+    endpoint: dict[str, Any], destination: str | None, percentage: int, words: str
+) -> None:
+    with pytest.raises(EndpointFailed) as failure:
+        require_capture(endpoint, destination, percentage)
+    assert failure.value.code == Code.ENDPOINT_CAPTURE_DIFFERS
+    assert words in failure.value.message
+    assert "`finetune rollback endpoint`" in failure.value.fix
 
 
 def test_a_failed_endpoint_gives_sagemakers_reason() -> None:

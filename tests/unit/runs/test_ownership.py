@@ -50,6 +50,12 @@ def test_the_refusal_names_the_owner_and_the_line_that_allows_it() -> None:
     assert '"endpoint": {"owners": ["team-c"]}' in found.fix
 
 
+def test_an_endpoint_of_unknown_owner_is_not_replaced_either() -> None:
+    found = refusal("finetune-dev-faq", "team-c", {}, "owner")
+    assert found is not None
+    assert found.message == "The endpoint finetune-dev-faq belongs to another upload, and this run is of team-c."
+
+
 def test_only_the_owner_changes_the_others() -> None:
     assert owners_after(["team-a"], OWNED) == ["team-a"]
     assert owners_after(["team-b", "team-c"], OWNED) == ["team-a", "team-b"]

@@ -6,7 +6,8 @@ import pytest
 
 from finetuning.datasets.templates import DEFAULT_TEMPLATE
 from finetuning.jumpstart.family import Task
-from finetuning.runs.plan import Acceptance, RunPlan
+from finetuning.runs.names import hosting_suffix
+from finetuning.runs.plan import Acceptance, HostingOption, RunPlan
 from tests.builders.runs import START, any_plan
 
 TEMPLATE = {"prompt": "Q: {question}", "completion": "{answer}"}
@@ -68,3 +69,13 @@ def test_only_instructions_have_a_template(task: Task | None, given: Any, used: 
 )
 def test_an_acceptance_names_as_much_of_its_request_as_is_known(known: dict[str, str], words: str) -> None:
     assert Acceptance(by="run.json", at=START, licence_key="eula.txt", **known).in_words == words
+
+
+def test_an_endpoint_that_moves_twice_is_named_after_its_last_type_and_remembers_the_planned_one() -> None:
+    first, second = (HostingOption(instance_type=each, usd_per_hour=1) for each in ("ml.g5.48xlarge", "ml.p5.48xlarge"))
+    planned = any_plan().endpoint.model_copy(update={"fallbacks": [first, second]})
+    moved = planned.on(first)
+    assert (planned.hosted_on, moved.hosted_on, moved.fallbacks) == ("", hosting_suffix("ml.g5.48xlarge"), [second])
+    again = moved.on(second)
+    assert (again.hosted_on, again.fallbacks) == (hosting_suffix("ml.p5.48xlarge"), [])
+    assert again.planned_instance_type == planned.instance_type

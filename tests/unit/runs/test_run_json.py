@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetuning.runs.run_json import RunRequest, read_request, run_schema
+from finetuning.runs.run_json import RunRequest, is_unreadable, read_request, run_schema
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -53,6 +53,19 @@ def test_anything_but_a_json_object_is_one_finding(body: bytes) -> None:
     request, findings = read_request(body)
     assert request == RunRequest()
     assert [(finding.code, finding.field) for finding in findings] == [("RUN_JSON_INVALID", "")]
+
+
+def test_only_a_run_json_without_any_field_is_unreadable() -> None:
+    assert is_unreadable(read_request(b"{")[1])
+    for body in ({}, {"zzz": 1}, {f"field {number}": 1 for number in range(30)}):
+        assert not is_unreadable(read_request(json.dumps(body).encode())[1])
+
+
+def test_a_run_json_may_name_its_schema() -> None:
+    schema = {"$schema": "../../docs/run.schema.json"}
+    assert read_request(json.dumps(schema | {"model": "m"}).encode()) == (RunRequest(model="m"), [])
+    assert read_request(b'{"model": "m"}') == (RunRequest(model="m"), [])
+    assert faults(schema | {"zzz": 1}).keys() == {"zzz"}
 
 
 def test_a_byte_order_mark_is_allowed() -> None:
@@ -166,10 +179,11 @@ def test_every_number_has_an_upper_bound(document: Any, field: str) -> None:
     assert finding.field.startswith(field)
 
 
-def test_of_many_wrong_fields_the_first_are_listed_and_the_others_counted() -> None:
-    _, findings = read_request(json.dumps({f"field {number}": 1 for number in range(5000)}).encode())
+@pytest.mark.parametrize(("fields", "more"), [(22, "2"), (5000, "4,980")])
+def test_of_many_wrong_fields_the_first_are_listed_and_the_others_counted(fields: int, more: str) -> None:
+    _, findings = read_request(json.dumps({f"field {number}": 1 for number in range(fields)}).encode())
     assert len(findings) == 21
-    assert findings[-1].message == "run.json has 4,980 more fields that cannot be used."
+    assert findings[-1].message == f"run.json has {more} more fields that cannot be used."
     assert (findings[-1].field, findings[-1].fix) == ("", "Fix those above first.")
 
 
