@@ -19,7 +19,7 @@ from finetuning.jumpstart.target import Target
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.training_options import drop_fallback
 from finetuning.runs.ownership import refusal
-from finetuning.runs.plan import RunPlan
+from finetuning.runs.plan import RunPlan, TrainingOption
 from finetuning.runs.tags import OWNER_TAG
 from finetuning.settings import Replacement
 
@@ -100,25 +100,31 @@ class AccountChecks:
             else:
                 self._checklist.unknown("training plan", str(error))
             return
-        reserved = [
-            each for each in bought.get("ReservedCapacitySummaries", []) if each["InstanceType"] == option.instance_type
-        ]
-        ends = max((each["EndTime"] for each in [*reserved, bought] if "EndTime" in each), default=now)
-        seconds = (ends - max(now, bought.get("StartTime", now))).total_seconds()
+        capacities = bought.get("ReservedCapacitySummaries", [])
+        reserved = [each for each in capacities if each["InstanceType"] == option.instance_type]
+        ends = [each["EndTime"] for each in (*reserved, bought) if "EndTime" in each]
         if bought["Status"] not in ("Active", "Scheduled"):
             self._refuse_training_plan(f"The training plan {name} is {bought['Status']}.")
         elif "training-job" not in bought.get("TargetResources", ["training-job"]):
             self._refuse_training_plan(f"The training plan {name} is for {', '.join(bought['TargetResources'])}.")
         elif not reserved:
-            types = sorted({each["InstanceType"] for each in bought.get("ReservedCapacitySummaries", [])})
+            types = " and ".join(sorted({each["InstanceType"] for each in capacities})) or "no instances"
+            self._refuse_training_plan(f"The training plan {name} has {types}, not {option.instance_type}.")
+        elif not ends:
+            self._checklist.unknown("training plan", f"{name}: SageMaker does not say when it ends")
+        else:
+            begins = max(now, bought.get("StartTime", now))
+            self._training_plan_time(name, option, (max(ends) - begins).total_seconds())
+
+    def _training_plan_time(self, name: str, option: TrainingOption, seconds: float) -> None:
+        """Whether the training fits into the plan's last `seconds`."""
+        estimate = option.estimate.seconds
+        if seconds <= 0:
+            self._refuse_training_plan(f"The training plan {name} has no time left.")
+        elif estimate and seconds < estimate:
             self._refuse_training_plan(
-                f"The training plan {name} has {' and '.join(types) or 'no instances'}, not {option.instance_type}."
-            )
-        elif seconds < (option.estimate.seconds or 1):
-            left, hours = max(seconds, 0) / 3600, (option.estimate.seconds or 1) / 3600
-            self._refuse_training_plan(
-                f"The training plan {name} has {left:.1f} hours left; the training is estimated to take {hours:.1f} "
-                "hours."
+                f"The training plan {name} has {seconds / 3600:.1f} hours left; the training is estimated to take "
+                f"{estimate / 3600:.1f} hours."
             )
         else:
             self._checklist.passed("training plan", f"{name}: {option.instance_type}, {seconds / 3600:.1f} hours left")
@@ -145,7 +151,7 @@ class AccountChecks:
             verdict = quotas.check(each, "endpoint", together, field, then=then, replaced=names.endpoint)
             self._note("quota", f"{each} for the endpoint", verdict)
 
-    def names(self, sagemaker: Any, replacement: Replacement = "anyone") -> None:
+    def names(self, sagemaker: Any, replacement: Replacement) -> None:
         """Whether the names of the endpoint and of the first training job are free, or already this stage's: an
         endpoint is then updated, if the upload may replace its model, and a job is found again by a step that is
         retried. `replacement`: the stage's `endpoint_replacement`.

@@ -25,10 +25,8 @@ def run_ahead(run: Run, endpoint: str, now: datetime) -> str | None:
         run.record("", endpoint_turn=turn)
     if turn not in run.store.folders(folder):
         run.store.write(f"{folder}{turn}/turn.json", b"{}")
-    for earlier in sorted(run.store.folders(folder)):
+    for earlier in sorted(each for each in run.store.folders(folder) if each < turn):
         began, _, other = earlier.partition("_")
-        if earlier >= turn:
-            return None
         if now - datetime.strptime(began, _TIME).replace(tzinfo=UTC) > timedelta(hours=TURN_HOURS):
             continue
         status = run.store.find(RunLayout(other).status, RunStatus)

@@ -180,12 +180,18 @@ PLAN_ARN = "arn:aws:sagemaker:us-east-1:111122223333:training-plan/finetune-dev-
 HOUR = timedelta(hours=1)
 
 
-def plan_checked(bought: Any, arn: str = PLAN_ARN) -> Check:
+def on_plan(arn: str = PLAN_ARN, seconds: float | None = 3926) -> RunPlan:
+    """A run on a bought training plan, whose training is estimated to take `seconds`."""
+    option = any_plan().training.options[0].model_dump()
+    option["estimate"] |= {"seconds": seconds}
+    return any_plan(training=any_plan().training.model_dump() | {"options": [option], "training_plan_arn": arn})
+
+
+def plan_checked(bought: Any, arn: str = PLAN_ARN, seconds: float | None = 3926) -> Check:
     """What is said of a training plan that SageMaker describes so."""
     service = FakeService()
     service.answers["describe_training_plan"] = bought
-    plan = any_plan(training=any_plan().training.model_dump() | {"training_plan_arn": arn})
-    checks, _ = checked(plan, lambda account: account.training_plan(service, NOW))
+    checks, _ = checked(on_plan(arn, seconds), lambda account: account.training_plan(service, NOW))
     (check,) = checks
     return check
 
@@ -210,13 +216,50 @@ def test_the_time_of_a_training_plan_that_begins_later_counts_from_its_start() -
 
 
 @pytest.mark.parametrize(
+    ("left", "estimate", "ok", "message"),
+    [
+        (HOUR, 3600, True, f"finetune-dev-p4d: {FIRST}, 1.0 hours left"),
+        (timedelta(seconds=1), None, True, f"finetune-dev-p4d: {FIRST}, 0.0 hours left"),
+        (timedelta(0), None, False, "The training plan finetune-dev-p4d has no time left."),
+        (99.06 * HOUR, 3600, True, f"finetune-dev-p4d: {FIRST}, 99.1 hours left"),
+        (
+            99.06 * HOUR,
+            199.06 * 3600,
+            False,
+            "The training plan finetune-dev-p4d has 99.1 hours left; the training is estimated to take 199.1 hours.",
+        ),
+    ],
+)
+def test_a_training_plan_must_last_for_the_estimated_training_if_there_is_an_estimate(
+    left: timedelta, estimate: float | None, ok: bool, message: str
+) -> None:
+    check = plan_checked(bought(hours=left / HOUR), seconds=estimate)
+    assert (check.check, check.ok, check.message) == ("training plan", ok, message)
+
+
+def test_a_training_plan_without_a_start_has_begun_and_one_without_an_end_is_yellow() -> None:
+    described = bought()
+    del described["StartTime"]
+    assert plan_checked(described).message == f"finetune-dev-p4d: {FIRST}, 10.0 hours left"
+    endless = plan_checked({"Status": "Active", "ReservedCapacitySummaries": [{"InstanceType": FIRST}]})
+    assert (endless.check, endless.ok) == ("training plan", None)
+    assert endless.message == "finetune-dev-p4d: SageMaker does not say when it ends"
+
+
+TWO_TYPES = [{"InstanceType": FALLBACK}, {"InstanceType": "ml.g5.2xlarge"}]
+
+
+@pytest.mark.parametrize(
     ("answer", "arn", "why"),
     [
         (bought(FALLBACK), PLAN_ARN, f"has {FALLBACK}, not {FIRST}."),
+        (bought(ReservedCapacitySummaries=TWO_TYPES), PLAN_ARN, f"has ml.g5.2xlarge and {FALLBACK}, not {FIRST}."),
         (bought(ReservedCapacitySummaries=[]), PLAN_ARN, f"has no instances, not {FIRST}."),
+        ({"Status": "Active"}, PLAN_ARN, f"has no instances, not {FIRST}."),
         (bought(hours=1), PLAN_ARN, "has 1.0 hours left; the training is estimated to take 1.1 hours."),
+        (bought(hours=-1), PLAN_ARN, "has no time left."),
         (bought(Status="Expired"), PLAN_ARN, "is Expired."),
-        (bought(TargetResources=["hyperpod-cluster"]), PLAN_ARN, "is for hyperpod-cluster."),
+        (bought(TargetResources=["hyperpod-cluster", "endpoint"]), PLAN_ARN, "is for hyperpod-cluster, endpoint."),
         (bought(), PLAN_ARN.replace("us-east-1", "us-west-2"), "is in us-west-2; the stage is in us-east-1."),
         (client_error("ResourceNotFound"), PLAN_ARN, "does not exist."),
     ],
@@ -233,20 +276,24 @@ def test_a_training_plan_that_the_stages_roles_may_not_use_is_red() -> None:
     assert "its name does not begin with finetune-dev-." in check.message
 
 
-def test_a_training_plan_that_may_not_be_described_is_yellow() -> None:
-    assert plan_checked(client_error("AccessDeniedException")).ok is None
+def test_a_training_plan_that_may_not_be_described_is_yellow_with_the_reason() -> None:
+    service = FakeService()
+    service.refuse("describe_training_plan", "AccessDeniedException", "not authorized")
+    ((check,), _) = checked(on_plan(), lambda account: account.training_plan(service, NOW))
+    assert (check.check, check.ok) == ("training plan", None)
+    assert "not authorized" in check.message
+    assert service.requests("describe_training_plan") == [{"TrainingPlanName": PLAN_ARN}]
 
 
 def test_a_quota_on_demand_does_not_refuse_a_run_on_a_training_plan() -> None:
     quotas: Any = AnyQuotas({(FIRST, "training"): NO_QUOTA})
-    plan = any_plan(training=any_plan().training.model_dump() | {"training_plan_arn": PLAN_ARN})
-    checks, _ = checked(plan, lambda account: account.quotas(quotas))
+    checks, _ = checked(on_plan(), lambda account: account.quotas(quotas))
     assert checks[0].ok is None
     assert "whether a job on a training plan needs this quota is not documented. quota 0" in checks[0].message
 
 
 def names_checked(sagemaker: FakeService, **plan: Any) -> list[Check]:
-    checks, _ = checked(any_plan(**plan), lambda account: account.names(sagemaker))
+    checks, _ = checked(any_plan(**plan), lambda account: account.names(sagemaker, "anyone"))
     return checks
 
 
@@ -272,7 +319,11 @@ def test_an_endpoint_of_another_upload_is_red_where_only_its_owner_may_replace_i
 ) -> None:
     cloud.sagemaker.add_endpoint(run_id="faq-00000000", tags={"finetune:owners": "faq other"})
     checks, _ = checked(any_plan(), lambda account: account.names(cloud.sagemaker, replacement))
-    assert [check.code for check in checks if check.ok is False] == (["ENDPOINT_NOT_OWNED"] if red else [])
+    code, whose = (
+        ("ENDPOINT_NOT_OWNED", f"The endpoint {PREFIX}-{RUN_ID} belongs to faq") if red else ("", "this stage")
+    )
+    assert [(check.check, check.ok, check.code) for check in checks] == [("names", not red, code), ("names", True, "")]
+    assert whose in checks[0].message
     cloud.sagemaker.tags_of("endpoint", f"{PREFIX}-{RUN_ID}")["finetune:owners"] = "faq pirate"
     checks, _ = checked(any_plan(), lambda account: account.names(cloud.sagemaker, replacement))
     assert [check.ok for check in checks] == [True, True]
@@ -336,7 +387,7 @@ def test_each_check_is_a_line_of_its_own_in_the_preflight(cloud: FakeAws) -> Non
     def judge(account: AccountChecks) -> None:
         account.artefacts(AnyBucket(answers))
         account.quotas(quotas)
-        account.names(cloud.sagemaker)
+        account.names(cloud.sagemaker, "anyone")
         account.key(kms)
         account.role(iam)
 
@@ -356,12 +407,12 @@ def test_each_check_is_a_line_of_its_own_in_the_preflight(cloud: FakeAws) -> Non
     assert "Disabled" in checks[-2].message
 
 
-@pytest.mark.parametrize("check", ["key", "role", "names"])
-def test_what_aws_does_not_answer_is_shown_as_it_came(check: str) -> None:
+@pytest.mark.parametrize(("check", "more"), [("key", ()), ("role", ()), ("names", ("anyone",))])
+def test_what_aws_does_not_answer_is_shown_as_it_came(check: str, more: tuple[str, ...]) -> None:
     service = FakeService()
     for operation in ("describe_key", "get_role", "describe_endpoint", "describe_training_job"):
         service.answers[operation] = client_error("AccessDeniedException", "not authorized")
-    checks, _ = checked(any_plan(), lambda account: getattr(account, check)(service))
+    checks, _ = checked(any_plan(), lambda account: getattr(account, check)(service, *more))
     assert {each.check for each in checks} == {check}
     assert all("not authorized" in each.message for each in checks)
 
@@ -383,7 +434,7 @@ def test_what_does_not_exist_belongs_to_no_field_and_says_how_to_restore_it(
 def test_a_name_that_nothing_has_is_free(code: str) -> None:
     service = FakeService()
     service.answers |= {"describe_endpoint": client_error(code), "describe_training_job": client_error(code)}
-    checks, _ = checked(any_plan(), lambda account: account.names(service))
+    checks, _ = checked(any_plan(), lambda account: account.names(service, "anyone"))
     assert [check.ok for check in checks] == [True, True]
     assert f"endpoint {PREFIX}-{RUN_ID}" in checks[0].message
     assert f"training job {PREFIX}-{RUN_ID} " in checks[1].message
