@@ -163,9 +163,11 @@ sbom: .venv-supply/.ready ## Write CycloneDX documents of the layer, the tools a
 		--output-file build/sbom/$$(echo $$file | tr / -).json; done
 	@npm sbom --package-lock-only --sbom-format cyclonedx > build/sbom/npm.json
 
-.PHONY: bench-data bench-imports bench-help bench-tokens bench-patterns bench-verdicts fuzz bombs verify-aws down clean
+.PHONY: bench-data bench-near bench-imports bench-help bench-tokens bench-patterns bench-verdicts fuzz bombs verify-aws down clean
 bench-data: setup ## Speed and memory of the data preparation, as a ratio to orjson
 	@$(BIN)/python -m benchmarks.bench_data
+bench-near: .venv/.deploy ## How many planted near-duplicates are found, by their similarity
+	@$(BIN)/python -m benchmarks.bench_near_duplicates
 bench-imports: .venv/.deploy ## CPU of each handler's import, beside boto3 alone
 	@$(BIN)/python -m benchmarks.bench_imports
 bench-help: .venv/.deploy ## CPU time of `finetune --help`; fails above 0.35 s

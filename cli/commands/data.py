@@ -9,7 +9,9 @@ from rich.console import Console
 from cli.commands.options import (
     AsJson,
     ColumnNames,
+    MaxTokens,
     Model,
+    NearDuplicates,
     TaskChoice,
     TaskName,
     UntrainedAnswers,
@@ -34,6 +36,8 @@ def check(
     template: TemplateFile = None,
     columns: ColumnNames = None,
     untrained_answers: UntrainedAnswers = None,
+    near_duplicates: NearDuplicates = None,
+    max_tokens: MaxTokens = None,
 ) -> None:
     """Report what data files contain, what training would use of them, and what is wrong, line by line.
 
@@ -48,7 +52,9 @@ def check(
 
     Exit code: 0 if the data can be trained on, 1 if the workflow would refuse it.
     """
-    report = _report(files, None, model, task, template, row_options(columns, untrained_answers))
+    report = _report(
+        files, None, model, task, template, row_options(columns, untrained_answers, near_duplicates, max_tokens)
+    )
     _print(report, as_json)
     raise typer.Exit(0 if report.ok else 1)
 
@@ -64,6 +70,8 @@ def prepare(
     template: TemplateFile = None,
     columns: ColumnNames = None,
     untrained_answers: UntrainedAnswers = None,
+    near_duplicates: NearDuplicates = None,
+    max_tokens: MaxTokens = None,
     as_json: AsJson = False,
 ) -> None:
     """Write what training would get: exactly the bytes the workflow would put into the channels.
@@ -78,7 +86,9 @@ def prepare(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise typer.BadParameter(f"Cannot create {out}: {error.strerror}.", param_hint="--out") from error
-    report = _report(files, out, model, task, template, row_options(columns, untrained_answers))
+    report = _report(
+        files, out, model, task, template, row_options(columns, untrained_answers, near_duplicates, max_tokens)
+    )
     (out / "report.json").write_text(report.model_dump_json(indent=2), encoding="utf-8")
     _print(report, as_json)
     if report.ok and not as_json:

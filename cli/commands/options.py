@@ -33,6 +33,13 @@ class TaskChoice(StrEnum):
     DOMAIN_ADAPTATION = "domain_adaptation"
 
 
+class Near(StrEnum):
+    """What becomes of training rows that nearly repeat another row."""
+
+    REPORT = "report"
+    DROP = "drop"
+
+
 COMMON = "Common options"
 
 Stage = Annotated[str, typer.Option(envvar="FINETUNE_STAGE", help="The deployed stage.", rich_help_panel=COMMON)]
@@ -70,9 +77,22 @@ UntrainedAnswers = Annotated[
     Untrained | None,
     typer.Option(help="Rows with an answer marked not to be learned, as by weight: 0.", rich_help_panel=RUN),
 ]
+NearDuplicates = Annotated[
+    Near | None,
+    typer.Option(help="Training rows that nearly repeat an earlier or a held-out row.", rich_help_panel=RUN),
+]
+MaxTokens = Annotated[
+    int | None,
+    typer.Option(min=1, help="Train on no more tokens than these, in rows chosen by digest.", rich_help_panel=RUN),
+]
 
 
-def row_options(columns: Sequence[str] | None, untrained_answers: Untrained | None) -> dict[str, Any]:
+def row_options(
+    columns: Sequence[str] | None,
+    untrained_answers: Untrained | None,
+    near_duplicates: Near | None,
+    max_tokens: int | None,
+) -> dict[str, Any]:
     """The fields of `data` in run.json that are set by options. Raises `BadParameter` for columns in another form."""
     chosen: dict[str, Any] = {}
     if columns:
@@ -83,6 +103,10 @@ def row_options(columns: Sequence[str] | None, untrained_answers: Untrained | No
         chosen["columns"] = names
     if untrained_answers:
         chosen["untrained_answers"] = untrained_answers.value
+    if near_duplicates:
+        chosen["near_duplicates"] = near_duplicates.value
+    if max_tokens:
+        chosen["max_tokens"] = max_tokens
     return chosen
 
 
@@ -115,6 +139,8 @@ def with_run_options(command: Callable[..., None]) -> Callable[..., None]:
         accept_eula: bool,
         columns: list[str] | None,
         untrained_answers: Untrained | None,
+        near_duplicates: Near | None,
+        max_tokens: int | None,
         **given: Any,
     ) -> None:
         chosen = {
@@ -123,7 +149,7 @@ def with_run_options(command: Callable[..., None]) -> Callable[..., None]:
             "accept_eula": accept_eula,
             "hyperparameters": {"epoch": epochs} if epochs else None,
             "training": {"max_cost_usd": max_cost} if max_cost else None,
-            "data": row_options(columns, untrained_answers),
+            "data": row_options(columns, untrained_answers, near_duplicates, max_tokens),
         }
         command(chosen={name: value for name, value in chosen.items() if value}, **given)
 
@@ -135,6 +161,8 @@ def with_run_options(command: Callable[..., None]) -> Callable[..., None]:
         "accept_eula": (AcceptEula, False),
         "columns": (ColumnNames, None),
         "untrained_answers": (UntrainedAnswers, None),
+        "near_duplicates": (NearDuplicates, None),
+        "max_tokens": (MaxTokens, None),
     }
     return _with_options(command, run, options, instead_of="chosen")
 

@@ -62,6 +62,7 @@ class ErrorCode(StrEnum):
     # The upload, once everything is read
     NOTHING_USABLE = "NOTHING_USABLE"
     TOO_MANY_ERRORS = "TOO_MANY_ERRORS"
+    ROWS_TOO_MANY = "ROWS_TOO_MANY"
 
 
 def short_name(name: str) -> str:
@@ -156,6 +157,7 @@ FIXES: dict[ErrorCode, str] = {
     ErrorCode.CONTENT_NOT_TEXT: "Write the value as a string.",
     ErrorCode.NOTHING_USABLE: "Fix the errors listed, or compare the file with the layouts in docs/datasets.md.",
     ErrorCode.TOO_MANY_ERRORS: "Fix or remove the lines listed in the report, or raise max_error_fraction in run.json.",
+    ErrorCode.ROWS_TOO_MANY: 'Set "data": {"near_duplicates": "report"} in run.json, or upload fewer rows.',
 }
 
 

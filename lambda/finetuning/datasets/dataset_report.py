@@ -7,7 +7,7 @@ from operator import itemgetter
 from pydantic import Field
 
 from finetuning.datasets.data_errors import BREAKS_OFF, FIXES, ErrorCode
-from finetuning.datasets.limits import IGNORED_LISTED, SAMPLE_SHOWN
+from finetuning.datasets.limits import COMPARED_UNASKED, IGNORED_LISTED, MAX_COMPARED, SAMPLE_SHOWN
 from finetuning.datasets.preparation import Preparation
 from finetuning.datasets.shard_result import (
     MAX_ERRORS,
@@ -65,6 +65,18 @@ class Statistics(LazyModel):
     tokens_from: str = ""
 
 
+class NearDuplicates(LazyModel):
+    """Rows that nearly repeat another one, by MinHash. `repeated`: of the training, an earlier row of it;
+    `near_held_out`: of the training, a held-out row; `leaked`: held-out rows that nearly stand in the training.
+    `dropped`: training rows left out for it.
+    """
+
+    repeated: int = 0
+    near_held_out: int = 0
+    leaked: int = 0
+    dropped: int = 0
+
+
 class FileReport(LazyModel):
     """A file of the upload: what it is, and how that was recognised."""
 
@@ -101,6 +113,8 @@ class DatasetReport(LazyModel):
     shapes: dict[str, int] = Field(default_factory=dict)
     ignored_columns: dict[str, int] = Field(default_factory=dict)
     repaired: int = 0
+    near_duplicates: NearDuplicates | None = None
+    """None if they were not looked for."""
     notes: list[str] = Field(default_factory=list)
     statistics: Statistics = Field(default_factory=Statistics)
     template: Template | None = None
@@ -116,7 +130,11 @@ class DatasetReport(LazyModel):
 
 
 def build_report(
-    preparation: Preparation, results: Sequence[ShardResult], tally: Tally, sample: TokenSample
+    preparation: Preparation,
+    results: Sequence[ShardResult],
+    tally: Tally,
+    sample: TokenSample,
+    near: NearDuplicates | None = None,
 ) -> DatasetReport:
     """The report of prepared data. `results`: one per shard; `tally`: their sum, corrected for duplicates between
     shards and for held-out rows; `sample`: the rows of all shards whose tokens were counted.
@@ -136,6 +154,7 @@ def build_report(
     report.shapes = dict(tally.shapes.most_common())
     report.ignored_columns = dict(tally.ignored.most_common(IGNORED_LISTED))
     report.repaired = tally.repaired
+    report.near_duplicates = near
     figures = estimate_tokens(sample, tally.lengths, preparation.row_limit)
     report.statistics = Statistics(
         turns=tally.turns,
@@ -263,12 +282,35 @@ def _refusal(preparation: Preparation, report: DatasetReport, broken_off: Sequen
         )
     elif not rows.train:
         code, share = ErrorCode.NOTHING_USABLE, f"no row is left to train on: {rows.held_out:,} are held out"
+    elif preparation.drops_near_duplicates and report.near_duplicates is None:
+        code = ErrorCode.ROWS_TOO_MANY
+        share = f"{rows.kept:,} rows are too many to find near-duplicates; {MAX_COMPARED:,} can be compared"
     else:
         return None
     # Only where and which error, no content of the row: this message is written to logs and notifications.
     first = "; ".join(f"{error.where}: {error.code}" for error in report.errors[:3])
     more = f" … and {rows.errors - 3:,} more" if rows.errors > 3 else ""
     return Refusal(code=code, message=f"{share}. {first}{more}".strip(), fix=FIXES[code])
+
+
+def _near_notes(preparation: Preparation, report: DatasetReport) -> Iterator[str]:
+    near, rows = report.near_duplicates, report.rows
+    drop = 'Set "data": {"near_duplicates": "drop"} in run.json'
+    if near is None:
+        if not preparation.is_text:
+            size = f"{COMPARED_UNASKED >> 30} GiB"
+            yield f"Near-duplicates were not looked for: the upload has more than {size}. {drop} to leave them out."
+        return
+    if near.dropped:
+        yield f"Training rows left out because they nearly repeat another row: {near.dropped:,}."
+    elif near.repeated:
+        share = f"{near.repeated:,} of {rows.train:,}"
+        yield f"Training rows that nearly repeat an earlier one: {share}. {drop} to leave them out."
+    if near.leaked and not near.dropped:
+        yield (
+            f"Held-out rows that nearly stand in the training data: {near.leaked:,} of {rows.held_out:,}. "
+            f"An evaluation by them shows what the model has seen. {drop} to leave out the training rows."
+        )
 
 
 def _shown(sample: str) -> str:
@@ -287,8 +329,16 @@ def _notes(preparation: Preparation, report: DatasetReport, tally: Tally) -> Ite
         yield f"Conversations whose last user turn had no answer and was dropped: {tally.repaired:,}."
     if tally.empty_systems:
         yield f"Empty system turns that were left out: {tally.empty_systems:,}."
-    if tally.dropped:
-        yield f"Rows left out because an answer in them is marked not to be learned: {tally.dropped:,}."
+    near = report.near_duplicates.dropped if report.near_duplicates else 0
+    if unlearned := tally.dropped - near - tally.over_budget:
+        yield f"Rows left out because an answer in them is marked not to be learned: {unlearned:,}."
+    yield from _near_notes(preparation, report)
+    if tally.over_budget:
+        which = "the beginning of the text" if preparation.is_text else "chosen by their digests"
+        yield (
+            f"Training rows used: {report.rows.train:,} of {report.rows.train + tally.over_budget:,}, {which}, because "
+            f"data.max_tokens is {preparation.options.data.max_tokens:,}."
+        )
     if tally.marked:
         yield f"Answers marked not to be learned that are trained on, as `untrained_answers` says: {tally.marked:,}."
     if tally.special_tokens:

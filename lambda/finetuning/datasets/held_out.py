@@ -28,7 +28,7 @@ def cut_tail(pieces: Sequence[Piece], fraction: float, workspace: Workspace) -> 
     """
     length = sum(piece.end for piece in pieces)
     wanted = length - max(int(length * fraction), 1)
-    return _split(pieces, _start_of_line(pieces, wanted, workspace))
+    return split(pieces, _start_of_line(pieces, wanted, workspace))
 
 
 def _start_of_line(pieces: Sequence[Piece], wanted: int, workspace: Workspace) -> int:
@@ -60,7 +60,7 @@ def text_lines(pieces: Sequence[Piece], workspace: Workspace) -> Iterator[bytes]
                 yield line
 
 
-def _split(pieces: Sequence[Piece], cut: int) -> tuple[list[Piece], list[Piece]]:
+def split(pieces: Sequence[Piece], cut: int) -> tuple[list[Piece], list[Piece]]:
     """The pieces before and after byte `cut` of all pieces together."""
     before, after = [], []
     for piece in pieces:

@@ -50,6 +50,14 @@ class RowOptions(LazyModel):
     """Rows with an answer that is marked not to be learned (`weight: 0`, `train: false`, `label: false` …): errors,
     left out, or trained on.
     """
+    near_duplicates: Literal["report", "drop"] = "report"
+    """Training rows that nearly repeat an earlier row or a held-out one: counted, or left out too. They are counted in
+    uploads of up to 2 GiB.
+    """
+    max_tokens: int | None = Field(default=None, ge=1, le=10**15)
+    """Tokens of the training rows of one epoch: rows are used in the order of their digests, the same ones every time,
+    until they have so many. Default: all rows.
+    """
 
 
 class DataOptions(LazyModel):

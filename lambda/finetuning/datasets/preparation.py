@@ -6,6 +6,7 @@ from sys import maxsize
 from pydantic import ConfigDict
 
 from finetuning.datasets.formats import Detection, Framing
+from finetuning.datasets.limits import COMPARED_UNASKED
 from finetuning.datasets.options import DataOptions
 from finetuning.datasets.resolution import Resolution
 from finetuning.datasets.sides import Side
@@ -113,6 +114,17 @@ class Preparation(LazyModel):
     @property
     def is_text(self) -> bool:
         return any(file.detection.framing is Framing.TEXT for file in self.files)
+
+    @property
+    def drops_near_duplicates(self) -> bool:
+        """Whether they are left out of the training. Lines of a text are not compared."""
+        return self.options.data.near_duplicates == "drop" and not self.is_text
+
+    @property
+    def compares_rows(self) -> bool:
+        """Whether near-duplicates are looked for."""
+        small = sum(file.size for file in self.files) <= COMPARED_UNASKED
+        return self.drops_near_duplicates or (small and not self.is_text)
 
     @property
     def data_file(self) -> str:

@@ -1,12 +1,13 @@
 """One shard: records in, training rows out, every record counted. This is the inner loop of the preparation."""
 
 import io
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from heapq import heappush, heapreplace
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, cast
 
 import orjson
 from xxhash import xxh3_128_digest as digest_of
@@ -28,6 +29,8 @@ from finetuning.datasets.framing import (
 from finetuning.datasets.json_errors import duplicate_key, is_cut_off, json_error, texts
 from finetuning.datasets.limits import DENSE_BATCH, IGNORED_KEPT, REFUSED_KEPT, SHORT_LINE
 from finetuning.datasets.marked_text import has_special_token
+from finetuning.datasets.near_duplicates import Signer
+from finetuning.datasets.outputs import Sinks, written
 from finetuning.datasets.plain_batches import PlainBatches
 from finetuning.datasets.preparation import Preparation, Shard, SourceFile
 from finetuning.datasets.scripts import LATIN, script_of
@@ -40,18 +43,16 @@ from finetuning.datasets.shard_result import (
     Sample,
     ShardResult,
     Tally,
+    Written,
 )
 from finetuning.datasets.token_sample import Sampler
 from finetuning.datasets.tokens import count_row
 from finetuning.datasets.workspace import Workspace
 from finetuning.jumpstart.family import Task
 
-DIGESTS, RESULT = ".digests", "result.json"
-"""Names of what a shard writes beside its rows."""
+RESULT = "result.json"
+"""Name of what a shard writes beside its rows."""
 
-DIGEST_BYTES = 16
-"""XXH3 of the row as written, 128 bits; as fast as memory. Among a billion rows two different ones have the same digest
-once in 10²⁰ uploads. A user who forges one only loses a row of their own."""
 LONGEST_KEPT = 32
 """Longest rows that a shard reports: more than are shown, because some may be duplicates of another shard's."""
 
@@ -66,27 +67,13 @@ NUL = b"\\u0000"
 """As JSON writes it."""
 
 
-class Sinks(NamedTuple):
-    """Where a shard's rows are written, and the digests of the rows in the same order, 16 bytes each."""
-
-    train: BinaryIO
-    validation: BinaryIO
-    train_digests: BinaryIO
-    validation_digests: BinaryIO
-
-
 def write_shard(
     preparation: Preparation, shard: Shard, source: BinaryIO, workspace: Workspace, prefix: str
 ) -> ShardResult:
     """Prepares one shard into `prefix` of the workspace, and writes its result beside its rows."""
     at = prefix + shard.key
-    with (
-        workspace.create(at + TRAIN) as train,
-        workspace.create(at + VALIDATION) as validation,
-        workspace.create(at + TRAIN + DIGESTS) as train_digests,
-        workspace.create(at + VALIDATION + DIGESTS) as validation_digests,
-    ):
-        result = prepare_shard(preparation, shard, source, Sinks(train, validation, train_digests, validation_digests))
+    with written(workspace, at + TRAIN) as train, written(workspace, at + VALIDATION) as validation:
+        result = prepare_shard(preparation, shard, source, _Side(TRAIN, train), _Side(VALIDATION, validation))
     with workspace.create(at + RESULT) as file:
         file.write(result.model_dump_json().encode())
     return result
@@ -99,7 +86,9 @@ def read_results(preparation: Preparation, workspace: Workspace, prefix: str) ->
             yield ShardResult.model_validate_json(file.read())
 
 
-def prepare_shard(preparation: Preparation, shard: Shard, source: BinaryIO, sinks: Sinks) -> ShardResult:
+def prepare_shard(
+    preparation: Preparation, shard: Shard, source: BinaryIO, train: "_Side", validation: "_Side"
+) -> ShardResult:
     """Prepares the rows of one shard. `source` is at byte `max(shard.start - 1, 0)` of the file.
 
     Rows keep their order. Whether a row is held out depends on its digest alone, so it is the same in every run, in any
@@ -107,8 +96,11 @@ def prepare_shard(preparation: Preparation, shard: Shard, source: BinaryIO, sink
     """
     file = preparation.files[shard.file]
     if file.detection.framing is Framing.TEXT:
-        return _prepare_text(preparation, shard, _batches(file, shard, source), sinks)
-    return _prepare_rows(preparation, file, _batches(file, shard, source), sinks)
+        result = _prepare_text(preparation, shard, _batches(file, shard, source), train)
+    else:
+        result = _prepare_rows(preparation, file, _batches(file, shard, source), train, validation)
+    result.written = {side.channel: side.written for side in (train, validation)}
+    return result
 
 
 def _batches(file: SourceFile, shard: Shard, source: BinaryIO) -> Iterator[Batch]:
@@ -135,7 +127,9 @@ def _batches(file: SourceFile, shard: Shard, source: BinaryIO) -> Iterator[Batch
         yield Batch([last + 1], [unzipped.error])
 
 
-def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Batch], sinks: Sinks) -> ShardResult:
+def _prepare_rows(
+    preparation: Preparation, file: SourceFile, found: Iterator[Batch], train: "_Side", validation: "_Side"
+) -> ShardResult:
     """The inner loop. It is one function, and does as little as possible per row: a row of 200 bytes takes a few
     microseconds, so one more call or attribute can be measured.
     """
@@ -157,8 +151,7 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
     convert, loads, dumps, append_newline = converter.convert, orjson.loads, orjson.dumps, orjson.OPT_APPEND_NEWLINE
     as_int = int.from_bytes
     sampler = Sampler(partial(count_row, preparation), preparation.row_limit)
-    train = _Side(TRAIN, sinks.train, sinks.train_digests)
-    validation = _Side(VALIDATION, sinks.validation, sinks.validation_digests)
+    signer = Signer(preparation) if preparation.compares_rows else None
     to_train, to_train_digests = train.rows.append, train.digests.append
     to_validation, to_validation_digests = validation.rows.append, validation.digests.append
     seen: set[int] = set()
@@ -194,7 +187,7 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
             tally.scripts.update(script for out in batch.written if (script := script_of(out)) != LATIN)
             tally.special_tokens += batch.special_tokens
             converter.took(batch.keys, len(records))
-            _flush(tally, (train, validation), sampler)
+            _flush(tally, (train, validation), sampler, signer)
             tally.lines += len(records)
             continue
         for element, (number, raw) in enumerate(zip(numbers, records, strict=True), tally.lines + 1):
@@ -271,7 +264,7 @@ def _prepare_rows(preparation: Preparation, file: SourceFile, found: Iterator[Ba
                 if len(result.samples) < SAMPLES:  # the first rows are the longest so far
                     _keep_sample(result, digest.hex(), converted)
 
-        _flush(tally, (train, validation), sampler)
+        _flush(tally, (train, validation), sampler, signer)
         tally.lines += len(records)
 
     if latin := tally.kept - sum(tally.scripts.values()):
@@ -323,23 +316,28 @@ def _keep_longest(longest: list[tuple[int, int, bytes]], floor: int, size: int, 
 
 @dataclass(slots=True)
 class _Side:
-    """One side of the split: the rows of a batch."""
+    """One side of the split: where it is written, the rows of a batch, and what is written so far."""
 
     channel: str
-    sink: BinaryIO
-    digest_sink: BinaryIO
+    sinks: Sinks
     rows: list[bytes] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list)
+    written: Written = field(default_factory=Written)
 
 
-def _flush(tally: Tally, sides: Iterable[_Side], sampler: Sampler) -> None:
+def _flush(tally: Tally, sides: Iterable[_Side], sampler: Sampler, signer: Signer | None) -> None:
     """Writes a batch, counts its rows by their lengths, and offers them to the sample."""
     for side in sides:
         if side.rows:
-            side.sink.writelines(side.rows)
-            side.digest_sink.write(b"".join(side.digests))
-            lengths = tally.count(side.channel, map(len, side.rows))
-            sampler.offer(side.digests, side.rows, lengths)
+            sizes = array("I", map(len, side.rows))
+            side.sinks.rows.writelines(side.rows)
+            side.sinks.digests.write(b"".join(side.digests))
+            side.sinks.lengths.write(sizes)
+            if signer:
+                side.sinks.signatures.write(signer.sign(side.rows, side.digests))
+            side.written.rows += len(sizes)
+            side.written.size += sum(sizes)
+            sampler.offer(side.digests, side.rows, tally.count(side.channel, sizes))
             side.rows.clear()
             side.digests.clear()
 
@@ -355,9 +353,9 @@ def _refuse_nul(converted: Mapping[str, Any], row: Any) -> None:
             raise DataError(ErrorCode.NUL, "The text has a NUL character.", where)
 
 
-def _prepare_text(preparation: Preparation, shard: Shard, found: Iterator[Batch], sinks: Sinks) -> ShardResult:
-    """Text is not changed: blank lines stay, and no line is a duplicate. All of it is written to `sinks.train`; it
-    is cut in two when its whole length is known.
+def _prepare_text(preparation: Preparation, shard: Shard, found: Iterator[Batch], train: _Side) -> ShardResult:
+    """Text is not changed: blank lines stay, and no line is a duplicate. All of it is written for training; it is cut
+    in two when its whole length is known.
     """
     file = preparation.files[shard.file]
     result = ShardResult()
@@ -374,7 +372,7 @@ def _prepare_text(preparation: Preparation, shard: Shard, found: Iterator[Batch]
                 result.refuse(file.name, number, error, raw)
                 continue
             line = cast(bytes, raw)
-            sinks.train.write(line)
+            train.written.size += train.sinks.rows.write(line)
             ends_open = not line.endswith(b"\n")
             if line.isspace():
                 tally.blank += 1
@@ -392,7 +390,7 @@ def _prepare_text(preparation: Preparation, shard: Shard, found: Iterator[Batch]
         lengths = tally.count(TRAIN, map(len, texts_found))
         sampler.offer(digests, texts_found, lengths)
     if ends_open and shard.file + 1 < len(preparation.files):
-        sinks.train.write(b"\n")
+        train.written.size += train.sinks.rows.write(b"\n")
     tally.shapes["text"] = tally.train
     result.sample = sampler.counted()
     return result

@@ -50,6 +50,8 @@ class Tally(LazyModel):
     duplicates: int = 0
     dropped: int = 0
     """Rows left out on request."""
+    over_budget: int = 0
+    """Those of them that `data.max_tokens` leaves out."""
     lines: int = 0
     train: int = 0
     validation: int = 0
@@ -154,10 +156,18 @@ class LongestRow(LazyModel):
     digest: str
 
 
+class Written(LazyModel):
+    """What a shard wrote for a channel: `rows` with their digests (a text has none), and their bytes."""
+
+    rows: int = 0
+    size: int = 0
+
+
 class ShardResult(LazyModel):
     """What one shard reports. Line numbers count from the shard's first line."""
 
     tally: Tally = Field(default_factory=Tally)
+    written: dict[str, Written] = Field(default_factory=dict)
     errors: list[LineError] = Field(default_factory=list)
     samples: list[Sample] = Field(default_factory=list)
     longest: list[LongestRow] = Field(default_factory=list)

@@ -9,7 +9,7 @@ from finetuning.jumpstart.family import ModelSupport
 from finetuning.runs.plan import DataFile, Estimate, Measurement
 
 LEAST_SHARE = 0.01
-"""A smaller part of the rows is not worth a proposal."""
+"""A smaller part of the tokens is not worth a proposal."""
 
 
 def tokens_in(files: Iterable[DataFile]) -> int:
@@ -68,17 +68,24 @@ def estimate(
 
 
 def what_fits(predicted: Estimate, seconds: float, others: Mapping[str, Estimate]) -> str:
-    """What of the training fits into `seconds`, as a sentence for the user: fewer epochs, or else part of the rows, and
-    the types of `others` on which all of it fits. "" if nothing does.
+    """What of the training fits into `seconds`, as a sentence for the user: fewer epochs, a budget of tokens, and the
+    types of `others` on which all of it fits. "" if nothing does.
     """
     ways = []
     if predicted.tokens and predicted.tokens_per_second:
-        epochs = (seconds - predicted.start_seconds) * predicted.tokens_per_second / predicted.tokens
+        tokens = (seconds - predicted.start_seconds) * predicted.tokens_per_second
+        epochs = tokens / predicted.tokens
         if 1 <= epochs < predicted.epochs:
             ways.append(f'"epoch": {int(epochs)} in hyperparameters')
-        elif LEAST_SHARE <= epochs / predicted.epochs < 1:
-            ways.append(f"{math.floor(100 * epochs / predicted.epochs)} % of the rows")
+        if LEAST_SHARE <= epochs / predicted.epochs < 1:
+            ways.append(f'"max_tokens": {_rounded_down(tokens / predicted.epochs)} in data')
     for instance_type, other in others.items():
         cost = "" if other.usd is None else f", {other.usd:.2f} USD"
         ways.append(f"{instance_type} (about {(other.seconds or 0) / 3600:.1f} h{cost})")
     return f"What would fit: {'; or '.join(ways)}. " if ways else ""
+
+
+def _rounded_down(tokens: float) -> int:
+    """To two digits."""
+    digits = str(int(tokens))
+    return int(digits[:2].ljust(len(digits), "0"))

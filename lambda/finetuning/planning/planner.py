@@ -67,7 +67,7 @@ def make_plan(
     options = training_options(
         spec,
         trainable_types(training_types(request, spec), spec, stage, checklist, chosen=chosen),
-        Workload(task, request.hyperparameters, submission.tokens, "estimated from the file sizes", prices.measured),
+        _workload(submission, task, prices),
         limits,
         prices.training,
         checklist,
@@ -160,6 +160,15 @@ def complete(plan: RunPlan, spec: ModelSpec, task_name: str, dataset: DatasetSum
     checks = [check for check in plan.checks if check.check != BATCHES]
     checks += [check for check in checklist.checks if check.check in (FALLBACKS, BATCHES)]
     return plan.model_copy(update={"task": task, "dataset": dataset, "training": training, "checks": checks})
+
+
+def _workload(submission: Submission, task: Task | None, prices: Prices) -> Workload:
+    """What is trained, as far as the files' sizes show it."""
+    tokens, budget = submission.tokens, submission.request.data.max_tokens
+    said = "estimated from the file sizes"
+    if budget and tokens is not None and budget < tokens:
+        tokens, said = budget, "data.max_tokens"
+    return Workload(task, submission.request.hyperparameters, tokens, said, prices.measured)
 
 
 def _acceptance(

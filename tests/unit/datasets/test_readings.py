@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from finetuning.datasets.data_errors import ErrorCode
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.detection import HEAD_BYTES, detect_file
 from finetuning.datasets.formats import is_data
+from finetuning.datasets.join import join_shards
 from finetuning.datasets.offline import prepare_files
 from finetuning.datasets.options import Columns, DataOptions, RowOptions
 from finetuning.datasets.sides import Side, side_named, sides_of
@@ -347,7 +349,7 @@ def test_json_lines_in_a_file_named_txt_are_said(tmp_path: Path) -> None:
 
 def test_rows_with_special_tokens_are_counted_in_every_batch(tmp_path: Path) -> None:
     rows = [{"messages": any_dialog(f"{number} <|eot_id|>" if number % 7 == 0 else number)} for number in range(3000)]
-    (note,) = report_of(tmp_path, rows).notes
+    (note,) = [note for note in report_of(tmp_path, rows).notes if "special tokens" in note]
     assert f": {len(range(0, 3000, 7)):,}." in note
 
 
@@ -362,6 +364,7 @@ def test_as_many_shards_passes_and_duplicates_as_20_gb_have_give_the_same_bytes(
     path = any_file(tmp_path, data)
     monkeypatch.setattr("finetuning.datasets.shard.DIGESTS_AT_ONCE", 250)
     monkeypatch.setattr("finetuning.datasets.join.DIGESTS_AT_ONCE", 250)
+    monkeypatch.setattr("finetuning.datasets.offline.join_shards", partial(join_shards, at_once=250))
     found = []
     for shards in (1, 2, 8, 75):
         report = prepare_files([path], tmp_path / "out", shard_bytes=-(-len(data) // shards))

@@ -83,12 +83,12 @@ def test_on_an_unknown_card_nothing_is_guessed() -> None:
 @pytest.mark.parametrize(
     ("hours", "words"),
     [
-        (1, 'What would fit: "epoch": 2 in hyperparameters. '),
-        (0.4, "What would fit: 13 % of the rows. "),
+        (1, 'What would fit: "epoch": 2 in hyperparameters; or "max_tokens": 860000 in data. '),
+        (0.4, 'What would fit: "max_tokens": 170000 in data. '),
         (0.1, ""),
     ],
 )
-def test_what_would_fit_is_fewer_epochs_or_else_part_of_the_rows(hours: float, words: str) -> None:
+def test_what_would_fit_is_fewer_epochs_or_a_budget_of_tokens(hours: float, words: str) -> None:
     predicted = estimate(MODEL, G5, 1_280_000, "counted", {"epoch": "4", **SHARDED}, None)
     assert what_fits(predicted, hours * 3600, {}) == words
 

@@ -1,5 +1,6 @@
 """A submission judged whole: all findings at once, and a plan that holds."""
 
+import re
 from typing import Any
 
 import pytest
@@ -165,7 +166,21 @@ def test_prod_allows_the_largest_models_what_their_prices_allow(
         prod = any_stage(stage="prod", max_cost_usd=budget, endpoint_ttl_hours="never", endpoint_idle_minutes="never")
         plan, findings = planned(asked, stage=prod, size=int(BYTES_PER_TOKEN["Latin"] * tokens))
         assert [finding.code for finding in findings] == codes_found, plan.training.estimate
-        assert all("rows" in finding.fix for finding in findings)
+        assert all("max_tokens" in finding.fix for finding in findings)
+
+
+def test_the_number_of_tokens_that_a_refusal_names_fits() -> None:
+    training = {"instance_type": "ml.p4d.24xlarge", "fallback_instance_types": [], "max_cost_usd": 90}
+    asked = {"model": LLAMA + "70b-instruct", "training": training, "hyperparameters": {"epoch": 1}}
+    size = int(BYTES_PER_TOKEN["Latin"] * 2_200_000)
+    _, (refused,) = planned(accepted(**asked), size=size)
+    said = re.search(r'"max_tokens": (\d+) in data', refused.fix)
+    assert refused.code == "OVER_BUDGET"
+    assert said
+    plan, findings = planned(accepted(**asked, data={"max_tokens": int(said[1])}), size=size)
+    assert findings == []
+    assert plan.training.options[0].estimate.tokens == int(said[1])
+    assert plan.data_options.data.max_tokens == int(said[1])
 
 
 def test_a_sufficient_budget_limits_the_jobs_time() -> None:

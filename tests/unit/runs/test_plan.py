@@ -29,7 +29,7 @@ def test_a_plan_of_an_earlier_version_keeps_its_data_options() -> None:
         "validation_fraction": 0.3,
         "max_error_fraction": 0.2,
         "repair": False,
-        "data": {"columns": None, "untrained_answers": "refuse"},
+        "data": {"columns": None, "untrained_answers": "refuse", "near_duplicates": "report", "max_tokens": None},
     }
     assert plan.template == TEMPLATE
 
