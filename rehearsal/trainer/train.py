@@ -127,7 +127,7 @@ def train_epoch(
     model.train()
     total = tokens = 0.0
     batches = list(chunks(samples, settings.per_device_train_batch_size))
-    for step, batch in enumerate(batches, 1):
+    for step, batch in enumerate(batches):  # JumpStart's script logs the first step as 0, too
         targets = count_targets(batch)
         step_loss = 0.0
         for micro_batch in micro_batches(batch):

@@ -1,6 +1,7 @@
 """How far a training has come, from its log, and how fast it was.
 
 JumpStart's script logs `Training Epoch: 1/3, step 387/388 completed (loss: 1.71)` (seen in public logs of its jobs).
+llama-recipes, whose line it is, counts epochs from 1 and steps from 0: the one above ends its epoch.
 """
 
 import re
@@ -9,7 +10,9 @@ from datetime import datetime
 
 from finetuning.lazy_model import LazyModel
 
-_STEP = re.compile(r"Training Epoch: (\d+)/(\d+), step (\d+)/(\d+) completed \(loss: ([\d.]+)")
+_STEP = re.compile(
+    r"Training Epoch: (\d+)/([1-9]\d*), step (\d+)/([1-9]\d*) completed \(loss: (\d+\.?\d*(?:e[+-]?\d+)?)"
+)
 
 
 class TrainingSteps(LazyModel):
@@ -36,11 +39,10 @@ def read_steps(log: Iterable[tuple[datetime, str]]) -> list[TrainingSteps]:
     read = []
     for time, line in log:
         *_, found = [None, *_STEP.finditer(line)]
-        if found is None or int(found[4]) == 0 or int(found[2]) == 0:
-            continue
-        epoch, epochs, step, steps = map(int, found.groups()[:4])
-        loss = float(found[5].rstrip("."))
-        read.append(TrainingSteps(time=time, epoch=epoch, epochs=epochs, step=step, steps=steps, loss=loss))
+        if found:
+            epoch, epochs, step, steps = map(int, found.groups()[:4])
+            loss = float(found[5])
+            read.append(TrainingSteps(time=time, epoch=epoch, epochs=epochs, step=step + 1, steps=steps, loss=loss))
     return read
 
 

@@ -61,7 +61,7 @@ def logged(cloud: FakeAws, *steps: tuple[int, int, int]) -> None:
         "events": [
             {
                 "timestamp": round((NOON + timedelta(minutes=minutes)).timestamp() * 1000),
-                "message": f"Training Epoch: {epoch}/3, step {step}/100 completed (loss: 1.7125)",
+                "message": f"Training Epoch: {epoch}/3, step {step - 1}/100 completed (loss: 1.7125)",
             }
             for minutes, epoch, step in steps
         ]

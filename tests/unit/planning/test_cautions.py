@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+from finetuning.jumpstart.catalogue import support
+from finetuning.planning.cautions import check_batches, check_learning_rate
+from finetuning.planning.checklist import Checklist
 from finetuning.planning.planner import complete
 from finetuning.runs.plan import DatasetSummary, RunPlan
 from finetuning.runs.status import Check
@@ -58,6 +61,25 @@ def test_a_model_that_is_not_sharded_needs_one_batch_however_many_gpus_it_lies_o
     assert "fill 1 block of 1,000 " in warning.message
     assert "at least 2 on ml.g5.48xlarge (a batch of 2). " in warning.message
     assert warnings(plan_of(2_000, SEVENTY_B, hyperparameters=ROWS_OF_1000), "batches") == []
+
+
+def test_a_type_of_unknown_gpus_is_passed_over() -> None:
+    training = {"instance_type": "ml.g5.12xlarge", "fallback_instance_types": ["ml.g5.48xlarge"]}
+    first, second = plan_of(5_000, hyperparameters=ROWS_OF_1000, training=training).training.options
+    checklist = Checklist()
+    check_batches(support(EIGHT_B), [first.model_copy(update={"instance_type": "ml.new.large"}), second], checklist)
+    (warning,) = checklist.checks
+    assert "needs at least 16 on ml.g5.48xlarge (8 GPUs × 2). " in warning.message
+
+
+def test_without_hyperparameters_the_catalogues_batch_and_no_learning_rate_are_judged() -> None:
+    model, plan = support(EIGHT_B), plan_of(100, hyperparameters={"epoch": 3})
+    option = plan.training.options[0].model_copy(update={"hyperparameters": {}})
+    checklist = Checklist()
+    check_batches(model, [option], checklist)
+    check_learning_rate(option, checklist)
+    (warning,) = checklist.checks
+    assert f"at least {model.train_batch} on ml.g5.12xlarge (a batch of {model.train_batch})" in warning.message
 
 
 def test_data_of_unknown_size_is_not_judged() -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from finetuning.errors import Code
 from finetuning.jumpstart.assumptions import Price
 from finetuning.jumpstart.requests import container_key
 from finetuning.planning import endpoint_terms
@@ -62,6 +63,7 @@ G5, G6, P4D, P5 = "ml.g5.48xlarge", HOSTING, "ml.p4d.24xlarge", "ml.p5.48xlarge"
 def test_a_stage_with_pools_plans_the_price_of_the_dearest_type_in_the_list() -> None:
     plan, checklist = planned_endpoint(stage=WITH_POOLS, instance_type=P4D, fallback_instance_types=[G6])
     assert ([each.instance_type for each in plan.pools], plan.fallbacks) == ([P4D, G6], [])
+    assert [each.container_key for each in plan.pools] == [container_key(SPEC, each, "us-east-1") for each in (P4D, G6)]
     assert plan.usd_per_hour == 3.0
     assert checklist.checks[0].message == f"1 × {P4D} or {G6}, at most 3.00 USD per hour (a list)"
     unpriced, _ = planned_endpoint(stage=WITH_POOLS, instance_type=P4D, fallback_instance_types=[P5])
@@ -103,7 +105,18 @@ def test_a_fallback_beyond_the_pools_and_a_chosen_type_have_their_own_price() ->
 
 
 def test_no_endpoint_is_not_checked() -> None:
-    assert planned_endpoint(deploy=False, instance_type="ml.g4dn.xlarge")[1].checks == []
+    unusable = {"instance_type": "ml.g4dn.xlarge", "fallback_instance_types": ["ml.g4dn.xlarge"]}
+    assert planned_endpoint(deploy=False, **unusable)[1].checks == []
+
+
+def test_a_fallback_that_cannot_host_the_model_is_a_finding_beside_the_usable_ones() -> None:
+    plan, checklist = planned_endpoint(instance_type=P4D, fallback_instance_types=["ml.g4dn.xlarge", G6])
+    assert [each.instance_type for each in plan.fallbacks] == [G6]
+    (line,) = [each for each in checklist.checks if not each.ok]
+    assert (line.check, line.code) == ("endpoint instance", Code.INSTANCE_TYPE_UNSUPPORTED)
+    assert line.field == "endpoint.fallback_instance_types"
+    assert "ml.g4dn.xlarge" in line.message
+    assert "Choose" in line.fix
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,15 @@ from finetuning.runs.outcomes import (
     endpoint_outcome,
     is_capacity_error,
     is_overdue,
+    pooled_types,
     require_capture,
+    selected_type,
     training_progress,
 )
 from rehearsal.emulator.sagemaker.errors import CAPACITY_REASONS
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+P4D = "ml.p4d.24xlarge"
 
 
 def any_job(status: str, **fields: Any) -> dict[str, Any]:
@@ -98,7 +101,8 @@ def test_a_job_that_ended_after_waiting_for_instances_may_be_tried_elsewhere(sta
         Outcome.RETRY_ELSEWHERE,
         "The job job got no instances within 60 minutes",
     )
-    for other in (pending_job(status, 59), pending_job(status, 61, TrainingStartTime=NOW)):
+    ended_early = pending_job(status, 61, TrainingEndTime=NOW + timedelta(minutes=59))
+    for other in (pending_job(status, 59), ended_early, pending_job(status, 61, TrainingStartTime=NOW)):
         with pytest.raises(TrainingFailed):
             training_progress(other, no_log)
 
@@ -206,6 +210,14 @@ def test_an_endpoint_that_stores_something_else_has_failed(
     assert "`finetune rollback endpoint`" in failure.value.fix
 
 
+def test_an_endpoint_is_on_the_types_of_its_pools_that_have_instances() -> None:
+    pools = [{"InstanceType": P4D, "CurrentInstanceCount": 1}, {"InstanceType": "a"}]
+    more = [{"InstanceType": "b", "CurrentInstanceCount": 0}, {"InstanceType": "c", "CurrentInstanceCount": 2}]
+    variants = [{"InstancePools": pools}, {"VariantName": "single"}, {"InstancePools": more}]
+    assert pooled_types({"ProductionVariants": variants}) == [P4D, "c"]
+    assert pooled_types({}) == []
+
+
 def test_a_failed_endpoint_gives_sagemakers_reason() -> None:
     with pytest.raises(EndpointFailed, match="did not pass the ping health check") as failure:
         look_at(any_endpoint("Failed") | {"FailureReason": "did not pass the ping health check"})
@@ -218,6 +230,31 @@ def test_a_completed_job_ends_the_wait_with_its_last_metrics() -> None:
     assert progress.outcome is Outcome.COMPLETED
     assert "completed" in progress.message
     assert [metric.value for metric in progress.metrics] == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("reported", "artifact"),
+    [
+        ({}, ""),
+        ({"ModelArtifacts": {"S3ModelArtifacts": "s3://b/model"}}, "s3://b/model/"),
+        ({"ModelArtifacts": {"S3ModelArtifacts": "s3://b/model/"}}, "s3://b/model/"),
+    ],
+)
+def test_the_files_of_a_completed_job_are_below_a_prefix(reported: dict[str, Any], artifact: str) -> None:
+    assert training_progress(any_job("Completed", **reported), no_log).artifact == artifact
+
+
+@pytest.mark.parametrize(
+    ("resources", "selected"),
+    [
+        ({"ResourceConfig": {"InstanceType": "ml.g5.12xlarge"}}, "ml.g5.12xlarge"),
+        ({"ResourceConfig": {"InstanceType": "ml.g5.12xlarge", "SelectedInstanceType": P4D}}, P4D),
+        ({"ResourceConfig": {"InstancePools": []}}, None),
+        ({}, None),
+    ],
+)
+def test_the_type_of_a_job_is_the_one_that_sagemaker_selected(resources: dict[str, Any], selected: str | None) -> None:
+    assert selected_type(any_job("InProgress", **resources)) == selected
 
 
 def test_a_job_without_a_secondary_status_is_shown_by_its_status() -> None:
