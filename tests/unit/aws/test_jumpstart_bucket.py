@@ -10,9 +10,6 @@ from finetuning.aws.jumpstart_bucket import JumpStartBucket
 from finetuning.errors import FineTuningError
 from finetuning.jumpstart.catalogue import CATALOGUE
 from finetuning.jumpstart.spec import cache_bucket, private_bucket, read_manifest, spec_key
-from finetuning.operations.preflight import check_version
-from finetuning.planning.checklist import Checklist
-from finetuning.runs.run_json import RunRequest
 from tests.builders.jumpstart import BASE_70B, FACTS, LLAMA, document
 
 REGION = "us-east-1"
@@ -43,23 +40,10 @@ def test_the_version_of_the_facts_is_read_unless_another_is_pinned(s3: Any) -> N
     assert bucket.spec(BASE_70B, "2.17.0").version == "2.17.0"
 
 
-@pytest.mark.parametrize("newer", ["2.17.0", None])
-def test_a_newer_version_is_reported(s3: Any, newer: str | None) -> None:
-    if newer:
-        publish(s3, newer)
-    bucket, checklist = JumpStartBucket(s3, REGION), Checklist()
-    check_version(bucket, RunRequest(), bucket.spec(BASE_70B), checklist)
-    assert [check.ok for check in checklist.checks] == ([None] if newer else [])
-    assert all('"model_version": "2.17.0"' in check.message for check in checklist.checks)
-    check_version(bucket, RunRequest(model_version="2.16.2"), bucket.spec(BASE_70B), checklist)
-    assert len(checklist.checks) == (1 if newer else 0)
-
-
-def test_an_unreadable_manifest_is_no_finding(s3: Any) -> None:
-    s3.delete_object(Bucket=cache_bucket(REGION), Key="models_manifest.json")
-    bucket, checklist = JumpStartBucket(s3, REGION), Checklist()
-    check_version(bucket, RunRequest(), bucket.spec(BASE_70B), checklist)
-    assert [check.ok for check in checklist.checks] == [None]
+def test_the_newest_version_is_the_highest_in_the_manifest(s3: Any) -> None:
+    assert JumpStartBucket(s3, REGION).newest_version(BASE_70B) == "2.16.2"
+    publish(s3, "2.17.0")
+    assert JumpStartBucket(s3, REGION).newest_version(BASE_70B) == "2.17.0"
 
 
 def test_the_catalogue_has_the_versions_of_the_kept_documents() -> None:

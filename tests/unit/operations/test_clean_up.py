@@ -1,5 +1,7 @@
 """What is removed of a run, and what must stay."""
 
+from datetime import timedelta
+
 import pytest
 
 from finetuning.aws.sagemaker import SageMaker, sagemaker
@@ -9,9 +11,10 @@ from finetuning.operations.clean_up import (
     remove_temporary_endpoint,
     remove_unfinished,
     remove_unused_models,
+    take_back_endpoint,
 )
 from finetuning.runs.names import Names
-from tests.builders.aws import FakeAws, FakeSageMaker
+from tests.builders.aws import FakeAws, FakeSageMaker, hours_ago
 from tests.builders.memory import PREFIX, MemoryStore, any_run
 from tests.builders.runs import RUN_ID
 
@@ -122,6 +125,44 @@ def test_an_endpoint_that_does_not_serve_the_failed_runs_model_is_not_its_concer
     account.add_endpoint(NAMES.endpoint, config, status=status, tags={"finetune:ttl-hours": "never"})
     assert expire_failed(api, NAMES) == []
     assert account.tags_of("endpoint", NAMES.endpoint)["finetune:ttl-hours"] == "never"
+
+
+BEGAN = hours_ago(1)
+
+
+@pytest.mark.parametrize(("minutes", "removed"), [(0, True), (1, True), (-1, False)])
+def test_an_endpoint_that_an_aborted_execution_created_is_removed_and_an_older_one_stays(
+    account: FakeSageMaker, api: SageMaker, minutes: int, removed: bool
+) -> None:
+    live = account.add_endpoint(NAMES.endpoint, NAMES.endpoint_config)
+    live["CreationTime"] = BEGAN + timedelta(minutes=minutes)
+    assert take_back_endpoint(api, NAMES, BEGAN) == ([f"Deleted the endpoint {NAMES.endpoint}"] if removed else [])
+    assert account.names("endpoint") == (set() if removed else {NAMES.endpoint})
+
+
+@pytest.mark.parametrize(
+    ("config", "status"), [(OTHER, "InService"), (OTHER, "Deleting"), (NAMES.endpoint_config, "Deleting")]
+)
+def test_an_aborted_execution_takes_back_neither_the_endpoint_of_another_run_nor_one_that_goes_already(
+    account: FakeSageMaker, api: SageMaker, config: str, status: str
+) -> None:
+    account.add_endpoint(NAMES.endpoint, config, status=status, config_tags={"finetune:replaces": "older"})
+    for hours in (0, 2):
+        account.endpoint(NAMES.endpoint)["CreationTime"] = hours_ago(hours)
+        assert take_back_endpoint(api, NAMES, BEGAN) == []
+    assert account.requests("delete_endpoint") == []
+
+
+def test_an_earlier_model_that_an_aborted_execution_replaced_is_a_rollback_away(
+    account: FakeSageMaker, api: SageMaker
+) -> None:
+    account.add_endpoint(NAMES.endpoint, NAMES.endpoint_config, hours_old=2, config_tags={"finetune:replaces": OTHER})
+    assert take_back_endpoint(api, NAMES, BEGAN) == [
+        f"The endpoint {NAMES.endpoint} serves this run's model although the run has ended: "
+        f"`finetune rollback {NAMES.endpoint} --stage dev` restores the earlier model"
+    ]
+    del account.things["endpoint_config"][NAMES.endpoint_config]
+    assert take_back_endpoint(api, NAMES, BEGAN) == []
 
 
 def test_models_and_configurations_of_a_run_without_files_are_removed(

@@ -1,24 +1,30 @@
 """The preflight's parts; as a whole it is tested with PlanRun."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 import pytest
 
 from finetuning.datasets.detection import HEAD_BYTES
 from finetuning.errors import Code, Finding, FineTuningError
+from finetuning.jumpstart.spec import spec_key
 from finetuning.operations import preflight
 from finetuning.operations.preflight import check_deployment, price_list
 from finetuning.planning.checklist import Checklist
-from finetuning.runs.plan import DataFile
+from finetuning.runs.layout import measurement
+from finetuning.runs.plan import DataFile, Measurement
 from finetuning.runs.run_json import RunRequest
 from finetuning.runs.uploads import Upload
+from finetuning.settings import settings
 from tests.builders.aws import FakeAws
-from tests.builders.memory import MemoryStore
-from tests.builders.runs import any_plan
+from tests.builders.jumpstart import FACTS, LLAMA
+from tests.builders.memory import PREFIX, MemoryStore
+from tests.builders.runs import RUN_ID, START, any_plan
 from tests.builders.stage import DatedPrices, SilentQuotas
 
 ACCOUNT_QUOTAS = preflight.account_quotas
+MODEL = LLAMA + "8b-instruct"
 
 
 @pytest.fixture(autouse=True)
@@ -119,7 +125,26 @@ def test_every_file_that_cannot_be_read_is_a_finding() -> None:
         (Code.DATASET_REFUSED, "a.csv cannot be read."),
         (Code.DATASET_REFUSED, "c.csv cannot be read."),
     ]
+    assert by_check(checklist) == {"data": [True, False, False]}
     assert [file.detection is None for file in submission.files] == [True, False, True]
+
+
+@pytest.mark.parametrize("where", ["run.json", "template.json"])
+def test_a_row_of_columns_that_the_user_names_is_a_header(where: str) -> None:
+    class Greetings(NoUpload):
+        def data_files(self) -> tuple[DataFile, ...]:
+            return (DataFile(key="runs/faq/a.csv", version_id="1", size=30, etag="e"),)
+
+        def head(self, file: DataFile, size: int) -> bytes:
+            return b"Gruss,Echo\nMoin,Ahoi\nServus,Hallo\n"
+
+        def template_json(self) -> bytes | None:
+            return b'{"prompt": "{Gruss}", "completion": "{Echo}"}' if where == "template.json" else None
+
+    files: Any = Greetings()
+    chosen = {"data": {"columns": {"prompt": "Gruss", "completion": "Echo"}}} if where == "run.json" else {}
+    submission = preflight.read_submission(files, UPLOAD, RunRequest.model_validate(chosen), Checklist())
+    assert submission.columns == {"Gruss", "Echo"}
 
 
 class NoUpload:
@@ -170,6 +195,41 @@ def test_everything_is_asked_in_the_stages_region(monkeypatch: pytest.MonkeyPatc
     check_deployment(any_plan(), has_model=True)
     assert asked == [("sagemaker", "us-east-1"), ("kms", "us-east-1"), ("iam", "us-east-1")]
     assert quotas == ["us-east-1"]
+
+
+@pytest.mark.parametrize(("replacement", "found"), [("anyone", []), ("owner", [Code.ENDPOINT_NOT_OWNED])])
+def test_the_stage_decides_who_may_replace_the_endpoint_of_another_upload(
+    monkeypatch: pytest.MonkeyPatch, cloud: FakeAws, replacement: str, found: list[Code]
+) -> None:
+    monkeypatch.setenv("ENDPOINT_REPLACEMENT", replacement)
+    settings.cache_clear()
+    cloud.sagemaker.add_endpoint(run_id="faq-00000000", tags={"finetune:owners": "faq"})
+    checklist = check_deployment(any_plan(), has_model=True)
+    assert [finding.code for finding in checklist.findings] == found
+
+
+def test_a_deployment_needs_no_quota_for_an_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    standing: list[dict[str, Any]] = []
+
+    class Kept(SilentQuotas):
+        def check(self, *asked: Any, **beside: Any) -> str:
+            standing.append(beside)
+            return "no answer"
+
+    monkeypatch.setattr(preflight, "account_quotas", lambda region: Kept())
+    plan = any_plan()
+    assert plan.evaluation.compare_with_base
+    check_deployment(plan, has_model=True)
+    assert standing == [{"then": 1, "replaced": f"{PREFIX}-{RUN_ID}"}]
+
+
+def test_a_model_that_cannot_be_hosted_on_the_type_is_found_before_its_deployment() -> None:
+    plan = any_plan(endpoint=any_plan().endpoint.model_dump() | {"instance_type": "ml.t2.medium"})
+    checklist = check_deployment(plan, has_model=True)
+    assert by_check(checklist)["endpoint instance"] == [False]
+    assert [(finding.code, finding.field) for finding in checklist.findings] == [
+        (Code.INSTANCE_TYPE_UNSUPPORTED, "endpoint.instance_type")
+    ]
 
 
 def test_a_deployment_has_the_version_of_the_model_that_was_tuned(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,11 +290,86 @@ def test_a_good_upload_has_a_plan_with_every_check_it_passed(uploaded: Upload) -
     assert checklist.findings == []
     assert plan.checks == checklist.checks
     assert (plan.run_id, plan.task, plan.accept_eula) == (uploaded.run_id, "instruction", True)
-    assert plan.model_id == "meta-textgeneration-llama-3-1-8b-instruct"
+    assert plan.model_id == MODEL
     assert plan.training.options[0].price is not None
     assert [file.name for file in plan.data_files] == ["a.csv"]
     expected = {"data", "model", "licence", "artefacts", "quota", "names", "key", "role", "requests"}
     assert expected <= {check.check for check in checklist.checks}
+
+
+def test_what_an_earlier_training_took_is_the_estimate(uploaded: Upload, cloud: FakeAws) -> None:
+    before, _ = preflight.preflight(uploaded, b'{"accept_eula": true}')
+    assert before is not None
+    first = before.training.options[0].instance_type
+    measured = Measurement(tokens_per_second=10, start_seconds=9000, run_id=RUN_ID, measured_at=START)
+    cloud.files[measurement(before.model_id, first)] = measured.model_dump_json().encode()
+    plan, _ = preflight.preflight(uploaded, b'{"accept_eula": true}')
+    assert plan is not None
+    assert [
+        option.instance_type
+        for option in plan.training.options
+        if f"measured by {RUN_ID} on 2026-03-04" in " ".join(option.estimate.assumptions)
+    ] == [first]
+    assert (plan.training.options[0].estimate.seconds or 0) > 9000
+
+
+def test_a_training_plan_is_looked_up_in_the_stages_region(
+    uploaded: Upload, cloud: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arn = "arn:aws:sagemaker:us-east-1:111122223333:training-plan/finetune-dev-g5"
+    instance_type = "ml.g5.12xlarge"
+    ends = datetime.now(UTC) + timedelta(hours=10, minutes=2)
+    cloud.sagemaker.answers["describe_training_plan"] = {
+        "Status": "Active",
+        "ReservedCapacitySummaries": [{"InstanceType": instance_type, "EndTime": ends}],
+    }
+    asked: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        preflight, "advisory_client", lambda service, region: asked.append((service, region)) or cloud[service]
+    )
+    training = {"instance_type": instance_type, "training_plan_arn": arn}
+    _, checklist = preflight.preflight(uploaded, orjson.dumps({"accept_eula": True, "training": training}))
+    (line,) = [check for check in checklist.checks if check.check == "training plan"]
+    assert (line.ok, line.message) == (True, f"finetune-dev-g5: {instance_type}, 10.0 hours left")
+    assert asked == [(service, "us-east-1") for service in ("sagemaker", "sagemaker", "kms", "iam")]
+
+
+MANIFEST = "models_manifest.json"
+
+
+@pytest.mark.parametrize(("pinned", "reported"), [("", True), ('"model_version": "2.6.0", ', False)])
+def test_a_newer_version_of_the_model_is_reported_unless_one_is_chosen(
+    uploaded: Upload, cloud: FakeAws, pinned: str, reported: bool
+) -> None:
+    entry = {"model_id": MODEL, "version": "2.7.0", "spec_key": spec_key(MODEL, "2.7.0")}
+    cloud.files[MANIFEST] = orjson.dumps([*orjson.loads((FACTS / MANIFEST).read_bytes()), entry])
+    plan, checklist = preflight.preflight(uploaded, f'{{{pinned}"accept_eula": true}}'.encode())
+    assert plan is not None
+    assert plan.model_version == "2.6.0"
+    assert [(check.check, check.message) for check in checklist.checks if "newest version" in check.message] == (
+        [
+            (
+                "model",
+                f"JumpStart's newest version of {MODEL} is 2.7.0; this project was checked against 2.6.0, which is "
+                'used. To use the other: "model_version": "2.7.0"',
+            )
+        ]
+        if reported
+        else []
+    )
+
+
+def test_the_version_that_is_used_is_not_reported_and_an_unreadable_manifest_is_no_finding(
+    uploaded: Upload, cloud: FakeAws
+) -> None:
+    _, checklist = preflight.preflight(uploaded, b'{"accept_eula": true}')
+    assert None not in by_check(checklist)["model"]
+    cloud.files[MANIFEST] = b"not JSON"
+    _, checklist = preflight.preflight(uploaded, b'{"accept_eula": true}')
+    (line,) = [check for check in checklist.checks if check.check == "model" and check.ok is None]
+    assert line.message.startswith("whether there is a newer version: ")
+    assert "manifest" in line.message
+    assert checklist.findings == []
 
 
 def test_what_is_wrong_with_run_json_stands_beside_the_other_findings(uploaded: Upload) -> None:
@@ -297,10 +432,11 @@ def test_files_are_counted_in_the_singular_and_plural(account: FakeAws) -> None:
     assert found == ["1 file, 1,000 bytes", "2 files, 2,000 bytes"]
 
 
-@pytest.mark.parametrize(("concurrency", "width"), [(1, 1), (10, 2), (25, 5), (1000, 10)])
+@pytest.mark.parametrize(("concurrency", "width"), [(1, 1), (14, 2), (25, 5), (1000, 10)])
 def test_a_run_prepares_as_many_shards_at_a_time_as_leave_room_for_four_others(
     monkeypatch: pytest.MonkeyPatch, concurrency: int, width: int
 ) -> None:
     monkeypatch.setattr(SilentQuotas, "lambda_concurrency", lambda self: concurrency)
-    monkeypatch.setattr(preflight, "account_quotas", lambda region: SilentQuotas())
-    assert preflight.shards_at_once("eu-west-1") == width
+    regions: list[str] = []
+    monkeypatch.setattr(preflight, "account_quotas", lambda region: regions.append(region) or SilentQuotas())
+    assert (preflight.shards_at_once("eu-west-1"), regions) == (width, ["eu-west-1"])

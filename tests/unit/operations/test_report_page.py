@@ -7,11 +7,11 @@ import pytest
 
 from finetuning.aws.clients import client
 from finetuning.aws.run_store import RunStore
-from finetuning.operations.report_page import write_report
+from finetuning.operations.report_page import report_of, write_report
 from finetuning.operations.run import Run
 from finetuning.runs.layout import RunLayout
 from finetuning.settings import settings
-from tests.builders.runs import RUN_ID, any_dataset, any_evaluation, any_failed_status, any_plan, any_status
+from tests.builders.runs import RUN_ID, any_dataset, any_evaluation, any_failed_status, any_plan, any_status, at
 
 BUCKET = "artifacts"
 LAYOUT = RunLayout(RUN_ID)
@@ -74,7 +74,10 @@ def test_the_stage_decides_whether_a_signed_link_is_made_and_where_the_documents
     settings.cache_clear()
     store.save(LAYOUT.status, any_failed_status())
     link = write_report(Run(RUN_ID, store=store, prefix="finetune-dev"))
-    assert (link.signed, LAYOUT.report_page in link.console) == ("", True)
+    assert link.signed == ""
+    assert link.console == (
+        f"https://us-east-1.console.aws.amazon.com/s3/object/{BUCKET}?region=us-east-1&prefix={LAYOUT.report_page}"
+    )
     page = (store.read(LAYOUT.report_page) or b"").decode()
     assert "https://git.example.com/finetune/docs/runbook.md#dataset_refused" in page
 
@@ -85,3 +88,23 @@ def test_the_page_has_the_plan_and_commands_for_its_stage(store: RunStore) -> No
     page = page_of(store)
     assert any_plan().model_id in page
     assert "--stage dev" in page
+
+
+def test_a_redeployment_has_a_page_of_its_own_with_a_signed_link(store: RunStore) -> None:
+    run = Run(RUN_ID, store=store, prefix="finetune-dev")
+    store.save(LAYOUT.status, any_status())
+    write_report(run)
+    trained = store.read(LAYOUT.report_page)
+    run.record("", redeployed_at=at(9000))
+    link = write_report(run)
+    assert urlsplit(link.signed).path == "/" + LAYOUT.redeployment_page
+    assert link.console.endswith(LAYOUT.redeployment_page)
+    assert store.read(LAYOUT.redeployment_page)
+    assert store.read(LAYOUT.report_page) == trained
+
+
+def test_without_an_address_of_the_documents_a_page_names_the_runbook(store: RunStore) -> None:
+    store.save(LAYOUT.status, any_failed_status())
+    for page in (page_of(store), report_of(Run(RUN_ID, store=store, prefix="finetune-dev"), "dev")):
+        assert "docs/runbook.md explains the code." in page
+        assert "runbook.md#" not in page

@@ -9,6 +9,7 @@ import pytest
 from finetuning.errors import Code, FineTuningError
 from finetuning.jumpstart.target import Target
 from finetuning.operations.run import Run, target
+from finetuning.operations.run_end import ended
 from finetuning.runs.status import Rung, RunState
 from finetuning.settings import settings
 from tests.builders.interleaving import Interleaving, PausingStore
@@ -129,4 +130,29 @@ def test_jobs_run_where_the_stage_says(monkeypatch: pytest.MonkeyPatch) -> None:
         security_groups=("sg-1",),
         kms_key_arn="arn:aws:kms:us-east-1:123456789012:key/k",
         gated_weights="channel",
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "file", "exists"),
+    [
+        ({"model_artifact": "s3://artifacts/elsewhere/model/"}, "elsewhere/model/weights", True),
+        ({"model_artifact": "s3://artifacts/elsewhere/model/"}, "other/model/weights", False),
+        ({"training_job": "job"}, f"runs/{RUN_ID}/training/job/output/model/weights", True),
+        ({"training_job": "job"}, f"runs/{RUN_ID}/training/job/output/output.tar.gz", False),
+        ({}, f"runs/{RUN_ID}/training/job/output/model/weights", False),
+    ],
+)
+def test_a_run_has_a_tuned_model_while_its_files_exist(status: dict[str, str], file: str, exists: bool) -> None:
+    run = any_run()
+    run.record("", **status)  # type: ignore[arg-type]  # fields of the status
+    run.store.write(file, b"weights")
+    assert run.has_tuned_model() is exists
+
+
+def test_a_step_whose_run_has_ended_says_what_it_took_back() -> None:
+    error = ended(any_run(), "Stopped the job", "Deleted the endpoint faq")
+    assert error.code == Code.RUN_ABORTED
+    assert error.message == (
+        f"The run {RUN_ID} ended while this step was working. Stopped the job. Deleted the endpoint faq."
     )
