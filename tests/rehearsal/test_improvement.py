@@ -66,5 +66,29 @@ def test_nothing_that_was_asked_is_a_row_that_was_trained_on(product: Product, t
     assert {row["prompt"] for row in json.loads(read(product, tuned.evaluation))["rows"]} <= held_out
 
 
+@pytest.mark.parametrize("gate", [False, True], ids=["without a gate", "with the gate"])
+def test_a_training_that_learns_nothing_is_called_no_measurable_change(product: Product, gate: bool) -> None:
+    status = run(product, learning_rate=1e-6, must_beat_base=gate)
+    assert (status["state"], status["verdict"]) == ("succeeded", "no measurable change")
+    comparison = json.loads(read(product, RunLayout(status["run_id"]).evaluation))["summary"]["comparison"]
+    assert comparison["low"] <= 0 <= comparison["high"]
+    page = read(product, RunLayout(status["run_id"]).report_page).decode()
+    assert "Tuning made no measurable change: ROUGE-L" in page
+    assert "Tuning helped" not in page
+
+
+def run(product: Product, *, learning_rate: float, must_beat_base: bool) -> dict[str, Any]:
+    """The status of a run on the example's data that has ended, whose page is written."""
+    settings = {
+        **SETTINGS,
+        "hyperparameters": {**SETTINGS["hyperparameters"], "learning_rate": learning_rate, "epoch": 1},
+        "evaluation": {"prompts": 9, "compare_with_base": True, "must_beat_base": must_beat_base},
+    }
+    status = product.ended(product.submit(DATA.read_bytes(), DATA.name, **settings), seconds=600)
+    (execution,) = product.executions_of(status["run_id"])
+    product.execution_ended(execution)
+    return status
+
+
 def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
