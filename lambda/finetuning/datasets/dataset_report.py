@@ -298,7 +298,7 @@ def _near_notes(preparation: Preparation, report: DatasetReport) -> Iterator[str
     drop = 'Set "data": {"near_duplicates": "drop"} in run.json'
     if near is None:
         if not preparation.is_text:
-            size = f"{COMPARED_UNASKED >> 30} GiB"
+            size = f"{COMPARED_UNASKED >> 20} MiB"
             yield f"Near-duplicates were not looked for: the upload has more than {size}. {drop} to leave them out."
         return
     if near.dropped:
