@@ -27,6 +27,8 @@ def test_time_is_start_up_plus_tokens_by_throughput_and_cost_is_time_by_price() 
     predicted = estimate(MODEL, G5, 1_280_000, "counted", {"epoch": "2", **SHARDED}, Price(10.0, "a list"))
     assert predicted.seconds == 900 + 2 * 1000
     assert predicted.usd == 8.06, "2900 s at 10 USD per hour, in cents"
+    assert predicted.tokens_from == "counted"
+    assert predicted.speed_from == f"computed, assumed {assumptions().as_of}, not measured"
     text = " ".join(predicted.assumptions)
     for part in ("1,280,000 tokens", "counted", "1280 tokens/s", "not measured", "10.00 USD per hour (a list)"):
         assert part in text
@@ -35,6 +37,7 @@ def test_time_is_start_up_plus_tokens_by_throughput_and_cost_is_time_by_price() 
 def test_what_an_earlier_run_took_is_used_and_named() -> None:
     predicted = estimate(MODEL, G5, 1_000_000, "counted", SHARDED, None, MEASURED)
     assert predicted.seconds == 500 + 500
+    assert predicted.speed_from == "measured by pirate-1 on 2026-11-01"
     assert predicted.assumptions[1] == (
         "2000 tokens/s on ml.g5.12xlarge after 500 s of start-up (measured by pirate-1 on 2026-11-01)"
     )
@@ -81,16 +84,21 @@ def test_on_an_unknown_card_nothing_is_guessed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hours", "words"),
+    ("seconds", "words"),
     [
-        (1, 'What would fit: "epoch": 2 in hyperparameters; or "max_tokens": 860000 in data. '),
-        (0.4, 'What would fit: "max_tokens": 170000 in data. '),
-        (0.1, ""),
+        (4900, ""),
+        (3600, 'What would fit: "epoch": 2 in hyperparameters; or "max_tokens": 860000 in data. '),
+        (1900, 'What would fit: "epoch": 1 in hyperparameters; or "max_tokens": 320000 in data. '),
+        (1440, 'What would fit: "max_tokens": 170000 in data. '),
+        (940, 'What would fit: "max_tokens": 12000 in data. '),
+        (939, ""),
+        (360, ""),
     ],
 )
-def test_what_would_fit_is_fewer_epochs_or_a_budget_of_tokens(hours: float, words: str) -> None:
+def test_what_would_fit_is_fewer_epochs_or_a_budget_of_tokens(seconds: float, words: str) -> None:
+    """All of it takes 4900 s: 900 of start-up, and 1000 for each epoch."""
     predicted = estimate(MODEL, G5, 1_280_000, "counted", {"epoch": "4", **SHARDED}, None)
-    assert what_fits(predicted, hours * 3600, {}) == words
+    assert what_fits(predicted, seconds, {}) == words
 
 
 def test_a_type_on_which_all_of_it_fits_is_named_with_time_and_cost() -> None:
@@ -99,6 +107,8 @@ def test_a_type_on_which_all_of_it_fits_is_named_with_time_and_cost() -> None:
     assert what_fits(predicted, 60, {"ml.g5.48xlarge": other}) == (
         "What would fit: ml.g5.48xlarge (about 0.5 h, 10.75 USD). "
     )
+    unpriced = estimate(MODEL, G5, 1_280_000 * 36_000, "counted", SHARDED, None)
+    assert what_fits(predicted, 60, {G5: unpriced}) == f"What would fit: {G5} (about 10000.2 h). "
 
 
 def file_of(**detected: Any) -> DataFile:

@@ -83,6 +83,14 @@ def test_the_log_explains_a_failed_job() -> None:
     assert failure.value.log
 
 
+def test_a_missing_column_is_explained_only_where_the_template_names_it() -> None:
+    job = any_job("Failed", FailureReason="AlgorithmError: ExecuteUserScriptError")
+    for columns, code in ((["question"], Code.TRAINING_COLUMN_MISSING), ([], Code.TRAINING_FAILED)):
+        with pytest.raises(TrainingFailed) as failure:
+            training_progress(job, lambda name: ["KeyError: 'question'"], columns)
+        assert failure.value.code == code
+
+
 def pending_job(status: str, minutes: float, **changes: Any) -> dict[str, Any]:
     """A job that may wait an hour for instances, and was last seen after so many minutes."""
     return any_job(
@@ -159,6 +167,14 @@ def test_an_update_that_rolled_back_without_an_error_is_noticed() -> None:
         look_at(any_endpoint("InService", "old"))
     assert "old, which serves as before" in failure.value.message
     assert failure.value.code == Code.ENDPOINT_ROLLED_BACK
+
+
+@pytest.mark.parametrize("status", ["InService", "Failed"])
+def test_a_lack_of_capacity_is_no_defect_of_the_model(status: str) -> None:
+    with pytest.raises(EndpointFailed, match="no capacity for the endpoint endpoint: Insuff") as failure:
+        look_at(any_endpoint(status, "old") | {"FailureReason": "InsufficientInstanceCapacity: try later"})
+    assert failure.value.code == Code.ENDPOINT_NO_CAPACITY
+    assert "`finetune deploy RUN --instance-type TYPE`" in failure.value.fix
 
 
 def test_an_update_may_take_two_minutes_to_show() -> None:
