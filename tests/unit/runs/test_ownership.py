@@ -22,6 +22,13 @@ def test_folders_whose_runs_have_the_same_name_are_different_owners(other: str) 
     assert len(" ".join([owner_name(other)] * (MAX_OWNERS + 1))) <= 256
 
 
+def test_the_name_of_an_owner_can_be_read() -> None:
+    assert owner_name("runs/team_a@example.com") == "runs/team_a@example.com"
+    assert owner_name("Über das große Team im Hafen 7!") == "ber-das-gro-e-team-im-ha=d799ec35b487"
+    assert owner_name("?!Team!") == "team=087b0ea61a76"
+    assert owners_in(owners_tag(["team-a", "team-b"])) == ["team-a", "team-b"]
+
+
 def test_an_endpoint_without_the_tag_belongs_to_the_upload_of_its_run() -> None:
     assert owners_in({"finetune:run-id": "team-a-0a1b2c3d"}) == ["team-a"]
     assert owners_in({}) == []

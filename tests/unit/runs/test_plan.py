@@ -7,7 +7,7 @@ import pytest
 from finetuning.datasets.templates import DEFAULT_TEMPLATE
 from finetuning.jumpstart.family import Task
 from finetuning.runs.names import hosting_suffix
-from finetuning.runs.plan import Acceptance, HostingOption, RunPlan
+from finetuning.runs.plan import Acceptance, HostingOption, RunPlan, in_words
 from tests.builders.runs import START, any_plan
 
 TEMPLATE = {"prompt": "Q: {question}", "completion": "{answer}"}
@@ -73,9 +73,34 @@ def test_an_acceptance_names_as_much_of_its_request_as_is_known(known: dict[str,
 
 def test_an_endpoint_that_moves_twice_is_named_after_its_last_type_and_remembers_the_planned_one() -> None:
     first, second = (HostingOption(instance_type=each, usd_per_hour=1) for each in ("ml.g5.48xlarge", "ml.p5.48xlarge"))
-    planned = any_plan().endpoint.model_copy(update={"fallbacks": [first, second]})
+    served = {"pools": [first, second], "serving_types": [first.instance_type]}
+    planned = any_plan().endpoint.model_copy(update={"fallbacks": [first, second], **served})
     moved = planned.on(first)
+    assert (moved.pools, moved.serving_types) == ([], [])
+    assert moved.model_dump().keys() == planned.model_dump().keys()
     assert (planned.hosted_on, moved.hosted_on, moved.fallbacks) == ("", hosting_suffix("ml.g5.48xlarge"), [second])
     again = moved.on(second)
     assert (again.hosted_on, again.fallbacks) == (hosting_suffix("ml.p5.48xlarge"), [])
     assert again.planned_instance_type == planned.instance_type
+
+
+def test_types_outside_the_pools_change_nothing() -> None:
+    endpoint = any_plan().endpoint
+    assert endpoint.serving(["ml.g5.48xlarge"]) == endpoint
+
+
+def test_the_names_of_a_run_are_those_of_its_endpoint_and_its_type() -> None:
+    plan = any_plan()
+    moved = plan.endpoint.on(HostingOption(instance_type="ml.g5.48xlarge", usd_per_hour=1))
+    elsewhere = plan.model_copy(update={"endpoint": moved.model_copy(update={"name": "support"})})
+    names = elsewhere.names("finetune-dev")
+    assert names.endpoint == "finetune-dev-support"
+    assert names.model == f"finetune-dev-{plan.run_id}" + hosting_suffix("ml.g5.48xlarge")
+    assert plan.names("finetune-dev").model == plan.names("finetune-dev").endpoint == f"finetune-dev-{plan.run_id}"
+
+
+def test_the_option_of_a_type_is_found_and_a_group_is_named() -> None:
+    training = any_plan().training
+    assert training.option_on("ml.g5.48xlarge") == training.options[1]
+    assert training.option_on("ml.p5.48xlarge") is None
+    assert in_words(training.options) == "ml.p4d.24xlarge or ml.g5.48xlarge"
