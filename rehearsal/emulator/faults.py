@@ -54,8 +54,8 @@ class Fault(StrEnum):
     its old configuration. Matches the endpoint's name.
     """
     ENDPOINT_AGES = "endpoint-ages"
-    """Not a fault but the passing of time: an endpoint was made, and last changed, as many hours earlier as the message
-    says. Matches the endpoint's name."""
+    """Not a fault but the passing of time: an endpoint in service was made, and last changed, as many hours earlier as
+    the message says. Matches the endpoint's name."""
     ROLLBACK = "rollback"
     """An update of an endpoint rolls back to the old configuration. Matches the endpoint's name."""
     CAPTURE_KEPT = "capture-kept"

@@ -128,7 +128,7 @@ def test_what_a_failed_clean_up_left_is_finished_by_the_sweep(product: Product, 
     assert swept["finished"] == [run_id]
     assert product.status(run_id)["state"] == "aborted"
     product.until(run_id, lambda _: set(product.jobs_of(run_id).values()) == {"Stopped"})
-    assert product.sweep_runs() == {"started": [], "finished": [], "removed": []}
+    assert product.sweep_runs() == {"started": [], "finished": [], "resumed": [], "removed": []}
 
 
 def test_a_job_that_outlived_its_run_is_stopped_by_the_sweep(product: Product, command: Deployment) -> None:

@@ -74,13 +74,17 @@ class Acceptance(_Part):
     request_id: str = ""
 
     @property
+    def who(self) -> str:
+        """`account 123456789012`, or what accepted it if the caller is not known."""
+        if not self.requester:
+            return self.by
+        return f"{'account' if self.requester.isdecimal() else 'service'} {self.requester}"
+
+    @property
     def in_words(self) -> str:
         """With characters that tags may have: `account 123456789012 in S3 request N4N7 with s3://… version 3`."""
         accepted_by = f"{self.by} version {self.version_id}" if self.version_id else self.by
-        if not self.requester:
-            return accepted_by
-        who = f"{'account' if self.requester.isdecimal() else 'service'} {self.requester}"
-        return f"{who} in S3 request {self.request_id} with {accepted_by}"
+        return f"{self.who} in S3 request {self.request_id} with {accepted_by}" if self.requester else accepted_by
 
 
 class DatasetSummary(_Part):

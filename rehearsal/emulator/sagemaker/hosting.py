@@ -255,7 +255,8 @@ class Hosting:
 
     def _endpoint(self, request: dict[str, Any]) -> _Endpoint:
         if endpoint := self._endpoints.get(request["EndpointName"]):
-            if hours := self._world.faults.take(Fault.ENDPOINT_AGES, endpoint.name):
+            in_service = endpoint.description["EndpointStatus"] == "InService"
+            if in_service and (hours := self._world.faults.take(Fault.ENDPOINT_AGES, endpoint.name)):
                 endpoint.grow_older(timedelta(hours=float(hours)))
             return endpoint
         raise invalid(f'Could not find endpoint "{self._world.arn("endpoint", request["EndpointName"])}".')

@@ -175,9 +175,7 @@ class Product:
 
     def states_of(self, run_id: str) -> list[str]:
         """The states that the run's execution entered until it ended, in their order."""
-        return [
-            event["stateEnteredEventDetails"]["name"] for event in self._history(run_id, "stateEnteredEventDetails")
-        ]
+        return [entered["name"] for entered in self._history(run_id, "stateEnteredEventDetails")]
 
     def errors_of(self, run_id: str) -> set[str]:
         """The errors of the tasks of the run's execution until it ended, those of tries that were repeated included."""
