@@ -61,6 +61,12 @@ def test_only_a_run_json_without_any_field_is_unreadable() -> None:
         assert not is_unreadable(read_request(json.dumps(body).encode())[1])
 
 
+def test_a_run_json_in_utf_16_is_refused_with_the_way_to_save_it() -> None:
+    _, (finding,) = read_request('{"model": "m"}'.encode("utf-16"))
+    assert finding.message == "run.json is UTF-16, not UTF-8."
+    assert "Out-File -Encoding utf8" in finding.fix
+
+
 def test_a_run_json_may_name_its_schema() -> None:
     schema = {"$schema": "../../docs/run.schema.json"}
     assert read_request(json.dumps(schema | {"model": "m"}).encode()) == (RunRequest(model="m"), [])
