@@ -182,7 +182,7 @@ def _facts(status: RunStatus, plan: RunPlan | None) -> Iterator[tuple[str, str]]
         names = [file.key.rpartition("/")[2] for file in plan.data_files]
         yield "Data", f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
         if plan.accepted:
-            yield "Licence accepted by", f"{plan.accepted.who}, {plan.accepted.at:%Y-%m-%d}"
+            yield "Licence accepted by", plan.accepted.who
     if status.last_steps:
         yield "Training progress", str(status.last_steps)
 
