@@ -187,11 +187,11 @@ class FirstRun:
         self.runs.uploads.append(upload)
         run = self.runs.deployment.run(self.runs.uploads[-1].run_id)
         self.tell(f"Submitted {run.run_id}")
-        told = 0
+        printed = 0
         for status in status_changes(run, self.runs.poll_seconds, self._wait):
-            for event in status.events[told:]:
+            for event in status.events[printed:]:
                 self.tell(f"  {event.time:%H:%M:%S} {event.step}: {event.message}")
-            told = len(status.events)
+            printed = len(status.events)
         wait_for_report(status, self.runs.poll_seconds)
         ended_at = status.updated_at
         self.steps += [

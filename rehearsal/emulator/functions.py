@@ -127,8 +127,8 @@ def mortal(application: Callable[..., Awaitable[None]], faults: Faults) -> Calla
 
 def described(name: str, event: Any) -> str:
     """What faults are matched with. Of the payload only whose run it is about: the rest may name other steps."""
-    told = event if isinstance(event, dict) else {}
-    owner = [part.get(member, "") for part in (told, told.get("detail", {})) for member in ("run_id", "key", "input")]
+    given = event if isinstance(event, dict) else {}
+    owner = [part.get(member, "") for part in (given, given.get("detail", {})) for member in ("run_id", "key", "input")]
     return f"{name} {' '.join(map(str, owner))}"
 
 

@@ -30,8 +30,8 @@ def handler(run: Run, event: Payload) -> Payload:
     is `redeploy`. Otherwise it is `planned`. Raises `RunRefused` with all findings, and `FineTuningError`
     (UPLOAD_NOT_FOUND) for an object that is not in the stage's upload bucket.
     """
-    told = {name: event_word(event.get(name)) for name in ("requester", "request_id")}
-    upload, execution_arn = Upload(event["bucket"], event["key"], event["version_id"], **told), event["execution_arn"]
+    caller = {name: event_word(event.get(name)) for name in ("requester", "request_id")}
+    upload, execution_arn = Upload(event["bucket"], event["key"], event["version_id"], **caller), event["execution_arn"]
     _require_own(upload)
     if event.get("redeploy") is not None:
         return _redeploy(run, execution_arn, _read_terms(event["redeploy"]))

@@ -204,9 +204,9 @@ class Hosting:
     def costing(self) -> Iterator[dict[str, Any]]:
         """Every endpoint there is; a failed one too, for that SageMaker bills none for it is nowhere promised."""
         for endpoint in list(self._endpoints.values()):
-            told = endpoint.description
-            named = {"kind": "endpoint", "name": endpoint.name, "arn": told["EndpointArn"]}
-            yield {**named, "status": told["EndpointStatus"], **endpoint.fleet}
+            described = endpoint.description
+            named = {"kind": "endpoint", "name": endpoint.name, "arn": described["EndpointArn"]}
+            yield {**named, "status": described["EndpointStatus"], **endpoint.fleet}
 
     def invoke(self, name: str, body: bytes, content_type: str) -> tuple[bytes, dict[str, str]]:
         """The container's answer and the runtime's headers; refuses as the runtime does where it has none."""

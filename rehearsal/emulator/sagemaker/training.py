@@ -144,15 +144,15 @@ class TrainingJobs:
     def costing(self) -> Iterator[dict[str, Any]]:
         """The jobs that have not ended."""
         for job in list(self._jobs.values()):
-            told = job.description
-            if told["TrainingJobStatus"] in {"InProgress", "Stopping"}:
+            described = job.description
+            if described["TrainingJobStatus"] in {"InProgress", "Stopping"}:
                 yield {
                     "kind": "training job",
                     "name": job.name,
-                    "arn": told["TrainingJobArn"],
-                    "status": told["TrainingJobStatus"],
+                    "arn": described["TrainingJobArn"],
+                    "status": described["TrainingJobStatus"],
                     "instance_type": job.instance_types[0],
-                    "instances": told["ResourceConfig"]["InstanceCount"],
+                    "instances": described["ResourceConfig"]["InstanceCount"],
                 }
 
     def _job(self, request: dict[str, Any]) -> _Job:
