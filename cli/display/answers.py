@@ -4,6 +4,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.display.text import counted, short
+from finetuning.evaluation.examples import examples
 from finetuning.evaluation.results import Answer, EvaluationReport, Scores
 
 MAX_ANSWER = 300
@@ -11,21 +12,26 @@ MAX_ANSWER = 300
 
 
 def answers_table(evaluation: EvaluationReport) -> Table:
-    """The answers of base and tuned model to each prompt beside the reference answer; mean scores below."""
+    """The answers of base and tuned model beside the reference answer; mean scores below. Of many prompts: the one with
+    the largest, the median and the smallest gain.
+    """
     has_base = evaluation.has_base
     summary = evaluation.summary
+    shown, others = examples(evaluation.rows)
     title = "Answers to prompts the model was not trained on"
-    table = Table(title=title, show_lines=True, show_footer=True, expand=True)
+    caption = f"{counted(len(others), 'more answer')}: on the report page" if others else None
+    table = Table(title=title, caption=caption, show_lines=True, show_footer=True, expand=True)
     mean = f"mean of {counted(summary.scored, 'prompt')} with a reference" if summary.scored else ""
     table.add_column("prompt", ratio=2, overflow="fold", footer=mean)
     if has_base:
         table.add_column("base", ratio=3, overflow="fold", footer=_scores(summary.base))
     table.add_column("tuned", ratio=3, overflow="fold", footer=_scores(summary.tuned))
     table.add_column("reference", ratio=3, overflow="fold")
-    for row in evaluation.rows:
+    for name, row in shown:
         answers = [_answer(row.base)] if has_base else []
         prompt, reference = short(row.prompt, MAX_ANSWER), short(row.reference or "—", MAX_ANSWER)
-        table.add_row(prompt, *answers, _answer(row.tuned), reference)
+        question = Text.assemble(prompt, (f"\n{name}" if name else "", "dim"))
+        table.add_row(question, *answers, _answer(row.tuned), reference)
     return table
 
 

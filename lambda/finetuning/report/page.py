@@ -17,8 +17,9 @@ from markupsafe import Markup
 
 from finetuning.datasets.dataset_report import Bucket, DatasetReport
 from finetuning.datasets.shard_result import LineError
+from finetuning.evaluation.examples import examples
 from finetuning.evaluation.loss_curve import loss_curve
-from finetuning.evaluation.results import EvaluationReport, Row
+from finetuning.evaluation.results import EvaluationReport
 from finetuning.evaluation.verdict import numbers, verdict
 from finetuning.report import charts, commands, outcome
 from finetuning.report.text import shortened, visible
@@ -75,6 +76,7 @@ def render(
             evaluation=evaluation,
             verdict=verdict(evaluation) if evaluation else "",
             answers=examples(evaluation.rows) if evaluation else None,
+            max_others=MAX_OTHERS,
             has_base=evaluation is not None and evaluation.has_base,
             phases=charts.timeline_bars(phases(recent, status.updated_at)),
             events=recent.events,
@@ -96,8 +98,8 @@ def render(
 TONES = {Verdict.NO_CHANGE: "warn", Verdict.WORSE: "bad"}
 """The colour of a run that succeeded is green, except with these verdicts."""
 
-ALL_SHOWN = 3
-"""So many answers are shown without unfolding."""
+MAX_OTHERS = 100
+"""Answers that can be unfolded: a page with all of 1,000 prompts would have megabytes."""
 
 OF_A_FAILURE = ("Training log", "Training job", "Execution")
 """Links to the console that a failed run shows first."""
@@ -115,24 +117,6 @@ def _tone(status: RunStatus) -> str:
             return "bad"
         case RunState.RUNNING:
             return "running"
-
-
-def examples(rows: Sequence[Row]) -> tuple[list[tuple[str, Row]], list[Row]]:
-    """(what it shows, row) of the rows to read first, and all others.
-
-    The rows are those with the largest, the median and the smallest gain over the base model; without it, score.
-    """
-    ranked = sorted((row for row in rows if row.tuned.scores), key=_gain, reverse=True)
-    if len(rows) <= ALL_SHOWN or len(ranked) < ALL_SHOWN:
-        return [("", row) for row in rows[:ALL_SHOWN]], list(rows[ALL_SHOWN:])
-    titles = {0: "most gained", len(ranked) // 2: "median", len(ranked) - 1: "least gained"}
-    first = [(title, ranked[place]) for place, title in titles.items()]
-    return first, [row for row in rows if all(row is not shown for _, shown in first)]
-
-
-def _gain(row: Row) -> float:
-    tuned = row.tuned.scores.rouge_l if row.tuned.scores else 0.0
-    return tuned - (row.base.scores.rouge_l if row.base and row.base.scores else 0.0)
 
 
 def _recent(status: RunStatus) -> RunStatus:

@@ -182,6 +182,14 @@ def test_mean_scores_name_the_number_of_prompts() -> None:
     assert [column.footer for column in table.columns] == footers
 
 
+def test_of_many_answers_three_are_shown() -> None:
+    evaluation = any_evaluation()
+    (row, *_) = [each for each in evaluation.rows if each.tuned.scores]
+    table = answers_table(evaluation.model_copy(update={"rows": [row.model_copy() for _ in range(40)]}))
+    assert table.row_count == 3
+    assert table.caption == "37 more answers: on the report page"
+
+
 def test_a_run_can_be_watched_by_id_before_it_starts(
     deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

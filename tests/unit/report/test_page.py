@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from finetuning.datasets.dataset_report import DatasetReport
+from finetuning.evaluation.examples import examples
 from finetuning.evaluation.questions import DEFAULT_PROMPT, as_inputs, invocation, stop_tokens
 from finetuning.evaluation.results import Answer, EvaluationReport, LabelScore, Row, Scores
 from finetuning.report import commands, page
@@ -272,22 +273,25 @@ def scored(number: int, tuned: float, base: float) -> Row:
 def test_the_best_the_median_and_the_worst_answer_come_first_and_the_others_are_folded() -> None:
     gains = [0.1, 0.5, -0.2, 0.3, 0.2, 0.0, 0.4]
     rows = [scored(number, 0.4 + gain, 0.4) for number, gain in enumerate(gains)]
-    first, others = page.examples(rows)
+    first, others = examples(rows)
     assert [(title, row.prompt) for title, row in first] == [
         ("most gained", "prompt 1"),
         ("median", "prompt 4"),
         ("least gained", "prompt 2"),
     ]
     assert [row.prompt for row in others] == ["prompt 0", "prompt 3", "prompt 5", "prompt 6"]
+    assert examples(rows[:3]) == ([("", row) for row in rows[:3]], [])
     html = render(any_status(), evaluation=any_evaluation().model_copy(update={"rows": rows}))
     assert "<summary>4 more answers</summary>" in html
     assert all(html.count(f"prompt {number}<") == 1 for number in range(7))
 
 
-def test_few_answers_are_shown_without_folding() -> None:
-    first, others = page.examples([scored(number, 0.5, 0.4) for number in range(3)])
-    assert [title for title, _ in first] == [""] * 3
-    assert others == []
+def test_a_page_has_so_many_answers_and_names_the_file_with_all() -> None:
+    rows = [scored(number, 0.5, 0.4) for number in range(page.MAX_OTHERS + 5)]
+    html = render(any_status(), evaluation=any_evaluation().model_copy(update={"rows": rows}))
+    assert "<summary>102 more answers</summary>" in html
+    assert html.count('<td data-label="Tuned">') == 3 + page.MAX_OTHERS
+    assert "The first 100 of them; <code>evaluation.json</code> has all." in html
 
 
 def test_accuracy_by_label_is_a_table() -> None:
