@@ -6,7 +6,7 @@ from operator import itemgetter
 
 from pydantic import Field
 
-from finetuning.datasets.data_errors import BREAKS_OFF, FIXES, ErrorCode
+from finetuning.datasets.data_errors import BREAKS_OFF, FIXES, MARKED, ErrorCode
 from finetuning.datasets.limits import COMPARED_UNASKED, IGNORED_LISTED, MAX_COMPARED, SAMPLE_SHOWN
 from finetuning.datasets.preparation import Preparation
 from finetuning.datasets.shard_result import (
@@ -290,7 +290,8 @@ def _refusal(preparation: Preparation, report: DatasetReport, broken_off: Sequen
     # Only where and which error, no content of the row: this message is written to logs and notifications.
     first = "; ".join(f"{error.where}: {error.code}" for error in report.errors[:3])
     more = f" … and {rows.errors - 3:,} more" if rows.errors > 3 else ""
-    return Refusal(code=code, message=f"{share}. {first}{more}".strip(), fix=FIXES[code])
+    chosen = next(iter(report.error_counts)) if rows.errors and report.error_counts.keys() <= MARKED else code
+    return Refusal(code=code, message=f"{share}. {first}{more}".strip(), fix=FIXES[chosen])
 
 
 def _near_notes(preparation: Preparation, report: DatasetReport) -> Iterator[str]:

@@ -120,7 +120,17 @@ def test_too_many_errors_refuse_the_data_and_the_message_names_the_lines(tmp_pat
     assert report.refusal is not None
     assert report.refusal.code == ErrorCode.TOO_MANY_ERRORS
     assert "line 7" in report.refusal.message
+    assert "max_error_fraction" in report.refusal.fix
     assert channel(tmp_path) == b""
+
+
+def test_rows_that_are_marked_as_not_to_be_learned_are_refused_with_the_setting_for_them(tmp_path: Path) -> None:
+    marked = {"messages": [any_turn("user", "a"), {**any_turn("assistant", "b"), "weight": 0}]}
+    report = report_of(tmp_path, [*any_chat_rows(9), marked])
+    assert report.refusal is not None
+    assert report.refusal.code == ErrorCode.TOO_MANY_ERRORS
+    assert '"untrained_answers": "drop"' in report.refusal.fix
+    assert "max_error_fraction" not in report.refusal.fix
 
 
 def test_exactly_the_allowed_errors_do_not_refuse_the_data(tmp_path: Path) -> None:
