@@ -133,7 +133,7 @@ def test_one_sample_is_always_affordable_and_none_stays_none() -> None:
 
 def test_a_job_obeys_the_limit_it_is_given(tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train.run(OptMl(any_job(tmp_path, epoch=1)), tiny, max_tokens=1)
-    assert "step 1/1 " in capsys.readouterr().out
+    assert "step 0/1 " in capsys.readouterr().out
 
 
 def test_one_row_trains_and_nothing_is_evaluated(

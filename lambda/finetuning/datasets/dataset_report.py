@@ -290,8 +290,9 @@ def _refusal(preparation: Preparation, report: DatasetReport, broken_off: Sequen
     # Only where and which error, no content of the row: this message is written to logs and notifications.
     first = "; ".join(f"{error.where}: {error.code}" for error in report.errors[:3])
     more = f" … and {rows.errors - 3:,} more" if rows.errors > 3 else ""
-    chosen = next(iter(report.error_counts)) if rows.errors and report.error_counts.keys() <= MARKED else code
-    return Refusal(code=code, message=f"{share}. {first}{more}".strip(), fix=FIXES[chosen])
+    causes = report.error_counts.keys()
+    fix = FIXES[ErrorCode(min(causes))] if causes and causes <= MARKED else FIXES[code]
+    return Refusal(code=code, message=f"{share}. {first}{more}".strip(), fix=fix)
 
 
 def _near_notes(preparation: Preparation, report: DatasetReport) -> Iterator[str]:
