@@ -14,6 +14,7 @@ from cli.stage.uploads import resubmit
 from finetuning.aws.clients import client
 from finetuning.runs.layout import RunLayout
 from tests.rehearsal.support.product import Product, any_chats
+from tests.rehearsal.support.stacks import any_name
 
 CHATS = b"".join(any_chats())
 ASKING = {"approval": True, "endpoint": {"deploy": True}}
@@ -65,9 +66,10 @@ def test_a_rejected_run_fails_with_the_reason_keeps_its_model_and_gives_its_turn
 ) -> None:
     run_id = product.submit(CHATS, **ASKING)
     waits_for_approval(product, run_id)
-    product.emulator.inject("capacity")  # the next job need not be trained
+    name = any_name("second")
+    product.emulator.inject("capacity", match=name)  # its job need not be trained
     training = {"fallback_instance_types": [], "capacity_wait_hours": 0}
-    second = product.submit(CHATS, training=training)
+    second = product.submit(CHATS, name=name, training=training)
     waiting = product.until(second, lambda status: status.get("step") == "TakeTurn")
     assert waiting["progress"].startswith("Waiting: 1 run is ahead")
     reject_run(command, command.run(run_id), "The loss is too high.")
@@ -81,8 +83,9 @@ def test_a_rejected_run_fails_with_the_reason_keeps_its_model_and_gives_its_turn
 
 
 def test_without_capacity_the_model_s_other_types_are_tried_the_cheapest_first(product: Product) -> None:
-    product.emulator.inject("capacity", times=2)
-    run_id = product.submit(CHATS)
+    name = any_name("capacity")
+    product.emulator.inject("capacity", match=name, times=2)
+    run_id = product.submit(CHATS, name=name)
     ended = product.ended(run_id)
     assert ended["state"] == "succeeded", ended["error"]
     ladder = ended["ladder"]
