@@ -200,10 +200,20 @@ def capturing(percentage: int, *, enabled: bool = True) -> dict[str, Any]:
     return {"EndpointName": "endpoint", "DataCaptureConfig": config}
 
 
+def refusal_of(endpoint: dict[str, Any], destination: str | None, percentage: int) -> Code | str | None:
+    """The code of the error, or None if the endpoint is accepted."""
+    try:
+        require_capture(endpoint, destination, percentage)
+    except EndpointFailed as failure:
+        return failure.code
+    return None
+
+
 def test_an_endpoint_that_stores_what_the_run_asks_for_is_accepted() -> None:
-    require_capture(capturing(20), CAPTURE, 20)
-    require_capture(capturing(20, enabled=False), None, 0)
-    require_capture({"EndpointName": "endpoint"}, None, 0)
+    assert refusal_of(capturing(20), CAPTURE, 20) is None
+    assert refusal_of(capturing(20, enabled=False), None, 0) is None
+    assert refusal_of({"EndpointName": "endpoint"}, None, 0) is None
+    assert refusal_of(capturing(20), CAPTURE, 21) == Code.ENDPOINT_CAPTURE_DIFFERS
 
 
 @pytest.mark.parametrize(
