@@ -1,6 +1,6 @@
 """A run's JSON documents in the artifacts bucket."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
@@ -16,7 +16,8 @@ from finetuning.settings import settings
 M = TypeVar("M", bound=BaseModel)
 UPDATES = 50
 """Times that a change of a document is tried while others change it: more than the steps of a run that work at once."""
-NOT_AS_READ = ("PreconditionFailed", "412", "ConditionalRequestConflict", "409")
+NOT_HELD = ("PreconditionFailed", "412")
+NOT_AS_READ = (*NOT_HELD, "ConditionalRequestConflict", "409")
 """S3's errors for a conditional put of an object that another put has changed, or is changing."""
 
 
@@ -101,19 +102,23 @@ class RunStore:
         """Writes the document; False if it is not as it was read."""
         condition = {"IfMatch": version} if version else {"IfNoneMatch": "*"}
         with translate_errors(f"write s3://{self.bucket}/{key}"):
-            try:
-                self._s3.put_object(
-                    Bucket=self.bucket,
-                    Key=key,
-                    Body=body,
-                    ContentType="application/json",
-                    **condition,
-                    **self._encryption,
-                )
-            except ClientError as error:
-                if error_code(error) not in NOT_AS_READ:
-                    raise
-                return False
+            return self._put_if(key, body, NOT_AS_READ, **condition)
+
+    def _put_if(self, key: str, body: bytes, refusals: Collection[str], **condition: str) -> bool:
+        """Writes the document under a condition; False if S3 refuses it with one of these errors."""
+        try:
+            self._s3.put_object(
+                Bucket=self.bucket,
+                Key=key,
+                Body=body,
+                ContentType="application/json",
+                **condition,
+                **self._encryption,
+            )
+        except ClientError as error:
+            if error_code(error) not in refusals:
+                raise
+            return False
         return True
 
     def is_empty(self, prefix: str) -> bool:
@@ -127,19 +132,7 @@ class RunStore:
         Raises `TransientAwsError` while another conditional put of the key is in progress, which may still fail.
         """
         with translate_errors(f"claim s3://{self.bucket}/{key}"):
-            try:
-                self._s3.put_object(
-                    Bucket=self.bucket,
-                    Key=key,
-                    Body=body,
-                    ContentType="application/json",
-                    IfNoneMatch="*",
-                    **self._encryption,
-                )
-            except ClientError as error:
-                if error_code(error) not in ("PreconditionFailed", "412"):
-                    raise
-            else:
+            if self._put_if(key, body, NOT_HELD, IfNoneMatch="*"):
                 return body
         return self.read(key) or body
 
