@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -45,13 +46,14 @@ CHECKSUMS: dict[str, Callable[[], _Digest]] = {
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file of the model in S3. `name`: its path below the model's folder."""
+    """A file of the model in S3. `name`: its path below the model's folder; `changed_at`: seconds since 1970."""
 
     bucket: str
     key: str
     name: str
     size: int
     etag: str
+    changed_at: int
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,14 @@ def model_files(run: Run) -> list[RemoteFile]:
     with translate_errors(f"list the model of {run.run_id}"):
         pages = client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix) if prefix else ()
         found = [
-            RemoteFile(bucket, each["Key"], each["Key"].removeprefix(prefix), each["Size"], each["ETag"].strip('"'))
+            RemoteFile(
+                bucket=bucket,
+                key=each["Key"],
+                name=each["Key"].removeprefix(prefix),
+                size=each["Size"],
+                etag=each["ETag"].strip('"'),
+                changed_at=int(each["LastModified"].timestamp()),
+            )
             for page in pages
             for each in page.get("Contents", [])
             if not each["Key"].endswith("/")
@@ -83,15 +92,18 @@ def model_files(run: Run) -> list[RemoteFile]:
 def download(file: RemoteFile, folder: Path, advance: Callable[[int], None]) -> Downloaded:
     """Downloads the file, or the rest of it, and checks it. `advance` is called with the number of bytes there.
 
+    A file of the same size and time is kept: size and name alone are those of other runs' files, too.
+
     Raises `FineTuningError` (DOWNLOAD_DAMAGED) if the file is not the one in S3; it is deleted then.
     """
     path = _inside(folder, file.name)
     part = path.with_name(f"{path.name}.{file.etag[:8]}.part")  # of this version of the object
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_file() and path.stat().st_size == file.size:
+    if path.is_file() and (path.stat().st_size, int(path.stat().st_mtime)) == (file.size, file.changed_at):
         advance(file.size)
     else:
         _fetch(file, part, advance)
+        os.utime(part, (file.changed_at, file.changed_at))
         part.replace(path)
     sha256, checked = _verified(file, path)
     return Downloaded(file.name, sha256, checked)
