@@ -6,6 +6,7 @@ from typing import Any
 
 from finetuning.aws.clients import client
 from finetuning.aws.errors import translate_errors
+from finetuning.aws.sagemaker import sagemaker
 from finetuning.errors import Code, FineTuningError
 from finetuning.metrics import TRAINING_LOG_GROUP
 from finetuning.operations.run import Run
@@ -16,8 +17,8 @@ POLL_SECONDS = 3
 
 
 def training_log(run: Run, *, follow: bool = False, wait: Callable[[float], None] = time.sleep) -> Iterator[str]:
-    """The lines of the run's latest training job; with `follow` also those that come, until the run ends or trains no
-    more.
+    """The lines of the run's latest training job; with `follow` also those that come, until the training is
+    complete or the run ends. Where AWS has no capacity, the log of the next training job follows.
 
     Raises `FineTuningError` (LOG_NOT_FOUND) if no training job has started; with `follow` it is waited for.
     """
@@ -25,7 +26,7 @@ def training_log(run: Run, *, follow: bool = False, wait: Callable[[float], None
     while True:
         status = run.find_status()
         job = status.training_job if status else ""
-        ended = status is None or status.state is not RunState.RUNNING or (bool(job) and _has_ended(job))
+        ended = status is None or status.state is not RunState.RUNNING or (follow and bool(job) and _is_complete(job))
         yield from _new_lines(job, tokens) if job else ()
         if not job and (ended or not follow):
             raise FineTuningError(
@@ -38,10 +39,9 @@ def training_log(run: Run, *, follow: bool = False, wait: Callable[[float], None
         wait(POLL_SECONDS)
 
 
-def _has_ended(job: str) -> bool:
-    with translate_errors(f"describe the training job {job}"):
-        described = client("sagemaker").describe_training_job(TrainingJobName=job)
-    return described["TrainingJobStatus"] in ("Completed", "Failed", "Stopped")
+def _is_complete(job: str) -> bool:
+    described = sagemaker().describe_training_job(job)
+    return described is not None and described["TrainingJobStatus"] == "Completed"
 
 
 def _new_lines(job: str, tokens: dict[str, str]) -> Iterator[str]:

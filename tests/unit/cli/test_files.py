@@ -1,6 +1,7 @@
 """`finetune logs`, `download` and `open`."""
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,6 +80,7 @@ def test_a_damaged_file_is_deleted_and_reported(
     path = tmp_path / file.name
     path.parent.mkdir()
     path.write_bytes(b"x" * len(WEIGHTS))
+    os.utime(path, (file.changed_at, file.changed_at))
     with pytest.raises(FineTuningError) as caught:
         download(file, tmp_path, lambda count: None)
     assert caught.value.code == Code.DOWNLOAD_DAMAGED
@@ -87,7 +89,19 @@ def test_a_damaged_file_is_deleted_and_reported(
 
 def test_a_name_cannot_lead_out_of_the_folder(deployment: Deployment, tmp_path: Path) -> None:
     with pytest.raises(FineTuningError, match="leads out of its folder"):
-        download(RemoteFile(ARTIFACTS, MODEL + "../x", "../x", 1, "e"), tmp_path / "model", lambda count: None)
+        download(RemoteFile(ARTIFACTS, MODEL + "../x", "../x", 1, "e", 0), tmp_path / "model", lambda count: None)
+
+
+def test_a_file_of_another_run_with_the_same_name_and_size_is_replaced(
+    model: dict[str, bytes], deployment: Deployment, tmp_path: Path
+) -> None:
+    file = weights_of(deployment)
+    path = tmp_path / file.name
+    path.parent.mkdir()
+    path.write_bytes(b"x" * len(WEIGHTS))
+    os.utime(path, (file.changed_at - 3600, file.changed_at - 3600))
+    download(file, tmp_path, lambda count: None)
+    assert path.read_bytes() == WEIGHTS
 
 
 def test_a_run_without_a_model_cannot_be_downloaded(deployment: Deployment, finetune: Command, tmp_path: Path) -> None:
@@ -126,7 +140,7 @@ def test_followed_lines_come_once_until_the_training_ends(
     log: str, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_status(any_status(training_job=JOB, state=RunState.RUNNING))
-    states: Iterator[str] = iter(["InProgress", "Completed"])
+    states: Iterator[str] = iter(["Failed", "Completed"])  # without capacity another job follows
     monkeypatch.setattr(client("sagemaker"), "describe_training_job", lambda **_: {"TrainingJobStatus": next(states)})
     waits: list[float] = []
 
