@@ -9,6 +9,7 @@ import orjson
 
 from cli.preflight.documents import FACTS, SpecFolder
 from finetuning.datasets.dataset_report import DatasetReport
+from finetuning.datasets.encoding import BOM
 from finetuning.datasets.formats import SUFFIXES, is_data
 from finetuning.datasets.limits import KEYS_NAMED
 from finetuning.datasets.offline import prepare_files
@@ -124,7 +125,7 @@ class LocalData:
         if not self.options:
             return body
         try:
-            document = orjson.loads(body)
+            document = orjson.loads(body.removeprefix(BOM))
         except orjson.JSONDecodeError:
             return body
         if not isinstance(document, dict):
@@ -153,7 +154,8 @@ def is_run_json(path: Path) -> bool:
     """True for a file of a run's settings: by its name, or because run.json may have all that it holds."""
     if path.is_dir() or path.suffix != ".json" or path.stat().st_size > MAX_BYTES:
         return False
-    return path.name.endswith(RUN_FILE) or not read_request(path.read_bytes())[1]
+    named = path.name == RUN_FILE or path.name.endswith(f".{RUN_FILE}")
+    return named or not read_request(path.read_bytes())[1]
 
 
 def _merged(document: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:

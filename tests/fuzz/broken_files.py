@@ -12,7 +12,7 @@ from unittest.mock import patch
 from finetuning.datasets import join, offline, shard
 from finetuning.datasets.data_errors import ErrorCode
 from finetuning.datasets.dataset_report import DatasetReport
-from finetuning.datasets.framing import BOM
+from finetuning.datasets.encoding import BOM
 from finetuning.datasets.offline import prepare_files
 from finetuning.datasets.options import DataOptions
 from finetuning.datasets.shapes import SHAPES

@@ -15,8 +15,9 @@ from finetuning.datasets.answers import QuestionAndAnswer
 from finetuning.datasets.csv_dialect import csv_dialect
 from finetuning.datasets.data_errors import DataError, ErrorCode, naming, require_few_columns
 from finetuning.datasets.dialogs import ROLE_KEYS, Dialogs
+from finetuning.datasets.encoding import BOM
 from finetuning.datasets.formats import SUFFIXES, Detection, Format, Framing
-from finetuning.datasets.framing import BOM, Record, json_values, lines
+from finetuning.datasets.framing import Record, json_values, lines
 from finetuning.datasets.limits import MAX_RECORD
 from finetuning.datasets.marked_text import TEMPLATE_MARK
 from finetuning.datasets.shape import BARE, CONTEXT, HISTORY, INPUT, KNOWN_COLUMNS, Kind, canonical, is_either, kind_of

@@ -15,10 +15,10 @@ from typing import Any, BinaryIO, NamedTuple, Self, cast
 
 from finetuning.datasets.csv_dialect import fields_of
 from finetuning.datasets.data_errors import DataError, ErrorCode
+from finetuning.datasets.encoding import BOM
 from finetuning.datasets.limits import BATCH_BYTES, BATCH_RECORDS, MAX_INFLATED, MAX_RECORD
 
 CHUNK = 1 << 20
-BOM = b"\xef\xbb\xbf"
 
 Record = bytes | dict[str, str] | DataError
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
+from finetuning.datasets.encoding import BOM, wide_encoding
 from finetuning.errors import Code, FineTuningError
 from finetuning.jumpstart.catalogue import FAMILIES
 
@@ -47,13 +48,6 @@ MAX_TEMPLATE_BYTES = 64 << 10
 """Of a template, which has two texts."""
 
 
-def wide_encoding(document: bytes) -> str:
-    """UTF-16 or UTF-32 if a document is that, as some editors and shells write it; else ""."""
-    if not document.startswith((b"\xff\xfe", b"\xfe\xff", b"\0")) and b"\0" not in document[:4]:
-        return ""
-    return "UTF-32" if document[:4].count(0) > 2 or document.startswith(b"\xff\xfe\0\0") else "UTF-16"
-
-
 def read_template(document: bytes) -> Template:
     """Reads a template.json. Raises `FineTuningError` (TEMPLATE_INVALID) if it is not `{prompt, completion}`."""
     if len(document) > MAX_TEMPLATE_BYTES:
@@ -61,7 +55,7 @@ def read_template(document: bytes) -> Template:
     if encoding := wide_encoding(document):
         raise FineTuningError(Code.TEMPLATE_INVALID, f"template.json is {encoding}, not UTF-8.", "Save it as UTF-8.")
     try:
-        return TypeAdapter(Template).validate_json(document.removeprefix(b"\xef\xbb\xbf"))
+        return TypeAdapter(Template).validate_json(document.removeprefix(BOM))
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise _invalid(

@@ -14,8 +14,8 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import ErrorDetails
 from typing_extensions import is_typeddict
 
+from finetuning.datasets.encoding import BOM, wide_encoding
 from finetuning.datasets.options import DataOptions
-from finetuning.datasets.templates import wide_encoding
 from finetuning.errors import Code, Finding
 from finetuning.jumpstart.catalogue import nearest
 from finetuning.lazy_model import LazyModel
@@ -192,7 +192,7 @@ def read_request(body: bytes) -> tuple[RunRequest, list[Finding]]:
         fix = "Save it as UTF-8: in PowerShell with Out-File -Encoding utf8."
         return RunRequest(), [_finding("", f"run.json is {encoding}, not UTF-8.", fix)]
     try:
-        document = orjson.loads(body.removeprefix(b"\xef\xbb\xbf"))
+        document = orjson.loads(body.removeprefix(BOM))
     except orjson.JSONDecodeError as error:
         return RunRequest(), [_finding("", "run.json is not valid JSON.", f"Fix the JSON: {_position(body, error)}.")]
     if not isinstance(document, dict):

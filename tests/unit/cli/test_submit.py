@@ -7,7 +7,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from cli.preflight.data import LocalData
+from cli.preflight.data import LocalData, is_run_json
 from cli.stage.deployment import Deployment
 from cli.stage.uploads import submit_file, submit_folder
 from finetuning.errors import Code, FineTuningError, RunRefused
@@ -221,3 +221,17 @@ def test_nothing_is_uploaded_if_run_json_is_invalid(deployment: Deployment, fine
 
 def test_a_name_with_a_slash_is_a_usage_error(finetune: Command, deployment: Deployment, tmp_path: Path) -> None:
     assert finetune("submit", str(tmp_path), "--name", "a/b")[0] == 2
+
+
+def test_options_are_not_lost_beside_a_run_json_with_a_byte_order_mark(tmp_path: Path) -> None:
+    """As PowerShell writes it."""
+    (tmp_path / "chats.jsonl").write_text("{}\n")
+    (tmp_path / "run.json").write_bytes(b'\xef\xbb\xbf{"model": "m", "training": {"max_runtime_hours": 2}}')
+    data = LocalData.read_upload(tmp_path).with_options({"training": {"max_cost_usd": 20}})
+    assert json.loads(data.run_json_body) == {"model": "m", "training": {"max_runtime_hours": 2, "max_cost_usd": 20}}
+
+
+@pytest.mark.parametrize(("name", "is_one"), [("run.json", True), ("b.run.json", True), ("dryrun.json", False)])
+def test_settings_are_known_by_their_name(tmp_path: Path, name: str, is_one: bool) -> None:
+    (tmp_path / name).write_text('[{"prompt": "a", "completion": "b"}]')
+    assert is_run_json(tmp_path / name) is is_one
