@@ -110,6 +110,9 @@ def row_options(
     return chosen
 
 
+PREFERRED_TO_A_PROFILE = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_PROFILE")
+"""What boto3 would use in place of AWS_PROFILE."""
+
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
 
@@ -118,6 +121,8 @@ def with_common_options(command: Callable[..., None]) -> Callable[..., None]:
 
     def run(profile: str | None, region: str | None, quiet: bool, **given: Any) -> None:
         if profile:
+            for name in PREFERRED_TO_A_PROFILE:
+                os.environ.pop(name, None)
             os.environ["AWS_PROFILE"] = profile
         if region := region or os.environ.get("AWS_REGION"):
             # AWS's CLI and other SDKs prefer AWS_REGION; boto3 reads only the other.

@@ -172,3 +172,19 @@ def test_every_command_that_the_report_suggests_exists(
     group = typer.main.get_command(app)
     command = group.commands[name]  # type: ignore[attr-defined]  # Typer's group is a Click group
     assert command.make_context(name, words).params  # raises for what it does not know
+
+
+def test_a_profile_comes_before_credentials_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config").write_text("[profile prod]\naws_access_key_id = of-prod\naws_secret_access_key = any\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_PROFILE", "restored after the test")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of-the-environment")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")  # pragma: allowlist secret
+    used: list[str] = []
+
+    def command() -> None:
+        credentials = boto3.Session().get_credentials()
+        used.append(credentials.access_key if credentials else "")
+
+    with_common_options(command)(profile="prod", region=None, quiet=False)
+    assert used == ["of-prod"]
