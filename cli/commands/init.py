@@ -14,7 +14,6 @@ from cli.commands.options import (
     Model,
     TaskChoice,
     TaskName,
-    progress_console,
     region_in_use,
 )
 
@@ -45,11 +44,11 @@ def init(
     """
     from cli.display.text import plain, print_json
     from cli.preflight.run_file import Licence, run_document
+    from finetuning.runs.run_json import read_request
 
     path = folder / RUN_FILE
     if path.exists():
         raise typer.BadParameter(f"{path} exists. Edit it, or choose another folder.", param_hint="FOLDER")
-    console = progress_console(as_json)
     model = model or _ask_model()
     task = task or _ask_task(model)
     licence = Licence.of(model, region_in_use())
@@ -57,6 +56,8 @@ def init(
         accept_eula = _ask_licence(licence)
     max_cost = max_cost or typer.prompt("The most that training may cost, in USD (0: the stage's limit)", 0.0, err=True)
     document = run_document(folder, model, task.value, accept_eula=accept_eula, max_cost_usd=max_cost or None)
+    for finding in read_request(json.dumps(document).encode())[1]:
+        raise typer.BadParameter(f"{finding.message} {finding.fix}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
@@ -65,6 +66,7 @@ def init(
     if as_json:
         print_json({"path": str(path), "run_json": document})
         return
+    console = Console()
     console.print(plain(f"Written to {path}. Put your data into {folder}, then see what it will do and cost:"))
     console.print(plain(f"  finetune plan {folder}"), soft_wrap=True)
 

@@ -71,11 +71,15 @@ def check_instance_zones(stage: StageResources, instance_types: Sequence[str]) -
     for instance_type in sorted(offered):
         if not offered[instance_type] & set(zones):
             absent[tuple(sorted(offered[instance_type]))].append(instance_type)
+    nowhere = sorted(set(instance_types) - offered.keys())
+    missing = len(nowhere) + sum(map(len, absent.values()))
     yield Check(
         check="instance types",
-        ok=True,
-        message=f"{len(offered) - sum(map(len, absent.values()))} of {len(offered)} are in {', '.join(zones)}",
+        ok=True if missing < len(instance_types) else None,
+        message=f"{len(instance_types) - missing} of {len(instance_types)} are in {', '.join(zones)}",
     )
+    if nowhere:
+        yield Check(check=", ".join(nowhere), ok=None, message="EC2 has it in no zone of the region")
     for having, types in absent.items():
         fitting = [*having, *(zone for zone in zones if zone not in having)]
         yield Check(

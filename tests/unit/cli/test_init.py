@@ -94,3 +94,10 @@ def test_a_folder_of_this_project_names_the_schema_by_a_relative_path(
     assert init(tmp_path / "examples" / "mine", answers=("", "", "", ""))[0] == 0
     document = json.loads((tmp_path / "examples" / "mine" / "run.json").read_text())
     assert document["$schema"] == "../../docs/run.schema.json"
+
+
+def test_an_amount_that_a_run_would_refuse_writes_nothing(aws: None, tmp_path: Path) -> None:
+    code, said = init(tmp_path, "--model", "meta-textgeneration-llama-3-1-8b", "--task", "chat", answers=("no", "-5"))
+    assert code == 2
+    assert "max_cost_usd" in said
+    assert not (tmp_path / "run.json").exists()
