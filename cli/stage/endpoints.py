@@ -1,7 +1,6 @@
 """The endpoints of a stage's runs."""
 
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel
@@ -119,9 +118,14 @@ def _candidates(deployment: Deployment, name: str) -> Iterator[str]:
     """The endpoints that a name may mean, in this order."""
     yield name
     yield f"{deployment.prefix}-{name}"
-    with suppress(FineTuningError):  # there is no such run either
-        if endpoint := find_run(deployment, name).status.endpoint:
-            yield endpoint
+    try:
+        run = find_run(deployment, name)
+    except FineTuningError as error:
+        if error.code != Code.RUN_NOT_FOUND:
+            raise
+        return
+    if endpoint := run.status.endpoint:
+        yield endpoint
 
 
 def roll_back(deployment: Deployment, endpoint: str) -> str:
