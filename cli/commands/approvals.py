@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli.commands.options import AsJson, RunName, Stage
+from cli.commands.options import AsJson, RunName, Stage, progress_console
 
 
 def approve(run: RunName, stage: Stage = "dev", as_json: AsJson = False) -> None:
@@ -72,7 +72,7 @@ def stop(run: RunName, stage: Stage = "dev", as_json: AsJson = False) -> None:
     deployment, console = Deployment.find(stage), Console(stderr=as_json)
     found = find_run(deployment, run)
     stopped = stop_run(found)
-    with console.status("Waiting for the clean-up"):
+    with progress_console(as_json).status("Waiting for the clean-up"):
         status = wait_for_clean_up(deployment, found)
     if as_json:
         print_json({"run_id": found.run_id, "stopped": stopped, "state": str(status.state)})

@@ -15,6 +15,7 @@ from cli.commands.options import (
     TaskChoice,
     TaskName,
     UntrainedAnswers,
+    progress_console,
     row_options,
 )
 
@@ -114,7 +115,7 @@ def _report(
         )
     asked = {name: value for name, value in (("model", model), ("task", task and task.value), ("data", rows)) if value}
     data = data.with_options(asked)
-    with reading_bar(data.files) as progress:
+    with reading_bar(progress_console(as_json=True), data.files) as progress:
         return check_data(data, data.request(), progress, template_file=template, out=out)
 
 

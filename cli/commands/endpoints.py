@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.prompt import Confirm
 
-from cli.commands.options import AsJson, EndpointName, RunName, Stage
+from cli.commands.options import AsJson, EndpointName, RunName, Stage, progress_console
 
 if TYPE_CHECKING:
     from cli.stage.conversation import Conversation
@@ -56,7 +56,7 @@ def ask(
         raise typer.BadParameter("There is no prompt, and nothing on standard input.", param_hint="PROMPT")
     if as_json:
         inputs = conversation.inputs(prompt)
-        with Console(stderr=True).status("Waiting for the answer"):
+        with progress_console(as_json).status("Waiting for the answer"):
             reply = conversation.ask(prompt)
         print_json(
             {
@@ -176,7 +176,7 @@ def deploy(
     found = find_run(deployment, run)
     execution_arn = redeploy(deployment, found, ttl_hours, instance_type)
     console = Console(stderr=as_json)
-    with console.status("Waiting for the workflow to start"):
+    with progress_console(as_json).status("Waiting for the workflow to start"):
         _until(lambda: has_taken_over(deployment, found, execution_arn))
     if as_json:
         print_json({"run_id": found.run_id, "execution_arn": execution_arn})
@@ -200,7 +200,7 @@ def rollback(endpoint: EndpointName, stage: Stage = "dev", as_json: AsJson = Fal
     name, _ = find_endpoint(deployment, endpoint)
     config = roll_back(deployment, name)
     console = Console(stderr=as_json)
-    with console.status(f"Switching {name} back to {config}; the current model answers until then"):
+    with progress_console(as_json).status(f"Switching {name} back to {config}; the current model answers until then"):
         _until(lambda: is_rolled_back(deployment, name, config))
     if as_json:
         print_json({"endpoint": name, "configuration": config})
@@ -234,7 +234,7 @@ def clean_up(
         raise typer.BadParameter("Give one run, or --all.")
     deployment = Deployment.find(stage)
     console = Console(stderr=as_json)
-    with console.status("Looking for what is left"):
+    with progress_console(as_json).status("Looking for what is left"):
         served = [each.run_id for each in list_endpoints(deployment)] if every else []
         run_ids = sorted({*list_run_ids(deployment), *served}) if every else [find_run(deployment, run).run_id]
         found = [deployment.run(run_id) for run_id in run_ids]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from cli.commands.options import COMMON, AsJson, Stage, region_in_use, with_run_options
+from cli.commands.options import COMMON, AsJson, Stage, progress_console, region_in_use, with_run_options
 
 if TYPE_CHECKING:
     from cli.stage.deployment import Deployment
@@ -64,15 +64,13 @@ def plan(
     region = region_in_use()
     deployment, planned_for = _find_stage(stage, region)
     facts = ModelFacts.live(region) if live else ModelFacts.kept(specs or FACTS)
-    given = (
-        Circumstances(facts, deployment.settings, deployment.measured)
-        if deployment and deployment.settings
-        else Circumstances(facts, unlimited_stage(region))
-    )
+    given = Circumstances(facts, unlimited_stage(region))
+    if deployment:
+        given = Circumstances(facts, deployment.settings or given.stage, deployment.measured)
     data = LocalData.read_upload(path).with_options(chosen)
     if data.is_run_json_alone:
         planned_for += " Planned without data: there is none beside the run.json."
-    with reading_bar(data.files) as progress:
+    with reading_bar(progress_console(as_json=True), data.files) as progress:
         planned = plan_run(data, given, name=data.name, needs_data=not data.is_run_json_alone, progress=progress)
     if as_json:
         print_json(planned.document())

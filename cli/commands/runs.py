@@ -99,7 +99,7 @@ def watch(run: RunName, stage: Stage = "dev", as_json: AsJson = False) -> None:
     deployment = Deployment.find(stage)
     # An id may be watched before its run starts.
     found = deployment.run(run) if RUN_ID.fullmatch(run) else find_run(deployment, run)
-    _watch(found, stage, Console(stderr=as_json), as_json)
+    _watch(found, stage, progress_console(as_json), as_json)
 
 
 def runs(stage: Stage = "dev", as_json: AsJson = False) -> None:
@@ -139,7 +139,7 @@ def _judge(deployment: "Deployment", data: "LocalData", name: str, console: Cons
     region = region_in_use()
     facts, note = ModelFacts.live_or_kept(region)
     given = Circumstances(facts, deployment.settings or unlimited_stage(region), deployment.measured)
-    with reading_bar(data.files) as progress:
+    with reading_bar(progress_console(as_json=True), data.files) as progress:
         planned = plan_run(data, given, name=name, progress=progress)
     report = planned.report
     if report and not report.ok:
@@ -197,7 +197,7 @@ def _watch(run: "Run", stage: str, console: Console, as_json: bool) -> None:
             }
         )
     else:
-        show_result(run, status, stage, console)
+        show_result(run, status, stage, Console())
     if status.state is not RunState.SUCCEEDED:
         raise typer.Exit(1)
     if status.verdict in VERDICT_EXIT_CODES:

@@ -20,9 +20,8 @@ from cli.stage.uploads import Advance
 
 
 @contextmanager
-def reading_bar(files: Sequence[Path]) -> Iterator[Advance]:
-    """A bar on standard error, removed when it is full; nothing if that is not a terminal."""
-    console = Console(stderr=True)
+def reading_bar(console: Console, files: Sequence[Path]) -> Iterator[Advance]:
+    """A bar, removed when it is full; nothing if the console is not a terminal."""
     with Progress(*_columns(), console=console, transient=True, disable=not console.is_terminal) as bar:
         reading = bar.add_task("Reading", total=sum(file.stat().st_size for file in files))
         yield lambda count: bar.advance(reading, count)

@@ -17,7 +17,7 @@ from finetuning.aws.jumpstart_bucket import JumpStartBucket
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.detection import detect_file
 from finetuning.datasets.options import named_columns
-from finetuning.errors import Code, Finding, FineTuningError, RunRefused
+from finetuning.errors import Code, Finding, RunRefused
 from finetuning.jumpstart.requests import Request
 from finetuning.jumpstart.spec import ModelSpec
 from finetuning.jumpstart.target import Target
@@ -90,8 +90,8 @@ def plan_run(
     if is_unreadable(findings):
         return PlannedRun(given.stage, checklist)
     submission = _submission(data, request, name)
-    if needs_data and not data.files:
-        checklist.found("data", no_data(data))
+    if needs_data:
+        checklist.attempt("data", data.require_files)
     spec = settle_model(request, given.stage, given.facts.documents.spec, checklist)
     if spec is None:
         return PlannedRun(given.stage, checklist)
@@ -123,15 +123,6 @@ def unlimited_stage(region: str) -> DeployedStage:
         endpoint_ttl_hours=8,
         endpoint_idle_minutes=60,
     )
-
-
-def no_data(data: LocalData) -> Finding:
-    """What is wrong with an upload without data files."""
-    try:
-        data.require_files()
-    except FineTuningError as error:
-        return Finding(error.code, "", error.message, error.fix)
-    raise ValueError("there are data files")
 
 
 def _placeholders(stage: DeployedStage) -> Target:
