@@ -52,7 +52,7 @@ class RowOptions(LazyModel):
     """
     near_duplicates: Literal["report", "drop"] = "report"
     """Training rows that nearly repeat an earlier row or a held-out one: counted, or left out too. They are counted in
-    uploads of up to 2 GiB.
+    uploads of up to 128 MiB.
     """
     max_tokens: int | None = Field(default=None, ge=1, le=10**15)
     """Tokens of the training rows of one epoch: rows are used in the order of their digests, the same ones every time,
