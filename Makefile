@@ -27,12 +27,12 @@ help: ## List the targets
 
 ## --- set-up: each environment is made once, and again when its list of packages changes -------------------------------
 
-.venv/.deploy: requirements.txt infra/vocabulary.txt pyproject.toml
+.venv/.deploy: requirements.txt infra/finetuning_cdk/vocabulary.txt pyproject.toml
 	@echo "Setting up the project's environment …"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python $(PIP) -r requirements.txt
 	@$(BIN)/python $(PIP) --no-deps --editable .
-	@$(BIN)/python -m infra.vocabulary
+	@$(BIN)/python -m finetuning_cdk.vocabulary
 	@touch $@
 
 .venv/.dev: .venv/.deploy requirements-dev.txt
@@ -50,11 +50,11 @@ tests/browser/node_modules/.ready: tests/browser/package.json tests/browser/pack
 	@cd tests/browser && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-$(EMULATOR)/.ready: requirements-rehearsal.txt infra/vocabulary.txt
+$(EMULATOR)/.ready: requirements-rehearsal.txt infra/finetuning_cdk/vocabulary.txt
 	@echo "Setting up the emulated AWS …"
 	@test -x $(EMULATOR)/bin/python || $(PYTHON) -m venv $(EMULATOR)
 	@$(EMULATOR)/bin/python $(PIP) -r requirements-rehearsal.txt
-	@$(EMULATOR)/bin/python -m infra.vocabulary
+	@$(EMULATOR)/bin/python infra/finetuning_cdk/vocabulary.py
 	@touch $@
 
 $(TRAINER)/.ready: requirements-trainer.txt
@@ -108,7 +108,7 @@ judge-grants: test-rehearsal ## The same, and whether every permission was used 
 rehearsed-calls: ## Keep the calls of the last test-rehearsal, about which verify-aws asks IAM, in facts/rehearsed_calls.json
 	@$(BIN)/python -m tests.rehearsal.support.grants
 verified: ## Write the tables of open assumptions, and of what live runs have verified (docs/live)
-	@$(BIN)/python -m cli.live.evidence
+	@$(BIN)/python -m finetuning_cli.live.evidence
 pictures: setup tests/browser/node_modules/.ready ## Rehearse, and draw the README's pictures of it (docs/media)
 	@$(BIN)/python -m tests.browser.pictures
 test-trainer: $(TRAINER)/.ready ## The stand-in trainer and server, with the tiny model

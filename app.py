@@ -3,8 +3,8 @@
 from aws_cdk import App, Validations
 from cdk_nag import AwsSolutionsChecks
 
-from infra.config import StageConfig
-from infra.stage import FineTuningStage
+from finetuning_cdk.config import StageConfig
+from finetuning_cdk.stage import FineTuningStage
 
 app = App()
 FineTuningStage(app, config=StageConfig.from_context(app.node.get_all_context()))

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from infra.constructs.workflow_function import NO_PLUGINS
+from finetuning_cdk.constructs.workflow_function import NO_PLUGINS
 
 ROOT = Path(__file__).resolve().parents[1]
 HANDLERS = ROOT / "lambda" / "finetuning" / "handlers"

@@ -15,8 +15,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cli
 import finetuning
+import finetuning_cli
 from benchmarks.growth import SHORTEST, Growth, grow, print_worse
 
 SMALLEST, LARGEST = 1 << 9, 1 << 16
@@ -39,7 +39,7 @@ def patterns() -> list[Searched]:
     """Every pattern of the packages, once: those that modules hold, also within objects, and literals in calls."""
     modules = [
         importlib.import_module(module.name)
-        for package in (finetuning, cli)
+        for package in (finetuning, finetuning_cli)
         for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".")
         if not module.name.endswith("__main__")
     ]

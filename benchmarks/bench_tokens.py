@@ -28,7 +28,7 @@ from finetuning.datasets.templates import rendered
 from finetuning.datasets.token_sample import TokenSample
 from finetuning.datasets.tokens import FactorCounter, counter_for
 from finetuning.jumpstart.catalogue import DEFAULT_FAMILY
-from infra.vocabulary import downloaded_wheel
+from finetuning_cdk.vocabulary import downloaded_wheel
 
 PROJECT = Path(__file__).resolve().parents[1]
 ROWS = 150_000

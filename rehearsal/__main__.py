@@ -18,16 +18,16 @@ import typer
 from rich.console import Console
 from rich.rule import Rule
 
-from cli.display.charts import loss_curve
-from cli.display.following import follow, show_result
-from cli.display.text import plain
-from cli.stage.deployment import Deployment
 from finetuning.errors import FineTuningError
 from finetuning.report import commands
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import RunState, RunStatus
 from finetuning.runs.uploads import Upload
+from finetuning_cli.display.charts import loss_curve
+from finetuning_cli.display.following import follow, show_result
+from finetuning_cli.display.text import plain
+from finetuning_cli.stage.deployment import Deployment
 from rehearsal import cdk, jumpstart_cache, running
 from rehearsal.cdk import DeploymentFailed
 from rehearsal.emulator.faults import Fault

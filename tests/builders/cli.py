@@ -6,13 +6,13 @@ import boto3
 from botocore.exceptions import ClientError
 from typer.testing import CliRunner
 
-from cli.main import app
 from finetuning.errors import FineTuningError
 from finetuning.jumpstart.target import VARIANT
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.names import Names
 from finetuning.runs.status import Approval, RunState, RunStatus
 from finetuning.runs.tags import OWNER_TAG, RUN_TAG, TTL_TAG
+from finetuning_cli.main import app
 from tests.builders.runs import RUN_ID, any_status
 
 UPLOAD, ARTIFACTS = "the-upload-bucket", "the-artifacts-bucket"

@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.builders import bombs
 
 SHARD_MIB, PARQUET_MIB = 2048, 4096
-"""Memory of PrepareShard and of ReframeParquet (infra/constructs/workflow_functions.py)."""
+"""Memory of PrepareShard and of ReframeParquet (infra/finetuning_cdk/constructs/workflow_functions.py)."""
 MOST_SECONDS = 120
 BOMBS: dict[bombs.Bomb, int] = {
     bombs.blanks_in_a_list: SHARD_MIB,

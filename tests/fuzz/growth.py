@@ -19,12 +19,12 @@ from rich.console import Console
 
 from benchmarks.bench_patterns import growths as pattern_growths
 from benchmarks.growth import Growth, grow
-from cli.display.data import data_report
 from finetuning.datasets.offline import prepare_files
 from finetuning.datasets.options import DataOptions
 from finetuning.datasets.templates import read_template
 from finetuning.errors import FineTuningError
 from finetuning.runs.run_json import read_request
+from finetuning_cli.display.data import data_report
 from tests.fuzz.broken_files import any_broken_file
 
 SMALLEST, LARGEST = 1 << 13, 1 << 20

@@ -9,8 +9,8 @@ from typing import Any
 from aws_cdk import App, Stack
 from aws_cdk.assertions import Template
 
-from infra.config import StageConfig
-from infra.stage import FineTuningStage
+from finetuning_cdk.config import StageConfig
+from finetuning_cdk.stage import FineTuningStage
 
 ROOT = Path(__file__).resolve().parents[2]
 STACKS = ("storage", "network", "workflow", "monitoring")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from finetuning.settings import Settings
-from infra.config import STAGES, ConfigurationError, StageConfig
+from finetuning_cdk.config import STAGES, ConfigurationError, StageConfig
 
 DEPLOYED = {
     "upload_bucket": "uploads",

@@ -14,8 +14,8 @@ import pyarrow
 import pytest
 
 from finetuning.jumpstart.families.llama3 import LLAMA_3
-from infra.constructs import python_layer
-from infra.constructs.python_layer import (
+from finetuning_cdk.constructs import python_layer
+from finetuning_cdk.constructs.python_layer import (
     LIBRARIES,
     MAX_UNPACKED_BYTES,
     PARQUET,
@@ -27,7 +27,7 @@ from infra.constructs.python_layer import (
     remove_unused,
     unpacked_bytes,
 )
-from infra.vocabulary import VOCABULARY
+from finetuning_cdk.vocabulary import VOCABULARY
 
 LAMBDA = LIBRARIES.parent
 needs_layers = pytest.mark.skipif(

@@ -12,8 +12,8 @@ from finetuning.metrics import (
     TRAINING_LOG_GROUP,
     ProductMetric,
 )
-from infra.constructs.log_queries import QUERIES
-from infra.constructs.run_dashboard import ANY_JOB, LOSSES
+from finetuning_cdk.constructs.log_queries import QUERIES
+from finetuning_cdk.constructs.run_dashboard import ANY_JOB, LOSSES
 from tests.infra.synthesis import ROOT, Synthesised
 
 PUBLISHED = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cli.live.resources import recorded_calls
+from finetuning_cli.live.resources import recorded_calls
 from tests.infra.synthesis import Synthesised
 
 UNCALLED = {

@@ -1,4 +1,4 @@
-"""Both stages follow the security rules, with the exceptions of dev that infra/config.py sets."""
+"""Both stages follow the security rules, with the exceptions of dev that infra/finetuning_cdk/config.py sets."""
 
 import json
 import re

@@ -6,8 +6,8 @@ import pytest
 
 from finetuning.lazy_model import NO_PLUGINS
 from finetuning.settings import Settings, StageSettings
-from infra.constructs.encrypted_log_group import STATES_LOGS
-from infra.state_machine.definition import all_states, definition
+from finetuning_cdk.constructs.encrypted_log_group import STATES_LOGS
+from finetuning_cdk.state_machine.definition import all_states, definition
 from tests.infra.synthesis import Synthesised
 
 DATA_FUNCTIONS = {"ReframeParquet", "PlanShards", "PrepareShard", "FinishDataset"}

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from cdk_nag import AwsSolutionsChecks, HIPAASecurityChecks, NIST80053R5Checks, PCIDSS321Checks, ServerlessChecks
 
-from infra.config import STAGES
+from finetuning_cdk.config import STAGES
 from rehearsal import cdk
 from tests.infra.rules import Deployed, broken
 from tests.infra.synthesis import EVERY_OPTION, ROOT, Synthesised, synthesise

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.main import COMMANDS
+from finetuning_cli.main import COMMANDS
 from tests.rehearsal.support.product import SETTINGS, Product, any_chats
 from tests.rehearsal.support.terminal import GOLDENS, Said, Terminal
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from finetuning.runs.layout import RunLayout
-from infra.state_machine.definition import definition
+from finetuning_cdk.state_machine.definition import definition
 from rehearsal import running
 from rehearsal.emulator.identity import ACCOUNT
 from tests.rehearsal.support.product import Product, any_chats, as_parquet

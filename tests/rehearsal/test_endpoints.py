@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from cli.stage.deployment import Deployment
-from cli.stage.endpoints import is_rolled_back, roll_back
-from cli.stage.runs import list_runs, redeploy
 from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError
 from finetuning.jumpstart.target import VARIANT
 from finetuning.runs.guardrails import alarm_names
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.tags import RUN_TAG, TTL_TAG
+from finetuning_cli.stage.deployment import Deployment
+from finetuning_cli.stage.endpoints import is_rolled_back, roll_back
+from finetuning_cli.stage.runs import list_runs, redeploy
 from tests.rehearsal.support.product import SCALING, Product, any_chats
 from tests.rehearsal.support.stacks import any_name, invoke
 

@@ -9,7 +9,7 @@ import pytest
 
 from finetuning.runs.failures import failed_step
 from finetuning.runs.uploads import Upload
-from infra.state_machine.definition import all_states, definition
+from finetuning_cdk.state_machine.definition import all_states, definition
 from rehearsal.running import Emulator
 from tests.rehearsal.support.scripted import Answers, Late, Raised, Scripted, ways
 from tests.rehearsal.support.stacks import WAIT_SCALE, finished

@@ -12,18 +12,18 @@ from typing import Any
 
 import pytest
 
-from cli.live.account import account_checks
-from cli.live.assumptions import Observation, observed, open_assumptions
-from cli.live.budget import Meter
-from cli.live.checks import CHECKS, Moment
-from cli.live.evidence import Evidence
-from cli.live.first_run import COMPLETE, MODEL, FirstRun
-from cli.live.first_runs import FirstRuns
-from cli.live.removal import remove
-from cli.live.resources import StageResources
-from cli.live.stage_checks import UNPACKED_LIMIT
-from cli.stage.deployment import Deployment
 from finetuning.aws.clients import advisory_client, client
+from finetuning_cli.live.account import account_checks
+from finetuning_cli.live.assumptions import Observation, observed, open_assumptions
+from finetuning_cli.live.budget import Meter
+from finetuning_cli.live.checks import CHECKS, Moment
+from finetuning_cli.live.evidence import Evidence
+from finetuning_cli.live.first_run import COMPLETE, MODEL, FirstRun
+from finetuning_cli.live.first_runs import FirstRuns
+from finetuning_cli.live.removal import remove
+from finetuning_cli.live.resources import StageResources
+from finetuning_cli.live.stage_checks import UNPACKED_LIMIT
+from finetuning_cli.stage.deployment import Deployment
 from rehearsal.running import REGION, Emulator
 from tests.rehearsal.support.product import Product
 from tests.rehearsal.support.terminal import Said, Terminal

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from finetuning.runs.uploads import Upload
-from infra.state_machine.definition import definition, functions_called
+from finetuning_cdk.state_machine.definition import definition, functions_called
 from tests.rehearsal.support.product import SCALING, SETTINGS, Product, any_chats, as_parquet, undisturbed
 from tests.rehearsal.support.stacks import any_name, invoke
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infra.constructs.log_queries import QUERIES
+from finetuning_cdk.constructs.log_queries import QUERIES
 from tests.rehearsal.support.product import Product, any_chats
 
 PREFIX = "finetune-dev"

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from cli.stage.approvals import approve_run, reject_run
-from cli.stage.deployment import Deployment
-from cli.stage.runs import stop_run
-from cli.stage.uploads import resubmit
 from finetuning.aws.clients import client
 from finetuning.runs.layout import RunLayout
+from finetuning_cli.stage.approvals import approve_run, reject_run
+from finetuning_cli.stage.deployment import Deployment
+from finetuning_cli.stage.runs import stop_run
+from finetuning_cli.stage.uploads import resubmit
 from tests.rehearsal.support.product import Product, any_chats
 from tests.rehearsal.support.stacks import any_name
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.live.resources import StageResources
-from cli.live.stage_checks import check_instance_zones, check_zones
 from finetuning.aws.clients import client
+from finetuning_cli.live.resources import StageResources
+from finetuning_cli.live.stage_checks import check_instance_zones, check_zones
 from rehearsal.running import REGION, Emulator
 from tests.infra.synthesis import synthesise
 from tests.rehearsal.support import direct_deployment

@@ -15,14 +15,14 @@ import typer
 from botocore import xform_name
 from typer.core import TyperGroup
 
-from cli.main import app
-from cli.preflight.models import FACTS, ModelFacts
 from finetuning.datasets.data_errors import ErrorCode
 from finetuning.errors import Code
 from finetuning.jumpstart.assumptions import fallback_price
 from finetuning.jumpstart.catalogue import CATALOGUE
 from finetuning.planning.estimate import estimate
 from finetuning.runs.run_json import read_request
+from finetuning_cli.main import app
+from finetuning_cli.preflight.models import FACTS, ModelFacts
 from rehearsal.example_settings import HYPERPARAMETERS
 from rehearsal.scenarios import SCENARIOS
 from tests.builders.documents import run_json_fields

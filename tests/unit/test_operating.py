@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 import pytest
 
-from cli.main import COMMANDS
+from finetuning_cli.main import COMMANDS
 from tests.builders.documents import run_json_fields
 
 ROOT = Path(__file__).resolve().parents[2]

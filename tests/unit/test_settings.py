@@ -7,7 +7,7 @@ import pytest
 
 from finetuning.errors import FineTuningError
 from finetuning.settings import Settings, StageSettings
-from infra.config import StageConfig
+from finetuning_cdk.config import StageConfig
 from tests.builders.memory import any_environment
 
 PACKAGE = Path(__file__).resolve().parents[2] / "lambda" / "finetuning"

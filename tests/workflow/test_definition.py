@@ -31,8 +31,8 @@ from finetuning.runs.waiting import (
     wait_seconds,
 )
 from finetuning.settings import LONGEST_APPROVAL_HOURS, LONGEST_RUNTIME_HOURS
-from infra.state_machine.definition import FLOW, all_states, definition, functions_called
-from infra.state_machine.diagram import DOCUMENT, with_diagram
+from finetuning_cdk.state_machine.definition import FLOW, all_states, definition, functions_called
+from finetuning_cdk.state_machine.diagram import DOCUMENT, with_diagram
 from tests.builders.runs import most_attempts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -318,4 +318,4 @@ def test_the_longest_run_fits_the_time_limit_of_an_execution() -> None:
 
 
 def test_the_diagram_in_the_documentation_is_current() -> None:
-    assert DOCUMENT.read_text() == with_diagram(DOCUMENT.read_text()), "python -m infra.state_machine.diagram"
+    assert DOCUMENT.read_text() == with_diagram(DOCUMENT.read_text()), "python -m finetuning_cdk.state_machine.diagram"

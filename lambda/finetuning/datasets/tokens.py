@@ -1,7 +1,7 @@
 """Counts tokens: with the model's vocabulary, or by a factor for the script where the vocabulary is not installed.
 
-The vocabulary of Llama 3 is Meta's and not part of this repository: `infra.vocabulary` takes it from a package on PyPI,
-for the layer of the functions and for this machine.
+The vocabulary of Llama 3 is Meta's and not part of this repository: `finetuning_cdk.vocabulary` takes it from a package
+on PyPI, for the layer of the functions and for this machine.
 """
 
 import re

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from infra.state_machine.definition import definition
+from finetuning_cdk.state_machine.definition import definition
 from rehearsal.running import Emulator
 from tests.rehearsal.support.stacks import allow, any_function, any_role, any_state_machine
 

@@ -96,7 +96,7 @@ class Typed:
         dumb = {"COLUMNS": str(WIDTH), "TERM": "dumb", "PYTHONUNBUFFERED": "1"}
         paths = os.pathsep.join([str(PROJECT / "lambda"), str(PROJECT)])
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "cli", *words],
+            [sys.executable, "-m", "finetuning_cli", *words],
             cwd=folder,
             env={**emulator.environment(), "PYTHONPATH": paths, **dumb},
             stdin=subprocess.PIPE,

@@ -6,9 +6,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from cli.stage.deployment import Deployment
 from finetuning.aws.clients import client
 from finetuning.settings import StageSettings
+from finetuning_cli.stage.deployment import Deployment
 from tests.builders.cli import ARTIFACTS, UPLOAD, Command
 
 

@@ -9,11 +9,11 @@ from botocore.exceptions import (
 )
 from typer.testing import CliRunner
 
-from cli.main import app
-from cli.stage.deployment import Deployment
 from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.status import RunState
+from finetuning_cli.main import app
+from finetuning_cli.stage.deployment import Deployment
 from tests.builders.cli import Command, waiting_for_approval, write_status
 from tests.builders.runs import RUN_ID, any_status
 

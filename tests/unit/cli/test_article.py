@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cli.main import app
+from finetuning_cli.main import app
 from tests.builders.cli import SIGNED_OUT
 from tests.shared import SHARED, needs_shared
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cli.main import app
-from cli.preflight.documents import FACTS, SpecFolder
 from finetuning.errors import Code, FineTuningError, RunRefused
 from finetuning.jumpstart.catalogue import CATALOGUE
+from finetuning_cli.main import app
+from finetuning_cli.preflight.documents import FACTS, SpecFolder
 from tests.builders.cli import Command
 from tests.builders.datasets import any_chat_rows, any_file
 

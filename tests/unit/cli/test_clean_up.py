@@ -6,16 +6,16 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from cli.stage.clean_up import remaining_resources, remove_resources
-from cli.stage.deployment import Deployment
-from cli.stage.endpoints import (
-    list_endpoints,
-)
 from finetuning.aws.clients import client
 from finetuning.aws.step_functions import execution_status
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.names import TEMPORARY
 from finetuning.runs.status import RunState
+from finetuning_cli.stage.clean_up import remaining_resources, remove_resources
+from finetuning_cli.stage.deployment import Deployment
+from finetuning_cli.stage.endpoints import (
+    list_endpoints,
+)
 from tests.builders.cli import Command, any_endpoint_of, write, write_status
 from tests.builders.runs import RUN_ID, any_failed_status, any_plan, any_status
 

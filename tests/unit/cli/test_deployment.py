@@ -12,9 +12,9 @@ from botocore.exceptions import (
     UnauthorizedSSOTokenError,
 )
 
-from cli.stage.deployment import Deployment
 from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError
+from finetuning_cli.stage.deployment import Deployment
 from tests.builders.cli import ARTIFACTS, UPLOAD, refused
 
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from cli.display.charts import length_histogram
-from cli.display.endpoints import endpoints_table
-from cli.display.runs import runs_table
-from cli.display.text import rounded
-from cli.stage.endpoints import EndpointSummary
 from finetuning.datasets.dataset_report import Bucket, Statistics
+from finetuning_cli.display.charts import length_histogram
+from finetuning_cli.display.endpoints import endpoints_table
+from finetuning_cli.display.runs import runs_table
+from finetuning_cli.display.text import rounded
+from finetuning_cli.stage.endpoints import EndpointSummary
 from tests.builders.runs import RUN_ID, any_failed_status, any_status, at
 
 LONG = "a-name-of-24-characters-0a1b2c3d"

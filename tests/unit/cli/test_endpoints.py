@@ -9,20 +9,20 @@ from typing import Any
 import boto3
 import pytest
 
-from cli.stage.conversation import Conversation
-from cli.stage.deployment import Deployment
-from cli.stage.endpoints import (
+from finetuning.aws.clients import client
+from finetuning.errors import Code, EndpointFailed, FineTuningError
+from finetuning.evaluation.comparison import Ask, Reply
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.status import RunState
+from finetuning_cli.stage.conversation import Conversation
+from finetuning_cli.stage.deployment import Deployment
+from finetuning_cli.stage.endpoints import (
     extend_endpoint,
     find_endpoint,
     is_rolled_back,
     list_endpoints,
     roll_back,
 )
-from finetuning.aws.clients import client
-from finetuning.errors import Code, EndpointFailed, FineTuningError
-from finetuning.evaluation.comparison import Ask, Reply
-from finetuning.runs.layout import RunLayout
-from finetuning.runs.status import RunState
 from tests.builders.cli import Command, any_endpoint_of, write, write_status
 from tests.builders.runs import RUN_ID, any_plan, any_status
 
@@ -48,8 +48,8 @@ def answering(monkeypatch: pytest.MonkeyPatch, reply: Reply) -> list[str]:
         on_text(reply.text)
         return asker(endpoint, stop_token_ids)(inputs)
 
-    monkeypatch.setattr("cli.stage.conversation.asker", asker)
-    monkeypatch.setattr("cli.stage.conversation.stream_answer", stream_answer)
+    monkeypatch.setattr("finetuning_cli.stage.conversation.asker", asker)
+    monkeypatch.setattr("finetuning_cli.stage.conversation.stream_answer", stream_answer)
     return sent
 
 
@@ -226,8 +226,10 @@ def test_rollback_waits_until_the_earlier_configuration_serves(
     any_endpoint_of(RUN_ID)
     answers = [False, True]
     monkeypatch.setattr("time.sleep", lambda seconds: None)
-    monkeypatch.setattr("cli.stage.endpoints.roll_back", lambda deployment, name: "the-earlier-one")
-    monkeypatch.setattr("cli.stage.endpoints.is_rolled_back", lambda deployment, name, config: answers.pop(0))
+    monkeypatch.setattr("finetuning_cli.stage.endpoints.roll_back", lambda deployment, name: "the-earlier-one")
+    monkeypatch.setattr(
+        "finetuning_cli.stage.endpoints.is_rolled_back", lambda deployment, name, config: answers.pop(0)
+    )
     name = f"finetune-dev-{RUN_ID}"
     assert finetune("rollback", RUN_ID) == (0, f"{name} serves the-earlier-one again\n")
     answers.append(True)
@@ -249,7 +251,7 @@ def test_autoscaling_is_set_up_again_after_a_rollback(deployment: Deployment, mo
     plan = any_plan(endpoint=any_plan().endpoint.model_dump() | {"autoscaling": scaling})
     write(RunLayout(RUN_ID).plan, plan.model_dump_json())
     scaled: list[tuple[Any, ...]] = []
-    monkeypatch.setattr("cli.stage.endpoints.scale", lambda *given: scaled.append(given))
+    monkeypatch.setattr("finetuning_cli.stage.endpoints.scale", lambda *given: scaled.append(given))
     name = f"finetune-dev-{RUN_ID}"
     assert is_rolled_back(deployment, name, name)
     assert scaled == [(name, plan.endpoint.autoscaling)]

@@ -9,13 +9,13 @@ from pathlib import Path
 import boto3
 import pytest
 
-from cli.stage.deployment import Deployment
-from cli.stage.downloads import RemoteFile, download, model_files
-from cli.stage.logs import training_log
 from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError
 from finetuning.metrics import TRAINING_LOG_GROUP
 from finetuning.runs.status import RunState
+from finetuning_cli.stage.deployment import Deployment
+from finetuning_cli.stage.downloads import RemoteFile, download, model_files
+from finetuning_cli.stage.logs import training_log
 from tests.builders.cli import ARTIFACTS, Command, write_status
 from tests.builders.runs import RUN_ID, any_status
 

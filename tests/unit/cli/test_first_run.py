@@ -8,11 +8,14 @@ from typing import Any, cast
 
 import pytest
 
-from cli.live.account import AccountCheck
-from cli.live.assumptions import Observation, observed, open_assumptions
-from cli.live.budget import Estimate, Meter
-from cli.live.checks import CHECKS
-from cli.live.evidence import (
+from finetuning.errors import Code, FineTuningError
+from finetuning.runs.run_json import read_request
+from finetuning.runs.status import Check
+from finetuning_cli.live.account import AccountCheck
+from finetuning_cli.live.assumptions import Observation, observed, open_assumptions
+from finetuning_cli.live.budget import Estimate, Meter
+from finetuning_cli.live.checks import CHECKS
+from finetuning_cli.live.evidence import (
     FOLDER,
     Evidence,
     Seen,
@@ -21,16 +24,13 @@ from cli.live.evidence import (
     verified_table,
     without_account,
 )
-from cli.live.first_run import MODEL, first_request, plan_first_run, second_request
-from cli.live.first_runs import FirstRuns
-from cli.live.names import FIRST, is_object, is_resource, is_run
-from cli.preflight.data import LocalData
-from cli.preflight.documents import FACTS
-from cli.preflight.models import ModelFacts
-from cli.preflight.planning import Circumstances, plan_run, unlimited_stage
-from finetuning.errors import Code, FineTuningError
-from finetuning.runs.run_json import read_request
-from finetuning.runs.status import Check
+from finetuning_cli.live.first_run import MODEL, first_request, plan_first_run, second_request
+from finetuning_cli.live.first_runs import FirstRuns
+from finetuning_cli.live.names import FIRST, is_object, is_resource, is_run
+from finetuning_cli.preflight.data import LocalData
+from finetuning_cli.preflight.documents import FACTS
+from finetuning_cli.preflight.models import ModelFacts
+from finetuning_cli.preflight.planning import Circumstances, plan_run, unlimited_stage
 
 ACCOUNT = "123456789012"
 

@@ -8,10 +8,10 @@ import pytest
 from jsonschema import validate
 from typer.testing import CliRunner
 
-from cli.main import app
-from cli.preflight.run_file import SCHEMA
 from finetuning.jumpstart.spec import cache_bucket
 from finetuning.runs.run_json import read_request
+from finetuning_cli.main import app
+from finetuning_cli.preflight.run_file import SCHEMA
 from tests.builders.jumpstart import LLAMA
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -89,8 +89,8 @@ def test_a_run_json_is_never_replaced(aws: None, tmp_path: Path) -> None:
 def test_a_folder_of_this_project_names_the_schema_by_a_relative_path(
     aws: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cli.preflight.run_file.PROJECT", tmp_path)
-    monkeypatch.setattr("cli.preflight.run_file.SCHEMA", tmp_path / "docs" / "run.schema.json")
+    monkeypatch.setattr("finetuning_cli.preflight.run_file.PROJECT", tmp_path)
+    monkeypatch.setattr("finetuning_cli.preflight.run_file.SCHEMA", tmp_path / "docs" / "run.schema.json")
     assert init(tmp_path / "examples" / "mine", answers=("", "", "", ""))[0] == 0
     document = json.loads((tmp_path / "examples" / "mine" / "run.json").read_text())
     assert document["$schema"] == "../../docs/run.schema.json"

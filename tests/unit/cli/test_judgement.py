@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from cli.preflight.data import LocalData, check_data
-from cli.preflight.documents import FACTS
-from cli.preflight.models import ModelFacts
-from cli.preflight.planning import Circumstances, plan_run, unlimited_stage
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.formats import is_data
 from finetuning.errors import FineTuningError
+from finetuning_cli.preflight.data import LocalData, check_data
+from finetuning_cli.preflight.documents import FACTS
+from finetuning_cli.preflight.models import ModelFacts
+from finetuning_cli.preflight.planning import Circumstances, plan_run, unlimited_stage
 from tests.builders.datasets import any_chat_rows, any_file
 from tests.builders.jumpstart import LLAMA
 from tests.shared import SHARED

@@ -13,14 +13,14 @@ import typer
 from botocore.exceptions import ClientError, ProfileNotFound
 from typer.testing import CliRunner
 
-from cli import main
-from cli.commands.options import with_common_options
-from cli.errors import to_cli_error
-from cli.main import COMMANDS, app
-from cli.stage.deployment import Deployment
 from finetuning.aws.errors import translate_errors
 from finetuning.errors import Code, FineTuningError
 from finetuning.report import commands
+from finetuning_cli import main
+from finetuning_cli.commands.options import with_common_options
+from finetuning_cli.errors import to_cli_error
+from finetuning_cli.main import COMMANDS, app
+from finetuning_cli.stage.deployment import Deployment
 
 SUGGESTED = {
     "ask": commands.ask("finetune-dev-parrot", "prod"),
@@ -69,7 +69,7 @@ def test_the_examples_in_the_help_are_commands() -> None:
 
 
 def test_help_and_completion_load_neither_the_aws_sdk_nor_the_package() -> None:
-    loaded = "import sys, cli.main; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = "import sys, finetuning_cli.main; print(*{name.partition('.')[0] for name in sys.modules})"
     printed = subprocess.run([sys.executable, "-c", loaded], check=True, capture_output=True, text=True).stdout
     assert not {"boto3", "botocore", "pydantic", "finetuning"} & set(printed.split())
 

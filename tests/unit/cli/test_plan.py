@@ -10,18 +10,18 @@ import pytest
 from botocore.exceptions import NoCredentialsError
 from typer.testing import CliRunner
 
-from cli.live import account
-from cli.live.assumptions import open_assumptions
-from cli.live.resources import StageResources
-from cli.main import app
-from cli.preflight import verification
-from cli.stage.deployment import Deployment
 from finetuning.aws.clients import advisory_client
 from finetuning.errors import Code, FineTuningError
 from finetuning.jumpstart.assumptions import Price, fallback_price
 from finetuning.jumpstart.catalogue import CATALOGUE
 from finetuning.jumpstart.spec import cache_bucket, private_bucket
 from finetuning.runs.status import Check
+from finetuning_cli.live import account
+from finetuning_cli.live.assumptions import open_assumptions
+from finetuning_cli.live.resources import StageResources
+from finetuning_cli.main import app
+from finetuning_cli.preflight import verification
+from finetuning_cli.stage.deployment import Deployment
 from tests.builders.cli import SIGNED_OUT
 from tests.builders.datasets import any_chat_rows, any_file
 from tests.builders.jumpstart import BASE_70B, FACTS, LLAMA, any_spec, document

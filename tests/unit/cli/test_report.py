@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.stage.deployment import Deployment
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.status import RunState
+from finetuning_cli.stage.deployment import Deployment
 from tests.builders.cli import ARTIFACTS, Command, write_status
 from tests.builders.runs import RUN_ID, any_status
 

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cli.main import app
-from cli.stage.deployment import Deployment
-from cli.stage.runs import find_run, list_runs, redeploy
 from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.status import Metric, RunState, Verdict
 from finetuning.runs.uploads import Upload
+from finetuning_cli.main import app
+from finetuning_cli.stage.deployment import Deployment
+from finetuning_cli.stage.runs import find_run, list_runs, redeploy
 from tests.builders.cli import Command, waiting_for_approval, write, write_status
 from tests.builders.runs import RUN_ID, any_plan, any_status, at
 
@@ -68,8 +68,8 @@ def test_deploy_does_not_wait_for_an_execution_that_ended_before_it_took_the_run
     ended: str, code: Code, deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_status(any_status())
-    monkeypatch.setattr("cli.stage.runs.redeploy", lambda deployment, run, ttl_hours, instance_type: OURS)
-    monkeypatch.setattr("cli.stage.runs.execution_status", lambda arn: ended)
+    monkeypatch.setattr("finetuning_cli.stage.runs.redeploy", lambda deployment, run, ttl_hours, instance_type: OURS)
+    monkeypatch.setattr("finetuning_cli.stage.runs.execution_status", lambda arn: ended)
     with pytest.raises(FineTuningError) as caught:
         finetune("deploy", RUN_ID)
     assert caught.value.code == code
@@ -79,8 +79,9 @@ def test_deploy_prints_the_command_that_follows_the_run(
     deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_status(any_status(execution_arn=OURS))
-    monkeypatch.setattr("cli.stage.runs.redeploy", lambda deployment, run, ttl_hours, instance_type: OURS)
-    monkeypatch.setattr("cli.stage.runs.execution_status", lambda arn: "FAILED")  # later, and recorded in the run
+    monkeypatch.setattr("finetuning_cli.stage.runs.redeploy", lambda deployment, run, ttl_hours, instance_type: OURS)
+    # The failure comes later, and is recorded in the run.
+    monkeypatch.setattr("finetuning_cli.stage.runs.execution_status", lambda arn: "FAILED")
     assert f"finetune watch {RUN_ID} --stage dev" in finetune("deploy", RUN_ID)[1]
 
 

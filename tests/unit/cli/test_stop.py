@@ -28,7 +28,7 @@ def test_waiting_for_a_clean_up_that_does_not_report_ends(
     finetune: Command, sent: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_status(any_status(state=RunState.RUNNING))
-    monkeypatch.setattr("cli.stage.runs.CLEAN_UP_SECONDS", 0)
+    monkeypatch.setattr("finetuning_cli.stage.runs.CLEAN_UP_SECONDS", 0)
     with pytest.raises(FineTuningError) as caught:
         finetune("stop", RUN_ID)
     assert caught.value.code == Code.CLEAN_UP_LATE

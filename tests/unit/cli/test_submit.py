@@ -7,12 +7,12 @@ from pathlib import Path
 import boto3
 import pytest
 
-from cli.preflight.data import LocalData, is_run_json
-from cli.stage.deployment import Deployment
-from cli.stage.uploads import submit_file, submit_folder
 from finetuning.errors import Code, FineTuningError, RunRefused
 from finetuning.runs.status import RunState
 from finetuning.runs.uploads import Upload
+from finetuning_cli.preflight.data import LocalData, is_run_json
+from finetuning_cli.stage.deployment import Deployment
+from finetuning_cli.stage.uploads import submit_file, submit_folder
 from tests.builders.cli import UPLOAD, Command, any_chat_line, write_status
 from tests.builders.runs import RUN_ID, any_status
 

@@ -7,22 +7,22 @@ import re
 import pytest
 from rich.console import Console
 
-from cli.display.answers import answers_table
-from cli.display.following import follow
-from cli.display.runs import progress
-from cli.stage.deployment import Deployment
 from finetuning.errors import Code, FineTuningError
 from finetuning.operations.run import Run
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.status import Cost, Rung, RunState, RunStatus, Verdict
 from finetuning.runs.training_steps import TrainingSteps
+from finetuning_cli.display.answers import answers_table
+from finetuning_cli.display.following import follow
+from finetuning_cli.display.runs import progress
+from finetuning_cli.stage.deployment import Deployment
 from tests.builders.cli import Command, write, write_status
 from tests.builders.runs import RUN_ID, any_evaluation, any_failed_status, any_plan, any_status, at
 
 
 @pytest.fixture(autouse=True)
 def execution_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cli.stage.runs.execution_status", lambda arn: "SUCCEEDED")
+    monkeypatch.setattr("finetuning_cli.stage.runs.execution_status", lambda arn: "SUCCEEDED")
 
 
 def any_console() -> Console:
@@ -63,7 +63,7 @@ def test_a_pipe_gets_a_line_at_each_tenth_of_the_training(
 
 
 def test_a_run_that_does_not_start_is_an_error(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cli.stage.runs.START_WITHIN_SECONDS", 0)
+    monkeypatch.setattr("finetuning_cli.stage.runs.START_WITHIN_SECONDS", 0)
     with pytest.raises(FineTuningError) as caught:
         follow(deployment.run(RUN_ID), any_console(), poll_seconds=0)
     assert caught.value.code == Code.RUN_NOT_STARTED
@@ -73,8 +73,8 @@ def test_an_execution_that_ended_without_a_final_status_is_an_error(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_status(any_status(state=RunState.RUNNING))
-    monkeypatch.setattr("cli.stage.runs.SILENT_SECONDS", 0)
-    monkeypatch.setattr("cli.stage.runs.execution_status", lambda arn: "TIMED_OUT")
+    monkeypatch.setattr("finetuning_cli.stage.runs.SILENT_SECONDS", 0)
+    monkeypatch.setattr("finetuning_cli.stage.runs.execution_status", lambda arn: "TIMED_OUT")
     with pytest.raises(FineTuningError) as caught:
         follow(deployment.run(RUN_ID), any_console(), poll_seconds=0)
     assert caught.value.code == Code.RUN_ABORTED
@@ -85,9 +85,9 @@ def test_an_aborted_run_has_time_to_report(deployment: Deployment, monkeypatch: 
     running = any_status(state=RunState.RUNNING)
     aborted = running.model_copy(update={"state": RunState.ABORTED})
     answers = [running, running, aborted]
-    monkeypatch.setattr("cli.stage.runs.SILENT_SECONDS", 0)
+    monkeypatch.setattr("finetuning_cli.stage.runs.SILENT_SECONDS", 0)
     monkeypatch.setattr(Run, "find_status", lambda self: answers.pop(0))
-    monkeypatch.setattr("cli.stage.runs.execution_status", lambda arn: "ABORTED")
+    monkeypatch.setattr("finetuning_cli.stage.runs.execution_status", lambda arn: "ABORTED")
     assert follow(deployment.run(RUN_ID), any_console(), poll_seconds=0) == aborted
 
 
@@ -96,7 +96,7 @@ def test_following_ends_with_the_execution_which_writes_the_report_last(
 ) -> None:
     write_status(any_status())
     executions = ["RUNNING", "RUNNING", "SUCCEEDED"]
-    monkeypatch.setattr("cli.stage.runs.execution_status", lambda arn: executions.pop(0))
+    monkeypatch.setattr("finetuning_cli.stage.runs.execution_status", lambda arn: executions.pop(0))
     follow(deployment.run(RUN_ID), any_console(), poll_seconds=0)
     assert executions == []
 
@@ -250,7 +250,7 @@ def test_ctrl_c_stops_watching_but_not_the_run(
         raise KeyboardInterrupt
 
     write_status(any_status(state=RunState.RUNNING))
-    monkeypatch.setattr("cli.display.following.follow", interrupted)
+    monkeypatch.setattr("finetuning_cli.display.following.follow", interrupted)
     code, output = finetune("watch", RUN_ID)
     assert code == 130
     assert f"the run is still running. Come back with: finetune watch {RUN_ID} --stage dev" in output

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import orjson
 import pytest
 
-from cli.preflight.data import LocalData, check_data
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.errors import RunRefused
+from finetuning_cli.preflight.data import LocalData, check_data
 from tests.builders.datasets import rows_of
 
 MISREAD = Path(__file__).resolve().parents[2] / "data" / "misread"

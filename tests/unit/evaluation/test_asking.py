@@ -22,7 +22,7 @@ from finetuning.evaluation.comparison import Reply
 from finetuning.evaluation.questions import Question
 from finetuning.planning.orders import TEMPORARY_TTL_HOURS
 from finetuning.runs.run_json import MAX_OWN_PROMPTS, MAX_PROMPTS
-from infra.state_machine.definition import definition
+from finetuning_cdk.state_machine.definition import definition
 
 QUESTIONS = [Question(shown=f"{n}?", inputs=f"{n}?", source="held-out") for n in range(PROMPTS_PER_BATCH + 5)]
 INVOCATION_SECONDS = 60

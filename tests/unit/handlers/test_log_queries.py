@@ -13,7 +13,7 @@ from finetuning.handlers import clean_up_run, plan_run, report_failure, sweep_en
 from finetuning.handlers.step import Payload, logger, step
 from finetuning.operations.run import Run
 from finetuning.runs.expiry import lifetime_tags
-from infra.constructs.log_queries import QUERIES, LogQuery
+from finetuning_cdk.constructs.log_queries import QUERIES, LogQuery
 from tests.builders.aws import FakeSageMaker
 from tests.builders.datasets import any_chat_rows, as_lines
 from tests.builders.handlers import AnyContext, invoke, log_lines

@@ -16,10 +16,6 @@ from typing import Any
 
 import pytest
 
-from cli.stage.approvals import approve_run, reject_run
-from cli.stage.clean_up import remove_resources
-from cli.stage.deployment import Deployment
-from cli.stage.runs import stop_run
 from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError
 from finetuning.handlers import (
@@ -40,6 +36,10 @@ from finetuning.runs.status import RunState
 from finetuning.runs.tags import REPLACES_TAG
 from finetuning.runs.uploads import Upload
 from finetuning.settings import NEVER
+from finetuning_cli.stage.approvals import approve_run, reject_run
+from finetuning_cli.stage.clean_up import remove_resources
+from finetuning_cli.stage.deployment import Deployment
+from finetuning_cli.stage.runs import stop_run
 from tests.builders.aws import FakeAws, FakeSageMaker, client_error
 from tests.builders.interleaving import Interleaving, PausingService, PausingStore
 from tests.builders.memory import PREFIX, any_run

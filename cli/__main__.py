@@ -1,5 +1,0 @@
-"""`python -m cli` is `finetune`."""
-
-from cli.main import main
-
-main()

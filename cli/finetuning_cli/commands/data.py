@@ -1,0 +1,130 @@
+"""`finetune check` and `finetune prepare`: what training would make of data files, before they are uploaded."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from finetuning_cli.commands.options import (
+    AsJson,
+    ColumnNames,
+    MaxTokens,
+    Model,
+    NearDuplicates,
+    TaskChoice,
+    TaskName,
+    UntrainedAnswers,
+    progress_console,
+    row_options,
+)
+
+if TYPE_CHECKING:
+    from finetuning.datasets.dataset_report import DatasetReport
+
+Files = Annotated[list[Path], typer.Argument(exists=True, help="Data files, or folders of them.")]
+TemplateFile = Annotated[
+    Path | None,
+    typer.Option(exists=True, dir_okay=False, help="A template.json. Default: the one in the folder, if there is one."),
+]
+
+
+def check(
+    files: Files,
+    as_json: AsJson = False,
+    model: Model = None,
+    task: TaskName = None,
+    template: TemplateFile = None,
+    columns: ColumnNames = None,
+    untrained_answers: UntrainedAnswers = None,
+    near_duplicates: NearDuplicates = None,
+    max_tokens: MaxTokens = None,
+) -> None:
+    """Report what data files contain, what training would use of them, and what is wrong, line by line.
+
+    A folder's run.json and template.json apply as they do in a run; options override them.
+
+    \b
+    Examples:
+      finetune check faq.jsonl
+      finetune check data/ --model meta-textgeneration-llama-3-1-8b-instruct --task chat
+      finetune check tickets.csv --columns prompt="Customer question",completion="Agent reply"
+      finetune check *.csv --json | jq .error_counts
+
+    Exit code: 0 if the data can be trained on, 1 if the workflow would refuse it.
+    """
+    report = _report(
+        files, None, model, task, template, row_options(columns, untrained_answers, near_duplicates, max_tokens)
+    )
+    _print(report, as_json)
+    raise typer.Exit(0 if report.ok else 1)
+
+
+def prepare(
+    files: Files,
+    out: Annotated[
+        Path,
+        typer.Option(file_okay=False, writable=True, help="Where to write train/, validation/ and report.json."),
+    ],
+    model: Model = None,
+    task: TaskName = None,
+    template: TemplateFile = None,
+    columns: ColumnNames = None,
+    untrained_answers: UntrainedAnswers = None,
+    near_duplicates: NearDuplicates = None,
+    max_tokens: MaxTokens = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write what training would get: exactly the bytes the workflow would put into the channels.
+
+    A folder's run.json and template.json apply as they do in a run; options override them.
+
+    \b
+    Example:
+      finetune prepare examples/chat --out prepared
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise typer.BadParameter(f"Cannot create {out}: {error.strerror}.", param_hint="--out") from error
+    report = _report(
+        files, out, model, task, template, row_options(columns, untrained_answers, near_duplicates, max_tokens)
+    )
+    (out / "report.json").write_text(report.model_dump_json(indent=2), encoding="utf-8")
+    _print(report, as_json)
+    if report.ok and not as_json:
+        Console().print(f"Written to {out}/train and {out}/validation", highlight=False)
+    raise typer.Exit(0 if report.ok else 1)
+
+
+def _report(
+    given: list[Path],
+    out: Path | None,
+    model: str | None,
+    task: TaskChoice | None,
+    template: Path | None,
+    rows: dict[str, Any],
+) -> "DatasetReport":
+    from finetuning_cli.display.progress_bars import reading_bar
+    from finetuning_cli.preflight.data import LocalData, check_data
+
+    data = LocalData.read(given)
+    if not data.files:
+        raise typer.BadParameter(
+            " ".join(["There is no data file in the folder.", *data.left_out_notes]), param_hint="FILES"
+        )
+    asked = {name: value for name, value in (("model", model), ("task", task and task.value), ("data", rows)) if value}
+    data = data.with_options(asked)
+    with reading_bar(progress_console(as_json=True), data.files) as progress:
+        return check_data(data, data.request(), progress, template_file=template, out=out)
+
+
+def _print(report: "DatasetReport", as_json: bool) -> None:
+    from finetuning_cli.display.data import data_report
+    from finetuning_cli.display.text import print_json
+
+    if as_json:
+        print_json({**report.model_dump(mode="json"), "ok": report.ok})
+    else:
+        console = Console()
+        console.print(data_report(report, console.width), crop=False)

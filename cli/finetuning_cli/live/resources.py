@@ -1,0 +1,66 @@
+"""A stage's deployed resources, by the names that its templates give them."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from finetuning.aws.clients import client
+from finetuning.aws.errors import error_code
+from finetuning_cli.errors import cli_errors
+from finetuning_cli.stage.deployment import PREFIX
+
+STACKS = ("storage", "network", "workflow", "monitoring")
+RECORDED = Path(__file__).resolve().parents[3] / "facts" / "rehearsed_calls.json"
+_NAME = re.compile(r"\{([\w.]+)\}")
+
+
+@dataclass(frozen=True)
+class StageResources:
+    """`resources`: `stack.logical id` → type and physical id. `names` are what the templates' other names stand for."""
+
+    resources: Mapping[str, tuple[str, str]]
+    names: Mapping[str, str]
+
+    @classmethod
+    def find(cls, stage: str, account: str, region: str) -> "StageResources":
+        """Of a stage that is not deployed it has none. Raises `FineTuningError` as `cli_errors`."""
+        found = {}
+        for stack in STACKS:
+            for each in _resources(f"{PREFIX}{stage}-{stack}"):
+                kind, physical_id = each["ResourceType"], each.get("PhysicalResourceId", "")
+                found[f"{stack}.{each['LogicalResourceId']}"] = (kind, physical_id)
+        return cls(found, {"account": account, "region": region, "prefix": PREFIX + stage})
+
+    def of_type(self, kind: str) -> dict[str, str]:
+        """Physical ids by name."""
+        return {name: physical_id for name, (each, physical_id) in self.resources.items() if each == kind}
+
+    def fill(self, text: str) -> str | None:
+        """The text with real names in place of the templates'; None if the stage has no such resource."""
+        values = {name: physical_id.rpartition(":")[2] for name, (_, physical_id) in self.resources.items()}
+        values |= self.names
+        if not all(name in values for name in _NAME.findall(text)):
+            return None
+        return _NAME.sub(lambda found: values[found[1]], text)
+
+
+def recorded_calls() -> list[dict[str, Any]]:
+    """The calls of facts/rehearsed_calls.json: `role`, `action`, `resource` and condition `keys`, in template names."""
+    calls: list[dict[str, Any]] = json.loads(RECORDED.read_text(encoding="utf-8"))
+    return calls
+
+
+def _resources(stack: str) -> list[dict[str, Any]]:
+    with cli_errors(f"list the resources of {stack}"):
+        try:
+            pages = client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack)
+            return [each for page in pages for each in page["StackResourceSummaries"]]
+        except ClientError as error:
+            if error_code(error) == "ValidationError" and "does not exist" in str(error):
+                return []
+            raise

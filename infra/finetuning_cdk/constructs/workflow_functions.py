@@ -1,0 +1,203 @@
+"""Every function of the stage: its permissions, its network and its size."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from finetuning.runs.layout import TURNS, measurement
+from finetuning_cdk.constructs.python_layer import PARQUET, PythonLayer
+from finetuning_cdk.constructs.step_permissions import ANY_RUN, StageResources, StepPermissions
+from finetuning_cdk.constructs.workflow_function import FunctionPlatform, FunctionSize, WorkflowFunction
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Step:
+    """One function. `handler` is its module."""
+
+    handler: str
+    may: Callable[[StepPermissions], StepPermissions]
+    touches_data: bool = False
+    """Such a function runs in the VPC in every stage and calls only S3; others only where control functions do."""
+    outlives_network: bool = False
+    """Such a function runs in the VPC in no stage."""
+    size: FunctionSize = field(default_factory=FunctionSize)
+
+    @property
+    def id(self) -> str:
+        """The state's name: `plan_run` is PlanRun."""
+        return self.handler.title().replace("_", "")
+
+
+_STEPS = (
+    _Step(
+        handler="plan_run",
+        may=lambda may: (
+            may.find_uploads()
+            .write_runs(ANY_RUN.claim, ANY_RUN.request, ANY_RUN.plan)
+            .read_measurements()
+            .read_jumpstart()
+            .find_weights()
+            .check_plans()
+        ),
+        size=FunctionSize(timeout=300, memory=1024),
+    ),
+    _Step(
+        handler="reframe_parquet",
+        may=lambda may: may.read_uploads().write_runs(ANY_RUN.plan, ANY_RUN.shards + "*"),
+        touches_data=True,
+        size=FunctionSize(timeout=900, memory=4096, disk=10240),
+    ),
+    _Step(
+        handler="plan_shards",
+        may=lambda may: may.write_runs(ANY_RUN.dataset_report, ANY_RUN.shards + "*"),
+        touches_data=True,
+        size=FunctionSize(timeout=300, memory=1024),
+    ),
+    _Step(
+        handler="prepare_shard",
+        may=lambda may: may.read_uploads().read_runs().write_files(ANY_RUN.shards + "*"),
+        touches_data=True,
+        size=FunctionSize(timeout=900, memory=2048, disk=2048, concurrency=100),
+    ),
+    _Step(
+        handler="finish_dataset",
+        may=lambda may: may.write_runs(
+            ANY_RUN.plan,
+            ANY_RUN.dataset_report,
+            ANY_RUN.prompts,
+            ANY_RUN.train + "*",
+            ANY_RUN.validation + "*",
+            ANY_RUN.shards + "*",
+        ).read_jumpstart(),
+        touches_data=True,
+        size=FunctionSize(timeout=900, memory=2048, disk=2048),
+    ),
+    _Step(handler="take_turn", may=lambda may: may.write_runs()),
+    _Step(handler="start_training", may=lambda may: may.write_runs().read_jumpstart().start_training().stop_training()),
+    _Step(
+        handler="describe_training",
+        may=lambda may: (
+            may.write_runs(measurement("*", "*")).describe("training-job").stop_training().read_training_logs()
+        ),
+    ),
+    _Step(
+        handler="approve_deployment",
+        may=lambda may: may.write_runs(ANY_RUN.approval, *ANY_RUN.report_pages).notify(),
+    ),
+    _Step(
+        handler="deploy_endpoint",
+        may=lambda may: may.write_runs(f"{TURNS}*").read_jumpstart().deploy_endpoints().delete_endpoints(),
+    ),
+    _Step(handler="describe_endpoint", may=lambda may: may.write_runs(ANY_RUN.plan).restore_after_rollback()),
+    _Step(
+        handler="ask_batch",
+        may=lambda may: may.write_runs(ANY_RUN.answers_folder + "*.json").invoke_endpoints(),
+        size=FunctionSize(timeout=900, memory=1024),
+    ),
+    _Step(
+        handler="delete_temporary_endpoint",
+        may=lambda may: may.write_runs().delete_temporary_endpoints(),
+        size=FunctionSize(concurrency=10),
+    ),
+    _Step(
+        handler="evaluate_answers",
+        may=lambda may: may.write_runs(ANY_RUN.evaluation),
+        size=FunctionSize(timeout=900, memory=1024, concurrency=10),
+    ),
+    _Step(handler="scale_endpoint", may=lambda may: may.write_runs().scale_endpoints()),
+    _Step(
+        handler="register_model",
+        may=lambda may: (
+            may.read_runs(ANY_RUN.plan, ANY_RUN.status, ANY_RUN.evaluation)
+            .write_files(ANY_RUN.status)
+            .read_jumpstart()
+            .register_models()
+        ),
+    ),
+    _Step(handler="report_success", may=lambda may: may.write_runs(*ANY_RUN.report_pages).notify()),
+    _Step(
+        handler="report_failure",
+        # The configuration says whether the endpoint served an earlier model.
+        may=lambda may: (
+            may.write_runs(ANY_RUN.claim, *ANY_RUN.report_pages).clean_up_runs().describe("endpoint-config").notify()
+        ),
+    ),
+    _Step(
+        handler="clean_up_run",
+        may=lambda may: (
+            may.write_runs(ANY_RUN.claim, *ANY_RUN.report_pages).clean_up_runs().describe("endpoint-config").notify()
+        ),
+    ),
+    _Step(
+        handler="sweep_runs",
+        may=lambda may: (
+            may.list_uploads()
+            .write_runs(ANY_RUN.claim, *ANY_RUN.report_pages)
+            .sweep_runs()
+            .describe("endpoint-config")
+            .notify()
+        ),
+        size=FunctionSize(timeout=900),
+    ),
+    _Step(
+        handler="sweep_endpoints",
+        may=lambda may: may.read_runs().sweep_endpoints().read_invocations().notify(),
+        size=FunctionSize(timeout=300),
+    ),
+)
+
+
+class WorkflowFunctions(Construct):
+    """The functions by the name of their state or task: `functions["PlanRun"]`.
+
+    `emptied` are the buckets that RemoveRuns empties when the stage is destroyed.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        platform: FunctionPlatform,
+        resources: StageResources,
+        emptied: Sequence[s3.IBucket],
+    ) -> None:
+        super().__init__(scope, id)
+        remove_runs = _Step(
+            handler="remove_runs",
+            may=lambda may: (
+                may.find("training-job", "model", "endpoint", "endpoint-config")
+                .stop_training()
+                .delete_endpoints()
+                .delete_models()
+                .describe_network_interfaces()
+                .go_on()
+                .delete_data_in(*emptied)
+            ),
+            # It waits for the network interfaces of all others, and nobody calls it before the stage is destroyed.
+            outlives_network=True,
+            size=FunctionSize(timeout=900),
+        )
+        parquet = PythonLayer(self, "Parquet", requirements=PARQUET)
+        self._functions = {
+            step.id: WorkflowFunction(
+                self,
+                step.id,
+                handler=step.handler,
+                platform=platform,
+                permissions=step.may(StepPermissions(self, f"{step.id}Permissions", resources=resources)),
+                in_vpc=step.touches_data or (platform.config.control_functions_in_vpc and not step.outlives_network),
+                size=step.size,
+                more_layers=[parquet] if step.handler == "reframe_parquet" else [],
+            )
+            for step in (*_STEPS, remove_runs)
+        }
+
+    def __getitem__(self, name: str) -> lambda_.Function:
+        return self._functions[name]
+
+    def items(self) -> Sequence[tuple[str, lambda_.Function]]:
+        return list(self._functions.items())
