@@ -2,7 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
+from finetuning.aws.run_store import RunStore
 from finetuning.aws.sagemaker import SageMaker, endpoint_busy
+from finetuning.lazy_model import LazyModel
 from finetuning.operations.run import Run
 from finetuning.runs.layout import TURNS, RunLayout
 from finetuning.runs.names import Names
@@ -14,10 +16,18 @@ TURN_HOURS = 24
 _TIME = "%Y%m%dT%H%M%S.%f"
 
 
+class _Holder(LazyModel):
+    """The turn that the endpoint's deployments wait for."""
+
+    turn: str
+
+
 def run_ahead(run: Run, endpoint: str, now: datetime) -> str | None:
     """The id of a run that came to the endpoint earlier and has not ended, or None: it is this run's turn.
 
-    A run keeps its turn until it ends, so that it evaluates the model that it has deployed.
+    A run keeps its turn until it ends, so that it evaluates the model that it has deployed. Runs are served in the
+    order of their turns. Two that come at the same moment may each see no earlier turn than their own: one document,
+    replaced under a condition, names the run that is served.
     """
     folder, turn = f"{TURNS}{endpoint}/", run.status.endpoint_turn
     if not turn:
@@ -26,13 +36,27 @@ def run_ahead(run: Run, endpoint: str, now: datetime) -> str | None:
     if turn not in run.store.folders(folder):
         run.store.write(f"{folder}{turn}/turn.json", b"{}")
     for earlier in sorted(each for each in run.store.folders(folder) if each < turn):
-        began, _, other = earlier.partition("_")
-        if now - datetime.strptime(began, _TIME).replace(tzinfo=UTC) > timedelta(hours=TURN_HOURS):
-            continue
-        status = run.store.find(RunLayout(other).status, RunStatus)
-        if status and not status.state.is_final and status.endpoint_turn == earlier:
-            return other
-    return None
+        if _is_valid(run.store, earlier, now):
+            return _run_id(earlier)
+
+    def held_by(holder: _Holder | None) -> _Holder:
+        return holder if holder and _is_valid(run.store, holder.turn, now) else _Holder(turn=turn)
+
+    served = run.store.update(f"{folder}holder.json", _Holder, held_by).turn
+    return None if served == turn else _run_id(served)
+
+
+def _is_valid(store: RunStore, turn: str, now: datetime) -> bool:
+    """False if the turn is too old, or its run has ended or left it."""
+    began = datetime.strptime(turn.partition("_")[0], _TIME).replace(tzinfo=UTC)
+    if now - began > timedelta(hours=TURN_HOURS):
+        return False
+    status = store.find(RunLayout(_run_id(turn)).status, RunStatus)
+    return status is not None and not status.state.is_final and status.endpoint_turn == turn
+
+
+def _run_id(turn: str) -> str:
+    return turn.partition("_")[2]
 
 
 def standing_temporaries(api: SageMaker, names: Names) -> dict[str, str]:

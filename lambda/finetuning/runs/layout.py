@@ -16,7 +16,8 @@ objects that the console makes), or the run.json that completes a folder.
 """
 
 TURNS = "turns/"
-"""In the artifacts bucket: a folder for each endpoint with a name of its own, in it one for each run's turn."""
+"""In the artifacts bucket: a folder for each endpoint with a name of its own, in it one for each run's turn, and a
+document that names the turn that is served."""
 
 SHARDS, DATASET = "shards/", "dataset/"
 """Within a run's folder, which is the workspace of the steps that prepare its data."""

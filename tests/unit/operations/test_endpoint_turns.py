@@ -1,5 +1,6 @@
 """The order in which runs deploy to one endpoint, and how long one waits for another."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -30,13 +31,23 @@ def test_a_run_keeps_its_turn_until_it_ends_and_the_next_one_follows(store: Memo
     assert run_ahead(second, ENDPOINT, START + 3 * HOUR) is None
 
 
-def test_a_turn_is_one_empty_document_of_the_endpoint_and_no_event_of_the_run(store: MemoryStore) -> None:
+def test_of_two_runs_that_come_at_the_same_moment_one_is_served(store: MemoryStore) -> None:
+    slow, quick = any_run(store, "slow-00000000"), any_run(store, "quick-00000000")
+    assert run_ahead(quick, ENDPOINT, START + timedelta(seconds=1)) is None
+    assert run_ahead(slow, ENDPOINT, START) == quick.run_id, "its turn is earlier, but was written later"
+    quick.record("", state=RunState.FAILED)
+    assert run_ahead(slow, ENDPOINT, START + HOUR) is None
+
+
+def test_a_turn_is_two_documents_of_the_endpoint_and_no_event_of_the_run(store: MemoryStore) -> None:
     run = any_run(store, RUN_ID)
     for hours in (0, 1):
         run_ahead(run, ENDPOINT, START + hours * HOUR)
     turn = f"20260304T090000.000000_{RUN_ID}"
     turns = {key: body for key, body in store.objects.items() if key.startswith("turns/")}
-    assert turns == {f"turns/{ENDPOINT}/{turn}/turn.json": b"{}"}
+    assert turns.pop(f"turns/{ENDPOINT}/{turn}/turn.json") == b"{}"
+    (holder,) = turns.items()
+    assert (holder[0], json.loads(holder[1])) == (f"turns/{ENDPOINT}/holder.json", {"turn": turn})
     assert (run.status.endpoint_turn, run.status.events) == (turn, [])
 
 
