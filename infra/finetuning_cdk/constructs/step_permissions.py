@@ -1,5 +1,6 @@
 """The permissions of each function, named by what the workflow does."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -85,9 +86,12 @@ class StepPermissions(Permissions):
             ._use_key_for_s3("kms:Decrypt")
         )
 
-    def write_runs(self, *keys: str) -> Self:
-        """Reads every file of a run; writes its status and the given keys (patterns of `ANY_RUN`)."""
-        return self.read_runs().write_files(ANY_RUN.status, *keys)
+    def write_runs(self, *keys: str, reading: Sequence[str] | None = None) -> Self:
+        """Reads a run's files, or its plan, its status and those of `reading`; writes its status and the given keys
+        (all are patterns of `ANY_RUN`).
+        """
+        read = () if reading is None else (ANY_RUN.plan, ANY_RUN.status, *reading)
+        return self.read_runs(*read).write_files(ANY_RUN.status, *keys)
 
     def read_measurements(self) -> Self:
         measured = self._stage.artifacts.arn_for_objects(f"{MEASUREMENTS}*")

@@ -31,6 +31,8 @@ class _Step:
         return self.handler.title().replace("_", "")
 
 
+_ANSWERS = ANY_RUN.answers_folder + "*.json"
+
 _STEPS = (
     _Step(
         handler="plan_run",
@@ -75,7 +77,7 @@ _STEPS = (
         touches_data=True,
         size=FunctionSize(timeout=900, memory=2048, disk=2048),
     ),
-    _Step(handler="take_turn", may=lambda may: may.write_runs()),
+    _Step(handler="take_turn", may=lambda may: may.write_runs(reading=[])),
     _Step(handler="start_training", may=lambda may: may.write_runs().read_jumpstart().start_training().stop_training()),
     _Step(
         handler="describe_training",
@@ -89,17 +91,19 @@ _STEPS = (
     ),
     _Step(
         handler="deploy_endpoint",
-        may=lambda may: may.write_runs(f"{TURNS}*").read_jumpstart().deploy_endpoints().delete_endpoints(),
+        may=lambda may: (
+            may.write_runs(f"{TURNS}*", reading=[f"{TURNS}*"]).read_jumpstart().deploy_endpoints().delete_endpoints()
+        ),
     ),
     _Step(handler="describe_endpoint", may=lambda may: may.write_runs(ANY_RUN.plan).restore_after_rollback()),
     _Step(
         handler="ask_batch",
-        may=lambda may: may.write_runs(ANY_RUN.answers_folder + "*.json").invoke_endpoints(),
+        may=lambda may: may.write_runs(_ANSWERS, reading=[ANY_RUN.prompts, _ANSWERS]).invoke_endpoints(),
         size=FunctionSize(timeout=900, memory=1024),
     ),
     _Step(
         handler="delete_temporary_endpoint",
-        may=lambda may: may.write_runs().delete_temporary_endpoints(),
+        may=lambda may: may.write_runs(reading=[]).delete_temporary_endpoints(),
         size=FunctionSize(concurrency=10),
     ),
     _Step(
@@ -107,7 +111,7 @@ _STEPS = (
         may=lambda may: may.write_runs(ANY_RUN.evaluation),
         size=FunctionSize(timeout=900, memory=1024, concurrency=10),
     ),
-    _Step(handler="scale_endpoint", may=lambda may: may.write_runs().scale_endpoints()),
+    _Step(handler="scale_endpoint", may=lambda may: may.write_runs(reading=[]).scale_endpoints()),
     _Step(
         handler="register_model",
         may=lambda may: (
