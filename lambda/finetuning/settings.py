@@ -87,6 +87,10 @@ class StageSettings(BaseModel):
     """
     endpoint_replacement: Replacement = "anyone"
     """Whose runs may replace an endpoint's model: those of its owners (`runs/ownership.py`), or any run's."""
+    bedrock_import: bool = False
+    """Whether runs may import their models into Bedrock (`endpoint.target`): the stage then has the role and the
+    permissions for it.
+    """
     max_concurrent_runs: int = Field(default=5, ge=1, le=100)
     """How many runs train, deploy or wait for approval at the same time; later ones are queued."""
     approval_hours: float = Field(default=24, gt=0, le=LONGEST_APPROVAL_HOURS)

@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -37,6 +38,12 @@ TARGET = Target(
     security_groups=("sg-1",),
     kms_key_arn="arn:aws:kms:us-east-1:111122223333:key/abc",
 )
+WITH_IMPORTS = replace(
+    TARGET,
+    kms_key_arn="arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+    import_role_arn="arn:aws:iam::111122223333:role/BedrockImport",
+)
+"""A stage that may import models into Bedrock, with the id of a key as Bedrock's service model wants it."""
 
 
 @cache
@@ -99,6 +106,10 @@ def planned(
 
 
 @cache
+def service_model(service: str) -> Any:
+    """boto3's model of a service."""
+    return botocore.session.get_session().get_service_model(service)
+
+
 def sagemaker_model() -> Any:
-    """boto3's model of SageMaker."""
-    return botocore.session.get_session().get_service_model("sagemaker")
+    return service_model("sagemaker")

@@ -11,7 +11,7 @@ from finetuning.jumpstart.constraints import violations
 from finetuning.jumpstart.family import Task
 from finetuning.planning import orders
 from finetuning.planning.checklist import Checklist
-from tests.builders.jumpstart import BASE_70B, LLAMA, TARGET, any_spec, planned, sagemaker_model
+from tests.builders.jumpstart import BASE_70B, LLAMA, TARGET, any_spec, planned, sagemaker_model, service_model
 
 INSTANCE_TYPES = sorted(
     {instance_type for model_id in CATALOGUE for instance_type in any_spec(model_id).supported_training_instance_types}
@@ -40,7 +40,7 @@ def test_a_run_is_a_valid_request_or_a_documented_refusal(model_id: str, task: T
         checklist, spec = Checklist(), any_spec(model_id)
         built = orders.run_requests(spec, plan, TARGET)
         built["create_model"] = orders.base_model(spec, plan, TARGET) if task is Task.CHAT else built["create_model"]
-        orders.check_requests(built, sagemaker_model(), checklist)
+        orders.check_requests(built, service_model, checklist)
         assert checklist.findings == []
         resources = built["create_training_job"]["ResourceConfig"]
         assert resources.get("InstanceType", resources.get("InstancePreferences", [{}])[0]) in (
@@ -73,7 +73,7 @@ def test_a_job_of_several_types_that_waits_for_them_is_valid() -> None:
     checklist = Checklist()
     spec = any_spec(plan.model_id)
     request = orders.training_job(spec, plan, TARGET, pending_seconds=7200)
-    orders.check_requests({"create_training_job": request}, sagemaker_model(), checklist)
+    orders.check_requests({"create_training_job": request}, service_model, checklist)
     assert checklist.findings == []
     assert request["ResourceConfig"]["InstancePreferences"] == [
         {"InstanceType": "ml.g5.24xlarge"},
@@ -92,7 +92,7 @@ def test_a_training_plan_is_used_by_the_first_type_alone() -> None:
     (plan, findings), checklist = planned(asked), Checklist()
     assert not findings
     first, second = (orders.training_job(any_spec(BASE_70B), plan, TARGET, attempt) for attempt in (0, 1))
-    orders.check_requests({"create_training_job": first}, sagemaker_model(), checklist)
+    orders.check_requests({"create_training_job": first}, service_model, checklist)
     assert checklist.findings == []
     assert first["ResourceConfig"]["TrainingPlanArn"] == arn
     assert first["ResourceConfig"]["InstanceType"] == "ml.p4d.24xlarge"
@@ -168,5 +168,5 @@ def test_whatever_a_run_json_holds_ends_in_findings_or_in_requests_sagemaker_tak
     except FineTuningError as error:
         raise AssertionError(f"a plan without findings has no requests: {error}") from error
     checklist = Checklist()
-    orders.check_requests(built, sagemaker_model(), checklist)
+    orders.check_requests(built, service_model, checklist)
     assert checklist.findings == []

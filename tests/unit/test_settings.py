@@ -11,7 +11,7 @@ from finetuning_cdk.config import StageConfig
 from tests.builders.memory import any_environment
 
 PACKAGE = Path(__file__).resolve().parents[2] / "lambda" / "finetuning"
-PURE = ("jumpstart", "datasets", "runs", "planning", "evaluation", "report")
+PURE = ("bedrock", "jumpstart", "datasets", "runs", "planning", "evaluation", "report")
 
 
 def test_settings_are_typed() -> None:

@@ -133,9 +133,10 @@ def _placeholders(stage: DeployedStage) -> Target:
         region=stage.aws_region,
         bucket="finetune-dev-artifacts-placeholder",
         role_arn="arn:aws:iam::000000000000:role/placeholder-execution-role",
+        import_role_arn="arn:aws:iam::000000000000:role/placeholder-import-role",
         subnets=("subnet-placeholder1", "subnet-placeholder2"),
         security_groups=("sg-placeholder",),
-        kms_key_arn=f"arn:aws:kms:{stage.aws_region}:000000000000:key/placeholder",
+        kms_key_arn=f"arn:aws:kms:{stage.aws_region}:000000000000:key/00000000-0000-0000-0000-000000000000",
         gated_weights=stage.gated_weights,
     )
 
@@ -212,5 +213,5 @@ def _requests(spec: ModelSpec, planned: RunPlan, here: Target, checklist: Checkl
     if checklist.findings:
         return {}
     built = run_requests(spec, planned, here)
-    check_requests(built, botocore.session.get_session().get_service_model("sagemaker"), checklist)
+    check_requests(built, botocore.session.get_session().get_service_model, checklist)
     return {} if checklist.findings else built

@@ -19,6 +19,8 @@ DEFAULT_LENGTH = 1024
 PARAMETERS = {"1": 1.24, "3": 3.21, "8": 8.03, "70": 70.6, "405": 405.9}
 """Billions of parameters by the size that a model is named by, as in the model cards of Llama 3 to 3.2."""
 
+BYTES_PER_PARAMETER = {"bf16": 2, "fp8": 1}
+
 
 class Task(StrEnum):
     """JumpStart's three ways to train; each takes rows of one form."""
@@ -68,6 +70,14 @@ class Family(Protocol):
         """The licence that has to be accepted before the weights may be used, None where there is none."""
 
     @property
+    def architecture(self) -> str:
+        """The class of the model, as its config.json names it."""
+
+    @property
+    def context(self) -> int:
+        """The longest context of its models in tokens (`max_position_embeddings`)."""
+
+    @property
     def stop_token_ids(self) -> tuple[int, ...]:
         """The tokens at which a turn of a chat, or a text, can end."""
 
@@ -110,10 +120,25 @@ class ModelSupport:
     """Whether the training script can shard the model (`enable_fsdp`); the specification does not say."""
 
     @property
+    def size(self) -> str:
+        """The size in the model's name: "8" for 8B."""
+        size = re.search(r"-(\d+)b(-|$)", self.model_id)
+        return size[1] if size else ""
+
+    @property
     def parameters(self) -> float:
         """In billions, by the size in the model's name."""
-        size = re.search(r"-(\d+)b(-|$)", self.model_id)
-        return PARAMETERS[size[1]] if size else 0
+        return PARAMETERS.get(self.size, 0)
+
+    @property
+    def dtype(self) -> str:
+        """Of the weights; that the tuned model keeps it is assumed."""
+        return "fp8" if self.model_id.endswith("-fp8") else "bf16"
+
+    @property
+    def gigabytes(self) -> float:
+        """Of the weights."""
+        return self.parameters * BYTES_PER_PARAMETER[self.dtype]
 
     @property
     def tasks(self) -> tuple[Task, ...]:

@@ -13,6 +13,7 @@ class Target:
 
     `gated_weights`: how a job gets the gated weights. With `env` the training script reads an environment variable,
     with `channel` they are an input channel that states the acceptance of the licence. Never both.
+    `import_role_arn`: the role that Bedrock takes to read a model; "" in a stage that may not import any.
     """
 
     prefix: str
@@ -24,6 +25,7 @@ class Target:
     security_groups: tuple[str, ...]
     kms_key_arn: str
     gated_weights: Literal["env", "channel"] = "env"
+    import_role_arn: str = ""
 
     @property
     def vpc(self) -> dict[str, Any]:

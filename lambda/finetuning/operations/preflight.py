@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from finetuning.aws.clients import advisory_client
 from finetuning.aws.jumpstart_bucket import JumpStartBucket, jumpstart_bucket
@@ -118,7 +119,11 @@ def _check_what_requests_name(
     account.key(advisory_client("kms", here.region))
     account.role(advisory_client("iam", here.region))
     if not checklist.findings:
-        check_requests(run_requests(spec, plan, here), sagemaker.meta.service_model, checklist)
+        check_requests(run_requests(spec, plan, here), partial(_service_model, here.region), checklist)
+
+
+def _service_model(region: str, service: str) -> Any:
+    return advisory_client(service, region).meta.service_model
 
 
 def no_model(run_id: str) -> Finding:

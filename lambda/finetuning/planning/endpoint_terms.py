@@ -8,6 +8,7 @@ from finetuning.jumpstart.assumptions import Price, has_only_local_storage
 from finetuning.jumpstart.requests import ENDPOINT_PROVISIONING_SECONDS, container_key
 from finetuning.jumpstart.spec import ModelSpec
 from finetuning.planning.checklist import Checklist
+from finetuning.planning.serving_target import settle_target
 from finetuning.planning.submission import Submission, endpoint_type
 from finetuning.runs.ownership import owner_name
 from finetuning.runs.plan import Autoscaling, EndpointPlan, HostingOption, dearest
@@ -62,9 +63,9 @@ def endpoint_plan(
         fallbacks=[option for option in fallbacks if option not in pools],
         data_capture_percentage=capture.percentage if isinstance(capture, DataCaptureRequest) else 100 * capture,
     )
-    if image:
+    if image and asked.target != "bedrock":
         checklist.passed("endpoint instance", f"{plan.instance_count} × {plan.in_words}, {_hourly(plan, prices)}")
-    return plan
+    return settle_target(request, spec.model_id, stage, plan, checklist)
 
 
 def hosting_option(instance_type: str, prices: Mapping[str, Price], container_key: str = "") -> HostingOption:

@@ -1,14 +1,16 @@
-"""The SageMaker requests of a run, from its plan, its names and the model's specification.
+"""The requests of a run, from its plan, its names and the model's specification.
 
 For an endpoint: `jumpstart.requests.endpoint_config(spec, hosting("live", plan, target), target)` and
 `jumpstart.requests.endpoint(spec, hosting("live", plan, target))`; the other variants are temporary endpoints.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
+from finetuning.bedrock.requests import ImportJob
+from finetuning.bedrock.requests import import_job as import_request
 from finetuning.errors import Code, Finding
 from finetuning.jumpstart import requests
 from finetuning.jumpstart.constraints import violations
@@ -21,6 +23,7 @@ from finetuning.runs.layout import RunLayout
 from finetuning.runs.ownership import owners_tag
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.tags import (
+    ENDPOINT_TAG,
     EULA_ACCEPTED_AT_TAG,
     EULA_ACCEPTED_BY_TAG,
     EULA_TAG,
@@ -41,41 +44,47 @@ Variant = Literal["live", "candidate", "base"]
 
 
 OPERATIONS = {
-    "create_training_job": "CreateTrainingJob",
-    "create_model": "CreateModel",
-    "create_endpoint_config": "CreateEndpointConfig",
-    "create_endpoint": "CreateEndpoint",
+    "create_training_job": ("sagemaker", "CreateTrainingJob"),
+    "create_model": ("sagemaker", "CreateModel"),
+    "create_endpoint_config": ("sagemaker", "CreateEndpointConfig"),
+    "create_endpoint": ("sagemaker", "CreateEndpoint"),
+    "create_model_import_job": ("bedrock", "CreateModelImportJob"),
 }
-"""The names of a run's requests, and their API operations."""
+"""The names of a run's requests, and of each the service as boto3 names it and the API operation."""
+
+
+SERVICE_NAMES = {"sagemaker": "SageMaker", "bedrock": "Bedrock"}
 
 
 def run_requests(spec: ModelSpec, plan: RunPlan, target: Target) -> dict[str, Request]:
     """The requests of a run on its preferred instance type, by their names in `OPERATIONS`.
 
-    A run that does not deploy has only the first one.
+    A run that does not deploy has only the first one; one that imports its model has that and the import.
     """
     job = training_job(spec, plan, target)
     if not plan.endpoint.deploy:
         return {"create_training_job": job}
+    artifact = f"s3://{target.bucket}/{RunLayout(plan.run_id).model_artifact(job['TrainingJobName'])}"
+    if plan.endpoint.target == "bedrock":
+        return {"create_training_job": job, "create_model_import_job": import_job(plan, target, artifact)}
     live = hosting("live", plan, target)
-    artifact = RunLayout(plan.run_id).model_artifact(job["TrainingJobName"])
     return {
         "create_training_job": job,
-        "create_model": tuned_model(spec, plan, target, f"s3://{target.bucket}/{artifact}"),
+        "create_model": tuned_model(spec, plan, target, artifact),
         "create_endpoint_config": requests.endpoint_config(spec, live, target),
         "create_endpoint": requests.endpoint(spec, live),
     }
 
 
-def check_requests(built: Mapping[str, Request], service_model: Any, checklist: Checklist) -> None:
-    """Checks requests of `run_requests` against boto3's model of SageMaker; adds a finding for each violation."""
-    problems = [
-        f"{OPERATIONS[name]}: {problem}"
-        for name, request in built.items()
-        for problem in violations(service_model.operation_model(OPERATIONS[name]).input_shape, request)
-    ]
-    for problem in problems:
-        message = f"SageMaker would reject the request: {problem}."
+def check_requests(built: Mapping[str, Request], service_model: Callable[[str], Any], checklist: Checklist) -> None:
+    """Checks requests of `run_requests` against boto3's model of each service; adds a finding for each violation."""
+    problems = []
+    for name, request in built.items():
+        service, operation = OPERATIONS[name]
+        shape = service_model(service).operation_model(operation).input_shape
+        problems += [(service, f"{operation}: {problem}") for problem in violations(shape, request)]
+    for service, problem in problems:
+        message = f"{SERVICE_NAMES[service]} would reject the request: {problem}."
         checklist.found("requests", Finding(Code.REQUEST_INVALID, "", message, "Change the value in run.json."))
     if not problems:
         checklist.passed("requests", f"{len(built)} request{'s' if len(built) > 1 else ''} valid")
@@ -106,6 +115,20 @@ def training_job(
         tags=run_tags(plan, target),
     )
     return requests.training_job(spec, job, target)
+
+
+def import_job(plan: RunPlan, target: Target, artifact: str, attempt: int = 0) -> Request:
+    """CreateModelImportJob for the output of the training job: an S3 URI that ends in `/`. `attempt`: how often the
+    run's model was imported before.
+    """
+    names = plan.names(target.prefix)
+    job = ImportJob(
+        name=names.import_job(attempt),
+        model=names.imported_model,
+        artifact=artifact,
+        tags=_served_tags(plan, target) | {ENDPOINT_TAG: names.endpoint},
+    )
+    return import_request(job, target)
 
 
 def tuned_model(spec: ModelSpec, plan: RunPlan, target: Target, artifact: str) -> Request:
@@ -160,10 +183,16 @@ def hosting(variant: Variant, plan: RunPlan, target: Target) -> Hosting:
         instance_type=plan.endpoint.instance_type,
         instance_count=plan.endpoint.instance_count,
         pools=pools,
-        tags=tags | owners_tag(plan.owners) | lifetime_tags(plan.endpoint.ttl_hours, plan.endpoint.idle_minutes),
+        tags=_served_tags(plan, target),
         capture=capture if plan.endpoint.data_capture_percentage else None,
         capture_percentage=plan.endpoint.data_capture_percentage,
     )
+
+
+def _served_tags(plan: RunPlan, target: Target) -> dict[str, str]:
+    """Of what serves the tuned model: whose it is, and when it expires."""
+    lifetime = lifetime_tags(plan.endpoint.ttl_hours, plan.endpoint.idle_minutes)
+    return run_tags(plan, target) | owners_tag(plan.owners) | lifetime
 
 
 def run_tags(plan: RunPlan, target: Target) -> dict[str, str]:

@@ -23,7 +23,16 @@ class Names:
 
     def training_job(self, attempt: int) -> str:
         """One job per attempt: after a capacity error the next attempt has another instance type."""
-        return f"{self.prefix}-{self.run_id}" + (f"-{attempt}" if attempt else "")
+        return f"{self._run}-{attempt}" if attempt else self._run
+
+    def import_job(self, attempt: int) -> str:
+        """One job per import of the run's model into Bedrock: a name is taken even after its job has ended."""
+        return self.training_job(attempt)
+
+    @property
+    def imported_model(self) -> str:
+        """The model in Bedrock."""
+        return self._run
 
     @property
     def model(self) -> str:

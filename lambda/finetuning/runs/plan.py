@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, computed_field, model_validator
 
+from finetuning.bedrock.prices import HOURS_A_MONTH, ImportPrice
 from finetuning.datasets.formats import Detection, Format
 from finetuning.datasets.options import DataOptions
 from finetuning.datasets.resolution import Resolution
@@ -253,9 +254,16 @@ class EndpointPlan(_Part):
     `pools`: the types, `instance_type` first, of which SageMaker takes the first with capacity; none if it has no
     choice. `usd_per_hour` is the price of the dearest of them, and once the endpoint serves, of the dearest of
     `serving_types`.
+
+    `target`: a model that is imported into `bedrock` has no instances; those here are of the temporary endpoints for a
+    comparison with the base model. `import_price` and `expected_hours_per_day`: what an import costs, or would, if
+    run.json asks for one or for a comparison.
     """
 
     deploy: bool
+    target: Literal["sagemaker", "bedrock"] = "sagemaker"
+    import_price: ImportPrice | None = None
+    expected_hours_per_day: float | None = None
     name: str | None
     owners: list[str] = Field(default_factory=list)
     instance_type: str
@@ -299,6 +307,20 @@ class EndpointPlan(_Part):
     def most_instances(self) -> int:
         """The most that autoscaling may start, or the fixed number."""
         return self.autoscaling.max_instances if self.autoscaling else self.instance_count
+
+    @property
+    def usd_per_month(self) -> float | None:
+        """Of an endpoint that always serves; None if its price is unknown."""
+        return None if self.usd_per_hour is None else self.usd_per_hour * self.instance_count * HOURS_A_MONTH
+
+    @property
+    def break_even_hours_per_day(self) -> float | None:
+        """Hours of use a day below which the imported model costs less than the endpoint, 0 to 24; None if one of the
+        prices is unknown.
+        """
+        if self.usd_per_hour is None or self.import_price is None:
+            return None
+        return self.import_price.break_even(self.usd_per_hour * self.instance_count)
 
     @property
     def lifetime(self) -> Lifetime:

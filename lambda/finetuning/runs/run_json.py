@@ -112,6 +112,12 @@ class EndpointRequest(_Part):
 
     deploy: bool = True
     """Whether the tuned model is deployed. Otherwise it is kept and registered; `finetune deploy` deploys it later."""
+    target: Literal["sagemaker", "bedrock", "auto"] = "sagemaker"
+    """Where the model is served: "sagemaker", on an endpoint that is paid by the hour; "bedrock", imported, so that it
+    is paid while it is used, and little for its storage; "auto", the one that costs less at `expected_hours_per_day`.
+    """
+    expected_hours_per_day: float | None = Field(default=None, ge=0, le=24)
+    """Hours a day in which the model is asked at least every five minutes. "auto" needs it."""
     name: Name | None = None
     """Default: the run's id. A later run with the same name replaces the model without downtime."""
     owners: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(

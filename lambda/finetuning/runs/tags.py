@@ -12,7 +12,8 @@ EULA_ACCEPTED_BY_TAG = "finetune:eula-accepted-by"
 EULA_ACCEPTED_AT_TAG = "finetune:eula-accepted-at"
 
 ENDPOINT_TAG = "finetune:endpoint"
-"""On an endpoint configuration: the endpoint it was created for."""
+"""On an endpoint configuration, and on an imported model: the endpoint it was created for. An imported model has none;
+the name is that under which software finds the model that serves."""
 REPLACES_TAG = "finetune:replaces"
 """On an endpoint configuration: the one that served before it."""
 

@@ -27,7 +27,13 @@ from tests.builders.datasets import any_chat_rows, any_file
 from tests.builders.jumpstart import BASE_70B, FACTS, LLAMA, any_spec, document
 
 REGION = "us-east-1"
-REQUESTS = ["create_training_job", "create_model", "create_endpoint_config", "create_endpoint"]
+REQUESTS = [
+    "create_training_job",
+    "create_model",
+    "create_endpoint_config",
+    "create_endpoint",
+    "create_model_import_job",
+]
 
 
 def finetune(*arguments: str | Path, **environment: str | None) -> tuple[int, str]:

@@ -17,7 +17,7 @@ from finetuning.planning.orders import (
 from finetuning.runs.names import hosting_suffix
 from finetuning.runs.plan import Acceptance, DatasetSummary, HostingOption, RunPlan
 from finetuning.runs.tags import EULA_ACCEPTED_AT_TAG, EULA_ACCEPTED_BY_TAG, EULA_TAG, IDLE_TAG, RUN_TAG, TTL_TAG
-from tests.builders.jumpstart import TARGET, any_spec, sagemaker_model
+from tests.builders.jumpstart import TARGET, any_spec, service_model
 from tests.builders.runs import RUN_ID, START, any_plan
 
 SPEC = any_spec(any_plan().model_id)
@@ -42,7 +42,7 @@ def test_a_run_without_an_endpoint_is_one_request() -> None:
 def test_a_request_that_sagemaker_would_refuse_is_a_finding_with_its_operation() -> None:
     built, checklist = run_requests(SPEC, any_plan(), TARGET), Checklist()
     built["create_endpoint"]["EndpointName"] = "no_underscores"
-    check_requests(built, sagemaker_model(), checklist)
+    check_requests(built, service_model, checklist)
     (check,) = checklist.checks
     assert (check.check, check.ok, check.code, check.field) == ("requests", False, Code.REQUEST_INVALID, "")
     assert "CreateEndpoint: EndpointName" in check.message
@@ -51,7 +51,7 @@ def test_a_request_that_sagemaker_would_refuse_is_a_finding_with_its_operation()
 
 def test_valid_requests_are_one_line_of_the_preflight() -> None:
     checklist = Checklist()
-    check_requests(run_requests(SPEC, any_plan(), TARGET), sagemaker_model(), checklist)
+    check_requests(run_requests(SPEC, any_plan(), TARGET), service_model, checklist)
     (check,) = checklist.checks
     assert (check.check, check.ok) == ("requests", True)
     assert check.message.startswith("4")
@@ -92,10 +92,10 @@ def test_each_pool_has_the_model_for_its_type_and_shares_it_where_the_container_
 def test_a_request_with_pools_is_valid_by_the_service_model() -> None:
     checklist = Checklist()
     built = run_requests(SPEC, pooled("ml.g5.48xlarge", "ml.p4d.24xlarge"), TARGET)
-    check_requests(built, sagemaker_model(), checklist)
+    check_requests(built, service_model, checklist)
     assert checklist.findings == []
     built["create_endpoint_config"]["ProductionVariants"][0]["InstancePools"][1]["Priority"] = 6
-    check_requests(built, sagemaker_model(), checklist)
+    check_requests(built, service_model, checklist)
     assert "InstancePools[1].Priority" in checklist.findings[0].message
 
 
@@ -170,7 +170,7 @@ def test_the_live_endpoint_expires_as_planned_and_its_job_is_tagged_with_the_run
 @pytest.mark.parametrize(("number", "words"), [(1, "1 request valid"), (2, "2 requests valid")])
 def test_requests_are_counted_in_the_singular_and_plural(number: int, words: str) -> None:
     checklist, built = Checklist(), run_requests(SPEC, any_plan(), TARGET)
-    check_requests(dict(list(built.items())[:number]), sagemaker_model(), checklist)
+    check_requests(dict(list(built.items())[:number]), service_model, checklist)
     assert [check.message for check in checklist.checks] == [words]
 
 

@@ -39,12 +39,14 @@ _TASK_FLAGS: dict[Task, dict[str, str]] = {
 @dataclass(frozen=True)
 class Llama3:
     """One generation. `dated`: its chat template opens with a system turn that holds two dates, even where the dialog
-    has none.
+    has none. `context` is that of the models' configurations.
     """
 
     name: str
     licence_url: str
     dated: bool
+    context: int
+    architecture: str = "LlamaForCausalLM"
     vocabulary: Vocabulary | None = VOCABULARY
 
     @property
@@ -91,6 +93,6 @@ class Llama3:
             )
 
 
-LLAMA_3 = Llama3("Llama 3", "https://www.llama.com/llama3/license/", dated=False)
-LLAMA_3_1 = Llama3("Llama 3.1", "https://www.llama.com/llama3_1/license/", dated=True)
-LLAMA_3_2 = Llama3("Llama 3.2", "https://www.llama.com/llama3_2/license/", dated=True)
+LLAMA_3 = Llama3("Llama 3", "https://www.llama.com/llama3/license/", dated=False, context=8192)
+LLAMA_3_1 = Llama3("Llama 3.1", "https://www.llama.com/llama3_1/license/", dated=True, context=131_072)
+LLAMA_3_2 = Llama3("Llama 3.2", "https://www.llama.com/llama3_2/license/", dated=True, context=131_072)

@@ -1,0 +1,136 @@
+"""Where a run's model is served: on a SageMaker endpoint, paid by the hour, or imported into Bedrock, paid by use."""
+
+from collections.abc import Iterator
+
+from finetuning.bedrock.models import FIELD, ON_SAGEMAKER, refusals
+from finetuning.bedrock.prices import import_price
+from finetuning.bedrock.requests import NOT_IN_TAGS
+from finetuning.errors import Code, Finding
+from finetuning.jumpstart.catalogue import support
+from finetuning.planning.checklist import Checklist
+from finetuning.runs.plan import EndpointPlan
+from finetuning.runs.run_json import EndpointRequest, RunRequest
+from finetuning.settings import NEVER, DeployedStage
+
+CHECK = "target"
+"""The line of the preflight's table."""
+
+ENDPOINT_ONLY = ("autoscaling", "data_capture")
+"""Options that Bedrock has nothing like."""
+INSTANCES = ("instance_type", "fallback_instance_types", "instance_count")
+"""Options that a run with an imported model uses for the temporary endpoints of a comparison with the base model only.
+"""
+
+
+def settle_target(
+    request: RunRequest, model_id: str, stage: DeployedStage, endpoint: EndpointPlan, checklist: Checklist
+) -> EndpointPlan:
+    """The plan of the endpoint, or of the imported model in its place. `endpoint`: as planned for SageMaker."""
+    asked, model = request.endpoint, support(model_id)
+    if asked.target == "sagemaker":
+        return endpoint
+    price = import_price(model, stage.aws_region)
+    endpoint = endpoint.model_copy(
+        update={"import_price": price, "expected_hours_per_day": asked.expected_hours_per_day}
+    )
+    imported = endpoint.model_copy(update={"target": "bedrock", "idle_minutes": NEVER})
+    obstacles = [*_without_access(stage), *refusals(model, stage.aws_region), *_refused_tags(request)]
+    if asked.target == "bedrock":
+        findings = [*_contradictions(request), *obstacles]
+        checklist.found(CHECK, *findings)
+        if not findings:
+            checklist.passed(CHECK, f"bedrock: {price.in_words if price else 'price unknown'}")
+        return imported
+    needs = [f"Only an endpoint has endpoint.{name}." for name in ENDPOINT_ONLY if _is_set(asked, name)]
+    if reasons := [*needs, *(obstacle.message for obstacle in obstacles)]:
+        checklist.passed(CHECK, f"sagemaker: {' '.join(reasons)}")
+        return endpoint
+    return imported if _imported_costs_less(endpoint, checklist) else endpoint
+
+
+def _imported_costs_less(endpoint: EndpointPlan, checklist: Checklist) -> bool:
+    """Compares a month of both at the expected hours of use; a finding if a figure is missing."""
+    hours, price, limit = endpoint.expected_hours_per_day, endpoint.import_price, endpoint.break_even_hours_per_day
+    if hours is None:
+        checklist.found(
+            CHECK,
+            Finding(
+                Code.RUN_JSON_INVALID,
+                "endpoint.expected_hours_per_day",
+                "endpoint.target auto compares prices at endpoint.expected_hours_per_day, which is not set.",
+                "Set the hours a day in which the model is expected to be asked, or set endpoint.target to sagemaker "
+                "or bedrock.",
+            ),
+        )
+        return False
+    if endpoint.usd_per_month is None or price is None or limit is None:
+        what = f"{endpoint.instance_type}" if price else "imported models of this size"
+        checklist.found(
+            CHECK,
+            Finding(
+                Code.PRICE_UNKNOWN,
+                FIELD,
+                f"endpoint.target auto cannot compare prices: that of {what} is unknown.",
+                "Set endpoint.target to sagemaker or bedrock.",
+            ),
+        )
+        return False
+    checklist.passed(
+        CHECK,
+        f"{'bedrock' if hours < limit else 'sagemaker'}: with {hours:g} hours of use a day "
+        f"{price.usd_per_month(hours):,.2f} USD a month imported into Bedrock, {endpoint.usd_per_month:,.2f} USD on an "
+        f"endpoint that always serves; {break_even_in_words(limit)}",
+    )
+    return hours < limit
+
+
+def break_even_in_words(hours: float) -> str:
+    if not 0 < hours < 24:
+        return f"{'the imported model' if hours else 'the endpoint'} costs less at any use"
+    return f"below {hours:.1f} hours of use a day the imported model costs less"
+
+
+def _without_access(stage: DeployedStage) -> Iterator[Finding]:
+    if not stage.bedrock_import:
+        yield Finding(
+            Code.BEDROCK_NOT_ENABLED,
+            FIELD,
+            f"The stage {stage.stage} may not import models into Bedrock.",
+            f"Deploy it with `-c bedrock_import=true`, or {ON_SAGEMAKER}.",
+        )
+
+
+def _contradictions(request: RunRequest) -> Iterator[Finding]:
+    """Options of an endpoint that an imported model cannot have."""
+    asked, evaluation = request.endpoint, request.evaluation
+    unused = () if evaluation.compare_with_base or evaluation.must_beat_base else INSTANCES
+    for name in (*ENDPOINT_ONLY, *unused):
+        if _is_set(asked, name):
+            yield _contradiction(
+                name, f"endpoint.{name} is for SageMaker endpoints, and endpoint.target is bedrock.", "Remove it"
+            )
+    if asked.idle_minutes not in (None, NEVER):
+        yield _contradiction(
+            "idle_minutes",
+            "endpoint.idle_minutes is for SageMaker endpoints: Bedrock stops an imported model that is not used.",
+            "Remove it; endpoint.ttl_hours deletes an imported model",
+        )
+
+
+def _contradiction(name: str, message: str, fix: str) -> Finding:
+    return Finding(Code.RUN_JSON_INVALID, f"endpoint.{name}", message, f"{fix}, or {ON_SAGEMAKER}.")
+
+
+def _is_set(asked: EndpointRequest, name: str) -> bool:
+    return bool(getattr(asked, name) != EndpointRequest.model_fields[name].get_default(call_default_factory=True))
+
+
+def _refused_tags(request: RunRequest) -> Iterator[Finding]:
+    for key, value in request.tags.items():
+        if refused := sorted({*NOT_IN_TAGS.findall(key + value)}):
+            yield Finding(
+                Code.RUN_JSON_INVALID,
+                f"tags.{key}",
+                f"The tag {key!r} has characters that Bedrock's tags cannot have: {', '.join(refused)}.",
+                f"Change the tag, or {ON_SAGEMAKER}.",
+            )
