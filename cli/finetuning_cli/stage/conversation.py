@@ -33,10 +33,8 @@ class Conversation:
 
     def inputs(self, prompt: str) -> str:
         """What is sent for the prompt."""
-        if self._task == "chat":
-            turns: list[Message] = [*self._said, {"role": "user", "content": prompt}]
-            return self._family.chat_text(turns, add_generation_prompt=True)
-        return as_inputs(prompt, self._task, self._plan.template if self._plan else None, family=self._family)
+        template = self._plan.template if self._plan else None
+        return as_inputs(prompt, self._task, template, self._said, self._family)
 
     def ask(self, prompt: str, on_text: Callable[[str], None] | None = None) -> Reply:
         """The answer; piece by piece to `on_text` if it is given. Raises `FineTuningError` (ENDPOINT_FAILED)."""

@@ -72,17 +72,16 @@ def as_inputs(
     text: str,
     task: str,
     template: Template | None = None,
-    system: str | None = None,
+    earlier: Sequence[Message] = (),
     family: Family = DEFAULT_FAMILY,
 ) -> str:
-    """The user's text in the format that a model of the family was trained on.
+    """The user's text, in a chat after the `earlier` messages, in the format that a model of the family was trained on.
 
     For instruction tuning the text fills the template's `instruction` column, or else its first column; the others stay
     empty. For domain adaptation the text is sent unchanged, to be continued.
     """
     if task == "chat":
-        turns: list[Message] = [{"role": "system", "content": system}] if system else []
-        return family.chat_text([*turns, {"role": "user", "content": text}], add_generation_prompt=True)
+        return family.chat_text([*earlier, {"role": "user", "content": text}], add_generation_prompt=True)
     if task == "instruction":
         return _instruction(text, template)
     return text

@@ -32,7 +32,7 @@ def test_without_any_prompt_the_default_prompt_is_used() -> None:
 
 
 def test_a_chat_prompt_ends_with_the_assistant_header() -> None:
-    inputs = as_inputs("Hello", "chat", system="Answer in Latin.")
+    inputs = as_inputs("Hello", "chat", earlier=[{"role": "system", "content": "Answer in Latin."}])
     assert "Answer in Latin.<|eot_id|>" in inputs
     assert inputs.endswith("Hello<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n")
 
