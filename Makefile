@@ -140,7 +140,7 @@ check: ## Everything CI runs
 	@$(MAKE) --no-print-directory coverage test-trainer test-rehearsal
 
 # Requirements are written in *.in and locked, with hashes, for Linux and macOS and Python 3.11 to 3.13.
-LOCKED := lambda/requirements lambda/requirements-parquet requirements requirements-dev requirements-rehearsal requirements-audit requirements-supply
+LOCKED := lambda/requirements lambda/requirements-parquet requirements-command requirements requirements-dev requirements-rehearsal requirements-audit requirements-supply
 HASHES_AND_LOCKS := (requirements.*\.txt|vocabulary\.txt|texts\.txt|package-lock\.json)$$
 
 .PHONY: judges secrets lock audit sbom

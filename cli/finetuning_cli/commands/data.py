@@ -1,5 +1,6 @@
 """`finetune check` and `finetune prepare`: what training would make of data files, before they are uploaded."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,8 +22,10 @@ from finetuning_cli.commands.options import (
 
 if TYPE_CHECKING:
     from finetuning.datasets.dataset_report import DatasetReport
+    from finetuning_cli.preflight.data import LocalData
 
 Files = Annotated[list[Path], typer.Argument(exists=True, help="Data files, or folders of them.")]
+ForGitHub = Annotated[bool, typer.Option("--github", help="Print annotations of the lines, for GitHub Actions.")]
 TemplateFile = Annotated[
     Path | None,
     typer.Option(exists=True, dir_okay=False, help="A template.json. Default: the one in the folder, if there is one."),
@@ -32,6 +35,7 @@ TemplateFile = Annotated[
 def check(
     files: Files,
     as_json: AsJson = False,
+    as_github: ForGitHub = False,
     model: Model = None,
     task: TaskName = None,
     template: TemplateFile = None,
@@ -50,12 +54,16 @@ def check(
       finetune check data/ --model meta-textgeneration-llama-3-1-8b-instruct --task chat
       finetune check tickets.csv --columns prompt="Customer question",completion="Agent reply"
       finetune check *.csv --json | jq .error_counts
+      finetune check data/ --github
 
     Exit code: 0 if the data can be trained on, 1 if the workflow would refuse it.
     """
-    report = _report(
-        files, None, model, task, template, row_options(columns, untrained_answers, near_duplicates, max_tokens)
-    )
+    if as_json and as_github:
+        raise typer.BadParameter("Choose --json or --github.", param_hint="--github")
+    data = _read(files, model, task, row_options(columns, untrained_answers, near_duplicates, max_tokens))
+    if as_github:
+        raise typer.Exit(0 if _annotate(data, template) else 1)
+    report = _report(data, template)
     _print(report, as_json)
     raise typer.Exit(0 if report.ok else 1)
 
@@ -87,9 +95,8 @@ def prepare(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise typer.BadParameter(f"Cannot create {out}: {error.strerror}.", param_hint="--out") from error
-    report = _report(
-        files, out, model, task, template, row_options(columns, untrained_answers, near_duplicates, max_tokens)
-    )
+    data = _read(files, model, task, row_options(columns, untrained_answers, near_duplicates, max_tokens))
+    report = _report(data, template, out)
     (out / "report.json").write_text(report.model_dump_json(indent=2), encoding="utf-8")
     _print(report, as_json)
     if report.ok and not as_json:
@@ -97,16 +104,8 @@ def prepare(
     raise typer.Exit(0 if report.ok else 1)
 
 
-def _report(
-    given: list[Path],
-    out: Path | None,
-    model: str | None,
-    task: TaskChoice | None,
-    template: Path | None,
-    rows: dict[str, Any],
-) -> "DatasetReport":
-    from finetuning_cli.display.progress_bars import reading_bar
-    from finetuning_cli.preflight.data import LocalData, check_data
+def _read(given: list[Path], model: str | None, task: TaskChoice | None, rows: dict[str, Any]) -> "LocalData":
+    from finetuning_cli.preflight.data import LocalData
 
     data = LocalData.read(given)
     if not data.files:
@@ -114,9 +113,33 @@ def _report(
             " ".join(["There is no data file in the folder.", *data.left_out_notes]), param_hint="FILES"
         )
     asked = {name: value for name, value in (("model", model), ("task", task and task.value), ("data", rows)) if value}
-    data = data.with_options(asked)
+    return data.with_options(asked)
+
+
+def _report(data: "LocalData", template: Path | None, out: Path | None = None) -> "DatasetReport":
+    from finetuning_cli.display.progress_bars import reading_bar
+    from finetuning_cli.preflight.data import check_data
+
     with reading_bar(progress_console(as_json=True), data.files) as progress:
         return check_data(data, data.request(), progress, template_file=template, out=out)
+
+
+def _annotate(data: "LocalData", template: Path | None) -> bool:
+    """Prints the annotations, also those of a run.json or template.json that cannot be used; True if all is well."""
+    from finetuning.errors import Code, FineTuningError
+    from finetuning_cli.display.annotations import of_error, of_report
+
+    root = Path(os.environ.get("GITHUB_WORKSPACE", "."))
+    try:
+        report = _report(data, template)
+    except FineTuningError as error:
+        print(
+            *of_error(error, template or data.template if error.code == Code.TEMPLATE_INVALID else data.run_json, root),
+            sep="\n",
+        )
+        return False
+    print(*of_report(report, root), sep="\n")
+    return report.ok
 
 
 def _print(report: "DatasetReport", as_json: bool) -> None:
