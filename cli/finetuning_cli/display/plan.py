@@ -8,8 +8,9 @@ from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-from finetuning.runs.plan import EndpointPlan, RunPlan, TrainingOption
+from finetuning.runs.plan import RunPlan, TrainingOption
 from finetuning_cli.display.findings import checks_table
+from finetuning_cli.display.serving import serving_footnotes, serving_in_words, serving_rows
 from finetuning_cli.display.text import WIDE_ENOUGH, counted, plain, rounded
 from finetuning_cli.preflight.hyperparameters import Setting, settings_of
 from finetuning_cli.preflight.planning import PlannedRun
@@ -28,7 +29,9 @@ def answer(planned: PlannedRun) -> Text:
     if not planned.can_start or planned.plan is None:
         found = len(planned.checklist.findings)
         return plain(f"This run would be refused: {counted(found, 'problem')}. Nothing was started.", "bold red")
-    return Text.assemble((f"{training_in_words(planned.plan)}{_then(planned.plan.endpoint)}.", "bold green"))
+    return Text.assemble(
+        (f"{training_in_words(planned.plan)}; {serving_in_words(planned.plan.endpoint)}.", "bold green")
+    )
 
 
 def training_in_words(plan: RunPlan) -> str:
@@ -41,16 +44,6 @@ def training_in_words(plan: RunPlan) -> str:
     worst = max(costs, default=0)
     at_worst = f", at worst {worst:,.2f}" if option.estimate.usd is not None and worst > option.estimate.usd else ""
     return f"{about} {time} and {cost} on {option.instance_type}{at_worst}"
-
-
-def _then(endpoint: EndpointPlan) -> str:
-    if not endpoint.deploy:
-        return "; no endpoint"
-    if endpoint.usd_per_hour is None:
-        hourly = "an unknown price"
-    else:
-        hourly = f"{endpoint.usd_per_hour * endpoint.instance_count:,.2f} USD"
-    return f"; then {hourly} an hour until {endpoint.lifetime.until}"
 
 
 def _parts(planned: PlannedRun, planned_for: str, width: int) -> Iterator[RenderableType]:
@@ -96,12 +89,8 @@ def _types(plan: RunPlan, width: int) -> Table:
             most = None if known.usd_per_hour is None else known.usd_per_hour * hours
             row += [rounded(timedelta(hours=hours)), _number(most)]
         table.add_row(*row)
-    endpoint = plan.endpoint
-    if endpoint.deploy:
-        many = f"{endpoint.instance_count} × " if endpoint.instance_count > 1 else ""
-        table.add_row(f"{many}{endpoint.instance_type}", "endpoint", _number(endpoint.usd_per_hour))
-    for other in endpoint.fallbacks if endpoint.deploy else []:
-        table.add_row(other.instance_type, "its fallback", _number(other.usd_per_hour))
+    for what, purpose, hourly in serving_rows(plan.endpoint):
+        table.add_row(what, purpose, _number(hourly))
     return table
 
 
@@ -145,6 +134,7 @@ def _footnotes(plan: RunPlan) -> Iterator[RenderableType]:
         yield plain(
             "The comparison with the base model adds a temporary endpoint of the same type while both are asked.", "dim"
         )
+    yield from (plain(each, "dim") for each in serving_footnotes(plan.endpoint))
     if estimate.usd_per_hour is not None:
         hours = option.max_runtime_seconds / 3600
         most = f"{estimate.usd_per_hour * hours:,.2f} USD"

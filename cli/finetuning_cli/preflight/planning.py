@@ -122,6 +122,7 @@ def unlimited_stage(region: str) -> DeployedStage:
         training_instance_types=("*",),
         endpoint_ttl_hours=8,
         endpoint_idle_minutes=60,
+        bedrock_import=True,
     )
 
 

@@ -75,8 +75,5 @@ def import_price(model: ModelSupport, region: str) -> ImportPrice | None:
         usd_per_unit_minute=facts.usd_per_unit_minute.value,
         usd_per_unit_month=facts.usd_per_unit_month.value,
         window_minutes=facts.window_minutes.value,
-        source=(
-            f"{facts.usd_per_unit_minute.known}: {facts.usd_per_unit_minute.source}, for {where}; "
-            f"{units} custom model units {facts.units.known}"
-        ),
+        source=f"{facts.usd_per_unit_minute.source}, for {where}",
     )

@@ -41,47 +41,44 @@ def settle_target(
         if not findings:
             checklist.passed(CHECK, f"bedrock: {price.in_words if price else 'price unknown'}")
         return imported
-    needs = [f"Only an endpoint has endpoint.{name}." for name in ENDPOINT_ONLY if _is_set(asked, name)]
-    if reasons := [*needs, *(obstacle.message for obstacle in obstacles)]:
-        checklist.passed(CHECK, f"sagemaker: {' '.join(reasons)}")
+    choice = _choice(asked, endpoint, [obstacle.message for obstacle in obstacles])
+    if isinstance(choice, Finding):
+        checklist.found(CHECK, choice)
         return endpoint
-    return imported if _imported_costs_less(endpoint, checklist) else endpoint
+    target, reason = choice
+    checklist.passed(CHECK, f"{target}: {reason}")
+    return (imported if target == "bedrock" else endpoint).model_copy(update={"target_reason": reason})
 
 
-def _imported_costs_less(endpoint: EndpointPlan, checklist: Checklist) -> bool:
-    """Compares a month of both at the expected hours of use; a finding if a figure is missing."""
+def _choice(asked: EndpointRequest, endpoint: EndpointPlan, obstacles: list[str]) -> tuple[str, str] | Finding:
+    """What `auto` chooses and why: the endpoint if no import is possible, else what a month costs less of. A finding if
+    a figure is missing.
+    """
+    needs = [f"Only an endpoint has endpoint.{name}." for name in ENDPOINT_ONLY if _is_set(asked, name)]
+    if needs or obstacles:
+        return "sagemaker", " ".join([*needs, *obstacles])
     hours, price, limit = endpoint.expected_hours_per_day, endpoint.import_price, endpoint.break_even_hours_per_day
     if hours is None:
-        checklist.found(
-            CHECK,
-            Finding(
-                Code.RUN_JSON_INVALID,
-                "endpoint.expected_hours_per_day",
-                "endpoint.target auto compares prices at endpoint.expected_hours_per_day, which is not set.",
-                "Set the hours a day in which the model is expected to be asked, or set endpoint.target to sagemaker "
-                "or bedrock.",
-            ),
+        return Finding(
+            Code.RUN_JSON_INVALID,
+            "endpoint.expected_hours_per_day",
+            "endpoint.target auto compares prices at endpoint.expected_hours_per_day, which is not set.",
+            "Set the hours a day in which the model is expected to be asked, or set endpoint.target to sagemaker or "
+            "bedrock.",
         )
-        return False
     if endpoint.usd_per_month is None or price is None or limit is None:
-        what = f"{endpoint.instance_type}" if price else "imported models of this size"
-        checklist.found(
-            CHECK,
-            Finding(
-                Code.PRICE_UNKNOWN,
-                FIELD,
-                f"endpoint.target auto cannot compare prices: that of {what} is unknown.",
-                "Set endpoint.target to sagemaker or bedrock.",
-            ),
+        unknown = endpoint.instance_type if price else "imported models of this size"
+        return Finding(
+            Code.PRICE_UNKNOWN,
+            FIELD,
+            f"endpoint.target auto cannot compare prices: that of {unknown} is unknown.",
+            "Set endpoint.target to sagemaker or bedrock.",
         )
-        return False
-    checklist.passed(
-        CHECK,
-        f"{'bedrock' if hours < limit else 'sagemaker'}: with {hours:g} hours of use a day "
-        f"{price.usd_per_month(hours):,.2f} USD a month imported into Bedrock, {endpoint.usd_per_month:,.2f} USD on an "
-        f"endpoint that always serves; {break_even_in_words(limit)}",
+    return (
+        "bedrock" if hours < limit else "sagemaker",
+        f"with {hours:g} hours of use a day {price.usd_per_month(hours):,.2f} USD a month imported into Bedrock, "
+        f"{endpoint.usd_per_month:,.2f} USD on an endpoint that always serves; {break_even_in_words(limit)}",
     )
-    return hours < limit
 
 
 def break_even_in_words(hours: float) -> str:

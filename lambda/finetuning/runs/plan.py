@@ -257,11 +257,12 @@ class EndpointPlan(_Part):
 
     `target`: a model that is imported into `bedrock` has no instances; those here are of the temporary endpoints for a
     comparison with the base model. `import_price` and `expected_hours_per_day`: what an import costs, or would, if
-    run.json asks for one or for a comparison.
+    run.json asks for one or for a comparison. `target_reason`: why `auto` chose the target.
     """
 
     deploy: bool
     target: Literal["sagemaker", "bedrock"] = "sagemaker"
+    target_reason: str = ""
     import_price: ImportPrice | None = None
     expected_hours_per_day: float | None = None
     name: str | None

@@ -185,6 +185,48 @@ def test_a_plan_opens_with_time_cost_and_what_the_endpoint_costs(tmp_path: Path)
     assert "Data: chat, 25 rows to train on, 5 held out." in said
 
 
+def test_the_plan_of_an_imported_model_opens_with_its_price_by_use(tmp_path: Path) -> None:
+    run_file(tmp_path, {"accept_eula": True, "endpoint": {"target": "bedrock", "ttl_hours": "never"}}, "run.json")
+    any_file(tmp_path, any_chat_rows(30))
+    code, output = finetune("plan", tmp_path)
+    said = " ".join(output.split())
+    assert code == 0
+    assert said.startswith(
+        "About 15 min and 1.78 USD on ml.g5.12xlarge, at worst 8.98; then 0.57 USD for each 5 minutes of use, 3.90 USD "
+        "a month stored, until you delete the model."
+    )
+    assert "Bedrock, 2 units³ import 6.86" in said
+    assert "ml.g5.4xlarge endpoint" not in said
+    assert "A copy in use all month costs 5,012.87 USD" in said
+    assert (
+        "An endpoint that always serves would cost 1,481.90 USD a month on ml.g5.4xlarge: below 7.1 hours of use a day "
+        "the imported model costs less." in said
+    )
+    assert (
+        "Not seen in an account yet: Bedrock's prices (third-party: texts that quote AWS's pricing page in July 2026, "
+        "for us-east-1), its regions and limits (third-party), the 2 units of this model (assumed)." in said
+    )
+
+
+@pytest.mark.parametrize(("hours", "target", "row"), [(1, "bedrock", "import 6.86"), (9, "sagemaker", "endpoint 2.03")])
+def test_a_plan_says_what_auto_chose_and_why(tmp_path: Path, hours: int, target: str, row: str) -> None:
+    asked = {"accept_eula": True, "endpoint": {"target": "auto", "expected_hours_per_day": hours}}
+    path = run_file(tmp_path, asked)
+    said = " ".join(finetune("plan", path)[1].split())
+    assert row in said
+    assert f"endpoint.target auto chose {target}: with {hours} hours of use a day" in said
+    assert planned(path)["plan"]["endpoint"]["target"] == target
+
+
+def test_an_import_has_its_request_in_place_of_an_endpoints(tmp_path: Path) -> None:
+    requests = planned(run_file(tmp_path, {"accept_eula": True, "endpoint": {"target": "bedrock"}}))["requests"]
+    made = [name for name, request in requests.items() if request]
+    assert made == ["create_training_job", "create_model_import_job"]
+    request = requests["create_model_import_job"]
+    assert request["importedModelName"] == requests["create_training_job"]["TrainingJobName"]
+    assert request["modelDataSource"]["s3DataSource"]["s3Uri"].endswith("/output/model")
+
+
 def test_a_plan_has_each_figure_and_its_source_once(tmp_path: Path) -> None:
     run_file(tmp_path, {"accept_eula": True, "hyperparameters": {"lora_r": 16}}, "run.json")
     any_file(tmp_path, any_chat_rows(30))

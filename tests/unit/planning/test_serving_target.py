@@ -129,6 +129,7 @@ def test_auto_takes_what_costs_less_on_both_sides_of_the_break_even(hours: float
     assert endpoint.break_even_hours_per_day == pytest.approx(7.08, abs=0.005)
     assert line.ok
     assert line.message.startswith(f"{target}: with {hours:g} hours of use a day ")
+    assert line.message == f"{target}: {endpoint.target_reason}"
 
 
 def test_auto_says_both_prices_and_the_break_even() -> None:
