@@ -255,13 +255,13 @@ class _Schema(GenerateJsonSchema):
         parts = document["$defs"]
         for part in (document, *parts.values()):
             _on_one_line(part)
-            part["title"] = part.get("title", "").removesuffix("Request")
-            for name, field in part.get("properties", {}).items():
+            part["title"] = part["title"].removesuffix("Request")
+            for name, field in part["properties"].items():
                 _on_one_line(field)
                 field.setdefault("title", self.get_title_from_name(name))
-                used = next((each["$ref"] for each in (field, *field.get("anyOf", [])) if "$ref" in each), "")
-                if used and "description" not in field:
-                    field["description"] = " ".join(parts[used.rpartition("/")[2]]["description"].split())
+                if "$ref" in field and "description" not in field:
+                    described = parts[field["$ref"].rpartition("/")[2]]["description"]
+                    field["description"] = " ".join(described.split())
         return {"$schema": self.schema_dialect, "$id": SCHEMA_ID, **document, "title": "run.json"}
 
     def get_title_from_name(self, name: str) -> str:

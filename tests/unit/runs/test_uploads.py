@@ -90,6 +90,10 @@ def test_a_requester_that_no_event_of_s3_has_is_left_out(given: object) -> None:
     assert event_word(given) == ""
 
 
+def test_a_service_may_be_the_requester() -> None:
+    assert event_word("s3.amazonaws.com") == "s3.amazonaws.com"
+
+
 def test_who_uploaded_it_does_not_make_another_run_of_an_upload() -> None:
     by_event = Upload("uploads", KEY, "1", requester="123456789012", request_id="N4N7GDK58NMKJ12R")
     assert (by_event, by_event.run_id) == (any_upload(KEY, "1"), any_upload(KEY, "1").run_id)
