@@ -5,7 +5,7 @@ import json
 import pytest
 
 from finetuning.errors import Code, DatasetRefused, Finding, RunRefused
-from finetuning.runs.failures import DataRead, read_failure, shard_of
+from finetuning.runs.failures import DataRead, failed_step, read_failure, shard_of
 
 DEPLOY = "finetune deploy pirate-0a1b2c3d --stage prod"
 
@@ -101,6 +101,13 @@ def test_without_a_known_file_the_message_names_none() -> None:
     failure = read_failure("PlanRun", ended("MemoryError"), DEPLOY)
     assert failure["message"] == "The function of the step PlanRun exceeded its memory and was killed: MemoryError"
     assert "(the data files)" in failure["fix"]
+
+
+def test_the_step_that_failed_is_the_causes_or_else_the_states() -> None:
+    assert failed_step("ServeModels", {"Cause": '{"step": "DeployEndpoint"}'}) == "DeployEndpoint"
+    assert failed_step("PlanRun", caught(KeyError("step"))) == "PlanRun"
+    assert failed_step("PlanRun", {"Error": "States.Timeout"}) == "PlanRun"
+    assert failed_step("PlanRun", {"Cause": "not JSON"}) == "PlanRun"
 
 
 def test_the_shard_of_a_killed_function_is_known_and_no_other() -> None:

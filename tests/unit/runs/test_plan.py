@@ -7,7 +7,16 @@ import pytest
 from finetuning.datasets.templates import DEFAULT_TEMPLATE
 from finetuning.jumpstart.family import Task
 from finetuning.runs.names import hosting_suffix
-from finetuning.runs.plan import Acceptance, HostingOption, RunPlan, in_words
+from finetuning.runs.plan import (
+    MAX_PREFERENCES,
+    Acceptance,
+    Estimate,
+    HostingOption,
+    RunPlan,
+    TrainingOption,
+    TrainingPlan,
+    in_words,
+)
 from tests.builders.runs import START, any_plan
 
 TEMPLATE = {"prompt": "Q: {question}", "completion": "{answer}"}
@@ -104,3 +113,55 @@ def test_the_option_of_a_type_is_found_and_a_group_is_named() -> None:
     assert training.option_on("ml.g5.48xlarge") == training.options[1]
     assert training.option_on("ml.p5.48xlarge") is None
     assert in_words(training.options) == "ml.p4d.24xlarge or ml.g5.48xlarge"
+
+
+def option(key: str = "a", limit: int = 3600, seconds: float | None = 900) -> TrainingOption:
+    estimate = Estimate(seconds=seconds, usd_per_hour=1.0, usd=0.25, assumptions=[])
+    return TrainingOption(
+        instance_type=f"ml.{key}.{limit}",
+        request_key=key,
+        hyperparameters={},
+        max_runtime_seconds=limit,
+        estimate=estimate,
+        price=None,
+    )
+
+
+def group_sizes(*options: TrainingOption, training_plan_arn: str | None = None) -> list[int]:
+    plan = TrainingPlan(
+        options=list(options), max_runtime_hours=1, max_cost_usd=None, training_plan_arn=training_plan_arn
+    )
+    return [len(group) for group in plan.groups]
+
+
+@pytest.mark.parametrize(
+    ("options", "sizes"),
+    [
+        ([option()] * MAX_PREFERENCES, [5]),
+        ([option()] * (MAX_PREFERENCES + 1), [5, 1]),
+        ([option("a"), option("b"), option("b")], [1, 2]),
+        ([option("a"), option("b"), option("a")], [1, 1, 1]),
+        ([option(""), option("")], [1, 1]),
+    ],
+)
+def test_neighbours_with_the_same_request_are_preferences_of_one_job(
+    options: list[TrainingOption], sizes: list[int]
+) -> None:
+    assert group_sizes(*options) == sizes
+
+
+@pytest.mark.parametrize(
+    ("seconds", "sizes"),
+    [(1800, [2]), (1801, [1, 1]), (None, [1, 1])],
+)
+def test_a_type_with_more_time_of_its_own_joins_if_half_of_the_shortest_suffices(
+    seconds: float | None, sizes: list[int]
+) -> None:
+    assert group_sizes(option(limit=7200, seconds=seconds), option(limit=3600)) == sizes
+    assert group_sizes(option(limit=3600), option(limit=7200, seconds=seconds)) == sizes
+    assert group_sizes(option(seconds=seconds), option(seconds=seconds)) == [2], "the same time as alone"
+
+
+def test_bought_capacity_is_for_the_first_type_alone() -> None:
+    arn = "arn:aws:sagemaker:us-east-1:123456789012:training-plan/p"
+    assert group_sizes(option(), option(), option(), training_plan_arn=arn) == [1, 2]
