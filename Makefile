@@ -105,7 +105,7 @@ test-rehearsal: setup setup-tests ## The end-to-end suite on the emulated AWS; t
 	@$(BIN)/pytest tests/rehearsal tests/browser -n 2 --dist loadfile
 judge-grants: test-rehearsal ## The same, and whether every permission was used or has its reason
 	@$(BIN)/pytest tests/rehearsal/judge_grants.py
-rehearsed-calls: ## Keep the calls of the last test-rehearsal, about which verify-aws asks IAM, in facts/rehearsed_calls.json
+rehearsed-calls: ## Keep the calls of the last test-rehearsal, about which verify-aws asks IAM, in cli/finetuning_cli/facts/rehearsed_calls.json
 	@$(BIN)/python -m tests.rehearsal.support.grants
 verified: ## Write the tables of open assumptions, and of what live runs have verified (docs/live)
 	@$(BIN)/python -m finetuning_cli.live.evidence
@@ -123,6 +123,12 @@ coverage: setup-tests ## The fast suites, with branch coverage of lambda/ and in
 mutants: setup-tests ## Change the pure packages in one place at a time: a change that no test notices is a failure
 	@$(BIN)/python -m tests.mutants $(ONLY)
 
+.PHONY: package
+package: setup-tests .venv-supply/.ready ## Build wheel and sdist to build/dist; install them in empty environments and use them there
+	@rm -rf build/dist
+	@.venv-supply/bin/uv build --quiet --out-dir build/dist
+	@$(BIN)/pytest tests/package
+
 .PHONY: lint types imports format synth check
 lint: setup-tests
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -137,10 +143,10 @@ synth: setup-tests ## Write the templates of both stages to cdk.out, checked by 
 check: ## Everything CI runs
 	@$(MAKE) --no-print-directory setup setup-tests
 	@$(MAKE) --no-print-directory lint types imports synth secrets judges
-	@$(MAKE) --no-print-directory coverage test-trainer test-rehearsal
+	@$(MAKE) --no-print-directory coverage package test-trainer test-rehearsal
 
 # Requirements are written in *.in and locked, with hashes, for Linux and macOS and Python 3.11 to 3.13.
-LOCKED := lambda/requirements lambda/requirements-parquet requirements-command requirements requirements-dev requirements-rehearsal requirements-audit requirements-supply
+LOCKED := infra/finetuning_cdk/layers/requirements infra/finetuning_cdk/layers/requirements-parquet requirements-command requirements requirements-dev requirements-rehearsal requirements-audit requirements-supply
 HASHES_AND_LOCKS := (requirements.*\.txt|vocabulary\.txt|texts\.txt|package-lock\.json)$$
 
 .PHONY: judges secrets lock audit sbom

@@ -1,5 +1,5 @@
-"""Writes facts/jumpstart: documents laid out as the public JumpStart bucket, for the rehearsal and for offline
-planning.
+"""Writes the JumpStart documents of the command (finetuning_cli/facts/jumpstart), laid out as the public bucket, for
+the rehearsal and for offline planning. Needs the checkout.
 
     python -m facts.generate [SPEC.json]
 
@@ -19,7 +19,7 @@ from finetuning.jumpstart.catalogue import support
 from finetuning.jumpstart.spec import MANIFEST_KEY, spec_key
 
 FACTS = Path(__file__).parent
-BUCKET = FACTS / "jumpstart"
+BUCKET = FACTS.parent / "cli" / "finetuning_cli" / "facts" / "jumpstart"
 BASE_MODEL = "meta-textgeneration-llama-3-1-70b"
 REGIONS = (
     "ap-northeast-1",

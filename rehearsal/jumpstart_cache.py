@@ -1,7 +1,7 @@
 """JumpStart's two buckets of a region, as far as the product reads them.
 
-The documents are those of `facts/jumpstart`, under the keys they have in AWS. Scripts, licence and weights are
-placeholders at the keys that the documents name; any other key is missing, as in AWS.
+The documents are those of the command (`finetuning_cli/facts/jumpstart`), under the keys they have in AWS. Scripts,
+licence and weights are placeholders at the keys that the documents name; any other key is missing, as in AWS.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 from rehearsal.running import PROJECT, REGION, Emulator
 
-DOCUMENTS = PROJECT / "facts" / "jumpstart"
+DOCUMENTS = PROJECT / "cli" / "finetuning_cli" / "facts" / "jumpstart"
 PUBLIC_BUCKET = f"jumpstart-cache-prod-{REGION}"
 PRIVATE_BUCKET = f"jumpstart-private-cache-prod-{REGION}"
 _PUBLIC_KEYS = frozenset(

@@ -100,6 +100,12 @@ def _failure(error: Exception) -> dict[str, Any] | None:
 
     if isinstance(error, FineTuningError | BotoCoreError | ClientError):
         return to_cli_error(error).as_dict()
+    if isinstance(error, ModuleNotFoundError) and error.name == "pyarrow":
+        return FineTuningError(
+            Code.PARQUET_NOT_INSTALLED,
+            "Parquet files need the package pyarrow, which is not installed.",
+            'Install it: pip install "finetune-llama-on-aws[parquet]".',
+        ).as_dict()
     if os.environ.get(TRACEBACK):
         return None
     return FineTuningError(

@@ -24,7 +24,7 @@ from finetuning.runs.run_json import read_request
 from finetuning.runs.uploads import Upload
 from finetuning.settings import DeployedStage
 
-FACTS = Path(__file__).resolve().parents[2] / "facts" / "jumpstart"
+FACTS = Path(__file__).resolve().parents[2] / "cli" / "finetuning_cli" / "facts" / "jumpstart"
 LLAMA = "meta-textgeneration-llama-3-1-"
 BASE_70B = LLAMA + "70b"
 NOW = datetime(2026, 11, 23, 18, 10, 26, tzinfo=UTC)

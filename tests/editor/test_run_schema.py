@@ -1,4 +1,4 @@
-"""docs/run.schema.json as an editor uses it: VS Code's own JSON language service, without VS Code."""
+"""cli/finetuning_cli/run.schema.json as an editor uses it: VS Code's own JSON language service, without VS Code."""
 
 import json
 import subprocess

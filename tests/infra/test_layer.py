@@ -29,7 +29,7 @@ from finetuning_cdk.constructs.python_layer import (
 )
 from finetuning_cdk.vocabulary import VOCABULARY
 
-LAMBDA = LIBRARIES.parent
+LAMBDA = Path(__file__).resolve().parents[2] / "lambda"
 needs_layers = pytest.mark.skipif(
     not (installed_layer(LIBRARIES).is_dir() and installed_layer(PARQUET).is_dir()),
     reason="no synthesis has installed the layers yet",
@@ -39,7 +39,7 @@ needs_layers = pytest.mark.skipif(
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the layer of LIBRARIES is kept."""
-    monkeypatch.setattr(python_layer, "ROOT", tmp_path)
+    monkeypatch.setattr(python_layer, "CACHE", tmp_path)
     (tmp_path / "output").mkdir()
     return installed_layer(LIBRARIES)
 

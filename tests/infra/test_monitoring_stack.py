@@ -24,7 +24,7 @@ PUBLISHED = {
     ENDPOINTS_LOG_GROUP: {"GPUUtilization"},
 }
 """By namespace, from the services' guides ("Monitoring … with CloudWatch"); the losses from JumpStart's documents."""
-SPECS = ROOT / "facts" / "jumpstart" / "community_models"
+SPECS = ROOT / "cli" / "finetuning_cli" / "facts" / "jumpstart" / "community_models"
 
 
 def test_every_alarm_notifies_the_team(stage: Synthesised) -> None:

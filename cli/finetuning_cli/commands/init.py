@@ -55,7 +55,7 @@ def init(
     if licence and not accept_eula:
         accept_eula = _ask_licence(licence)
     max_cost = max_cost or typer.prompt("The most that training may cost, in USD (0: the stage's limit)", 0.0, err=True)
-    document = run_document(folder, model, task.value, accept_eula=accept_eula, max_cost_usd=max_cost or None)
+    document = run_document(model, task.value, accept_eula=accept_eula, max_cost_usd=max_cost or None)
     for finding in read_request(json.dumps(document).encode())[1]:
         raise typer.BadParameter(f"{finding.message} {finding.fix}")
     try:

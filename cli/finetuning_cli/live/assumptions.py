@@ -8,7 +8,7 @@ from pathlib import Path
 
 from finetuning.runs.status import Check
 
-LIST = Path(__file__).resolve().parents[3] / "facts" / "open_assumptions.toml"
+LIST = Path(__file__).resolve().parents[1] / "facts" / "open_assumptions.toml"
 
 
 @dataclass(frozen=True)

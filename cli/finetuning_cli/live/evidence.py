@@ -1,6 +1,6 @@
 """What a first run found out: docs/live/<date>-<region>.json, and the tables in README.md and docs/first-run.md.
 
-`python -m finetuning_cli.live.evidence` writes the tables again (`make verified`).
+`python -m finetuning_cli.live.evidence` in the checkout writes the tables again (`make verified`).
 """
 
 import re
@@ -13,10 +13,9 @@ from pydantic import BaseModel, ConfigDict
 
 from finetuning_cli.live.assumptions import Observation, open_assumptions
 
-PROJECT = Path(__file__).resolve().parents[3]
-FOLDER = PROJECT / "docs" / "live"
-README = PROJECT / "README.md"
-GUIDE = PROJECT / "docs" / "first-run.md"
+FOLDER = Path("docs/live")
+README = Path("README.md")
+GUIDE = Path("docs/first-run.md")
 _ARN = re.compile(r"\barn:[\w-]+:[\w-]+:[\w-]*:\d{0,12}:")
 _ACCOUNT = re.compile(r"\b\d{12}\b")
 _SYMBOLS: dict[bool | None, str] = {True: "holds", False: "does not hold", None: "could not be seen"}

@@ -38,7 +38,7 @@ from finetuning_cli.stage.uploads import submit_folder
 
 MODEL = "meta-textgeneration-llama-3-2-1b-instruct"
 """The smallest one."""
-EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "chat" / "ships_log.jsonl"
+EXAMPLE = Path(__file__).with_name("ships_log.jsonl")
 COMPLETE = "complete"
 NOT_REACHED = Observation(None, "the first run did not get there")
 TTL_HOURS = 6

@@ -15,7 +15,7 @@ from finetuning_cli.errors import cli_errors
 from finetuning_cli.stage.deployment import PREFIX
 
 STACKS = ("storage", "network", "workflow", "monitoring")
-RECORDED = Path(__file__).resolve().parents[3] / "facts" / "rehearsed_calls.json"
+RECORDED = Path(__file__).resolve().parents[1] / "facts" / "rehearsed_calls.json"
 _NAME = re.compile(r"\{([\w.]+)\}")
 
 

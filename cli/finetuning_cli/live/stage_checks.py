@@ -21,7 +21,8 @@ UNPACKED_LIMIT = 262_144_000
 """Bytes that a function's code and layers may have together (Lambda's quotas)."""
 NEEDED = ("lambda", "sagemaker.api", "sagemaker.runtime")
 """Services that run something in the stage's zones, whether or not the stage has endpoints of their APIs."""
-CDK_JSON = Path(__file__).resolve().parents[3] / "cdk.json"
+CDK_JSON = Path("cdk.json")
+"""The settings of a stage that is not deployed yet: of the CDK app in the folder where the command is called."""
 SHOWN = 3
 
 
@@ -91,11 +92,12 @@ def check_instance_zones(stage: StageResources, instance_types: Sequence[str]) -
 
 
 def stage_zones(stage: StageResources) -> list[str]:
-    """The zones of its subnets. Before it is deployed: those of cdk.json, or the first two by name."""
+    """The zones of its subnets. Before it is deployed: those of cdk.json, if there is one, or the first two by name."""
     if subnets := list(stage.of_type("AWS::EC2::Subnet").values()):
         found = client("ec2").describe_subnets(SubnetIds=subnets)["Subnets"]
         return sorted({each["AvailabilityZone"] for each in found})
-    chosen = json.loads(CDK_JSON.read_text(encoding="utf-8"))["context"].get("availability_zones", ())
+    context = json.loads(CDK_JSON.read_text(encoding="utf-8")).get("context", {}) if CDK_JSON.is_file() else {}
+    chosen = context.get("availability_zones", ())
     return sorted(TypeAdapter(CommaSeparated).validate_python(chosen)) or zones_of_region()[:2]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from finetuning.errors import Code, FineTuningError
 from finetuning.jumpstart.spec import MANIFEST_KEY, ModelSpec, newest, read_manifest, read_spec, spec_key
 
-FACTS = Path(__file__).resolve().parents[3] / "facts" / "jumpstart"
+FACTS = Path(__file__).resolve().parents[1] / "facts" / "jumpstart"
 
 
 class SpecFolder:

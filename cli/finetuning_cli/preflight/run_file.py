@@ -1,6 +1,5 @@
 """A new run.json, and the licence that it may accept."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +13,14 @@ from finetuning.jumpstart.catalogue import support
 from finetuning.jumpstart.spec import cache_bucket, public_address
 from finetuning_cli.preflight.documents import FACTS, SpecFolder
 
-PROJECT = Path(__file__).resolve().parents[3]
-SCHEMA = PROJECT / "docs" / "run.schema.json"
+SCHEMA = Path(__file__).resolve().parents[1] / "run.schema.json"
 _UNSIGNED = Config(signature_version=UNSIGNED)
 
 
-def run_document(
-    folder: Path, model: str, task: str, *, accept_eula: bool, max_cost_usd: float | None
-) -> dict[str, Any]:
+def run_document(model: str, task: str, *, accept_eula: bool, max_cost_usd: float | None) -> dict[str, Any]:
     """What `finetune init` writes: everything else keeps its default."""
     limit = {"training": {"max_cost_usd": max_cost_usd}} if max_cost_usd else {}
-    return {"$schema": _schema_for(folder), "model": model, "task": task, "accept_eula": accept_eula} | limit
-
-
-def _schema_for(folder: Path) -> str:
-    """Where an editor finds the schema: a relative path within this project, else a file URI."""
-    folder = folder.resolve()
-    if folder.is_relative_to(PROJECT):
-        return Path(os.path.relpath(SCHEMA, folder)).as_posix()
-    return SCHEMA.as_uri()
+    return {"$schema": SCHEMA.as_uri(), "model": model, "task": task, "accept_eula": accept_eula} | limit
 
 
 class Licence:

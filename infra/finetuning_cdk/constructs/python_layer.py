@@ -15,9 +15,11 @@ from constructs import Construct
 
 from finetuning_cdk.vocabulary import VOCABULARY, put_vocabulary
 
-ROOT = Path(__file__).resolve().parents[3]
-LIBRARIES = ROOT / "lambda" / "requirements.txt"
-PARQUET = ROOT / "lambda" / "requirements-parquet.txt"
+LAYERS = Path(__file__).resolve().parents[1] / "layers"
+LIBRARIES = LAYERS / "requirements.txt"
+PARQUET = LAYERS / "requirements-parquet.txt"
+CACHE = Path.home() / ".cache" / "finetune-llama-on-aws"
+"""Where layers are installed: once for every app and checkout of this user."""
 TARGET = (
     *("--platform", "manylinux_2_28_aarch64", "--platform", "manylinux2014_aarch64"),
     *("--implementation", "cp", "--python-version", "3.13"),
@@ -49,7 +51,7 @@ class PythonLayer(lambda_.LayerVersion):
         super().__init__(
             scope,
             id,
-            description=f"Third-party libraries of lambda/{requirements.name}",
+            description=f"Third-party libraries of {requirements.name}",
             compatible_architectures=[lambda_.Architecture.ARM_64],
             compatible_runtimes=[lambda_.Runtime.PYTHON_3_13],
             code=lambda_.Code.from_asset(
@@ -66,7 +68,7 @@ class PythonLayer(lambda_.LayerVersion):
 
 def installed_layer(requirements: Path) -> Path:
     """The folder in which a layer is installed."""
-    return ROOT / "build" / f"layer-{_digest(requirements)[:16]}"
+    return CACHE / f"layer-{_digest(requirements)[:16]}"
 
 
 def unpacked_bytes(folder: Path) -> int:

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from aws_cdk import ArnFormat, CfnOutput, Stack
+from aws_cdk import ArnFormat, CfnOutput, IgnoreMode, Stack
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+import finetuning
 from finetuning.settings import StageSettings
 from finetuning_cdk.config import StageConfig
 from finetuning_cdk.constructs.clean_up_on_abort import CleanUpOnAbort
@@ -27,7 +28,8 @@ from finetuning_cdk.constructs.workflow_functions import WorkflowFunctions
 from finetuning_cdk.stacks.storage_stack import StorageStack
 from finetuning_cdk.state_machine.definition import definition, functions_called
 
-LAMBDA = Path(__file__).resolve().parents[3] / "lambda"
+CODE = Path(finetuning.__file__).resolve().parent
+"""The package with the handlers. Its folder has other packages, in a checkout and where it is installed."""
 
 
 class WorkflowStack(Stack):
@@ -66,7 +68,11 @@ class WorkflowStack(Stack):
                 dead_letters=self.dead_letters,
                 key=storage.key,
                 network=network,
-                code=lambda_.Code.from_asset(str(LAMBDA), exclude=["requirements*", "**/__pycache__"]),
+                code=lambda_.Code.from_asset(
+                    str(CODE.parent),
+                    exclude=["/*", f"!/{CODE.name}", "__pycache__"],
+                    ignore_mode=IgnoreMode.GIT,
+                ),
                 layer=PythonLayer(self, "Libraries", requirements=LIBRARIES),
                 environment=config.function_environment(
                     {

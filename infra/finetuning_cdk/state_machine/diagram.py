@@ -1,4 +1,4 @@
-"""The diagram in docs/architecture.md, which `python -m finetuning_cdk.state_machine.diagram` updates."""
+"""The diagram in docs/architecture.md; `python -m finetuning_cdk.state_machine.diagram` in the checkout updates it."""
 
 import re
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Any
 
 from finetuning_cdk.state_machine.definition import State, definition
 
-DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "architecture.md"
+DOCUMENT = Path("docs/architecture.md")
 BEGIN, END = "<!-- states: generated -->", "<!-- states: end -->"
 
 

@@ -157,7 +157,7 @@ class _DeployKwargs(_Fact):
 class ModelSpec(_Fact):
     """The specification of a model version. Sizes in GB, times in seconds, keys relative to a bucket of the region.
 
-    `provenance` is not JumpStart's: in the documents of facts/jumpstart it states the source of the facts.
+    `provenance` is not JumpStart's: in the documents that the command brings it states the source of the facts.
     """
 
     model_id: str

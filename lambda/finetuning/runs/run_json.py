@@ -1,4 +1,4 @@
-"""run.json, the options of a run. Every field is optional; docs/run.schema.json is generated from these classes."""
+"""run.json, the options of a run. Every field is optional; run.schema.json is generated from these classes."""
 
 import ast
 import inspect
@@ -277,7 +277,9 @@ def _on_one_line(described: dict[str, Any]) -> None:
 
 
 def run_schema() -> dict[str, Any]:
-    """The JSON Schema of run.json. `python -m finetuning.runs.run_json > docs/run.schema.json` publishes it."""
+    """The JSON Schema of run.json, published by `python -m finetuning.runs.run_json > FILE` as
+    cli/finetuning_cli/run.schema.json.
+    """
     return RunRequest.model_json_schema(schema_generator=_Schema)
 
 
@@ -337,7 +339,7 @@ def _explain(path: Path, problems: list[ErrorDetails]) -> Finding:
     what = f"the name of {field}" if first["loc"][-1] == "[key]" else field
     allowed = " or ".join(dict.fromkeys(map(_allowed, problems))).replace(" or must be ", " or ")
     allowed = allowed.replace("a whole number or a number", "a number")
-    return _finding(field, f"run.json: {what} {allowed}.", "docs/run.schema.json describes every field.")
+    return _finding(field, f"run.json: {what} {allowed}.", "Its `$schema` describes every field.")
 
 
 _WORDS = {

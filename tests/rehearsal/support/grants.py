@@ -12,7 +12,7 @@ from typing import Any
 from rehearsal.running import PROJECT, Emulator
 
 RECORDS = PROJECT / "build" / "rehearsal" / "grants"
-CALLS = PROJECT / "facts" / "rehearsed_calls.json"
+CALLS = PROJECT / "cli" / "finetuning_cli" / "facts" / "rehearsed_calls.json"
 _GENERATED = re.compile(
     r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|-[0-9A-F]{10,13}\b|-[0-9a-f]{10,17}\b",
 )

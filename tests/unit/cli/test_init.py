@@ -86,16 +86,6 @@ def test_a_run_json_is_never_replaced(aws: None, tmp_path: Path) -> None:
     assert (tmp_path / "run.json").read_text() == "mine"
 
 
-def test_a_folder_of_this_project_names_the_schema_by_a_relative_path(
-    aws: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("finetuning_cli.preflight.run_file.PROJECT", tmp_path)
-    monkeypatch.setattr("finetuning_cli.preflight.run_file.SCHEMA", tmp_path / "docs" / "run.schema.json")
-    assert init(tmp_path / "examples" / "mine", answers=("", "", "", ""))[0] == 0
-    document = json.loads((tmp_path / "examples" / "mine" / "run.json").read_text())
-    assert document["$schema"] == "../../docs/run.schema.json"
-
-
 def test_an_amount_that_a_run_would_refuse_writes_nothing(aws: None, tmp_path: Path) -> None:
     code, said = init(tmp_path, "--model", "meta-textgeneration-llama-3-1-8b", "--task", "chat", answers=("no", "-5"))
     assert code == 2

@@ -27,8 +27,8 @@ def test_an_empty_object_takes_every_default() -> None:
 
 
 def test_the_published_schema_is_that_of_the_code() -> None:
-    published = json.loads((ROOT / "docs" / "run.schema.json").read_text())
-    assert published == run_schema(), "python -m finetuning.runs.run_json > docs/run.schema.json"
+    published = json.loads((ROOT / "cli" / "finetuning_cli" / "run.schema.json").read_text())
+    assert published == run_schema(), "python -m finetuning.runs.run_json > cli/finetuning_cli/run.schema.json"
 
 
 EXAMPLES = sorted(ROOT.glob("examples/**/run.json"))
@@ -38,7 +38,7 @@ EXAMPLES = sorted(ROOT.glob("examples/**/run.json"))
 def test_no_example_accepts_a_licence_for_its_reader(example: Path) -> None:
     document = json.loads(example.read_text())
     assert document["accept_eula"] is False
-    assert (example.parent / document["$schema"]).resolve() == ROOT / "docs" / "run.schema.json"
+    assert (example.parent / document["$schema"]).resolve() == ROOT / "cli" / "finetuning_cli" / "run.schema.json"
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.parent.name)
@@ -68,7 +68,7 @@ def test_a_run_json_in_utf_16_is_refused_with_the_way_to_save_it() -> None:
 
 
 def test_a_run_json_may_name_its_schema() -> None:
-    schema = {"$schema": "../../docs/run.schema.json"}
+    schema = {"$schema": "../../cli/finetuning_cli/run.schema.json"}
     assert read_request(json.dumps(schema | {"model": "m"}).encode()) == (RunRequest(model="m"), [])
     assert read_request(b'{"model": "m"}') == (RunRequest(model="m"), [])
     assert faults(schema | {"zzz": 1}).keys() == {"zzz"}
