@@ -40,12 +40,17 @@ def planned(**changes: Any) -> dict[str, Any]:
     return answer | choices | changes
 
 
+def prepared(**changes: Any) -> dict[str, Any]:
+    answer = {"task": "chat", "train_rows": 9, "validation_rows": 3, "batches": [0, 1], "compare_with_base": True}
+    return answer | changes
+
+
 USUAL: dict[str, Any] = {
     "PlanRun": planned(),
     "ReframeParquet": {},
     "PlanShards": {"shards": [0, 1]},
     "PrepareShard": {},
-    "FinishDataset": {"task": "chat", "train_rows": 9, "validation_rows": 3, "batches": [0, 1]},
+    "FinishDataset": prepared(),
     "TakeTurn": look("go"),
     "StartTraining": look("in_progress") | {"job_name": "job"},
     "DescribeTraining": look("completed"),
@@ -70,7 +75,7 @@ WALKS: dict[str, tuple[str, Answers]] = {
     "gate": ("SUCCEEDED", {"PlanRun": [planned(must_beat_base=True)]}),
     "scaled": ("SUCCEEDED", {"PlanRun": [planned(autoscaling=True)]}),
     "redeploy": ("SUCCEEDED", {"PlanRun": [planned(outcome="redeploy", compare_with_base=False)]}),
-    "no-comparison": ("SUCCEEDED", {"PlanRun": [planned(compare_with_base=False)]}),
+    "no-comparison": ("SUCCEEDED", {"FinishDataset": [prepared(compare_with_base=False)]}),
     "asked": ("SUCCEEDED", {"PlanRun": [planned(approval=True)]}),
     "patience": (
         "SUCCEEDED",
@@ -80,7 +85,7 @@ WALKS: dict[str, tuple[str, Answers]] = {
             "DeployEndpoint": [
                 look(outcome) | {"instance_type": "ml.g5.4xlarge"} for outcome in ("waiting", "go", "go")
             ],
-            "PlanRun": [planned(compare_with_base=False)],
+            "FinishDataset": [prepared(compare_with_base=False)],
             "DescribeEndpoint": [look("in_progress"), look("retry_elsewhere"), look("in_service")],
         },
     ),

@@ -9,6 +9,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from finetuning.runs.plan import RunPlan, TrainingOption
+from finetuning_cli.display.comparison import comparison_in_words, evaluation_footnotes
 from finetuning_cli.display.findings import checks_table
 from finetuning_cli.display.serving import serving_footnotes, serving_in_words, serving_rows
 from finetuning_cli.display.text import WIDE_ENOUGH, counted, plain, rounded
@@ -29,8 +30,9 @@ def answer(planned: PlannedRun) -> Text:
     if not planned.can_start or planned.plan is None:
         found = len(planned.checklist.findings)
         return plain(f"This run would be refused: {counted(found, 'problem')}. Nothing was started.", "bold red")
+    plan = planned.plan
     return Text.assemble(
-        (f"{training_in_words(planned.plan)}; {serving_in_words(planned.plan.endpoint)}.", "bold green")
+        (f"{training_in_words(plan)}; {comparison_in_words(plan)}{serving_in_words(plan.endpoint)}.", "bold green")
     )
 
 
@@ -89,6 +91,19 @@ def _types(plan: RunPlan, width: int) -> Table:
             most = None if known.usd_per_hour is None else known.usd_per_hour * hours
             row += [rounded(timedelta(hours=hours)), _number(most)]
         table.add_row(*row)
+    asked = plan.evaluation.estimate
+    if asked and asked.temporary_endpoints:
+        count = asked.temporary_endpoints * plan.endpoint.instance_count
+        row = [
+            f"{count} × {plan.endpoint.instance_type}" if count > 1 else plan.endpoint.instance_type,
+            "comparison",
+            _number(plan.endpoint.usd_per_hour),
+            rounded(timedelta(seconds=asked.seconds)),
+            _number(asked.usd),
+        ]
+        if wide:
+            row += [rounded(timedelta(hours=asked.hours_at_most)), _number(asked.usd_at_most)]
+        table.add_row(*row)
     for what, purpose, hourly in serving_rows(plan.endpoint):
         table.add_row(what, purpose, _number(hourly))
     return table
@@ -130,10 +145,7 @@ def _footnotes(plan: RunPlan) -> Iterator[RenderableType]:
     )
     if len(plan.training.options) > 1:
         yield plain("A next choice is used if AWS has no capacity for the ones before it.", "dim")
-    if plan.evaluation.compare_with_base:
-        yield plain(
-            "The comparison with the base model adds a temporary endpoint of the same type while both are asked.", "dim"
-        )
+    yield from (plain(each, "dim") for each in evaluation_footnotes(plan.evaluation))
     yield from (plain(each, "dim") for each in serving_footnotes(plan.endpoint))
     if estimate.usd_per_hour is not None:
         hours = option.max_runtime_seconds / 3600

@@ -155,6 +155,18 @@ def _(runs: FirstRuns) -> Observation:
     return Observation(in_service and 0 < seconds <= limit, f"{seconds:.0f} s, {limit} s allowed")
 
 
+@settles("evaluation-time", Moment.SERVED)
+def _(runs: FirstRuns) -> Observation:
+    predicted, events = runs.first.plan.evaluation.estimate, runs.first.status.events
+    times = {step: [event.time for event in events if event.step == step] for step in ("DeployEndpoint", "AskBatch")}
+    ended = [event.time for event in events if event.step == "EvaluateAnswers"]
+    if predicted is None or not all([*times.values(), ended]):
+        return Observation(None, "the run has no evaluation with a prediction")
+    taken = _seconds(min(times["DeployEndpoint"]), min(ended))
+    words = f"{taken:.0f} s from the deployment to the last answer, predicted {predicted.seconds} s"
+    return Observation(0 < taken <= 1.5 * predicted.seconds + 60, words)
+
+
 @settles("endpoint-tags", Moment.SERVED)
 def _(runs: FirstRuns) -> Observation:
     tags = runs.control.tags(runs.live().get("EndpointArn", ""))

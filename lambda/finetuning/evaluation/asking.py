@@ -13,10 +13,9 @@ from pydantic import Field
 from finetuning.evaluation.comparison import Ask, Reply
 from finetuning.evaluation.questions import Question
 from finetuning.lazy_model import LazyModel
+from finetuning.runs.asking_limits import CALLS_AT_ONCE
 
 PROMPTS_PER_BATCH = 15
-CALLS_AT_ONCE = 5
-"""Of one batch. The state machine asks two batches at a time, so an endpoint gets ten calls at once."""
 PAUSES = (2, 10)
 """Seconds before a call that failed is made again, and before it is made for the last time."""
 NOT_ASKED = "Not asked: the endpoint answered no prompt of the first batch."

@@ -45,8 +45,11 @@ def evaluate(
     tuned: Mapping[int, Reply],
     base: Mapping[int, Reply] | None = None,
     notes: Sequence[str] = (),
+    not_compared: str = "",
 ) -> EvaluationReport:
-    """`tuned` and `base`: what the models answered, by the number of the prompt. The base model may lack answers."""
+    """`tuned` and `base`: what the models answered, by the number of the prompt. The base model may lack answers.
+    `not_compared`: why it was not asked.
+    """
     base = base or {}
     rows = [
         Row(
@@ -72,6 +75,7 @@ def evaluate(
         checks=checks,
         summary=summary,
         notes=list(notes),
+        not_compared=not_compared,
     )
 
 

@@ -9,11 +9,18 @@ from finetuning.datasets.templates import DEFAULT_TEMPLATE, Template, columns_in
 from finetuning.jumpstart.catalogue import DEFAULT_FAMILY
 from finetuning.jumpstart.family import Family, Message
 from finetuning.lazy_model import LazyModel
+from finetuning.runs.asking_limits import ANSWER_TOKENS
 
 DEFAULT_PROMPT = "What can you help me with?"
 """Used if no rows were held out and run.json has no prompts: every endpoint is tested with at least one."""
 
-PARAMETERS: dict[str, Any] = {"max_new_tokens": 256, "top_p": 0.96, "temperature": 0.2, "do_sample": True, "seed": 10}
+PARAMETERS: dict[str, Any] = {
+    "max_new_tokens": ANSWER_TOKENS,
+    "top_p": 0.96,
+    "temperature": 0.2,
+    "do_sample": True,
+    "seed": 10,
+}
 """Near-greedy answers of moderate length, reproducible as far as the container allows. DJL LMI ignores temperature and
 top_p unless `do_sample` is true."""
 

@@ -142,7 +142,9 @@ class EvaluationReport(LazyModel):
     summary: Summary
     scores_explained: str = SCORES_EXPLAINED
     notes: list[str] = Field(default_factory=list)
-    """Remarks for the reader, such as why the base model is missing."""
+    """Remarks for the reader, such as that the base model could not be asked."""
+    not_compared: str = ""
+    """Why the base model was not asked, as a clause; empty if it was, and in documents of earlier versions."""
 
     @property
     def verdict(self) -> Verdict:

@@ -63,7 +63,8 @@ def _missing(evaluation: EvaluationReport) -> str:
         return f"no prompt has a reference answer.{changed} Read the answers."
     both = " by both models" if evaluation.has_base else ""
     unanswered = both or summary.tuned is None
-    reason = f"no prompt with a reference was answered{both}." if unanswered else "no base model."
+    why = evaluation.not_compared or "the base model was not asked"
+    reason = f"no prompt with a reference was answered{both}." if unanswered else f"{why.removesuffix('.')}."
     if summary.tuned is None:
         return reason
     return f"{reason} ROUGE-L of the tuned model: {summary.tuned.rouge_l:.2f} on {held_out_prompts(summary.scored)}."

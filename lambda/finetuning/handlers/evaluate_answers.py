@@ -22,8 +22,14 @@ def handler(run: Run, event: Payload) -> Payload:
     """
     wanted, asked = run.plan.evaluation, questions_of(run)
     base = replies_of(run, "base", len(asked)) if wanted.compare_with_base else {}
-    notes = [NO_BASE] if wanted.compare_with_base and not base else []
-    report = evaluate(asked, replies_of(run, "tuned", len(asked)), base, notes)
+    failed = wanted.compare_with_base and not base
+    report = evaluate(
+        asked,
+        replies_of(run, "tuned", len(asked)),
+        base,
+        notes=[NO_BASE] if failed else [],
+        not_compared="the base model could not be asked" if failed else wanted.not_compared,
+    )
     run.store.save(run.layout.evaluation, report)
     answers = report.summary.answers
     run.record(f"{answers} answer{'s' if answers != 1 else ''}, {report.summary.problems} with problems")

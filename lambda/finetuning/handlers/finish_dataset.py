@@ -20,7 +20,8 @@ from finetuning.runs.layout import DATASET, SHARDS
 
 @step
 def handler(run: Run, event: Payload) -> Payload:
-    """`{run_id}` → `{task, train_rows, validation_rows, batches}`: the batches of prompts that the evaluation asks.
+    """`{run_id}` → `{task, train_rows, validation_rows, batches, compare_with_base}`: the batches of prompts that the
+    evaluation asks, and whether it asks the base model.
 
     Raises `DatasetRefused` if too many rows are bad, and `RunRefused` if the plan does not fit the number of rows;
     dataset.json is written in any case.
@@ -50,6 +51,7 @@ def handler(run: Run, event: Payload) -> Payload:
         "train_rows": rows.train,
         "validation_rows": rows.validation,
         "batches": batches(len(questions_of(run))),
+        "compare_with_base": completed.evaluation.compare_with_base,
         **status.shown,
     }
 

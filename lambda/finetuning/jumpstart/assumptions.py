@@ -1,9 +1,10 @@
 """Figures that no public document states in machine-readable form, or that need credentials: dated and assumed.
 
-assumptions.json has what the throughput of training is computed from, start-up times, fallback prices, and the
-instance families that store only on their own disks. Every estimate names the figures it uses.
+assumptions.json has what the throughput of training and answering is computed from, start-up times, fallback prices,
+and the instance families that store only on their own disks. Every estimate names the figures it uses.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -19,11 +20,14 @@ PRICE_LIST_REGIONS = ("us-east-1", "eu-central-1", "ap-south-1")
 
 
 class Card(LazyModel):
-    """The GPU of an instance family: dense TFLOP/s in 16 bits, and the GPUs of the sizes that have more than one."""
+    """The GPU of an instance family: dense TFLOP/s in 16 bits, bandwidth of its memory (by NVIDIA's data sheets), and
+    the GPUs of the sizes that have more than one.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     tflops: float
+    gigabytes_per_second: float
     gpus: dict[str, int]
 
 
@@ -32,6 +36,8 @@ class Assumptions(LazyModel):
 
     `share_of_peak`: what part of a GPU's peak a training reached, by the model's size in billions of parameters.
     Measured with current libraries and bf16 weights, so an upper bound: plans use `share_of_peak_planned_with` of it.
+    `endpoint_start_seconds`: from CreateEndpoint to InService, by the model's size. That of 8 billion parameters is
+    from AWS's notebooks; the larger models are assumed to take as long as the start-up of their trainings.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -45,6 +51,8 @@ class Assumptions(LazyModel):
     share_of_peak_planned_with: float
     cards: dict[str, Card]
     """By instance family."""
+    share_of_bandwidth_planned_with: float
+    endpoint_start_seconds: dict[int, float]
     training_start_seconds: dict[str, float]
     compression_factor: float
     """How many times larger a compressed or Parquet file is when it is read."""
@@ -80,10 +88,32 @@ def upper_bound(parameters: float, instance_type: str, *, sharded: bool) -> floa
     known, gpus = assumptions(), gpus_of(instance_type)
     if gpus is None:
         return None
-    measured = sorted(known.share_of_peak)
-    share = known.share_of_peak[max((size for size in measured if size <= parameters), default=measured[0])]
+    share = _by_size(known.share_of_peak, parameters)
     tflops = known.cards[instance_family(instance_type)].tflops * (gpus if sharded else 1)
     return share * tflops * 1e12 / (6 * parameters * 1e9)
+
+
+def answer_speed(gigabytes: float, instance_type: str) -> float | None:
+    """Tokens per second of one answer, as planned with. None for a family that is not in the table.
+
+    Each token reads all `gigabytes` of the model's weights once, from the memory of all GPUs together, whether one
+    answer is written or ten. Plans use a share of that bandwidth.
+    """
+    known, gpus = assumptions(), gpus_of(instance_type)
+    if gpus is None:
+        return None
+    bandwidth = known.cards[instance_family(instance_type)].gigabytes_per_second * gpus
+    return known.share_of_bandwidth_planned_with * bandwidth / gigabytes
+
+
+def endpoint_start(parameters: float) -> float:
+    """Seconds from CreateEndpoint to InService for a model of so many billions of parameters."""
+    return _by_size(assumptions().endpoint_start_seconds, parameters)
+
+
+def _by_size(table: Mapping[int, float], parameters: float) -> float:
+    """The entry of the largest size that is not above the model's, or the smallest one."""
+    return table[max((size for size in table if size <= parameters), default=min(table))]
 
 
 def has_only_local_storage(instance_type: str) -> bool:

@@ -17,6 +17,7 @@ from finetuning.errors import Code, Finding, FineTuningError
 from finetuning.jumpstart.spec import ModelSpec
 from finetuning.jumpstart.target import Target
 from finetuning.planning.checklist import Checklist
+from finetuning.planning.evaluation_terms import without_comparison
 from finetuning.planning.training_options import drop_fallback
 from finetuning.runs.ownership import refusal
 from finetuning.runs.plan import RunPlan, TrainingOption
@@ -35,12 +36,16 @@ class AccountChecks:
         types = plan.training.instance_types
         self._optional = set() if plan.training.fallbacks_chosen else set(types[1:])
         self._left_out: set[str] = set()
+        self._no_comparison = ""
 
     def remaining_plan(self) -> RunPlan:
-        """The plan without the default fallback types that cannot be used here."""
+        """The plan without the default fallback types that cannot be used here, and without a comparison that nobody
+        asked for and the quota is too small for.
+        """
         training = self._plan.training
         options = [option for option in training.options if option.instance_type not in self._left_out]
-        return self._plan.model_copy(update={"training": training.model_copy(update={"options": options})})
+        plan = self._plan.model_copy(update={"training": training.model_copy(update={"options": options})})
+        return without_comparison(plan, self._no_comparison) if self._no_comparison else plan
 
     def artefacts(self, bucket: JumpStartBucket) -> None:
         """The training script, and the gated weights if this role may look."""
@@ -141,15 +146,32 @@ class AccountChecks:
         Those of the evaluation have as many as the live one. All may stand beside an earlier model's endpoint, which
         is gone only after its update. Autoscaling may need more later.
         """
-        endpoint, evaluation, names = self._plan.endpoint, self._plan.evaluation, self._plan.names(self._target.prefix)
-        together = endpoint.instance_count * (1 + (evaluated and evaluation.compare_with_base))
+        compared = evaluated and self._plan.evaluation.compare_with_base
+        verdicts = self._endpoint_verdicts(quotas, 1 + compared)
+        lacking = next((each for each in verdicts.values() if isinstance(each, Finding)), None)
+        if compared and lacking and self._plan.evaluation.compared_by_cost:
+            self._no_comparison = f"the quota has no room for a second endpoint. {lacking.message} {lacking.fix}"
+            verdicts = self._endpoint_verdicts(quotas, 1)
+        for instance_type, verdict in verdicts.items():
+            self._note("quota", f"{instance_type} for the endpoint", verdict)
+
+    def _endpoint_verdicts(self, quotas: Quotas, endpoints: int) -> dict[str, Finding | str | None]:
+        """What the quota says of each type, if so many endpoints of this run stand at the same time."""
+        endpoint, names = self._plan.endpoint, self._plan.names(self._target.prefix)
+        together = endpoint.instance_count * endpoints
         then = max(together, endpoint.most_instances)
-        for position, each in enumerate(
-            (endpoint.instance_type, *(each.instance_type for each in (*endpoint.pools[1:], *endpoint.fallbacks)))
-        ):
-            field = "endpoint.fallback_instance_types" if position else "endpoint.instance_type"
-            verdict = quotas.check(each, "endpoint", together, field, then=then, replaced=names.endpoint)
-            self._note("quota", f"{each} for the endpoint", verdict)
+        others = [each.instance_type for each in (*endpoint.pools[1:], *endpoint.fallbacks)]
+        return {
+            each: quotas.check(
+                each,
+                "endpoint",
+                together,
+                "endpoint.fallback_instance_types" if position else "endpoint.instance_type",
+                then=then,
+                replaced=names.endpoint,
+            )
+            for position, each in enumerate((endpoint.instance_type, *others))
+        }
 
     def names(self, sagemaker: Any, replacement: Replacement) -> None:
         """Whether the names of the endpoint and of the first training job are free, or already this stage's: an

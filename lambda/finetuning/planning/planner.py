@@ -18,6 +18,7 @@ from finetuning.jumpstart.spec import ModelSpec, public_address
 from finetuning.planning.cautions import BATCHES, check_batches, check_learning_rate
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.endpoint_terms import endpoint_plan
+from finetuning.planning.evaluation_terms import evaluation_plan, settled
 from finetuning.planning.submission import Prices, Submission, training_types
 from finetuning.planning.training_options import (
     FALLBACKS,
@@ -30,16 +31,12 @@ from finetuning.planning.training_options import (
 from finetuning.runs.plan import (
     Acceptance,
     DatasetSummary,
-    EvaluationPlan,
     RunPlan,
     TrainingOption,
     TrainingPlan,
     UploadedObject,
 )
-from finetuning.runs.run_json import (
-    HELD_OUT,
-    RunRequest,
-)
+from finetuning.runs.run_json import RunRequest
 from finetuning.runs.tags import RESERVED_PREFIXES
 from finetuning.settings import DeployedStage
 
@@ -73,7 +70,15 @@ def make_plan(
         checklist,
         chosen=chosen,
     )
-    own_prompts = request.evaluation.prompts
+    training = TrainingPlan(
+        options=options,
+        max_runtime_hours=limits.hours,
+        max_cost_usd=limits.usd,
+        capacity_wait_hours=request.training.capacity_wait_hours,
+        fallbacks_chosen=chosen,
+        training_plan_arn=request.training.training_plan_arn,
+    )
+    endpoint = endpoint_plan(submission, spec, stage, prices.hosting, checklist)
     plan = RunPlan(
         run_id=upload.run_id,
         name=upload.name,
@@ -88,22 +93,9 @@ def make_plan(
         data_options=data_options,
         resolution=resolution,
         requested_hyperparameters=dict(request.hyperparameters),
-        training=TrainingPlan(
-            options=options,
-            max_runtime_hours=limits.hours,
-            max_cost_usd=limits.usd,
-            capacity_wait_hours=request.training.capacity_wait_hours,
-            fallbacks_chosen=chosen,
-            training_plan_arn=request.training.training_plan_arn,
-        ),
-        endpoint=endpoint_plan(submission, spec, stage, prices.hosting, checklist),
-        evaluation=EvaluationPlan(
-            held_out=own_prompts if isinstance(own_prompts, int) else HELD_OUT,
-            prompts=own_prompts if isinstance(own_prompts, list) else [],
-            compare_with_base=request.endpoint.deploy
-            and (request.evaluation.compare_with_base or request.evaluation.must_beat_base),
-            must_beat_base=request.endpoint.deploy and request.evaluation.must_beat_base,
-        ),
+        training=training,
+        endpoint=endpoint,
+        evaluation=evaluation_plan(request, support(spec.model_id), endpoint, training),
         tags=request.tags,
         approval=request.approval and request.endpoint.deploy,
     )
@@ -121,6 +113,7 @@ def summary_of(report: "DatasetReport", sha256: Mapping[str, str] | None = None)
     return DatasetSummary(
         train_rows=report.rows.train,
         validation_rows=report.rows.validation,
+        test_rows=report.rows.test,
         train_tokens=report.statistics.trained_tokens,
         tokens_from=report.statistics.tokens_from,
         sha256=dict(sha256 or {}),
@@ -156,10 +149,15 @@ def complete(plan: RunPlan, spec: ModelSpec, task_name: str, dataset: DatasetSum
     if checklist.findings:
         raise RunRefused(checklist.findings)
     training = plan.training.model_copy(update={"options": options})
+    evaluation = plan.evaluation
+    if plan.endpoint.deploy:
+        held_out_rows = dataset.test_rows + dataset.validation_rows
+        evaluation = settled(evaluation, support(spec.model_id), plan.endpoint, training, held_out_rows)
     check_batches(support(spec.model_id), options, checklist)
     checks = [check for check in plan.checks if check.check != BATCHES]
     checks += [check for check in checklist.checks if check.check in (FALLBACKS, BATCHES)]
-    return plan.model_copy(update={"task": task, "dataset": dataset, "training": training, "checks": checks})
+    changes = {"task": task, "dataset": dataset, "training": training, "evaluation": evaluation, "checks": checks}
+    return plan.model_copy(update=changes)
 
 
 def _workload(submission: Submission, task: Task | None, prices: Prices) -> Workload:

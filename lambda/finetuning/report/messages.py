@@ -15,6 +15,7 @@ from finetuning.evaluation.loss_curve import loss_curve
 from finetuning.evaluation.results import EvaluationReport
 from finetuning.evaluation.verdict import verdict
 from finetuning.report import commands
+from finetuning.report.outcome import comparison_cost
 from finetuning.report.text import shortened, visible
 from finetuning.runs.expiry import Deadline
 from finetuning.runs.plan import RunPlan
@@ -86,7 +87,7 @@ def run_succeeded(
         _attributes(stage, status.state, status.run_id, evaluation),
         what,
         *([verdict(evaluation)] if evaluation else []),
-        f"Cost: {_training_cost(status)}{_endpoint_cost(plan) if plan.endpoint.deploy else ''}.",
+        f"Cost: {_training_cost(status)}{_comparison_cost(plan)}{_endpoint_cost(plan)}.",
         _report(report),
         _command("Ask it" if plan.endpoint.deploy else "Details", command),
     )
@@ -242,8 +243,16 @@ def _training_cost(status: RunStatus) -> str:
     return f"not yet known for training{estimate}"
 
 
+def _comparison_cost(plan: RunPlan) -> str:
+    usd = comparison_cost(plan)
+    return "" if usd is None else f", about {usd:,.2f} USD for the comparison"
+
+
 def _endpoint_cost(plan: RunPlan) -> str:
+    """ "" without an endpoint."""
     endpoint = plan.endpoint
+    if not endpoint.deploy:
+        return ""
     price = (
         "an unknown price"
         if endpoint.usd_per_hour is None

@@ -137,6 +137,12 @@ def endpoint_price(plan: RunPlan | None) -> float | None:
     return plan.endpoint.usd_per_hour * plan.endpoint.instance_count
 
 
+def comparison_cost(plan: RunPlan | None) -> float | None:
+    """Estimated USD of the endpoints that stood for the evaluation alone; None if there were none, or no price."""
+    known = plan.evaluation.estimate if plan else None
+    return known.usd if known and known.temporary_endpoints else None
+
+
 def expiry(status: RunStatus, plan: RunPlan | None) -> str:
     """When the endpoint ends, as a predicate; "" without an endpoint. `finetune extend` and a later run change it."""
     if plan is None or not status.endpoint:

@@ -159,6 +159,8 @@ def _facts(status: RunStatus, plan: RunPlan | None) -> Iterator[tuple[str, str]]
         yield "Training cost", f"{_usd(status.cost.actual_usd)} (estimate: {_usd(status.cost.estimate_usd)})"
     elif status.cost.estimate_usd is not None:
         yield "Estimated training cost", _usd(status.cost.estimate_usd)
+    if (compared := outcome.comparison_cost(plan)) is not None:
+        yield "Comparison with the base model", f"about {_usd(compared)} (estimate)"
     duration = _duration((recent.updated_at - recent.started_at).total_seconds())
     yield "Started", f"{recent.started_at:%Y-%m-%d %H:%M} UTC, took {duration}"
     if plan:

@@ -96,6 +96,7 @@ class DatasetSummary(_Part):
 
     train_rows: int
     validation_rows: int
+    test_rows: int = 0
     train_tokens: int
     tokens_from: str = "estimated from the prepared rows"
     sha256: dict[str, str] = Field(default_factory=dict)
@@ -328,17 +329,38 @@ class EndpointPlan(_Part):
         return Lifetime(self.ttl_hours, self.idle_minutes)
 
 
+class EvaluationEstimate(_Part):
+    """What the evaluation takes: seconds until both models have answered, and USD of the endpoints that stand for it
+    alone. `usd_at_most`: if the run does not delete them, and the sweeper does after `hours_at_most`. None if a price
+    is unknown.
+    """
+
+    prompts: int
+    temporary_endpoints: int
+    seconds: int
+    usd: float | None
+    hours_at_most: float
+    usd_at_most: float | None
+    assumptions: list[str]
+
+
 class EvaluationPlan(_Part):
     """The model is asked `held_out` prompts of the dataset, then the user's own `prompts`.
 
     `must_beat_base`: it is evaluated on a temporary endpoint first, and deployed only if it is not worse; if
     "helped", only if it is better.
+
+    `compared_by_cost`: run.json leaves the comparison open; `not_compared`: why there is none. `estimate`: None without
+    an endpoint, and in plans of earlier versions.
     """
 
     held_out: int
     prompts: list[str]
     compare_with_base: bool
+    compared_by_cost: bool = False
+    not_compared: str = ""
     must_beat_base: bool | Literal["helped"] = False
+    estimate: EvaluationEstimate | None = None
 
 
 class RunPlan(_Part):

@@ -151,8 +151,10 @@ class EvaluationRequest(_Part):
     """The number of held-out prompts to ask, all of them if there are fewer; or a list of your own prompts, which are
     asked beside 100 held-out ones.
     """
-    compare_with_base: bool = False
-    """Also ask the base model, on a temporary endpoint. That endpoint costs money until it is deleted."""
+    compare_with_base: bool | None = None
+    """Also ask the base model, on a temporary endpoint, which costs money until it is deleted. Default: if that costs
+    at most a tenth of the training or 2 USD.
+    """
     must_beat_base: bool | Literal["helped"] = False
     """Evaluate both models on temporary endpoints first. With true, a tuned model that is worse than the base model is
     not deployed; with "helped", only one that is better. Implies `compare_with_base`.

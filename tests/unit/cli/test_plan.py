@@ -178,9 +178,11 @@ def test_a_plan_opens_with_time_cost_and_what_the_endpoint_costs(tmp_path: Path)
     any_file(tmp_path, any_chat_rows(30))
     said = " ".join(finetune("plan", tmp_path)[1].split())
     assert said.startswith(
-        "About 15 min and 1.78 USD on ml.g5.12xlarge, at worst 8.98; then 2.03 USD an hour until 8 h have passed, "
-        "or 60 minutes without requests."
+        "About 15 min and 1.78 USD on ml.g5.12xlarge, at worst 8.98; the comparison about 10 min and 0.35 USD, "
+        "at worst 6.60; then 2.03 USD an hour until 8 h have passed, or 60 minutes without requests."
     )
+    assert "ml.g5.4xlarge comparison 2.03 10 min 0.35" in said
+    assert "The base model is asked as well, because that costs at most a tenth of the training or 2 USD" in said
     assert "because you are not signed in to AWS" in said
     assert "Data: chat, 25 rows to train on, 5 held out." in said
 
@@ -192,8 +194,8 @@ def test_the_plan_of_an_imported_model_opens_with_its_price_by_use(tmp_path: Pat
     said = " ".join(output.split())
     assert code == 0
     assert said.startswith(
-        "About 15 min and 1.78 USD on ml.g5.12xlarge, at worst 8.98; then 0.57 USD for each 5 minutes of use, 3.90 USD "
-        "a month stored, until you delete the model."
+        "About 15 min and 1.78 USD on ml.g5.12xlarge, at worst 8.98; the comparison about 10 min and 0.35 USD, "
+        "at worst 6.60; then 0.57 USD for each 5 minutes of use, 3.90 USD a month stored, until you delete the model."
     )
     assert "Bedrock, 2 units³ import 6.86" in said
     assert "ml.g5.4xlarge endpoint" not in said
@@ -225,6 +227,18 @@ def test_an_import_has_its_request_in_place_of_an_endpoints(tmp_path: Path) -> N
     request = requests["create_model_import_job"]
     assert request["importedModelName"] == requests["create_training_job"]["TrainingJobName"]
     assert request["modelDataSource"]["s3DataSource"]["s3Uri"].endswith("/output/model")
+
+
+def test_a_plan_without_a_comparison_says_why(tmp_path: Path) -> None:
+    run_file(tmp_path, {"accept_eula": True, "model": BASE_70B}, "run.json")
+    any_file(tmp_path, any_chat_rows(30))
+    said = " ".join(finetune("plan", tmp_path)[1].split())
+    assert "comparison" not in said.partition("Planned for")[0]
+    assert (
+        "The base model is not asked: it would cost about 18.98 USD, more than 2 USD and more than a tenth of the "
+        "training (16.03 USD)." in said
+    )
+    assert '"evaluation": {"compare_with_base": true} in run.json compares with it.' in said
 
 
 def test_a_plan_has_each_figure_and_its_source_once(tmp_path: Path) -> None:

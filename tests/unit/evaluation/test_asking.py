@@ -8,7 +8,6 @@ import pytest
 from finetuning.aws.clients import ONCE
 from finetuning.evaluation import asking
 from finetuning.evaluation.asking import (
-    CALLS_AT_ONCE,
     NOT_ASKED,
     PAUSES,
     PROMPTS_PER_BATCH,
@@ -21,12 +20,11 @@ from finetuning.evaluation.asking import (
 from finetuning.evaluation.comparison import Reply
 from finetuning.evaluation.questions import Question
 from finetuning.planning.orders import TEMPORARY_TTL_HOURS
+from finetuning.runs.asking_limits import ANSWER_SECONDS, BATCHES_AT_ONCE, CALLS_AT_ONCE
 from finetuning.runs.run_json import MAX_OWN_PROMPTS, MAX_PROMPTS
 from finetuning_cdk.state_machine.definition import definition
 
 QUESTIONS = [Question(shown=f"{n}?", inputs=f"{n}?", source="held-out") for n in range(PROMPTS_PER_BATCH + 5)]
-INVOCATION_SECONDS = 60
-"""The most that SageMaker gives a container."""
 
 
 @pytest.fixture(autouse=True)
@@ -137,8 +135,9 @@ def test_a_batch_whose_every_call_takes_as_long_as_it_may_ends_in_time() -> None
 
 def test_the_most_prompts_are_answered_before_a_temporary_endpoint_expires_however_slow_it_is() -> None:
     at_once, _ = ask_batch_state()
+    assert at_once == BATCHES_AT_ONCE
     rounds = -(-PROMPTS_PER_BATCH // CALLS_AT_ONCE)
-    slowest = -(-len(batches(MAX_PROMPTS)) // at_once) * rounds * INVOCATION_SECONDS
+    slowest = -(-len(batches(MAX_PROMPTS)) // at_once) * rounds * ANSWER_SECONDS
     assert slowest < TEMPORARY_TTL_HOURS * 3600
 
 

@@ -77,7 +77,7 @@ NOT_COMPARED = "Tuned and base model were not compared:"
 
 
 def test_without_the_base_model_the_verdict_gives_the_score_only() -> None:
-    expected = f"{NOT_COMPARED} no base model. ROUGE-L of the tuned model: 1.00 on 1 held-out prompt."
+    expected = f"{NOT_COMPARED} the base model was not asked. ROUGE-L of the tuned model: 1.00 on 1 held-out prompt."
     assert verdict(evaluated([REFERENCED, OWN], answers)) == expected
 
 

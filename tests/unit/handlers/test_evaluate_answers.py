@@ -71,6 +71,18 @@ def test_without_the_base_models_answers_the_report_says_so(memory: MemoryStore)
     invoke(evaluate_answers, run_id=run.run_id)
     assert memory.load(run.layout.evaluation, EvaluationReport).notes == [evaluate_answers.NO_BASE]
     assert run.status.verdict is Verdict.NOT_COMPARED
+    assert "not compared: the base model could not be asked. ROUGE-L" in run.status.events[-1].message
+
+
+def test_the_verdict_says_why_the_base_model_was_not_to_be_asked(memory: MemoryStore) -> None:
+    run = held_out(memory)
+    reason = {"compare_with_base": False, "not_compared": "it would cost about 9.00 USD"}
+    run.save_plan(run.plan.model_copy(update={"evaluation": run.plan.evaluation.model_copy(update=reason)}))
+    answered(run, tuned=right)
+    result = invoke(evaluate_answers, run_id=run.run_id)
+    assert memory.load(run.layout.evaluation, EvaluationReport).not_compared == "it would cost about 9.00 USD"
+    assert result["message"].startswith("Tuned and base model were not compared: it would cost about 9.00 USD. ROUGE-L")
+    assert run.status.verdict is Verdict.NOT_COMPARED
 
 
 def test_empty_answers_fail_the_run_and_the_report_is_kept(memory: MemoryStore) -> None:

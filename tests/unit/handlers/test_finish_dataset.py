@@ -57,6 +57,20 @@ def test_held_out_prompts_are_kept_for_the_evaluation(cloud: FakeAws, memory: Me
     assert len(prompts) == min(run.plan.evaluation.held_out, result["validation_rows"])
     assert result["batches"] == batches(len(prompts) + len(run.plan.evaluation.prompts))
     assert set(prompts[0]) == {"prompt", "messages", "reference"}
+    known = Run(RUN_ID, store=memory, prefix=PREFIX).plan.evaluation.estimate
+    assert known is not None
+    assert known.prompts == len(prompts) + len(run.plan.evaluation.prompts)
+
+
+@pytest.mark.parametrize(("rows", "compared"), [(300, True), (1, False)])
+def test_the_base_model_is_asked_only_if_there_is_something_to_compare_by(
+    cloud: FakeAws, memory: MemoryStore, rows: int, compared: bool
+) -> None:
+    run = prepared(cloud, memory, any_chat_rows(rows))
+    cheap = run.plan.evaluation.model_copy(update={"compared_by_cost": True})
+    endpoint = run.plan.endpoint.model_copy(update={"usd_per_hour": 1.0})
+    run.save_plan(run.plan.model_copy(update={"evaluation": cheap, "endpoint": endpoint}))
+    assert invoke(finish_dataset, run_id=RUN_ID)["compare_with_base"] is compared
 
 
 def test_too_many_bad_rows_are_refused_with_the_report_and_no_channels(

@@ -115,7 +115,8 @@ def test_a_success_names_the_endpoint_the_verdict_and_the_cost() -> None:
     for expected in (
         "finetune-dev-pirate-0a1b2c3d is in service.",
         "Tuning helped: ROUGE-L 0.13 → 0.53",
-        "38.75 USD for training; the endpoint costs 37.69 USD per hour and expires after 8 h or after 60 ",
+        "38.75 USD for training, about 28.90 USD for the comparison; the endpoint costs 37.69 USD per hour and expires "
+        "after 8 h or after 60 ",
         'finetune ask finetune-dev-pirate-0a1b2c3d "What can you help me with?" --stage prod',
     ):
         assert expected in message.body

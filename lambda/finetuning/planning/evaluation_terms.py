@@ -1,0 +1,121 @@
+"""The evaluation of a run: how many prompts are asked, what that takes, and whether the base model is asked as well.
+
+What evaluation costs is the time of the temporary endpoints. The live one is paid for by the hour in any case.
+"""
+
+import math
+
+from finetuning.jumpstart.assumptions import answer_speed, assumptions, endpoint_start
+from finetuning.jumpstart.catalogue import support
+from finetuning.jumpstart.family import ModelSupport
+from finetuning.planning.orders import TEMPORARY_TTL_HOURS
+from finetuning.runs.asking_limits import ANSWER_SECONDS, ANSWER_TOKENS, BATCHES_AT_ONCE, CALLS_AT_ONCE
+from finetuning.runs.plan import EndpointPlan, EvaluationEstimate, EvaluationPlan, RunPlan, TrainingPlan
+from finetuning.runs.run_json import HELD_OUT, RunRequest
+from finetuning.settings import SWEEP_MINUTES
+
+SMALL_SHARE, SMALL_USD = 0.1, 2.0
+"""Of the training's cost, and in USD: a comparison that costs no more than one of them is made by default."""
+
+
+def evaluation_plan(
+    request: RunRequest, model: ModelSupport, endpoint: EndpointPlan, training: TrainingPlan
+) -> EvaluationPlan:
+    """The evaluation that run.json asks for. If it leaves the comparison open, the costs decide."""
+    asked, deploy = request.evaluation, request.endpoint.deploy
+    by_cost = asked.compare_with_base is None and not asked.must_beat_base
+    compared = bool(by_cost or asked.compare_with_base or asked.must_beat_base)
+    plan = EvaluationPlan(
+        held_out=asked.prompts if isinstance(asked.prompts, int) else HELD_OUT,
+        prompts=asked.prompts if isinstance(asked.prompts, list) else [],
+        compare_with_base=deploy and compared,
+        compared_by_cost=by_cost,
+        must_beat_base=deploy and asked.must_beat_base,
+        not_compared="" if compared else "compare_with_base is false in run.json",
+    )
+    return settled(plan, model, endpoint, training) if deploy else plan
+
+
+def settled(
+    plan: EvaluationPlan,
+    model: ModelSupport,
+    endpoint: EndpointPlan,
+    training: TrainingPlan,
+    held_out_rows: int | None = None,
+) -> EvaluationPlan:
+    """The plan with its estimate, and without a comparison that nobody asked for if something speaks against it.
+
+    `held_out_rows`: None while they are not known. A comparison that was ruled out before does not come back: the
+    account's quota was not checked for it.
+    """
+    held_out = plan.held_out if held_out_rows is None else min(plan.held_out, held_out_rows)
+    prompts = max(held_out + len(plan.prompts), 1)
+    if plan.compared_by_cost:
+        with_base = estimate(prompts, model, endpoint, temporary=1)
+        reason = _objection(held_out, with_base, endpoint, training) or plan.not_compared
+        plan = plan.model_copy(update={"compare_with_base": not reason, "not_compared": reason})
+    temporary = plan.compare_with_base + bool(plan.must_beat_base)
+    return plan.model_copy(update={"estimate": estimate(prompts, model, endpoint, temporary=temporary)})
+
+
+def without_comparison(plan: RunPlan, reason: str) -> RunPlan:
+    """The run's plan with the tuned model evaluated alone."""
+    alone = plan.evaluation.model_copy(update={"compare_with_base": False, "not_compared": reason})
+    evaluation = settled(alone, support(plan.model_id), plan.endpoint, plan.training)
+    return plan.model_copy(update={"evaluation": evaluation})
+
+
+def estimate(prompts: int, model: ModelSupport, endpoint: EndpointPlan, *, temporary: int) -> EvaluationEstimate:
+    """What asking the prompts takes. `temporary`: how many endpoints stand for the evaluation alone."""
+    speed = answer_speed(model.gigabytes, endpoint.instance_type) if model.gigabytes else None
+    each = ANSWER_SECONDS if speed is None else min(ANSWER_TOKENS / speed, ANSWER_SECONDS)
+    start, rounds = endpoint_start(model.parameters), math.ceil(prompts / (CALLS_AT_ONCE * BATCHES_AT_ONCE))
+    seconds = round(start + rounds * each)
+    instances, hourly = temporary * endpoint.instance_count, endpoint.usd_per_hour
+    prices = [hourly, *(other.usd_per_hour for other in endpoint.fallbacks)]
+    known = [price for price in prices if price is not None]
+    hours_at_most = TEMPORARY_TTL_HOURS + SWEEP_MINUTES / 60
+    paid = endpoint.in_words if hourly is None else f"{hourly:.2f} USD per hour"
+    source = f"assumed {assumptions().as_of}, not measured"
+    return EvaluationEstimate(
+        prompts=prompts,
+        temporary_endpoints=temporary,
+        seconds=seconds,
+        usd=None if hourly is None else round(instances * hourly * seconds / 3600, 2),
+        hours_at_most=hours_at_most,
+        usd_at_most=round(instances * max(known) * hours_at_most, 2) if len(known) == len(prices) else None,
+        assumptions=[
+            f"{start:g} s until an endpoint serves ({source})",
+            f"{prompts:,} prompts, {CALLS_AT_ONCE * BATCHES_AT_ONCE} at a time, "
+            + (
+                f"{each:.3g} s for an answer of {ANSWER_TOKENS} tokens at {speed:.3g} tokens/s on "
+                f"{endpoint.instance_type} ({source})"
+                if speed is not None
+                else f"{each:g} s for an answer, the longest that SageMaker allows"
+            ),
+            f"{temporary} temporary endpoint{'' if temporary == 1 else 's'} of {endpoint.instance_count} × {paid}"
+            if temporary
+            else "no temporary endpoint",
+        ],
+    )
+
+
+def _objection(held_out: int, with_base: EvaluationEstimate, endpoint: EndpointPlan, training: TrainingPlan) -> str:
+    """Why the base model is not asked unless run.json says so; "" if it is."""
+    cost, budget = training.estimate.usd, training.max_cost_usd
+    if not held_out:
+        return "no held-out row is asked, so there is nothing to compare by"
+    if with_base.usd is None:
+        return f"the price of {endpoint.in_words} is not known"
+    if with_base.usd > max(SMALL_SHARE * (cost or 0), SMALL_USD):
+        whose = "" if cost is None else f" ({cost:,.2f} USD)"
+        return (
+            f"it would cost about {with_base.usd:,.2f} USD, more than {SMALL_USD:g} USD and more than a tenth of the "
+            f"training{whose}"
+        )
+    if cost is not None and budget is not None and cost + with_base.usd > budget:
+        return (
+            f"training and comparison would cost about {cost + with_base.usd:,.2f} USD together, more than "
+            f"max_cost_usd ({budget:,.2f} USD)"
+        )
+    return ""

@@ -1,0 +1,13 @@
+"""How an endpoint is asked the prompts of an evaluation: figures of the plan, the steps and the state machine."""
+
+ANSWER_TOKENS = 256
+"""The longest answer of an evaluation."""
+
+ANSWER_SECONDS = 60
+"""SageMaker gives a container no more time for an answer."""
+
+CALLS_AT_ONCE = 5
+"""Of one batch of prompts."""
+
+BATCHES_AT_ONCE = 2
+"""Of one model: the state machine's MaxConcurrency. An endpoint gets ten calls at once."""
