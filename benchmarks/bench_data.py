@@ -26,7 +26,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from finetuning.aws.s3_streams import S3Workspace, s3_reader
+from finetuning.aws.s3_streams import COPIES_AT_ONCE, S3Workspace, s3_reader
 from finetuning.datasets.detection import HEAD_BYTES, detect
 from finetuning.datasets.join import join_shards
 from finetuning.datasets.offline import prepare_files
@@ -291,7 +291,9 @@ Assumed; it awaits a run in AWS, as the three below do."""
 CPU_SHARE = 0.6
 """Of a Lambda vCPU beside a core of this machine."""
 COPY_SECONDS = 4
-"""For the copy of one shard's output inside S3, one after the other."""
+"""For the copy of one shard's output inside S3."""
+FINISH_SECONDS = 900
+"""The longest that a function may take."""
 DIGEST_MB_PER_SECOND = 80
 """At which FinishDataset reads the training channel for its SHA-256; hashing alone is ten times as fast."""
 
@@ -300,21 +302,19 @@ def upload_times(mb_per_second: float) -> Table:
     """From the last uploaded byte to StartTraining, computed for chat rows of 3 KB as JSON Lines."""
     formula = (
         f"{STARTS_SECONDS} s of starts + ⌈shards / {MOST_SHARDS_AT_ONCE}⌉ × {SHARD_MB:.0f} MB / "
-        f"({mb_per_second:.0f} MB/s × {CPU_SHARE}) + shards × {COPY_SECONDS} s + "
-        f"GB × 1000 / {DIGEST_MB_PER_SECOND} MB/s"
+        f"({mb_per_second:.0f} MB/s × {CPU_SHARE}) + FinishDataset: shards × {COPY_SECONDS} s / {COPIES_AT_ONCE} + "
+        f"GB × 1000 / {DIGEST_MB_PER_SECOND} MB/s, at most {FINISH_SECONDS} s"
     )
     table = Table("Upload", "Shards", "Seconds", "Bar", title="Upload to StartTraining", caption=formula)
     for gigabytes, bar in ((1, 30), (10, 120), (100, 600)):
         shards = math.ceil(gigabytes * 1000 / SHARD_MB)
-        seconds = (
-            STARTS_SECONDS
-            + math.ceil(shards / MOST_SHARDS_AT_ONCE) * SHARD_MB / (mb_per_second * CPU_SHARE)
-            + shards * COPY_SECONDS
-            + gigabytes * 1000 / DIGEST_MB_PER_SECOND
-        )
-        table.add_row(
-            f"{gigabytes} GB", f"{shards:,}", f"{seconds:,.0f}", f"{'≤' if seconds <= bar else 'missed:'} {bar}"
-        )
+        prepared = STARTS_SECONDS + math.ceil(shards / MOST_SHARDS_AT_ONCE) * SHARD_MB / (mb_per_second * CPU_SHARE)
+        finished = shards * COPY_SECONDS / COPIES_AT_ONCE + gigabytes * 1000 / DIGEST_MB_PER_SECOND
+        seconds = prepared + finished
+        possible = finished <= FINISH_SECONDS
+        shown = f"{seconds:,.0f}" if possible else f"not possible: FinishDataset would take {finished:,.0f}"
+        met = possible and seconds <= bar
+        table.add_row(f"{gigabytes} GB", f"{shards:,}", shown, f"{'≤' if met else 'missed:'} {bar}")
     return table
 
 

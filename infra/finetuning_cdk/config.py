@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator, model_
 
 from finetuning.settings import CommaSeparated, Settings, StageSettings
 
-SET_BY_LAMBDA = frozenset({"aws_region"})
+SET_BY_LAMBDA = frozenset({"aws_region", "aws_lambda_function_memory_size"})
 
 
 class ConfigurationError(ValueError):

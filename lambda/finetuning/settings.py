@@ -139,6 +139,8 @@ class Settings(DeployedStage):
     subnet_ids: CommaSeparated
     security_group_ids: CommaSeparated
     topic_arn: str
+    aws_lambda_function_memory_size: int = 128
+    """MiB. Lambda sets it."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:

@@ -6,6 +6,7 @@ import pytest
 
 from finetuning.lazy_model import NO_PLUGINS
 from finetuning.settings import Settings, StageSettings
+from finetuning_cdk.config import SET_BY_LAMBDA
 from finetuning_cdk.constructs.encrypted_log_group import STATES_LOGS
 from finetuning_cdk.state_machine.definition import all_states, definition
 from tests.infra.synthesis import Synthesised
@@ -34,7 +35,7 @@ def statements_allowing(stage: Synthesised, action: str) -> dict[str, dict[str, 
 
 def test_every_function_has_every_setting(stage: Synthesised) -> None:
     optional = {name.upper() for name, field in Settings.model_fields.items() if not field.is_required()}
-    expected = {name.upper() for name in Settings.model_fields} - {"AWS_REGION"}
+    expected = {name.upper() for name in Settings.model_fields if name not in SET_BY_LAMBDA}
     for properties in functions(stage).values():
         given = set(properties["Environment"]["Variables"]) - {"POWERTOOLS_SERVICE_NAME", *NO_PLUGINS}
         assert expected - optional <= given <= expected

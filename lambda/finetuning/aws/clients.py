@@ -9,9 +9,10 @@ from botocore.config import Config
 
 RETRIES = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=60)
 
-S3 = RETRIES.merge(Config(signature_version="s3v4", s3={"addressing_style": "virtual"}))
-"""For presigned links. By default botocore signs them with Signature Version 2 in us-east-1, which S3 rejects for
-objects encrypted with KMS, and elsewhere for the global host, which may redirect and so break the signature."""
+S3 = RETRIES.merge(Config(signature_version="s3v4", s3={"addressing_style": "virtual"}, max_pool_connections=20))
+"""For presigned links: by default botocore signs them with Signature Version 2 in us-east-1, which S3 rejects for
+objects encrypted with KMS, and elsewhere for the global host, which may redirect and so break the signature. The pool
+has a connection for each copy that is made at the same time (`s3_streams`)."""
 
 ONCE = RETRIES.merge(Config(retries={"total_max_attempts": 1}, read_timeout=70))
 """For invoking an endpoint. SageMaker gives a container 60 seconds: with retries, one that hangs would be waited for

@@ -5,6 +5,7 @@ Memory use is constant: a small buffer for each object, and one part of 8 MiB fo
 
 import io
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, BinaryIO, cast
 
@@ -21,6 +22,9 @@ MIN_PART_BYTES = 5 << 20
 
 MAX_COPY_BYTES = 1 << 30
 """Bytes copied by one request. S3 allows 5 GiB; a smaller copy responds before a timeout."""
+
+COPIES_AT_ONCE = 16
+"""Copies inside S3 that are requested at a time: each takes seconds, in which this process only waits."""
 
 ATTEMPTS = 5
 """How often in a row a download may break off without a byte received."""
@@ -127,7 +131,8 @@ def s3_reader(s3: Any, bucket: str, key: str, start: int = 0, **version: str | N
 class MultipartUpload:
     """An object that is being written: bytes are uploaded, and S3 itself copies ranges of other objects into it.
 
-    A small object is one request. Nothing is visible under the key before `complete`.
+    A small object is one request. S3 makes several copies at a time. Nothing is visible under the key before
+    `complete`.
     """
 
     def __init__(self, s3: Any, bucket: str, key: str, encryption: dict[str, str]) -> None:
@@ -135,7 +140,9 @@ class MultipartUpload:
         self._target = {"Bucket": bucket, "Key": key}
         self._encryption = encryption
         self._pending = bytearray()
-        self._parts: list[dict[str, Any]] = []
+        self._etags: list[str | Future[str]] = []
+        """Of the parts, in their order; of a part that S3 is copying, what it will be."""
+        self._copies = ThreadPoolExecutor(COPIES_AT_ONCE)
         self._upload_id = ""
 
     def write(self, data: Any) -> int:
@@ -153,7 +160,7 @@ class MultipartUpload:
             if self._pending:
                 self._send_pending()
             end = min(piece.end, start + MAX_COPY_BYTES)
-            self._copy_part(piece.key, start, end)
+            self._etags.append(self._copies.submit(self._copy_part, self._next_part(), piece.key, start, end))
             start = end
         self._download(piece, start, piece.end)
 
@@ -163,11 +170,14 @@ class MultipartUpload:
             return
         if self._pending:
             self._send_pending()
-        self._s3.complete_multipart_upload(
-            **self._target, UploadId=self._upload_id, MultipartUpload={"Parts": self._parts}
-        )
+        etags = (etag.result() if isinstance(etag, Future) else etag for etag in self._etags)
+        parts = [{"PartNumber": number, "ETag": etag} for number, etag in enumerate(etags, 1)]
+        self._copies.shutdown()
+        self._s3.complete_multipart_upload(**self._target, UploadId=self._upload_id, MultipartUpload={"Parts": parts})
 
     def abort(self) -> None:
+        """Waits for the copies in progress: a part that arrived after the upload's end would be kept, and paid for."""
+        self._copies.shutdown(cancel_futures=True)
         if self._upload_id:
             self._s3.abort_multipart_upload(**self._target, UploadId=self._upload_id)
 
@@ -178,24 +188,21 @@ class MultipartUpload:
         return max(start, end)
 
     def _send_pending(self) -> None:
-        part = self._next_part()
-        answer = self._s3.upload_part(**part, Body=self._pending)
-        self._parts.append({"PartNumber": part["PartNumber"], "ETag": answer["ETag"]})
+        self._etags.append(self._s3.upload_part(**self._next_part(), Body=self._pending)["ETag"])
         self._pending = bytearray()
 
-    def _copy_part(self, key: str, start: int, end: int) -> None:
-        part = self._next_part()
+    def _copy_part(self, part: dict[str, Any], key: str, start: int, end: int) -> str:
         answer = self._s3.upload_part_copy(
             **part,
             CopySource={"Bucket": self._target["Bucket"], "Key": key},
             CopySourceRange=f"bytes={start}-{end - 1}",
         )
-        self._parts.append({"PartNumber": part["PartNumber"], "ETag": answer["CopyPartResult"]["ETag"]})
+        return str(answer["CopyPartResult"]["ETag"])
 
     def _next_part(self) -> dict[str, Any]:
         if not self._upload_id:
             self._upload_id = self._s3.create_multipart_upload(**self._target, **self._encryption)["UploadId"]
-        return {**self._target, "UploadId": self._upload_id, "PartNumber": len(self._parts) + 1}
+        return {**self._target, "UploadId": self._upload_id, "PartNumber": len(self._etags) + 1}
 
 
 class _Writer(io.RawIOBase):

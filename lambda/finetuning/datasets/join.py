@@ -36,8 +36,8 @@ def join_shards(
 
     If the report refuses the data, nothing is written. A channel has one data file, and template.json for an
     instruction dataset. Without validation rows there is no validation channel. The upload's own test rows are written
-    to `test/`, which only the evaluation reads. `shards`: the prefix of the shards; `at_once`: rows whose
-    digests are held in memory, which changes nothing but the time.
+    to `test/`, which only the evaluation reads. `shards`: the prefix of the shards; `at_once`: digests that are held in
+    memory, `BYTES_OF_A_DIGEST` each, which changes nothing but the time.
     """
     if preparation.resolution.refusal:
         return refusal_report(preparation)
@@ -136,7 +136,7 @@ class _Join:
         if not self.preparation.compares_rows or rows > MAX_COMPARED:
             return None
         held_out = [*outputs[TEST], *outputs[VALIDATION]]
-        near = find_near_rows(held_out, outputs[TRAIN], self.at_once)
+        near = find_near_rows(held_out, outputs[TRAIN], DIGESTS_AT_ONCE)
         in_training = near[len(held_out) :]
         found = NearDuplicates(
             repeated=sum(rows.repeated.count(1) for rows in in_training),

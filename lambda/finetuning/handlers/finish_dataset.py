@@ -6,6 +6,7 @@ from finetuning.aws.jumpstart_bucket import read_model_spec
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.held_out import held_out_prompts
 from finetuning.datasets.join import join_shards, training_digests
+from finetuning.datasets.outputs import BYTES_OF_A_DIGEST
 from finetuning.datasets.preparation import Preparation
 from finetuning.errors import DatasetRefused
 from finetuning.evaluation.asking import batches
@@ -16,6 +17,7 @@ from finetuning.operations.answers import questions_of
 from finetuning.operations.run import Run
 from finetuning.planning.planner import complete, summary_of
 from finetuning.runs.layout import DATASET, SHARDS
+from finetuning.settings import settings
 
 
 @step
@@ -28,7 +30,8 @@ def handler(run: Run, event: Payload) -> Payload:
     """
     store, layout, plan = run.store, run.layout, run.plan
     preparation = store.load(layout.preparation, Preparation)
-    report = join_shards(preparation, run.files, SHARDS, DATASET)
+    half = settings().aws_lambda_function_memory_size * (1 << 20) // 2
+    report = join_shards(preparation, run.files, SHARDS, DATASET, at_once=half // BYTES_OF_A_DIGEST)
     store.save(layout.dataset_report, report)
     _account_for(report)
     if report.refusal:

@@ -2,17 +2,20 @@
 
 import io
 import random
+import threading
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from finetuning.aws.s3_streams import ATTEMPTS, MIN_PART_BYTES, PART_BYTES, S3Workspace, s3_reader
+from finetuning.aws.s3_streams import ATTEMPTS, COPIES_AT_ONCE, MIN_PART_BYTES, PART_BYTES, S3Workspace, s3_reader
 from finetuning.datasets.workspace import Piece
 from finetuning.errors import FineTuningError, TransientAwsError
+from tests.builders.aws import client_error
 
 BUCKET = "artifacts"
+KEY_ARN = "arn:aws:kms:us-east-1:123456789012:key/k"
 
 
 def any_bytes(length: int) -> bytes:
@@ -30,6 +33,42 @@ def s3(aws: None) -> Any:
 def workspace(s3: Any) -> S3Workspace:
     key = boto3.client("kms", region_name="us-east-1").create_key()["KeyMetadata"]["Arn"]
     return S3Workspace(s3, BUCKET, "runs/demo/", key)
+
+
+class MeetingS3:
+    """S3 whose copies each wait until `together` of them have been requested, and then finish in reverse order."""
+
+    def __init__(self, s3: Any, together: int) -> None:
+        self._s3, self._meeting = s3, threading.Barrier(together, timeout=20)
+        self._last_first = threading.Condition()
+        self._left = together
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._s3, name)
+
+    def upload_part_copy(self, **request: Any) -> Any:
+        self._meeting.wait()
+        with self._last_first:
+            self._last_first.wait_for(lambda: self._left == request["PartNumber"], timeout=20)
+            answer = self._s3.upload_part_copy(**request)
+            self._left -= 1
+            self._last_first.notify_all()
+        return answer
+
+
+class RefusingS3:
+    """S3 that refuses the copy of one object."""
+
+    def __init__(self, s3: Any, refused: str) -> None:
+        self._s3, self._refused = s3, refused
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._s3, name)
+
+    def upload_part_copy(self, **request: Any) -> Any:
+        if request["CopySource"]["Key"] == self._refused:
+            raise client_error("AccessDenied", "no")
+        return self._s3.upload_part_copy(**request)
 
 
 class BrittleS3:
@@ -142,3 +181,27 @@ def test_pieces_large_and_small_are_joined_in_their_order(workspace: S3Workspace
         expected += data[1 : length + 1]
     workspace.assemble("joined", pieces)
     assert workspace.open("joined").read() == expected
+
+
+def any_pieces(s3: Any, count: int) -> list[Piece]:
+    for number in range(count):
+        s3.put_object(Bucket=BUCKET, Key=f"runs/demo/{number}", Body=bytes([number]) * MIN_PART_BYTES)
+    return [Piece(str(number), 0, MIN_PART_BYTES) for number in range(count)]
+
+
+def test_s3_copies_several_pieces_at_a_time_and_their_order_is_kept(s3: Any) -> None:
+    pieces = any_pieces(s3, COPIES_AT_ONCE)
+    workspace = S3Workspace(MeetingS3(s3, COPIES_AT_ONCE), BUCKET, "runs/demo/", KEY_ARN)
+    workspace.assemble("joined", pieces)
+    joined = workspace.open("joined").read()
+    assert [joined[at * MIN_PART_BYTES] for at in range(len(pieces))] == [*range(len(pieces))]
+    assert len(joined) == len(pieces) * MIN_PART_BYTES
+
+
+def test_a_copy_that_is_refused_leaves_neither_an_object_nor_parts(s3: Any) -> None:
+    pieces = any_pieces(s3, COPIES_AT_ONCE + 4)
+    workspace = S3Workspace(RefusingS3(s3, "runs/demo/3"), BUCKET, "runs/demo/", KEY_ARN)
+    with pytest.raises(FineTuningError, match="write s3://artifacts/runs/demo/joined"):
+        workspace.assemble("joined", pieces)
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket=BUCKET)
+    assert "runs/demo/joined" not in [each["Key"] for each in s3.list_objects_v2(Bucket=BUCKET)["Contents"]]

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from finetuning.datasets.dataset_report import DatasetReport
+from finetuning.datasets.join import join_shards
 from finetuning.errors import DatasetRefused
 from finetuning.evaluation.asking import batches
 from finetuning.handlers import finish_dataset, plan_shards, prepare_shard
 from finetuning.operations.run import Run
+from finetuning.settings import settings
 from tests.builders.aws import FakeAws
 from tests.builders.datasets import any_chat_rows, as_lines
 from tests.builders.handlers import invoke, metric
@@ -48,6 +50,23 @@ def test_the_plan_has_the_digest_of_each_file_that_is_trained_on(cloud: FakeAws,
     files = {name: memory.read(run.layout.train + name) or b"" for name in ("data.jsonl", "template.json")}
     assert all(files.values())
     assert dataset.sha256 == {name: hashlib.sha256(body).hexdigest() for name, body in files.items()}
+
+
+def test_half_of_the_functions_memory_is_for_digests(
+    cloud: FakeAws, memory: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "2048")
+    settings.cache_clear()
+    given: list[int] = []
+
+    def join(*arguments: Any, at_once: int) -> DatasetReport:
+        given.append(at_once)
+        return join_shards(*arguments, at_once=at_once)
+
+    monkeypatch.setattr(finish_dataset, "join_shards", join)
+    prepared(cloud, memory, any_chat_rows(30))
+    invoke(finish_dataset, run_id=RUN_ID)
+    assert given == [1024 * (1 << 20) // 100]
 
 
 def test_held_out_prompts_are_kept_for_the_evaluation(cloud: FakeAws, memory: MemoryStore) -> None:
