@@ -11,6 +11,7 @@ from typing import Any
 
 import botocore.session
 
+from finetuning.aws.clients import advisory_client
 from finetuning.aws.jumpstart_bucket import JumpStartBucket
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.detection import detect_file
@@ -205,7 +206,9 @@ def _ask_account(
 ) -> RunPlan:
     account = AccountChecks(spec, planned, here, checklist)
     account.artefacts(jumpstart)
-    account.quotas(account_quotas(here.region))
+    quotas = account_quotas(here.region)
+    account.quotas(quotas)
+    account.import_quota(quotas, lambda: advisory_client("bedrock", here.region))
     return account.remaining_plan()
 
 

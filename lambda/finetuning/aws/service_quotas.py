@@ -26,7 +26,7 @@ MAX_LOOKED_AT = 100
 
 @dataclass(frozen=True)
 class Quota:
-    """A quota of the account in one region. `value` is a number of instances."""
+    """A quota of the account in one region. `value` is a number of instances, of functions or of models."""
 
     code: str
     name: str
@@ -75,7 +75,7 @@ class Quotas:
                 Code.QUOTA_EXCEEDED,
                 field,
                 f"Quota exceeded: “{quota.name}” ({quota.code}) is {quota.value:g}, {in_use} in use, {needed} needed.",
-                f"Request an increase: {self._link(quota)}, or choose another instance type.",
+                f"Request an increase: {self.link(quota, 'sagemaker')}, or choose another instance type.",
             )
         if in_use + needed + failed.total() > quota.value:
             # Whether they count is not documented.
@@ -89,17 +89,18 @@ class Quotas:
     def lambda_concurrency(self) -> int:
         """How many functions the account may run at a time; as many as a new account where it cannot be read."""
         try:
-            quota = self._of("lambda").get(LAMBDA_CONCURRENCY)
+            quota = self.of_service("lambda").get(LAMBDA_CONCURRENCY)
         except (BotoCoreError, ClientError):
             quota = None
         return int(quota.value) if quota else NEW_ACCOUNT_CONCURRENCY
 
     def _quotas(self) -> Mapping[str, Quota]:
         if self._by_name is None:
-            self._by_name = self._of("sagemaker")
+            self._by_name = self.of_service("sagemaker")
         return self._by_name
 
-    def _of(self, service: str) -> Mapping[str, Quota]:
+    def of_service(self, service: str) -> Mapping[str, Quota]:
+        """The service's quotas by their names in lower case. Raises botocore's errors."""
         pages = self._service_quotas.get_paginator("list_service_quotas").paginate(ServiceCode=service)
         return {
             quota["QuotaName"].lower(): Quota(quota["QuotaCode"], quota["QuotaName"], quota["Value"])
@@ -141,9 +142,10 @@ class Quotas:
             raise
         return described
 
-    def _link(self, quota: Quota) -> str:
+    def link(self, quota: Quota, service: str) -> str:
+        """Of the console's page on which an increase is requested."""
         region = self._region
-        return f"https://{region}.console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas/{quota.code}"
+        return f"https://{region}.console.aws.amazon.com/servicequotas/home/services/{service}/quotas/{quota.code}"
 
 
 def _instances(endpoint: Mapping[str, Any], config: Mapping[str, Any]) -> Counter[str]:

@@ -3,6 +3,7 @@
 Each check adds its lines to the preflight's table: red if AWS says no, yellow with the reason if AWS gives no answer.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ import orjson
 from botocore.exceptions import BotoCoreError, ClientError
 
 from finetuning.aws.errors import error_code
+from finetuning.aws.import_quota import check_import_quota
 from finetuning.aws.jumpstart_bucket import JumpStartBucket
 from finetuning.aws.sagemaker import is_absent
 from finetuning.aws.service_quotas import Quotas
@@ -83,6 +85,12 @@ class AccountChecks:
         if plan.endpoint.deploy:
             self.endpoint_quota(quotas)
 
+    def import_quota(self, quotas: Quotas, bedrock: Callable[[], Any]) -> None:
+        """Room for the imported model, if the run imports one. `bedrock` makes boto3's client."""
+        if self._plan.endpoint.deploy and self._plan.endpoint.target == "bedrock":
+            verdict = check_import_quota(quotas, bedrock(), self._plan.names(self._target.prefix))
+            self._note("quota", "imported models", verdict)
+
     def training_plan(self, sagemaker: Any, now: datetime) -> None:
         """The bought plan, if the run uses one: of the first instance type, in this region, with enough time left."""
         arn, option = self._plan.training.training_plan_arn, self._plan.training.options[0]
@@ -144,14 +152,16 @@ class AccountChecks:
         """The instances of the endpoints that stand at the same time, on each of the endpoint's types.
 
         Those of the evaluation have as many as the live one. All may stand beside an earlier model's endpoint, which
-        is gone only after its update. Autoscaling may need more later.
+        is gone only after its update. Autoscaling may need more later. An imported model has no endpoint.
         """
         compared = evaluated and self._plan.evaluation.compare_with_base
-        verdicts = self._endpoint_verdicts(quotas, 1 + compared)
+        serves = self._plan.endpoint.target == "sagemaker"
+        verdicts = self._endpoint_verdicts(quotas, serves + compared)
         lacking = next((each for each in verdicts.values() if isinstance(each, Finding)), None)
         if compared and lacking and self._plan.evaluation.compared_by_cost:
-            self._no_comparison = f"the quota has no room for a second endpoint. {lacking.message} {lacking.fix}"
-            verdicts = self._endpoint_verdicts(quotas, 1)
+            other = "a second endpoint" if serves else "the base model's endpoint"
+            self._no_comparison = f"the quota has no room for {other}. {lacking.message} {lacking.fix}"
+            verdicts = self._endpoint_verdicts(quotas, int(serves))
         for instance_type, verdict in verdicts.items():
             self._note("quota", f"{instance_type} for the endpoint", verdict)
 
@@ -159,6 +169,8 @@ class AccountChecks:
         """What the quota says of each type, if so many endpoints of this run stand at the same time."""
         endpoint, names = self._plan.endpoint, self._plan.names(self._target.prefix)
         together = endpoint.instance_count * endpoints
+        if not together:
+            return {}
         then = max(together, endpoint.most_instances)
         others = [each.instance_type for each in (*endpoint.pools[1:], *endpoint.fallbacks)]
         return {

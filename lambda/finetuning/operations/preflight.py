@@ -89,7 +89,9 @@ def check_account(
     """
     account = AccountChecks(spec, plan, here, checklist)
     account.artefacts(jumpstart)
-    account.quotas(account_quotas(here.region))
+    quotas = account_quotas(here.region)
+    account.quotas(quotas)
+    account.import_quota(quotas, lambda: advisory_client("bedrock", here.region))
     account.training_plan(advisory_client("sagemaker", here.region), datetime.now(UTC))
     _check_what_requests_name(account, spec, plan, here, checklist)
     return account.remaining_plan()
@@ -105,7 +107,9 @@ def check_deployment(plan: RunPlan, has_model: bool) -> Checklist:
     spec = jumpstart.spec(plan.model_id, plan.model_version)
     checklist.attempt("endpoint instance", lambda: spec.hosting_image(plan.endpoint.instance_type, here.region))
     account = AccountChecks(spec, plan, here, checklist)
-    account.endpoint_quota(account_quotas(here.region), evaluated=False)
+    quotas = account_quotas(here.region)
+    account.endpoint_quota(quotas, evaluated=False)
+    account.import_quota(quotas, lambda: advisory_client("bedrock", here.region))
     _check_what_requests_name(account, spec, plan, here, checklist)
     return checklist
 

@@ -1,11 +1,15 @@
 """The preflight's parts; as a whole it is tested with PlanRun."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
 import pytest
 
+from finetuning.aws.service_quotas import Quotas
+from finetuning.bedrock import models
+from finetuning.bedrock.facts import import_facts
 from finetuning.datasets.detection import HEAD_BYTES
 from finetuning.errors import Code, Finding, FineTuningError
 from finetuning.jumpstart.spec import spec_key
@@ -18,7 +22,7 @@ from finetuning.runs.run_json import RunRequest
 from finetuning.runs.uploads import Upload
 from finetuning.settings import settings
 from tests.builders.aws import FakeAws
-from tests.builders.jumpstart import FACTS, LLAMA
+from tests.builders.jumpstart import FACTS, LLAMA, WITH_IMPORTS, service_model
 from tests.builders.memory import PREFIX, MemoryStore
 from tests.builders.runs import RUN_ID, START, any_plan
 from tests.builders.stage import DatedPrices, SilentQuotas
@@ -440,3 +444,104 @@ def test_a_run_prepares_as_many_shards_at_a_time_as_leave_room_for_four_others(
     regions: list[str] = []
     monkeypatch.setattr(preflight, "account_quotas", lambda region: regions.append(region) or SilentQuotas())
     assert (preflight.shards_at_once("eu-west-1"), regions) == (width, ["eu-west-1"])
+
+
+@pytest.fixture
+def importing(uploaded: Upload, cloud: FakeAws, monkeypatch: pytest.MonkeyPatch) -> FakeAws:
+    """A stage that may import models, and an account with two of three imported models."""
+    monkeypatch.setattr(preflight, "target", lambda: WITH_IMPORTS)
+    allowed = preflight.settings().model_copy(update={"bedrock_import": True, "training_instance_types": ("ml.*",)})
+    monkeypatch.setattr(preflight, "settings", lambda: allowed)
+    quotas = Quotas(cloud["service-quotas"], cloud.sagemaker, "us-east-1")
+    monkeypatch.setattr(preflight, "account_quotas", lambda region: quotas)
+    cloud["bedrock"].meta = SimpleNamespace(service_model=service_model("bedrock"))
+    quota = {"QuotaCode": "L-45B04988", "QuotaName": "Imported models per account", "Value": 3.0}
+    cloud["service-quotas"].answers["list_service_quotas"] = {"Quotas": [quota]}
+    imported_models(cloud, 2)
+    return cloud
+
+
+def imported_models(cloud: FakeAws, number: int) -> None:
+    models = [{"modelName": f"model-{n}", "modelArn": f"arn:{n}"} for n in range(number)]
+    cloud["bedrock"].answers |= {
+        "list_imported_models": {"modelSummaries": models},
+        "list_model_import_jobs": {"modelImportJobSummaries": []},
+        "list_tags_for_resource": {"tags": []},
+    }
+
+
+def import_preflight(model: str = MODEL, **endpoint: Any) -> Checklist:
+    asked = {"accept_eula": True, "task": "chat", "model": model, "endpoint": {"target": "bedrock"} | endpoint}
+    return preflight.preflight(UPLOAD, orjson.dumps(asked))[1]
+
+
+def facts_with(monkeypatch: pytest.MonkeyPatch, fact: str, value: Any) -> None:
+    """Plants another value of one of the facts on what Bedrock imports."""
+    known = import_facts()
+    changed = getattr(known, fact).model_copy(update={"value": value})
+    monkeypatch.setattr(models, "import_facts", lambda: known.model_copy(update={fact: changed}))
+
+
+def test_an_import_that_can_be_made_passes_with_its_quota_and_its_request(importing: FakeAws) -> None:
+    checklist = import_preflight()
+    assert checklist.findings == []
+    said = {check.message: check.ok for check in checklist.checks}
+    assert said["imported models: sufficient"] is True
+    assert said["2 requests valid"] is True
+    assert importing["bedrock"].requests("create_model_import_job") == []
+
+
+@pytest.mark.parametrize(
+    ("fact", "value", "code", "message"),
+    [
+        ("regions", ("us-west-2",), "REGION_UNSUPPORTED", "Bedrock does not import models in us-east-1, only in us-w"),
+        ("architectures", ("MistralForCausalLM",), "MODEL_NOT_IMPORTABLE", "its architecture LlamaForCausalLM is none"),
+        ("dtypes", ("fp16", "fp32"), "MODEL_NOT_IMPORTABLE", "its weights are bf16, not fp16 or fp32."),
+        ("max_gigabytes", 16, "MODEL_NOT_IMPORTABLE", "the tuned model has about 16 GB; the limit is 16 GB."),
+        ("max_context", 8192, "MODEL_NOT_IMPORTABLE", "its context has 131,072 tokens; the limit is 8,192."),
+    ],
+)
+def test_what_bedrock_does_not_import_is_refused_before_anything_is_paid(
+    importing: FakeAws, monkeypatch: pytest.MonkeyPatch, fact: str, value: Any, code: str, message: str
+) -> None:
+    facts_with(monkeypatch, fact, value)
+    (found,) = import_preflight().findings
+    assert (found.code, found.field) == (code, "endpoint.target")
+    assert message in found.message
+    assert found.fix.endswith("set endpoint.target to sagemaker.")
+
+
+def test_a_405b_a_full_quota_and_a_stage_without_access_are_refused_before_anything_is_paid(
+    importing: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = import_preflight(LLAMA + "405b-instruct-fp8").findings
+    assert [each.code for each in refused] == 2 * ["MODEL_NOT_IMPORTABLE"]
+    imported_models(importing, 3)
+    (full,) = import_preflight().findings
+    assert (full.code, full.field) == ("QUOTA_EXCEEDED", "endpoint.target")
+    assert "(L-45B04988) is 3, 3 in use (model-0, model-1, model-2), 1 needed." in full.message
+    denying = preflight.settings().model_copy(update={"bedrock_import": False})
+    monkeypatch.setattr(preflight, "settings", lambda: denying)
+    assert {each.code for each in import_preflight().findings} == {"BEDROCK_NOT_ENABLED", "QUOTA_EXCEEDED"}
+
+
+def test_an_imported_model_needs_the_quota_of_an_endpoint_only_to_be_compared(importing: FakeAws) -> None:
+    asked = {"accept_eula": True, "task": "chat", "endpoint": {"target": "bedrock"}}
+    for compared in (False, True):
+        body = orjson.dumps(asked | {"evaluation": {"compare_with_base": compared}})
+        lines = preflight.preflight(UPLOAD, body)[1].checks
+        assert any("for the endpoint" in line.message for line in lines if line.check == "quota") == compared
+
+
+def test_a_model_that_is_deployed_again_by_an_import_needs_room_for_it(importing: FakeAws) -> None:
+    plan, _ = preflight.preflight(UPLOAD, b'{"accept_eula": true, "task": "chat", "endpoint": {"target": "bedrock"}}')
+    assert plan
+    assert check_deployment(plan, has_model=True).findings == []
+    imported_models(importing, 3)
+    (full,) = check_deployment(plan, has_model=True).findings
+    assert full.code == "QUOTA_EXCEEDED"
+
+
+def test_a_run_on_an_endpoint_asks_nothing_of_bedrock(importing: FakeAws) -> None:
+    assert import_preflight(target="sagemaker").findings == []
+    assert importing["bedrock"].calls == []
