@@ -80,7 +80,8 @@ tests/editor/node_modules/.ready: tests/editor/package.json tests/editor/package
 	@cd tests/editor && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-.PHONY: setup setup-tests
+.PHONY: setup setup-tests setup-deploy
+setup-deploy: .venv/.deploy node_modules/.ready ## Make what `cdk deploy` needs
 setup: ## Make everything a rehearsal needs
 	@$(MAKE) --no-print-directory -j2 .venv/.deploy node_modules/.ready $(EMULATOR)/.ready $(TRAINER)/.ready
 setup-tests: ## Make what the test suites need
@@ -150,7 +151,7 @@ LOCKED := infra/finetuning_cdk/layers/requirements infra/finetuning_cdk/layers/r
 HASHES_AND_LOCKS := (requirements.*\.txt|vocabulary\.txt|texts\.txt|package-lock\.json)$$
 
 .PHONY: judges secrets lock audit sbom
-judges: setup-tests .venv-audit/.ready ## The templates with options on and off: cfn-lint, cdk-nag, checkov, parliament
+judges: setup-tests .venv-audit/.ready ## The templates with options on and off: cfn-lint, cdk-nag, checkov, parliament; the workflows: actionlint, zizmor
 	@$(BIN)/pytest tests/judges -n 2
 secrets: .venv-audit/.ready ## Look for secrets in what git tracks
 	@git ls-files -z | xargs -0 .venv-audit/bin/detect-secrets-hook --exclude-files '$(HASHES_AND_LOCKS)'
