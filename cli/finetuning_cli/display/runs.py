@@ -8,7 +8,6 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from finetuning.evaluation.loss_curve import loss_curve as loss_series
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import Cost, Event, Metric, RunState, RunStatus
 from finetuning.runs.timeline import steps
@@ -134,8 +133,7 @@ def _state_at_step(status: RunStatus) -> Text:
 
 def _loss(status: RunStatus) -> str:
     """The first and the last loss: of the held-out rows, if the training reports it."""
-    series = loss_series(status.metrics)
-    return series[-1].change if series else ""
+    return status.losses[-1].in_words.rpartition("loss ")[2] if status.losses else ""
 
 
 def _version(model_package: str) -> str:

@@ -23,17 +23,13 @@ class Series:
 
 
 def loss_curve(metrics: Iterable[Metric]) -> list[Series]:
-    """A series per metric whose name ends in "loss"; "eval" or "valid" in the name makes it the validation loss."""
+    """A series for each loss."""
     series: dict[str, list[Metric]] = {}
     for metric in metrics:
-        if metric.name.lower().endswith("loss"):
-            series.setdefault(_title(metric.name), []).append(metric)
+        if metric.loss:
+            series.setdefault(metric.loss, []).append(metric)
     return [_series(title, sorted(found, key=lambda metric: metric.time)) for title, found in sorted(series.items())]
 
 
 def _series(title: str, metrics: Sequence[Metric]) -> Series:
     return Series(title, tuple(each.value for each in metrics), tuple(each.time for each in metrics))
-
-
-def _title(name: str) -> str:
-    return "validation loss" if "eval" in name.lower() or "valid" in name.lower() else "training loss"

@@ -11,7 +11,6 @@ from datetime import datetime
 from html import escape
 from typing import Any
 
-from finetuning.evaluation.loss_curve import loss_curve
 from finetuning.evaluation.results import EvaluationReport
 from finetuning.evaluation.verdict import verdict
 from finetuning.report import commands
@@ -86,7 +85,7 @@ def run_succeeded(
         f"Run {status.run_id} succeeded",
         _attributes(stage, status.state, status.run_id, evaluation),
         what,
-        *([verdict(evaluation)] if evaluation else []),
+        *_result(status, evaluation),
         f"Cost: {_training_cost(status)}{_comparison_cost(plan)}{_endpoint_cost(plan)}.",
         _report(report),
         _command("Ask it" if plan.endpoint.deploy else "Details", command),
@@ -104,13 +103,11 @@ def approval_requested(
 ) -> Message:
     """What the approver needs: the result of the training, and what the endpoint will cost."""
     endpoint = plan.endpoint
-    losses = ", ".join(f"{series.title} {series.change}" for series in loss_curve(status.metrics))
     return _message(
         f"Run {status.run_id} is waiting for approval",
         _attributes(stage, "waiting for approval", status.run_id, evaluation),
         f"{plan.model_id} is tuned and ready to deploy on {endpoint.instance_count} x {endpoint.in_words}.",
-        *([f"During training: {losses}."] if losses else []),
-        *([verdict(evaluation)] if evaluation else []),
+        *_result(status, evaluation),
         f"Cost: {_training_cost(status)}{_endpoint_cost(plan)}.",
         _report(report),
         _command("Approve", commands.approve(status.run_id, stage)),
@@ -128,6 +125,7 @@ def run_failed(
         _attributes(stage, status.state, status.run_id, verdict=status.verdict),
         _text(error["message"]),
         f"What to do: {_text(error['fix'])}",
+        *_result(status, None),
         f"Cost: {_training_cost(status)}.",
         *(f"{sentence}." for sentence in serving),
         _report(report),
@@ -241,6 +239,13 @@ def _training_cost(status: RunStatus) -> str:
         return "none, because no training job started"
     estimate = "" if status.cost.estimate_usd is None else f" (estimate: {status.cost.estimate_usd:,.2f} USD)"
     return f"not yet known for training{estimate}"
+
+
+def _result(status: RunStatus, evaluation: EvaluationReport | None) -> list[str]:
+    """The verdict, and the losses before and after."""
+    losses = ", ".join(each.in_words for each in status.losses)
+    paragraphs = [verdict(evaluation) if evaluation else "", f"During training: {losses}." if losses else ""]
+    return [each for each in paragraphs if each]
 
 
 def _comparison_cost(plan: RunPlan) -> str:

@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, computed_field
 
 from finetuning.lazy_model import LazyModel
 from finetuning.runs.training_steps import TrainingSteps
@@ -52,6 +52,30 @@ class Metric(LazyModel):
     name: str
     value: float
     time: datetime
+
+    @property
+    def loss(self) -> str:
+        """Which loss it is: a name that ends in "loss" is one, of the held-out rows with "eval" or "valid" in it; ""
+        for any other metric.
+        """
+        name = self.name.lower()
+        if not name.endswith("loss"):
+            return ""
+        return "validation loss" if "eval" in name or "valid" in name else "training loss"
+
+
+class LossChange(LazyModel):
+    """The first and the last value of a loss; `before` is None if the job reported one value alone."""
+
+    title: str
+    before: float | None = None
+    after: float
+
+    @property
+    def in_words(self) -> str:
+        """`training loss 4.05 → 0.73`"""
+        before = "" if self.before is None else f"{self.before:.2f} → "
+        return f"{self.title} {before}{self.after:.2f}"
 
 
 class Check(LazyModel):
@@ -138,6 +162,25 @@ class RunStatus(LazyModel):
     @classmethod
     def begin(cls, run_id: str, now: datetime) -> Self:
         return cls(run_id=run_id, started_at=now, updated_at=now)
+
+    @computed_field  # type: ignore[prop-decorator]  # pydantic's documented form; mypy has no rule for it
+    @property
+    def losses(self) -> list[LossChange]:
+        """What the training did to each loss, by the job's metrics. A job of one epoch reports one training loss: then
+        those of the first and the last step in its log are given.
+        """
+        values: dict[str, list[Metric]] = {}
+        for metric in sorted(self.metrics, key=lambda metric: metric.time):
+            values.setdefault(metric.loss, []).append(metric)
+        changes = {
+            title: LossChange(title=title, before=found[0].value if len(found) > 1 else None, after=found[-1].value)
+            for title, found in values.items()
+            if title
+        }
+        first, last, training = self.first_steps, self.last_steps, changes.get("training loss")
+        if first and last and first != last and (training is None or training.before is None):
+            changes["training loss"] = LossChange(title="training loss", before=first.loss, after=last.loss)
+        return [changes[title] for title in sorted(changes)]
 
     @property
     def shown(self) -> dict[str, Any]:

@@ -29,6 +29,13 @@ def of_failure(**changes: str) -> Message:
     return messages.run_failed(any_failed_status(), any_error(**changes), stage="prod", report=REPORT)
 
 
+def test_the_message_of_a_broken_model_has_its_losses() -> None:
+    broken = any_status(state=RunState.FAILED, verdict=Verdict.BROKEN)
+    sent = messages.run_failed(broken, any_error(), stage="prod", report=REPORT)
+    assert "During training: training loss 4.05 → 0.73, validation loss 3.71 → 0.81." in sent.body
+    assert sent.attributes["verdict"] == "broken"
+
+
 def of_abort(**changes: str) -> Message:
     status = any_failed_status(state=RunState.ABORTED)
     return messages.run_aborted(status, any_error(**changes), stage="prod", report=REPORT)

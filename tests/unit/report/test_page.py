@@ -92,7 +92,9 @@ def test_a_success_shows_the_endpoint_the_cost_and_the_answers() -> None:
     for expected in (
         "The tuned model is deployed at finetune-dev-pirate-0a1b2c3d",
         "38.75 USD",
+        "During training: training loss 4.05 → 0.73, validation loss 3.71 → 0.81.",
         "training loss: 4.05 → 0.73",
+        "about 28.90 USD (estimate)",
         "Arr, rivers bring the salt, matey.",
         "Seawater is salty because of minerals.",
         "2 of 2 answers differ",

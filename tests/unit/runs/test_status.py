@@ -1,6 +1,9 @@
 """status.json: what a run reports while it runs."""
 
-from finetuning.runs.status import Metric, Rung
+import pytest
+
+from finetuning.runs.status import Metric, Rung, RunStatus
+from finetuning.runs.training_steps import TrainingSteps
 from tests.builders.runs import any_status, at
 
 
@@ -56,3 +59,36 @@ def test_a_person_is_shown_the_last_event_and_where_to_look() -> None:
     status = any_status()
     assert status.shown == {"message": status.events[-1].message, "links": status.links}
     assert any_status(events=[]).shown["message"] == ""
+
+
+def any_step(step: int, loss: float) -> TrainingSteps:
+    return TrainingSteps(time=at(step), epoch=1, epochs=1, step=step, steps=90, loss=loss)
+
+
+def test_the_status_says_what_the_training_did_to_each_loss() -> None:
+    written = any_status().model_dump(mode="json")
+    assert written["losses"] == [
+        {"title": "training loss", "before": 4.05, "after": 0.73},
+        {"title": "validation loss", "before": 3.71, "after": 0.81},
+    ]
+    assert RunStatus.model_validate(written) == any_status()
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["train-loss", "eval-loss"], ["training loss 4.10 → 0.90", "validation loss 0.50"]),
+        (["eval-loss"], ["training loss 4.10 → 0.90", "validation loss 0.50"]),
+        (["eval-ppl"], ["training loss 4.10 → 0.90"]),
+    ],
+)
+def test_one_epoch_reports_no_loss_before_so_the_first_step_does(names: list[str], words: list[str]) -> None:
+    metrics = [Metric(name=f"huggingface-textgeneration:{name}", value=0.5, time=at(9)) for name in names]
+    status = any_status(metrics=metrics, first_steps=any_step(1, 4.1), last_steps=any_step(90, 0.9))
+    assert [each.in_words for each in status.losses] == words
+
+
+def test_a_single_step_shows_no_change() -> None:
+    metrics = [Metric(name="train-loss", value=0.5, time=at(9))]
+    status = any_status(metrics=metrics, first_steps=any_step(1, 4.1), last_steps=any_step(1, 4.1))
+    assert [each.in_words for each in status.losses] == ["training loss 0.50"]
