@@ -8,13 +8,16 @@ from finetuning_cli.display.text import rounded
 
 
 def comparison_in_words(plan: RunPlan) -> str:
-    """`the comparison about 13 min and 0.45 USD, at worst 6.60; `, or "" if no endpoint stands for it alone."""
+    """`the comparison about 13 min and 0.45 USD, at worst 6.60; `, or "" if no endpoint stands for it alone and no
+    model is paid by use.
+    """
     known = plan.evaluation.estimate
-    if known is None or not known.temporary_endpoints:
+    if known is None or not (known.temporary_endpoints or plan.endpoint.target == "bedrock"):
         return ""
-    cost = "an unknown cost" if known.usd is None else f"{known.usd:,.2f} USD"
-    at_worst = "" if known.usd_at_most is None else f", at worst {known.usd_at_most:,.2f}"
-    return f"the comparison about {rounded(timedelta(seconds=known.seconds))} and {cost}{at_worst}; "
+    cost = "an unknown cost" if known.total_usd is None else f"{known.total_usd:,.2f} USD"
+    at_worst = "" if known.total_usd_at_most is None else f", at worst {known.total_usd_at_most:,.2f}"
+    what = "comparison" if plan.evaluation.compare_with_base else "evaluation"
+    return f"the {what} about {rounded(timedelta(seconds=known.seconds))} and {cost}{at_worst}; "
 
 
 def evaluation_footnotes(evaluation: EvaluationPlan) -> Iterator[str]:

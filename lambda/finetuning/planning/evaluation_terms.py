@@ -1,10 +1,12 @@
 """The evaluation of a run: how many prompts are asked, what that takes, and whether the base model is asked as well.
 
-What evaluation costs is the time of the temporary endpoints. The live one is paid for by the hour in any case.
+What evaluation costs is the time of the temporary endpoints, and the use of an imported model. A live endpoint is paid
+for by the hour in any case.
 """
 
 import math
 
+from finetuning.bedrock.prices import ImportPrice
 from finetuning.jumpstart.assumptions import answer_speed, assumptions, endpoint_start
 from finetuning.jumpstart.catalogue import support
 from finetuning.jumpstart.family import ModelSupport
@@ -54,7 +56,8 @@ def settled(
         with_base = estimate(prompts, model, endpoint, temporary=1)
         reason = _objection(held_out, with_base, endpoint, training) or plan.not_compared
         plan = plan.model_copy(update={"compare_with_base": not reason, "not_compared": reason})
-    temporary = plan.compare_with_base + bool(plan.must_beat_base)
+    candidate = plan.must_beat_base and endpoint.target == "sagemaker"  # an imported one costs nothing while it waits
+    temporary = plan.compare_with_base + bool(candidate)
     return plan.model_copy(update={"estimate": estimate(prompts, model, endpoint, temporary=temporary)})
 
 
@@ -69,7 +72,9 @@ def estimate(prompts: int, model: ModelSupport, endpoint: EndpointPlan, *, tempo
     """What asking the prompts takes. `temporary`: how many endpoints stand for the evaluation alone."""
     speed = answer_speed(model.gigabytes, endpoint.instance_type) if model.gigabytes else None
     each = ANSWER_SECONDS if speed is None else min(ANSWER_TOKENS / speed, ANSWER_SECONDS)
-    start, rounds = endpoint_start(model.parameters), math.ceil(prompts / (CALLS_AT_ONCE * BATCHES_AT_ONCE))
+    imported = endpoint.target == "bedrock"
+    start = endpoint_start(model.parameters) if temporary or not imported else 0
+    rounds = math.ceil(prompts / (CALLS_AT_ONCE * BATCHES_AT_ONCE))
     seconds = round(start + rounds * each)
     instances, hourly = temporary * endpoint.instance_count, endpoint.usd_per_hour
     prices = [hourly, *(other.usd_per_hour for other in endpoint.fallbacks)]
@@ -77,6 +82,14 @@ def estimate(prompts: int, model: ModelSupport, endpoint: EndpointPlan, *, tempo
     hours_at_most = TEMPORARY_TTL_HOURS + SWEEP_MINUTES / 60
     paid = endpoint.in_words if hourly is None else f"{hourly:.2f} USD per hour"
     source = f"assumed {assumptions().as_of}, not measured"
+    price = endpoint.import_price if imported else None
+    windows, most = (_windows(rounds * longest, price) for longest in (each, ANSWER_SECONDS))
+    use = (
+        f"{windows} windows of {price.window_minutes} minutes of the imported model, {price.usd_per_window:,.2f} USD "
+        "each; that it answers as fast as the endpoint is assumed"
+        if price
+        else "unknown price of the imported model"
+    )
     return EvaluationEstimate(
         prompts=prompts,
         temporary_endpoints=temporary,
@@ -84,8 +97,10 @@ def estimate(prompts: int, model: ModelSupport, endpoint: EndpointPlan, *, tempo
         usd=None if hourly is None else round(instances * hourly * seconds / 3600, 2),
         hours_at_most=hours_at_most,
         usd_at_most=round(instances * max(known) * hours_at_most, 2) if len(known) == len(prices) else None,
+        import_usd=round(windows * price.usd_per_window, 2) if price else None if imported else 0,
+        import_usd_at_most=round(most * price.usd_per_window, 2) if price else None if imported else 0,
         assumptions=[
-            f"{start:g} s until an endpoint serves ({source})",
+            f"{start:g} s until an endpoint serves ({source})" if start else "without the time of the import",
             f"{prompts:,} prompts, {CALLS_AT_ONCE * BATCHES_AT_ONCE} at a time, "
             + (
                 f"{each:.3g} s for an answer of {ANSWER_TOKENS} tokens at {speed:.3g} tokens/s on "
@@ -96,8 +111,16 @@ def estimate(prompts: int, model: ModelSupport, endpoint: EndpointPlan, *, tempo
             f"{temporary} temporary endpoint{'' if temporary == 1 else 's'} of {endpoint.instance_count} × {paid}"
             if temporary
             else "no temporary endpoint",
+            *([use] if imported else []),
         ],
     )
+
+
+def _windows(seconds: float, price: ImportPrice | None) -> int:
+    """In which a copy of an imported model is billed: those in which it is asked, and one until it stops for lack of
+    calls.
+    """
+    return math.ceil(seconds / 60 / price.window_minutes) + 1 if price else 0
 
 
 def _objection(held_out: int, with_base: EvaluationEstimate, endpoint: EndpointPlan, training: TrainingPlan) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from finetuning.evaluation.results import EvaluationReport
 from finetuning.evaluation.verdict import verdict
 from finetuning.report import commands
-from finetuning.report.outcome import comparison_cost
+from finetuning.report.outcome import comparison_cost, serving_price
 from finetuning.report.text import shortened, visible
 from finetuning.runs.expiry import Deadline
 from finetuning.runs.plan import RunPlan
@@ -250,7 +250,8 @@ def _result(status: RunStatus, evaluation: EvaluationReport | None) -> list[str]
 
 def _comparison_cost(plan: RunPlan) -> str:
     usd = comparison_cost(plan)
-    return "" if usd is None else f", about {usd:,.2f} USD for the comparison"
+    what = "comparison" if plan.evaluation.compare_with_base else "evaluation"
+    return "" if usd is None else f", about {usd:,.2f} USD for the {what}"
 
 
 def _endpoint_cost(plan: RunPlan) -> str:
@@ -258,9 +259,9 @@ def _endpoint_cost(plan: RunPlan) -> str:
     endpoint = plan.endpoint
     if not endpoint.deploy:
         return ""
-    price = (
-        "an unknown price"
-        if endpoint.usd_per_hour is None
-        else f"{endpoint.usd_per_hour * endpoint.instance_count:,.2f} USD per hour"
+    price = serving_price(plan)
+    if endpoint.target == "bedrock":
+        return f"; the imported model costs {price}, and {endpoint.lifetime.in_words}"
+    return (
+        f"; the endpoint costs {'an unknown price' if price == 'unknown' else price} and {endpoint.lifetime.in_words}"
     )
-    return f"; the endpoint costs {price} and {endpoint.lifetime.in_words}"

@@ -132,17 +132,22 @@ def lead(status: RunStatus) -> str:
             return status.progress
 
 
-def endpoint_price(plan: RunPlan | None) -> float | None:
-    """USD per hour of all instances of the endpoint; None if it is not known."""
-    if plan is None or plan.endpoint.usd_per_hour is None:
-        return None
-    return plan.endpoint.usd_per_hour * plan.endpoint.instance_count
+def serving_price(plan: RunPlan) -> str:
+    """Of all instances of the endpoint, or of the imported model by use; "unknown" where it is not known."""
+    endpoint = plan.endpoint
+    if endpoint.target == "bedrock":
+        return endpoint.import_price.in_words if endpoint.import_price else "unknown"
+    if endpoint.usd_per_hour is None:
+        return "unknown"
+    return f"{endpoint.usd_per_hour * endpoint.instance_count:,.2f} USD per hour"
 
 
 def comparison_cost(plan: RunPlan | None) -> float | None:
-    """Estimated USD of the endpoints that stood for the evaluation alone; None if there were none, or no price."""
+    """Estimated USD of the endpoints that stood for the evaluation alone, and of the use of an imported model; None if
+    there were neither, or no price.
+    """
     known = plan.evaluation.estimate if plan else None
-    return known.usd if known and known.temporary_endpoints else None
+    return known.total_usd if known and (known.temporary_endpoints or known.import_usd) else None
 
 
 def expiry(status: RunStatus, plan: RunPlan | None) -> str:

@@ -152,15 +152,16 @@ def _epochs(plan: RunPlan | None) -> int | None:
 def _facts(status: RunStatus, plan: RunPlan | None) -> Iterator[tuple[str, str]]:
     recent = _recent(status)
     if status.endpoint and status.state is RunState.SUCCEEDED and plan:
-        price = outcome.endpoint_price(plan)
-        yield "Endpoint costs", "unknown" if price is None else f"{_usd(price)} per hour"
-        yield "Endpoint", outcome.expiry(status, plan)
+        what = "Imported model" if plan.endpoint.target == "bedrock" else "Endpoint"
+        yield f"{what} costs", outcome.serving_price(plan)
+        yield what, outcome.expiry(status, plan)
     if status.cost.actual_usd is not None:
         yield "Training cost", f"{_usd(status.cost.actual_usd)} (estimate: {_usd(status.cost.estimate_usd)})"
     elif status.cost.estimate_usd is not None:
         yield "Estimated training cost", _usd(status.cost.estimate_usd)
     if (compared := outcome.comparison_cost(plan)) is not None:
-        yield "Comparison with the base model", f"about {_usd(compared)} (estimate)"
+        what = "Comparison with the base model" if plan and plan.evaluation.compare_with_base else "Evaluation"
+        yield what, f"about {_usd(compared)} (estimate)"
     duration = _duration((recent.updated_at - recent.started_at).total_seconds())
     yield "Started", f"{recent.started_at:%Y-%m-%d %H:%M} UTC, took {duration}"
     if plan:

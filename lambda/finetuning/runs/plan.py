@@ -332,7 +332,7 @@ class EndpointPlan(_Part):
 class EvaluationEstimate(_Part):
     """What the evaluation takes: seconds until both models have answered, and USD of the endpoints that stand for it
     alone. `usd_at_most`: if the run does not delete them, and the sweeper does after `hours_at_most`. None if a price
-    is unknown.
+    is unknown. `import_usd`: of an imported model while it is asked, and at most; 0 if there is none.
     """
 
     prompts: int
@@ -341,7 +341,19 @@ class EvaluationEstimate(_Part):
     usd: float | None
     hours_at_most: float
     usd_at_most: float | None
+    import_usd: float | None = 0
+    import_usd_at_most: float | None = 0
     assumptions: list[str]
+
+    @property
+    def total_usd(self) -> float | None:
+        return None if self.usd is None or self.import_usd is None else self.usd + self.import_usd
+
+    @property
+    def total_usd_at_most(self) -> float | None:
+        if self.usd_at_most is None or self.import_usd_at_most is None:
+            return None
+        return self.usd_at_most + self.import_usd_at_most
 
 
 class EvaluationPlan(_Part):

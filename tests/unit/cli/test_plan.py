@@ -194,8 +194,8 @@ def test_the_plan_of_an_imported_model_opens_with_its_price_by_use(tmp_path: Pat
     said = " ".join(output.split())
     assert code == 0
     assert said.startswith(
-        "About 15 min and 1.78 USD on ml.g5.12xlarge, at worst 8.98; the comparison about 10 min and 0.35 USD, "
-        "at worst 6.60; then 0.57 USD for each 5 minutes of use, 3.90 USD a month stored, until you delete the model."
+        "About 15 min and 1.78 USD on ml.g5.12xlarge, at worst 8.98; the comparison about 10 min and 1.49 USD, "
+        "at worst 7.74; then 0.57 USD for each 5 minutes of use, 3.90 USD a month stored, until you delete the model."
     )
     assert "Bedrock, 2 units³ import 6.86" in said
     assert "ml.g5.4xlarge endpoint" not in said

@@ -1,5 +1,6 @@
 """What an evaluation takes and costs, and whether the base model is asked where run.json does not say."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ from finetuning.jumpstart.catalogue import support
 from finetuning.planning.evaluation_terms import estimate, settled, without_comparison
 from finetuning.planning.planner import complete
 from finetuning.runs.plan import DatasetSummary, EvaluationEstimate, EvaluationPlan, RunPlan
-from tests.builders.jumpstart import LLAMA, any_spec, planned
+from tests.builders.jumpstart import LLAMA, any_spec, any_stage, planned
 
 SMALL, LARGE = LLAMA + "8b-instruct", LLAMA + "70b"
 
@@ -164,3 +165,51 @@ def test_the_plan_of_an_earlier_version_is_completed_as_it_was() -> None:
     earlier = {"held_out": 5, "prompts": [], "compare_with_base": True}
     plan = plan.model_copy(update={"evaluation": EvaluationPlan.model_validate(earlier)})
     assert completed(plan, validation_rows=9).compare_with_base
+
+
+IMPORTING = {"target": "bedrock"}
+
+
+def imported(**evaluation: Any) -> EvaluationEstimate:
+    asked = {"accept_eula": True, "model": SMALL, "endpoint": IMPORTING, "evaluation": evaluation}
+    plan, findings = planned(asked, stage=any_stage(bedrock_import=True))
+    assert findings == []
+    return figures(plan.evaluation)
+
+
+def test_an_imported_model_is_paid_for_the_windows_in_which_it_is_asked_and_one_more() -> None:
+    known = imported(compare_with_base=False)
+    # 10 rounds of 13.7 s are 137 s, one window of five minutes, at most 600 s, two; and one without calls.
+    assert (known.temporary_endpoints, known.seconds, known.usd) == (0, 137, 0)
+    assert (known.import_usd, known.import_usd_at_most) == (round(2 * 0.5718, 2), round(3 * 0.5718, 2))
+    assert (known.total_usd, known.total_usd_at_most) == (1.14, 1.72)
+    text = "; ".join(known.assumptions)
+    assert "2 windows of 5 minutes of the imported model, 0.57 USD each" in text
+    assert "without the time of the import" in text
+    assert imported(compare_with_base=False, prompts=1000).import_usd == round((math.ceil(1365 / 300) + 1) * 0.5718, 2)
+
+
+def test_an_imported_model_is_compared_with_the_base_model_on_one_endpoint_even_for_a_gate() -> None:
+    for asked in ({"compare_with_base": True}, {"must_beat_base": True}):
+        known = imported(**asked)
+        assert (known.temporary_endpoints, known.seconds) == (1, 737)
+        assert (known.usd, known.total_usd) == (0.42, pytest.approx(0.42 + 1.14))
+
+
+def test_an_import_of_unknown_price_has_no_total() -> None:
+    endpoint = plan_of().endpoint.model_copy(update={"target": "bedrock", "import_price": None})
+    known = estimate(10, support(SMALL), endpoint, temporary=0)
+    assert (known.import_usd, known.import_usd_at_most, known.total_usd, known.total_usd_at_most) == 4 * (None,)
+    assert "unknown price of the imported model" in known.assumptions
+
+
+def test_the_use_of_an_imported_model_does_not_speak_against_the_comparison() -> None:
+    """It is paid whether the base model is asked or not."""
+    plan, _ = planned(
+        {"accept_eula": True, "model": SMALL, "endpoint": IMPORTING, "evaluation": {"prompts": 1000}},
+        stage=any_stage(bedrock_import=True),
+    )
+    known = figures(plan.evaluation)
+    assert known.usd is not None
+    assert known.usd < 2 < (known.total_usd or 0)
+    assert plan.evaluation.compare_with_base

@@ -129,6 +129,22 @@ def test_a_success_names_the_endpoint_the_verdict_and_the_cost() -> None:
         assert expected in message.body
 
 
+def test_an_imported_model_is_reported_with_its_price_by_use() -> None:
+    endpoint = any_plan().endpoint.model_dump() | {
+        "target": "bedrock",
+        "idle_minutes": "never",
+        "import_price": {"units": 8, "usd_per_unit_minute": 0.05718, "usd_per_unit_month": 1.95},
+    }
+    evaluation = any_plan().evaluation.model_dump()
+    evaluation["estimate"] |= {"temporary_endpoints": 0, "usd": 0, "import_usd": 4.57}
+    plan = any_plan(endpoint=endpoint, evaluation=evaluation | {"compare_with_base": False})
+    body = messages.run_succeeded(any_status(), plan, any_evaluation(), stage="dev", report=REPORT).body
+    assert (
+        "38.75 USD for training, about 4.57 USD for the evaluation; the imported model costs 2.29 USD for each 5 "
+        "minutes of use, 15.60 USD a month stored, and expires after 8 h." in body
+    )
+
+
 def test_a_deleted_endpoint_can_be_deployed_again_without_training() -> None:
     assert f"finetune deploy {RUN_ID} --stage prod" in of_deletion().body
 

@@ -11,7 +11,7 @@ from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.evaluation.examples import examples
 from finetuning.evaluation.questions import DEFAULT_PROMPT, as_inputs, invocation, stop_tokens
 from finetuning.evaluation.results import Answer, EvaluationReport, LabelScore, Row, Scores
-from finetuning.report import commands, page
+from finetuning.report import commands, outcome, page
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import Check, Event, Rung, RunState, RunStatus, Verdict
 from tests.builders.pages import LOG, any_licence_refusal, any_page, hostile_page
@@ -328,6 +328,26 @@ def test_the_first_screen_has_the_endpoints_price_and_expiry() -> None:
         "38.75 USD (estimate: 41.20 USD)",
     ):
         assert expected in header
+
+
+def test_the_first_screen_has_the_price_of_an_imported_model_by_use() -> None:
+    price = {"units": 8, "usd_per_unit_minute": 0.05718, "usd_per_unit_month": 1.95}
+    imported = {"target": "bedrock", "idle_minutes": "never", "import_price": price}
+    plan = any_plan(endpoint=any_plan().endpoint.model_dump() | imported)
+    header = render(any_status(), plan, any_evaluation()).partition("</header>")[0]
+    for expected in (
+        "Imported model costs",
+        "2.29 USD for each 5 minutes of use, 15.60 USD a month stored",
+        "expires on 2026-03-04 at 18:30 UTC",
+    ):
+        assert expected in header
+    assert "per hour" not in header
+    assert "without requests" not in header
+    unknown = any_plan(endpoint=any_plan().endpoint.model_dump() | imported | {"import_price": None})
+    assert outcome.serving_price(unknown) == "unknown"
+    assert outcome.serving_price(any_plan()) == "37.69 USD per hour"
+    unpriced = any_plan(endpoint=any_plan().endpoint.model_dump() | {"usd_per_hour": None})
+    assert outcome.serving_price(unpriced) == "unknown"
 
 
 def test_the_box_of_a_failure_has_the_retry_the_log_and_the_links() -> None:
