@@ -70,6 +70,16 @@ $(TRAINER)/.ready: requirements-trainer.txt
 	@.venv-audit/bin/python $(PIP) -r requirements-audit.txt
 	@touch $@
 
+.venv-docs/.ready: requirements-docs.txt
+	@echo "Setting up the generator of the documentation's site …"
+	@test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/python $(PIP) -r requirements-docs.txt
+	@touch $@
+
+docs/site/node_modules/.ready: docs/site/package.json docs/site/package-lock.json
+	@cd docs/site && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
 .venv-supply/.ready: requirements-supply.txt
 	@test -x .venv-supply/bin/python || $(PYTHON) -m venv .venv-supply
 	@.venv-supply/bin/python $(PIP) -r requirements-supply.txt
@@ -102,7 +112,7 @@ test: setup-tests ## The fast suites: pure logic, requests, templates, workflow
 ## --- the rest ---------------------------------------------------------------------------------------------------------
 
 .PHONY: test-rehearsal judge-grants rehearsed-calls verified pictures test-trainer
-test-rehearsal: setup setup-tests ## The end-to-end suite on the emulated AWS; the report page in Chromium
+test-rehearsal: setup setup-tests docs ## The end-to-end suite on the emulated AWS; the report page and the documentation's site in Chromium
 	@$(BIN)/pytest tests/rehearsal tests/browser -n 2 --dist loadfile
 judge-grants: test-rehearsal ## The same, and whether every permission was used or has its reason
 	@$(BIN)/pytest tests/rehearsal/judge_grants.py
@@ -114,6 +124,11 @@ pictures: setup tests/browser/node_modules/.ready ## Rehearse, and draw the READ
 	@$(BIN)/python -m tests.browser.pictures
 test-trainer: $(TRAINER)/.ready ## The stand-in trainer and server, with the tiny model
 	@$(TRAINER)/bin/python -m pytest tests/trainer
+
+.PHONY: docs
+docs: .venv-docs/.ready docs/site/node_modules/.ready ## The documentation as a site in build/site; a dead link or anchor is an error
+	@.venv-docs/bin/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky --fresh-env \
+		-d build/site-cache -c docs/site . build/site
 
 .PHONY: coverage
 coverage: setup-tests ## The fast suites, with branch coverage of lambda/ and infra/; fails below the limit in pyproject.toml
@@ -147,7 +162,7 @@ check: ## Everything CI runs
 	@$(MAKE) --no-print-directory coverage package test-trainer test-rehearsal
 
 # Requirements are written in *.in and locked, with hashes, for Linux and macOS and Python 3.11 to 3.13.
-LOCKED := infra/finetuning_cdk/layers/requirements infra/finetuning_cdk/layers/requirements-parquet requirements-command requirements requirements-dev requirements-rehearsal requirements-audit requirements-supply
+LOCKED := infra/finetuning_cdk/layers/requirements infra/finetuning_cdk/layers/requirements-parquet requirements-command requirements requirements-dev requirements-rehearsal requirements-audit requirements-docs requirements-supply
 HASHES_AND_LOCKS := (requirements.*\.txt|vocabulary\.txt|texts\.txt|package-lock\.json)$$
 
 .PHONY: judges secrets lock audit sbom
@@ -164,6 +179,7 @@ audit: .venv-supply/.ready ## Ask PyPI's and npm's advisories about every locked
 	@npm audit
 	@npm audit --prefix tests/browser
 	@npm audit --prefix tests/editor
+	@npm audit --prefix docs/site
 sbom: .venv-supply/.ready ## Write CycloneDX documents of the layer, the tools and the CDK CLI to build/sbom
 	@mkdir -p build/sbom
 	@for file in $(LOCKED); do .venv-supply/bin/cyclonedx-py requirements $$file.txt \
@@ -194,4 +210,4 @@ verify-aws: .venv/.deploy ## With credentials: check every unverified fact that 
 down: ## Stop a rehearsal left up with KEEP=1
 	@$(BIN)/python -m rehearsal down
 clean: ## Remove what was built, environments included
-	rm -rf .venv .venv-audit .venv-supply .rehearsal node_modules tests/browser/node_modules tests/editor/node_modules cdk.out build
+	rm -rf .venv .venv-audit .venv-docs .venv-supply .rehearsal node_modules tests/browser/node_modules tests/editor/node_modules docs/site/node_modules cdk.out build

@@ -30,7 +30,9 @@ from tests.builders.documents import run_json_fields
 ROOT = Path(__file__).resolve().parents[2]
 README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
 TRANSLATIONS = set(ROOT.glob("*.zh.md"))
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+DOCUMENTS = sorted(
+    path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")] if "node_modules" not in path.parts
+)
 COMMANDS = typer.main.get_command(app)
 AWS_CONSOLE = {"View logs"}
 """Titles in docs/console.md that are AWS's own."""
@@ -181,6 +183,15 @@ def test_every_price_in_the_readme_is_the_assumed_one() -> None:
 def test_the_readme_links_to_every_document() -> None:
     links = re.findall(r"\]\((docs/[\w.-]+)", README.read_text(encoding="utf-8"))
     assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")} - set(links) == set()
+
+
+def test_the_index_of_decisions_has_every_record_with_its_title() -> None:
+    folder = ROOT / "docs" / "adr"
+    listed = re.findall(
+        r"^\| \[(\d+)\]\((.+)\) \| (.*) \|$", (folder / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    titles = [(path.name, path.read_text(encoding="utf-8").splitlines()[0]) for path in sorted(folder.glob("0*.md"))]
+    assert [(name, f"# {number}. {title}") for number, name, title in listed] == titles
 
 
 def test_contributing_describes_every_directory() -> None:
