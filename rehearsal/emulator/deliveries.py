@@ -9,8 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ministack.core import iam_evaluator
+from ministack.core.responses import get_region
 from ministack.services import eventbridge, iam, lambda_svc, stepfunctions
 
+from rehearsal.emulator.events import PUT_EVENTS, execution_of_task
 from rehearsal.emulator.identity import ACCOUNT
 from rehearsal.emulator.permissions import denials
 
@@ -22,6 +24,7 @@ def install() -> None:
     """Asks before EventBridge, Scheduler and Step Functions act."""
     eventbridge._invoke_target = _if_allowed(eventbridge._invoke_target)
     stepfunctions._execute_task = _if_the_workflow_may(stepfunctions._execute_task)
+    stepfunctions._SERVICE_DISPATCH[PUT_EVENTS] = _if_it_may_publish(stepfunctions._SERVICE_DISPATCH[PUT_EVENTS])
 
 
 def _if_allowed(invoke: Callable[..., None]) -> Callable[..., None]:
@@ -52,13 +55,30 @@ def _if_the_workflow_may(execute: Callable[..., Any]) -> Callable[..., Any]:
     return execute_if_allowed
 
 
-def _role_may(role_arn: str, service: str, action: str, resource: str) -> bool:
+def _if_it_may_publish(put: Callable[..., Any]) -> Callable[..., Any]:
+    """The emulator's PutEvents takes the events of any workflow."""
+
+    def put_if_allowed(resource: str, arguments: dict[str, Any]) -> Any:
+        machine = stepfunctions._state_machines[execution_of_task.get()["stateMachineArn"]]
+        for entry in arguments["Entries"]:
+            bus = f"arn:aws:events:{get_region()}:{ACCOUNT}:event-bus/{entry.get('EventBusName', 'default')}"
+            keys = {"events:source": entry["Source"], "events:detail-type": entry["DetailType"]}
+            if not _role_may(machine["roleArn"], "states", "events:PutEvents", bus, keys):
+                raise stepfunctions._ExecutionError("EventBridge.AccessDeniedException", f"AccessDenied: {bus}")
+        return put(resource, arguments)
+
+    return put_if_allowed
+
+
+def _role_may(
+    role_arn: str, service: str, action: str, resource: str, keys_of_action: dict[str, str] | None = None
+) -> bool:
     """Whether the service may assume the role and, with it, do this."""
     name = role_arn.rsplit("/", 1)[-1]
     principal, keys = f"{service}.amazonaws.com", {"aws:sourceaccount": ACCOUNT}
     trust = json.loads(iam._roles.get_scoped(ACCOUNT, None, name)["AssumeRolePolicyDocument"])
     assume = _call(principal, "sts:AssumeRole", role_arn, keys)
-    assumed = _call(f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/{service}", action, resource, {})
+    assumed = _call(f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/{service}", action, resource, keys_of_action or {})
     policies = iam_evaluator._gather_role_policies(name, ACCOUNT)
     return _noted(assume, iam_evaluator.evaluate_resource_policy(trust, assume, service=principal)) and _noted(
         assumed, iam_evaluator.evaluate(assumed, policies)

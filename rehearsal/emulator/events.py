@@ -1,14 +1,20 @@
-"""What reaches EventBridge: S3's events as AWS sends them, with faults, and SageMaker's, which the emulator lacks."""
+"""What reaches EventBridge: S3's events as AWS sends them, with faults, SageMaker's, which the emulator lacks, and
+those of a workflow's own tasks.
+"""
 
 import contextvars
 import json
 from typing import Any
 
-from ministack.services import eventbridge, s3
+from ministack.services import eventbridge, s3, stepfunctions
 
 from rehearsal.emulator.faults import Fault, Faults
 
+PUT_EVENTS = "arn:aws:states:::events:putEvents"
+
 _version_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("version_id", default=None)
+execution_of_task: contextvars.ContextVar[dict[str, Any]] = contextvars.ContextVar("execution_of_task")
+"""The execution whose task is being executed."""
 
 
 def install(faults: Faults) -> None:
@@ -37,6 +43,38 @@ def install(faults: Faults) -> None:
         return f'"{values[name]}"' if isinstance(values.get(name), str) and not in_string else text
 
     eventbridge._render_placeholder = render_unescaped
+    execute, put = stepfunctions._execute_task, stepfunctions._SERVICE_DISPATCH[PUT_EVENTS]
+
+    def execute_known(state: dict[str, Any], given: Any, execution: dict[str, Any], *rest: Any) -> Any:
+        token = execution_of_task.set(execution)
+        try:
+            return execute(state, given, execution, *rest)
+        finally:
+            execution_of_task.reset(token)
+
+    def put_as_workflow(resource: str, arguments: dict[str, Any]) -> Any:
+        return _put_as_workflow(put, resource, arguments, faults)
+
+    stepfunctions._execute_task, stepfunctions._SERVICE_DISPATCH[PUT_EVENTS] = execute_known, put_as_workflow
+
+
+def _put_as_workflow(put: Any, resource: str, arguments: dict[str, Any], faults: Faults) -> Any:
+    """The workflow's PutEvents: a detail may be an object, each event names the execution and its state machine, and an
+    entry that EventBridge does not take fails the task (developer guide, "Add EventBridge events with Step Functions").
+    """
+    execution = execution_of_task.get()
+    arns = [execution["executionArn"], execution["stateMachineArn"]]
+    entries = [
+        {**entry, "Detail": json.dumps(entry["Detail"]), "Resources": [*entry.get("Resources", []), *arns]}
+        for entry in arguments["Entries"]
+    ]
+    if any(faults.take(Fault.EVENT_NOT_TAKEN, entry["Detail"]) for entry in entries):
+        answer = {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure"}]}
+    else:
+        answer = put(resource, {**arguments, "Entries": entries})
+    if answer["FailedEntryCount"]:
+        raise stepfunctions._ExecutionError("EventBridge.FailedEntry", json.dumps(answer))
+    return answer
 
 
 def _deliveries(event: dict[str, Any], faults: Faults) -> int:

@@ -76,6 +76,8 @@ class Fault(StrEnum):
     """An S3 event is not delivered. Matches the object's key."""
     EVENT_DUPLICATED = "event-duplicated"
     """An S3 event is delivered twice. Matches the object's key."""
+    EVENT_NOT_TAKEN = "event-not-taken"
+    """EventBridge does not take an event of a workflow. Matches the event's detail."""
     FUNCTION_DIES = "function-dies"
     """A function ends before it did anything, without an answer. Matches the function's name and its run's id."""
     FUNCTION_KILLED = "function-killed"

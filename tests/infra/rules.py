@@ -636,3 +636,14 @@ def _(stage: Deployed) -> Offenders:
     for id, statement in stage.granted("cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms"):
         if not all(name.search(str(resource)) for resource in listed(statement["Resource"])):
             yield id
+
+
+@rule(46, "Events are sent to the account's default bus only, as events about a run")
+def _(stage: Deployed) -> Offenders:
+    own_bus = "arn:<AWS::Partition>:events:<AWS::Region>:<AWS::AccountId>:event-bus/default"
+    about_a_run = {"events:source": ["finetune.run"], "events:detail-type": ["Fine-Tuning Run State Change"]}
+    for id, statement in stage.granted("events:PutEvents"):
+        condition = statement.get("Condition", {}).get("StringEquals", {})
+        limited = {key: listed(values) for key, values in condition.items()}
+        if listed(statement["Resource"]) != [own_bus] or limited != about_a_run:
+            yield id

@@ -296,6 +296,8 @@ MUTATIONS: dict[str, tuple[int, Mutation]] = {
         45,
         also_granting(Action="cloudwatch:DeleteAlarms", Resource=f"{ALARMS}:TargetTracking-endpoint/*"),
     ),
+    "events of any source": (46, without_condition("events:PutEvents", "StringEquals", "events:source")),
+    "events to any bus": (46, granting("events:PutEvents", Resource="arn:aws:events:*:*:event-bus/*")),
 }
 
 

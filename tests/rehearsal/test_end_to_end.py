@@ -27,7 +27,7 @@ def answered(product: Product) -> dict[str, Any]:
 def test_an_upload_ends_in_an_endpoint_by_way_of_every_state(product: Product, answered: dict[str, Any]) -> None:
     assert answered["state"] == "succeeded", answered
     passed = product.states_of(answered["run_id"])
-    aside = {"ReframeParquet", "AlreadyRunning", "ReportFailure", "Failed"}
+    aside = {"ReframeParquet", "AlreadyRunning", "ReportFailure", "IsEndOfRun", "SendFailureEvent", "Failed"}
     aside |= {"WaitForTurn", "WaitForCapacity", "ApproveDeployment"}  # tests/rehearsal/test_waiting.py
     aside |= {"ScaleEndpoint"}  # tests/rehearsal/test_endpoints.py
     aside |= {"WaitToDeploy", "ShardKilled"}  # tests/rehearsal/test_capacity.py, test_faults.py

@@ -9,7 +9,7 @@ import pytest
 
 from finetuning.runs.failures import failed_step
 from finetuning.runs.uploads import Upload
-from finetuning_cdk.state_machine.definition import all_states, definition
+from finetuning_cdk.state_machine.definition import PUT_EVENTS, all_states, definition
 from rehearsal.running import Emulator
 from tests.rehearsal.support.scripted import Answers, Late, Raised, Scripted, ways
 from tests.rehearsal.support.stacks import WAIT_SCALE, finished
@@ -23,7 +23,8 @@ MORE_THAN_RETRIED = 10
 """Times that a function dies before its step has failed, in two iterations at once."""
 OF_A_MODEL = ("DeployEndpoint", "DescribeEndpoint", "AskBatch", "DeleteTemporaryEndpoint")
 TASKS = [name for name, state in STATES.items() if state["Type"] == "Task"]
-RETRIED = sorted({retrier["ErrorEquals"][0] for name in TASKS for retrier in STATES[name]["Retry"]})
+CALLS = [name for name in TASKS if STATES[name]["Resource"] != PUT_EVENTS]
+RETRIED = sorted({retrier["ErrorEquals"][0] for name in CALLS for retrier in STATES[name]["Retry"]})
 NO_WAIT = 0.01
 EVENT = Upload("uploads", "runs/walk/run.json", "1").event
 
@@ -62,8 +63,10 @@ USUAL: dict[str, Any] = {
     "EvaluateAnswers": {},
     "ScaleEndpoint": {},
     "RegisterModel": {},
-    "ReportSuccess": {},
-    "ReportFailure": {"code": "CODE", "message": "why"},
+    "ReportSuccess": {"event": {}},
+    "SendSuccessEvent": {},
+    "ReportFailure": {"code": "CODE", "message": "why", "event": {}},
+    "SendFailureEvent": {},
 }
 """What each state's function answers where a walk does not say otherwise."""
 
@@ -90,6 +93,7 @@ WALKS: dict[str, tuple[str, Answers]] = {
         },
     ),
     "refused": ("FAILED", {"FinishDataset": [Raised("DatasetRefused")]}),
+    "no-run": ("FAILED", {"PlanRun": [Raised("NotFound")], "ReportFailure": [{"code": "CODE", "message": "why"}]}),
 }
 """Walk → how it ends, and what the functions answer. The ways after an error are walked besides: see `failing`."""
 
@@ -204,7 +208,8 @@ def test_the_other_model_is_not_asked_any_more_once_the_tuned_one_failed(
 
 def test_a_redeployment_neither_trains_nor_evaluates(walked: dict[str, tuple[str, list[str]]]) -> None:
     entered = {*walked["redeploy"][1]} & {*TASKS}
-    assert entered == {"PlanRun", "DeployEndpoint", "DescribeEndpoint", "RegisterModel", "ReportSuccess"}
+    served = {"PlanRun", "DeployEndpoint", "DescribeEndpoint", "RegisterModel"}
+    assert entered == served | {"ReportSuccess", "SendSuccessEvent"}
 
 
 def test_a_redriven_execution_goes_on_where_it_was_aborted_and_its_steps_are_told(scripted: Scripted) -> None:

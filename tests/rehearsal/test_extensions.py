@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 
 from rehearsal import running
 from rehearsal.running import Emulator
+from tests.rehearsal.support.mailbox import EventQueue
 from tests.rehearsal.support.stacks import (
     WAIT_SCALE,
     allow,
@@ -483,43 +484,73 @@ def test_an_aborted_execution_tries_nothing_again(emulator: Emulator) -> None:
 
 
 def test_an_upload_s_event_carries_the_version_and_can_be_lost_or_doubled(emulator: Emulator) -> None:
-    sqs, s3 = emulator.client("sqs"), emulator.client("s3")
-    bucket, queue = any_bucket(emulator), sqs.create_queue(QueueName=any_name("queue"))["QueueUrl"]
+    s3, bucket = emulator.client("s3"), any_bucket(emulator)
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}})
-    pattern = {"source": ["aws.s3"], "detail": {"bucket": {"name": [bucket]}}}
-    events, rule = emulator.client("events"), any_name("rule")
-    events.put_rule(Name=rule, EventPattern=json.dumps(pattern))
-    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    events.put_targets(Rule=rule, Targets=[{"Id": "queue", "Arn": arn}])
+    subscribed = EventQueue.open(emulator, {"source": ["aws.s3"], "detail": {"bucket": {"name": [bucket]}}})
     emulator.inject("event-lost", match="lost")
     emulator.inject("event-duplicated", match="double")
     versions = {
         key: s3.put_object(Bucket=bucket, Key=key, Body=b"1")["VersionId"] for key in ("lost", "once", "double")
     }
-    heard: list[tuple[str, str]] = []
-    for _ in range(20):
-        messages = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=0).get("Messages", [])
-        details = [json.loads(message["Body"])["detail"]["object"] for message in messages]
-        heard += [(detail["key"], detail["version-id"]) for detail in details]
-        for message in messages:
-            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-        time.sleep(0.1)
     expected = [(key, versions[key]) for key in ("double", "double", "once")]
-    assert sorted(heard) == expected
+    for _ in range(20):
+        objects = [event["detail"]["object"] for event in subscribed.events()]
+        time.sleep(0.1)
+    assert sorted((each["key"], each["version-id"]) for each in objects) == expected
 
 
 def test_an_input_transformer_does_not_escape_what_it_puts_into_json(emulator: Emulator) -> None:
-    sqs, events, rule = emulator.client("sqs"), emulator.client("events"), any_name("rule")
-    queue = sqs.create_queue(QueueName=any_name("queue"))["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    events.put_rule(Name=rule, EventPattern=json.dumps({"source": [rule]}))
+    source = any_name("source")
     transformer = {"InputPathsMap": {"name": "$.detail.name"}, "InputTemplate": '{"name": <name>, "in": "x <name>"}'}
-    events.put_targets(Rule=rule, Targets=[{"Id": "queue", "Arn": arn, "InputTransformer": transformer}])
-    entry = {"Source": rule, "DetailType": "any", "Detail": json.dumps({"name": 'a "b"'})}
-    assert events.put_events(Entries=[entry])["FailedEntryCount"] == 0
-    (message,) = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"]
-    assert message["Body"] == '{"name": "a "b"", "in": "x a "b""}'
+    subscribed = EventQueue.open(emulator, {"source": [source]}, InputTransformer=transformer)
+    entry = {"Source": source, "DetailType": "any", "Detail": json.dumps({"name": 'a "b"'})}
+    assert emulator.client("events").put_events(Entries=[entry])["FailedEntryCount"] == 0
+    assert subscribed.bodies() == ['{"name": "a "b"", "in": "x a "b""}']
+
+
+def publishing(source: str) -> dict[str, Any]:
+    """A state machine that publishes an event of this source, and says "caught" after EventBridge did not take it."""
+    work = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::events:putEvents",
+        "Arguments": {
+            "Entries": [{"Source": source, "DetailType": "Ended", "Detail": "{% {'given': $states.input} %}"}]
+        },
+        "Output": "{% $states.result.FailedEntryCount %}",
+        "Catch": [{"ErrorEquals": ["EventBridge.FailedEntry"], "Next": "Caught"}],
+        "End": True,
+    }
+    caught = {"Type": "Pass", "Output": "caught", "End": True}
+    return {"QueryLanguage": "JSONata", "StartAt": "Work", "States": {"Work": work, "Caught": caught}}
+
+
+def test_a_workflow_s_event_names_its_execution_and_may_not_be_taken(emulator: Emulator) -> None:
+    source, states = any_name("source"), emulator.client("stepfunctions")
+    subscribed = EventQueue.open(emulator, {"source": [source]})
+    role = any_role(emulator, "states.amazonaws.com", allow("events:PutEvents"))
+    machine = any_state_machine(emulator, publishing(source), role=role)
+    emulator.inject("event-not-taken", match="second")
+    ended = {
+        word: finished(emulator, states.start_execution(stateMachineArn=machine, input=f'"{word}"')["executionArn"])
+        for word in ("first", "second")
+    }
+    (event,) = subscribed.events()
+    assert event["detail"] == {"given": "first"}
+    assert event["resources"] == [ended["first"]["executionArn"], machine]
+    assert [json.loads(each["output"]) for each in ended.values()] == [0, "caught"]
+
+
+def test_a_workflow_publishes_only_events_that_its_role_may(emulator: Emulator) -> None:
+    ours, theirs, states = any_name("source"), any_name("source"), emulator.client("stepfunctions")
+    when = {"Condition": {"StringEquals": {"events:source": ours, "events:detail-type": "Ended"}}}
+    bus = "arn:aws:events:us-east-1:000000000000:event-bus/default"
+    role = any_role(emulator, "states.amazonaws.com", allow("events:PutEvents", bus) | when)
+    for source, end in ((ours, "SUCCEEDED"), (theirs, "FAILED")):
+        machine = any_state_machine(emulator, publishing(source), role=role)
+        arn = states.start_execution(stateMachineArn=machine, input="1")["executionArn"]
+        assert finished(emulator, arn)["status"] == end
+    assert [call["action"] for call in emulator.denials() if call["resource"] == bus] == ["events:PutEvents"]
 
 
 def test_a_range_of_a_version_is_that_range(emulator: Emulator) -> None:

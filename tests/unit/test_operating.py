@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import jsonschema
 import pytest
 
 from finetuning_cli.main import COMMANDS
@@ -46,6 +47,13 @@ def actions() -> set[str]:
 def test_the_table_lists_exactly_the_fields_of_run_json() -> None:
     first_cells = re.findall(r"^\| (`.*?) \|", part("run.json"), re.MULTILINE)
     assert sorted(re.findall(r"`([\w.]+)`", " ".join(first_cells))) == sorted(run_json_fields())
+
+
+def test_the_documented_event_is_one_that_its_schema_accepts() -> None:
+    schema = json.loads((ROOT / "docs" / "run-event.schema.json").read_text(encoding="utf-8"))
+    event = json.loads(part("event").strip().removeprefix("```json").removesuffix("```"))
+    jsonschema.validate(event, schema, format_checker=jsonschema.FormatChecker())
+    assert event.keys() == schema["properties"].keys()
 
 
 def test_every_action_of_the_sample_policy_exists() -> None:

@@ -32,6 +32,7 @@ def test_every_fault_can_be_rehearsed_except_those_that_only_tests_use() -> None
         Fault.ENDPOINT_HANGS,
         Fault.ENDPOINT_AGES,
         Fault.DELETING_COUNTS,
+        Fault.EVENT_NOT_TAKEN,
         Fault.LATE_INTERFACES,
         Fault.ZONE_REFUSED,
     }

@@ -1,6 +1,7 @@
 """The state machine's definition: what must hold of every state, checked on the definition that is deployed."""
 
 import json
+import math
 import re
 import subprocess
 from collections.abc import Callable
@@ -31,7 +32,7 @@ from finetuning.runs.waiting import (
     wait_seconds,
 )
 from finetuning.settings import LONGEST_APPROVAL_HOURS, LONGEST_RUNTIME_HOURS
-from finetuning_cdk.state_machine.definition import FLOW, all_states, definition, functions_called
+from finetuning_cdk.state_machine.definition import FLOW, PUT_EVENTS, all_states, definition, functions_called
 from finetuning_cdk.state_machine.diagram import DOCUMENT, with_diagram
 from tests.builders.runs import most_attempts
 
@@ -52,6 +53,10 @@ OF_A_MODEL = ("DeployEndpoint", "DescribeEndpoint", "AskModel", "DeleteTemporary
 
 STATES = dict(all_states(MACHINE))
 TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task"}
+CALLS = {name: state for name, state in TASKS.items() if state["Resource"] != PUT_EVENTS}
+"""The tasks that call a function."""
+EVENTS = {"SendSuccessEvent": "Done", "SendFailureEvent": "Failed"}
+"""The tasks that send an event, and what follows each."""
 
 
 def successors(state: State) -> set[str]:
@@ -81,7 +86,7 @@ def test_the_file_is_plain_json_and_keeps_only_what_differs_from_the_standard() 
     flow = dict(all_states(json.loads(FLOW.read_text(encoding="utf-8"))))
     assert flow.keys() == STATES.keys()
     assert not [name for name, state in flow.items() if "Retry" in state]
-    own = {"PrepareShard", "PrepareShards", *OF_A_MODEL, "ReportFailure"}
+    own = {"PrepareShard", "PrepareShards", *OF_A_MODEL, "ReportFailure", *EVENTS}
     assert {name for name, state in flow.items() if "Catch" in state} == own
 
 
@@ -100,7 +105,7 @@ def test_every_state_has_a_comment(name: str) -> None:
 def test_every_error_of_a_step_is_caught(name: str) -> None:
     (catch,) = MACHINE["States"][name]["Catch"]
     assert catch["ErrorEquals"] == ["States.ALL"]
-    assert catch["Next"] == ("Failed" if name == "ReportFailure" else "ReportFailure")
+    assert catch["Next"] == {"ReportFailure": "Failed", **EVENTS}.get(name, "ReportFailure")
 
 
 @pytest.mark.parametrize("name", OF_A_MODEL)
@@ -157,11 +162,33 @@ def test_a_killed_shard_keeps_its_error_s_name_and_gains_its_number() -> None:
 
 
 def test_a_reported_failure_ends_as_failed() -> None:
-    assert successors(STATES["ReportFailure"]) == {"Failed"}
+    assert successors(STATES["ReportFailure"]) == {"IsEndOfRun", "Failed"}
+    assert successors(STATES["IsEndOfRun"]) == {"SendFailureEvent", "Failed"}
     assert STATES["Failed"]["Type"] == "Fail"
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", EVENTS)
+def test_an_event_that_is_not_sent_changes_nothing_about_the_end(name: str) -> None:
+    state = STATES[name]
+    assert successors(state) == {EVENTS[name]}
+    assert {way["Output"] for way in (state, *state["Catch"])} == {"{% $states.input %}"}
+    assert state["Retry"][0]["ErrorEquals"] == ["States.TaskFailed", "States.Timeout"]
+    (retry,) = state["Retry"]
+    assert sum(pauses(retry)) < 60
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_an_event_is_what_the_function_before_returned(name: str) -> None:
+    assert TASKS.keys() - CALLS.keys() == EVENTS.keys()
+    (entry,) = STATES[name]["Arguments"]["Entries"]
+    assert entry == {
+        "Source": "finetune.run",
+        "DetailType": "Fine-Tuning Run State Change",
+        "Detail": "{% $states.input.event %}",
+    }
+
+
+@pytest.mark.parametrize("name", CALLS)
 def test_only_transient_errors_are_retried(name: str) -> None:
     """Throttling and faults of Lambda for some minutes, a function that died three times, one that timed out once. An
     approval that was not given in time is not requested again.
@@ -186,7 +213,7 @@ def test_only_transient_errors_are_retried(name: str) -> None:
 def pauses(retry: State) -> list[float]:
     """The longest pause before each further try."""
     grown = (retry["IntervalSeconds"] * retry["BackoffRate"] ** n for n in range(retry["MaxAttempts"]))
-    return [min(seconds, retry["MaxDelaySeconds"]) for seconds in grown]
+    return [min(seconds, retry.get("MaxDelaySeconds", math.inf)) for seconds in grown]
 
 
 def test_an_idle_function_has_more_than_ten_minutes_to_become_ready() -> None:
@@ -203,7 +230,7 @@ def test_an_account_without_concurrency_is_waited_for() -> None:
 
 
 def test_a_step_calls_the_function_of_its_name() -> None:
-    for name, state in TASKS.items():
+    for name, state in CALLS.items():
         assert state["Arguments"]["FunctionName"] == f"${{{name}}}"
 
 
@@ -211,10 +238,10 @@ def test_a_step_that_works_for_a_known_run_learns_how_often_its_execution_was_re
     redrives = "{% $states.context.Execution.RedriveCount %}"
     told = {name for name, state in TASKS.items() if redrives in json.dumps(state)}
     # PlanRun and ReportFailure set the run's state themselves; PrepareShard writes no status.
-    assert told == TASKS.keys() - {"PlanRun", "PrepareShard", "ReportFailure"}
+    assert told == CALLS.keys() - {"PlanRun", "PrepareShard", "ReportFailure"}
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", CALLS)
 def test_a_step_returns_only_the_payload_of_its_function(name: str) -> None:
     """The result of a call also has the headers of the response; that of a task token is the payload itself."""
     waits_for_token = STATES[name]["Resource"].endswith(".waitForTaskToken")

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from aws_cdk import CfnResource
+from aws_cdk import CfnResource, Stack
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_stepfunctions as sfn
@@ -12,7 +12,7 @@ from constructs import Construct
 from finetuning_cdk.config import StageConfig
 from finetuning_cdk.constructs.encrypted_log_group import STATES_LOGS, EncryptedLogGroup
 from finetuning_cdk.constructs.permissions import Permissions, depend_on_role_alone, service_role
-from finetuning_cdk.state_machine.definition import definition
+from finetuning_cdk.state_machine.definition import definition, events_sent
 
 
 class FineTuningWorkflow(sfn.StateMachine):
@@ -36,6 +36,13 @@ class FineTuningWorkflow(sfn.StateMachine):
             "lambda:InvokeFunction",
             on=[function.function_arn for function in functions.values()],
             because="The steps of the workflow",
+        )
+        sources, detail_types = events_sent(definition())
+        permissions.allow(
+            "events:PutEvents",
+            on=[Stack.of(scope).format_arn(service="events", resource="event-bus", resource_name="default")],
+            because="Tells other software that a run has ended",
+            when={"StringEquals": {"events:source": sources, "events:detail-type": detail_types}},
         )
         permissions.allow(
             "logs:CreateLogDelivery",

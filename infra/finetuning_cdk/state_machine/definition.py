@@ -78,6 +78,17 @@ _TIMED_OUT: State = {
 """The function or the step took too long: retried once."""
 
 
+_NOT_TAKEN: State = {
+    "ErrorEquals": ["States.TaskFailed", "States.Timeout"],
+    "IntervalSeconds": 2,
+    "BackoffRate": 3,
+    "MaxAttempts": 3,
+    "JitterStrategy": "FULL",
+}
+"""EventBridge did not take an event. Nobody waits for long: a run ends without its event."""
+
+PUT_EVENTS = "arn:aws:states:::events:putEvents"
+
 _EXECUTION = {
     "execution_arn": "{% $states.context.Execution.Id %}",
     "redrives": "{% $states.context.Execution.RedriveCount %}",
@@ -95,7 +106,7 @@ def definition() -> dict[str, Any]:
     for _, state in all_states(machine):
         if state["Type"] == "Task":
             state.setdefault("Retry", deepcopy(_retry(state)))
-            payload = state["Arguments"]["Payload"]
+            payload = state["Arguments"].get("Payload")
             if isinstance(payload, dict) and "run_id" in payload:
                 payload |= _EXECUTION
     return machine
@@ -114,7 +125,16 @@ def functions_called(machine: dict[str, Any]) -> list[str]:
     return sorted(set(re.findall(r"\$\{(\w+)\}", json.dumps(machine))))
 
 
+def events_sent(machine: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """The sources and the detail types of the events that a definition sends."""
+    tasks = [state for _, state in all_states(machine) if state.get("Resource") == PUT_EVENTS]
+    entries = [entry for task in tasks for entry in task["Arguments"]["Entries"]]
+    return sorted({entry["Source"] for entry in entries}), sorted({entry["DetailType"] for entry in entries})
+
+
 def _retry(task: State) -> list[State]:
+    if task["Resource"] == PUT_EVENTS:
+        return [_NOT_TAKEN]
     if not task["Resource"].endswith(".waitForTaskToken"):
         return [_THROTTLED, _NO_CONCURRENCY, _IDLE, _DIED, _TIMED_OUT]
     # Its time limit is how long the team has to answer: a timeout is not retried.

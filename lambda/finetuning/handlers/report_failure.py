@@ -10,6 +10,7 @@ from finetuning.operations.clean_up import expire_failed, remove_unfinished
 from finetuning.operations.report_page import write_report
 from finetuning.operations.run import Run
 from finetuning.report import commands, messages
+from finetuning.report.run_event import run_event
 from finetuning.runs.failures import DataRead, failed_step, read_failure, shard_of
 from finetuning.runs.status import RunState
 from finetuning.runs.uploads import Upload
@@ -20,7 +21,8 @@ READS_DATA = ("PlanShards", "ReframeParquet", "PrepareShard", "FinishDataset")
 
 @function
 def handler(event: Payload) -> Payload:
-    """`{bucket, key, version_id, execution_arn, state, error: {Error, Cause}}` → the Fail state's `{code, message}`.
+    """`{bucket, key, version_id, execution_arn, state, error: {Error, Cause}}` → the Fail state's `{code, message}`,
+    and the `event` to send if this is the end of a run.
 
     An upload that starts no run, such as inbox/folder/file.jsonl, has no status.json: only a notification is sent.
     """
@@ -53,7 +55,8 @@ def handler(event: Payload) -> Payload:
     page = write_report(run)
     message = messages.run_failed(status, failure, serving=serving, stage=stage, report=page)
     notify(settings().topic_arn, message)
-    return {**answer, "links": status.links | {"Report": page.console}}
+    event_of_end = run_event(status, run.find_plan(), stage=stage, report=page)
+    return {**answer, "links": status.links | {"Report": page.console}, "event": event_of_end}
 
 
 def _data_read(run: Run, state: str, error: Mapping[str, str]) -> DataRead:

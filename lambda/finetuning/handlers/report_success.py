@@ -7,13 +7,14 @@ from finetuning.operations.report_page import write_report
 from finetuning.operations.run import Run
 from finetuning.operations.run_end import ended, has_ended, require_running
 from finetuning.report import messages
+from finetuning.report.run_event import run_event
 from finetuning.runs.status import RunState
 from finetuning.settings import settings
 
 
 @step
 def handler(run: Run, event: Payload) -> Payload:
-    """`{run_id}` → what it shows."""
+    """`{run_id}` → what it shows, and the `event` to send."""
     plan, stage = run.plan, settings().stage
     message = f"The endpoint {run.names.endpoint} is in service" if plan.endpoint.deploy else "The tuned model is ready"
     require_running(run)
@@ -26,4 +27,5 @@ def handler(run: Run, event: Payload) -> Payload:
     page = write_report(run)
     message_to_team = messages.run_succeeded(status, plan, run.find_evaluation(), stage=stage, report=page)
     notify(settings().topic_arn, message_to_team)
-    return {"message": message, "links": status.links | {"Report": page.console}}
+    event_of_end = run_event(status, plan, stage=stage, report=page)
+    return {"message": message, "links": status.links | {"Report": page.console}, "event": event_of_end}

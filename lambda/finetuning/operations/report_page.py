@@ -30,4 +30,4 @@ def write_report(run: Run) -> ReportLink:
     page = report_of(run, stage.stage, stage.docs_url or "")
     run.store.write(key, page.encode(), content_type="text/html; charset=utf-8")
     signed = run.store.link(key, LINK_HOURS) if stage.signed_report_links else ""
-    return ReportLink(file_link(stage.aws_region, run.store.bucket, key), signed)
+    return ReportLink(f"s3://{run.store.bucket}/{key}", file_link(stage.aws_region, run.store.bucket, key), signed)

@@ -66,8 +66,11 @@ class Message:
 
 @dataclass(frozen=True)
 class ReportLink:
-    """What opens a report page: the AWS console, and a signed link for anyone, unless the stage makes none."""
+    """Where a report page is, and what opens it: the AWS console, and a signed link for anyone, unless the stage makes
+    none.
+    """
 
+    s3_uri: str
     console: str
     signed: str = ""
 

@@ -1,7 +1,8 @@
-"""The messages to the team: a queue that subscribes to the stage's topic."""
+"""What others get to know of a stage: the messages to the team, and events, each by a queue that subscribes to them."""
 
 import json
 from dataclasses import dataclass, field
+from typing import Any
 
 from rehearsal.running import Emulator
 from tests.rehearsal.support.stacks import allow, any_name
@@ -35,3 +36,34 @@ class Mailbox:
                 self.read.append(f"{notification.get('Subject')}\n{notification['Message']}")
                 sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
         return [text for text in self.read if run_id in text]
+
+
+@dataclass
+class EventQueue:
+    """Every event on the default bus that matches a pattern, since it was opened."""
+
+    emulator: Emulator
+    queue: str
+    read: list[str] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, emulator: Emulator, pattern: dict[str, Any], **target: Any) -> "EventQueue":
+        """`target`: further settings of the rule's target."""
+        sqs, events, rule = emulator.client("sqs"), emulator.client("events"), any_name("rule")
+        queue = sqs.create_queue(QueueName=any_name("queue"))["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        events.put_rule(Name=rule, EventPattern=json.dumps(pattern))
+        events.put_targets(Rule=rule, Targets=[{"Id": "queue", "Arn": arn, **target}])
+        return cls(emulator, queue)
+
+    def bodies(self) -> list[str]:
+        """The messages so far: each is an event as JSON, unless the target transforms it."""
+        sqs = self.emulator.client("sqs")
+        while messages := sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                self.read.append(message["Body"])
+                sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
+        return self.read
+
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(body) for body in self.bodies()]

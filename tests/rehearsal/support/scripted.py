@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from finetuning_cdk.state_machine.definition import definition
+from finetuning_cdk.state_machine.definition import PUT_EVENTS, definition
 from rehearsal.running import Emulator
 from tests.rehearsal.support.stacks import allow, any_function, any_role, any_state_machine
 
@@ -70,7 +70,9 @@ def ways(name: str, state: State) -> Iterator[tuple[str, State, str]]:
 
 
 def instrumented(function: str) -> State:
-    """The definition with a Pass state on every way, and every Task calling `function` with its own payload inside."""
+    """The definition with a Pass state on every way, and every Task calling `function` with its own payload inside,
+    those that send an event, too.
+    """
     machine = definition()
     _instrument(machine, function)
     return machine
@@ -84,7 +86,9 @@ def _instrument(machine: State, function: str) -> None:
             holder[member] = way
         if state["Type"] == "Task":
             payload = {"state": name, "execution": "{% $states.context.Execution.Name %}"}
-            payload["payload"] = state["Arguments"]["Payload"]
+            if state["Resource"] == PUT_EVENTS:
+                state["Resource"] = "arn:aws:states:::lambda:invoke"
+            payload["payload"] = state["Arguments"].get("Payload", {})
             state["Arguments"] = {"FunctionName": function, "Payload": payload}
         if "ItemProcessor" in state:
             _instrument(state["ItemProcessor"], function)

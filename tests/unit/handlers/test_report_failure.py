@@ -48,6 +48,13 @@ def test_the_failure_is_in_the_status_and_the_answer_under_its_code(cloud: FakeA
     assert status.execution_arn == FIRST
 
 
+def test_the_event_about_the_end_has_step_and_code(cloud: FakeAws, memory: MemoryStore) -> None:
+    any_run(memory, RUN_ID)
+    event = reported()["event"]
+    assert (event["run_id"], event["state"]) == (RUN_ID, "failed")
+    assert (event["failed_step"], event["error_code"]) == ("DescribeTraining", "TRAINING_FAILED")
+
+
 def test_the_page_is_written_and_the_message_links_it(cloud: FakeAws, memory: MemoryStore) -> None:
     run = any_run(memory, RUN_ID)
     answer = reported()
@@ -102,7 +109,7 @@ def test_an_execution_that_came_second_does_not_touch_the_run_of_the_first(cloud
     run.is_owned_by(FIRST)
     before = run.status
     cloud.sagemaker.add_job(NAMES.training_job(0))
-    assert reported(execution_arn=SECOND)["code"] == "TRAINING_FAILED"
+    assert reported(execution_arn=SECOND) == {"code": "TRAINING_FAILED", "message": "The script failed."}
     assert run.status == before
     assert not cloud.sagemaker.calls
     assert not list(cloud.messages())
@@ -114,6 +121,7 @@ def test_an_upload_that_is_no_run_is_reported_in_a_message_alone(cloud: FakeAws,
         _ = Upload("uploads", key, "1").run_id
     answer = reported(refused.value, key=key, state="PlanRun")
     assert answer["code"] == "UPLOAD_NOT_FOUND"
+    assert "event" not in answer  # no run has ended
     (message,) = cloud.messages()
     assert key in message
     assert "Upload one data file to inbox/" in message

@@ -1,10 +1,12 @@
 """ReportSuccess: status, report page, message and metric of a run that succeeded."""
 
+from datetime import datetime
+
 import pytest
 
 from finetuning.errors import Code, FineTuningError
 from finetuning.handlers import report_success
-from finetuning.runs.status import RunState
+from finetuning.runs.status import RunState, Verdict
 from finetuning.settings import settings
 from tests.builders.aws import FakeAws, ends
 from tests.builders.handlers import invoke, metric
@@ -55,6 +57,15 @@ def test_a_redeployment_leaves_the_trainings_page_as_it_was(cloud: FakeAws, memo
     invoke(report_success, run_id=RUN_ID)
     assert memory.read(run.layout.report_page) == of_training
     assert b"Redeployment of run" in (memory.read(run.layout.redeployment_page) or b"")
+
+
+def test_the_event_about_the_end_is_of_the_run_as_it_ended(cloud: FakeAws, memory: MemoryStore) -> None:
+    run = any_run(memory)
+    run.record("", verdict=Verdict.WORSE)
+    event = invoke(report_success, run_id=RUN_ID)["event"]
+    assert (event["run_id"], event["state"], event["verdict"]) == (RUN_ID, "succeeded", "worse")
+    assert event["report_s3_uri"] == f"s3://{memory.bucket}/{run.layout.report_page}"
+    assert datetime.fromisoformat(event["ended_at"]) == run.status.updated_at
 
 
 def test_the_run_is_counted(cloud: FakeAws, memory: MemoryStore, capsys: pytest.CaptureFixture[str]) -> None:

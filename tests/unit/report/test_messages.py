@@ -13,8 +13,9 @@ from tests.builders.runs import RUN_ID, any_evaluation, any_failed_status, any_p
 
 ROOT = Path(__file__).resolve().parents[3]
 LINK = "https://us-east-1.console.aws.amazon.com/s3/object/artifacts?region=us-east-1&prefix=runs/pirate/report.html"
-REPORT = ReportLink(LINK)
-SIGNED = ReportLink(LINK, "https://artifacts.s3.amazonaws.com/runs/pirate-0a1b2c3d/report.html?X-Amz-Signature=0")
+PAGE = "s3://artifacts/runs/pirate-0a1b2c3d/report.html"
+REPORT = ReportLink(PAGE, LINK)
+SIGNED = ReportLink(PAGE, LINK, "https://artifacts.s3.amazonaws.com/runs/pirate-0a1b2c3d/report.html?X-Amz-Signature=0")
 
 
 def any_error(**changes: str) -> dict[str, str]:
@@ -152,7 +153,7 @@ def test_a_deleted_endpoint_can_be_deployed_again_without_training() -> None:
 def test_the_guide_shows_the_message_that_is_sent() -> None:
     console = "https://us-east-1.console.aws.amazon.com/s3/object/finetune-dev-storage-…/report.html"
     signed = "https://finetune-dev-storage-….s3.amazonaws.com/runs/pirate-0a1b2c3d/report.html?X-Amz-…"
-    link = ReportLink(console, signed)
+    link = ReportLink(PAGE, console, signed)
     sent = messages.run_succeeded(any_status(), any_plan(), any_evaluation(), stage="dev", report=link)
     assert f"```\n{sent.subject}\n\n{sent.body}\n```" in (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
 
