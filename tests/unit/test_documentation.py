@@ -15,10 +15,12 @@ import typer
 from botocore import xform_name
 from typer.core import TyperGroup
 
+from finetuning.bedrock.facts import import_facts
+from finetuning.bedrock.prices import HOURS_A_MONTH, import_price
 from finetuning.datasets.data_errors import ErrorCode
 from finetuning.errors import Code
 from finetuning.jumpstart.assumptions import fallback_price
-from finetuning.jumpstart.catalogue import CATALOGUE
+from finetuning.jumpstart.catalogue import CATALOGUE, support
 from finetuning.planning.estimate import estimate
 from finetuning.runs.run_json import read_request
 from finetuning_cli.main import app
@@ -225,6 +227,56 @@ def test_no_paragraph_occurs_twice() -> None:
             if len(paragraph) > 60:  # shorter ones are headings and the frames of lists
                 places[paragraph].append(document.name)
     assert [(found, paragraph) for paragraph, found in places.items() if len(found) > 1] == []
+
+
+PAY_PER_USE = (ROOT / "docs" / "pay-per-use.md").read_text(encoding="utf-8")
+
+
+def test_the_prices_of_imported_models_are_those_of_a_plan() -> None:
+    rows = re.findall(
+        r"^\| `(meta-\S+)` \| (.*) \| `(ml\.\S+)` \| (\S+) \| (\S+) h a day \|$", PAY_PER_USE, re.MULTILINE
+    )
+    facts = ModelFacts.kept(FACTS)
+    for model_id, figures, instance_type, month, hours in rows:
+        price, hourly = import_price(CATALOGUE[model_id], "us-east-1"), fallback_price(instance_type, "hosting")
+        assert price
+        assert hourly
+        assert instance_type == facts.documents.spec(model_id).default_inference_instance_type
+        usd = (price.usd_per_window, price.usd_per_hour, price.usd_per_month_stored, price.usd_per_month(24))
+        assert figures.split(" | ") == [str(price.units), *(f"{each:,.2f}" for each in usd)]
+        assert month == f"{hourly.usd_per_hour * HOURS_A_MONTH:,.2f}"
+        assert hours == f"{price.break_even(hourly.usd_per_hour):.1f}"
+    assert len(rows) == 5
+
+
+def test_a_month_of_an_imported_model_is_that_of_a_plan() -> None:
+    eight, seventy = (
+        import_price(CATALOGUE[f"meta-textgeneration-llama-3-1-{size}"], "us-east-1") for size in ("8b", "70b")
+    )
+    assert eight
+    assert seventy
+    rows = re.findall(r"^\| ([\d.]+) \| ([\d.,]+) \| ([\d.,]+) \|$", PAY_PER_USE, re.MULTILINE)
+    for hours, small, large in rows:
+        months = [f"{price.usd_per_month(float(hours)):,.2f}" for price in (eight, seventy)]
+        assert [small, large] == months
+    assert len(rows) == 8
+    assert f"about {eight.usd_per_month(10 / 12):.0f} USD a month for an 8B" in PAY_PER_USE
+
+
+def test_the_limits_of_imports_are_those_that_are_checked() -> None:
+    table = PAY_PER_USE.partition("## What can be imported")[2].partition("\n\n|")[2].partition("\n\n")[0]
+    facts = import_facts()
+    for values in (facts.regions.value, facts.architectures.value, facts.dtypes.value):
+        assert f"| {', '.join(f'`{value}`' for value in values)} |" in table
+    for said in (
+        f"less than {facts.max_gigabytes.value:g} GB",
+        f"at most {facts.max_context.value:,} tokens",
+        f"{facts.quota.value.default} models an account",
+        f"“{facts.quota.value.name}” ({facts.quota.value.code})",
+    ):
+        assert said in table
+    sizes = {size: support(f"meta-textgeneration-llama-3-1-{size}").gigabytes for size in ("8b", "70b", "405b-fp8")}
+    assert [f"{size:.0f} GB" for size in sizes.values()] == re.findall(r"(\d+ GB)(?=[,;]| \|$)", table, re.MULTILINE)
 
 
 def test_the_costs_in_the_guide_are_those_of_a_plan() -> None:
