@@ -20,6 +20,7 @@ import pyarrow
 from botocore.config import Config
 
 from finetuning.runs.tags import RUN_TAG
+from rehearsal.emulator.identity import OPERATOR_KEY, OPERATOR_SECRET
 
 PROJECT = Path(__file__).resolve().parents[1]
 HOME = PROJECT / ".rehearsal"
@@ -52,8 +53,8 @@ class Emulator:
         return {
             **aws_environment(),
             "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": "000000000000",
-            "AWS_SECRET_ACCESS_KEY": "rehearsal",  # pragma: allowlist secret
+            "AWS_ACCESS_KEY_ID": OPERATOR_KEY,
+            "AWS_SECRET_ACCESS_KEY": OPERATOR_SECRET,
             "CDK_HOME": str(self.state / "cdk"),
         }
 
@@ -141,8 +142,8 @@ def _client(url: str, service: str, attempts: int) -> Any:
         service,
         endpoint_url=url,
         region_name=REGION,
-        aws_access_key_id="000000000000",
-        aws_secret_access_key="rehearsal",  # noqa: S106 — any word will do  # pragma: allowlist secret
+        aws_access_key_id=OPERATOR_KEY,
+        aws_secret_access_key=OPERATOR_SECRET,
         config=Config(max_pool_connections=50, retries={"total_max_attempts": attempts}),
     )
 

@@ -44,6 +44,7 @@ def main() -> None:
     from rehearsal.emulator import answers, documents, extensions, functions, permissions
     from rehearsal.emulator.children import Trainer
     from rehearsal.emulator.context import EmulatorContext
+    from rehearsal.emulator.sagemaker import openai_path
 
     context = EmulatorContext(
         endpoint=os.environ["AWS_ENDPOINT_URL"],
@@ -56,6 +57,7 @@ def main() -> None:
     )
     sagemaker = extensions.install(context)
     application = documents.changed(permissions.checked(ministack.app), context.faults)
+    application = openai_path.answering(application, context, sagemaker.hosting)
     application = functions.mortal(application, context.faults)
     application = answers.differing(application, context.faults)
     application = _with_controls(application, context, sagemaker)

@@ -10,7 +10,7 @@ from botocore.config import Config
 
 from rehearsal.emulator.children import Trainer
 from rehearsal.emulator.faults import Faults
-from rehearsal.emulator.identity import ACCOUNT
+from rehearsal.emulator.identity import ACCOUNT, OPERATOR_KEY, OPERATOR_SECRET
 from rehearsal.emulator.permissions import role_session
 
 
@@ -38,7 +38,7 @@ class EmulatorContext:
             return self._clients[service, role_arn]
 
     def _new_client(self, service: str, role_arn: str) -> Any:
-        access = role_session(role_arn) if role_arn else (ACCOUNT, "rehearsal", "")
+        access = role_session(role_arn) if role_arn else (OPERATOR_KEY, OPERATOR_SECRET, "")
         return boto3.client(
             service,
             endpoint_url=self.endpoint,

@@ -70,12 +70,25 @@ def require(headers: dict[str, str], action: str, resource: str, region: str, ke
     """Why the caller of the current request may not do this besides; None where it may, or is not checked."""
     if not _enforced.get():
         return None
-    caller = router.extract_access_key_id(headers)
-    refusal = iam_evaluator.enforce(caller, action, action.split(":")[0], region, resource, keys)
-    if refusal is None:
+    return _refusal(router.extract_access_key_id(headers), action, resource, region, keys)
+
+
+def refusal(access_key: str, action: str, resource: str, region: str) -> str | None:
+    """Why this caller may not do this; None where it may. For requests that are not signed, but have a token."""
+    before = _enforced.set(True)
+    try:
+        return _refusal(access_key, action, resource, region, {})
+    finally:
+        _enforced.reset(before)
+
+
+def _refusal(caller: str, action: str, resource: str, region: str, keys: dict[str, Any]) -> str | None:
+    refused = iam_evaluator.enforce(caller, action, action.split(":")[0], region, resource, keys)
+    if refused is None:
         return None
-    principal = getattr(refusal, "principal_arn", caller)
-    denials.append({"caller": principal, "action": action, "resource": resource})
+    principal = getattr(refused, "principal_arn", caller)
+    if caller in _role_keys:
+        denials.append({"caller": principal, "action": action, "resource": resource})
     return f"User: {principal} is not authorized to perform: {action} on resource: {resource}"
 
 

@@ -51,6 +51,9 @@ class Token(BaseModel):
     text: str
 
 
+NO_TOKEN = Token(id=-1, text="")
+"""Of an answer that has none, or that broke off."""
+
 OnToken = Callable[[Token], None]
 """Called with each token as it is generated."""
 
@@ -61,7 +64,11 @@ class Answer(BaseModel):
     text: str
     prompt_tokens: int
     tokens: list[Token]
-    finish_reason: Literal["eos_token", "stop_sequence", "length"]
+    finish_reason: Literal["eos_token", "stop_sequence", "length", "error"]
+
+
+BROKEN_OFF = Answer(text="", prompt_tokens=0, tokens=[], finish_reason="error")
+"""What a stream ends with when its model fails after the first token."""
 
 
 class RequestError(Exception):
@@ -88,13 +95,18 @@ def respond(model: Model, body: Any) -> dict[str, Any]:
 
 
 def in_vllm_words(answer: dict[str, Any]) -> dict[str, Any]:
-    """The same answer as vLLM's completions have it; one that has `choices` already stays as it is."""
+    """The same answer as vLLM's server has it: `choices`, and its own words for why the answer ended."""
     if "choices" in answer:
-        return answer
+        return {"model": "", **answer, "choices": [_in_vllm_choice(choice) for choice in answer["choices"]]}
     reason = (answer.get("details") or {}).get("finish_reason")
     ended = {"finish_reason": "length" if reason == "length" else "stop"} if "generated_text" in answer else {}
     text = answer["token"]["text"] if "token" in answer else answer["generated_text"]
     return {"object": "text_completion", "choices": [{"index": 0, "text": text, "finish_reason": None, **ended}]}
+
+
+def _in_vllm_choice(choice: dict[str, Any]) -> dict[str, Any]:
+    reason = choice["finish_reason"]
+    return choice | {"finish_reason": reason if reason in (None, "length") else "stop"}
 
 
 def in_vllm_lines(lines: Iterator[bytes]) -> Iterator[bytes]:
@@ -105,21 +117,54 @@ def in_vllm_lines(lines: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def wants_stream(body: Any) -> bool:
-    """Whether the answer is to come token by token; a chat's is not rehearsed that way."""
-    return isinstance(body, dict) and body.get("stream") is True and "messages" not in body
+    """Whether the answer is to come token by token."""
+    return isinstance(body, dict) and body.get("stream") is True
 
 
 def respond_in_lines(model: Model, body: Any) -> Iterator[bytes]:
-    """The response as JSON lines, one per token as it is generated; the last one also has `generated_text`.
+    """The response as JSON lines, one per token as it is generated; the last one also has why it ended, and the
+    `generated_text` of a prompt.
 
     Raises the errors of `respond` before the first line; a later error is a last line of its own.
     """
+    if "messages" in body:
+        messages, chosen = body["messages"], _chat_parameters(body)
+        return _in_lines(lambda on_token: model.chat(messages, chosen, on_token), _chat_chunks())
     prompt, parameters = _prompt(body)
+
+    def line(token: Token, answer: Answer | None) -> dict[str, Any]:
+        if answer is None:
+            return {"token": token.model_dump()}
+        shown = parameters.details or answer is BROKEN_OFF
+        details = {"details": _details(answer, prompt)} if shown else {}
+        return {"token": token.model_dump(), "generated_text": answer.text, **details}
+
+    return _in_lines(lambda on_token: model.complete(prompt, parameters, on_token), line)
+
+
+Line = Callable[[Token, Answer | None], dict[str, Any]]
+"""What a token's line has; with the answer, for its last token."""
+
+
+def _chat_chunks() -> Line:
+    """OpenAI's chunks as DJL-LMI 0.29 writes them: the first one names the role."""
+    common = {"id": _chat_id(), "object": "chat.completion.chunk", "created": int(time.time())}
+    role = iter([{"role": "assistant"}])
+
+    def line(token: Token, answer: Answer | None) -> dict[str, Any]:
+        delta = {"content": token.text, **next(role, {})}
+        reason = answer.finish_reason if answer else None
+        return common | {"choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}]}
+
+    return line
+
+
+def _in_lines(generate: Callable[[OnToken], Answer], line: Line) -> Iterator[bytes]:
     generated: SimpleQueue[Token | Answer | Exception] = SimpleQueue()
 
     def speak() -> None:
         try:
-            generated.put(model.complete(prompt, parameters, generated.put))
+            generated.put(generate(generated.put))
         except Exception as error:  # noqa: BLE001 — raised again where the lines are read
             generated.put(error)
 
@@ -129,18 +174,15 @@ def respond_in_lines(model: Model, body: Any) -> Iterator[bytes]:
         match generated.get():
             case Token() as token:
                 if latest:
-                    yield _line({"token": latest.model_dump()})
+                    yield _line(line(latest, None))
                 latest = token
             case Answer() as answer:
-                details = {"details": _details(answer, prompt)} if parameters.details else {}
-                token = latest or Token(id=-1, text="")
-                yield _line({"token": token.model_dump(), "generated_text": answer.text, **details})
+                yield _line(line(latest or NO_TOKEN, answer))
                 return
             case Exception() as error:
                 if latest is None:
                     raise error
-                failed = {"finish_reason": "error", "generated_tokens": None, "inputs": None}
-                yield _line({"token": {"id": -1, "text": ""}, "generated_text": "", "details": failed})
+                yield _line(line(NO_TOKEN, BROKEN_OFF))
                 return
 
 
@@ -160,23 +202,36 @@ def _line(content: dict[str, Any]) -> bytes:
     return json.dumps(content, ensure_ascii=False).encode() + b"\n"
 
 
+def _chat_parameters(body: dict[str, Any]) -> Parameters:
+    """What OpenAI's fields mean to DJL-LMI 0.29: it samples at a temperature of 1 unless the request has another, and
+    reads `max_tokens` but not `max_completion_tokens` (`chat_properties.py` of that version).
+    """
+    named = {name: value for name, value in body.items() if value is not None}
+    stop = named.get("stop", [])
+    temperature = named.get("temperature", 1.0)
+    named |= {
+        "temperature": temperature,
+        "do_sample": temperature > 0,
+        "stop": [stop] if isinstance(stop, str) else stop,
+    }
+    if "max_tokens" in named:
+        named["max_new_tokens"] = named["max_tokens"]
+    return Parameters.model_validate(named)
+
+
 def chat_completion(model: Model, body: dict[str, Any]) -> dict[str, Any]:
-    """An OpenAI chat completion; it samples when the request names a temperature, since OpenAI has no `do_sample`."""
-    named = {"do_sample": "temperature" in body} | body
-    if "max_tokens" in body:
-        named["max_new_tokens"] = body["max_tokens"]
-    answer = model.chat(body["messages"], Parameters.model_validate(named))
+    """An OpenAI chat completion in DJL-LMI 0.29's form: without `model`, and with its own words for why it ended."""
+    answer = model.chat(body["messages"], _chat_parameters(body))
     return {
-        "id": f"chatcmpl-{uuid.uuid4().hex}",
+        "id": _chat_id(),
         "object": "chat.completion",
         "created": int(time.time()),
-        "model": str(body.get("model", "")),
         "choices": [
             {
                 "index": 0,
                 "message": {"role": "assistant", "content": answer.text},
                 "logprobs": None,
-                "finish_reason": "length" if answer.finish_reason == "length" else "stop",
+                "finish_reason": answer.finish_reason,
             }
         ],
         "usage": {
@@ -185,3 +240,7 @@ def chat_completion(model: Model, body: dict[str, Any]) -> dict[str, Any]:
             "total_tokens": answer.prompt_tokens + len(answer.tokens),
         },
     }
+
+
+def _chat_id() -> str:
+    return f"chatcmpl-{uuid.uuid4().hex}"

@@ -4,11 +4,13 @@
 
 `/ping` is 503 until the model is loaded, then 200. `/invocations` takes `{"inputs", "parameters"}` and gives
 `{"generated_text"}`, with `"stream": true` as JSON lines, one a token; or takes `{"messages"}` and gives an OpenAI
-chat completion. Every error is `{"error", "code": 424}` with status 424. A model that cannot be loaded ends
-the process with code 1.
+chat completion, as JSON lines too. `/v1/chat/completions` is the same address (`InferenceRequestHandler.java` of DJL
+Serving 0.29). Every error is `{"error", "code": 424}` with status 424. A model that cannot be loaded ends the process
+with code 1.
 
 With `--as-vllm` what goes out has the form of vLLM's server: `choices` in place of `generated_text`, a stream as
-server-sent events. Requests are read in the same form in both cases.
+server-sent events, and a `model` that is named is unknown, for SageMaker's server has none. Other fields of a request
+are read in the same form in both cases.
 """
 
 import argparse
@@ -55,7 +57,10 @@ class Endpoint:
         self._folder, self._max_new_tokens, self._as_vllm = folder, max_new_tokens, as_vllm
         self._generator: Generator | None = None
         self.app = Starlette(
-            routes=[Route("/ping", self.ping), Route("/invocations", self.invocations, methods=["POST"])],
+            routes=[
+                Route("/ping", self.ping),
+                *(Route(path, self.invocations, methods=["POST"]) for path in ("/invocations", "/v1/chat/completions")),
+            ],
             lifespan=self._lifespan,
         )
 
@@ -67,6 +72,8 @@ class Endpoint:
             return failure("the model is still loading")
         try:
             body = await request.json()
+            if self._as_vllm and (unknown := body.get("model")):
+                return _unknown_model(unknown)
             if wants_stream(body):
                 lines = respond_in_lines(self._generator, body)
                 lines = in_vllm_lines(lines) if self._as_vllm else lines
@@ -108,6 +115,12 @@ def load(folder: Path, max_new_tokens: int | None = None) -> "Generator":
 
 def failure(message: str) -> JSONResponse:
     return JSONResponse({"error": message, "code": FAILED_DEPENDENCY}, status_code=FAILED_DEPENDENCY)
+
+
+def _unknown_model(name: str) -> JSONResponse:
+    """vLLM's refusal of a name that it does not serve (`OpenAIServing` of vLLM)."""
+    error = {"message": f"The model `{name}` does not exist.", "type": "NotFoundError", "param": "model", "code": 404}
+    return JSONResponse({"error": error}, status_code=404)
 
 
 async def serve(endpoint: Endpoint, host: str, port: int) -> None:

@@ -21,7 +21,7 @@ from transformers import AutoTokenizer
 
 from rehearsal.trainer import llama_prompt
 from rehearsal.trainer.generation import Generator
-from rehearsal.trainer.invocation import Answer, OnToken, Parameters
+from rehearsal.trainer.invocation import Answer, OnToken, Parameters, Token, respond_in_lines
 from rehearsal.trainer.llama_prompt import messages_of
 from rehearsal.trainer.serve import Endpoint, main
 
@@ -104,12 +104,16 @@ def test_as_vllm_the_answer_has_choices_whole_and_in_events(tiny: Path, client: 
         with vllm.stream("POST", "/invocations", json=body | {"stream": True}) as response:
             assert response.headers["content-type"].startswith("text/event-stream")
             *events, last = [line for line in response.iter_lines() if line]
-        [chatted] = answer(vllm, messages=[{"role": "user", "content": "Hi"}], max_tokens=2)["choices"]
+        asked = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}
+        [chatted] = answer(vllm, **asked, model="")["choices"]
+        refused = vllm.post("/v1/chat/completions", json=asked | {"model": "other"})
     assert last == "data: [DONE]"
     choices = [json.loads(event.removeprefix("data: "))["choices"][0] for event in events]
     assert "".join(choice["text"] for choice in choices) == text
     assert [choice["finish_reason"] for choice in choices] == [*[None] * 7, "length"]
-    assert chatted["message"]["role"] == "assistant"
+    assert (chatted["message"]["role"], chatted["finish_reason"]) == ("assistant", "length")
+    assert refused.status_code == 404
+    assert refused.json()["error"]["message"] == "The model `other` does not exist."
 
 
 def test_a_stream_brings_the_same_answer_a_line_a_token(client: TestClient) -> None:
@@ -153,8 +157,58 @@ def test_messages_get_a_chat_completion(client: TestClient) -> None:
     [choice] = completion["choices"]
     assert completion["object"] == "chat.completion"
     assert choice["message"]["role"] == "assistant"
-    assert choice["finish_reason"] in {"stop", "length"}
+    assert choice["finish_reason"] in {"eos_token", "length"}
     assert completion["usage"]["completion_tokens"] <= 5
+
+
+def test_chats_stream_as_json_lines_at_openai_s_path(client: TestClient) -> None:
+    asked = {"messages": [{"role": "user", "content": "Big kettle"}], "max_tokens": 5, "temperature": 0}
+    whole = client.post("/v1/chat/completions", json=asked).json()["choices"][0]
+    with client.stream("POST", "/v1/chat/completions", json=asked | {"stream": True}) as response:
+        assert response.headers["content-type"] == "application/jsonlines"
+        chunks = [json.loads(line) for line in response.iter_lines()]
+    assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
+    choices = [chunk["choices"][0] for chunk in chunks]
+    assert "".join(choice["delta"]["content"] for choice in choices) == whole["message"]["content"]
+    assert [choice["delta"].get("role") for choice in choices] == ["assistant", *[None] * 4]
+    assert [choice["finish_reason"] for choice in choices] == [*[None] * 4, whole["finish_reason"]]
+    assert whole["finish_reason"] == "length"
+
+
+def test_a_chat_has_djl_s_defaults_and_not_openai_s(client: TestClient) -> None:
+    asked = {"messages": [{"role": "user", "content": "Big kettle"}], "max_completion_tokens": 5, "model": "x"}
+    completion = client.post("/v1/chat/completions", json=asked | {"temperature": 0}).json()
+    assert completion["usage"]["completion_tokens"] == 30
+    assert "model" not in completion
+    seeded = [client.post("/v1/chat/completions", json=asked | {"seed": seed}).json() for seed in range(3)]
+    texts = {each["choices"][0]["message"]["content"] for each in seeded}
+    assert len(texts) == 3  # sampled at a temperature of 1
+
+
+class Failing:
+    """A model that fails after its first token."""
+
+    def complete(self, prompt: str, parameters: Parameters, on_token: OnToken) -> Answer:
+        on_token(Token(id=1, text="Arr"))
+        raise RuntimeError("out of memory")
+
+    def chat(self, messages: list[dict[str, str]], parameters: Parameters, on_token: OnToken) -> Answer:
+        return self.complete("", parameters, on_token)
+
+
+def test_a_stream_that_breaks_off_ends_with_a_line_that_says_so() -> None:
+    [line] = respond_in_lines(Failing(), {"inputs": "Ahoy"})
+    assert json.loads(line)["details"]["finish_reason"] == "error"
+    [chunk] = respond_in_lines(Failing(), {"messages": [{"role": "user", "content": "Ahoy"}]})
+    assert json.loads(chunk)["choices"][0]["finish_reason"] == "error"
+
+
+def test_a_stop_text_may_stand_alone(client: TestClient) -> None:
+    asked = {"messages": [{"role": "user", "content": "Big kettle"}], "temperature": 0}
+    said = answer(client, **asked)["choices"][0]["message"]["content"]
+    ended = answer(client, **asked, stop=said[4:6])["choices"][0]
+    assert ended["finish_reason"] == "stop_sequence"
+    assert said[4:6] not in ended["message"]["content"]
 
 
 @pytest.mark.parametrize(

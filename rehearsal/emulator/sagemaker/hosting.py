@@ -213,8 +213,12 @@ class Hosting:
         parts, kind, variant = self.invoke_with_stream(name, body, content_type)
         return b"".join(parts), {"Content-Type": kind, "x-Amzn-Invoked-Production-Variant": variant}
 
-    def invoke_with_stream(self, name: str, body: bytes, content_type: str) -> tuple[Iterator[bytes], str, str]:
-        """The container's answer as it comes, in pieces that need not be lines, its type, and the variant's name."""
+    def invoke_with_stream(
+        self, name: str, body: bytes, content_type: str, path: str = "/invocations"
+    ) -> tuple[Iterator[bytes], str, str]:
+        """The container's answer at that path as it comes, in pieces that need not be lines, its type, and the
+        variant's name.
+        """
         while True:
             endpoint = self._endpoints.get(name)
             server = endpoint.server if endpoint else None
@@ -223,13 +227,13 @@ class Hosting:
             with contextlib.suppress(Retired), contextlib.ExitStack() as answering:
                 answering.enter_context(server.answering())
                 self._count_invocation(endpoint)
-                answer = self._ask(server, body, content_type)
+                answer = self._ask(server, path, body, content_type)
                 pieces = self._relayed(endpoint, body, answer, answering.pop_all())
                 return pieces, answer.headers["Content-Type"], endpoint.variant
 
-    def _ask(self, server: ModelServer, body: bytes, content_type: str) -> Any:
+    def _ask(self, server: ModelServer, path: str, body: bytes, content_type: str) -> Any:
         headers = {"Content-Type": content_type}
-        invocation = urllib.request.Request(f"http://127.0.0.1:{server.port}/invocations", body, headers)
+        invocation = urllib.request.Request(f"http://127.0.0.1:{server.port}{path}", body, headers)
         try:
             return urllib.request.urlopen(invocation, timeout=ANSWER_SECONDS)  # noqa: S310 — our own server
         except urllib.error.HTTPError as error:

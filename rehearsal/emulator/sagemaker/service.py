@@ -34,7 +34,7 @@ class SageMakerService:
         self._world = context
         self._model = botocore.session.get_session().get_service_model("sagemaker")
         self._tags: dict[str, dict[str, str]] = {}
-        self._hosting = hosting = Hosting(context, scaling)
+        self.hosting = hosting = Hosting(context, scaling)
         registry = ModelRegistry(context)
         plans = TrainingPlans(context)
         self._jobs = jobs = TrainingJobs(context, plans)
@@ -80,18 +80,18 @@ class SageMakerService:
 
     def costing(self) -> list[dict[str, Any]]:
         """What would cost money now, each job and endpoint with its tags."""
-        things = [*self._jobs.costing(), *self._hosting.costing()]
+        things = [*self._jobs.costing(), *self.hosting.costing()]
         return [thing | {"tags": self._tags.get(thing["arn"], {})} for thing in things]
 
     def _answer(self, path: str, headers: dict[str, str], body: bytes) -> Answer:
         try:
             invocation = _INVOCATION.fullmatch(path)
             if invocation and invocation[2]:
-                pieces, kind, _ = self._hosting.invoke_with_stream(invocation[1], body, headers.get("content-type", ""))
+                pieces, kind, _ = self.hosting.invoke_with_stream(invocation[1], body, headers.get("content-type", ""))
                 answered = {"Content-Type": event_stream.CONTENT_TYPE, "X-Amzn-SageMaker-Content-Type": kind}
                 return 200, answered, StreamingResponse(lambda send, _: event_stream.send_parts(send, pieces))
             if invocation:
-                answer, answered = self._hosting.invoke(invocation[1], body, headers.get("content-type", ""))
+                answer, answered = self.hosting.invoke(invocation[1], body, headers.get("content-type", ""))
                 return 200, answered, answer
             operation, request = headers.get("x-amz-target", "").removeprefix("SageMaker."), json.loads(body)
             self._authorise(operation, request, headers)
