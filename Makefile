@@ -80,6 +80,12 @@ docs/site/node_modules/.ready: docs/site/package.json docs/site/package-lock.jso
 	@cd docs/site && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
+.venv-clients/.ready: requirements-clients.txt
+	@echo "Setting up OpenAI's client, LangChain and LiteLLM …"
+	@test -x .venv-clients/bin/python || $(PYTHON) -m venv .venv-clients
+	@.venv-clients/bin/python $(PIP) -r requirements-clients.txt
+	@touch $@
+
 .venv-supply/.ready: requirements-supply.txt
 	@test -x .venv-supply/bin/python || $(PYTHON) -m venv .venv-supply
 	@.venv-supply/bin/python $(PIP) -r requirements-supply.txt
@@ -112,7 +118,7 @@ test: setup-tests ## The fast suites: pure logic, requests, templates, workflow
 ## --- the rest ---------------------------------------------------------------------------------------------------------
 
 .PHONY: test-rehearsal judge-grants rehearsed-calls verified pictures test-trainer
-test-rehearsal: setup setup-tests docs ## The end-to-end suite on the emulated AWS; the report page and the documentation's site in Chromium
+test-rehearsal: setup setup-tests .venv-clients/.ready docs ## The end-to-end suite on the emulated AWS; the report page and the documentation's site in Chromium
 	@$(BIN)/pytest tests/rehearsal tests/browser -n 2 --dist loadfile
 judge-grants: test-rehearsal ## The same, and whether every permission was used or has its reason
 	@$(BIN)/pytest tests/rehearsal/judge_grants.py
@@ -162,7 +168,7 @@ check: ## Everything CI runs
 	@$(MAKE) --no-print-directory coverage package test-trainer test-rehearsal
 
 # Requirements are written in *.in and locked, with hashes, for Linux and macOS and Python 3.11 to 3.13.
-LOCKED := infra/finetuning_cdk/layers/requirements infra/finetuning_cdk/layers/requirements-parquet requirements-command requirements requirements-dev requirements-rehearsal requirements-audit requirements-docs requirements-supply
+LOCKED := infra/finetuning_cdk/layers/requirements infra/finetuning_cdk/layers/requirements-parquet requirements-command requirements requirements-dev requirements-rehearsal requirements-audit requirements-clients requirements-docs requirements-supply
 HASHES_AND_LOCKS := (requirements.*\.txt|vocabulary\.txt|texts\.txt|package-lock\.json)$$
 
 .PHONY: judges secrets lock audit sbom
@@ -210,4 +216,4 @@ verify-aws: .venv/.deploy ## With credentials: check every unverified fact that 
 down: ## Stop a rehearsal left up with KEEP=1
 	@$(BIN)/python -m rehearsal down
 clean: ## Remove what was built, environments included
-	rm -rf .venv .venv-audit .venv-docs .venv-supply .rehearsal node_modules tests/browser/node_modules tests/editor/node_modules docs/site/node_modules cdk.out build
+	rm -rf .venv .venv-audit .venv-clients .venv-docs .venv-supply .rehearsal node_modules tests/browser/node_modules tests/editor/node_modules docs/site/node_modules cdk.out build

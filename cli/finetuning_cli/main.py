@@ -58,6 +58,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     },
     "Endpoints": {
         "ask": endpoints.ask,
+        "token": endpoints.token,
         "endpoints": endpoints.endpoints,
         "extend": endpoints.extend,
         "deploy": endpoints.deploy,

@@ -142,6 +142,12 @@ def test_an_endpoint_answers_a_question(terminal: Terminal, followed: Followed) 
     terminal.finetune("ask", "cockatoo", "What is 3 and 3?").assert_matches("ask-unknown")
 
 
+def test_an_endpoint_has_a_token_for_openai_s_clients(terminal: Terminal, followed: Followed) -> None:
+    said = terminal.finetune("token", "parrot", "--quiet")
+    assert (said.code, said.printed.count("\n"), said.printed[:18]) == (0, 1, "sagemaker-api-key-")
+    terminal.finetune("token", "cockatoo").assert_matches("token-unknown")
+
+
 def test_an_endpoint_can_be_kept_longer(terminal: Terminal, followed: Followed) -> None:
     said = terminal.finetune("extend", "parrot", "--hours", "4", "--json")
     assert (said.code, said.json["endpoint"]) == (0, "finetune-dev-parrot")

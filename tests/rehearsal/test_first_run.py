@@ -60,6 +60,8 @@ DIFFERENT: dict[str, Differs] = {
     "endpoint-tags": ("ListTags endpoint", {"merge": {"Tags": []}}),
     "answer": ("POST /invocations?", {"merge": {"generated_text": ""}}),
     "streamed-answer": ("invocations-response-stream", {"status": 424, "body": "{}"}),
+    "openai-chat": ("POST /openai/v1/chat/completions?", {"merge": {"choices": []}}),
+    "openai-stream": ("POST /openai/v1/chat/completions?", {"headers": {"content-type": "text/event-stream"}}),
     "answer-ends": ("POST /invocations?", {"merge": {"generated_text": "Aye.<|eot_id|><|start_header_id|>user"}}),
     "invocation-metric": ("GetMetricStatistics", {"merge": {"Datapoints": []}}),
     "registered-model": ("DescribeModelPackage", {"merge": {"ModelApprovalStatus": "PendingManualApproval"}}),

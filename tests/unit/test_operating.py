@@ -25,8 +25,10 @@ SERVICES = {
     "states": ("stepfunctions",),
 }
 """IAM's prefix of an action → boto3's services with its operations."""
-NO_OPERATION = {"s3:ListBucket", "s3:GetObjectVersion"}
-"""Actions without an operation of the same name: S3 requires them for ListObjectsV2 and for reading a version."""
+NO_OPERATION = {"s3:ListBucket", "s3:GetObjectVersion", "sagemaker:CallWithBearerToken"}
+"""Actions without an operation of the same name: S3 requires them for ListObjectsV2 and for reading a version,
+SageMaker for a call with a bearer token (its developer guide, "Invoke endpoints with OpenAI-compatible APIs").
+"""
 
 
 def part(name: str) -> str:

@@ -1,9 +1,9 @@
-"""`finetune ask`, `endpoints`, `extend`, `deploy`, `rollback` and `clean-up`: what runs have deployed."""
+"""`finetune ask`, `token`, `endpoints`, `extend`, `deploy`, `rollback` and `clean-up`: what runs have deployed."""
 
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -98,6 +98,50 @@ def _print_cut_off(finished: bool | None, max_tokens: int) -> None:
         Console(stderr=True).print(more, style="dim", highlight=False)
 
 
+def token(
+    endpoint: Annotated[str, typer.Argument(help="An endpoint's name, or that of a run with an endpoint.")],
+    hours: Annotated[float, typer.Option(min=0.01, max=12, help="How long the token is valid.")] = 1,
+    stage: Stage = "dev",
+    as_json: AsJson = False,
+) -> None:
+    """Print a bearer token, with which OpenAI's clients call an endpoint.
+
+    Treat it like a password: it allows what your own credentials allow, until it expires or they do.
+
+    \b
+    Examples:
+      OPENAI_API_KEY=$(finetune token faq) python my_program.py
+      finetune token faq --hours 12 --json | jq -r .base_url
+    """
+    from finetuning.aws.clients import client
+    from finetuning.aws.sagemaker_runtime import openai_base_url
+    from finetuning.report.commands import speaks_openai
+    from finetuning_cli.display.text import plain, print_json
+    from finetuning_cli.stage.bearer_token import bearer_token
+    from finetuning_cli.stage.deployment import Deployment
+    from finetuning_cli.stage.endpoints import find_endpoint
+
+    full_name, plan = find_endpoint(Deployment.find(stage), endpoint)
+    region: str = client("sagemaker-runtime").meta.region_name
+    lifetime = timedelta(hours=hours)
+    expires_at, made = datetime.now(UTC) + lifetime, bearer_token(region, lifetime)
+    if plan and not speaks_openai(plan):
+        warning = f"{full_name} was trained for {plan.task}: a chat is not the format it knows."
+        Console(stderr=True).print(plain(warning), style="yellow", soft_wrap=True)
+    if as_json:
+        print_json(
+            {
+                "endpoint": full_name,
+                "base_url": openai_base_url(full_name),
+                "token": made,
+                "expires_at": expires_at.isoformat(timespec="seconds"),
+            }
+        )
+        return
+    progress_console(as_json=True).print(plain(f"base_url: {openai_base_url(full_name)}"), style="dim", soft_wrap=True)
+    print(made)  # without rich, which would break the line
+
+
 def endpoints(stage: Stage = "dev", as_json: AsJson = False) -> None:
     """List the endpoints that runs created: age, invocations, when they expire and why, and what they cost.
 
@@ -107,7 +151,7 @@ def endpoints(stage: Stage = "dev", as_json: AsJson = False) -> None:
       finetune endpoints --json | jq '[.[].usd_per_hour] | add'
     """
     from finetuning_cli.display.endpoints import endpoints_table
-    from finetuning_cli.display.text import print_json
+    from finetuning_cli.display.text import plain, print_json
     from finetuning_cli.stage.deployment import Deployment
     from finetuning_cli.stage.endpoints import list_endpoints
 
@@ -117,6 +161,9 @@ def endpoints(stage: Stage = "dev", as_json: AsJson = False) -> None:
     elif found:
         console = Console()
         console.print(endpoints_table(found, datetime.now(UTC), console.width))
+        for each in found:
+            if each.openai_base_url:
+                console.print(plain(f"For OpenAI's clients: {each.openai_base_url}"), soft_wrap=True, highlight=False)
     else:
         Console().print("No endpoints: nothing costs money by the hour.")
 

@@ -15,7 +15,8 @@ from finetuning.runs.guardrails import alarm_names
 from finetuning.runs.tags import EULA_TAG, IDLE_TAG, OWNER_TAG, RUN_TAG, STAGE_TAG, TTL_TAG
 from finetuning.runs.uploads import event_word
 from finetuning_cli.live.assumptions import Observation
-from finetuning_cli.live.first_runs import FirstRuns, now
+from finetuning_cli.live.first_runs import PROMPT, FirstRuns, now
+from finetuning_cli.live.openai_calls import chat
 from finetuning_cli.live.removal import remaining
 from finetuning_cli.stage.runs import START_WITHIN_SECONDS
 
@@ -185,6 +186,24 @@ def _(runs: FirstRuns) -> Observation:
     pieces: list[str] = []
     reply = stream_answer(runs.endpoint, runs.inputs, pieces.append)
     return Observation(reply.error is None and len(pieces) > 1, reply.error or f"{len(pieces)} pieces")
+
+
+@settles("openai-chat", Moment.SERVED)
+def _(runs: FirstRuns) -> Observation:
+    answer = chat(runs.endpoint, PROMPT)
+    try:
+        text = json.loads(answer.body)["choices"][0]["message"]["content"]
+    except (ValueError, LookupError, TypeError):
+        return Observation(False, f"status {answer.status}: {answer.body[:200]}")
+    return Observation(bool(str(text).strip()), f"{len(str(text))} characters")
+
+
+@settles("openai-stream", Moment.SERVED)
+def _(runs: FirstRuns) -> Observation:
+    answer = chat(runs.endpoint, PROMPT, stream=True)
+    lines = [line for line in answer.body.splitlines() if line.startswith('{"')]
+    words = f"status {answer.status}, {answer.content_type or answer.body[:200]}, {len(lines)} JSON lines"
+    return Observation(answer.content_type.startswith("application/jsonlines") and len(lines) > 1, words)
 
 
 @settles("answer-ends", Moment.SERVED)

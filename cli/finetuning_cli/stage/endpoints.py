@@ -8,9 +8,11 @@ from pydantic import BaseModel
 from finetuning.aws.autoscaling import scale
 from finetuning.aws.cloudwatch import invocations
 from finetuning.aws.sagemaker import sagemaker
+from finetuning.aws.sagemaker_runtime import openai_base_url
 from finetuning.errors import Code, FineTuningError
 from finetuning.operations.endpoint_life import EndpointState, endpoint_state
 from finetuning.operations.endpoint_updates import Fleet, create_or_update, earlier_request
+from finetuning.report.commands import speaks_openai
 from finetuning.runs.expiry import Deadline, Lifetime, kept_until
 from finetuning.runs.guardrails import LONGEST_UPDATE_SECONDS
 from finetuning.runs.outcomes import Outcome, endpoint_outcome
@@ -45,6 +47,8 @@ class EndpointSummary(BaseModel):
     usd_so_far: float | None
     invocations_last_hour: int
     invocations_last_day: int
+    openai_base_url: str
+    """"" for a model that was not trained on chats."""
 
 
 def list_endpoints(deployment: Deployment) -> Iterator[EndpointSummary]:
@@ -77,6 +81,7 @@ def _summary(deployment: Deployment, found: EndpointState, now: datetime) -> End
         usd_so_far=None if hourly is None else hourly * (now - found.created_at).total_seconds() / 3600,
         invocations_last_hour=round(sum(count for at, count in calls if at > now - timedelta(hours=1))),
         invocations_last_day=round(sum(count for _, count in calls)),
+        openai_base_url=openai_base_url(found.name) if plan and speaks_openai(plan) else "",
     )
 
 

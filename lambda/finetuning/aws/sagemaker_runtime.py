@@ -14,6 +14,14 @@ from finetuning.evaluation.questions import PARAMETERS, invocation
 MAX_NEW_TOKENS: int = PARAMETERS["max_new_tokens"]
 
 
+def openai_base_url(endpoint: str) -> str:
+    """What OpenAI's clients take as `base_url` of the endpoint, without a call to AWS.
+
+    Source: SageMaker's developer guide, "Invoke endpoints with OpenAI-compatible APIs".
+    """
+    return f"{client('sagemaker-runtime').meta.endpoint_url}/endpoints/{endpoint}/openai/v1"
+
+
 def asker(endpoint: str, stop_token_ids: Sequence[int] = (), max_new_tokens: int = MAX_NEW_TOKENS) -> Ask:
     """Sends prompts to that endpoint. A failed invocation is a `Reply` with an error, not an exception, so that one
     failed prompt does not hide the answers to the others.

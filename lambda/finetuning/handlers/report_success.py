@@ -1,5 +1,6 @@
 """ReportSuccess: records the end of the run, writes the report page and notifies the team."""
 
+from finetuning.aws.sagemaker_runtime import openai_base_url
 from finetuning.aws.sns import notify
 from finetuning.handlers.step import Payload, measure, step
 from finetuning.metrics import ProductMetric
@@ -25,7 +26,14 @@ def handler(run: Run, event: Payload) -> Payload:
         raise ended(run)
     measure({ProductMetric.RUN_SUCCEEDED: 1})
     page = write_report(run)
-    message_to_team = messages.run_succeeded(status, plan, run.find_evaluation(), stage=stage, report=page)
+    message_to_team = messages.run_succeeded(
+        status,
+        plan,
+        run.find_evaluation(),
+        stage=stage,
+        report=page,
+        openai_base_url=openai_base_url(status.endpoint) if status.endpoint else "",
+    )
     notify(settings().topic_arn, message_to_team)
     event_of_end = run_event(status, plan, stage=stage, report=page)
     return {"message": message, "links": status.links | {"Report": page.console}, "event": event_of_end}

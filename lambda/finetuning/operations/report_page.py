@@ -1,5 +1,6 @@
 """The run's report page, from the documents that the run has written so far."""
 
+from finetuning.aws.sagemaker_runtime import openai_base_url
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.operations.run import Run
 from finetuning.report.console_links import file_link
@@ -14,6 +15,7 @@ def report_of(run: Run, stage: str, docs_url: str = "") -> str:
         run.status,
         stage=stage,
         docs_url=docs_url,
+        openai_base_url=openai_base_url(run.status.endpoint) if run.status.endpoint else "",
         plan=run.find_plan(),
         evaluation=run.find_evaluation(),
         dataset=run.store.find(run.layout.dataset_report, DatasetReport),

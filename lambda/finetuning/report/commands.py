@@ -4,6 +4,7 @@ import shlex
 
 from finetuning.errors import Code
 from finetuning.evaluation.questions import DEFAULT_PROMPT, as_inputs, invocation, stop_tokens
+from finetuning.jumpstart.family import Task
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import RunState, RunStatus
 
@@ -17,6 +18,21 @@ body = {{
 runtime = boto3.client("sagemaker-runtime")
 answer = runtime.invoke_endpoint(EndpointName={endpoint!r}, ContentType="application/json", Body=json.dumps(body))
 print(json.load(answer["Body"])["generated_text"])
+"""
+
+OPENAI_SNIPPET = """\
+# pip install openai; export OPENAI_API_KEY=$({token})
+from openai import OpenAI
+
+client = OpenAI(base_url={base_url!r})
+answer = client.chat.completions.create(
+    model="",
+    messages=[{{"role": "user", "content": {prompt!r}}}],
+    max_tokens={max_tokens},
+    temperature={temperature},
+    top_p={top_p},
+)
+print(answer.choices[0].message.content)
 """
 
 
@@ -75,6 +91,28 @@ def python_call(endpoint: str, plan: RunPlan) -> str:
     inputs = as_inputs(DEFAULT_PROMPT, str(plan.task), plan.template, family=plan.family)
     body = invocation(inputs, stop_tokens(str(plan.task), plan.family))
     return SNIPPET.format(inputs=body["inputs"], parameters=body["parameters"], endpoint=endpoint)
+
+
+def token(endpoint: str, stage: str) -> str:
+    return f"finetune token {endpoint} --stage {stage}"
+
+
+def speaks_openai(plan: RunPlan) -> bool:
+    """Whether a chat in OpenAI's form is what the model was trained on: the server renders it, in the chat format."""
+    return plan.task == Task.CHAT
+
+
+def openai_call(endpoint: str, base_url: str, stage: str) -> str:
+    """A complete program that asks the endpoint with OpenAI's client; without a stream, which docs/calling.md has."""
+    parameters = invocation("")["parameters"]
+    return OPENAI_SNIPPET.format(
+        token=token(endpoint, stage),
+        base_url=base_url,
+        prompt=DEFAULT_PROMPT,
+        max_tokens=parameters["max_new_tokens"],
+        temperature=parameters["temperature"],
+        top_p=parameters["top_p"],
+    )
 
 
 def next_steps(status: RunStatus, plan: RunPlan | None, stage: str) -> list[tuple[str, str]]:

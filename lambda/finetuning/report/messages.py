@@ -76,8 +76,15 @@ class ReportLink:
 
 
 def run_succeeded(
-    status: RunStatus, plan: RunPlan, evaluation: EvaluationReport | None, *, stage: str, report: ReportLink
+    status: RunStatus,
+    plan: RunPlan,
+    evaluation: EvaluationReport | None,
+    *,
+    stage: str,
+    report: ReportLink,
+    openai_base_url: str = "",
 ) -> Message:
+    for_openai = [f"For OpenAI's clients (base_url):\n{openai_base_url}"] if openai_base_url else []
     if plan.endpoint.deploy:
         what = f"{status.endpoint} is in service."
         command = commands.ask(status.endpoint, stage)
@@ -90,6 +97,7 @@ def run_succeeded(
         what,
         *_result(status, evaluation),
         f"Cost: {_training_cost(status)}{_comparison_cost(plan)}{_endpoint_cost(plan)}.",
+        *(for_openai if commands.speaks_openai(plan) else []),
         _report(report),
         _command("Ask it" if plan.endpoint.deploy else "Details", command),
     )

@@ -37,6 +37,7 @@ def render(
     *,
     stage: str,
     docs_url: str = "",
+    openai_base_url: str = "",
     plan: RunPlan | None = None,
     evaluation: EvaluationReport | None = None,
     dataset: DatasetReport | None = None,
@@ -44,7 +45,7 @@ def render(
     """The page, with a section for each document the run has so far.
 
     A section's id is the name of its template. `stage` is used in the commands on the page, `docs_url` in the links to
-    the runbook.
+    the runbook, `openai_base_url` in the program for OpenAI's client, which a page without it does not have.
     """
     style = (HERE / "page.css").read_text(encoding="utf-8")
     answers = status.state is RunState.SUCCEEDED and status.endpoint
@@ -84,6 +85,9 @@ def render(
             checks=sorted(status.checks, key=_by_result),
             checks_in_words=_checks_in_words(status.checks),
             python_call=commands.python_call(status.endpoint, plan) if answers and plan else None,
+            openai_call=commands.openai_call(status.endpoint, openai_base_url, stage)
+            if answers and plan and openai_base_url and commands.speaks_openai(plan)
+            else None,
             next_steps=commands.next_steps(status, plan, stage),
             losses=charts.line_chart(loss_curve(status.metrics), _epochs(plan)),
             contents=list(_sections(status, plan, evaluation, dataset)),

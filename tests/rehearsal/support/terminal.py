@@ -94,7 +94,7 @@ class Typed:
     def __init__(self, emulator: Emulator, words: tuple[str, ...], folder: Path) -> None:
         self._words = words
         dumb = {"COLUMNS": str(WIDTH), "TERM": "dumb", "PYTHONUNBUFFERED": "1"}
-        paths = os.pathsep.join([str(PROJECT / "lambda"), str(PROJECT)])
+        paths = os.pathsep.join(str(PROJECT / root) for root in ("cli", "lambda", ""))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "finetuning_cli", *words],
             cwd=folder,

@@ -58,6 +58,7 @@ def any_endpoint(**changes: Any) -> EndpointSummary:
         usd_so_far=14.18,
         invocations_last_hour=2,
         invocations_last_day=5,
+        openai_base_url="",
     )
     return endpoint.model_copy(update=changes)
 

@@ -1,19 +1,23 @@
 """`finetune ask`, `endpoints`, `extend` and `rollback`."""
 
+import base64
 import json
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import NoCredentialsError
 
 from finetuning.aws.clients import client
 from finetuning.errors import Code, EndpointFailed, FineTuningError
 from finetuning.evaluation.comparison import Ask, Reply
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.status import RunState
+from finetuning_cli.stage.bearer_token import bearer_token
 from finetuning_cli.stage.conversation import Conversation
 from finetuning_cli.stage.deployment import Deployment
 from finetuning_cli.stage.endpoints import (
@@ -132,12 +136,46 @@ def test_json_has_the_whole_answer_and_whether_it_was_cut_off(
     assert (printed["endpoint"], printed["answer"], printed["finished"]) == (f"finetune-dev-{RUN_ID}", " Arr", False)
 
 
+def test_a_token_is_printed_alone_and_its_endpoint_and_end_with_json(deployment: Deployment, finetune: Command) -> None:
+    any_endpoint_of(RUN_ID, name="finetune-dev-parrot")
+    write(RunLayout(RUN_ID).plan, any_plan(task="chat").model_dump_json())
+    url = "https://runtime.sagemaker.us-east-1.amazonaws.com/endpoints/finetune-dev-parrot/openai/v1"
+    code, printed = finetune("token", "parrot")
+    assert (code, printed.count("\n"), printed[:18]) == (0, 1, "sagemaker-api-key-")
+    assert finetune.stderr == f"base_url: {url}\n"
+    asked = datetime.now(UTC)
+    made = json.loads(finetune("token", "parrot", "--hours", "12", "--json")[1])
+    assert (made["endpoint"], made["base_url"]) == ("finetune-dev-parrot", url)
+    signed = base64.b64decode(made["token"].removeprefix("sagemaker-api-key-")).decode()
+    assert "X-Amz-Expires=43200&" in signed
+    assert abs(datetime.fromisoformat(made["expires_at"]) - asked - timedelta(hours=12)) < timedelta(seconds=30)
+    assert finetune("token", "parrot", "--hours", "13")[0] == 2
+
+
+def test_a_token_for_a_model_that_knows_no_chats_says_so(deployment: Deployment, finetune: Command) -> None:
+    any_endpoint_of(RUN_ID)
+    write(RunLayout(RUN_ID).plan, any_plan(task="instruction").model_dump_json())
+    finetune("token", RUN_ID)
+    assert "was trained for instruction: a chat is not the format it knows." in finetune.stderr
+    assert "OpenAI" not in finetune("endpoints")[1]
+
+
+def test_a_token_needs_credentials(deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    any_endpoint_of(RUN_ID)
+    monkeypatch.setattr(boto3, "Session", lambda: SimpleNamespace(get_credentials=lambda: None))
+    with pytest.raises(NoCredentialsError):
+        bearer_token("us-east-1", timedelta(hours=1))
+
+
 def test_endpoints_are_listed_with_what_they_cost(deployment: Deployment, finetune: Command) -> None:
     assert "nothing costs money" in finetune("endpoints")[1]
     any_endpoint_of(RUN_ID)
     write(RunLayout(RUN_ID).plan, any_plan().model_dump_json())
     assert "37.69 USD/h" in finetune("endpoints")[1]
-    assert json.loads(finetune("endpoints", "--json")[1])[0]["ttl_hours"] == 8
+    (listed,) = json.loads(finetune("endpoints", "--json")[1])
+    assert listed["ttl_hours"] == 8
+    assert listed["openai_base_url"].endswith(f"/endpoints/finetune-dev-{RUN_ID}/openai/v1")
+    assert f"For OpenAI's clients: {listed['openai_base_url']}\n" in finetune("endpoints")[1]
 
 
 def test_endpoints_are_found_by_prefix_and_tag_and_have_a_price(deployment: Deployment) -> None:

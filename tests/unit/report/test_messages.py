@@ -13,6 +13,7 @@ from tests.builders.runs import RUN_ID, any_evaluation, any_failed_status, any_p
 
 ROOT = Path(__file__).resolve().parents[3]
 LINK = "https://us-east-1.console.aws.amazon.com/s3/object/artifacts?region=us-east-1&prefix=runs/pirate/report.html"
+BASE_URL = "https://runtime.sagemaker.us-east-1.amazonaws.com/endpoints/finetune-dev-pirate-0a1b2c3d/openai/v1"
 PAGE = "s3://artifacts/runs/pirate-0a1b2c3d/report.html"
 REPORT = ReportLink(PAGE, LINK)
 SIGNED = ReportLink(PAGE, LINK, "https://artifacts.s3.amazonaws.com/runs/pirate-0a1b2c3d/report.html?X-Amz-Signature=0")
@@ -23,7 +24,9 @@ def any_error(**changes: str) -> dict[str, str]:
 
 
 def of_success(**changes: object) -> Message:
-    return messages.run_succeeded(any_status(**changes), any_plan(), any_evaluation(), stage="prod", report=REPORT)
+    return messages.run_succeeded(
+        any_status(**changes), any_plan(), any_evaluation(), stage="prod", report=REPORT, openai_base_url=BASE_URL
+    )
 
 
 def of_failure(**changes: str) -> Message:
@@ -94,7 +97,7 @@ EVERY = [of_success, of_failure, of_abort, of_deletion]
 
 @pytest.mark.parametrize("make", EVERY)
 def test_every_message_has_the_cost_one_link_and_one_command_for_its_stage(make: Callable[[], Message]) -> None:
-    body = make().body
+    body = make().body.replace(BASE_URL, "")  # an address for programs
     assert body.count("https://") == body.count("\nfinetune ") == 1
     assert "Cost: " in body
     command = body.splitlines()[-1]
@@ -115,6 +118,14 @@ def test_a_message_says_what_failed_and_what_to_do(make: Callable[[], Message]) 
     assert body.startswith("line 7 of chat.jsonl is not JSON")
     assert "What to do: Fix line 7." in body
     assert "Cost: none, because no training job started." in body
+
+
+def test_a_success_has_the_address_for_openai_s_clients_if_the_model_knows_chats() -> None:
+    assert any_plan().task == "chat"
+    assert f"\n\nFor OpenAI's clients (base_url):\n{BASE_URL}\n\n" in of_success().body
+    plan = any_plan(task="instruction")
+    other = messages.run_succeeded(any_status(), plan, None, stage="prod", report=REPORT, openai_base_url=BASE_URL)
+    assert BASE_URL not in other.body
 
 
 def test_a_success_names_the_endpoint_the_verdict_and_the_cost() -> None:

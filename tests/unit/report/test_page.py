@@ -3,6 +3,8 @@ import hashlib
 import io
 import json
 import re
+from functools import partial
+from html import unescape
 from html.parser import HTMLParser
 
 import pytest
@@ -230,6 +232,19 @@ def test_the_program_on_the_page_uses_the_format_the_model_was_trained_on(
     assert json.loads(sent["Body"]) == invocation(as_inputs(DEFAULT_PROMPT, task, template), stop_tokens(task))
     assert sent["EndpointName"] == "finetune-dev-parrot"
     assert capsys.readouterr().out == "Arr.\n"
+
+
+def test_the_program_for_openai_s_client_is_on_the_page_of_a_chat_model_only() -> None:
+    url = "https://runtime.sagemaker.us-east-1.amazonaws.com/endpoints/finetune-dev-parrot/openai/v1"
+    html = partial(page.render, any_status(), stage="dev", openai_base_url=url)
+    (program,) = re.findall(r'client">(# pip install openai.*?)</pre>', html(plan=any_plan(task="chat")), re.DOTALL)
+    program = unescape(program)
+    compile(program, "program", "exec")
+    assert f"OpenAI(base_url={url!r})" in program
+    assert "finetune token finetune-dev-pirate-0a1b2c3d --stage dev" in program
+    assert "max_tokens=256" in program
+    assert "pip install openai" not in html(plan=any_plan(task="instruction"))
+    assert "pip install openai" not in page.render(any_status(), stage="dev", plan=any_plan(task="chat"))
 
 
 def any_ladder(*outcomes: str) -> list[Rung]:

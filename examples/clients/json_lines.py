@@ -1,0 +1,41 @@
+"""Streams of a DJL LMI container for OpenAI's client, which reads server-sent events and passes over all else.
+
+The container that JumpStart serves Llama with streams JSON lines, one a chunk: without this, a stream is empty, and no
+error says so.
+"""
+
+from collections.abc import Iterator
+
+from openai import DefaultHttpxClient
+
+try:
+    import httpx2 as httpx  # of openai 3 and later
+except ImportError:
+    import httpx
+
+
+def http_client() -> DefaultHttpxClient:
+    """For `OpenAI(http_client=…)`. Answers in any other form stay as they are."""
+    return DefaultHttpxClient(event_hooks={"response": [_as_events]})
+
+
+def _as_events(response: httpx.Response) -> None:
+    if response.headers.get("content-type", "").startswith("application/jsonlines"):
+        response.stream = _Events(response.stream)
+
+
+class _Events(httpx.SyncByteStream):
+    """Each line of a stream as an event, and the event that ends a stream."""
+
+    def __init__(self, stream: httpx.SyncByteStream) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        rest = b""
+        for piece in self._stream:
+            *lines, rest = (rest + piece).split(b"\n")
+            yield from (b"data: " + line + b"\n\n" for line in lines if line)
+        yield (b"data: " + rest + b"\n\n" if rest else b"") + b"data: [DONE]\n\n"
+
+    def close(self) -> None:
+        self._stream.close()
