@@ -53,12 +53,20 @@ def serving_footnotes(endpoint: EndpointPlan) -> Iterator[str]:
             f"{price.usd_per_month_stored:,.2f} USD a month. A copy in use all month costs "
             f"{price.usd_per_month(24):,.2f} USD; Bedrock starts more copies for more traffic."
         )
+    limit = endpoint.break_even_hours_per_day
     if endpoint.target_reason:
         yield f"endpoint.target auto chose {endpoint.target}: {endpoint.target_reason}."
-    elif endpoint.usd_per_month is not None and endpoint.break_even_hours_per_day is not None:
+    elif endpoint.target == "sagemaker":
+        compared = "" if limit is None else f": {break_even_in_words(limit)}"
+        yield (
+            f"Imported into Bedrock (endpoint.target, docs/pay-per-use.md) the model would cost {price.in_words}, by "
+            f"{import_facts().usd_per_unit_minute.known} prices{compared}."
+        )
+        return
+    elif endpoint.usd_per_month is not None and limit is not None:
         yield (
             f"An endpoint that always serves would cost {endpoint.usd_per_month:,.2f} USD a month on "
-            f"{endpoint.in_words}: {break_even_in_words(endpoint.break_even_hours_per_day)}."
+            f"{endpoint.in_words}: {break_even_in_words(limit)}."
         )
     yield _how_known(price)
 

@@ -27,21 +27,23 @@ def settle_target(
 ) -> EndpointPlan:
     """The plan of the endpoint, or of the imported model in its place. `endpoint`: as planned for SageMaker."""
     asked, model = request.endpoint, support(model_id)
-    if asked.target == "sagemaker":
-        return endpoint
+    needs = [f"Only an endpoint has endpoint.{name}." for name in ENDPOINT_ONLY if _is_set(asked, name)]
+    unsuitable = list(refusals(model, stage.aws_region))
     price = import_price(model, stage.aws_region)
+    if asked.target == "sagemaker":
+        return endpoint if needs or unsuitable else endpoint.model_copy(update={"import_price": price})
     endpoint = endpoint.model_copy(
         update={"import_price": price, "expected_hours_per_day": asked.expected_hours_per_day}
     )
     imported = endpoint.model_copy(update={"target": "bedrock", "idle_minutes": NEVER})
-    obstacles = [*_without_access(stage), *refusals(model, stage.aws_region), *_refused_tags(request)]
+    obstacles = [*_without_access(stage), *unsuitable, *_refused_tags(request)]
     if asked.target == "bedrock":
         findings = [*_contradictions(request), *obstacles]
         checklist.found(CHECK, *findings)
         if not findings:
             checklist.passed(CHECK, f"bedrock: {price.in_words if price else 'price unknown'}")
         return imported
-    choice = _choice(asked, endpoint, [obstacle.message for obstacle in obstacles])
+    choice = _choice(endpoint, [*needs, *(obstacle.message for obstacle in obstacles)])
     if isinstance(choice, Finding):
         checklist.found(CHECK, choice)
         return endpoint
@@ -50,13 +52,12 @@ def settle_target(
     return (imported if target == "bedrock" else endpoint).model_copy(update={"target_reason": reason})
 
 
-def _choice(asked: EndpointRequest, endpoint: EndpointPlan, obstacles: list[str]) -> tuple[str, str] | Finding:
+def _choice(endpoint: EndpointPlan, obstacles: list[str]) -> tuple[str, str] | Finding:
     """What `auto` chooses and why: the endpoint if no import is possible, else what a month costs less of. A finding if
     a figure is missing.
     """
-    needs = [f"Only an endpoint has endpoint.{name}." for name in ENDPOINT_ONLY if _is_set(asked, name)]
-    if needs or obstacles:
-        return "sagemaker", " ".join([*needs, *obstacles])
+    if obstacles:
+        return "sagemaker", " ".join(obstacles)
     hours, price, limit = endpoint.expected_hours_per_day, endpoint.import_price, endpoint.break_even_hours_per_day
     if hours is None:
         return Finding(

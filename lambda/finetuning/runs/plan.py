@@ -257,8 +257,8 @@ class EndpointPlan(_Part):
     `serving_types`.
 
     `target`: a model that is imported into `bedrock` has no instances; those here are of the temporary endpoints for a
-    comparison with the base model. `import_price` and `expected_hours_per_day`: what an import costs, or would, if
-    run.json asks for one or for a comparison. `target_reason`: why `auto` chose the target.
+    comparison with the base model. `import_price`: what an import costs, or would cost if it is possible;
+    `expected_hours_per_day` and `target_reason`: what `auto` compared the prices at, and why it chose the target.
     """
 
     deploy: bool

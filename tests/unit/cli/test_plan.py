@@ -210,6 +210,17 @@ def test_the_plan_of_an_imported_model_opens_with_its_price_by_use(tmp_path: Pat
     )
 
 
+def test_the_plan_of_an_endpoint_says_what_an_import_would_cost(tmp_path: Path) -> None:
+    said = " ".join(finetune("plan", run_file(tmp_path, {"accept_eula": True}))[1].split())
+    assert (
+        "Imported into Bedrock (endpoint.target, docs/pay-per-use.md) the model would cost 0.57 USD for each 5 minutes "
+        "of use, 3.90 USD a month stored, by third-party prices: below 7.1 hours of use a day the imported model costs "
+        "less."
+    ) in said
+    large = finetune("plan", run_file(tmp_path, {"accept_eula": True, "model": LLAMA + "405b-fp8"}))[1]
+    assert "Imported into Bedrock" not in large
+
+
 @pytest.mark.parametrize(("hours", "target", "row"), [(1, "bedrock", "import 6.86"), (9, "sagemaker", "endpoint 2.03")])
 def test_a_plan_says_what_auto_chose_and_why(tmp_path: Path, hours: int, target: str, row: str) -> None:
     asked = {"accept_eula": True, "endpoint": {"target": "auto", "expected_hours_per_day": hours}}

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from finetuning.bedrock.prices import import_price
 from finetuning.errors import Finding
+from finetuning.jumpstart.catalogue import support
 from finetuning.runs.plan import EndpointPlan
 from finetuning.runs.status import Check
 from tests.builders import jumpstart as builders
@@ -23,10 +25,25 @@ def settled(
     return plan.endpoint, findings, [check for check in plan.checks if check.check == "target"]
 
 
-def test_an_endpoint_is_planned_by_default_and_nothing_is_said_of_imports() -> None:
-    endpoint, findings, lines = settled()
-    assert (endpoint.target, endpoint.import_price, endpoint.idle_minutes) == ("sagemaker", None, 60)
+@pytest.mark.parametrize("stage", [any_stage(), IMPORTING])
+def test_an_endpoint_is_planned_by_default_beside_the_price_of_an_import(stage: Any) -> None:
+    endpoint, findings, lines = settled(stage=stage)
+    assert (endpoint.target, endpoint.idle_minutes, endpoint.target_reason) == ("sagemaker", 60, "")
+    assert endpoint.import_price == import_price(support(LLAMA + "8b"), "us-east-1")
     assert (findings, lines) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "unsuitable",
+    [
+        {"model": "405b-fp8"},
+        {"data_capture": True},
+        {"autoscaling": {"max_instances": 2}},
+        {"stage": any_stage(aws_region="eu-west-1")},
+    ],
+)
+def test_no_price_of_an_import_stands_beside_an_endpoint_that_it_cannot_replace(unsuitable: Any) -> None:
+    assert settled(**unsuitable)[0].import_price is None
 
 
 def test_an_imported_model_is_paid_by_use_and_never_idle_too_long() -> None:
