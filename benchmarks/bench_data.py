@@ -29,8 +29,10 @@ from rich.table import Table
 from finetuning.aws.s3_streams import COPIES_AT_ONCE, S3Workspace, s3_reader
 from finetuning.datasets.detection import HEAD_BYTES, detect
 from finetuning.datasets.join import join_shards
+from finetuning.datasets.limits import MAX_DIGESTED
 from finetuning.datasets.offline import prepare_files
 from finetuning.datasets.options import DataOptions
+from finetuning.datasets.outputs import BYTES_OF_A_DIGEST, DIGEST_BYTES
 from finetuning.datasets.preparation import SourceFile, prepare
 from finetuning.datasets.resolution import resolve
 from finetuning.datasets.shard import write_shard
@@ -294,27 +296,43 @@ COPY_SECONDS = 4
 """For the copy of one shard's output inside S3."""
 FINISH_SECONDS = 900
 """The longest that a function may take."""
-DIGEST_MB_PER_SECOND = 80
-"""At which FinishDataset reads the training channel for its SHA-256; hashing alone is ten times as fast."""
+FINISH_MEMORY = 2 << 30
+"""Of FinishDataset."""
+READ_MB_PER_SECOND = 80
+"""At which FinishDataset reads from S3: the training channel for its SHA-256, and the digests of rows."""
+COMPARED_PER_SECOND = 2e6
+"""Digests of rows that a core of this machine looks up."""
+ROW_BYTES = 3200
 
 
 def upload_times(mb_per_second: float) -> Table:
     """From the last uploaded byte to StartTraining, computed for chat rows of 3 KB as JSON Lines."""
-    formula = (
-        f"{STARTS_SECONDS} s of starts + ⌈shards / {MOST_SHARDS_AT_ONCE}⌉ × {SHARD_MB:.0f} MB / "
-        f"({mb_per_second:.0f} MB/s × {CPU_SHARE}) + FinishDataset: shards × {COPY_SECONDS} s / {COPIES_AT_ONCE} + "
-        f"GB × 1000 / {DIGEST_MB_PER_SECOND} MB/s, at most {FINISH_SECONDS} s"
+    at_once = FINISH_MEMORY // 2 // BYTES_OF_A_DIGEST
+    caption = (
+        f"{STARTS_SECONDS} s of starts + prepare: ⌈shards / {MOST_SHARDS_AT_ONCE}⌉ × {SHARD_MB:.0f} MB / "
+        f"({mb_per_second:.0f} MB/s × {CPU_SHARE}) + finish (at most {FINISH_SECONDS} s): copies, "
+        f"shards × {COPY_SECONDS} s / {COPIES_AT_ONCE}; duplicates, "
+        f"rows / ({COMPARED_PER_SECOND:,.0f} × {CPU_SHARE}) + "
+        f"⌈rows / {at_once:,}⌉ × rows × {DIGEST_BYTES} B / {READ_MB_PER_SECOND} MB/s; SHA-256, bytes / "
+        f"{READ_MB_PER_SECOND} MB/s, for at most {MAX_DIGESTED / 1e9:.0f} GB"
     )
-    table = Table("Upload", "Shards", "Seconds", "Bar", title="Upload to StartTraining", caption=formula)
+    table = Table("Upload", "Shards", "Prepare", "Finish", "Seconds", "Bar", title="Upload to StartTraining")
+    table.caption = caption
     for gigabytes, bar in ((1, 30), (10, 120), (100, 600)):
-        shards = math.ceil(gigabytes * 1000 / SHARD_MB)
-        prepared = STARTS_SECONDS + math.ceil(shards / MOST_SHARDS_AT_ONCE) * SHARD_MB / (mb_per_second * CPU_SHARE)
-        finished = shards * COPY_SECONDS / COPIES_AT_ONCE + gigabytes * 1000 / DIGEST_MB_PER_SECOND
-        seconds = prepared + finished
-        possible = finished <= FINISH_SECONDS
-        shown = f"{seconds:,.0f}" if possible else f"not possible: FinishDataset would take {finished:,.0f}"
-        met = possible and seconds <= bar
-        table.add_row(f"{gigabytes} GB", f"{shards:,}", shown, f"{'≤' if met else 'missed:'} {bar}")
+        megabytes = gigabytes * 1000
+        shards, rows = math.ceil(megabytes / SHARD_MB), megabytes * 1e6 / ROW_BYTES
+        prepare = math.ceil(shards / MOST_SHARDS_AT_ONCE) * SHARD_MB / (mb_per_second * CPU_SHARE)
+        finish = (
+            shards * COPY_SECONDS / COPIES_AT_ONCE
+            + rows / (COMPARED_PER_SECOND * CPU_SHARE)
+            + math.ceil(rows / at_once) * rows * DIGEST_BYTES / (READ_MB_PER_SECOND * 1e6)
+            + (megabytes / READ_MB_PER_SECOND if megabytes * 1e6 <= MAX_DIGESTED else 0)
+        )
+        seconds = STARTS_SECONDS + prepare + finish
+        met = "≤" if seconds <= bar and finish <= FINISH_SECONDS else "missed:"
+        table.add_row(
+            f"{gigabytes} GB", f"{shards:,}", f"{prepare:,.0f}", f"{finish:,.0f}", f"{seconds:,.0f}", f"{met} {bar}"
+        )
     return table
 
 

@@ -14,7 +14,7 @@ import orjson
 from finetuning.datasets.conversion import characters_of, turns_of
 from finetuning.datasets.dataset_report import DatasetReport, NearDuplicates, build_report, refusal_report
 from finetuning.datasets.held_out import cut_tail, split, text_lines
-from finetuning.datasets.limits import MAX_COMPARED
+from finetuning.datasets.limits import MAX_COMPARED, MAX_DIGESTED
 from finetuning.datasets.marked_text import has_special_token
 from finetuning.datasets.near_duplicates import find_near_rows
 from finetuning.datasets.outputs import Output, find_duplicates
@@ -45,14 +45,17 @@ def join_shards(
 
 
 def training_digests(preparation: Preparation, workspace: Workspace, dataset: str) -> dict[str, str]:
-    """The SHA-256 of each file of the training channel that `join_shards` wrote, by its name.
+    """The SHA-256 of each file of the training channel that `join_shards` wrote, by its name, but for a file of more
+    than `MAX_DIGESTED` bytes.
 
     The files are read for it: S3 joined them from the shards' outputs, and digests of parts cannot be combined.
     """
     digests = {}
     for name in (preparation.data_file, *([TEMPLATE_FILE] if preparation.template else [])):
-        digest = sha256()
-        with workspace.open(f"{dataset}{TRAIN}/{name}") as file:
+        key, digest = f"{dataset}{TRAIN}/{name}", sha256()
+        if workspace.size(key) > MAX_DIGESTED:
+            continue
+        with workspace.open(key) as file:
             while block := file.read(BUFFER):
                 digest.update(block)
         digests[name] = digest.hexdigest()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from finetuning.datasets import join
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.join import join_shards
 from finetuning.errors import DatasetRefused
@@ -52,6 +53,18 @@ def test_the_plan_has_the_digest_of_each_file_that_is_trained_on(cloud: FakeAws,
     assert dataset.sha256 == {name: hashlib.sha256(body).hexdigest() for name, body in files.items()}
 
 
+def test_a_file_that_takes_too_long_to_read_again_has_no_digest(
+    cloud: FakeAws, memory: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(join, "MAX_DIGESTED", 1000)
+    run = prepared(cloud, memory, [{"instruction": f"Say {n}", "response": f"{n} it is"} for n in range(30)])
+    invoke(finish_dataset, run_id=RUN_ID)
+    dataset = Run(RUN_ID, store=memory, prefix=PREFIX).plan.dataset
+    assert dataset is not None
+    assert len(memory.read(run.layout.train + "data.jsonl") or b"") > 1000
+    assert [*dataset.sha256] == ["template.json"]
+
+
 def test_half_of_the_functions_memory_is_for_digests(
     cloud: FakeAws, memory: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -59,11 +72,11 @@ def test_half_of_the_functions_memory_is_for_digests(
     settings.cache_clear()
     given: list[int] = []
 
-    def join(*arguments: Any, at_once: int) -> DatasetReport:
+    def joined(*arguments: Any, at_once: int) -> DatasetReport:
         given.append(at_once)
         return join_shards(*arguments, at_once=at_once)
 
-    monkeypatch.setattr(finish_dataset, "join_shards", join)
+    monkeypatch.setattr(finish_dataset, "join_shards", joined)
     prepared(cloud, memory, any_chat_rows(30))
     invoke(finish_dataset, run_id=RUN_ID)
     assert given == [1024 * (1 << 20) // 100]
