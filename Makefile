@@ -15,9 +15,6 @@ PIP := -m pip install --quiet --disable-pip-version-check
 # Off Linux wheels on disk, plain `torch` is a CUDA build of gigabytes: use PyTorch's CPU builds where they can be reached.
 CPU_BUILDS = $(shell curl -sfI -m 5 -o /dev/null https://download.pytorch.org/whl/cpu/ && echo --extra-index-url https://download.pytorch.org/whl/cpu)
 
-# The CDK runs on Node.js 20, too; its warning of 11 lines per process says nothing about this project.
-export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 20
-
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 

@@ -1,5 +1,6 @@
 """What runs on GitHub is pinned: actions by digest, tools at the versions of the lock files."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,6 +79,26 @@ def test_every_make_target_of_a_workflow_exists(name: str) -> None:
     runs = [step.get("run", "") for job in loaded(WORKFLOWS[name])["jobs"].values() for step in job["steps"]]
     targets = re.findall(r"^make ([\w-]+)", "\n".join(runs), re.MULTILINE)
     assert [target for target in targets if not re.search(rf"^(?:.* )?{target}:", MAKEFILE, re.MULTILINE)] == []
+
+
+def test_every_node_that_is_named_is_one_that_the_package_allows() -> None:
+    package = json.loads((ROOT / "package.json").read_text(encoding="utf-8"))
+    allowed = re.findall(r"\^(\d+)\.0\.0", package["engines"]["node"])
+    named = {
+        **{
+            name: re.findall(r"node(?:-version)?: \"(\d+)\"", path.read_text("utf-8"))
+            for name, path in WORKFLOWS.items()
+        },
+        "README.md": re.findall(r"Node\.js (\d+) or (\d+)", (ROOT / "README.md").read_text("utf-8"))[0],
+        "devcontainer": re.findall(
+            r'node:1": \{"version": "(\d+)"', (ROOT / ".devcontainer/devcontainer.json").read_text("utf-8")
+        ),
+        ".ci/run": re.findall(r"node@(\d+)", (ROOT / ".ci" / "run").read_text("utf-8")),
+    }
+    assert all(set(versions) <= set(allowed) for versions in named.values()), named
+    assert set(named["check.yml"]) == set(named["README.md"]) == set(allowed)
+    assert named["devcontainer"]
+    assert named[".ci/run"]
 
 
 def test_pre_commit_uses_the_locked_versions() -> None:
