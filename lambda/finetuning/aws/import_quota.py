@@ -1,5 +1,7 @@
 """Whether the account's quota leaves room for one more model in Bedrock."""
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -8,7 +10,7 @@ from finetuning.aws.service_quotas import Quota, Quotas
 from finetuning.bedrock.facts import import_facts
 from finetuning.errors import Code, Finding
 from finetuning.runs.names import Names
-from finetuning.runs.tags import ENDPOINT_TAG
+from finetuning.runs.tags import ENDPOINT_TAG, OWNER_TAG
 
 FIELD = "endpoint.target"
 
@@ -17,8 +19,8 @@ def check_import_quota(quotas: Quotas, bedrock: Any, names: Names) -> Finding | 
     """None if the quota suffices, a finding if it does not, or a text that says why that is not known.
 
     The new model stands beside those of the account, until it has passed its evaluation. A model that is being imported
-    counts as if it was there. Of several models for the same endpoint name one serves; the others are kept for a
-    rollback and make room. `bedrock`: boto3's client.
+    counts as if it was there. Of several models of the stage for one endpoint name one serves; the others are kept for
+    a rollback, and the import deletes them if it needs their room. `bedrock`: boto3's client.
     """
     named = import_facts().quota.value.name
     try:
@@ -29,10 +31,9 @@ def check_import_quota(quotas: Quotas, bedrock: Any, names: Names) -> Finding | 
         others = {name: arn for name, arn in present.items() if name != names.imported_model}
         if len(others) < quota.value:
             return None
-        for_this_name = sum(_stands_for(bedrock, arn) == names.endpoint for arn in others.values())
+        kept = _kept_for_rollback(bedrock, others.values(), names.prefix)
     except (BotoCoreError, ClientError) as error:
         return f"cannot read the quota of imported models, or the models: {error}"
-    kept = max(for_this_name - 1, 0)
     return None if len(others) - kept < quota.value else _refusal(quotas, quota, sorted(others))
 
 
@@ -49,12 +50,14 @@ def _present(bedrock: Any) -> dict[str, str]:
     return found
 
 
-def _stands_for(bedrock: Any, arn: str) -> str:
-    """The endpoint name that a model was imported for, from its tags; "" if it has none, or is not there yet."""
-    if not arn:
-        return ""
-    tags = bedrock.list_tags_for_resource(resourceARN=arn)["tags"]
-    return next((str(tag["value"]) for tag in tags if tag["key"] == ENDPOINT_TAG), "")
+def _kept_for_rollback(bedrock: Any, arns: Iterable[str], prefix: str) -> int:
+    """How many of the models do not serve, by their tags: all of the stage but one for each endpoint name."""
+    for_name: Counter[str] = Counter()
+    for arn in filter(None, arns):
+        tags = {tag["key"]: tag["value"] for tag in bedrock.list_tags_for_resource(resourceARN=arn)["tags"]}
+        if tags.get(OWNER_TAG) == prefix and ENDPOINT_TAG in tags:
+            for_name[tags[ENDPOINT_TAG]] += 1
+    return for_name.total() - len(for_name)
 
 
 def _refusal(quotas: Quotas, quota: Quota, present: list[str]) -> Finding:

@@ -21,9 +21,17 @@ def arn(name: str) -> str:
 
 
 class Account:
-    """An account with imported models, each with the endpoint name it was imported for, and running imports."""
+    """An account with imported models, each with the endpoint name it was imported for, and running imports. `owner`:
+    the stage that imported them.
+    """
 
-    def __init__(self, models: dict[str, str] | None = None, importing: tuple[str, ...] = (), **quota: Any) -> None:
+    def __init__(
+        self,
+        models: dict[str, str] | None = None,
+        importing: tuple[str, ...] = (),
+        owner: str = "finetune-dev",
+        **quota: Any,
+    ) -> None:
         self.bedrock, self.service_quotas = FakeService(), FakeService()
         self.service_quotas.answers["list_service_quotas"] = {"Quotas": [QUOTA | quota]}
         models = models or {}
@@ -31,7 +39,10 @@ class Account:
             "list_imported_models": {"modelSummaries": [{"modelName": m, "modelArn": arn(m)} for m in models]},
             "list_model_import_jobs": {"modelImportJobSummaries": [{"importedModelName": each} for each in importing]},
             "list_tags_for_resource": lambda **asked: {
-                "tags": [{"key": "finetune:endpoint", "value": models[asked["resourceARN"].rpartition("/")[2]]}]
+                "tags": [
+                    {"key": "finetune:endpoint", "value": models[asked["resourceARN"].rpartition("/")[2]]},
+                    {"key": "finetune:created-by", "value": owner},
+                ]
             },
         }
 
@@ -59,7 +70,7 @@ def test_a_full_quota_is_refused_with_its_code_what_uses_it_and_a_link() -> None
 
 
 def test_a_model_that_is_being_imported_counts_and_is_not_counted_twice() -> None:
-    assert isinstance(Account({"a": "", "b": ""}, importing=("c",)).verdict(), Finding)
+    assert isinstance(Account({"a": "x", "b": "y"}, importing=("c",)).verdict(), Finding)
     assert Account({"a": "", "b": ""}, importing=("b",)).verdict() is None
 
 
@@ -67,10 +78,16 @@ def test_the_runs_own_model_needs_no_more_room() -> None:
     assert Account({"a": "", "b": "", NAMES.imported_model: ""}).verdict() is None
 
 
-@pytest.mark.parametrize(("same_name", "room"), [(1, False), (2, True), (3, True)])
-def test_a_model_kept_for_a_rollback_of_the_same_endpoint_name_makes_room(same_name: int, room: bool) -> None:
-    models = {f"run-{n}": NAMES.endpoint if n < same_name else "finetune-dev-other" for n in range(3)}
-    assert (Account(models).verdict() is None) == room
+@pytest.mark.parametrize("endpoint", [NAMES.endpoint, "finetune-dev-other"])
+def test_a_model_kept_for_a_rollback_of_any_name_of_the_stage_makes_room(endpoint: str) -> None:
+    models = {"a": endpoint, "b": endpoint, "c": "finetune-dev-third"}
+    assert Account(models).verdict() is None
+    assert isinstance(Account(models, owner="finetune-prod").verdict(), Finding)
+
+
+def test_the_models_that_serve_make_no_room() -> None:
+    models = {"a": NAMES.endpoint, "b": "finetune-dev-other", "c": "finetune-dev-third"}
+    assert isinstance(Account(models).verdict(), Finding)
 
 
 def test_one_kept_model_makes_room_for_one_only() -> None:
