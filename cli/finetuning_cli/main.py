@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from finetuning_cli.commands import approvals, data, endpoints, files, first_run, init, plan, report, runs
+from finetuning_cli.commands import approvals, data, endpoints, evaluations, files, first_run, init, plan, report, runs
 from finetuning_cli.commands.options import with_common_options
 
 TRACEBACK = "FINETUNE_TRACEBACK"
@@ -17,7 +17,7 @@ TRACEBACK = "FINETUNE_TRACEBACK"
 app = typer.Typer(
     name="finetune",
     epilog="Exit codes: 0 success; 1 refused, failed, or answered no; 2 wrong usage; "
-    "3 no measurable change and 4 worse (of a run that is watched); 130 interrupted. "
+    "3 no measurable change and 4 worse (of a run that is watched or evaluated); 130 interrupted. "
     "NO_COLOR, AWS_PROFILE, AWS_REGION and AWS_ENDPOINT_URL are respected. "
     f"{TRACEBACK}=1 shows the traceback of a bug in the command.",
     no_args_is_help=True,
@@ -51,6 +51,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "logs": files.logs,
         "open": files.open_report,
         "report": report.report,
+        "compare": evaluations.compare,
         "download": files.download,
         "stop": approvals.stop,
         "approve": approvals.approve,
@@ -59,6 +60,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     "Endpoints": {
         "ask": endpoints.ask,
         "token": endpoints.token,
+        "evaluate": evaluations.evaluate,
         "endpoints": endpoints.endpoints,
         "extend": endpoints.extend,
         "deploy": endpoints.deploy,

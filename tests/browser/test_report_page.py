@@ -8,7 +8,7 @@ import pytest
 from finetuning.report.page import render
 from tests.browser.audit import DESKTOP, PHONE, complaints
 from tests.browser.chromium import Tab, chromium
-from tests.builders.pages import PAGES, any_page, hostile_page
+from tests.builders.pages import PAGES, any_comparison_page, any_page, hostile_page
 from tests.builders.runs import any_failed_status
 
 
@@ -27,12 +27,13 @@ def any_pages() -> dict[str, str]:
         **{kind: any_page(kind) for kind in PAGES},
         "bare": render(any_failed_status(events=[], checks=[], links={}), stage="dev"),
         "hostile": hostile_page(),
+        "comparison": any_comparison_page(),
     }
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [PHONE, DESKTOP])
-@pytest.mark.parametrize("page", [*PAGES, "bare", "hostile"])
+@pytest.mark.parametrize("page", [*PAGES, "bare", "hostile", "comparison"])
 def test_the_page_passes_the_audit(tab: Tab, tmp_path: Path, page: str, width: int, scheme: str) -> None:
     file = tmp_path / "report.html"
     file.write_text(any_pages()[page], encoding="utf-8")

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from finetuning.evaluation.comparison import Ask, Reply, evaluate
 from finetuning.evaluation.questions import Question
 from finetuning.evaluation.results import EvaluationReport
+from finetuning.evaluation.run_comparison import EvaluatedRun
+from tests.builders.runs import any_plan, any_status
 
 
 def answering(text: str, latency_ms: int = 100) -> Ask:
@@ -29,3 +31,26 @@ def evaluated(
         for ask in (ask_tuned, ask_base)
     )
     return evaluate(questions, tuned, base, notes)
+
+
+REFERENCES = [f"Number {number} is what the pirates of the {number}th ship say" for number in range(24)]
+HELD_OUT = [
+    Question(shown=f"question {number} ?", inputs=f"question {number} ?", source="held-out", reference=reference)
+    for number, reference in enumerate(REFERENCES)
+]
+
+
+def right(inputs: str) -> Reply:
+    """The reference answer of a question of `HELD_OUT`."""
+    return Reply(REFERENCES[int(inputs.split()[1])], 100)
+
+
+def wrong(inputs: str) -> Reply:
+    return Reply(f"Something else, for the {inputs.split()[1]}. time", 100)
+
+
+def any_evaluated_run(
+    run_id: str, ask: Ask, questions: Sequence[Question] = HELD_OUT, plan: dict[str, object] | None = None
+) -> EvaluatedRun:
+    """A run that was evaluated without the base model. `plan`: changes to `any_plan`."""
+    return EvaluatedRun(any_status(run_id=run_id), any_plan(run_id=run_id, **plan or {}), evaluated(questions, ask))

@@ -9,9 +9,11 @@ from finetuning.datasets.shard_result import LineError
 from finetuning.evaluation.comparison import Reply
 from finetuning.evaluation.questions import Question
 from finetuning.evaluation.results import EvaluationReport
+from finetuning.evaluation.run_comparison import compare_runs
+from finetuning.report import comparison_page
 from finetuning.report.page import render
 from finetuning.runs.status import Check, Cost, Event, Metric, RunState, RunStatus, Verdict
-from tests.builders.answers import evaluated
+from tests.builders.answers import any_evaluated_run, evaluated, right, wrong
 from tests.builders.runs import (
     START,
     any_dataset,
@@ -143,6 +145,13 @@ def any_page(kind: str) -> str:
     status = any_good_status(state=RunState.FAILED, step="DescribeTraining", endpoint="", error=failure, metrics=[])
     status = status.model_copy(update={"events": status.events[:4], "cost": Cost(estimate_usd=41.2, actual_usd=3.1)})
     return render(status, stage="dev", plan=plan, dataset=dataset)
+
+
+def any_comparison_page() -> str:
+    """The page of two runs, of which the second is better."""
+    first = any_evaluated_run("pirate-0a1b2c3d", wrong)
+    second = any_evaluated_run("pirate-4e5f6a7b", right, plan={"model_version": "3.0.0"})
+    return comparison_page.render(compare_runs(first, second), first, second)
 
 
 def any_licence_refusal() -> RunStatus:

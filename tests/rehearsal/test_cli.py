@@ -148,6 +148,15 @@ def test_an_endpoint_has_a_token_for_openai_s_clients(terminal: Terminal, follow
     terminal.finetune("token", "cockatoo").assert_matches("token-unknown")
 
 
+def test_an_endpoint_is_evaluated_again_and_a_run_compared_with_itself(terminal: Terminal, followed: Followed) -> None:
+    again = terminal.finetune("evaluate", "parrots", "--json")
+    assert (again.code, again.json["endpoint"], again.json["verdict"]) == (0, "finetune-dev-parrot", "not compared")
+    assert f"/runs/{followed.run_id}/evaluations/" in again.json["kept"]
+    same = terminal.finetune("compare", "parrots", "parrots", "--html", "compared.html", "--json")
+    assert (same.code, same.json["comparison"]["gain"], same.json["differences"]) == (0, 0, [])
+    assert f"Too few prompts to tell {followed.run_id}" in (terminal.folder / "compared.html").read_text()
+
+
 def test_an_endpoint_can_be_kept_longer(terminal: Terminal, followed: Followed) -> None:
     said = terminal.finetune("extend", "parrot", "--hours", "4", "--json")
     assert (said.code, said.json["endpoint"]) == (0, "finetune-dev-parrot")
@@ -193,8 +202,9 @@ def test_clean_up_asks_for_confirmation(terminal: Terminal, followed: Followed) 
 @pytest.mark.parametrize(
     "words",
     [
-        *((name, "nobody") for name in ("watch", "logs", "open", "report", "stop", "deploy", "clean-up")),
+        *((name, "nobody") for name in ("watch", "logs", "open", "report", "stop", "deploy", "clean-up", "evaluate")),
         ("download", "nobody", "model"),
+        ("compare", "nobody", "parrots"),
     ],
 )
 def test_an_unknown_run_is_an_error_with_a_fix(terminal: Terminal, words: tuple[str, ...]) -> None:

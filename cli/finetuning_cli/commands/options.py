@@ -40,6 +40,9 @@ class Near(StrEnum):
     DROP = "drop"
 
 
+VERDICT_EXIT_CODES = {"broken": 1, "no measurable change": 3, "worse": 4}
+"""By the verdict of an evaluation."""
+
 COMMON = "Common options"
 
 Stage = Annotated[str, typer.Option(envvar="FINETUNE_STAGE", help="The deployed stage.", rich_help_panel=COMMON)]
@@ -201,6 +204,12 @@ def _with_options(
 def progress_console(as_json: bool = False) -> Console:
     """Where progress is printed: standard output; with --json standard error; with --quiet nowhere."""
     return Console(stderr=as_json, quiet=_quiet.get())
+
+
+def exit_by_verdict(verdict: str | None) -> None:
+    """Ends the command with the exit code of the verdict, unless that is 0."""
+    if code := VERDICT_EXIT_CODES.get(verdict or "", 0):
+        raise typer.Exit(code)
 
 
 def region_in_use() -> str:

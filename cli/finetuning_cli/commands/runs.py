@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from finetuning_cli.commands.options import AsJson, RunName, Stage, progress_console, region_in_use, with_run_options
-
-VERDICT_EXIT_CODES = {"no measurable change": 3, "worse": 4}
-"""Exit codes of a run that succeeded, by the verdict of its evaluation."""
+from finetuning_cli.commands.options import (
+    AsJson,
+    RunName,
+    Stage,
+    exit_by_verdict,
+    progress_console,
+    region_in_use,
+    with_run_options,
+)
 
 if TYPE_CHECKING:
     from finetuning.operations.run import Run
@@ -200,5 +205,4 @@ def _watch(run: "Run", stage: str, console: Console, as_json: bool) -> None:
         show_result(run, status, stage, Console())
     if status.state is not RunState.SUCCEEDED:
         raise typer.Exit(1)
-    if status.verdict in VERDICT_EXIT_CODES:
-        raise typer.Exit(VERDICT_EXIT_CODES[status.verdict])
+    exit_by_verdict(status.verdict)

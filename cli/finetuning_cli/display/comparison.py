@@ -26,12 +26,14 @@ def evaluation_footnotes(evaluation: EvaluationPlan) -> Iterator[str]:
     if known is None:
         return
     yield f"Evaluation: {'; '.join(known.assumptions)}."
+    if not evaluation.compared_by_cost:
+        return
     if evaluation.not_compared:
         yield (
             f"The base model is not asked: {evaluation.not_compared.removesuffix('.')}. "
             '"evaluation": {"compare_with_base": true} in run.json compares with it.'
         )
-    elif evaluation.compared_by_cost:
+    else:
         yield (
             "The base model is asked as well, because that costs at most a tenth of the training or 2 USD: "
             '"evaluation": {"compare_with_base": false} in run.json saves it.'

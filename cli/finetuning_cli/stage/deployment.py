@@ -70,7 +70,7 @@ class Deployment:
 
     @property
     def store(self) -> RunStore:
-        """Read only: the command never writes into the artifacts bucket."""
+        """The command writes nothing into the artifacts bucket but new documents of `finetune evaluate`."""
         return RunStore(client("s3"), self.artifacts_bucket, kms_key_arn="")
 
     def measured(self, model_id: str, instance_type: str) -> Measurement | None:

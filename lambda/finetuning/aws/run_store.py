@@ -22,13 +22,16 @@ NOT_AS_READ = (*NOT_HELD, "ConditionalRequestConflict", "409")
 
 
 class RunStore:
-    """Reads and writes whole documents, encrypted with the stage's key. Raises the errors of `translate_errors`."""
+    """Reads and writes whole documents, encrypted with the stage's key; without one, with the bucket's default key,
+    which is the same. Raises the errors of `translate_errors`.
+    """
 
     def __init__(self, s3: Any, bucket: str, kms_key_arn: str) -> None:
         self._s3 = s3
         self.bucket = bucket
         self._kms_key_arn = kms_key_arn
-        self._encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_arn}
+        named = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key_arn}
+        self._encryption = named if kms_key_arn else {}
 
     def read(self, key: str) -> bytes | None:
         """The document, or None if it does not exist."""

@@ -128,7 +128,7 @@ def _summary(rows: Sequence[Row]) -> Summary:
         scored=len(tuned),
         tuned=_mean(tuned),
         base=_mean([base for _, base in pairs]),
-        comparison=_comparison(pairs, measure),
+        comparison=compare(pairs, measure) if pairs else None,
         labels=_labels(rows) if measure == "accuracy" else [],
         tuned_words=round(median(row.tuned.words for row in rows)),
         base_words=_median([row.base.words for row in rows if row.base]),
@@ -148,9 +148,8 @@ def _mean(scores: Sequence[Scores]) -> Scores | None:
     )
 
 
-def _comparison(pairs: Sequence[tuple[Scores, Scores]], measure: Measure) -> Comparison | None:
-    if not pairs:
-        return None
+def compare(pairs: Sequence[tuple[Scores, Scores]], measure: Measure) -> Comparison:
+    """Compares (tuned, base) scores of the same prompts, one pair for each; there must be one at least."""
     tuned, base = ([scores.by(measure) for scores in side] for side in zip(*pairs, strict=True))
     differences = [ours - theirs for ours, theirs in zip(tuned, base, strict=True)]
     interval = mean_interval(differences)

@@ -1,11 +1,12 @@
 """The prompts of an evaluation, and the text in which they are sent to the endpoint."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from finetuning.datasets.templates import DEFAULT_TEMPLATE, Template, columns_in, instruction_text
+from finetuning.evaluation.results import Source
 from finetuning.jumpstart.catalogue import DEFAULT_FAMILY
 from finetuning.jumpstart.family import Family, Message
 from finetuning.lazy_model import LazyModel
@@ -25,6 +26,15 @@ PARAMETERS: dict[str, Any] = {
 top_p unless `do_sample` is true."""
 
 
+class OwnPrompt(LazyModel):
+    """A line of the prompts that `finetune evaluate` is given."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    prompt: str = Field(min_length=1)
+    reference: str | None = None
+
+
 class HeldOutPrompt(LazyModel):
     """A line of evaluation/prompts.jsonl. `prompt` is the rendered text, ready for `inputs`."""
 
@@ -40,7 +50,7 @@ class Question(LazyModel):
 
     shown: str
     inputs: str
-    source: Literal["held-out", "run.json", "default"]
+    source: Source
     reference: str | None = None
 
 

@@ -15,6 +15,8 @@ SCORES_EXPLAINED = (
     "Scores measure similarity to the reference answer, not correctness: read the answers."
 )
 
+Source = Literal["held-out", "run.json", "default", "file"]
+"""Where a prompt is from: "file" is one that `finetune evaluate` was given."""
 Problem = Literal["empty", "repetitive", "wrong script", "error"]
 Measure = Literal["ROUGE-L", "accuracy", "JSON fields"]
 """What models are compared by: `scores.measure_of` chooses it from the reference answers."""
@@ -53,7 +55,7 @@ class Row(LazyModel):
     """One prompt with its answers. `prompt` is the last user turn of a chat, otherwise the text as sent."""
 
     prompt: str
-    source: Literal["held-out", "run.json", "default"]
+    source: Source
     reference: str | None = None
     tuned: Answer
     base: Answer | None = None

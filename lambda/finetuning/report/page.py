@@ -47,16 +47,13 @@ def render(
     A section's id is the name of its template. `stage` is used in the commands on the page, `docs_url` in the links to
     the runbook, `openai_base_url` in the program for OpenAI's client, which a page without it does not have.
     """
-    style = (HERE / "page.css").read_text(encoding="utf-8")
     answers = status.state is RunState.SUCCEEDED and status.endpoint
     recent, links = _recent(status), [(title, url) for title, url in status.links.items() if url.startswith("https://")]
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return (
-        _environment()
+        environment()
         .get_template("page.html.jinja")
         .render(
-            style=Markup(style),  # noqa: S704  # our own file
-            style_hash=f"sha256-{digest}",
+            **style(),
             status=status,
             stage=stage,
             docs_url=docs_url,
@@ -89,7 +86,7 @@ def render(
             if answers and plan and openai_base_url and commands.speaks_openai(plan)
             else None,
             next_steps=commands.next_steps(status, plan, stage),
-            losses=charts.line_chart(loss_curve(status.metrics), _epochs(plan)),
+            losses=charts.line_chart(loss_curve(status.metrics), epochs_of(plan)),
             contents=list(_sections(status, plan, evaluation, dataset)),
             links=links,
             error_links=[
@@ -97,6 +94,13 @@ def render(
             ],
         )
     )
+
+
+def style() -> dict[str, str]:
+    """The style sheet of a page, and the digest by which the page's policy allows it."""
+    css = (HERE / "page.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    return {"style": Markup(css), "style_hash": f"sha256-{digest}"}  # noqa: S704  # our own file
 
 
 TONES = {Verdict.NO_CHANGE: "warn", Verdict.WORSE: "bad"}
@@ -148,7 +152,7 @@ def _checks_in_words(checks: Sequence[Check]) -> str:
     return ", ".join(f"{count} {name}" for count, name in counts if count)
 
 
-def _epochs(plan: RunPlan | None) -> int | None:
+def epochs_of(plan: RunPlan | None) -> int | None:
     epochs = plan.hyperparameters.get("epoch", "") if plan else ""
     return int(epochs) if epochs.isdecimal() else None
 
@@ -211,7 +215,8 @@ def _range(bucket: Bucket) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates of the pages."""
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=select_autoescape(default=True, default_for_string=True),

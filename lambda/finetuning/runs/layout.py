@@ -1,6 +1,7 @@
 """Where files lie: in the upload bucket, and of a run in the artifacts bucket."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 RUNS = "runs/"
 """The folder of uploads with a run.json in the upload bucket, and of all runs in the artifacts bucket."""
@@ -80,6 +81,10 @@ class RunLayout:
     @property
     def evaluation(self) -> str:
         return self.root + "evaluation.json"
+
+    def later_evaluation(self, time: datetime) -> str:
+        """What `finetune evaluate` found at that time: beside the run's own evaluation, which stays as it is."""
+        return f"{self.root}evaluations/{time:%Y%m%dT%H%M%S.%fZ}.json"
 
     @property
     def approval(self) -> str:
