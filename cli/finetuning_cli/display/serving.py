@@ -55,7 +55,7 @@ def serving_footnotes(endpoint: EndpointPlan) -> Iterator[str]:
         )
     limit = endpoint.break_even_hours_per_day
     if endpoint.target_reason:
-        yield f"endpoint.target auto chose {endpoint.target}: {endpoint.target_reason}."
+        yield f"endpoint.target auto chose {endpoint.target}: {endpoint.target_reason.removesuffix('.')}."
     elif endpoint.target == "sagemaker":
         compared = "" if limit is None else f": {break_even_in_words(limit)}"
         yield (

@@ -136,9 +136,10 @@ def _objection(held_out: int, with_base: EvaluationEstimate, endpoint: EndpointP
             f"it would cost about {with_base.usd:,.2f} USD, more than {SMALL_USD:g} USD and more than a tenth of the "
             f"training{whose}"
         )
-    if cost is not None and budget is not None and cost + with_base.usd > budget:
+    together = None if cost is None or with_base.total_usd is None else cost + with_base.total_usd
+    if together is not None and budget is not None and together > budget:
         return (
-            f"training and comparison would cost about {cost + with_base.usd:,.2f} USD together, more than "
+            f"training and comparison would cost about {together:,.2f} USD together, more than "
             f"max_cost_usd ({budget:,.2f} USD)"
         )
     return ""

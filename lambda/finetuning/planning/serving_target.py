@@ -48,6 +48,8 @@ def settle_target(
         checklist.found(CHECK, choice)
         return endpoint
     target, reason = choice
+    if target == "bedrock" and (unused := _unused(request)):
+        reason += f". Not used: {', '.join(f'endpoint.{name}' for name in unused)}"
     checklist.passed(CHECK, f"{target}: {reason}")
     return (imported if target == "bedrock" else endpoint).model_copy(update={"target_reason": reason})
 
@@ -76,7 +78,7 @@ def _choice(endpoint: EndpointPlan, obstacles: list[str]) -> tuple[str, str] | F
             "Set endpoint.target to sagemaker or bedrock.",
         )
     return (
-        "bedrock" if hours < limit else "sagemaker",
+        "bedrock" if price.usd_per_month(hours) < endpoint.usd_per_month else "sagemaker",
         f"with {hours:g} hours of use a day {price.usd_per_month(hours):,.2f} USD a month imported into Bedrock, "
         f"{endpoint.usd_per_month:,.2f} USD on an endpoint that always serves; {break_even_in_words(limit)}",
     )
@@ -100,23 +102,29 @@ def _without_access(stage: DeployedStage) -> Iterator[Finding]:
 
 def _contradictions(request: RunRequest) -> Iterator[Finding]:
     """Options of an endpoint that an imported model cannot have."""
-    asked, evaluation = request.endpoint, request.evaluation
-    unused = () if evaluation.compare_with_base or evaluation.must_beat_base else INSTANCES
-    for name in (*ENDPOINT_ONLY, *unused):
-        if _is_set(asked, name):
-            yield _contradiction(
-                name, f"endpoint.{name} is for SageMaker endpoints, and endpoint.target is bedrock.", "Remove it"
+    set_for_endpoints = [name for name in ENDPOINT_ONLY if _is_set(request.endpoint, name)]
+    for name in (*set_for_endpoints, *_unused(request)):
+        if name == "idle_minutes":
+            why, fix = (
+                "Bedrock stops an imported model that is not used",
+                "; endpoint.ttl_hours deletes an imported model",
             )
-    if asked.idle_minutes not in (None, NEVER):
-        yield _contradiction(
-            "idle_minutes",
-            "endpoint.idle_minutes is for SageMaker endpoints: Bedrock stops an imported model that is not used.",
-            "Remove it; endpoint.ttl_hours deletes an imported model",
+        else:
+            why, fix = "endpoint.target is bedrock", ""
+        yield Finding(
+            Code.RUN_JSON_INVALID,
+            f"endpoint.{name}",
+            f"endpoint.{name} is for SageMaker endpoints, and {why}.",
+            f"Remove it{fix}, or {ON_SAGEMAKER}.",
         )
 
 
-def _contradiction(name: str, message: str, fix: str) -> Finding:
-    return Finding(Code.RUN_JSON_INVALID, f"endpoint.{name}", message, f"{fix}, or {ON_SAGEMAKER}.")
+def _unused(request: RunRequest) -> list[str]:
+    """Options without a meaning for a model that is imported: of instances, unless a comparison uses them."""
+    asked, evaluation = request.endpoint, request.evaluation
+    compared = evaluation.compare_with_base or evaluation.must_beat_base
+    idle = ["idle_minutes"] if asked.idle_minutes not in (None, NEVER) else []
+    return [*(name for name in INSTANCES if not compared and _is_set(asked, name)), *idle]
 
 
 def _is_set(asked: EndpointRequest, name: str) -> bool:

@@ -213,3 +213,15 @@ def test_the_use_of_an_imported_model_does_not_speak_against_the_comparison() ->
     assert known.usd is not None
     assert known.usd < 2 < (known.total_usd or 0)
     assert plan.evaluation.compare_with_base
+
+
+@pytest.mark.parametrize(("budget", "compared"), [(3.4, True), (3.3, False)])
+def test_a_budget_has_room_for_training_comparison_and_the_use_of_the_import(budget: float, compared: bool) -> None:
+    """About 1.78 USD of training, 0.42 of the base model's endpoint, and 1.14 of the imported model."""
+    asked = {"accept_eula": True, "model": SMALL, "endpoint": IMPORTING, "training": {"max_cost_usd": budget}}
+    plan, findings = planned(asked, stage=any_stage(bedrock_import=True), size=1000)
+    assert findings == []
+    known = figures(plan.evaluation)
+    assert plan.training.estimate.usd is not None
+    assert plan.training.estimate.usd + 0.42 < budget
+    assert (plan.evaluation.compare_with_base, known.import_usd) == (compared, 1.14)

@@ -193,3 +193,24 @@ def test_auto_takes_the_endpoint_where_an_import_is_not_possible_and_says_why(ch
     assert (endpoint.target, line.ok) == ("sagemaker", True)
     assert line.message.startswith("sagemaker: ")
     assert why in line.message
+
+
+def test_auto_takes_the_import_all_day_where_an_endpoint_costs_more_at_any_use() -> None:
+    """Llama 3's 8B model is served on a type that costs more than an hour of use."""
+    asked = {"model": "meta-textgeneration-llama-3-8b", "accept_eula": True, "task": "chat"}
+    endpoint = {"target": "auto", "expected_hours_per_day": 24}
+    plan, findings = planned(asked | {"endpoint": endpoint}, stage=IMPORTING)
+    assert findings == []
+    assert plan.endpoint.target == "bedrock"
+    assert plan.endpoint.target_reason.endswith("; the imported model costs less at any use")
+
+
+def test_auto_says_which_options_an_import_does_not_use() -> None:
+    unused = {"instance_count": 1, "instance_type": "ml.g5.12xlarge", "idle_minutes": 30}
+    endpoint, findings, _ = settled(target="auto", expected_hours_per_day=1, **unused)
+    assert (endpoint.target, findings) == ("bedrock", [])
+    assert endpoint.target_reason.endswith(". Not used: endpoint.instance_type, endpoint.idle_minutes")
+    compared, _, _ = settled(target="auto", expected_hours_per_day=1, evaluation={"compare_with_base": True}, **unused)
+    assert compared.target_reason.endswith(". Not used: endpoint.idle_minutes")
+    dearer, _, _ = settled(target="auto", expected_hours_per_day=24, instance_type="ml.g5.4xlarge")
+    assert "Not used" not in dearer.target_reason
