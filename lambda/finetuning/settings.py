@@ -56,6 +56,8 @@ INTERFACE_ENDPOINTS: Mapping[str, str] = {
 """The services that functions call in a stage with interface endpoints: the endpoint's id, and the last part of the
 service's name. The Price List API has endpoints in three regions only and is left out: PlanRun then estimates with the
 prices in its package."""
+IMPORT_ENDPOINTS: Mapping[str, str] = {"Bedrock": "bedrock", "BedrockRuntime": "bedrock-runtime"}
+"""The same for a stage that imports models into Bedrock."""
 
 DEFAULT_MODEL = "meta-textgeneration-llama-3-1-8b-instruct"
 
@@ -136,6 +138,8 @@ class Settings(DeployedStage):
     artifacts_bucket: str
     kms_key_arn: str
     execution_role_arn: str
+    import_role_arn: str = ""
+    """The role with which Bedrock reads a model that it imports; empty in a stage that may not import any."""
     subnet_ids: CommaSeparated
     security_group_ids: CommaSeparated
     topic_arn: str

@@ -55,12 +55,12 @@ def main() -> None:
         parquet_layer=arguments.parquet_layer.absolute(),
         max_new_tokens=arguments.max_new_tokens,
     )
-    sagemaker = extensions.install(context)
+    services = extensions.install(context)
     application = documents.changed(permissions.checked(ministack.app), context.faults)
-    application = openai_path.answering(application, context, sagemaker.hosting)
+    application = openai_path.answering(application, context, services.sagemaker.hosting)
     application = functions.mortal(application, context.faults)
     application = answers.differing(application, context.faults)
-    application = _with_controls(application, context, sagemaker)
+    application = _with_controls(application, context, services)
     try:
         # Not asyncio.run, which would wait for requests that never end, such as a custom resource without a response.
         loop = asyncio.new_event_loop()
@@ -106,7 +106,7 @@ async def _serve(application: Any, port: int, parent: int | None) -> None:
     await serve(application, config, shutdown_trigger=until_told)
 
 
-def _with_controls(application: Application, context: Any, sagemaker: Any) -> Application:
+def _with_controls(application: Application, context: Any, services: Any) -> Application:
     """Adds the rehearsal's own addresses, /_rehearsal/…: faults (GET, POST, DELETE), and what can be read (GET)."""
     from rehearsal.emulator import grants
     from rehearsal.emulator.permissions import denials
@@ -116,7 +116,7 @@ def _with_controls(application: Application, context: Any, sagemaker: Any) -> Ap
             case "GET", "/_rehearsal/denials":
                 return 200, json.dumps(denials).encode()
             case "GET", "/_rehearsal/running":
-                return 200, json.dumps(sagemaker.costing()).encode()
+                return 200, json.dumps(services.costing()).encode()
             case "GET", "/_rehearsal/grants":
                 return 200, json.dumps(grants.listed()).encode()
             case "GET", "/_rehearsal/calls":

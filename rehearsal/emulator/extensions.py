@@ -14,7 +14,7 @@ from typing import Any
 
 from ministack import app as ministack
 from ministack.core import iam_actions, router
-from ministack.services import ec2
+from ministack.services import ec2, tagging
 from ministack.services.cloudformation import provisioners
 
 from rehearsal.emulator import (
@@ -33,6 +33,7 @@ from rehearsal.emulator import (
     workflow,
     zones,
 )
+from rehearsal.emulator.bedrock.service import BedrockService
 from rehearsal.emulator.context import EmulatorContext
 from rehearsal.emulator.sagemaker.service import SageMakerService
 from rehearsal.emulator.scaling import Scaling
@@ -63,7 +64,10 @@ STUBS = (
 )
 
 
-ENDPOINT_SERVICES = ("sagemaker.api", "sagemaker.runtime", "states", "application-autoscaling", "servicequotas")
+ENDPOINT_SERVICES = (
+    *("sagemaker.api", "sagemaker.runtime", "states", "application-autoscaling", "servicequotas"),
+    *("bedrock", "bedrock-runtime"),
+)
 """Services with interface endpoints that the emulator's list lacks."""
 
 
@@ -71,13 +75,28 @@ def _ignore(*_: Any) -> None:
     """There is nothing to delete."""
 
 
-def install(context: EmulatorContext) -> SageMakerService:
+@dataclass(frozen=True)
+class Services:
+    """The stand-ins that know what costs money."""
+
+    sagemaker: SageMakerService
+    bedrock: BedrockService
+
+    def costing(self) -> list[dict[str, Any]]:
+        """What would cost money now, each job, endpoint and imported model with its tags."""
+        return [*self.sagemaker.costing(), *self.bedrock.costing()]
+
+
+def install(context: EmulatorContext) -> Services:
     """Adds all of it. To be called once, after the emulator was imported and before it serves."""
     for stub in STUBS:
         stub.register()
     ec2._VPCE_INTERFACE_SERVICES += ENDPOINT_SERVICES
     scaling = Scaling()
     sagemaker = SageMakerService(context, scaling)
+    bedrock = BedrockService(context)
+    ministack.SERVICE_HANDLERS |= {"bedrock": bedrock.handle_control, "bedrock-runtime": bedrock.handle_runtime}
+    tagging.resource_tags = bedrock.knowing_tags(tagging.resource_tags)
     _add_service("sagemaker", "SageMaker.", sagemaker.handle_request)
     _add_service("application-autoscaling", "AnyScaleFrontendService.", scaling.handle_request)
     _add_service("servicequotas", "ServiceQuotasV20190624.", account.handle_request)
@@ -97,7 +116,7 @@ def install(context: EmulatorContext) -> SageMakerService:
     events.install(context.faults)
     deliveries.install()
     grants.install()
-    return sagemaker
+    return Services(sagemaker, bedrock)
 
 
 def _add_service(name: str, target_prefix: str, handle: Any) -> None:

@@ -69,8 +69,18 @@ class Fault(StrEnum):
     OPTIMISED_CONFIG_FIRST = "optimised-config-first"
     """A specification ranks first a configuration that needs a draft model with a licence of its own. Matches as
     `gzip-output` does."""
+    IMPORT_QUOTA = "import-quota"
+    """Bedrock refuses an import: the account has as many imported models as it may. Matches the model's name."""
+    IMPORT_FAILS = "import-fails"
+    """An import fails with the message. Matches the model's name."""
+    IMPORT_HANGS = "import-hangs"
+    """An import stays `InProgress` until the fault is cleared. Matches the model's name."""
+    MODEL_UNLOADED = "model-unloaded"
+    """Nobody has called an imported model for a while: it must be loaded again. Matches its name."""
+    MODEL_NEVER_LOADED = "model-never-loaded"
+    """Bedrock does not load an imported model. Matches its name."""
     THROTTLING = "throttling"
-    """A SageMaker call is refused with `ThrottlingException`. Matches the operation, the request,
+    """A SageMaker or Bedrock call is refused with `ThrottlingException`. Matches the operation, the request,
     and the name of the function that calls."""
     EVENT_LOST = "event-lost"
     """An S3 event is not delivered. Matches the object's key."""

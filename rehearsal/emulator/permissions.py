@@ -20,6 +20,7 @@ from ministack.core import iam_actions, iam_evaluator, lambda_runtime, router
 from ministack.services import s3, sts
 
 from rehearsal.emulator import scaling
+from rehearsal.emulator.bedrock import authorisation as bedrock
 from rehearsal.emulator.identity import ACCOUNT
 from rehearsal.emulator.sagemaker import authorisation
 
@@ -104,8 +105,8 @@ def _knowing_invocations(action_of: Callable[..., str | None]) -> Callable[..., 
 
 
 def _knowing_sagemaker(extract: Callable[..., str]) -> Callable[..., str]:
-    """The emulator knows neither SageMaker nor its scaling, nor several alarms in one call: without this statements
-    on named resources were passed over.
+    """The emulator knows neither SageMaker, its scaling and imported models, nor several alarms in one call: without
+    this, statements on named resources were passed over.
     """
 
     def resource_of(service: str, method: str, path: str, headers: dict[str, str], body: bytes, *rest: Any) -> str:
@@ -114,6 +115,8 @@ def _knowing_sagemaker(extract: Callable[..., str]) -> Callable[..., str]:
         if service == "monitoring" and body.startswith(b'{"AlarmNames"'):
             (first, *_) = json.loads(body)["AlarmNames"]  # all of one endpoint's, where the product names several
             return f"arn:aws:cloudwatch:{router.extract_region(headers)}:{ACCOUNT}:alarm:{first}"
+        if service in ("bedrock", "bedrock-runtime"):
+            return bedrock.resource(path, body, router.extract_region(headers))
         if service != "sagemaker":
             return extract(service, method, path, headers, body, *rest)
         operation = headers.get("x-amz-target", "").rpartition(".")[2]
@@ -140,6 +143,8 @@ def _with_sagemaker_keys(context_of: Callable[..., dict[str, Any]]) -> Callable[
         keys = context_of(service, action, body, parameters)
         if service == "application-autoscaling":
             return keys | scaling.authorisation_keys(body)
+        if service == "bedrock":
+            return keys | bedrock.conditions(body)
         return keys | authorisation.conditions(action.rpartition(":")[2], body) if service == "sagemaker" else keys
 
     return keys_of

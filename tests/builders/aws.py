@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from finetuning.jumpstart.target import VARIANT
 from finetuning.runs.names import Names
 from finetuning.runs.tags import OWNER_TAG, RUN_TAG
-from tests.builders.jumpstart import FACTS, sagemaker_model
+from tests.builders.jumpstart import FACTS, sagemaker_model, service_model
 from tests.builders.memory import PREFIX
 from tests.builders.runs import RUN_ID
 
@@ -208,13 +208,109 @@ def _as_dict(tags: list[dict[str, str]]) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in tags}
 
 
+class FakeBedrock(FakeService):
+    """Bedrock's imports. `jobs`, `models` and `tags` by ARN; a job stays in progress until a test ends it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meta = SimpleNamespace(service_model=service_model("bedrock"))
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self.models: dict[str, dict[str, Any]] = {}
+        self.tags: dict[str, dict[str, str]] = {}
+
+    def _arn(self, kind: str) -> str:
+        return f"arn:aws:bedrock:us-east-1:123456789012:{kind}/{len(self.jobs) + len(self.tags):012}"
+
+    def _answer(self, operation: str, request: dict[str, Any]) -> Any:
+        match operation:
+            case "create_model_import_job":
+                arn = self._arn("model-import-job")
+                kept = {name: request[name] for name in ("jobName", "importedModelName", "modelDataSource")}
+                self.jobs[arn] = {**kept, "jobArn": arn, "status": "InProgress", "creationTime": datetime.now(UTC)}
+                return {"jobArn": arn}
+            case "list_model_import_jobs":
+                return {"modelImportJobSummaries": self._named(self.jobs, "jobName", request)}
+            case "list_imported_models":
+                return {"modelSummaries": self._named(self.models, "modelName", request)}
+            case "get_model_import_job":
+                return self._found(self.jobs, request["jobIdentifier"])
+            case "get_imported_model":
+                return self._found(self.models, request["modelIdentifier"])
+            case "delete_imported_model":
+                self._found(self.models, request["modelIdentifier"])
+                del self.models[request["modelIdentifier"]], self.tags[request["modelIdentifier"]]
+                return {}
+            case "list_tags_for_resource":
+                tags = self._found(self.tags, request["resourceARN"])
+                return {"tags": [{"key": key, "value": value} for key, value in tags.items()]}
+            case "tag_resource":
+                self.tags[request["resourceARN"]] |= {tag["key"]: tag["value"] for tag in request["tags"]}
+                return {}
+        raise AssertionError(f"nobody expects {operation}")
+
+    def _named(self, things: dict[str, dict[str, Any]], member: str, request: dict[str, Any]) -> list[dict[str, Any]]:
+        named = [thing for thing in things.values() if request.get("nameContains", "") in thing[member]]
+        return sorted(named, key=lambda thing: thing["creationTime"], reverse=True)
+
+    def _found(self, things: dict[str, Any], arn: str) -> Any:
+        if arn not in things:
+            raise client_error("ResourceNotFoundException", f"{arn} was not found.")
+        return things[arn]
+
+    def end(self, name: str, status: str = "Completed", **described: Any) -> None:
+        """Ends the import jobs of a model that are in progress; a completed one has its model then."""
+        for job in self.jobs.values():
+            if job["importedModelName"] == name and job["status"] == "InProgress":
+                job |= {"status": status, **described}
+                if status == "Completed":
+                    self.add_model(name)
+
+    def add_job(self, name: str, model: str = "", hours_old: float = 0, **described: Any) -> str:
+        """An import job; its ARN."""
+        arn = self._arn("model-import-job")
+        named = {"jobArn": arn, "jobName": name, "importedModelName": model or name}
+        self.jobs[arn] = {"status": "InProgress", "creationTime": hours_ago(hours_old), **named, **described}
+        return arn
+
+    def add_model(
+        self,
+        name: str = f"{PREFIX}-{RUN_ID}",
+        run_id: str | None = RUN_ID,
+        *,
+        hours_old: float = 0,
+        tags: Mapping[str, str] | None = None,
+        **described: Any,
+    ) -> str:
+        """An imported model of a run of this stage (`run_id` None: of somebody else); its ARN."""
+        arn = self._arn("imported-model")
+        ours = {RUN_TAG: run_id, OWNER_TAG: PREFIX} if run_id else {}
+        self.tags[arn] = {**ours, **(tags or {})}
+        self.models[arn] = {
+            "modelArn": arn,
+            "modelName": name,
+            "creationTime": hours_ago(hours_old),
+            "modelArchitecture": "LlamaForCausalLM",
+            "instructSupported": True,
+            "customModelUnits": {"customModelUnitsPerModelCopy": 2, "customModelUnitsVersion": "v1.0"},
+            **described,
+        }
+        return arn
+
+    def names(self) -> list[str]:
+        """Of the models there are."""
+        return sorted(model["modelName"] for model in self.models.values())
+
+
 class FakeAws:
     """The clients of an account, by service. S3 has JumpStart's documents, and `files` by their key."""
 
     def __init__(self, sagemaker: FakeSageMaker | None = None) -> None:
         self.sagemaker = sagemaker or FakeSageMaker()
+        self.bedrock = FakeBedrock()
         self.files: dict[str, bytes] = {}
-        self._services: dict[str, FakeService] = defaultdict(FakeService, sagemaker=self.sagemaker)
+        self._services: dict[str, FakeService] = defaultdict(
+            FakeService, sagemaker=self.sagemaker, bedrock=self.bedrock
+        )
         self["s3"].answers["get_object"] = self._get_object
         self["cloudwatch"].answers["get_metric_statistics"] = {"Datapoints": []}
         self["logs"].answers["describe_log_streams"] = {"logStreams": []}

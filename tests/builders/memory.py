@@ -28,6 +28,7 @@ def any_environment(**changes: str) -> dict[str, str]:
         "ARTIFACTS_BUCKET": "artifacts",
         "KMS_KEY_ARN": "arn:aws:kms:us-east-1:123456789012:key/k",
         "EXECUTION_ROLE_ARN": "arn:aws:iam::123456789012:role/jobs",
+        "IMPORT_ROLE_ARN": "arn:aws:iam::123456789012:role/imports",
         "SUBNET_IDS": "subnet-1,subnet-2",
         "SECURITY_GROUP_IDS": "sg-1",
         "TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:topic",

@@ -84,6 +84,9 @@ class SilentQuotas:
     def lambda_concurrency(self) -> int:
         return 25
 
+    def of_service(self, service: str) -> dict[str, Any]:
+        return {}
+
 
 def run_steps(made: Stage, request: dict[str, Any] | None = None, **files: bytes) -> tuple[RunLayout, dict[str, Any]]:
     """From PlanRun to FinishDataset as the state machine does; the run's layout and the last result."""

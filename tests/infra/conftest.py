@@ -16,6 +16,12 @@ def prod(tmp_path_factory: pytest.TempPathFactory) -> Synthesised:
 
 
 @pytest.fixture(scope="session")
+def importing(tmp_path_factory: pytest.TempPathFactory) -> Synthesised:
+    """The stage prod that may import models into Bedrock."""
+    return synthesise("prod", tmp_path_factory.mktemp("importing"), bedrock_import=True)
+
+
+@pytest.fixture(scope="session")
 def with_options(tmp_path_factory: pytest.TempPathFactory) -> Synthesised:
     """The stage dev with every option."""
     return synthesise("dev", tmp_path_factory.mktemp("options"), **EVERY_OPTION)

@@ -15,7 +15,7 @@ Properties = dict[str, Any]
 Statement = dict[str, Any]
 Offenders = Iterable[str]
 
-SERVICES_OF_ROLES = ("sagemaker", "states", "events", "scheduler", "pipes", "vpc-flow-logs")
+SERVICES_OF_ROLES = ("sagemaker", "bedrock", "states", "events", "scheduler", "pipes", "vpc-flow-logs")
 BINDS_A_SERVICE = {"aws:sourceaccount", "aws:sourcearn", "aws:sourceorgid", "kms:viaservice"}
 UNNAMEABLE = re.compile(
     r"ec2:Describe\w+|ecr:GetAuthorizationToken|xray:\w+|sagemaker:List\w+"
@@ -23,6 +23,8 @@ UNNAMEABLE = re.compile(
 )
 """Actions without resource-level permissions (Service Authorization Reference): they require `*`."""
 PRIVATE_APIS = ("sagemaker.api", "sagemaker.runtime", "logs", "monitoring", "kms", "sns", "states", "servicequotas")
+IMPORT_APIS = ("bedrock", "bedrock-runtime")
+"""Called by a stage that may import models."""
 SECRET = re.compile(
     r"(AKIA|ASIA)[A-Z0-9]{16}|\bhf_[A-Za-z0-9]{20,}|-----BEGIN [A-Z ]*PRIVATE KEY"
     r"|(?i:password|secret|token)\w*\W{1,4}[A-Za-z0-9/+]{20,}"
@@ -470,7 +472,9 @@ def _(stage: Deployed) -> Offenders:
 def _(stage: Deployed) -> Offenders:
     endpoints = stage.of("AWS::EC2::VPCEndpoint").values()
     private = [e["ServiceName"] for e in endpoints if e.get("PrivateDnsEnabled") is True]
-    yield from (api for api in PRIVATE_APIS if f"com.amazonaws.<AWS::Region>.{api}" not in private)
+    imports = any(stage.granted("bedrock:CreateModelImportJob"))
+    called = (*PRIVATE_APIS, *(IMPORT_APIS if imports else ()))
+    yield from (api for api in called if f"com.amazonaws.<AWS::Region>.{api}" not in private)
     reached = {table for e in endpoints if e["VpcEndpointType"] == "Gateway" for table in e["RouteTableIds"]}
     yield from (id for id in stage.of("AWS::EC2::RouteTable") if f"<{id}>" not in reached)
 
@@ -647,3 +651,36 @@ def _(stage: Deployed) -> Offenders:
         limited = {key: listed(values) for key, values in condition.items()}
         if listed(statement["Resource"]) != [own_bus] or limited != about_a_run:
             yield id
+
+
+@rule(47, "Imported models are created, tagged, asked and deleted only with the stage's tag")
+def _(stage: Deployed) -> Offenders:
+    for id, statement in stage.granted():
+        changes = any(re.match(r"bedrock:(Create|Delete|Get|Tag|Invoke)", a) for a in listed(statement["Action"]))
+        tags = {
+            str(value)
+            for operator, keys in statement.get("Condition", {}).items()
+            for key, value in keys.items()
+            if operator == "StringEquals" and re.fullmatch(r"aws:(Request|Resource)Tag/finetune:created-by", key)
+        }
+        if changes and not (tags and all(re.fullmatch(r"finetune-\w+", tag) for tag in tags)):
+            yield id
+
+
+@rule(48, "Bedrock reads tuned models only, with a role for import jobs of this account")
+def _(stage: Deployed) -> Offenders:
+    for role, properties in stage.roles.items():
+        if "bedrock.amazonaws.com" not in json.dumps(properties["AssumeRolePolicyDocument"]):
+            continue
+        for statement in properties["AssumeRolePolicyDocument"]["Statement"]:
+            source = statement.get("Condition", {}).get("ArnLike", {}).get("aws:SourceArn", "")
+            if not str(source).endswith(":model-import-job/*"):
+                yield role
+        for id, statement in stage.granted():
+            if id in stage.policies_of(role):
+                actions = set(map(str, listed(statement["Action"])))
+                objects = [str(each) for each in listed(statement["Resource"])]
+                if not all(re.match(r"s3:(GetObject|ListBucket)$|kms:", action) for action in actions):
+                    yield id
+                if "s3:GetObject" in actions and not all(each.endswith("/runs/*/training/*") for each in objects):
+                    yield id

@@ -12,6 +12,7 @@ DEPLOYED = {
     "artifacts_bucket": "artifacts",
     "kms_key_arn": "arn:aws:kms:eu-west-1:123456789012:key/k",
     "execution_role_arn": "arn:aws:iam::123456789012:role/r",
+    "import_role_arn": "arn:aws:iam::123456789012:role/i",
     "subnet_ids": ["subnet-1", "subnet-2"],
     "security_group_ids": ["sg-1"],
     "topic_arn": "arn:aws:sns:eu-west-1:123456789012:t",

@@ -16,8 +16,8 @@ Mutation = Callable[[Resources], None]
 
 
 @pytest.fixture(scope="module")
-def strong(prod: Synthesised) -> list[dict[str, Any]]:
-    return [template.to_json() for template in prod.templates.values()]
+def strong(importing: Synthesised) -> list[dict[str, Any]]:
+    return [template.to_json() for template in importing.templates.values()]
 
 
 def of(resources: Resources, type: str, containing: str = "") -> Resource:
@@ -81,6 +81,18 @@ def also_granting(**element: Any) -> Mutation:
     added = {"Effect": "Allow", "Resource": "arn:aws:s3:::elsewhere/x", **element}
     policies = "AWS::IAM::ManagedPolicy"
     return lambda resources: of(resources, policies)["Properties"]["PolicyDocument"]["Statement"].append(added)
+
+
+def granting_to_bedrock(action: str, resource: str) -> Mutation:
+    """Allows the role for imports one more action."""
+
+    def mutate(resources: Resources) -> None:
+        policy = next(each for id, each in resources.items() if id.startswith("ImportRolePermissions"))
+        policy["Properties"]["PolicyDocument"]["Statement"] += [
+            {"Effect": "Allow", "Action": action, "Resource": resource}
+        ]
+
+    return mutate
 
 
 def opening(type: str, document: str, **element: Any) -> Mutation:
@@ -252,6 +264,7 @@ MUTATIONS: dict[str, tuple[int, Mutation]] = {
     ),
     "a group open to inbound traffic": (31, setting(GROUP, "SecurityGroupIngress", [ANYWHERE])),
     "a group open to all outbound traffic": (31, setting(GROUP, "SecurityGroupEgress", [ANYWHERE])),
+    "no private address for an imported model": (28, removing(ENDPOINT, "bedrock-runtime")),
     "a group without an outbound rule": (31, setting(GROUP, "SecurityGroupEgress", [], "Lambda functions")),
     "jobs with unreachable containers": (
         32,
@@ -298,6 +311,21 @@ MUTATIONS: dict[str, tuple[int, Mutation]] = {
     ),
     "events of any source": (46, without_condition("events:PutEvents", "StringEquals", "events:source")),
     "events to any bus": (46, granting("events:PutEvents", Resource="arn:aws:events:*:*:event-bus/*")),
+    "imports without the stage's tag": (47, granting("bedrock:CreateModelImportJob", Condition={})),
+    "any imported model may be asked": (47, granting("bedrock:InvokeModel", Condition={})),
+    "models of every stage may be deleted": (
+        47,
+        granting(
+            "bedrock:DeleteImportedModel",
+            Condition={"StringEquals": {"aws:ResourceTag/finetune:created-by": "*"}},
+        ),
+    ),
+    "a role that Bedrock assumes for anything": (
+        48,
+        trusting("bedrock", Condition={"StringEquals": {"aws:SourceAccount": "123456789012"}}),
+    ),
+    "a role with which Bedrock reads every file": (48, granting_to_bedrock("s3:GetObject", "arn:aws:s3:::b/*")),
+    "a role with which Bedrock writes": (48, granting_to_bedrock("s3:PutObject", "arn:aws:s3:::b/runs/*/training/*")),
 }
 
 

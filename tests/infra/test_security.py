@@ -33,6 +33,10 @@ def test_prod_follows_every_rule(rule: Rule, deployed: Deployed) -> None:
     assert list(rule.offenders(deployed)) == [], rule.sentence
 
 
+def test_prod_that_imports_models_follows_every_rule(importing: Synthesised) -> None:
+    assert broken(templates(importing)) == {}
+
+
 def test_dev_breaks_only_the_rules_that_its_settings_turn_off(dev: Synthesised) -> None:
     assert broken(templates(dev)).keys() == DIFFERS_IN_DEV.keys()
     for setting in DIFFERS_IN_DEV.values():

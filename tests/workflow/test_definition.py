@@ -16,6 +16,7 @@ from finetuning.evaluation.asking import CALLS_AT_ONCE, PAUSES, PROMPTS_PER_BATC
 from finetuning.jumpstart.requests import ENDPOINT_PROVISIONING_SECONDS
 from finetuning.planning.endpoint_terms import DEFAULT_ENDPOINT_TIMEOUT
 from finetuning.runs.guardrails import ROLLBACK_SECONDS
+from finetuning.runs.imports import LONGEST_IMPORT
 from finetuning.runs.outcomes import PENDING_GRACE
 from finetuning.runs.run_json import (
     MAX_CAPACITY_WAIT_HOURS,
@@ -47,7 +48,14 @@ NO_CAPACITY_SECONDS = ENDPOINT_PROVISIONING_SECONDS + ROLLBACK_SECONDS
 """Until an endpoint or an update of one has found no instances."""
 LONGEST_ENDPOINT_SECONDS = ENDPOINT_PROVISIONING_SECONDS + 2 * DEFAULT_ENDPOINT_TIMEOUT
 NOT_A_HANDLER = {"__init__", "step"}
-OF_A_MODEL = ("DeployEndpoint", "DescribeEndpoint", "AskModel", "DeleteTemporaryEndpoint")
+OF_A_MODEL = (
+    "DeployEndpoint",
+    "DescribeEndpoint",
+    "ImportModel",
+    "DescribeImport",
+    "AskModel",
+    "DeleteTemporaryEndpoint",
+)
 """The steps of one model, inside the Map of both."""
 
 
@@ -308,8 +316,11 @@ def test_the_longest_run_fits_the_history_of_an_execution() -> None:
         "turn": polls(LONGEST_WAIT_HOURS * 3600) * EVENTS_PER_POLL,
         "attempts": attempts * (EVENTS_PER_POLL + EVENTS_PER_POLL),
         "training": polls((MAX_CAPACITY_WAIT_HOURS + LONGEST_RUNTIME_HOURS) * 3600) * EVENTS_PER_POLL,
-        "endpoints": 2 * polls(LONGEST_ENDPOINT_SECONDS) * EVENTS_PER_POLL,
-        "endpoints without capacity": MAX_ENDPOINT_FALLBACKS * polls(NO_CAPACITY_SECONDS) * EVENTS_PER_POLL,
+        "endpoints, or an import": EVENTS_PER_POLL
+        * max(
+            2 * polls(LONGEST_ENDPOINT_SECONDS) + MAX_ENDPOINT_FALLBACKS * polls(NO_CAPACITY_SECONDS),
+            polls(LONGEST_IMPORT.total_seconds()),
+        ),
         "the endpoint's turn": polls(LONGEST_ENDPOINT_WAIT_HOURS * 3600) * EVENTS_PER_POLL,
         "the base model": EVENTS_PER_POLL
         * (
@@ -334,11 +345,59 @@ def test_the_longest_run_fits_the_time_limit_of_an_execution() -> None:
         "training": LONGEST_RUNTIME_HOURS,
         "approval": LONGEST_APPROVAL_HOURS,
         "the endpoint's turn": LONGEST_ENDPOINT_WAIT_HOURS,
-        "endpoints": 2 * LONGEST_ENDPOINT_SECONDS / 3600,
-        "endpoints without capacity": MAX_ENDPOINT_FALLBACKS * NO_CAPACITY_SECONDS / 3600,
+        "endpoints, or an import": max(
+            2 * LONGEST_ENDPOINT_SECONDS + MAX_ENDPOINT_FALLBACKS * NO_CAPACITY_SECONDS,
+            LONGEST_IMPORT.total_seconds(),
+        )
+        / 3600,
         "evaluation": slowest_evaluation_hours(),
     }
     assert sum(hours.values()) * 3600 < MACHINE["TimeoutSeconds"], hours
+
+
+def ways_from(state: str, **given: Any) -> str:
+    """Where the first condition of a Choice leads that these values make true: `and` and `or` of comparisons alone."""
+    for choice in STATES[state]["Choices"]:
+        condition = choice["Condition"].strip("{%} ").replace("$states.input.", "").replace("$", "")
+        if eval(re.sub(r"(?<!!)=", "==", condition), {}, given):
+            return str(choice["Next"])
+    return str(STATES[state]["Default"])
+
+
+@pytest.mark.parametrize(("imported", "variant", "first"), [
+    (True, "live", "ImportModel"), (True, "candidate", "ImportModel"), (True, "base", "DeployEndpoint"),
+    (False, "live", "DeployEndpoint"), (False, "candidate", "DeployEndpoint"), (False, "base", "DeployEndpoint"),
+])  # fmt: skip
+def test_only_a_tuned_model_is_imported(imported: bool, variant: str, first: str) -> None:
+    assert ways_from("IsImported", imported=imported, variant=variant) == first
+
+
+@pytest.mark.parametrize(("outcome", "evaluate", "following"), [
+    ("waiting", True, "WaitToImport"), ("go", True, "WaitForImport"), ("in_progress", True, "WaitForImport"),
+    ("in_service", True, "AskModel"), ("in_service", False, "ModelServes"),
+])  # fmt: skip
+def test_an_import_is_waited_for_and_its_model_asked(outcome: str, evaluate: bool, following: str) -> None:
+    assert ways_from("ImportOutcome", outcome=outcome, evaluate=evaluate) == following
+    assert successors(STATES["ImportModel"]) == successors(STATES["DescribeImport"]) == {"ImportOutcome", "IsBaseModel"}
+
+
+@pytest.mark.parametrize(("imported", "variant", "following"), [
+    (True, "live", "ModelServes"), (True, "candidate", "ModelServes"), (True, "base", "DeleteTemporaryEndpoint"),
+    (False, "live", "ModelServes"), (False, "candidate", "DeleteTemporaryEndpoint"),
+])  # fmt: skip
+def test_an_imported_candidate_is_kept_for_its_deployment(imported: bool, variant: str, following: str) -> None:
+    assert ways_from("IsTemporary", imported=imported, variant=variant) == following
+
+
+@pytest.mark.parametrize(("target", "imported", "autoscaling", "following"), [
+    ("candidate", True, False, "IsApprovalNeeded"), ("live", True, False, "SwitchAlias"),
+    ("live", False, True, "ScaleEndpoint"), ("live", False, False, "RegisterModel"),
+])  # fmt: skip
+def test_the_name_is_switched_after_evaluation_gate_and_approval_alone(
+    target: str, imported: bool, autoscaling: bool, following: str
+) -> None:
+    assert ways_from("IsLive", target=target, imported=imported, autoscaling=autoscaling) == following
+    assert {name for name, state in STATES.items() if "SwitchAlias" in successors(state)} == {"IsLive"}
 
 
 def test_the_diagram_in_the_documentation_is_current() -> None:

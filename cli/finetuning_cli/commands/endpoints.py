@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.prompt import Confirm
 
-from finetuning_cli.commands.options import AsJson, EndpointName, RunName, Stage, progress_console
+from finetuning_cli.commands.options import AsJson, EndpointName, RunName, Stage, Target, progress_console
 
 if TYPE_CHECKING:
     from finetuning_cli.stage.conversation import Conversation
@@ -203,6 +203,9 @@ def deploy(
     instance_type: Annotated[
         str | None, typer.Option(help="Instance type of the endpoint. Default: the one used before.")
     ] = None,
+    target: Annotated[
+        Target | None, typer.Option(help="Where to serve the model. Default: where it was served before.")
+    ] = None,
     stage: Stage = "dev",
     as_json: AsJson = False,
 ) -> None:
@@ -212,6 +215,7 @@ def deploy(
     Examples:
       finetune deploy pirate --ttl-hours 2
       finetune deploy pirate --instance-type ml.g5.12xlarge
+      finetune deploy pirate --target bedrock
       finetune deploy pirate-0a1b2c3d && finetune watch pirate-0a1b2c3d
     """
     from finetuning.report import commands
@@ -221,7 +225,7 @@ def deploy(
 
     deployment = Deployment.find(stage)
     found = find_run(deployment, run)
-    execution_arn = redeploy(deployment, found, ttl_hours, instance_type)
+    execution_arn = redeploy(deployment, found, ttl_hours, instance_type, target and target.value)
     console = Console(stderr=as_json)
     with progress_console(as_json).status("Waiting for the workflow to start"):
         _until(lambda: has_taken_over(deployment, found, execution_arn))

@@ -33,6 +33,13 @@ class TaskChoice(StrEnum):
     DOMAIN_ADAPTATION = "domain_adaptation"
 
 
+class Target(StrEnum):
+    """Where a model is served."""
+
+    SAGEMAKER = "sagemaker"
+    BEDROCK = "bedrock"
+
+
 class Near(StrEnum):
     """What becomes of training rows that nearly repeat another row."""
 

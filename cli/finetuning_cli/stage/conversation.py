@@ -2,19 +2,23 @@
 
 from collections.abc import Callable
 
-from finetuning.aws.sagemaker_runtime import MAX_NEW_TOKENS, asker, stream_answer
+from finetuning.aws.answer_bodies import MAX_NEW_TOKENS
+from finetuning.aws.bedrock_runtime import OnWait
 from finetuning.errors import Code, FineTuningError
 from finetuning.evaluation.comparison import Reply
-from finetuning.evaluation.questions import as_inputs, stop_tokens
+from finetuning.evaluation.questions import as_inputs
 from finetuning.jumpstart.catalogue import DEFAULT_FAMILY
 from finetuning.jumpstart.family import Message
+from finetuning.operations.answers import asker_of, stream_answer_of
 from finetuning.runs.plan import RunPlan
 
 
 class Conversation:
     """One after the other, questions to an endpoint. Those of a chat model are sent with what was said before.
 
-    `plan`: of the run that the endpoint serves, if it is known; `task` replaces the plan's.
+    `plan`: of the run that the endpoint serves, if it is known; `task` replaces the plan's. `model`: ARN of the
+    imported model that the endpoint's name stands for; `on_wait` gets a line when a wait begins for one that is not
+    loaded.
     """
 
     def __init__(
@@ -24,8 +28,11 @@ class Conversation:
         task: str = "",
         system: str = "",
         max_new_tokens: int = MAX_NEW_TOKENS,
+        model: str = "",
+        on_wait: OnWait = lambda _: None,
     ) -> None:
         self.endpoint, self._plan, self._max_new_tokens = endpoint, plan, max_new_tokens
+        self._model, self._on_wait = model or endpoint, on_wait
         planned = str(plan.task) if plan and plan.task else "chat"
         self._task = task or ("chat" if system else planned)
         self._family = plan.family if plan else DEFAULT_FAMILY
@@ -38,11 +45,11 @@ class Conversation:
 
     def ask(self, prompt: str, on_text: Callable[[str], None] | None = None) -> Reply:
         """The answer; piece by piece to `on_text` if it is given. Raises `FineTuningError` (ENDPOINT_FAILED)."""
-        inputs, stops = self.inputs(prompt), stop_tokens(self._task, self._family)
+        model, family, limit = self._model, self._family, self._max_new_tokens
         if on_text:
-            reply = stream_answer(self.endpoint, inputs, on_text, stops, self._max_new_tokens)
+            reply = stream_answer_of(model, self.inputs(prompt), self._task, family, on_text, self._on_wait, limit)
         else:
-            reply = asker(self.endpoint, stops, self._max_new_tokens)(inputs)
+            reply = asker_of(model, self._task, family, self._on_wait, limit)(self.inputs(prompt))
         if reply.error is not None:
             raise FineTuningError(
                 Code.ENDPOINT_FAILED,

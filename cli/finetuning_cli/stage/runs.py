@@ -85,7 +85,13 @@ def caller() -> str:
         return str(client("sts").get_caller_identity()["Arn"])
 
 
-def redeploy(deployment: Deployment, run: Run, ttl_hours: float | None = None, instance_type: str | None = None) -> str:
+def redeploy(
+    deployment: Deployment,
+    run: Run,
+    ttl_hours: float | None = None,
+    instance_type: str | None = None,
+    target: str | None = None,
+) -> str:
     """Starts an execution that deploys the model of an ended run again, and returns its ARN.
 
     Raises `FineTuningError`: RUN_STILL_RUNNING, or RUN_HAS_NO_MODEL if the run trained none.
@@ -100,7 +106,7 @@ def redeploy(deployment: Deployment, run: Run, ttl_hours: float | None = None, i
             f"The run {run.run_id} is still running, at {status.step}.",
             f"Wait for its end: {commands.watch(run.run_id, deployment.stage)}",
         )
-    asked = {"ttl_hours": ttl_hours, "instance_type": instance_type}
+    asked = {"ttl_hours": ttl_hours, "instance_type": instance_type, "target": target}
     terms = {name: value for name, value in asked.items() if value is not None}
     event = {**Upload(**plan.upload.model_dump()).event, "redeploy": terms}
     with translate_errors(f"start the deployment of {run.run_id}"):

@@ -50,13 +50,18 @@ def depend_on_role_alone(resource: IConstruct) -> None:
     template_resource.add_deletion_override("DependsOn")
 
 
-def service_role(scope: Construct, id: str, *, service: str, permissions: Permissions | None = None) -> iam.Role:
-    """A role that an AWS service assumes for this account only: resources of other accounts cannot use it."""
+def service_role(
+    scope: Construct, id: str, *, service: str, permissions: Permissions | None = None, source: str = ""
+) -> iam.Role:
+    """A role that an AWS service assumes for this account only: resources of other accounts cannot use it. `source`:
+    pattern of the ARNs of those that may, if not all.
+    """
+    conditions: dict[str, dict[str, str]] = {"StringEquals": {"aws:SourceAccount": Stack.of(scope).account}}
+    if source:
+        conditions["ArnLike"] = {"aws:SourceArn": source}
     return iam.Role(
         scope,
         id,
-        assumed_by=iam.ServicePrincipal(
-            service, conditions={"StringEquals": {"aws:SourceAccount": Stack.of(scope).account}}
-        ),
+        assumed_by=iam.ServicePrincipal(service, conditions=conditions),
         managed_policies=None if permissions is None else [permissions],
     )

@@ -30,8 +30,8 @@ MAX_UNPACKED_BYTES = 262_144_000
 """Lambda's limit on a function's code with all its layers."""
 
 SERVICES = (
-    "application-autoscaling", "bedrock", "cloudwatch", "ec2", "iam", "kms", "lambda", "logs", "pricing", "s3",
-    "sagemaker", "sagemaker-runtime", "service-quotas", "sns", "stepfunctions", "xray",
+    "application-autoscaling", "bedrock", "bedrock-runtime", "cloudwatch", "ec2", "iam", "kms", "lambda", "logs",
+    "pricing", "s3", "sagemaker", "sagemaker-runtime", "service-quotas", "sns", "stepfunctions", "xray",
 )  # fmt: skip
 """The services whose description the layer keeps: those of which a function makes a client, and the tracer's."""
 PYTHON = "python3.13"

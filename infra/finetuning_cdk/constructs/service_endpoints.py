@@ -9,7 +9,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from finetuning.jumpstart.spec import cache_bucket, private_bucket
-from finetuning.settings import INTERFACE_ENDPOINTS
+from finetuning.settings import IMPORT_ENDPOINTS, INTERFACE_ENDPOINTS
 from finetuning_cdk.constructs.isolated_network import HTTPS, IsolatedNetwork
 
 ANYONE = iam.AnyPrincipal()
@@ -67,7 +67,7 @@ class InterfaceEndpoints(Construct):
     a network of its own.
     """
 
-    def __init__(self, scope: Construct, id: str, *, network: IsolatedNetwork) -> None:
+    def __init__(self, scope: Construct, id: str, *, network: IsolatedNetwork, imports_models: bool) -> None:
         super().__init__(scope, id)
         vpc = network.vpc
         group = ec2.SecurityGroup(
@@ -75,7 +75,8 @@ class InterfaceEndpoints(Construct):
         )
         group.add_ingress_rule(network.functions, HTTPS, "Lambda functions")
         group.add_ingress_rule(network.jobs, HTTPS, "Training jobs and endpoints")
-        for name, service in INTERFACE_ENDPOINTS.items():
+        services = {**INTERFACE_ENDPOINTS, **(IMPORT_ENDPOINTS if imports_models else {})}
+        for name, service in services.items():
             endpoint = ec2.InterfaceVpcEndpoint(
                 self,
                 name,

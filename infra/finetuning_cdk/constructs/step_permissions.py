@@ -38,6 +38,8 @@ class StageResources:
     network: IsolatedNetwork
     topic: sns.ITopic
     execution_role: iam.IRole
+    import_role: iam.IRole | None
+    """None in a stage that may not import models into Bedrock."""
 
 
 class StepPermissions(Permissions):

@@ -8,8 +8,9 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from finetuning.runs.layout import TURNS, measurement
+from finetuning_cdk.constructs.import_permissions import ImportPermissions
 from finetuning_cdk.constructs.python_layer import PARQUET, PythonLayer
-from finetuning_cdk.constructs.step_permissions import ANY_RUN, StageResources, StepPermissions
+from finetuning_cdk.constructs.step_permissions import ANY_RUN, StageResources
 from finetuning_cdk.constructs.workflow_function import FunctionPlatform, FunctionSize, WorkflowFunction
 
 
@@ -18,7 +19,7 @@ class _Step:
     """One function. `handler` is its module."""
 
     handler: str
-    may: Callable[[StepPermissions], StepPermissions]
+    may: Callable[[ImportPermissions], ImportPermissions]
     touches_data: bool = False
     """Such a function runs in the VPC in every stage and calls only S3; others only where control functions do."""
     outlives_network: bool = False
@@ -43,6 +44,7 @@ _STEPS = (
             .read_jumpstart()
             .find_weights()
             .check_plans()
+            .find_imports()
         ),
         size=FunctionSize(timeout=300, memory=1024),
     ),
@@ -95,10 +97,27 @@ _STEPS = (
             may.write_runs(f"{TURNS}*", reading=[f"{TURNS}*"]).read_jumpstart().deploy_endpoints().delete_endpoints()
         ),
     ),
+    _Step(
+        handler="import_model",
+        may=lambda may: may.write_runs(f"{TURNS}*", reading=[f"{TURNS}*"]).import_models(),
+        size=FunctionSize(concurrency=10),
+    ),
+    _Step(
+        handler="describe_import",
+        may=lambda may: may.write_runs(reading=[]).describe_imports(),
+        size=FunctionSize(concurrency=10),
+    ),
+    _Step(
+        handler="switch_alias",
+        may=lambda may: may.write_runs(reading=[]).delete_imports(),
+        size=FunctionSize(concurrency=10),
+    ),
     _Step(handler="describe_endpoint", may=lambda may: may.write_runs(ANY_RUN.plan).restore_after_rollback()),
     _Step(
         handler="ask_batch",
-        may=lambda may: may.write_runs(_ANSWERS, reading=[ANY_RUN.prompts, _ANSWERS]).invoke_endpoints(),
+        may=lambda may: (
+            may.write_runs(_ANSWERS, reading=[ANY_RUN.prompts, _ANSWERS]).invoke_endpoints().invoke_imports()
+        ),
         size=FunctionSize(timeout=900, memory=1024),
     ),
     _Step(
@@ -126,13 +145,21 @@ _STEPS = (
         handler="report_failure",
         # The configuration says whether the endpoint served an earlier model.
         may=lambda may: (
-            may.write_runs(ANY_RUN.claim, *ANY_RUN.report_pages).clean_up_runs().describe("endpoint-config").notify()
+            may.write_runs(ANY_RUN.claim, *ANY_RUN.report_pages)
+            .clean_up_runs()
+            .describe("endpoint-config")
+            .clean_up_imports()
+            .notify()
         ),
     ),
     _Step(
         handler="clean_up_run",
         may=lambda may: (
-            may.write_runs(ANY_RUN.claim, *ANY_RUN.report_pages).clean_up_runs().describe("endpoint-config").notify()
+            may.write_runs(ANY_RUN.claim, *ANY_RUN.report_pages)
+            .clean_up_runs()
+            .describe("endpoint-config")
+            .clean_up_imports()
+            .notify()
         ),
     ),
     _Step(
@@ -142,14 +169,15 @@ _STEPS = (
             .write_runs(ANY_RUN.claim, *ANY_RUN.report_pages)
             .sweep_runs()
             .describe("endpoint-config")
+            .clean_up_imports()
             .notify()
         ),
-        size=FunctionSize(timeout=900),
+        size=FunctionSize(timeout=900, concurrency=5),
     ),
     _Step(
         handler="sweep_endpoints",
-        may=lambda may: may.read_runs().sweep_endpoints().read_invocations().notify(),
-        size=FunctionSize(timeout=300),
+        may=lambda may: may.read_runs().sweep_endpoints().clean_up_imports().read_invocations().notify(),
+        size=FunctionSize(timeout=300, concurrency=5),
     ),
 )
 
@@ -177,13 +205,14 @@ class WorkflowFunctions(Construct):
                 .stop_training()
                 .delete_endpoints()
                 .delete_models()
+                .delete_every_import()
                 .describe_network_interfaces()
                 .go_on()
                 .delete_data_in(*emptied)
             ),
             # It waits for the network interfaces of all others, and nobody calls it before the stage is destroyed.
             outlives_network=True,
-            size=FunctionSize(timeout=900),
+            size=FunctionSize(timeout=900, concurrency=5),
         )
         parquet = PythonLayer(self, "Parquet", requirements=PARQUET)
         self._functions = {
@@ -192,7 +221,7 @@ class WorkflowFunctions(Construct):
                 step.id,
                 handler=step.handler,
                 platform=platform,
-                permissions=step.may(StepPermissions(self, f"{step.id}Permissions", resources=resources)),
+                permissions=step.may(ImportPermissions(self, f"{step.id}Permissions", resources=resources)),
                 in_vpc=step.touches_data or (platform.config.control_functions_in_vpc and not step.outlives_network),
                 size=step.size,
                 more_layers=[parquet] if step.handler == "reframe_parquet" else [],

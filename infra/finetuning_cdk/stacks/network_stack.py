@@ -24,7 +24,7 @@ class NetworkStack(Stack):
             buckets=[storage.uploads, storage.artifacts],
         )
         if config.interface_endpoints:
-            InterfaceEndpoints(self, "Endpoints", network=self.network)
+            InterfaceEndpoints(self, "Endpoints", network=self.network, imports_models=config.bedrock_import)
         if config.availability_zones:
             self.add_metadata(
                 "cfn-lint",

@@ -14,6 +14,7 @@ from finetuning_cdk.constructs.clean_up_on_abort import CleanUpOnAbort
 from finetuning_cdk.constructs.event_delivery import DeadLetterQueue
 from finetuning_cdk.constructs.execution_role import execution_role
 from finetuning_cdk.constructs.fine_tuning_workflow import FineTuningWorkflow
+from finetuning_cdk.constructs.import_role import import_role
 from finetuning_cdk.constructs.isolated_network import IsolatedNetwork
 from finetuning_cdk.constructs.log_queries import LogQueries
 from finetuning_cdk.constructs.notification_topic import NotificationTopic
@@ -57,6 +58,11 @@ class WorkflowStack(Stack):
             network=network,
             prefix=config.prefix,
         )
+        importing = (
+            import_role(self, "ImportRole", artifacts=storage.artifacts, key=storage.key)
+            if config.bedrock_import
+            else None
+        )
         # The access logs last: emptying the other buckets is logged as well.
         emptied = [] if config.keep_data else [storage.uploads, storage.artifacts, storage.access_logs]
         self.dead_letters = DeadLetterQueue(self, "DeadLetters")
@@ -80,6 +86,7 @@ class WorkflowStack(Stack):
                         "artifacts_bucket": storage.artifacts.bucket_name,
                         "kms_key_arn": storage.key.key_arn,
                         "execution_role_arn": role.role_arn,
+                        "import_role_arn": importing.role_arn if importing else None,
                         "subnet_ids": [subnet.subnet_id for subnet in network.vpc.isolated_subnets],
                         "security_group_ids": [network.jobs.security_group_id],
                         "topic_arn": self.topic.topic_arn,
@@ -95,6 +102,7 @@ class WorkflowStack(Stack):
                 network=network,
                 topic=self.topic,
                 execution_role=role,
+                import_role=importing,
             ),
             emptied=emptied,
         )
@@ -197,7 +205,14 @@ class WorkflowStack(Stack):
                 on=[any_execution],
                 because="Asks whether the run has ended; executions get their names when they start",
             )
-            for function in ("StartTraining", "DeployEndpoint", "ReportSuccess", "CleanUpRun")
+            for function in (
+                "StartTraining",
+                "DeployEndpoint",
+                "ImportModel",
+                "SwitchAlias",
+                "ReportSuccess",
+                "CleanUpRun",
+            )
         }
         for function, permissions in {
             **asking,

@@ -26,7 +26,10 @@ FIRST = Config(connect_timeout=1, read_timeout=20, retries={"total_max_attempts"
 """For the stack's outputs, which each command reads first: without a network it should not wait for long. No function
 calls CloudFormation."""
 
-_CONFIGS = {"s3": S3, "sagemaker-runtime": ONCE, "cloudformation": FIRST}
+ONCE_IMPORTED = ONCE.merge(Config(read_timeout=60))
+"""For invoking an imported model. The wait for one that is not loaded comes on top, within the function's time."""
+
+_CONFIGS = {"s3": S3, "sagemaker-runtime": ONCE, "bedrock-runtime": ONCE_IMPORTED, "cloudformation": FIRST}
 
 
 @cache

@@ -2,16 +2,14 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from finetuning.aws.answer_bodies import MAX_NEW_TOKENS, generated, json_lines
 from finetuning.aws.clients import client
 from finetuning.evaluation.comparison import Ask, Reply
-from finetuning.evaluation.questions import PARAMETERS, invocation
-
-MAX_NEW_TOKENS: int = PARAMETERS["max_new_tokens"]
+from finetuning.evaluation.questions import invocation
 
 
 def openai_base_url(endpoint: str) -> str:
@@ -38,7 +36,7 @@ def asker(endpoint: str, stop_token_ids: Sequence[int] = (), max_new_tokens: int
                 Accept="application/json",
                 Body=json.dumps(invocation(inputs, stop_token_ids, max_new_tokens)).encode(),
             )
-            text, finished = _generated(response["Body"].read())
+            text, finished = generated(response["Body"].read())
         except (ClientError, BotoCoreError, ValueError) as failure:
             error = str(failure)
         return Reply(text, round((time.monotonic() - started) * 1000), error, finished)
@@ -69,9 +67,9 @@ def stream_answer(
         return _passed_on(asker(endpoint, stop_token_ids, max_new_tokens)(inputs), on_text)
     pieces, error, finished = [], None, None
     try:
-        for line in _lines(event["PayloadPart"]["Bytes"] for event in response["Body"]):
+        for line in json_lines(event["PayloadPart"]["Bytes"] for event in response["Body"]):
             if "token" not in line:  # vLLM's stream, or a container that does not stream
-                text, finished = _generated(json.dumps(line).encode())
+                text, finished = generated(json.dumps(line).encode())
             else:
                 text, reason = str(line["token"].get("text", "")), (line.get("details") or {}).get("finish_reason")
                 if reason == "error":
@@ -87,47 +85,3 @@ def stream_answer(
 def _passed_on(reply: Reply, on_text: Callable[[str], None]) -> Reply:
     on_text(reply.text)
     return reply
-
-
-def _lines(parts: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a stream, one per line. A part may end within a line, and a line of server-sent events starts
-    with `data:`. Raises `ValueError` for anything else.
-    """
-    rest = b""
-    for part in parts:
-        *complete, rest = (rest + part).split(b"\n")
-        yield from filter(None, map(_line, complete))
-    yield from filter(None, [_line(rest)])
-
-
-def _line(text: bytes) -> dict[str, Any] | None:
-    text = text.strip().removeprefix(b"data:").strip()
-    if not text or text == b"[DONE]":
-        return None
-    line = json.loads(text)
-    line = line[0] if isinstance(line, list) and len(line) == 1 else line
-    if not isinstance(line, dict):
-        raise ValueError(f"The response has no generated_text: {text[:200]!r}")
-    return line
-
-
-def _generated(body: bytes) -> tuple[str, bool | None]:
-    """The text of `{"generated_text", "details": {"finish_reason"}}`, and whether the model ended it (None: unknown).
-    Older containers send a list of one such object, without details; vLLM's server sends
-    `{"choices": [{"text", "finish_reason"}]}`. Raises `ValueError` for anything else.
-
-    DJL LMI reports a failure during generation with status 200, an empty text and the finish_reason "error".
-    """
-    answer = json.loads(body)
-    if isinstance(answer, list) and len(answer) == 1:
-        answer = answer[0]
-    if not isinstance(answer, dict):
-        raise ValueError(f"The response has no generated_text: {body[:200]!r}")
-    choices = answer.get("choices")
-    if isinstance(choices, list) and len(choices) == 1 and isinstance(choices[0], dict):
-        text, reason = choices[0].get("text"), choices[0].get("finish_reason")
-    else:
-        text, reason = answer.get("generated_text"), (answer.get("details") or {}).get("finish_reason")
-    if reason == "error" or not isinstance(text, str):
-        raise ValueError(f"The response has no generated_text: {body[:200]!r}")
-    return text, None if reason is None else reason != "length"

@@ -116,6 +116,22 @@ def invocation(
     return {"inputs": inputs, "parameters": {**PARAMETERS, "max_new_tokens": max_new_tokens, "details": True, **stops}}
 
 
+def completion(
+    inputs: str, stops: Sequence[str] = (), max_new_tokens: int = PARAMETERS["max_new_tokens"]
+) -> dict[str, Any]:
+    """The body of an InvokeModel request to an imported model, in the form of OpenAI's completions: the rendered text,
+    whatever chat template Bedrock may have for the model. `stops`: the texts that also end the answer (`stop_texts`).
+    """
+    stop = {"stop": [*stops]} if stops else {}
+    sampling = {name: PARAMETERS[name] for name in ("temperature", "top_p", "seed")}
+    return {"prompt": inputs, "max_tokens": max_new_tokens, **sampling, **stop}
+
+
+def stop_texts(task: str, family: Family = DEFAULT_FAMILY) -> tuple[str, ...]:
+    """The same as `stop_tokens`, as texts: OpenAI's completions know no numbers of tokens."""
+    return family.stop_texts if task == "chat" else ()
+
+
 def stop_tokens(task: str, family: Family = DEFAULT_FAMILY) -> tuple[int, ...]:
     """The tokens at which an answer ends. A base model's `generation_config` names end-of-text alone, and the turns of
     a chat that it was trained on end with another token: without these its answers run to the limit.

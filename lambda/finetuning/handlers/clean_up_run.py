@@ -9,6 +9,7 @@ from finetuning.aws.step_functions import runs_again, start_of
 from finetuning.errors import Code, FineTuningError
 from finetuning.handlers.step import Payload, function, logger, measure_failure, open_run, set_run_context
 from finetuning.operations.clean_up import expire_failed, remove_unfinished, take_back_endpoint
+from finetuning.operations.imports import expire_failed_import, remove_unfinished_import, take_back_import
 from finetuning.operations.report_page import write_report
 from finetuning.operations.run import Run
 from finetuning.report import messages
@@ -39,7 +40,7 @@ def clean_up(run_id: str, ended: Mapping[str, Any]) -> list[str] | None:
     is_reported = run.status.state.is_final
     if not run.is_owned_by(ended["executionArn"]) or runs_again(ended):
         return None
-    done = remove_unfinished(sagemaker(), run.names)
+    done = [*remove_unfinished(sagemaker(), run.names), *remove_unfinished_import(run)]
     if not is_reported:
         done += _endpoint_left(run, ended)
         _report(run, ended, done)
@@ -52,8 +53,8 @@ def clean_up(run_id: str, ended: Mapping[str, Any]) -> list[str] | None:
 def _endpoint_left(run: Run, ended: Mapping[str, Any]) -> list[str]:
     """What is done about an endpoint that serves although its run did not succeed."""
     if ended["status"] == "FAILED":
-        return expire_failed(sagemaker(), run.names)
-    return take_back_endpoint(sagemaker(), run.names, start_of(ended))
+        return [*expire_failed(sagemaker(), run.names), *expire_failed_import(run)]
+    return [*take_back_endpoint(sagemaker(), run.names, start_of(ended)), *take_back_import(run, start_of(ended))]
 
 
 def _report(run: Run, ended: Mapping[str, Any], done: Sequence[str]) -> None:

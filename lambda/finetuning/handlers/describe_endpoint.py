@@ -67,7 +67,7 @@ def handler(run: Run, event: Payload) -> Payload:
 
 def _may_move(plan: RunPlan) -> bool:
     """Whether the tuned model's endpoint may still come into service on another type."""
-    if not (plan.endpoint.fallbacks or plan.endpoint.pools):
+    if plan.endpoint.is_imported or not (plan.endpoint.fallbacks or plan.endpoint.pools):
         return False
     hosting = orders.hosting("candidate" if plan.evaluation.must_beat_base else "live", plan, target())
     endpoint = sagemaker().describe_endpoint(hosting.endpoint)

@@ -1,7 +1,7 @@
 """PlanRun: checks the upload and plans the run before anything costs money."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, ValidationError
 
@@ -11,7 +11,9 @@ from finetuning.handlers.step import Payload, step
 from finetuning.lazy_model import LazyModel
 from finetuning.operations.preflight import check_deployment, preflight, price_list, shards_at_once
 from finetuning.operations.run import Run
+from finetuning.planning.checklist import Checklist
 from finetuning.planning.endpoint_terms import hosting_option
+from finetuning.planning.serving_target import retarget
 from finetuning.report.console_links import execution_link, files_link
 from finetuning.runs.plan import EndpointPlan
 from finetuning.runs.run_json import InstanceType
@@ -23,11 +25,11 @@ from finetuning.settings import TtlHours, settings
 @step
 def handler(run: Run, event: Payload) -> Payload:
     """`{bucket, key, version_id, requester, request_id, execution_arn, redeploy}` → `{outcome, run_id, parquet, deploy,
-    compare_with_base, must_beat_base, autoscaling, approval, approval_seconds, shards_at_once}`.
+    compare_with_base, must_beat_base, imported, autoscaling, approval, approval_seconds, shards_at_once}`.
 
     The outcome is `duplicate` if another execution owns the run; then nothing is written. With `redeploy`, an object
-    that may have `ttl_hours` and `instance_type`, the model that the run has trained is deployed again, and the outcome
-    is `redeploy`. Otherwise it is `planned`. Raises `RunRefused` with all findings, and `FineTuningError`
+    that may have `ttl_hours`, `instance_type` and `target`, the model that the run has trained is deployed again, and
+    the outcome is `redeploy`. Otherwise it is `planned`. Raises `RunRefused` with all findings, and `FineTuningError`
     (UPLOAD_NOT_FOUND) for an object that is not in the stage's upload bucket.
     """
     caller = {name: event_word(event.get(name)) for name in ("requester", "request_id")}
@@ -65,6 +67,7 @@ def handler(run: Run, event: Payload) -> Payload:
         deploy=plan.endpoint.deploy,
         compare_with_base=plan.evaluation.compare_with_base,
         must_beat_base=bool(plan.evaluation.must_beat_base),
+        imported=plan.endpoint.is_imported,
         autoscaling=plan.endpoint.autoscaling is not None,
         approval=plan.approval,
         shards_at_once=shards_at_once(region),
@@ -74,7 +77,7 @@ def handler(run: Run, event: Payload) -> Payload:
 
 def _result(outcome: str, run: Run, **choices: Any) -> Payload:
     """What the state machine decides by, and what its console shows."""
-    names = ("parquet", "deploy", "compare_with_base", "must_beat_base", "autoscaling", "approval")
+    names = ("parquet", "deploy", "compare_with_base", "must_beat_base", "imported", "autoscaling", "approval")
     return {
         "outcome": outcome,
         "run_id": run.run_id,
@@ -103,6 +106,7 @@ class RedeployTerms(LazyModel):
 
     ttl_hours: TtlHours | None = None
     instance_type: InstanceType | None = None
+    target: Literal["sagemaker", "bedrock"] | None = None
 
 
 def _read_terms(redeploy: Any) -> dict[str, Any]:
@@ -139,9 +143,15 @@ def _redeploy(run: Run, execution_arn: str, terms: dict[str, Any]) -> Payload:
     if instance_type := terms.pop("instance_type", None):
         price = price_list(settings().aws_region).price(instance_type, "hosting")
         endpoint = endpoint.on(hosting_option(instance_type, {instance_type: price} if price else {}))
-    endpoint = EndpointPlan.model_validate(endpoint.model_dump() | {"deploy": True} | terms)
+    checklist, wanted = Checklist(), terms.pop("target", None)
     plan = run.plan.model_copy(update={"endpoint": endpoint})
-    checklist = check_deployment(plan, run.has_tuned_model())
+    if wanted:
+        plan = plan.model_copy(update={"endpoint": retarget(plan, wanted, settings(), checklist)})
+        if plan.endpoint.is_imported and (endpoint.autoscaling or endpoint.data_capture_percentage):
+            run.record("An imported model has neither autoscaling nor data capture")
+    endpoint = EndpointPlan.model_validate(plan.endpoint.model_dump() | {"deploy": True} | terms)
+    plan = plan.model_copy(update={"endpoint": endpoint})
+    check_deployment(plan, run.has_tuned_model(), checklist)
     if checklist.findings:
         raise RunRefused(checklist.findings)
     run.save_plan(plan)
@@ -149,6 +159,7 @@ def _redeploy(run: Run, execution_arn: str, terms: dict[str, Any]) -> Payload:
         "redeploy",
         run,
         deploy=True,
+        imported=plan.endpoint.is_imported,
         autoscaling=plan.endpoint.autoscaling is not None,
         approval=plan.approval,
         **status.shown,

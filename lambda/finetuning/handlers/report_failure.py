@@ -7,6 +7,7 @@ from finetuning.aws.sns import notify
 from finetuning.datasets.preparation import Preparation
 from finetuning.handlers.step import Payload, function, logger, measure_failure, open_run, set_run_context
 from finetuning.operations.clean_up import expire_failed, remove_unfinished
+from finetuning.operations.imports import expire_failed_import, remove_unfinished_import
 from finetuning.operations.report_page import write_report
 from finetuning.operations.run import Run
 from finetuning.report import commands, messages
@@ -42,8 +43,8 @@ def handler(event: Payload) -> Payload:
     if not run.is_owned_by(event["execution_arn"]):
         return answer
     measure_failure(failure["code"], run_id)
-    serving = expire_failed(sagemaker(), run.names)
-    for line in [*remove_unfinished(sagemaker(), run.names), *serving]:
+    serving = [*expire_failed(sagemaker(), run.names), *expire_failed_import(run)]
+    for line in [*remove_unfinished(sagemaker(), run.names), *remove_unfinished_import(run), *serving]:
         run.record(line)
     status = run.record(
         failure["message"],

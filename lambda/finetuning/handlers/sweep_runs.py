@@ -5,6 +5,7 @@ It also corrects the status of runs that were redriven.
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+from finetuning.aws.run_store import run_store
 from finetuning.aws.sagemaker import SageMaker, sagemaker
 from finetuning.aws.sns import notify
 from finetuning.aws.step_functions import Executions, executions, start_of
@@ -14,6 +15,7 @@ from finetuning.handlers.clean_up_run import clean_up
 from finetuning.handlers.step import Payload, function, logger, measure, open_run
 from finetuning.metrics import ProductMetric
 from finetuning.operations.clean_up import remove_unfinished, take_back_endpoint
+from finetuning.operations.imports import remove_unfinished_import, runs_with_imports, take_back_import
 from finetuning.operations.redrive import set_running
 from finetuning.operations.run import Run
 from finetuning.operations.sweep import Sweep
@@ -104,7 +106,7 @@ def _remove_left(machine: Executions, settled: datetime) -> Iterator[str]:
     working = {_run_of(machine, execution.arn) for execution in machine.running()} if left else set()
     for run_id in sorted(left - working):
         run = open_run(run_id, __name__)
-        for line in remove_unfinished(api, run.names):
+        for line in [*remove_unfinished(api, run.names), *remove_unfinished_import(run)]:
             run.record(line)
             yield line
         for line in _taken_back(machine, run):
@@ -122,7 +124,8 @@ def _taken_back(machine: Executions, run: Run) -> list[str]:
     error = (status.error or {}).get("code")
     if status.state is RunState.SUCCEEDED or error not in (Code.RUN_ABORTED, Code.RUN_TIMED_OUT):
         return []
-    return take_back_endpoint(sagemaker(), run.names, start_of(machine.describe(status.execution_arn)))
+    began = start_of(machine.describe(status.execution_arn))
+    return [*take_back_endpoint(sagemaker(), run.names, began), *take_back_import(run, began)]
 
 
 def _run_of(machine: Executions, execution_arn: str) -> str | None:
@@ -140,3 +143,5 @@ def _runs_with_something(api: SageMaker, settled: datetime) -> Iterator[str]:
             tags = api.tags(arn)
             if tags.get(OWNER_TAG) == settings().prefix and RUN_TAG in tags:
                 yield tags[RUN_TAG]
+    if settings().bedrock_import:
+        yield from runs_with_imports(run_store(), settled)

@@ -82,6 +82,10 @@ class Family(Protocol):
         """The tokens at which a turn of a chat, or a text, can end."""
 
     @property
+    def stop_texts(self) -> tuple[str, ...]:
+        """The same tokens, spelled out."""
+
+    @property
     def vocabulary(self) -> Vocabulary | None:
         """None if tiktoken cannot count the family's tokens."""
 

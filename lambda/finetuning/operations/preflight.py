@@ -97,9 +97,11 @@ def check_account(
     return account.remaining_plan()
 
 
-def check_deployment(plan: RunPlan, has_model: bool) -> Checklist:
-    """The checks before the model of an earlier run is deployed again. `has_model`: whether its artefact exists."""
-    checklist, jumpstart, here = Checklist(), jumpstart_bucket(), target()
+def check_deployment(plan: RunPlan, has_model: bool, checklist: Checklist | None = None) -> Checklist:
+    """The checks before the model of an earlier run is deployed again, added to those made before. `has_model`: whether
+    its artefact exists.
+    """
+    checklist, jumpstart, here = Checklist() if checklist is None else checklist, jumpstart_bucket(), target()
     if has_model:
         checklist.passed("model", "the tuned model exists")
     else:

@@ -145,4 +145,5 @@ def target() -> Target:
         security_groups=stage.security_group_ids,
         kms_key_arn=stage.kms_key_arn,
         gated_weights=stage.gated_weights,
+        import_role_arn=stage.import_role_arn,
     )

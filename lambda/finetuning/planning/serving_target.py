@@ -1,6 +1,7 @@
 """Where a run's model is served: on a SageMaker endpoint, paid by the hour, or imported into Bedrock, paid by use."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Literal
 
 from finetuning.bedrock.models import FIELD, ON_SAGEMAKER, refusals
 from finetuning.bedrock.prices import import_price
@@ -8,7 +9,7 @@ from finetuning.bedrock.requests import NOT_IN_TAGS
 from finetuning.errors import Code, Finding
 from finetuning.jumpstart.catalogue import support
 from finetuning.planning.checklist import Checklist
-from finetuning.runs.plan import EndpointPlan
+from finetuning.runs.plan import EndpointPlan, RunPlan
 from finetuning.runs.run_json import EndpointRequest, RunRequest
 from finetuning.settings import NEVER, DeployedStage
 
@@ -36,7 +37,7 @@ def settle_target(
         update={"import_price": price, "expected_hours_per_day": asked.expected_hours_per_day}
     )
     imported = endpoint.model_copy(update={"target": "bedrock", "idle_minutes": NEVER})
-    obstacles = [*_without_access(stage), *unsuitable, *_refused_tags(request)]
+    obstacles = [*_without_access(stage), *unsuitable, *_refused_tags(request.tags)]
     if asked.target == "bedrock":
         findings = [*_contradictions(request), *obstacles]
         checklist.found(CHECK, *findings)
@@ -52,6 +53,28 @@ def settle_target(
         reason += f". Not used: {', '.join(f'endpoint.{name}' for name in unused)}"
     checklist.passed(CHECK, f"{target}: {reason}")
     return (imported if target == "bedrock" else endpoint).model_copy(update={"target_reason": reason})
+
+
+def retarget(
+    plan: RunPlan, target: Literal["sagemaker", "bedrock"], stage: DeployedStage, checklist: Checklist
+) -> EndpointPlan:
+    """The plan of a trained run's endpoint for another target; a finding for each reason against it. An imported model
+    has neither autoscaling nor data capture, and does not expire for want of requests: an endpoint after it does by the
+    stage's limit.
+    """
+    endpoint = plan.endpoint
+    if target == endpoint.target:
+        return endpoint
+    if target == "sagemaker":
+        return endpoint.model_copy(update={"target": target, "idle_minutes": stage.endpoint_idle_minutes})
+    model = support(plan.model_id)
+    findings = [*_without_access(stage), *refusals(model, stage.aws_region), *_refused_tags(plan.tags)]
+    checklist.found(CHECK, *findings)
+    price = import_price(model, stage.aws_region)
+    if not findings:
+        checklist.passed(CHECK, f"bedrock: {price.in_words if price else 'price unknown'}")
+    without = {"autoscaling": None, "data_capture_percentage": 0, "idle_minutes": NEVER}
+    return endpoint.model_copy(update={"target": target, "import_price": price, **without})
 
 
 def _choice(endpoint: EndpointPlan, obstacles: list[str]) -> tuple[str, str] | Finding:
@@ -131,8 +154,8 @@ def _is_set(asked: EndpointRequest, name: str) -> bool:
     return bool(getattr(asked, name) != EndpointRequest.model_fields[name].get_default(call_default_factory=True))
 
 
-def _refused_tags(request: RunRequest) -> Iterator[Finding]:
-    for key, value in request.tags.items():
+def _refused_tags(tags: Mapping[str, str]) -> Iterator[Finding]:
+    for key, value in tags.items():
         if refused := sorted({*NOT_IN_TAGS.findall(key + value)}):
             yield Finding(
                 Code.RUN_JSON_INVALID,

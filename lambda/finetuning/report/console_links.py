@@ -40,6 +40,10 @@ def endpoints_link(region: str) -> str:
     return _console(region, f"sagemaker/home?region={region}#/endpoints")
 
 
+def imported_models_link(region: str) -> str:
+    return f"https://{region}.console.aws.amazon.com/bedrock/home?region={region}#/imported-models"
+
+
 def training_log_link(region: str, name: str) -> str:
     """The job's log streams; the console expects the group name escaped twice, with `$` instead of `%`."""
     group = quote(quote(TRAINING_LOG_GROUP, safe=""), safe="").replace("%", "$")

@@ -20,6 +20,15 @@ TURNS = "turns/"
 """In the artifacts bucket: a folder for each endpoint with a name of its own, in it one for each run's turn, and a
 document that names the turn that is served."""
 
+ALIASES = "aliases/"
+"""In the artifacts bucket: a folder for each name that stands for an imported model (`runs/aliases.py`)."""
+
+
+def alias_key(name: str) -> str:
+    """Key of the document that says which model the name stands for."""
+    return f"{ALIASES}{name}/alias.json"
+
+
 SHARDS, DATASET = "shards/", "dataset/"
 """Within a run's folder, which is the workspace of the steps that prepare its data."""
 

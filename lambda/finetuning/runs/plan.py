@@ -306,6 +306,11 @@ class EndpointPlan(_Part):
         return "" if planned == self.instance_type else hosting_suffix(self.instance_type)
 
     @property
+    def is_imported(self) -> bool:
+        """Whether the tuned model is imported into Bedrock."""
+        return self.deploy and self.target == "bedrock"
+
+    @property
     def most_instances(self) -> int:
         """The most that autoscaling may start, or the fixed number."""
         return self.autoscaling.max_instances if self.autoscaling else self.instance_count

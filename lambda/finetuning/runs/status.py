@@ -147,6 +147,9 @@ class RunStatus(LazyModel):
     model_artifact: str = ""
     """Where the completed job reports its files: an S3 URI that ends in `/`. Empty before, and in earlier versions."""
     endpoint: str = ""
+    """Name under which the tuned model is served: of an endpoint, or one that stands for an imported model."""
+    imported_model: str = ""
+    """ARN of the model in Bedrock, if the run imported it."""
     verdict: Verdict | None = None
     """None if there was no evaluation."""
     endpoint_turn: str = ""

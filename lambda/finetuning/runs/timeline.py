@@ -17,9 +17,12 @@ PHASES = {
     "ApproveDeployment": "Approval",
     "DeployEndpoint": "Deployment",
     "DescribeEndpoint": "Deployment",
+    "ImportModel": "Deployment",
+    "DescribeImport": "Deployment",
     "AskBatch": "Evaluation",
     "DeleteTemporaryEndpoint": "Evaluation",
     "EvaluateAnswers": "Evaluation",
+    "SwitchAlias": "Deployment",
     "ScaleEndpoint": "Deployment",
     "RegisterModel": "Registration",
 }

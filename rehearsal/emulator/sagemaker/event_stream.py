@@ -1,4 +1,4 @@
-"""AWS's event-stream framing, in which InvokeEndpointWithResponseStream answers.
+"""AWS's event-stream framing, in which InvokeEndpointWithResponseStream and Bedrock's streams answer.
 
 A message is its total and its headers' length, a checksum of these, the headers, the payload, and a checksum of it
 all; source: the Smithy specification, "Amazon event stream".
@@ -7,7 +7,7 @@ all; source: the Smithy specification, "Amazon event stream".
 import asyncio
 import struct
 from binascii import crc32
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 CONTENT_TYPE = "application/vnd.amazon.eventstream"
@@ -20,6 +20,11 @@ def part(piece: bytes) -> bytes:
     return _message(
         piece, {":message-type": "event", ":event-type": "PayloadPart", ":content-type": "application/octet-stream"}
     )
+
+
+def chunk(content: bytes) -> bytes:
+    """A chunk event of Bedrock; `content`: JSON, whose `bytes` are in Base64."""
+    return _message(content, {":message-type": "event", ":event-type": "chunk", ":content-type": "application/json"})
 
 
 def failure(message: str) -> bytes:
@@ -41,11 +46,11 @@ def _message(payload: bytes, headers: dict[str, str]) -> bytes:
     return whole + struct.pack("!I", crc32(whole))
 
 
-async def send_parts(send: Any, pieces: Iterator[bytes]) -> None:
-    """Sends each piece as it comes, and ends the response."""
+async def send_parts(send: Any, pieces: Iterator[bytes], frame: Callable[[bytes], bytes] = part) -> None:
+    """Sends each piece as it comes, framed so, and ends the response."""
     try:
         while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-            await send({"type": "http.response.body", "body": part(piece), "more_body": True})
+            await send({"type": "http.response.body", "body": frame(piece), "more_body": True})
     except OSError as error:
         await send({"type": "http.response.body", "body": failure(str(error)), "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})

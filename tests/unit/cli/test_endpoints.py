@@ -52,8 +52,8 @@ def answering(monkeypatch: pytest.MonkeyPatch, reply: Reply) -> list[str]:
         on_text(reply.text)
         return asker(endpoint, stop_token_ids)(inputs)
 
-    monkeypatch.setattr("finetuning_cli.stage.conversation.asker", asker)
-    monkeypatch.setattr("finetuning_cli.stage.conversation.stream_answer", stream_answer)
+    monkeypatch.setattr("finetuning.aws.sagemaker_runtime.asker", asker)
+    monkeypatch.setattr("finetuning.aws.sagemaker_runtime.stream_answer", stream_answer)
     return sent
 
 

@@ -68,7 +68,7 @@ def test_deploy_does_not_wait_for_an_execution_that_ended_before_it_took_the_run
     ended: str, code: Code, deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_status(any_status())
-    monkeypatch.setattr("finetuning_cli.stage.runs.redeploy", lambda deployment, run, ttl_hours, instance_type: OURS)
+    monkeypatch.setattr("finetuning_cli.stage.runs.redeploy", lambda *_: OURS)
     monkeypatch.setattr("finetuning_cli.stage.runs.execution_status", lambda arn: ended)
     with pytest.raises(FineTuningError) as caught:
         finetune("deploy", RUN_ID)
@@ -79,7 +79,7 @@ def test_deploy_prints_the_command_that_follows_the_run(
     deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_status(any_status(execution_arn=OURS))
-    monkeypatch.setattr("finetuning_cli.stage.runs.redeploy", lambda deployment, run, ttl_hours, instance_type: OURS)
+    monkeypatch.setattr("finetuning_cli.stage.runs.redeploy", lambda *_: OURS)
     # The failure comes later, and is recorded in the run.
     monkeypatch.setattr("finetuning_cli.stage.runs.execution_status", lambda arn: "FAILED")
     assert f"finetune watch {RUN_ID} --stage dev" in finetune("deploy", RUN_ID)[1]

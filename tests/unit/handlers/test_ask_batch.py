@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 
+from finetuning.aws import bedrock_runtime
+from finetuning.aws.bedrock_runtime import NOT_LOADED
+from finetuning.errors import Code, FineTuningError
 from finetuning.evaluation import asking
-from finetuning.evaluation.asking import NOT_ASKED, PROMPTS_PER_BATCH, AnswerBatch
+from finetuning.evaluation.asking import CALLS_AT_ONCE, NOT_ASKED, PROMPTS_PER_BATCH, AnswerBatch
 from finetuning.evaluation.comparison import Reply
 from finetuning.handlers import ask_batch
+from finetuning.operations.answers import find_batch
 from finetuning.operations.run import Run
 from tests.builders.aws import FakeAws, client_error
 from tests.builders.handlers import invoke
@@ -82,3 +86,41 @@ def test_an_endpoint_that_answers_nothing_is_not_asked_the_later_batches(
     assert len(cloud["sagemaker-runtime"].requests("invoke_endpoint")) == tries
     errors = {reply.error for reply in memory.load(run.layout.answers("tuned", 1), AnswerBatch).replies.values()}
     assert errors == {NOT_ASKED}
+
+
+def test_an_imported_model_is_asked_in_place_of_an_endpoint_and_the_base_model_is_not(
+    cloud: FakeAws, memory: MemoryStore, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bedrock_runtime.time, "sleep", lambda _: None)
+    run.save_plan(run.plan.model_copy(update={"endpoint": run.plan.endpoint.model_copy(update={"target": "bedrock"})}))
+    arn = cloud.bedrock.add_model()
+    run.record("", imported_model=arn)
+    loading = iter([True] * CALLS_AT_ONCE)
+
+    def invoke_model(**request: Any) -> dict[str, Any]:
+        if next(loading, False):
+            raise client_error("ModelNotReadyException", "Model is not ready for inference.")
+        return {"body": io.BytesIO(b'{"choices": [{"text": "Arr", "finish_reason": "stop"}]}')}
+
+    cloud["bedrock-runtime"].answers["invoke_model"] = invoke_model
+    answer(cloud, lambda inputs: "base")
+    for variant in ("candidate", "base"):
+        invoke(ask_batch, run_id=RUN_ID, variant=variant, batch=0)
+    asked = cloud["bedrock-runtime"].requests("invoke_model")
+    assert {request["modelId"] for request in asked} == {arn}
+    assert NOT_LOADED in [event.message for event in run.status.events]
+    texts = {model: {reply.text for reply in find_batch(run, model, 0).replies.values()} for model in ("tuned", "base")}
+    assert texts == {"tuned": {"Arr"}, "base": {"base"}}
+
+
+def test_a_model_that_bedrock_never_loads_fails_the_step_and_not_each_answer(
+    cloud: FakeAws, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bedrock_runtime, "READY_SECONDS", 0)
+    run.save_plan(run.plan.model_copy(update={"endpoint": run.plan.endpoint.model_copy(update={"target": "bedrock"})}))
+    run.record("", imported_model=cloud.bedrock.add_model())
+    cloud["bedrock-runtime"].refuse("invoke_model", "ModelNotReadyException", "not ready")
+    with pytest.raises(FineTuningError) as late:
+        invoke(ask_batch, run_id=RUN_ID, variant="live", batch=0)
+    assert late.value.code == Code.MODEL_NOT_READY
+    assert not find_batch(run, "tuned", 0).replies

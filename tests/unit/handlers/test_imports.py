@@ -23,7 +23,8 @@ USERS: dict[str, set[str]] = {
     "msgspec": {"finish_dataset", "prepare_shard"},
     "finetuning.datasets.detection": {"plan_run", "reframe_parquet"},
     "finetuning.jumpstart.requests": {
-        *("deploy_endpoint", "describe_endpoint", "finish_dataset", "plan_run", "register_model", "start_training"),
+        *("deploy_endpoint", "describe_endpoint", "finish_dataset", "import_model", "plan_run", "register_model"),
+        "start_training",
     },
 }
 """Which handlers import what is slow to import; pyarrow and tiktoken are loaded when they are needed."""

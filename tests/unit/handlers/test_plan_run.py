@@ -14,7 +14,7 @@ from finetuning.jumpstart.spec import cache_bucket, private_bucket
 from finetuning.operations import preflight
 from finetuning.operations.run import Run
 from finetuning.runs.layout import measurement
-from finetuning.runs.plan import Measurement, RunPlan
+from finetuning.runs.plan import Autoscaling, Measurement, RunPlan
 from finetuning.runs.status import RunState
 from finetuning.runs.uploads import Upload
 from finetuning.settings import settings
@@ -60,6 +60,7 @@ def test_a_good_upload_is_planned_and_everything_is_green_or_says_why_not(stage:
         "approval": False,
         "approval_seconds": 86_400,
         "must_beat_base": False,
+        "imported": False,
         "autoscaling": False,
         "shards_at_once": 5,
         "message": f"Planned: {LLAMA}8b-instruct 2.6.0 on ml.g5.12xlarge",
@@ -268,3 +269,40 @@ def test_a_run_that_left_no_model_is_not_deployed_again(trained: Run, memory: Me
         redeployed(ttl_hours=3)
     assert [finding.code for finding in refused.value.findings] == [Code.RUN_HAS_NO_MODEL]
     assert Run(trained.run_id, store=trained.store, prefix=PREFIX).plan.endpoint.ttl_hours == 8
+
+
+IMPORTING = {
+    "BEDROCK_IMPORT": "true",
+    "KMS_KEY_ARN": "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+}
+
+
+def test_a_model_that_an_endpoint_served_is_imported_if_that_is_asked_for(
+    trained: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in IMPORTING.items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    scaling = Autoscaling(min_instances=1, max_instances=2, invocations_per_instance=60)
+    trained.save_plan(
+        trained.plan.model_copy(update={"endpoint": trained.plan.endpoint.model_copy(update={"autoscaling": scaling})})
+    )
+    result = redeployed(target="bedrock")
+    assert (result["outcome"], result["imported"], result["autoscaling"]) == ("redeploy", True, False)
+    endpoint = Run(trained.run_id, store=trained.store, prefix=PREFIX).plan.endpoint
+    assert (endpoint.target, endpoint.idle_minutes, endpoint.autoscaling) == ("bedrock", "never", None)
+    assert endpoint.import_price
+    assert endpoint.import_price.units == 8
+    assert "An imported model has neither autoscaling" in str(trained.status.events)
+    back = redeployed(target="sagemaker")
+    assert (back["imported"], back["deploy"]) == (False, True)
+    again = Run(trained.run_id, store=trained.store, prefix=PREFIX).plan.endpoint
+    assert (again.target, again.idle_minutes) == ("sagemaker", 60)
+
+
+def test_a_stage_without_imports_refuses_one_for_an_earlier_run(trained: Run) -> None:
+    with pytest.raises(RunRefused) as refused:
+        redeployed(target="bedrock")
+    assert [finding.code for finding in refused.value.findings] == [Code.BEDROCK_NOT_ENABLED]
+    assert "-c bedrock_import=true" in refused.value.fix
+    assert Run(trained.run_id, store=trained.store, prefix=PREFIX).plan.endpoint.target == "sagemaker"

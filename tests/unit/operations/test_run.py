@@ -130,6 +130,7 @@ def test_jobs_run_where_the_stage_says(monkeypatch: pytest.MonkeyPatch) -> None:
         security_groups=("sg-1",),
         kms_key_arn="arn:aws:kms:us-east-1:123456789012:key/k",
         gated_weights="channel",
+        import_role_arn="arn:aws:iam::123456789012:role/imports",
     )
 
 

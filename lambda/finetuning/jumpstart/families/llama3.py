@@ -28,6 +28,8 @@ VOCABULARY = Vocabulary(
     ),
 )
 """Of all three generations, as Meta's llama-models package has it."""
+FIRST_SPECIAL = 128_000
+"""Number of the first special token."""
 
 _TASK_FLAGS: dict[Task, dict[str, str]] = {
     Task.CHAT: {"chat_dataset": "True", "instruction_tuned": "False"},
@@ -54,7 +56,11 @@ class Llama3:
         """`<|end_of_text|>`, `<|eom_id|>` and `<|eot_id|>`: those of the instruct models' `generation_config`. In
         Llama 3 the second one is reserved, and never generated.
         """
-        return 128_001, 128_008, 128_009
+        return tuple(FIRST_SPECIAL + VOCABULARY.special_tokens.index(text) for text in self.stop_texts)
+
+    @property
+    def stop_texts(self) -> tuple[str, ...]:
+        return "<|end_of_text|>", "<|eom_id|>", "<|eot_id|>"
 
     def chat_text(self, messages: Iterable[Message], *, add_generation_prompt: bool) -> str:
         """The template trims every content."""

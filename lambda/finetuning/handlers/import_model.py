@@ -1,0 +1,50 @@
+"""ImportModel: imports the tuned model into Bedrock, beside the one that serves."""
+
+from datetime import UTC, datetime
+
+from finetuning.aws.bedrock import bedrock
+from finetuning.errors import Code, FineTuningError
+from finetuning.handlers.step import Payload, step
+from finetuning.operations.endpoint_turns import require_patience, run_ahead
+from finetuning.operations.imports import is_ours, latest_import, next_attempt, start_import
+from finetuning.operations.run import Run, target
+from finetuning.operations.run_end import require_running
+from finetuning.planning import orders
+from finetuning.report.console_links import imported_models_link
+from finetuning.runs.outcomes import Outcome
+from finetuning.runs.waiting import wait_seconds
+from finetuning.settings import settings
+
+
+@step
+def handler(run: Run, event: Payload) -> Payload:
+    """`{run_id, variant: "live"|"candidate"}` → `{outcome, wait_seconds}`.
+
+    The outcome is `waiting` while an earlier run has its turn with the same name; then the step is repeated. Otherwise
+    it is `go`: there is a job, or the model is there from an earlier step.
+    """
+    now, api, names = datetime.now(UTC), bedrock(), run.names
+    require_running(run)
+    if event["variant"] == "live" and run.plan.endpoint.name and (other := run_ahead(run, names.endpoint, now)):
+        waited = require_patience(run.status, names.endpoint, now)
+        message = f"Waiting for the run {other}, which deploys to {names.endpoint} first"
+        status = run.record(message, progress=message, endpoint_wait_began=now - waited)
+        return {"outcome": Outcome.WAITING, "wait_seconds": wait_seconds(waited.total_seconds()), **status.shown}
+    job, model = latest_import(api, names), api.find_model(names.imported_model)
+    if model is not None and not is_ours(api.tags(model["modelArn"]), run.run_id):
+        raise FineTuningError(
+            Code.NAME_TAKEN,
+            f"The imported model {names.imported_model} exists, and this run did not import it.",
+            "Delete it, or upload the data again: a new upload gets another name.",
+        )
+    if model is None and (job is None or job["status"] != "InProgress"):
+        request = orders.import_job(run.plan, target(), run.tuned_model, next_attempt(names, job))
+        for line in start_import(api, run.store, names.endpoint, request):
+            run.record(line)
+    status = run.record(
+        f"Importing {names.imported_model} into Bedrock",
+        links={"Imported model": imported_models_link(settings().aws_region)},
+        endpoint_wait_began=None,
+        deployment_began=now,
+    )
+    return {"outcome": Outcome.GO, "wait_seconds": wait_seconds(0), **status.shown}
