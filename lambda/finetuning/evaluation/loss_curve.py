@@ -31,5 +31,12 @@ def loss_curve(metrics: Iterable[Metric]) -> list[Series]:
     return [_series(title, sorted(found, key=lambda metric: metric.time)) for title, found in sorted(series.items())]
 
 
+def overfits(curve: Sequence[Series]) -> bool:
+    """True if the validation loss ends above its lowest value and the training loss below its first."""
+    values = {series.title: series.values for series in curve}
+    training, validation = (values.get(f"{name} loss", ()) for name in ("training", "validation"))
+    return len(validation) > 1 and len(training) > 1 and validation[-1] > min(validation) and training[-1] < training[0]
+
+
 def _series(title: str, metrics: Sequence[Metric]) -> Series:
     return Series(title, tuple(each.value for each in metrics), tuple(each.time for each in metrics))

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from finetuning.datasets.dataset_report import Bucket, DatasetReport
 from finetuning.datasets.shard_result import LineError
 from finetuning.evaluation.examples import examples
-from finetuning.evaluation.loss_curve import loss_curve
+from finetuning.evaluation.loss_curve import loss_curve, overfits
 from finetuning.evaluation.results import EvaluationReport
 from finetuning.evaluation.verdict import numbers, verdict
 from finetuning.report import charts, commands, outcome
@@ -63,7 +63,7 @@ def render(
             comparison=evaluation.summary.comparison if evaluation else None,
             numbers=numbers(evaluation.summary.comparison) if evaluation and evaluation.summary.comparison else "",
             tone=_tone(status),
-            facts=list(_facts(status, plan)),
+            facts=list(_facts(status, plan, evaluation)),
             error=status.error,
             plan=plan,
             dataset=dataset,
@@ -87,11 +87,10 @@ def render(
             else None,
             next_steps=commands.next_steps(status, plan, stage),
             losses=charts.line_chart(loss_curve(status.metrics), epochs_of(plan)),
+            overfits=overfits(loss_curve(status.metrics)),
             contents=list(_sections(status, plan, evaluation, dataset)),
             links=links,
-            error_links=[
-                (title, url) for title, url in links if title in ("Training log", "Training job", "Execution")
-            ],
+            error_links=[(title, url) for title, url in links if title in OF_A_FAILURE],
         )
     )
 
@@ -157,19 +156,18 @@ def epochs_of(plan: RunPlan | None) -> int | None:
     return int(epochs) if epochs.isdecimal() else None
 
 
-def _facts(status: RunStatus, plan: RunPlan | None) -> Iterator[tuple[str, str]]:
+def _facts(status: RunStatus, plan: RunPlan | None, evaluation: EvaluationReport | None) -> Iterator[tuple[str, str]]:
     recent = _recent(status)
     if status.endpoint and status.state is RunState.SUCCEEDED and plan:
         what = "Imported model" if plan.endpoint.target == "bedrock" else "Endpoint"
-        yield f"{what} costs", outcome.serving_price(plan)
-        yield what, outcome.expiry(status, plan)
+        yield what, f"{outcome.serving_price(plan)}; {outcome.expiry(status, plan)}"
     if status.cost.actual_usd is not None:
         yield "Training cost", f"{_usd(status.cost.actual_usd)} (estimate: {_usd(status.cost.estimate_usd)})"
     elif status.cost.estimate_usd is not None:
         yield "Estimated training cost", _usd(status.cost.estimate_usd)
-    if (compared := outcome.comparison_cost(plan)) is not None:
-        what = "Comparison with the base model" if plan and plan.evaluation.compare_with_base else "Evaluation"
-        yield what, f"about {_usd(compared)} (estimate)"
+    # A run that ended before its evaluation has not spent this.
+    if (evaluation or not status.state.is_final) and (compared := outcome.comparison_cost(plan)) is not None:
+        yield "Evaluation cost", f"about {_usd(compared)} (estimate)"
     duration = _duration((recent.updated_at - recent.started_at).total_seconds())
     yield "Started", f"{recent.started_at:%Y-%m-%d %H:%M} UTC, took {duration}"
     if plan:

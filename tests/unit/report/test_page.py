@@ -15,7 +15,7 @@ from finetuning.evaluation.questions import DEFAULT_PROMPT, as_inputs, invocatio
 from finetuning.evaluation.results import Answer, EvaluationReport, LabelScore, Row, Scores
 from finetuning.report import commands, outcome, page
 from finetuning.runs.plan import RunPlan
-from finetuning.runs.status import Check, Event, Rung, RunState, RunStatus, Verdict
+from finetuning.runs.status import Check, Event, Metric, Rung, RunState, RunStatus, Verdict
 from tests.builders.pages import LOG, any_licence_refusal, any_page, hostile_page
 from tests.builders.runs import (
     RUN_ID,
@@ -119,6 +119,32 @@ def test_a_failed_check_names_the_field_and_the_fix() -> None:
     text = Page(render(any_failed_status(checks=[check]))).text
     for expected in ("✗ failed", "licence", "accept_eula", "not accepted", "Set it.", "EULA_NOT_ACCEPTED"):
         assert expected in text
+
+
+def test_checks_that_passed_are_folded_behind_a_finding_and_open_without_one() -> None:
+    passed = [Check(check=name, ok=True, message="as planned") for name in ("model", "task")]
+    finding = Check(check="licence", ok=False, message="not accepted")
+    folded = render(any_failed_status(checks=[*passed, finding]))
+    places = [folded.index(text) for text in ("not accepted", "<details><summary>2 passed</summary>", "as planned")]
+    assert places == sorted(places)
+    assert "<details open><summary>2 passed</summary>" in render(any_status(checks=passed))
+
+
+def test_an_evaluation_that_did_not_happen_has_no_cost() -> None:
+    assert "Evaluation cost" not in render(any_failed_status(), any_plan())
+    assert "Evaluation cost" in render(any_status(), any_plan(), any_evaluation())
+    assert "Evaluation cost" in render(any_failed_status(), any_plan(), any_evaluation())
+
+
+@pytest.mark.parametrize("rises", [True, False])
+def test_the_page_warns_of_overfitting_only_where_the_validation_loss_rose(rises: bool) -> None:
+    losses = {"train-loss": (4.0, 2.0, 1.0), "eval-loss": (3.0, 1.0, 2.0 if rises else 0.9)}
+    metrics = [
+        Metric(name=name, value=value, time=at(60 * n))
+        for name, values in losses.items()
+        for n, value in enumerate(values)
+    ]
+    assert ("means overfitting" in render(any_status(metrics=metrics), any_plan())) == rises
 
 
 def test_a_warning_is_told_from_what_could_not_be_checked() -> None:
@@ -351,9 +377,8 @@ def test_the_first_screen_has_the_price_of_an_imported_model_by_use() -> None:
     plan = any_plan(endpoint=any_plan().endpoint.model_dump() | imported)
     header = render(any_status(), plan, any_evaluation()).partition("</header>")[0]
     for expected in (
-        "Imported model costs",
-        "2.29 USD for each 5 minutes of use, 15.60 USD a month stored",
-        "expires on 2026-03-04 at 18:30 UTC",
+        "Imported model",
+        "2.29 USD for each 5 minutes of use, 15.60 USD a month stored; expires on 2026-03-04 at 18:30 UTC",
     ):
         assert expected in header
     assert "per hour" not in header
