@@ -1,6 +1,7 @@
 """`finetune`: the operator's command, put together from `finetuning_cli.commands`."""
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -13,6 +14,9 @@ from finetuning_cli.commands.options import with_common_options
 
 TRACEBACK = "FINETUNE_TRACEBACK"
 """The environment variable that asks for the traceback of an unexpected error."""
+
+TABLES_FROM = 80
+"""Columns of a terminal from which the help has tables. In fewer, they would cut the names of options short."""
 
 app = typer.Typer(
     name="finetune",
@@ -84,6 +88,7 @@ def options(
 
 def main() -> None:
     """Runs the command. A failure is printed with its fix, with --json as `{error}`, and ends with exit code 1."""
+    app.rich_markup_mode = "rich" if shutil.get_terminal_size().columns >= TABLES_FROM else None
     try:
         app(prog_name="finetune")
     except Exception as error:

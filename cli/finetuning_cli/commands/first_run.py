@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.prompt import Confirm
 
-from finetuning_cli.commands.options import AsJson, Stage
+from finetuning_cli.commands.options import AsJson, Stage, progress_console
 
 REHEARSED = Path("build") / "live"
 """Where a rehearsal's evidence goes: it proves nothing about AWS."""
@@ -55,21 +55,22 @@ def first_run(
     from finetuning_cli.live.resources import StageResources
     from finetuning_cli.stage.deployment import Deployment
 
-    console = Console(stderr=as_json)
+    console, progress = Console(stderr=as_json), progress_console(as_json)
     deployment, region = Deployment.find(stage), client("sts").meta.region_name
     model = model or MODEL
 
     def tell(line: str) -> None:
-        console.print(plain(line), soft_wrap=True)
+        progress.print(plain(line), soft_wrap=True)
 
     left = remaining(deployment)
     if remove_only:
         _ask(console, "Delete these?", yes, left)
         remove(deployment, tell)
-        tell("Nothing is left.")
+        console.print("Nothing is left.")
         return
     planned, estimate = plan_first_run(model, accept_eula, region)
-    print_plan(console, planned, estimate, budget, left)
+    # The plan is what the question is about, or why there is none.
+    print_plan(progress if yes and estimate else console, planned, estimate, budget, left)
     if estimate is None:
         raise typer.Exit(1)
     if estimate.usd > budget:
@@ -117,7 +118,7 @@ def first_run(
         print_json(written.model_dump(mode="json"))
     else:
         console.print(observations_table(seen))
-    tell(f"Cost: about {first.meter.usd:.2f} USD. Evidence: {path}")
+    console.print(plain(f"Cost: about {first.meter.usd:.2f} USD. Evidence: {path}"), soft_wrap=True)
     if ended == "interrupted":
         raise typer.Exit(130)
     if ended != COMPLETE or any(observation.holds is not True for observation in seen.values()):

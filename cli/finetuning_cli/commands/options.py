@@ -79,7 +79,7 @@ ColumnNames = Annotated[
     list[str] | None,
     typer.Option(
         "--columns",
-        help="What the columns are: prompt=NAME,completion=NAME, also system=NAME; or text=NAME.",
+        help="What columns are, with commas between: prompt=NAME and completion=NAME, also system=NAME; or text=NAME.",
         rich_help_panel=RUN,
     ),
 ]

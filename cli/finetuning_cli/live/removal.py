@@ -51,7 +51,7 @@ def remaining(deployment: Deployment) -> list[str]:
         *(f"endpoint configuration {name}" for name in _configs(deployment)),
         *(f"model {name}" for name in _models(deployment)),
         *(f"model package group {name}" for name in _model_groups(deployment)),
-        *(f"{count} objects in {bucket}" for bucket, count in counts.items() if count),
+        *(f"{_objects(count)} in {bucket}" for bucket, count in counts.items() if count),
     ]
 
 
@@ -64,7 +64,7 @@ def remove(
     """
     api, deadline = sagemaker(), time.monotonic() + patience
     if count := _delete_objects(deployment.upload_bucket):  # first, so that an event under way starts no run
-        tell(f"Deleted {count} objects in {deployment.upload_bucket}")
+        tell(f"Deleted {_objects(count)} in {deployment.upload_bucket}")
     for run_id, execution_arn in list(_executions(deployment)):
         now = datetime.now(UTC)
         status = RunStatus(run_id=run_id, started_at=now, updated_at=now, execution_arn=execution_arn)
@@ -88,13 +88,17 @@ def remove(
         _delete_group(group)
         tell(f"Deleted the model package group {group}")
     if count := _delete_objects(deployment.artifacts_bucket):
-        tell(f"Deleted {count} objects in {deployment.artifacts_bucket}")
+        tell(f"Deleted {_objects(count)} in {deployment.artifacts_bucket}")
     if left := remaining(deployment):
         raise FineTuningError(
             Code.LEFT_BEHIND,
             f"Still there: {'; '.join(left)}.",
             "Run `finetune first-run --remove` in some minutes, or delete it in the AWS console.",
         )
+
+
+def _objects(count: int) -> str:
+    return f"{count} object{'' if count == 1 else 's'}"
 
 
 def _stop(deployment: Deployment, tell: Tell) -> bool:

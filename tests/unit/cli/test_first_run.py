@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.run_json import read_request
 from finetuning.runs.status import Check
@@ -31,6 +32,8 @@ from finetuning_cli.preflight.data import LocalData
 from finetuning_cli.preflight.documents import FACTS
 from finetuning_cli.preflight.models import ModelFacts
 from finetuning_cli.preflight.planning import Circumstances, plan_run, unlimited_stage
+from finetuning_cli.stage.deployment import Deployment
+from tests.builders.cli import Command
 
 ACCOUNT = "123456789012"
 
@@ -207,3 +210,15 @@ def test_an_endpoint_that_is_older_than_it_was_spends_the_budget() -> None:
     with pytest.raises(FineTuningError, match=r"has cost about 400\.00 USD") as refused:
         meter.look(runs_with_endpoint(NOW - timedelta(hours=200)), NOW)
     assert refused.value.code == Code.BUDGET_SPENT
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_quiet_prints_how_a_removal_ended_and_no_step_of_it(
+    deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch, quiet: bool
+) -> None:
+    monkeypatch.setattr("finetuning_cli.live.removal._executions", lambda _: [])
+    client("s3").put_object(Bucket=deployment.upload_bucket, Key=f"runs/{FIRST}/chats.jsonl", Body=b"{}")
+    code, shown = finetune("first-run", "--remove", "--yes", *(["-q"] if quiet else []))
+    assert code == 0
+    assert shown.splitlines()[-1] == "Nothing is left."
+    assert (f"Deleted 1 object in {deployment.upload_bucket}" in shown) is not quiet

@@ -61,6 +61,19 @@ def test_the_overview_groups_the_commands_and_explains_exit_codes() -> None:
     assert "--install-completion" in shown
 
 
+@pytest.mark.parametrize("columns", [60, 80])
+def test_no_name_in_the_help_is_cut_short(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: int
+) -> None:
+    monkeypatch.setattr(app, "rich_markup_mode", app.rich_markup_mode)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for name in ("", *EVERY):
+        monkeypatch.setattr(sys, "argv", ["finetune", *([name] if name else []), "--help"])
+        with pytest.raises(SystemExit):
+            main.main()
+        assert "…" not in capsys.readouterr().out, name
+
+
 def test_the_examples_in_the_help_are_commands() -> None:
     for name in EVERY:
         lines = [line.strip() for line in help_of(name, columns=120).splitlines() if line.startswith("   finetune ")]
