@@ -40,6 +40,14 @@ class Target(StrEnum):
     BEDROCK = "bedrock"
 
 
+class TargetChoice(StrEnum):
+    """Where run.json may want the model to be served."""
+
+    SAGEMAKER = "sagemaker"
+    BEDROCK = "bedrock"
+    AUTO = "auto"
+
+
 class Near(StrEnum):
     """What becomes of training rows that nearly repeat another row."""
 
@@ -71,6 +79,17 @@ TaskName = Annotated[
 Epochs = Annotated[int | None, typer.Option(min=1, help="How often training reads the data.", rich_help_panel=RUN)]
 MaxCost = Annotated[
     float | None, typer.Option(min=0.01, help="The most that training may cost, in USD.", rich_help_panel=RUN)
+]
+ServingTarget = Annotated[
+    TargetChoice | None,
+    typer.Option(
+        "--target",
+        help="An endpoint by the hour, an import into Bedrock by use, or what costs less at --hours-a-day.",
+        rich_help_panel=RUN,
+    ),
+]
+HoursADay = Annotated[
+    float | None, typer.Option(min=0, max=24, help="Hours of use a day, for --target auto.", rich_help_panel=RUN)
 ]
 AcceptEula = Annotated[
     bool, typer.Option("--accept-eula", help="Accept the licence of the model.", rich_help_panel=RUN)
@@ -151,6 +170,8 @@ def with_run_options(command: Callable[..., None]) -> Callable[..., None]:
         task: TaskChoice | None,
         epochs: int | None,
         max_cost: float | None,
+        target: TargetChoice | None,
+        hours_a_day: float | None,
         accept_eula: bool,
         columns: list[str] | None,
         untrained_answers: Untrained | None,
@@ -158,12 +179,14 @@ def with_run_options(command: Callable[..., None]) -> Callable[..., None]:
         max_tokens: int | None,
         **given: Any,
     ) -> None:
+        endpoint = {"target": target and target.value, "expected_hours_per_day": hours_a_day}
         chosen = {
             "model": model,
             "task": task and task.value,
             "accept_eula": accept_eula,
             "hyperparameters": {"epoch": epochs} if epochs else None,
             "training": {"max_cost_usd": max_cost} if max_cost else None,
+            "endpoint": {name: value for name, value in endpoint.items() if value is not None},
             "data": row_options(columns, untrained_answers, near_duplicates, max_tokens),
         }
         command(chosen={name: value for name, value in chosen.items() if value}, **given)
@@ -173,6 +196,8 @@ def with_run_options(command: Callable[..., None]) -> Callable[..., None]:
         "task": (TaskName, None),
         "epochs": (Epochs, None),
         "max_cost": (MaxCost, None),
+        "target": (ServingTarget, None),
+        "hours_a_day": (HoursADay, None),
         "accept_eula": (AcceptEula, False),
         "columns": (ColumnNames, None),
         "untrained_answers": (UntrainedAnswers, None),

@@ -133,7 +133,10 @@ def models(specs: Specs = None, as_json: AsJson = False, live: Live = False) -> 
     for row in rows:
         console.print(plain(row["model"], "bold"))
         console.print(model_facts(row, console.width))
-    console.print("Prices in USD per instance hour; the default instance type comes first.")
+    console.print(
+        "Prices in USD per instance hour; the default instance type comes first. Bedrock: an hour of use of the "
+        "imported model (assumed)."
+    )
 
 
 def verify_aws(

@@ -18,11 +18,13 @@ def model_facts(row: dict[str, Any], width: int) -> Table | Text:
         lines = [f"{name} {f'{usd:.2f}' if usd else '?'}" for name, usd in types.items()]
         return "\n".join(lines[:shown] + ([f"and {len(lines) - shown} more"] if len(lines) > shown else []))
 
+    imported = row["bedrock"]
+    bedrock = f"Bedrock {imported['usd_per_hour']:.2f}" if imported else "not for Bedrock"
     facts = {
         "tasks": "\n".join([*row["tasks"], *(f"({task}: planned)" for task in row["planned_tasks"])]),
         "training instance": priced(row["training_instance_types"], 5),
         "endpoint instance": priced(row["endpoint_instance_types"], 3),
-        "facts": f"{row['version']}\n{row['provenance']}\n{row['method']}",
+        "facts": f"{row['version']}\n{row['provenance']}\n{row['method']}\n{bedrock}",
     }
     if width < WIDE_ENOUGH:
         return plain("\n".join(f"  {name}: {', '.join(value.splitlines())}" for name, value in facts.items()))

@@ -6,6 +6,9 @@ from typing import Any, Literal, Self
 
 from finetuning.aws.clients import advisory_client
 from finetuning.aws.jumpstart_bucket import JumpStartBucket
+from finetuning.bedrock.facts import import_facts
+from finetuning.bedrock.models import refusals
+from finetuning.bedrock.prices import import_price
 from finetuning.errors import FineTuningError
 from finetuning.jumpstart.assumptions import fallback_price
 from finetuning.jumpstart.catalogue import CATALOGUE
@@ -80,6 +83,7 @@ def _model(support: ModelSupport, facts: ModelFacts) -> dict[str, Any]:
         "endpoint_instance_types": priced(
             "hosting", spec.default_inference_instance_type, spec.supported_inference_instance_types
         ),
+        "bedrock": _imported(support),
         "hyperparameters": {
             p.name: p.model_dump(mode="json", exclude={"name", "scope"}, exclude_defaults=True)
             for p in spec.hyperparameters
@@ -87,3 +91,13 @@ def _model(support: ModelSupport, facts: ModelFacts) -> dict[str, Any]:
         },
         "regions": sorted(spec.training_instance_type_variants.regional_aliases),
     }
+
+
+def _imported(support: ModelSupport) -> dict[str, Any] | None:
+    """Custom model units and USD of the tuned model in Bedrock; None if it cannot be imported."""
+    region = import_facts().price_region
+    price = import_price(support, region)
+    if price is None or any(refusals(support, region)):
+        return None
+    names = {"units", "usd_per_window", "window_minutes", "usd_per_hour", "usd_per_month_stored"}
+    return {name: round(value, 4) for name, value in price.model_dump(include=names).items()}

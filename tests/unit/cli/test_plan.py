@@ -231,6 +231,31 @@ def test_a_plan_says_what_auto_chose_and_why(tmp_path: Path, hours: int, target:
     assert planned(path)["plan"]["endpoint"]["target"] == target
 
 
+def test_the_target_is_chosen_by_an_option(tmp_path: Path) -> None:
+    path = run_file(tmp_path, {"accept_eula": True, "endpoint": {"name": "faq", "target": "sagemaker"}})
+    endpoint = planned(path, "--target", "auto", "--hours-a-day", "0")["plan"]["endpoint"]
+    assert (endpoint["target"], endpoint["expected_hours_per_day"], endpoint["name"]) == ("bedrock", 0, "faq")
+    assert planned(path, "--target", "bedrock")["plan"]["endpoint"]["target"] == "bedrock"
+    assert planned(path)["plan"]["endpoint"]["target"] == "sagemaker"
+
+
+def test_the_list_of_models_has_the_price_of_an_import() -> None:
+    rows = {row["model"]: row["bedrock"] for row in json.loads(finetune("models", "--json")[1])}
+    assert rows[LLAMA + "8b"] == {
+        "units": 2,
+        "usd_per_window": 0.5718,
+        "window_minutes": 5,
+        "usd_per_hour": 6.8616,
+        "usd_per_month_stored": 3.9,
+    }
+    assert [model for model, imported in rows.items() if imported is None] == [
+        LLAMA + "405b-instruct-fp8",
+        LLAMA + "405b-fp8",
+    ]
+    said = finetune("models")[1]
+    assert (said.count("Bedrock 27.45"), said.count("not for Bedrock")) == (4, 2)
+
+
 def test_an_import_has_its_request_in_place_of_an_endpoints(tmp_path: Path) -> None:
     requests = planned(run_file(tmp_path, {"accept_eula": True, "endpoint": {"target": "bedrock"}}))["requests"]
     made = [name for name, request in requests.items() if request]
