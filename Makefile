@@ -142,11 +142,14 @@ coverage: setup-tests ## The fast suites, with branch coverage of lambda/ and in
 mutants: setup-tests ## Change the pure packages in one place at a time: a change that no test notices is a failure
 	@$(BIN)/python -m tests.mutants $(ONLY)
 
-.PHONY: package
-package: setup-tests .venv-supply/.ready ## Build wheel and sdist to build/dist; install them in empty environments and use them there
+.PHONY: dist package synth-versions
+dist: .venv-supply/.ready
 	@rm -rf build/dist
 	@.venv-supply/bin/uv build --quiet --out-dir build/dist
+package: setup-tests dist ## Build wheel and sdist to build/dist; install them in empty environments and use them there
 	@$(BIN)/pytest tests/package
+synth-versions: .venv/.deploy dist ## The example app with three releases of aws-cdk-lib, each in an environment of its own
+	@$(BIN)/python -m tests.package.synth_versions
 
 .PHONY: lint types imports format synth check
 lint: setup-tests

@@ -1,7 +1,8 @@
 """The settings of a stage, checked when the app is synthesised.
 
-`dev` is deleted with its stacks and costs nothing by the hour while idle; `prod` keeps its data and never leaves the
-private network. Every field can be overridden for one synthesis: `-c max_cost_usd=50`.
+Their defaults are those of a profile: `dev` is deleted with its stacks and costs nothing by the hour while idle; `prod`
+keeps its data and never leaves the private network. Every field can be overridden for one synthesis:
+`-c max_cost_usd=50`.
 """
 
 import re
@@ -12,7 +13,14 @@ from aws_cdk import RemovalPolicy
 from aws_cdk.aws_logs import RetentionDays
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from finetuning.settings import CommaSeparated, Settings, StageSettings
+from finetuning.settings import (
+    IMPORT_ENDPOINTS,
+    INTERFACE_ENDPOINTS,
+    STAGE_NAME,
+    CommaSeparated,
+    Settings,
+    StageSettings,
+)
 
 SET_BY_LAMBDA = frozenset({"aws_region", "aws_lambda_function_memory_size"})
 
@@ -75,6 +83,11 @@ class StageConfig(StageSettings):
         return self.monthly_budget_usd is not None
 
     @property
+    def services(self) -> Mapping[str, str]:
+        """The services that functions call from the network, if they are in it: as `INTERFACE_ENDPOINTS`."""
+        return {**INTERFACE_ENDPOINTS, **(IMPORT_ENDPOINTS if self.bedrock_import else {})}
+
+    @property
     def removal_policy(self) -> RemovalPolicy:
         """The removal policy of everything that holds data."""
         return RemovalPolicy.RETAIN if self.keep_data else RemovalPolicy.DESTROY
@@ -130,24 +143,39 @@ class StageConfig(StageSettings):
         return days
 
     @classmethod
-    def of(cls, stage: str, overrides: Mapping[str, Any]) -> Self:
-        """The stage's settings with the overrides applied; raises `ConfigurationError`."""
-        if stage not in STAGES:
-            raise ConfigurationError(f"stage: unknown stage {stage!r}; must be one of {', '.join(STAGES)}")
+    def of(cls, stage: str, overrides: Mapping[str, Any], *, profile: str | None = None) -> Self:
+        """The profile's settings with the overrides applied; the profiles' own names are stages without one.
+
+        Raises `ConfigurationError`.
+        """
+        profiles = " or ".join(PROFILES)
+        if not re.fullmatch(STAGE_NAME, stage):
+            raise ConfigurationError(
+                f"stage: must be 2 to 8 lower-case letters and digits that begin with a letter, not {stage!r}"
+            )
+        if profile is None and stage not in PROFILES:
+            raise ConfigurationError(f"profile: the stage {stage} needs one, {profiles}, such as -c profile=dev")
+        profile = stage if profile is None else profile
+        if profile not in PROFILES:
+            raise ConfigurationError(f"profile: must be {profiles}, not {profile!r}")
         try:
-            return cls(**{"stage": stage, **STAGES[stage], **overrides})
+            return cls(**{"stage": stage, **PROFILES[profile], **overrides})
         except ValidationError as error:
             wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise ConfigurationError(f"Stage {stage}: {wrong}") from error
 
-    @classmethod
-    def from_context(cls, context: Mapping[str, Any]) -> Self:
-        """The stage in the CDK's context. Every plain lower-case key is an override: a misspelt one is an error."""
-        overrides = {key: value for key, value in context.items() if key.replace("_", "").isalpha() and key.islower()}
-        return cls.of(str(overrides.pop("stage", "")), overrides)
+
+def stage_in(context: Mapping[str, Any]) -> dict[str, Any]:
+    """The stage in the CDK's context: its name, its profile if it has one, and its settings, which are all other plain
+    lower-case keys. Raises `ConfigurationError` without a name.
+    """
+    found = {key: value for key, value in context.items() if key.replace("_", "").isalpha() and key.islower()}
+    if not found.get("stage"):
+        raise ConfigurationError("stage: no stage is set; choose one with -c stage=dev")
+    return found
 
 
-STAGES: Mapping[str, Mapping[str, Any]] = {
+PROFILES: Mapping[str, Mapping[str, Any]] = {
     "dev": {
         "keep_data": False,
         "termination_protection": False,

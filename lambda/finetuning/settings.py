@@ -62,6 +62,9 @@ IMPORT_ENDPOINTS: Mapping[str, str] = {"Bedrock": "bedrock", "BedrockRuntime": "
 DEFAULT_MODEL = "meta-textgeneration-llama-3-1-8b-instruct"
 
 
+STAGE_NAME = r"^[a-z][a-z0-9]{1,7}$"
+
+
 class StageSettings(BaseModel):
     """What is settled for every run of a stage: defaults of run.json, and limits that no run.json can raise.
 
@@ -70,7 +73,7 @@ class StageSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    stage: str = Field(pattern=r"^[a-z][a-z0-9]{1,7}$")
+    stage: str = Field(pattern=STAGE_NAME)
     """Part of every name: `finetune-<stage>`. Short, because a run's names must fit SageMaker's 63 characters."""
     default_model: str = DEFAULT_MODEL
     accept_eula: bool = False

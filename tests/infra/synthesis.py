@@ -9,8 +9,8 @@ from typing import Any
 from aws_cdk import App, Stack
 from aws_cdk.assertions import Template
 
+from finetuning_cdk import FineTuning
 from finetuning_cdk.config import StageConfig
-from finetuning_cdk.stage import FineTuningStage
 
 ROOT = Path(__file__).resolve().parents[2]
 STACKS = ("storage", "network", "workflow", "monitoring")
@@ -41,7 +41,7 @@ def context_of(stage: str) -> dict[str, Any]:
 class Synthesised:
     """A stage, its settings, its assembly's folder, and its templates by the stack's short name."""
 
-    stage: FineTuningStage
+    stage: FineTuning
     settings: StageConfig
     folder: Path
     templates: dict[str, Template]
@@ -74,13 +74,12 @@ def synthesise(stage: str, folder: Path, **options: Any) -> Synthesised:
     """The stage with these options in place of its own settings."""
     context = context_of(stage) | options
     app = App(context=context, outdir=str(folder))
-    settings = StageConfig.from_context(context)
-    built = FineTuningStage(app, config=settings)
+    built = FineTuning.from_context(app)
     templates = {name: Template.from_stack(_stack(built, name)) for name in STACKS}
-    return Synthesised(built, settings, folder, templates)
+    return Synthesised(built, built.config, folder, templates)
 
 
-def _stack(stage: FineTuningStage, name: str) -> Stack:
+def _stack(stage: FineTuning, name: str) -> Stack:
     stack = getattr(stage, name)
     assert isinstance(stack, Stack)
     return stack

@@ -1,11 +1,16 @@
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aws_cdk import App
 
 from finetuning.settings import Settings
-from finetuning_cdk.config import STAGES, ConfigurationError, StageConfig
+from finetuning_cdk import FineTuning
+from finetuning_cdk.config import PROFILES, ConfigurationError, StageConfig
 
 DEPLOYED = {
     "upload_bucket": "uploads",
@@ -20,6 +25,7 @@ DEPLOYED = {
 
 
 ROOT = Path(__file__).resolve().parents[2]
+WRONG_NAME = "stage: must be 2 to 8 lower-case letters and digits that begin with a letter, not "
 OPERATING = ROOT / "docs" / "operating.md"
 
 
@@ -32,12 +38,12 @@ def as_written(value: Any) -> str:
     return f"`{value:g}`" if isinstance(value, float) else f"`{str(value).lower()}`"
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", PROFILES)
 def test_every_setting_is_documented_with_its_value(stage: str) -> None:
-    column = list(STAGES).index(stage)
+    column = list(PROFILES).index(stage)
     tables = OPERATING.read_text(encoding="utf-8").partition("settings: begin")[2].partition("settings: end")[0]
     rows = [(name, row.split(" | ")) for name, row in re.findall(r"^\| `(\w+)` \| (.*) \|$", tables, re.MULTILINE)]
-    documented = {name: cells[column] if len(cells) == len(STAGES) + 1 else cells[0] for name, cells in rows}
+    documented = {name: cells[column] if len(cells) == len(PROFILES) + 1 else cells[0] for name, cells in rows}
     settings = StageConfig.of(stage, {}).model_dump(exclude={"stage"})
     assert documented == {name: as_written(value) for name, value in settings.items()}
 
@@ -45,22 +51,49 @@ def test_every_setting_is_documented_with_its_value(stage: str) -> None:
 @pytest.mark.parametrize("document", [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")], ids=lambda path: path.name)
 def test_every_setting_named_in_the_documentation_exists(document: Path) -> None:
     named = re.findall(r"-c ([a-z_]+)=", document.read_text(encoding="utf-8"))
-    assert [name for name in named if name not in StageConfig.model_fields] == []
+    assert [name for name in named if name not in {*StageConfig.model_fields, "profile"}] == []
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_every_stage_is_complete(stage: str) -> None:
+@pytest.mark.parametrize("stage", PROFILES)
+def test_the_name_of_a_profile_is_a_stage_of_it(stage: str) -> None:
     assert StageConfig.of(stage, {}).prefix == f"finetune-{stage}"
+    assert StageConfig.of(stage, {}) == StageConfig.of(stage, {}, profile=stage)
 
 
-def test_an_unknown_stage_is_rejected_with_the_known_ones() -> None:
-    with pytest.raises(ConfigurationError, match=r"unknown stage 'staging'; must be one of dev, prod"):
-        StageConfig.of("staging", {})
+def test_any_other_stage_has_the_settings_of_its_profile() -> None:
+    alice, prod = StageConfig.of("alice", {}, profile="prod"), StageConfig.of("prod", {})
+    assert alice.prefix == "finetune-alice"
+    assert alice.model_dump(exclude={"stage"}) == prod.model_dump(exclude={"stage"})
+    assert StageConfig.of("dev", {}, profile="prod").keep_data is True
 
 
-def test_a_missing_stage_is_rejected() -> None:
-    with pytest.raises(ConfigurationError, match="stage"):
-        StageConfig.from_context({"@aws-cdk/some:flag": True})
+@pytest.mark.parametrize(
+    ("context", "message"),
+    [
+        ({"stage": "alice"}, "profile: the stage alice needs one, dev or prod, such as -c profile=dev"),
+        ({"stage": "alice", "profile": "tst"}, "profile: must be dev or prod, not 'tst'"),
+        ({"stage": "dev", "profile": ""}, "profile: must be dev or prod, not ''"),
+        ({"stage": "Alice", "profile": "dev"}, WRONG_NAME + "'Alice'"),
+        ({"stage": "alice-bob", "profile": "dev"}, WRONG_NAME + "'alice-bob'"),
+        ({"@aws-cdk/some:flag": True}, "stage: no stage is set; choose one with -c stage=dev"),
+        ({"stage": "dev", "max_cost": 5}, "Stage dev: max_cost: Extra inputs are not permitted"),
+    ],
+)
+def test_a_stage_that_cannot_be_is_one_line_that_names_the_setting(context: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        FineTuning.from_context(App(context=context))
+    assert str(error.value) == message
+
+
+def test_the_app_reports_a_wrong_setting_without_a_traceback() -> None:
+    roots = os.pathsep.join(str(ROOT / root) for root in ("lambda", "infra"))
+    environment = {**os.environ, "PYTHONPATH": roots, "CDK_CONTEXT_JSON": '{"stage": "alice"}'}
+    said = subprocess.run(
+        [sys.executable, ROOT / "app.py"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert said.returncode == 1
+    assert said.stderr.splitlines()[-1] == "profile: the stage alice needs one, dev or prod, such as -c profile=dev"
+    assert "Traceback" not in said.stderr
 
 
 @pytest.mark.parametrize(
@@ -84,13 +117,12 @@ def test_a_missing_stage_is_rejected() -> None:
 )
 def test_an_invalid_override_is_rejected_by_name(field: str, value: object) -> None:
     with pytest.raises(ConfigurationError, match=field):
-        StageConfig.from_context({"stage": "dev", field: value})
+        StageConfig.of("dev", {field: value})
 
 
 def test_overrides_of_the_command_line_are_parsed() -> None:
-    config = StageConfig.from_context(
-        {"stage": "dev", "max_cost_usd": "50", "accept_eula": "true", "training_instance_types": "ml.g5.*,ml.p5.*"}
-    )
+    given = {"max_cost_usd": "50", "accept_eula": "true", "training_instance_types": "ml.g5.*,ml.p5.*"}
+    config = StageConfig.of("dev", given)
     assert (config.max_cost_usd, config.accept_eula) == (50, True)
     assert config.training_instance_types == ("ml.g5.*", "ml.p5.*")
 

@@ -279,5 +279,8 @@ def test_users_find_what_they_need_in_the_outputs(stage: Synthesised) -> None:
         "StateMachineArn",
         "TopicArn",
         "StageSettings",
+        "ViewerPolicyArn",
+        "DataScientistPolicyArn",
+        "OperatorPolicyArn",
         "DashboardUrl",
     }

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from cdk_nag import AwsSolutionsChecks, HIPAASecurityChecks, NIST80053R5Checks, PCIDSS321Checks, ServerlessChecks
 
-from finetuning_cdk.config import STAGES
+from finetuning_cdk.config import PROFILES
 from rehearsal import cdk
 from tests.infra.rules import Deployed, broken
 from tests.infra.synthesis import EVERY_OPTION, ROOT, Synthesised, synthesise
@@ -101,7 +101,7 @@ def test_cfn_lint_reports_nothing(templates: list[str]) -> None:
     assert verdict.stdout + verdict.stderr == ""
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", PROFILES)
 def test_two_syntheses_are_equal(stage: str, tmp_path: Path) -> None:
     """That of `make synth`, by the CDK CLI, and one in this process with the context that the CLI adds."""
     again = synthesise(stage, tmp_path, **CONTEXT_OF_THE_CLI)

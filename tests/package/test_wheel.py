@@ -1,22 +1,22 @@
 """The wheel and the sdist of `make package`, installed in empty environments and used there."""
 
 import json
-import os
+import resource
 import subprocess
-import sys
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-DIST = ROOT / "build" / "dist"
+from tests.package.environments import DIST, EXAMPLE, ROOT, built_wheel, installed, run
+
 MAX_WHEEL_BYTES = 5_000_000
 MAX_INSTALLED_BYTES = 100_000_000
 """Of the base install, with compiled files; pip and setuptools, which every environment has, are not counted."""
 NOT_COUNTED = ("pip", "setuptools", "pkg_resources", "_distutils_hack")
+SYNTH_SECONDS = 15
+"""Of the processors: the machine may be busy."""
 CHATS = [
     {
         "messages": [
@@ -27,43 +27,15 @@ CHATS = [
     for n in range(20)
 ]
 
-Install = Callable[[str], Path]
-
 
 @pytest.fixture(scope="session")
 def wheel() -> Path:
-    found = sorted(DIST.glob("*.whl"))
-    assert len(found) == 1, "Run `make package`, which builds it."
-    return found[0]
+    return built_wheel()
 
 
 @pytest.fixture(scope="session")
-def install(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Install:
-    """Makes an empty environment, installs the wheel with these extras, and returns the environment's folder."""
-
-    def installed(extras: str) -> Path:
-        folder = tmp_path_factory.mktemp("installed") / "venv"
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, f"{wheel}{extras}"], check=True)
-        return folder
-
-    return installed
-
-
-@pytest.fixture(scope="session")
-def base(install: Install) -> Path:
-    return install("")
-
-
-def run(environment: Path, *words: str, home: Path, check: bool = True) -> str:
-    """Standard output of a command of the environment, in an empty home and with nothing of the checkout in sight."""
-    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG")}
-    settings = {"HOME": str(home), "COLUMNS": "120", "AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": "us-east-1"}
-    command = [environment / "bin" / words[0], *words[1:]]
-    done = subprocess.run(command, cwd=home, env=kept | settings, capture_output=True, text=True, check=False)
-    assert not check or done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+def base(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return installed(tmp_path_factory.mktemp("base") / "venv", str(wheel))
 
 
 @pytest.fixture
@@ -151,3 +123,20 @@ def test_a_base_install_is_small(base: Path) -> None:
         if path.is_file() and not path.relative_to(packages).parts[0].startswith(NOT_COUNTED)
     ]
     assert sum(counted) <= MAX_INSTALLED_BYTES
+
+
+def test_the_example_app_is_synthesised_with_the_extra_of_the_construct(wheel: Path, tmp_path: Path) -> None:
+    """The first time with the functions' libraries, which are installed in the home; the second time within seconds."""
+    environment, home = installed(tmp_path / "venv", f"{wheel}[cdk]"), tmp_path / "home"
+    home.mkdir()
+    run(environment, "python", str(EXAMPLE), home=home, CDK_OUTDIR=str(tmp_path / "first"))
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run(environment, "python", str(EXAMPLE), home=home, CDK_OUTDIR=str(tmp_path / "cdk.out"))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < SYNTH_SECONDS
+    assets = [path for path in (tmp_path / "cdk.out").glob("asset.*") if path.is_dir()]
+    handlers = [path / "finetuning" / "handlers" for path in assets if (path / "finetuning").is_dir()]
+    assert len(handlers) == 1
+    assert (handlers[0] / "plan_run.py").is_file()
+    assert [path for path in assets if (path / "python" / "pydantic").is_dir()]
+    assert not (tmp_path / "first" / "build").exists()

@@ -18,7 +18,7 @@ def acknowledge(construct: IConstruct, *rules: str, because: str) -> None:
 
 def wildcard_finding(scope: IConstruct, resource: str) -> str:
     """The exact id under which cdk-nag reports a wildcard in the resource of a policy statement."""
-    return f"AwsSolutions-IAM5[Resource::{_flat(Stack.of(scope).resolve(_with_imports(scope, resource)))}]"
+    return f"AwsSolutions-IAM5[Resource::{flat(Stack.of(scope).resolve(_with_imports(scope, resource)))}]"
 
 
 def _with_imports(scope: IConstruct, resource: str) -> str:
@@ -32,17 +32,17 @@ def _with_imports(scope: IConstruct, resource: str) -> str:
     return resource
 
 
-def _flat(value: Any) -> str:
+def flat(value: Any) -> str:
     """A template value as cdk-nag writes it: `<LogicalId.Arn>/prefix/*`."""
     match value:
         case str():
             return value
         case {"Fn::Join": [delimiter, items]}:
-            return str(delimiter).join(map(_flat, items))
+            return str(delimiter).join(map(flat, items))
         case {"Fn::GetAtt": [resource, attribute]}:
             return f"<{resource}.{attribute}>"
         case {"Fn::ImportValue": name}:
-            return _flat(name)
+            return flat(name)
         case {"Ref": name}:
             return f"<{name}>"
     raise ValueError(f"unknown form of a resource: {value!r}")

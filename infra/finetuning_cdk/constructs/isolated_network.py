@@ -18,11 +18,34 @@ class IsolatedNetwork(Construct):
 
     `jobs` is the security group of training jobs and endpoints, `functions` that of Lambda functions. Both reach
     HTTPS addresses only: without a gateway those are S3 (over its endpoint) and whatever interface endpoints exist.
+    In a given `vpc` only these groups are made.
     """
 
-    def __init__(self, scope: Construct, id: str, *, config: StageConfig, key: kms.IKey) -> None:
+    def __init__(
+        self, scope: Construct, id: str, *, config: StageConfig, key: kms.IKey, vpc: ec2.IVpc | None = None
+    ) -> None:
         super().__init__(scope, id)
-        self.vpc = ec2.Vpc(
+        self.vpc: ec2.IVpc = vpc or self._vpc(config)
+        self.jobs = self._security_group("Jobs", "Training jobs and endpoints")
+        # The containers of a distributed job use any port, and over EFA any protocol.
+        self.jobs.add_ingress_rule(self.jobs, ec2.Port.all_traffic(), "Containers of one job")
+        self.jobs.add_egress_rule(self.jobs, ec2.Port.all_traffic(), "Containers of one job")
+        self.functions = self._security_group("Functions", "Lambda functions")
+        acknowledge(
+            self.jobs,
+            "EC2RestrictedCommonPorts",
+            because="The group is open to its own members only: containers of one distributed training job",
+        )
+        if vpc is None:
+            self._log_connections(config, key)
+
+    @property
+    def subnets(self) -> ec2.SubnetSelection:
+        """Those of functions, jobs and endpoints. Not by their type: a VPC without them is an error of its own."""
+        return ec2.SubnetSelection(subnets=self.vpc.isolated_subnets)
+
+    def _vpc(self, config: StageConfig) -> ec2.Vpc:
+        vpc = ec2.Vpc(
             self,
             "Vpc",
             ip_addresses=ec2.IpAddresses.cidr(config.vpc_cidr),
@@ -34,22 +57,12 @@ class IsolatedNetwork(Construct):
                 ec2.SubnetConfiguration(name="Isolated", subnet_type=ec2.SubnetType.PRIVATE_ISOLATED, cidr_mask=24)
             ],
         )
-        self.jobs = self._security_group("Jobs", "Training jobs and endpoints")
         acknowledge(
-            self.vpc,
+            vpc,
             "VPCDefaultSecurityGroupClosed",
             because="Nothing uses the default group; closing it needs a custom resource, and the VPC has no route out",
         )
-        # The containers of a distributed job use any port, and over EFA any protocol.
-        self.jobs.add_ingress_rule(self.jobs, ec2.Port.all_traffic(), "Containers of one job")
-        self.jobs.add_egress_rule(self.jobs, ec2.Port.all_traffic(), "Containers of one job")
-        self.functions = self._security_group("Functions", "Lambda functions")
-        acknowledge(
-            self.jobs,
-            "EC2RestrictedCommonPorts",
-            because="The group is open to its own members only: containers of one distributed training job",
-        )
-        self._log_connections(config, key)
+        return vpc
 
     def _security_group(self, id: str, description: str) -> ec2.SecurityGroup:
         group = ec2.SecurityGroup(self, id, vpc=self.vpc, description=description, allow_all_outbound=False)

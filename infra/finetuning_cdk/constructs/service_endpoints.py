@@ -1,6 +1,6 @@
 """The VPC endpoints: private addresses of AWS APIs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from aws_cdk import Stack
 from aws_cdk import aws_ec2 as ec2
@@ -9,7 +9,6 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from finetuning.jumpstart.spec import cache_bucket, private_bucket
-from finetuning.settings import IMPORT_ENDPOINTS, INTERFACE_ENDPOINTS
 from finetuning_cdk.constructs.isolated_network import HTTPS, IsolatedNetwork
 
 ANYONE = iam.AnyPrincipal()
@@ -23,7 +22,7 @@ class S3Endpoint(Construct):
         scope: Construct,
         id: str,
         *,
-        vpc: ec2.Vpc,
+        vpc: ec2.IVpc,
         buckets: Sequence[s3.IBucket],
     ) -> None:
         super().__init__(scope, id)
@@ -67,7 +66,7 @@ class InterfaceEndpoints(Construct):
     a network of its own.
     """
 
-    def __init__(self, scope: Construct, id: str, *, network: IsolatedNetwork, imports_models: bool) -> None:
+    def __init__(self, scope: Construct, id: str, *, network: IsolatedNetwork, services: Mapping[str, str]) -> None:
         super().__init__(scope, id)
         vpc = network.vpc
         group = ec2.SecurityGroup(
@@ -75,7 +74,6 @@ class InterfaceEndpoints(Construct):
         )
         group.add_ingress_rule(network.functions, HTTPS, "Lambda functions")
         group.add_ingress_rule(network.jobs, HTTPS, "Training jobs and endpoints")
-        services = {**INTERFACE_ENDPOINTS, **(IMPORT_ENDPOINTS if imports_models else {})}
         for name, service in services.items():
             endpoint = ec2.InterfaceVpcEndpoint(
                 self,

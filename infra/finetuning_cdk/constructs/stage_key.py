@@ -10,78 +10,80 @@ from finetuning_cdk.constructs.encrypted_log_group import STATES_LOGS
 
 
 class StageKey(kms.Key):
-    """Encrypts data, logs and messages of one stage. Roles are allowed to use it by their own policies.
-
-    Services that use it themselves: CloudWatch Logs, which writes every log group, and those that publish to the
-    encrypted topic: CloudWatch for its alarms and, where there is a budget, AWS Budgets.
-    """
+    """Encrypts data, logs and messages of one stage. Roles are allowed to use it by their own policies."""
 
     def __init__(self, scope: Construct, id: str, *, config: StageConfig) -> None:
-        prefix = config.prefix
         super().__init__(
             scope,
             id,
-            description=f"Data, logs and messages of {prefix}",
+            description=f"Data, logs and messages of {config.prefix}",
             enable_key_rotation=True,
             removal_policy=config.removal_policy,
         )
-        stack = Stack.of(self)
-        self.add_to_resource_policy(
-            iam.PolicyStatement(
-                sid="LogGroupsOfThisStage",
-                principals=[iam.ServicePrincipal(f"logs.{stack.region}.amazonaws.com")],
-                actions=["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"],
-                resources=["*"],
-                conditions={
-                    "ArnLike": {
-                        "kms:EncryptionContext:aws:logs:arn": [
-                            stack.format_arn(
-                                service="logs",
-                                resource="log-group",
-                                resource_name=f"{folder}{prefix}-*",
-                                arn_format=ArnFormat.COLON_RESOURCE_NAME,
-                            )
-                            for folder in ("", STATES_LOGS)
-                        ]
-                    }
-                },
-            )
-        )
-        self._allow_to_publish("AlarmsOfThisAccount", "cloudwatch.amazonaws.com")
-        if config.has_budget:
-            # Assumed: Budgets passes the account to KMS as it does to SNS.
-            self._allow_to_publish("BudgetsOfThisAccount", "budgets.amazonaws.com")
-        if config.data_readers:
-            self._deny_other_readers(f"arn:aws:iam::{stack.account}:role/{prefix}-*", *config.data_readers)
+        for statement in service_statements(Stack.of(self), config):
+            self.add_to_resource_policy(statement)
 
-    def _allow_to_publish(self, sid: str, service: str) -> None:
-        """Allows a service to encrypt what it publishes to the topic for this account."""
-        self.add_to_resource_policy(
-            iam.PolicyStatement(
-                sid=sid,
-                principals=[iam.ServicePrincipal(service)],
-                actions=["kms:Decrypt", "kms:GenerateDataKey*"],
-                resources=["*"],
-                conditions={"StringEquals": {"aws:SourceAccount": Stack.of(self).account}},
-            )
-        )
 
-    def _deny_other_readers(self, *principals: str) -> None:
-        """Denies decrypting objects to anyone else, administrators included. Anyone who may change the key's
-        policy can undo this.
-        """
-        stack = Stack.of(self)
-        self.add_to_resource_policy(
-            iam.PolicyStatement(
-                sid="DenyOtherReaders",
-                effect=iam.Effect.DENY,
-                principals=[iam.AnyPrincipal()],
-                actions=["kms:Decrypt", "kms:ReEncryptFrom"],
-                resources=["*"],
-                conditions={
-                    "StringEquals": {"kms:ViaService": f"s3.{stack.region}.amazonaws.com"},
-                    "ArnNotLike": {"aws:PrincipalArn": list(principals)},
-                    "Bool": {"aws:PrincipalIsAWSService": "false"},
-                },
-            )
+def service_statements(stack: Stack, config: StageConfig, suffix: str = "") -> list[iam.PolicyStatement]:
+    """The statements of the stage's key, besides the one that leaves permissions to IAM.
+
+    Services that use it themselves: CloudWatch Logs, which writes every log group, and those that publish to the
+    encrypted topic: CloudWatch for its alarms and, where there is a budget, AWS Budgets. `suffix` tells the statements
+    of several stages with one key apart.
+    """
+    statements = [_log_groups(stack, config.prefix), _publisher("AlarmsOfThisAccount", "cloudwatch", stack)]
+    if config.has_budget:
+        # Assumed: Budgets passes the account to KMS as it does to SNS.
+        statements.append(_publisher("BudgetsOfThisAccount", "budgets", stack))
+    if config.data_readers:
+        statements.append(_deny_other_readers(stack, config))
+    for statement in statements:
+        statement.sid = f"{statement.sid}{suffix}"
+    return statements
+
+
+def _log_groups(stack: Stack, prefix: str) -> iam.PolicyStatement:
+    groups = [
+        stack.format_arn(
+            service="logs",
+            resource="log-group",
+            resource_name=f"{folder}{prefix}-*",
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
         )
+        for folder in ("", STATES_LOGS)
+    ]
+    return iam.PolicyStatement(
+        sid="LogGroupsOfThisStage",
+        principals=[iam.ServicePrincipal(f"logs.{stack.region}.amazonaws.com")],
+        actions=["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"],
+        resources=["*"],
+        conditions={"ArnLike": {"kms:EncryptionContext:aws:logs:arn": groups}},
+    )
+
+
+def _publisher(sid: str, service: str, stack: Stack) -> iam.PolicyStatement:
+    """Allows a service to encrypt what it publishes to the topic for this account."""
+    return iam.PolicyStatement(
+        sid=sid,
+        principals=[iam.ServicePrincipal(f"{service}.amazonaws.com")],
+        actions=["kms:Decrypt", "kms:GenerateDataKey*"],
+        resources=["*"],
+        conditions={"StringEquals": {"aws:SourceAccount": stack.account}},
+    )
+
+
+def _deny_other_readers(stack: Stack, config: StageConfig) -> iam.PolicyStatement:
+    """Denies decrypting objects to anyone else, administrators included. Whoever may change the key can undo it."""
+    readers = [f"arn:aws:iam::{stack.account}:role/{config.prefix}-*", *config.data_readers]
+    return iam.PolicyStatement(
+        sid="DenyOtherReaders",
+        effect=iam.Effect.DENY,
+        principals=[iam.AnyPrincipal()],
+        actions=["kms:Decrypt", "kms:ReEncryptFrom"],
+        resources=["*"],
+        conditions={
+            "StringEquals": {"kms:ViaService": f"s3.{stack.region}.amazonaws.com"},
+            "ArnNotLike": {"aws:PrincipalArn": readers},
+            "Bool": {"aws:PrincipalIsAWSService": "false"},
+        },
+    )

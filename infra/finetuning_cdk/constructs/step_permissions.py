@@ -45,8 +45,8 @@ class StageResources:
 class StepPermissions(Permissions):
     """The policy of one function. It allows nothing at first."""
 
-    def __init__(self, scope: Construct, id: str, *, resources: StageResources) -> None:
-        super().__init__(scope, id)
+    def __init__(self, scope: Construct, id: str, *, resources: StageResources, description: str | None = None) -> None:
+        super().__init__(scope, id, description=description)
         self._stage = resources
 
     # S3
@@ -172,8 +172,8 @@ class StepPermissions(Permissions):
                 ),
             )
             .describe("training-job")
-            ._read_tags("training-job")
-            ._tag("training-job")
+            .read_tags("training-job")
+            .tag("training-job")
             ._pass_execution_role()
             ._allow_sagemaker_to_use_key()
         )
@@ -200,8 +200,8 @@ class StepPermissions(Permissions):
                 because=OURS,
             )
             .describe("model", "endpoint-config", "endpoint")
-            ._read_tags("model", "endpoint-config", "endpoint")
-            ._tag("model", "endpoint-config", "endpoint")
+            .read_tags("model", "endpoint-config", "endpoint")
+            .tag("model", "endpoint-config", "endpoint")
             ._pass_execution_role()
             ._allow_sagemaker_to_use_key()
             .watch_endpoints()
@@ -227,8 +227,8 @@ class StepPermissions(Permissions):
         """Restores an endpoint's alarms, tags and autoscaling to the model that serves again."""
         return (
             self.describe("endpoint", "endpoint-config")
-            ._read_tags("endpoint-config")
-            ._tag("endpoint")
+            .read_tags("endpoint-config")
+            .tag("endpoint")
             .watch_endpoints()
             .scale_endpoints()
         )
@@ -305,7 +305,7 @@ class StepPermissions(Permissions):
                 on=self._named("model-package-group", "model-package"),
                 because=OURS,
             )
-            ._tag("model-package-group")
+            .tag("model-package-group")
         )
 
     def delete_data_in(self, *buckets: s3.IBucket) -> Self:
@@ -367,12 +367,22 @@ class StepPermissions(Permissions):
         """Deletes them with their configurations, alarms and autoscaling (SageMaker stops it if the caller may)."""
         return (
             self.describe("endpoint")
-            ._read_tags("endpoint", "endpoint-config")
+            .read_tags("endpoint", "endpoint-config")
             .find("endpoint-config")
             .allow("sagemaker:DeleteEndpoint", on=self._named("endpoint"), because=OURS)
             ._delete_configurations()
             .allow("cloudwatch:DeleteAlarms", on=[self._alarms()], because="Alarms are named after their endpoints")
             .stop_scaling()
+        )
+
+    def update_endpoints(self) -> Self:
+        """Lets an endpoint serve its earlier configuration again, with that one's alarms and autoscaling."""
+        return (
+            self.allow("sagemaker:UpdateEndpoint", on=self._named("endpoint", "endpoint-config"), because=OURS)
+            .watch_endpoints()
+            .stop_scaling()
+            .scale_endpoints()
+            ._allow_sagemaker_to_use_key()
         )
 
     def _delete_configurations(self) -> Self:
@@ -383,18 +393,18 @@ class StepPermissions(Permissions):
         return self.find("training-job").stop_training().delete_temporary_endpoints()
 
     def delete_temporary_endpoints(self) -> Self:
-        return self.delete_endpoints().delete_models()._tag("endpoint")
+        return self.delete_endpoints().delete_models().tag("endpoint")
 
     def sweep_runs(self) -> Self:
         """Finds what runs left behind, identifies its run, and cleans it up."""
-        return self.find("endpoint")._read_tags("training-job", "endpoint").clean_up_runs()
+        return self.find("endpoint").read_tags("training-job", "endpoint").clean_up_runs()
 
     def sweep_endpoints(self) -> Self:
         """Finds endpoints, keeps in their tags when they expire, deletes those that have expired, and models and
         configurations that no run uses any more.
         """
         kinds = ("endpoint", "endpoint-config", "model")
-        return self.find(*kinds)._read_tags(*kinds)._tag("endpoint").delete_endpoints().delete_models()
+        return self.find(*kinds).read_tags(*kinds).tag("endpoint").delete_endpoints().delete_models()
 
     def delete_models(self) -> Self:
         return self.allow("sagemaker:DeleteModel", on=self._named("model"), because=OURS)
@@ -408,7 +418,7 @@ class StepPermissions(Permissions):
             because="Metrics have no resource-level permissions; the sweeper reads the endpoints' invocations",
         )
 
-    def _read_tags(self, *kinds: str) -> Self:
+    def read_tags(self, *kinds: str) -> Self:
         """Identifies the owner."""
         return self.allow("sagemaker:ListTags", on=self._named(*kinds), because=OURS)
 
@@ -433,7 +443,7 @@ class StepPermissions(Permissions):
             because="Its own name, whose last part CloudFormation chooses; the ARN would be a circular reference",
         )
 
-    def _tag(self, *kinds: str) -> Self:
+    def tag(self, *kinds: str) -> Self:
         return self.allow("sagemaker:AddTags", on=self._named(*kinds), because=OURS)
 
     def _pass_execution_role(self) -> Self:
@@ -486,7 +496,7 @@ class StepPermissions(Permissions):
                 because="A bought plan must have the run's instance type and enough time left",
             )
             .find("training-job", "endpoint")
-            ._read_tags("training-job", "endpoint")
+            .read_tags("training-job", "endpoint")
             .allow("kms:DescribeKey", on=[self._stage.key.key_arn], because="The key must be enabled")
             .allow("iam:GetRole", on=[role.role_arn], because="SageMaker must be allowed to assume the role")
         )

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aws_cdk import ArnFormat, Duration, Size, Stack
-from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
@@ -94,7 +93,7 @@ class WorkflowFunction(lambda_.Function):
             # For asynchronous calls, by EventBridge, the schedules and CloudFormation, that failed.
             dead_letter_queue=platform.dead_letters,
             vpc=platform.network.vpc if in_vpc else None,
-            vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED) if in_vpc else None,
+            vpc_subnets=platform.network.subnets if in_vpc else None,
             security_groups=[platform.network.functions] if in_vpc else None,
         )
         depend_on_role_alone(self)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from aws_cdk import Stack
+from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
 from finetuning_cdk.config import StageConfig
@@ -12,11 +13,25 @@ from finetuning_cdk.stacks.storage_stack import StorageStack
 
 
 class NetworkStack(Stack):
-    """The VPC with its endpoints: always for S3, for other services where the stage is configured so."""
+    """The VPC with its endpoints: always for S3, for other services where the stage is configured so.
 
-    def __init__(self, scope: Construct, id: str, *, config: StageConfig, storage: StorageStack, **kwargs: Any) -> None:
+    In a given `vpc` only the security groups are made: its owner has its endpoints and its flow log.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        config: StageConfig,
+        storage: StorageStack,
+        vpc: ec2.IVpc | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(scope, id, **kwargs)
-        self.network = IsolatedNetwork(self, "Network", config=config, key=storage.key)
+        self.network = IsolatedNetwork(self, "Network", config=config, key=storage.key, vpc=vpc)
+        if vpc is not None:
+            return
         S3Endpoint(
             self,
             "S3",
@@ -24,7 +39,7 @@ class NetworkStack(Stack):
             buckets=[storage.uploads, storage.artifacts],
         )
         if config.interface_endpoints:
-            InterfaceEndpoints(self, "Endpoints", network=self.network, imports_models=config.bedrock_import)
+            InterfaceEndpoints(self, "Endpoints", network=self.network, services=config.services)
         if config.availability_zones:
             self.add_metadata(
                 "cfn-lint",

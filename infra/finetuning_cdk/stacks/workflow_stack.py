@@ -23,6 +23,7 @@ from finetuning_cdk.constructs.python_layer import LIBRARIES, PythonLayer
 from finetuning_cdk.constructs.run_removal import InterfaceRelease, RunRemoval
 from finetuning_cdk.constructs.step_permissions import StageResources
 from finetuning_cdk.constructs.sweeper import PERIOD, Sweeper
+from finetuning_cdk.constructs.team_access import TeamAccess
 from finetuning_cdk.constructs.upload_trigger import UploadTrigger
 from finetuning_cdk.constructs.workflow_function import FunctionPlatform
 from finetuning_cdk.constructs.workflow_functions import WorkflowFunctions
@@ -63,8 +64,18 @@ class WorkflowStack(Stack):
             if config.bedrock_import
             else None
         )
-        # The access logs last: emptying the other buckets is logged as well.
-        emptied = [] if config.keep_data else [storage.uploads, storage.artifacts, storage.access_logs]
+        emptied = [] if config.keep_data else storage.own_buckets
+        resources = StageResources(
+            config=config,
+            uploads=storage.uploads,
+            artifacts=storage.artifacts,
+            access_logs=storage.access_logs,
+            key=storage.key,
+            network=network,
+            topic=self.topic,
+            execution_role=role,
+            import_role=importing,
+        )
         self.dead_letters = DeadLetterQueue(self, "DeadLetters")
         self.functions = WorkflowFunctions(
             self,
@@ -93,17 +104,7 @@ class WorkflowStack(Stack):
                     },
                 ),
             ),
-            resources=StageResources(
-                config=config,
-                uploads=storage.uploads,
-                artifacts=storage.artifacts,
-                access_logs=storage.access_logs,
-                key=storage.key,
-                network=network,
-                topic=self.topic,
-                execution_role=role,
-                import_role=importing,
-            ),
+            resources=resources,
             emptied=emptied,
         )
         self.state_machine = FineTuningWorkflow(
@@ -113,6 +114,7 @@ class WorkflowStack(Stack):
             key=storage.key,
             functions={name: self.functions[name] for name in functions_called(definition())},
         )
+        self.team = TeamAccess(self, "Team", resources=resources, state_machine=self.state_machine)
         stopping = self._allow_on_executions()
         self.trigger = UploadTrigger(
             self,

@@ -93,7 +93,7 @@ class RunLayout:
 
     def later_evaluation(self, time: datetime) -> str:
         """What `finetune evaluate` found at that time: beside the run's own evaluation, which stays as it is."""
-        return f"{self.root}evaluations/{time:%Y%m%dT%H%M%S.%fZ}.json"
+        return f"{self.evaluations_folder}{time:%Y%m%dT%H%M%S.%fZ}.json"
 
     @property
     def approval(self) -> str:
@@ -108,6 +108,11 @@ class RunLayout:
     def answers(self, model: str, batch: int) -> str:
         """What the tuned or the base model answered to a batch of prompts."""
         return f"{self.answers_folder}{model}-{batch:03}.json"
+
+    @property
+    def evaluations_folder(self) -> str:
+        """What was measured of a live endpoint after the run."""
+        return f"{self.root}evaluations/"
 
     @property
     def answers_folder(self) -> str:

@@ -1,0 +1,133 @@
+"""The managed policies for people: what they allow, how long they are, and what the documents say of them."""
+
+import json
+import re
+from typing import Any
+
+import boto3
+import pytest
+
+from finetuning_cli.main import COMMANDS
+from tests.infra.synthesis import ROOT, Synthesised
+
+POLICIES = ("Viewer", "DataScientist", "Operator")
+"""Each allows what the one before it allows."""
+MAX_CHARACTERS = 6_144
+"""Of a managed policy, without white space (IAM's quotas)."""
+NO_OPERATION = {
+    "s3:ListBucket",
+    "s3:GetObjectVersion",
+    "iam:CreateServiceLinkedRole",
+    "sagemaker:CallWithBearerToken",
+}
+"""Actions without an operation of the same name: S3 requires two for ListObjectsV2 and for reading a version, SageMaker
+one for a call with a bearer token.
+"""
+SERVICES = {
+    "states": ("stepfunctions",),
+    "monitoring": ("cloudwatch",),
+    "sagemaker": ("sagemaker", "sagemaker-runtime"),
+}
+"""IAM's prefix of an action → boto3's services with its operations, where they are not the same."""
+
+
+def statements(stage: Synthesised, policy: str) -> list[dict[str, Any]]:
+    found = stage.templates["workflow"].find_resources("AWS::IAM::ManagedPolicy")
+    (document,) = [each["Properties"]["PolicyDocument"] for id, each in found.items() if id.startswith(f"Team{policy}")]
+    listed: list[dict[str, Any]] = document["Statement"]
+    return listed
+
+
+def actions(stage: Synthesised, policy: str) -> set[str]:
+    listed = [statement["Action"] for statement in statements(stage, policy)]
+    return {action for each in listed for action in ([each] if isinstance(each, str) else each)}
+
+
+def test_each_policy_allows_more_than_the_one_before_it(dev: Synthesised) -> None:
+    viewer, data_scientist, operator = (actions(dev, policy) for policy in POLICIES)
+    assert viewer < data_scientist < operator
+    assert not [each for each in viewer if re.search(r":(Put|Create|Delete|Update|Start|Stop|Send|Add|Invoke)", each)]
+    assert "states:SendTaskSuccess" not in data_scientist
+    assert not [each for each in data_scientist if re.search(r":Delete|:Update", each)]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_policy_fits_with_the_longest_names(with_options: Synthesised, policy: str) -> None:
+    """What CloudFormation fills in is at most as long as here: bucket names have 63 characters."""
+    text = json.dumps(
+        _filled({"Version": "2012-10-17", "Statement": statements(with_options, policy)}), separators=(",", ":")
+    )
+    assert len(text) <= MAX_CHARACTERS
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_every_action_exists(dev: Synthesised, policy: str) -> None:
+    allowed = actions(dev, policy)
+    known = {
+        f"{prefix}:{operation}"
+        for prefix in {action.partition(":")[0] for action in allowed} - {"iam"}
+        for service in SERVICES.get(prefix, (prefix,))
+        for operation in boto3.client(service, region_name="eu-west-1").meta.service_model.operation_names
+    }
+    assert sorted(allowed - known - NO_OPERATION) == []
+
+
+@pytest.mark.parametrize("prefix", ["states", "cloudformation"])
+def test_the_operator_may_make_every_call_of_the_commands(dev: Synthesised, prefix: str) -> None:
+    """Except those of verify-aws and first-run, which docs/first-run.md lists."""
+    folder = ROOT / "cli" / "finetuning_cli"
+    sources = [path for path in folder.rglob("*.py") if "live" not in path.parts]
+    source = "".join(path.read_text(encoding="utf-8") for path in sources)
+    (service,) = SERVICES.get(prefix, (prefix,))
+    operations: dict[str, str] = boto3.client(service, region_name="eu-west-1").meta.method_to_api_mapping
+    called = {operations[name] for name in re.findall(r"\.(\w+)\(", source) if name in operations}
+    assert called
+    assert {f"{prefix}:{operation}" for operation in called} <= actions(dev, "Operator")
+
+
+def test_every_command_on_a_stage_is_documented_with_its_policy() -> None:
+    document = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+    table = document.partition("| commands | least policy |")[2].partition("\n\n")[0]
+    named = re.findall(r"`([\w-]+)`", table)
+    assert sorted(named) == sorted([*COMMANDS["Runs"], *COMMANDS["Endpoints"]])
+
+
+def test_no_policy_changes_anything_of_another_stage(dev: Synthesised) -> None:
+    """What it may change has the stage's prefix, is a resource of the stage, or is limited by a condition."""
+    for statement in statements(dev, "Operator"):
+        listed = statement["Resource"]
+        for resource in listed if isinstance(listed, list) else [listed]:
+            text = _filled(resource)
+            named = "finetune-dev" in text or "<" in text
+            assert named or "Condition" in statement or _only_reads(statement), text
+
+
+def _only_reads(statement: dict[str, Any]) -> bool:
+    listed = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
+    return all(re.search(r":(Describe|Get|List)", action) for action in listed)
+
+
+def _filled(value: Any) -> Any:
+    """The value with names as long as they can be in place of references."""
+    match value:
+        case {"Ref": "AWS::Region"}:
+            return "ap-southeast-2"
+        case {"Ref": "AWS::AccountId"}:
+            return "1" * 12
+        case {"Ref": "AWS::Partition"}:
+            return "aws"
+        case {"Ref": _}:
+            return "<" + "n" * 100 + ">"
+        case {"Fn::ImportValue": name}:
+            return "<" + ("k" * 73 if "Key" in name else "b" * 76) + ">"
+        case {"Fn::GetAtt": [_, attribute]}:
+            return "<" + ("n" * 60 if attribute == "Name" else "a" * 110) + ">"
+        case {"Fn::Join": [delimiter, items]}:
+            return str(delimiter).join(map(_filled, items))
+        case {"Fn::Select": _} | {"Fn::Split": _}:
+            return "<" + "n" * 60 + ">"
+        case dict():
+            return {name: _filled(each) for name, each in value.items()}
+        case list():
+            return [_filled(each) for each in value]
+    return value
