@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import orjson
+
 from finetuning.datasets.data_errors import DataError, ErrorCode, keep_frequent, short_name
 from finetuning.jumpstart.family import Message
 
@@ -25,6 +27,7 @@ TOOL_ROLES = frozenset(
 )
 ROLE_KEYS, CONTENT_KEYS = ("role", "from"), ("content", "value", "text")
 CALLS = ("tool_calls", "function_call")
+OFFERED = ("tools", "functions")
 
 MARKS = ("weight", "loss_weight", "train", "training", "trainable", "loss", "label")
 """Keys of a turn or a row that say, where they are 0 or false, that its answer must not be learned."""
@@ -289,6 +292,33 @@ def text_of(content: Any, path: str, between: str = "") -> str:
     if not content or content.isspace():
         raise DataError(ErrorCode.CONTENT_EMPTY, "The content is empty.", path)
     return content
+
+
+def refuse_tools(row: Mapping[str, Any], path: str = "") -> None:
+    """Raises `DataError` for a conversation in which the model was offered tools: training would not show them."""
+    for key in OFFERED:
+        if (value := row.get(key)) and (offered := _tools(value)):
+            called = [tool.get("function", tool) for tool in offered]
+            named = [shown(each["name"]) for each in called if isinstance(each, dict) and "name" in each]
+            which = f": {', '.join(named[:3])}{', …' if len(named) > 3 else ''}" if named else ""
+            raise DataError(
+                ErrorCode.ROLE_TOOL,
+                f"The row offers {len(offered)} tool{'s' if len(offered) > 1 else ''}{which}.",
+                path + key,
+                f"Remove {key} from the row if its answers do not depend on them, or remove the row.",
+            )
+
+
+def _tools(value: Any) -> list[dict[str, Any]]:
+    """The definitions in a list of them, which may be a JSON text; none for any other value."""
+    if isinstance(value, str):
+        if not value.lstrip().startswith("[{"):
+            return []
+        try:
+            value = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            return []
+    return [tool for tool in value if isinstance(tool, dict)] if isinstance(value, list) else []
 
 
 def _filled(turn: Mapping[str, Any], keys: Sequence[str]) -> list[str]:

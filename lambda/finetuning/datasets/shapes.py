@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from finetuning.datasets.answers import Alpaca, Dolly, Preference, QuestionAndAnswer
-from finetuning.datasets.data_errors import DataError, ErrorCode
+from finetuning.datasets.data_errors import DataError, ErrorCode, short_name
 from finetuning.datasets.dialogs import (
     ASSISTANT,
     DELETED,
+    OFFERED,
     SYSTEM,
     TREE,
     USER,
@@ -20,6 +21,7 @@ from finetuning.datasets.dialogs import (
     kind,
     names,
     plain_characters,
+    refuse_tools,
     renamed_dialog,
     text_of,
 )
@@ -29,6 +31,7 @@ from finetuning.datasets.shape import (
     COMPLETION,
     CONVERSATION,
     HELLO,
+    INPUT,
     POLITE,
     SYSTEM_KEYS,
     Case,
@@ -45,6 +48,10 @@ from finetuning.datasets.shape import (
     unwrapped,
 )
 from finetuning.jumpstart.family import Message
+
+PREFERRED, NOT_PREFERRED = "preferred_output", "non_preferred_output"
+REFERENCE = "reference_answer"
+"""OpenAI's name for what a grader compares an answer with; a text or any other JSON."""
 
 
 class BareArray(Shape):
@@ -130,6 +137,13 @@ class Conversation(Shape):
             {"messages": [{"role": "user", "content": [{"type": "image_url"}]}, *HELLO[1:]]},
             ErrorCode.MEDIA,
         ),
+        Case({"messages": HELLO, "tools": [], "functions": None, "parallel_tool_calls": True}, HELLO),
+        Case({"messages": HELLO, "tools": [{"type": "function"}]}, ErrorCode.ROLE_TOOL),
+        Case({"conversations": HELLO, "functions": '[{"name": "search"}]'}, ErrorCode.ROLE_TOOL),
+        Case({"messages": HELLO, "tools": "hammer, saw"}, HELLO),
+        Case({"messages": [turn_of(USER, "Hello")], "reference_answer": "Good day"}, ErrorCode.NO_ASSISTANT),
+        Case({"messages": [*HELLO, turn_of(USER, "1 + 1?")], "reference_answer": {"n": 2}}, ErrorCode.NO_ASSISTANT),
+        Case({"messages": HELLO, "reference_answer": "Good day"}, HELLO),
     )
 
     def claims(self, keys: Keys) -> bool:
@@ -146,6 +160,7 @@ class Conversation(Shape):
         return keys[0] if len(keys) == 1 else ""
 
     def read(self, row: Any, dialogs: Dialogs) -> Reading:
+        refuse_tools(row)
         path = only(row, CONVERSATION)
         turns = row[path]
         simple = _simple(turns)
@@ -155,9 +170,54 @@ class Conversation(Shape):
         if messages and messages[-1]["role"] == USER:
             if answer := answer_key(row):
                 messages.append(answer_turn(row, answer, dialogs))
+            elif row.get(REFERENCE):
+                raise DataError(
+                    ErrorCode.NO_ASSISTANT,
+                    f"The row is an example for reinforcement: it has a {REFERENCE}, and no answer of the assistant.",
+                    REFERENCE,
+                    f"Rename {REFERENCE} to completion if it is the answer to learn, or remove the row.",
+                )
         else:
             _require_same_answer(row, messages, dialogs)
         return dialogs.checked(messages, path)
+
+
+class OpenAIPreference(Shape):
+    """OpenAI's pairs for direct preference optimization: only the preferred answer is trained on."""
+
+    name = "OpenAI preference pair"
+    cases = (
+        Case({"input": {"messages": HELLO[:1]}, PREFERRED: HELLO[1:], NOT_PREFERRED: POLITE[1:2]}, HELLO),
+        Case(
+            {
+                "input": {"messages": [POLITE[0], *HELLO[:1]], "tools": [], "parallel_tool_calls": True},
+                PREFERRED: HELLO[1:],
+                NOT_PREFERRED: [],
+            },
+            POLITE,
+        ),
+        Case({"input": {"messages": HELLO[:1], "tools": [{}]}, PREFERRED: HELLO[1:]}, ErrorCode.ROLE_TOOL),
+        Case({"input": {"messages": HELLO[:1]}, PREFERRED: [], NOT_PREFERRED: HELLO[1:]}, ErrorCode.NO_ASSISTANT),
+        Case({"input": {"messages": HELLO}, PREFERRED: HELLO[1:]}, ErrorCode.ROLE_ORDER),
+        Case({"input": "Hello", PREFERRED: HELLO[1:]}, ErrorCode.SHAPE_UNKNOWN),
+    )  # fmt: skip
+
+    def claims(self, keys: Keys) -> bool:
+        return INPUT in keys and PREFERRED in keys
+
+    def columns(self, keys: Keys) -> set[str]:
+        return {INPUT, PREFERRED, NOT_PREFERRED} & set(keys)
+
+    def read(self, row: Any, dialogs: Dialogs) -> Reading:
+        asked = row[INPUT]
+        if not isinstance(asked, dict) or "messages" not in asked:
+            raise DataError(
+                ErrorCode.SHAPE_UNKNOWN, f"{INPUT} is {kind(asked)}; it must be an object with messages.", INPUT
+            )
+        refuse_tools(asked, f"{INPUT}.")
+        dialogs.ignored.update(f"{INPUT}.{short_name(key)}" for key in asked if key not in ("messages", *OFFERED))
+        turns = dialogs.messages(asked["messages"], f"{INPUT}.messages")
+        return dialogs.checked([*turns, *dialogs.messages(row[PREFERRED], PREFERRED)], PREFERRED)
 
 
 def _require_same_answer(row: Any, messages: list[Message], dialogs: Dialogs) -> None:
@@ -303,6 +363,7 @@ class Text(Shape):
 SHAPES: Sequence[Shape] = (
     BareArray(),
     Conversation(),
+    OpenAIPreference(),
     Preference(),
     Alpaca(),
     Dolly(),

@@ -484,7 +484,7 @@ SAMPLES: dict[str, tuple[Task | None, int, dict[str, int]]] = {
     "openai_chat_crlf.jsonl": (Task.CHAT, 128, {}),
     "prompt_completion.jsonl": (Task.CHAT, 1000, {}),
     "sharegpt_array.json": (Task.CHAT, 500, {}),
-    "sharegpt_toolcalls.json": (Task.CHAT, 300, {"ROLE_TOOL": 153}),
+    "sharegpt_toolcalls.json": (Task.CHAT, 300, {"ROLE_TOOL": 191}),
     "text.parquet": (Task.DOMAIN_ADAPTATION, 6, {}),
     "wiki.txt": (Task.DOMAIN_ADAPTATION, 30, {}),
 }

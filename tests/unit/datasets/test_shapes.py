@@ -61,7 +61,10 @@ def conversion_cases() -> list[dict[str, Any]]:
 @pytest.mark.parametrize("case", conversion_cases(), ids=lambda case: case["id"])
 def test_rows_of_public_datasets_are_converted_as_by_their_own_tools(case: dict[str, Any]) -> None:
     found = converted(case["input"])
-    if case["jumpstart_valid"]:
+    if isinstance(case["input"], dict) and case["input"].get("tools"):
+        # LLaMA-Factory shows the model the tools, JumpStart does not: "I can only generate QR codes" means little then.
+        assert found is ErrorCode.ROLE_TOOL
+    elif case["jumpstart_valid"]:
         assert found == {"dialog": case["expected_messages"]}
     elif isinstance(found, dict):
         # Dropped by others for its last user turn: ours drops that turn alone.
@@ -81,7 +84,8 @@ TAG = [any_turn("user", "<image> is a tag"), any_turn("assistant", "Yes")]
         ({"messages": any_dialog(), "label": True}, any_dialog()),
         ({"messages": any_dialog(), "images": []}, any_dialog()),
         ({"messages": None, "prompt": "Add", "completion": "7"}, SEVEN),
-        ({"messages": any_dialog(), "tools": [{"name": "f"}]}, any_dialog()),
+        ({"messages": any_dialog(), "tools": "hammer, saw"}, any_dialog()),
+        ({"messages": any_dialog(), "tools": "[{not JSON"}, any_dialog()),
         ({"messages": TAG}, TAG),
     ],
 )
