@@ -9,7 +9,19 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from finetuning_cli.commands import approvals, data, endpoints, evaluations, files, first_run, init, plan, report, runs
+from finetuning_cli.commands import (
+    approvals,
+    data,
+    endpoints,
+    evaluations,
+    files,
+    first_run,
+    from_openai,
+    init,
+    plan,
+    report,
+    runs,
+)
 from finetuning_cli.commands.options import with_common_options
 
 TRACEBACK = "FINETUNE_TRACEBACK"
@@ -41,6 +53,7 @@ def _print_version(asked: bool) -> None:
 COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     "Before a run": {
         "init": init.init,
+        "from-openai": from_openai.from_openai,
         "check": data.check,
         "prepare": data.prepare,
         "plan": plan.plan,

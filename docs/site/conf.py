@@ -14,7 +14,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 NAVIGATION = {
-    "Start": ("tutorial", "choosing", "article", "rehearsal"),
+    "Start": ("tutorial", "moving-from-openai", "choosing", "article", "rehearsal"),
     "Use": ("commands", "datasets", "calling", "ci", "limits"),
     "Operate": ("operating", "first-run", "live/README", "runbook", "console", "performance"),
     "Understand": ("architecture", "security", "jumpstart", "glossary", "adr/README"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from finetuning_cli.main import COMMANDS
+from rehearsal.running import PROJECT
 from tests.rehearsal.support.product import SETTINGS, Product, any_chats
 from tests.rehearsal.support.terminal import GOLDENS, Said, Terminal
 
@@ -95,6 +96,12 @@ def test_data_is_checked_before_it_is_uploaded(terminal: Terminal) -> None:
     terminal.finetune("plan", "parrots").assert_matches("plan", exactly=True)
     terminal.finetune("plan", "refused").assert_matches("plan-refused", exactly=True)
     terminal.finetune("models").assert_matches("models", exactly=True)
+
+
+def test_a_job_of_openai_becomes_a_run(terminal: Terminal) -> None:
+    shutil.copytree(PROJECT / "examples" / "openai", terminal.folder / "job")
+    words = ("from-openai", "job/training.jsonl", "job/validation.jsonl", "--job", "job/job.json", "--out", "workshop")
+    terminal.finetune(*words).assert_matches("from-openai", exactly=True)
 
 
 def test_data_that_would_be_refused_is_not_uploaded(terminal: Terminal) -> None:

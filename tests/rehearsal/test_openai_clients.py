@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from botocore.credentials import ReadOnlyCredentials
 
+from finetuning_cli.preflight.openai_job import OF_THE_PAST, OpenAIJob
 from finetuning_cli.stage.bearer_token import signed_token
 from rehearsal.emulator.identity import ACCOUNT, OPERATOR_KEY, OPERATOR_SECRET
 from rehearsal.running import PROJECT, REGION
@@ -118,6 +119,22 @@ def test_without_json_lines_py_a_stream_is_empty(served: Served) -> None:
 
 def test_there_is_a_program_for_each_client() -> None:
     assert [program.name for program in PROGRAMS] == ["with_langchain.py", "with_litellm.py", "with_openai.py"]
+
+
+JOB_FIELDS = """
+import json, sys
+from openai.types.fine_tuning import FineTuningJob
+from openai.types.fine_tuning.job_create_params import JobCreateParams
+FineTuningJob.model_validate_json(open(sys.argv[1]).read(), strict=True)
+print(json.dumps([*FineTuningJob.model_fields, *JobCreateParams.__annotations__]))
+"""
+
+
+def test_every_field_of_openai_s_job_is_known() -> None:
+    """By the client's own models of a job and of the body that creates one. The first also takes the example."""
+    command = [str(CLIENTS), "-c", JOB_FIELDS, str(PROJECT / "examples" / "openai" / "job.json")]
+    fields = set(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+    assert fields == OpenAIJob.model_fields.keys() | OF_THE_PAST | {"integrations", "metadata"}
 
 
 def test_a_token_is_refused_unless_it_is_signed_for_this_region_and_still_valid(served: Served) -> None:

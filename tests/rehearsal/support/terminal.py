@@ -18,6 +18,7 @@ from rehearsal.running import PROJECT, Emulator
 
 GOLDENS = Path(__file__).parents[1] / "cli"
 WIDTH = 100
+PATHS = os.pathsep.join(str(PROJECT / root) for root in ("cli", "lambda", ""))
 
 _METRIC = re.compile(r"^00:00:00 (?:metric|progress) .*\n", re.MULTILINE)
 _PROGRESS = re.compile(r"(?:^00:00:00 (?:DescribeTraining|DescribeEndpoint) .*\n)+", re.MULTILINE)
@@ -94,11 +95,10 @@ class Typed:
     def __init__(self, emulator: Emulator, words: tuple[str, ...], folder: Path) -> None:
         self._words = words
         dumb = {"COLUMNS": str(WIDTH), "TERM": "dumb", "PYTHONUNBUFFERED": "1"}
-        paths = os.pathsep.join(str(PROJECT / root) for root in ("cli", "lambda", ""))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "finetuning_cli", *words],
             cwd=folder,
-            env={**emulator.environment(), "PYTHONPATH": paths, **dumb},
+            env={**emulator.environment(), "PYTHONPATH": PATHS, **dumb},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -140,3 +140,12 @@ class Terminal:
 
     def finetune(self, *words: str, answer: str = "") -> Said:
         return self.start(*words).said(answer)
+
+    def shell(self, line: str, python: Path) -> Said:
+        """A whole line of a shell, in which `python` is that one."""
+        commands = f'finetune() {{ "{sys.executable}" -m finetuning_cli "$@"; }}; python() {{ "{python}" "$@"; }}; '
+        environment = {**self.emulator.environment(), "PYTHONPATH": PATHS}
+        done = subprocess.run(
+            ["bash", "-c", commands + line], cwd=self.folder, env=environment, capture_output=True, text=True
+        )
+        return Said(line, done.returncode, done.stdout + (done.stderr if done.returncode else ""))

@@ -8,6 +8,7 @@ from finetuning.runs.status import CLEAN_UP, Cost, Event, RunState, RunStatus
 from tests.builders.runs import RUN_ID, START, any_evaluation, any_failed_status, any_plan, any_status
 
 OF_THE_COMMAND = {
+    Code.OPENAI_JOB_UNUSABLE,
     Code.AWS_NOT_CONFIGURED,
     Code.DEPLOYMENT_NOT_FOUND,
     Code.RUN_NOT_FOUND,
