@@ -5,6 +5,7 @@ MODEL ?= smollm2
 KEEP ?=
 FILE ?=
 FAULT ?=
+TARGET ?= sagemaker
 SECONDS ?= 600
 GROW ?=
 
@@ -103,8 +104,8 @@ setup-tests: ## Make what the test suites need
 ## --- the two commands -------------------------------------------------------------------------------------------------
 
 .PHONY: rehearse
-rehearse: setup ## The whole product on this machine: EXAMPLE=chat|instruction|domain_adaptation MODEL=smollm2|tiny FILE=… FAULT=… KEEP=1
-	@$(BIN)/python -m rehearsal run --example $(EXAMPLE) --model $(MODEL) $(if $(FILE),--file $(FILE)) $(if $(FAULT),--fault $(FAULT)) $(if $(KEEP),--keep)
+rehearse: setup ## The whole product on this machine: EXAMPLE=chat|instruction|domain_adaptation TARGET=sagemaker|bedrock MODEL=smollm2|tiny FILE=… FAULT=… KEEP=1
+	@$(BIN)/python -m rehearsal run --example $(EXAMPLE) --model $(MODEL) --target $(TARGET) $(if $(FILE),--file $(FILE)) $(if $(FAULT),--fault $(FAULT)) $(if $(KEEP),--keep)
 
 FAST := tests/unit tests/contract tests/infra tests/workflow tests/editor
 

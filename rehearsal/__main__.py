@@ -24,6 +24,7 @@ from finetuning.runs.layout import RunLayout
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import RunState, RunStatus
 from finetuning.runs.uploads import Upload
+from finetuning_cli.commands.options import Target
 from finetuning_cli.display.charts import loss_curve
 from finetuning_cli.display.following import follow, show_result
 from finetuning_cli.display.text import plain
@@ -46,6 +47,8 @@ MAX_NEW_TOKENS = 96
 """Where the stand-in server ends every answer. An untuned SmolLM2 fills the 256 tokens that the product allows."""
 INTERRUPTED = 130
 SETTLING_SECONDS = 30
+IMPORTS = ["bedrock_import=true"]
+"""What a stage that imports models into Bedrock is deployed with."""
 ENDPOINT = "rehearsal"
 """Name of the endpoint that two runs share."""
 
@@ -71,6 +74,7 @@ def run(
     example: Annotated[str, typer.Option(help="chat, instruction or domain_adaptation.")] = "chat",
     model: Model = "smollm2",
     file: Annotated[Path | None, typer.Option(exists=True, help="Your own data file, uploaded into inbox/.")] = None,
+    target: Annotated[Target, typer.Option(help="Where the example's model is served.")] = Target.SAGEMAKER,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the emulated AWS and the endpoint running.")] = False,
     fault: Annotated[
         Scenario | None,
@@ -96,7 +100,7 @@ def run(
         raise typer.BadParameter(f"must be one of {', '.join(HYPERPARAMETERS)}.", param_hint="--example")
     with _emulated_aws(model, keep) as emulator:
         # A single file has no run.json that could accept the licence, so the stage accepts it, as its operator could.
-        _deploy(emulator, ("accept_eula=true",) if file else ())
+        _deploy(emulator, [*(["accept_eula=true"] if file else []), *(IMPORTS if target is Target.BEDROCK else [])])
         deployment = Deployment.find(STAGE)
         served = _serve_first(emulator, deployment, example) if fault and fault.of_an_update else set()
         if fault:
@@ -105,7 +109,9 @@ def run(
         _title("Uploading with a plain boto3 client, which is all that starts the run")
         name = ENDPOINT if served else None
         upload = (
-            _upload_file(emulator, deployment, file) if file else _upload_example(emulator, deployment, example, name)
+            _upload_file(emulator, deployment, file)
+            if file
+            else _upload_example(emulator, deployment, example, name, target)
         )
         if fault and fault.fault is Fault.EVENT_LOST:
             _sweep_runs(emulator, deployment)
@@ -207,12 +213,18 @@ def _deploy(emulator: Emulator, context: list[str] | tuple[str, ...]) -> None:
     cdk.deploy(emulator, cdk.synthesised(context))
 
 
-def _upload_example(emulator: Emulator, deployment: Deployment, example: str, endpoint: str | None = None) -> Upload:
+def _upload_example(
+    emulator: Emulator,
+    deployment: Deployment,
+    example: str,
+    endpoint: str | None = None,
+    target: Target = Target.SAGEMAKER,
+) -> Upload:
     """Uploads the example's data, then its run.json, which starts the run. `endpoint` names the run's endpoint."""
     folder = PROJECT / "examples" / example
     for path in sorted(path for path in folder.iterdir() if path.name != "run.json"):
         _put(emulator, deployment, path.read_bytes(), f"runs/{example}/{path.name}")
-    return _put(emulator, deployment, rehearsed_run_json(folder, endpoint), f"runs/{example}/run.json")
+    return _put(emulator, deployment, rehearsed_run_json(folder, endpoint, target.value), f"runs/{example}/run.json")
 
 
 def _upload_file(emulator: Emulator, deployment: Deployment, file: Path) -> Upload:

@@ -23,13 +23,14 @@ HYPERPARAMETERS: dict[str, dict[str, Any]] = {
 """By example: those that `--example` takes."""
 
 
-def rehearsed_run_json(folder: Path, endpoint: str | None = None) -> bytes:
+def rehearsed_run_json(folder: Path, endpoint: str | None = None, target: str = "sagemaker") -> bytes:
     """The example's run.json with a rehearsal's hyperparameters, and the licence, of a model that has none, accepted.
 
-    `endpoint` names the run's endpoint.
+    `endpoint` names the run's endpoint, `target` is where its model is served.
     """
     document = json.loads((folder / "run.json").read_bytes())
     document |= {"accept_eula": True, "hyperparameters": HYPERPARAMETERS[folder.name]}
-    if endpoint:
-        document["endpoint"] = document.get("endpoint", {}) | {"name": endpoint}
+    changes = {"name": endpoint, "target": target if target != "sagemaker" else None}
+    if chosen := {name: value for name, value in changes.items() if value}:
+        document["endpoint"] = document.get("endpoint", {}) | chosen
     return json.dumps(document, indent=2).encode()

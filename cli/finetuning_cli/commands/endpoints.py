@@ -41,13 +41,15 @@ def ask(
     from finetuning_cli.display.text import print_json, stream_printer
     from finetuning_cli.stage.conversation import Conversation
     from finetuning_cli.stage.deployment import Deployment
-    from finetuning_cli.stage.endpoints import find_endpoint
+    from finetuning_cli.stage.endpoints import find_served
 
     if interactive and (prompt or as_json):
         raise typer.BadParameter("--interactive takes neither a prompt nor --json.")
-    full_name, plan = find_endpoint(Deployment.find(stage), endpoint)
+    full_name, plan, model = find_served(Deployment.find(stage), endpoint)
     task = "domain_adaptation" if raw else "instruction" if instruction else ""
-    conversation = Conversation(full_name, plan, task, system, max_tokens)
+    conversation = Conversation(
+        full_name, plan, task, system, max_tokens, model=model.arn if model else "", on_wait=_print_wait
+    )
     if interactive:
         _converse(conversation, max_tokens)
         return
@@ -90,6 +92,10 @@ def _converse(conversation: "Conversation", max_tokens: int) -> None:
             reply = conversation.ask(prompt, stream_printer(console))
             console.print()
             _print_cut_off(reply.finished, max_tokens)
+
+
+def _print_wait(line: str) -> None:
+    Console(stderr=True).print(line, style="dim", highlight=False)
 
 
 def _print_cut_off(finished: bool | None, max_tokens: int) -> None:
@@ -182,11 +188,12 @@ def extend(
     """
     from finetuning_cli.display.text import plain, print_json
     from finetuning_cli.stage.deployment import Deployment
-    from finetuning_cli.stage.endpoints import extend_endpoint, find_endpoint
+    from finetuning_cli.stage.endpoints import extend_endpoint, find_served
+    from finetuning_cli.stage.imported import extend_imported
 
     deployment = Deployment.find(stage)
-    name, _ = find_endpoint(deployment, endpoint)
-    expiry = extend_endpoint(deployment, name, hours)
+    name, _, model = find_served(deployment, endpoint)
+    expiry = extend_imported(deployment, model, hours) if model else extend_endpoint(deployment, name, hours)
     if as_json:
         print_json({"endpoint": name, "expires_at": expiry.at.isoformat() if expiry else None})
     elif expiry:
@@ -245,12 +252,21 @@ def rollback(endpoint: EndpointName, stage: Stage = "dev", as_json: AsJson = Fal
     """
     from finetuning_cli.display.text import plain, print_json
     from finetuning_cli.stage.deployment import Deployment
-    from finetuning_cli.stage.endpoints import find_endpoint, is_rolled_back, roll_back
+    from finetuning_cli.stage.endpoints import find_served, is_rolled_back, roll_back
+    from finetuning_cli.stage.imported import roll_back_name
 
-    deployment = Deployment.find(stage)
-    name, _ = find_endpoint(deployment, endpoint)
+    deployment, console = Deployment.find(stage), Console(stderr=as_json)
+    name, _, model = find_served(deployment, endpoint)
+    if model:
+        serving = roll_back_name(deployment, name).serving
+        if as_json:
+            print_json({"endpoint": name, "model": serving and serving.name})
+        else:
+            console.print(plain(f"{name} answers with {serving.name if serving else 'nothing'} again"))
+            left = f"{model.name} is deleted at the next sweep; `finetune deploy {model.run_id}` imports it again"
+            console.print(plain(left), soft_wrap=True)
+        return
     config = roll_back(deployment, name)
-    console = Console(stderr=as_json)
     with progress_console(as_json).status(f"Switching {name} back to {config}; the current model answers until then"):
         _until(lambda: is_rolled_back(deployment, name, config))
     if as_json:

@@ -21,17 +21,16 @@ def endpoints_table(endpoints: Sequence[EndpointSummary], now: datetime, width: 
         table.add_row(
             Text.assemble(each.name, (f"\n{_serving(each)}", "dim")),
             elapsed(now - each.created_at),
-            f"{each.invocations_last_hour:,} last hour\n{each.invocations_last_day:,} last day",
+            _invocations(each, "\n"),
             "\n".join(_expiry(each, now)),
-            f"{_usd(each.usd_per_hour)}/h\n{_usd(each.usd_so_far)} so far",
+            _cost(each, "\n"),
         )
     table.caption = total
     return table
 
 
 def _endpoint_in_lines(each: EndpointSummary, now: datetime) -> Text:
-    invocations = f"{each.invocations_last_hour:,} invocations last hour, {each.invocations_last_day:,} last day"
-    cost = f"{_usd(each.usd_per_hour)}/h, {_usd(each.usd_so_far)} so far"
+    invocations, cost = _invocations(each, ", ", "invocations "), _cost(each, ", ")
     when, *why = _expiry(each, now)
     expiry = f"expires {when}" + "".join(f" ({reason})" for reason in why)
     lines = [
@@ -44,7 +43,21 @@ def _endpoint_in_lines(each: EndpointSummary, now: datetime) -> Text:
 
 
 def _serving(each: EndpointSummary) -> str:
+    if each.target == "bedrock":
+        return f"{each.status} in Bedrock\nserves {each.run_id}"
     return f"{each.status} on {each.instances} × {each.instance_type or 'unknown instance type'}\nserves {each.run_id}"
+
+
+def _invocations(each: EndpointSummary, between: str, named: str = "") -> str:
+    if each.invocations_last_hour is None or each.invocations_last_day is None:
+        return f"{named}not counted"
+    return f"{each.invocations_last_hour:,} {named}last hour{between}{each.invocations_last_day:,} last day"
+
+
+def _cost(each: EndpointSummary, between: str) -> str:
+    if each.target == "bedrock":
+        return f"{each.usd_by_use}{between}{_usd(each.usd_so_far)} for storage so far"
+    return f"{_usd(each.usd_per_hour)}/h{between}{_usd(each.usd_so_far)} so far"
 
 
 def _expiry(endpoint: EndpointSummary, now: datetime) -> list[str]:

@@ -1,8 +1,10 @@
 """Find and delete what a run created in SageMaker and still costs money."""
 
+from finetuning.aws.bedrock import bedrock
 from finetuning.aws.sagemaker import SageMaker, sagemaker
 from finetuning.operations.clean_up import remove_endpoint, remove_unfinished
 from finetuning.operations.endpoint_updates import pending
+from finetuning.operations.imports import delete_import, find_import
 from finetuning.operations.run import Run
 from finetuning.runs.names import Names
 from finetuning_cli.stage.runs import is_running, stop_execution
@@ -13,6 +15,8 @@ def remaining_resources(run: Run) -> list[str]:
     control, names, status = sagemaker(), run.names, run.find_status()
     lines = [f"execution of {run.run_id}"] if status and is_running(status) else []
     lines += [f"training job {job}" for job in control.training_jobs(names.training_job(0), "InProgress")]
+    model = find_import(bedrock(), run)
+    lines += [f"imported model {model['modelName']}"] if model else []
     return lines + [f"endpoint {name}" for name in _endpoints_of(control, names)]
 
 
@@ -28,6 +32,7 @@ def remove_resources(run: Run) -> list[str]:
         done.append(f"Stopped the execution of {run.run_id}")
     for name in _endpoints_of(control, names):
         done += remove_endpoint(control, name)
+    done += delete_import(bedrock(), run)
     done += remove_unfinished(control, names)
     if _is_updated_to(control, names):
         rollback = f"`finetune rollback {names.endpoint}` restores the earlier model"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from pydantic import BaseModel
 
@@ -9,10 +10,13 @@ from finetuning.aws.autoscaling import scale
 from finetuning.aws.cloudwatch import invocations
 from finetuning.aws.sagemaker import sagemaker
 from finetuning.aws.sagemaker_runtime import openai_base_url
+from finetuning.bedrock.prices import HOURS_A_MONTH
 from finetuning.errors import Code, FineTuningError
 from finetuning.operations.endpoint_life import EndpointState, endpoint_state
 from finetuning.operations.endpoint_updates import Fleet, create_or_update, earlier_request
+from finetuning.operations.import_life import ImportState
 from finetuning.report.commands import speaks_openai
+from finetuning.runs.aliases import ImportedModel
 from finetuning.runs.expiry import Deadline, Lifetime, kept_until
 from finetuning.runs.guardrails import LONGEST_UPDATE_SECONDS
 from finetuning.runs.outcomes import Outcome, endpoint_outcome
@@ -20,6 +24,7 @@ from finetuning.runs.plan import RunPlan
 from finetuning.runs.tags import IDLE_TAG, KEPT_TAG, OWNER_TAG, RUN_TAG, TTL_TAG
 from finetuning.settings import NEVER, Limit
 from finetuning_cli.stage.deployment import Deployment
+from finetuning_cli.stage.imported import find_serving, list_imported
 from finetuning_cli.stage.runs import find_run
 
 UNKNOWN = Lifetime(NEVER, NEVER)
@@ -45,10 +50,14 @@ class EndpointSummary(BaseModel):
     usd_per_hour: float | None
     """Of all its current instances; so is `usd_so_far`."""
     usd_so_far: float | None
-    invocations_last_hour: int
-    invocations_last_day: int
+    invocations_last_hour: int | None
+    """None for an imported model, as is the next: they are not counted."""
+    invocations_last_day: int | None
     openai_base_url: str
     """"" for a model that was not trained on chats."""
+    target: Literal["sagemaker", "bedrock"] = "sagemaker"
+    usd_by_use: str = ""
+    """In words, what an imported model costs while it is used, and for its storage."""
 
 
 def list_endpoints(deployment: Deployment) -> Iterator[EndpointSummary]:
@@ -58,6 +67,36 @@ def list_endpoints(deployment: Deployment) -> Iterator[EndpointSummary]:
         found = endpoint_state(sagemaker(), each["EndpointName"], UNKNOWN, now)
         if found and found.run_id:
             yield _summary(deployment, found, now)
+    for model in list_imported(deployment):
+        yield _imported_summary(deployment, model, now)
+
+
+def _imported_summary(deployment: Deployment, found: ImportState, now: datetime) -> EndpointSummary:
+    """An imported model costs nothing by the hour while nobody asks it; what it has cost so far is its storage."""
+    plan, readable = deployment.run(found.run_id).find_plan(), found.tags.keys() - found.unreadable
+    price = plan.endpoint.import_price if plan else None
+    stored = price.usd_per_month_stored if price else None
+    age = now - found.created_at
+    return EndpointSummary(
+        name=found.known_as,
+        status="Imported" if found.serving else f"Kept for a rollback of {found.alias}" if found.alias else "Unused",
+        run_id=found.run_id,
+        created_at=found.created_at,
+        ttl_hours=found.lifetime.ttl_hours if TTL_TAG in readable else None,
+        idle_minutes=NEVER,
+        expires_at=found.deadline.at if found.deadline else None,
+        expiry_reason=found.deadline.reason if found.deadline else "",
+        unless_used=False,
+        instance_type="",
+        instances=0,
+        usd_per_hour=0,
+        usd_so_far=None if stored is None else stored * age.total_seconds() / 3600 / HOURS_A_MONTH,
+        invocations_last_hour=None,
+        invocations_last_day=None,
+        openai_base_url="",
+        target="bedrock",
+        usd_by_use=price.in_words if price else "price unknown",
+    )
 
 
 def _summary(deployment: Deployment, found: EndpointState, now: datetime) -> EndpointSummary:
@@ -117,6 +156,14 @@ def find_endpoint(deployment: Deployment, name: str) -> tuple[str, RunPlan | Non
             run_id = control.tags(live["EndpointArn"]).get(RUN_TAG)
             return candidate, deployment.run(run_id).find_plan() if run_id else None
     raise _no_endpoint(name, deployment.prefix)
+
+
+def find_served(deployment: Deployment, name: str) -> tuple[str, RunPlan | None, ImportedModel | None]:
+    """The same, and the imported model if the name stands for one."""
+    for candidate in _candidates(deployment, name):
+        if model := find_serving(deployment, candidate):
+            return candidate, deployment.run(model.run_id).find_plan(), model
+    return *find_endpoint(deployment, name), None
 
 
 def _candidates(deployment: Deployment, name: str) -> Iterator[str]:

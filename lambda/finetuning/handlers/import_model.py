@@ -31,7 +31,7 @@ def handler(run: Run, event: Payload) -> Payload:
         status = run.record(message, progress=message, endpoint_wait_began=now - waited)
         return {"outcome": Outcome.WAITING, "wait_seconds": wait_seconds(waited.total_seconds()), **status.shown}
     job, model = latest_import(api, names), api.find_model(names.imported_model)
-    if model is not None and not is_ours(api.tags(model["modelArn"]), run.run_id):
+    if model is not None and not is_ours(api.tags(model["modelArn"]), names):
         raise FineTuningError(
             Code.NAME_TAKEN,
             f"The imported model {names.imported_model} exists, and this run did not import it.",

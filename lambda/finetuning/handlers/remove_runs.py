@@ -13,9 +13,12 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from finetuning.aws.bedrock import bedrock
 from finetuning.aws.clients import client
 from finetuning.aws.errors import translate_errors
 from finetuning.aws.sagemaker import SageMaker, sagemaker
+from finetuning.bedrock.facts import import_facts
+from finetuning.errors import Code, FineTuningError
 from finetuning.handlers.step import logger
 from finetuning.runs.outcomes import can_be_deleted
 from finetuning.settings import settings
@@ -77,7 +80,13 @@ def _delete(properties: dict[str, Any], context: LambdaContext, until: float) ->
         wait_for(lambda: _interfaces(set(groups)))
         return
     api, prefix = sagemaker(), settings().prefix + "-"
-    wait_for(lambda: [*_stop_executions(properties["StateMachineArn"]), *_delete_all(api, prefix)])
+    wait_for(
+        lambda: [
+            *_stop_executions(properties["StateMachineArn"]),
+            *_delete_all(api, prefix),
+            *_delete_imports(prefix),
+        ]
+    )
     emptied = properties.get("EmptyBuckets", [])
     if access_logs := properties.get("AccessLogs"):
         _end_deliveries(access_logs)
@@ -136,6 +145,24 @@ def _delete_all(api: SageMaker, prefix: str) -> list[str]:
             api.delete_endpoint_config(config["EndpointConfigName"])
         for model in list(api.models(prefix)):
             api.delete_model(model["ModelName"])
+    return left
+
+
+def _delete_imports(prefix: str) -> list[str]:
+    """Deletes imported models; returns the imports that go on, which Bedrock cannot stop. Also in a stage that may not
+    import models any more; elsewhere than in the regions of imports there are none.
+    """
+    if settings().aws_region not in import_facts().regions.value:
+        return []
+    api = bedrock()
+    try:
+        left = [f"import {job['jobName']}" for job in api.import_jobs(prefix) if job["status"] == "InProgress"]
+        for model in list(api.models(prefix)):
+            api.delete_model(model["modelArn"])
+    except FineTuningError as error:
+        if error.code is Code.ACCESS_DENIED and not settings().import_role_arn:
+            return []  # an organisation that forbids Bedrock has nothing there either
+        raise
     return left
 
 

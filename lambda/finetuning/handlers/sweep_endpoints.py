@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+from finetuning.aws.bedrock import bedrock
 from finetuning.aws.run_store import run_store
 from finetuning.aws.sagemaker import sagemaker
 from finetuning.aws.sns import notify
@@ -17,8 +18,10 @@ from finetuning.handlers.step import Payload, function, logger, measure, open_ru
 from finetuning.metrics import ProductMetric
 from finetuning.operations.clean_up import remove_unused_models
 from finetuning.operations.endpoint_life import EndpointState, endpoint_state
+from finetuning.operations.import_life import ImportState, import_states
+from finetuning.operations.imports import forget_model
 from finetuning.operations.sweep import Sweep
-from finetuning.report.console_links import endpoints_link
+from finetuning.report.console_links import endpoints_link, imported_models_link
 from finetuning.report.messages import endpoint_deleted, endpoint_expires
 from finetuning.runs.expiry import WARN_BEFORE, Deadline, Lifetime, deployed_tag
 from finetuning.runs.names import Names
@@ -41,6 +44,10 @@ def handler(event: Payload) -> Payload:
         sweep.attempt(name, partial(_sweep, name, period, sweep.done, in_service))
     if period:
         _measure_now([each for each in in_service if each.state.name not in sweep.done["deleted"]])
+    if settings().bedrock_import:
+        default = Lifetime(settings().endpoint_ttl_hours, settings().endpoint_idle_minutes)
+        for found in list(import_states(bedrock(), run_store(), settings().prefix, default)):
+            sweep.attempt(found.known_as, partial(_sweep_import, found, sweep.done))
     sweep.attempt("unused models", lambda: sweep.add("removed", remove_unused_models(sagemaker(), run_store())))
     sweep.require_complete()
     return sweep.done
@@ -93,6 +100,29 @@ def _sweep(name: str, period: timedelta, done: dict[str, list[str]], in_service:
     elif found.deadline.at - now <= WARN_BEFORE and found.tags.get(ANNOUNCED_TAG) != found.deadline.tag:
         _announce(found, found.deadline)
         done["announced"].append(name)
+
+
+def _sweep_import(found: ImportState, done: dict[str, list[str]]) -> None:
+    """An imported model expires by its time to live alone. One for which no name stands is left to the sweep of runs,
+    which knows whether its run goes on.
+    """
+    stage, now = settings(), datetime.now(UTC)
+    if found.unreadable:
+        logger.warning("Malformed tags; the limits of the stage are used", extra={"tags": found.unreadable})
+    if found.deadline is None or not found.alias:
+        return
+    if found.deadline.at <= now:
+        forget_model(bedrock(), run_store(), found.alias, found.arn)
+        done["deleted"].append(found.known_as)
+        about, reason = found.run_id, found.deadline.reason
+        console = imported_models_link(stage.aws_region)
+        notify(stage.topic_arn, endpoint_deleted(found.known_as, about, reason, stage=stage.stage, console=console))
+    elif (
+        found.serving and found.deadline.at - now <= WARN_BEFORE and found.tags.get(ANNOUNCED_TAG) != found.deadline.tag
+    ):
+        bedrock().tag(found.arn, {ANNOUNCED_TAG: found.deadline.tag})
+        notify(stage.topic_arn, endpoint_expires(found.known_as, found.deadline, stage=stage.stage))
+        done["announced"].append(found.known_as)
 
 
 def _sweep_temporary(found: EndpointState, now: datetime, done: dict[str, list[str]]) -> None:

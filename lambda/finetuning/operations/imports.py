@@ -71,8 +71,7 @@ def _kept_for_rollback(store: RunStore, first: str) -> list[tuple[str, ImportedM
 
 def delete_kept(api: Bedrock, store: RunStore, alias: str, model: ImportedModel) -> list[str]:
     """Deletes a model that is kept for a rollback of `alias`; returns a line about it."""
-    store.update(alias_key(alias), Alias, lambda found: (found or Alias(name=alias)).without(model.arn))
-    api.delete_model(model.arn)
+    forget_model(api, store, alias, model.arn)
     return [f"Deleted the imported model {model.name}, which {alias} kept for a rollback"]
 
 
@@ -96,6 +95,12 @@ def remove_unfinished_import(run: Run) -> list[str]:
     return remove_import(bedrock(), run) if is_imported(run) else []
 
 
+def forget_model(api: Bedrock, store: RunStore, alias: str, arn: str) -> None:
+    """Deletes a model that a name stands for, or keeps."""
+    store.update(alias_key(alias), Alias, lambda found: (found or Alias(name=alias)).without(arn))
+    api.delete_model(arn)
+
+
 def remove_import(api: Bedrock, run: Run) -> list[str]:
     """Deletes the run's imported model unless a name stands for it, or keeps it for a rollback; returns what was done,
     one line each. May be repeated. The model's files are kept.
@@ -107,14 +112,34 @@ def remove_import(api: Bedrock, run: Run) -> list[str]:
         if job is None or job["status"] != "InProgress":
             return []
         return [f"The import {job['jobName']} cannot be stopped; the sweeper deletes its model once it is there"]
-    if model["modelArn"] in referenced(all_aliases(run.store)) or not is_ours(api.tags(model["modelArn"]), run.run_id):
+    if model["modelArn"] in referenced(all_aliases(run.store)) or not is_ours(api.tags(model["modelArn"]), names):
         return []
     api.delete_model(model["modelArn"])
     return [f"Deleted the imported model {names.imported_model}"]
 
 
-def is_ours(tags: dict[str, str], run_id: str) -> bool:
-    return (tags.get(OWNER_TAG), tags.get(RUN_TAG)) == (settings().prefix, run_id)
+def find_import(api: Bedrock, run: Run) -> dict[str, Any] | None:
+    """The run's imported model, as in ListImportedModels; None for a run that imports none, or has none."""
+    names = run.names
+    model = api.find_model(names.imported_model) if is_imported(run) or run.status.imported_model else None
+    return model if model and is_ours(api.tags(model["modelArn"]), names) else None
+
+
+def delete_import(api: Bedrock, run: Run) -> list[str]:
+    """Deletes the run's imported model, also if a name stands for it; returns a line about it, or none."""
+    model = find_import(api, run)
+    if model is None:
+        return []
+    for alias in all_aliases(run.store):
+        if model["modelArn"] in referenced([alias]):
+            forget_model(api, run.store, alias.name, model["modelArn"])
+            return [f"Deleted the imported model {model['modelName']}, which {alias.name} stood for or kept"]
+    api.delete_model(model["modelArn"])
+    return [f"Deleted the imported model {model['modelName']}"]
+
+
+def is_ours(tags: dict[str, str], names: Names) -> bool:
+    return (tags.get(OWNER_TAG), tags.get(RUN_TAG)) == (names.prefix, names.run_id)
 
 
 def expire_failed_import(run: Run) -> list[str]:

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from finetuning.aws.clients import client
 from finetuning.handlers import remove_runs
+from finetuning.settings import settings
 from tests.builders.aws import FakeAws
 from tests.builders.handlers import AnyContext
 from tests.builders.memory import PREFIX, any_environment
@@ -44,6 +45,7 @@ def answers(aws: None, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     monkeypatch.setattr(remove_runs.urllib.request, "urlopen", urlopen)
     monkeypatch.setattr(remove_runs, "_stop_executions", lambda *_: [])
     monkeypatch.setattr(remove_runs, "_delete_all", lambda *_: [])
+    monkeypatch.setattr(remove_runs, "_delete_imports", lambda *_: [])
     monkeypatch.setattr(remove_runs, "POLL_SECONDS", 0)
     return responses
 
@@ -189,6 +191,31 @@ def test_a_job_is_stopped_and_an_endpoint_waited_for_until_both_are_gone(
     assert waits[0] == ("Stopping", "Creating")
     assert cloud.sagemaker.names("endpoint") == set()
     assert responses[0]["Status"] == "SUCCESS"
+
+
+def test_imported_models_go_with_the_stage_and_those_still_being_imported_once_they_are_there(
+    cloud: FakeAws, responses: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coming, theirs = f"{PREFIX}-coming", "finetune-prod-faq"
+    cloud.bedrock.add_model()
+    cloud.bedrock.add_model(theirs)
+    cloud.bedrock.add_job(coming)
+    monkeypatch.setattr(remove_runs.time, "sleep", lambda seconds: cloud.bedrock.end(coming))
+    destroy()
+    assert [answer["Status"] for answer in responses] == ["SUCCESS"]
+    assert [model["modelName"] for model in cloud.bedrock.models.values()] == [theirs]
+
+
+def test_a_stage_that_may_not_import_is_destroyed_where_bedrock_is_forbidden(
+    cloud: FakeAws, responses: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud.bedrock.refuse("list_model_import_jobs", "AccessDeniedException", "not you")
+    destroy()
+    assert "not you" in responses[0]["Reason"]
+    monkeypatch.setenv("IMPORT_ROLE_ARN", "")
+    settings.cache_clear()
+    destroy()
+    assert responses[1]["Status"] == "SUCCESS"
 
 
 INTERFACES = [

@@ -9,10 +9,14 @@ import pytest
 from finetuning.errors import Code, FineTuningError
 from finetuning.handlers import sweep_endpoints
 from finetuning.handlers.step import logger
+from finetuning.operations.imports import find_alias
 from finetuning.runs.expiry import lifetime_tags
 from finetuning.runs.status import RunState
+from finetuning.runs.tags import IDLE_TAG, TTL_TAG
+from finetuning.settings import settings
 from tests.builders.aws import FakeAws, hours_ago
 from tests.builders.handlers import invoke, log_lines, metric
+from tests.builders.imports import imported_run, serve
 from tests.builders.memory import PREFIX, MemoryStore, any_run
 from tests.builders.runs import RUN_ID
 
@@ -241,3 +245,45 @@ def test_models_and_configurations_of_runs_without_files_are_deleted_unless_they
     serving = {LIVE, f"{PREFIX}-gone-00000001", f"{PREFIX}-theirs-00000003"}
     assert cloud.sagemaker.names("endpoint_config") == serving
     assert cloud.sagemaker.names("model") == serving
+
+
+@pytest.fixture
+def _imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BEDROCK_IMPORT", "true")
+    settings.cache_clear()
+
+
+@pytest.mark.usefixtures("_imports")
+def test_an_imported_model_expires_by_its_time_to_live_and_its_name_is_forgotten(
+    cloud: FakeAws, memory: MemoryStore
+) -> None:
+    imported_run(memory)
+    arn = cloud.bedrock.add_model(tags={TTL_TAG: "2"}, hours_old=9)
+    alias = serve(memory, f"{PREFIX}-faq", arn)
+    assert alias.serving
+    assert invoke(sweep_endpoints)["deleted"] == [f"{PREFIX}-faq"]
+    assert cloud.bedrock.models == {}
+    found = find_alias(memory, f"{PREFIX}-faq")
+    assert found
+    assert found.models == []
+    (message,) = cloud.messages()
+    assert "time to live of 2 h reached" in message
+
+
+@pytest.mark.usefixtures("_imports")
+def test_an_imported_model_is_announced_once_before_it_expires_and_never_for_want_of_requests(
+    cloud: FakeAws, memory: MemoryStore
+) -> None:
+    arn = cloud.bedrock.add_model(tags={TTL_TAG: "8", IDLE_TAG: "15"}, hours_old=7.8)
+    serve(memory, f"{PREFIX}-faq", arn)
+    assert invoke(sweep_endpoints)["announced"] == [f"{PREFIX}-faq"]
+    assert invoke(sweep_endpoints)["announced"] == []
+    assert arn in cloud.bedrock.models
+    assert len(list(cloud.messages())) == 1
+
+
+@pytest.mark.usefixtures("_imports")
+def test_a_model_for_which_no_name_stands_is_left_to_the_sweep_of_runs(cloud: FakeAws, memory: MemoryStore) -> None:
+    cloud.bedrock.add_model(tags={TTL_TAG: "2"}, hours_old=9)
+    assert invoke(sweep_endpoints)["deleted"] == []
+    assert len(cloud.bedrock.models) == 1
