@@ -11,7 +11,6 @@ from finetuning.handlers.step import Payload, step
 from finetuning.lazy_model import LazyModel
 from finetuning.operations.preflight import check_deployment, preflight, price_list, shards_at_once
 from finetuning.operations.run import Run
-from finetuning.planning.checklist import Checklist
 from finetuning.planning.endpoint_terms import hosting_option
 from finetuning.planning.serving_target import retarget
 from finetuning.report.console_links import execution_link, files_link
@@ -143,15 +142,14 @@ def _redeploy(run: Run, execution_arn: str, terms: dict[str, Any]) -> Payload:
     if instance_type := terms.pop("instance_type", None):
         price = price_list(settings().aws_region).price(instance_type, "hosting")
         endpoint = endpoint.on(hosting_option(instance_type, {instance_type: price} if price else {}))
-    checklist, wanted = Checklist(), terms.pop("target", None)
     plan = run.plan.model_copy(update={"endpoint": endpoint})
-    if wanted:
-        plan = plan.model_copy(update={"endpoint": retarget(plan, wanted, settings(), checklist)})
-        if plan.endpoint.is_imported and (endpoint.autoscaling or endpoint.data_capture_percentage):
+    if wanted := terms.pop("target", None):
+        plan = plan.model_copy(update={"endpoint": retarget(plan, wanted, settings())})
+        if wanted == "bedrock" and (endpoint.autoscaling or endpoint.data_capture_percentage):
             run.record("An imported model has neither autoscaling nor data capture")
     endpoint = EndpointPlan.model_validate(plan.endpoint.model_dump() | {"deploy": True} | terms)
     plan = plan.model_copy(update={"endpoint": endpoint})
-    check_deployment(plan, run.has_tuned_model(), checklist)
+    checklist = check_deployment(plan, run.has_tuned_model())
     if checklist.findings:
         raise RunRefused(checklist.findings)
     run.save_plan(plan)

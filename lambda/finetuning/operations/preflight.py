@@ -23,6 +23,7 @@ from finetuning.operations.run import target
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.orders import check_requests, run_requests
 from finetuning.planning.planner import make_plan
+from finetuning.planning.serving_target import check_import
 from finetuning.planning.submission import Submission, look_up_prices, settle_model, training_types
 from finetuning.runs.layout import measurement
 from finetuning.runs.plan import DataFile, Measurement, RunPlan
@@ -97,17 +98,16 @@ def check_account(
     return account.remaining_plan()
 
 
-def check_deployment(plan: RunPlan, has_model: bool, checklist: Checklist | None = None) -> Checklist:
-    """The checks before the model of an earlier run is deployed again, added to those made before. `has_model`: whether
-    its artefact exists.
-    """
-    checklist, jumpstart, here = Checklist() if checklist is None else checklist, jumpstart_bucket(), target()
+def check_deployment(plan: RunPlan, has_model: bool) -> Checklist:
+    """The checks before the model of an earlier run is deployed again. `has_model`: whether its artefact exists."""
+    checklist, jumpstart, here = Checklist(), jumpstart_bucket(), target()
     if has_model:
         checklist.passed("model", "the tuned model exists")
     else:
         checklist.found("model", no_model(plan.run_id))
     spec = jumpstart.spec(plan.model_id, plan.model_version)
     checklist.attempt("endpoint instance", lambda: spec.hosting_image(plan.endpoint.instance_type, here.region))
+    check_import(plan, settings(), checklist)
     account = AccountChecks(spec, plan, here, checklist)
     quotas = account_quotas(here.region)
     account.endpoint_quota(quotas, evaluated=False)

@@ -1,10 +1,10 @@
 """Where a run's model is served: on a SageMaker endpoint, paid by the hour, or imported into Bedrock, paid by use."""
 
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from finetuning.bedrock.models import FIELD, ON_SAGEMAKER, refusals
-from finetuning.bedrock.prices import import_price
+from finetuning.bedrock.prices import ImportPrice, import_price
 from finetuning.bedrock.requests import NOT_IN_TAGS
 from finetuning.errors import Code, Finding
 from finetuning.jumpstart.catalogue import support
@@ -42,7 +42,7 @@ def settle_target(
         findings = [*_contradictions(request), *obstacles]
         checklist.found(CHECK, *findings)
         if not findings:
-            checklist.passed(CHECK, f"bedrock: {price.in_words if price else 'price unknown'}")
+            checklist.passed(CHECK, _bedrock(price))
         return imported
     choice = _choice(endpoint, [*needs, *(obstacle.message for obstacle in obstacles)])
     if isinstance(choice, Finding):
@@ -55,26 +55,39 @@ def settle_target(
     return (imported if target == "bedrock" else endpoint).model_copy(update={"target_reason": reason})
 
 
-def retarget(
-    plan: RunPlan, target: Literal["sagemaker", "bedrock"], stage: DeployedStage, checklist: Checklist
-) -> EndpointPlan:
-    """The plan of a trained run's endpoint for another target; a finding for each reason against it. An imported model
-    has neither autoscaling nor data capture, and does not expire for want of requests: an endpoint after it does by the
-    stage's limit.
+def retarget(plan: RunPlan, target: Literal["sagemaker", "bedrock"], stage: DeployedStage) -> EndpointPlan:
+    """The plan of a trained run's endpoint for another target, unchecked. An imported model has neither autoscaling nor
+    data capture, and does not expire for want of requests: an endpoint after it does by the stage's limit.
     """
     endpoint = plan.endpoint
     if target == endpoint.target:
         return endpoint
+    changes: dict[str, Any] = {"target": target, "target_reason": ""}
     if target == "sagemaker":
-        return endpoint.model_copy(update={"target": target, "idle_minutes": stage.endpoint_idle_minutes})
-    model = support(plan.model_id)
-    findings = [*_without_access(stage), *refusals(model, stage.aws_region), *_refused_tags(plan.tags)]
-    checklist.found(CHECK, *findings)
-    price = import_price(model, stage.aws_region)
-    if not findings:
-        checklist.passed(CHECK, f"bedrock: {price.in_words if price else 'price unknown'}")
+        return endpoint.model_copy(update={**changes, "idle_minutes": stage.endpoint_idle_minutes})
+    price = import_price(support(plan.model_id), stage.aws_region)
     without = {"autoscaling": None, "data_capture_percentage": 0, "idle_minutes": NEVER}
-    return endpoint.model_copy(update={"target": target, "import_price": price, **without})
+    return endpoint.model_copy(update={**changes, "import_price": price, **without})
+
+
+def check_import(plan: RunPlan, stage: DeployedStage, checklist: Checklist) -> None:
+    """Whether Bedrock can import the plan's model, if it is imported, and the stage may. A finding for each reason against
+    it.
+    """
+    if not plan.endpoint.is_imported:
+        return
+    findings = [
+        *_without_access(stage),
+        *refusals(support(plan.model_id), stage.aws_region),
+        *_refused_tags(plan.tags),
+    ]
+    checklist.found(CHECK, *findings)
+    if not findings:
+        checklist.passed(CHECK, _bedrock(plan.endpoint.import_price))
+
+
+def _bedrock(price: ImportPrice | None) -> str:
+    return f"bedrock: {price.in_words if price else 'price unknown'}"
 
 
 def _choice(endpoint: EndpointPlan, obstacles: list[str]) -> tuple[str, str] | Finding:

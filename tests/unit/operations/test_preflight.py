@@ -542,6 +542,19 @@ def test_a_model_that_is_deployed_again_by_an_import_needs_room_for_it(importing
     assert full.code == "QUOTA_EXCEEDED"
 
 
+def test_an_import_is_not_repeated_once_the_stage_may_not_import_any_more(
+    importing: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, _ = preflight.preflight(UPLOAD, b'{"accept_eula": true, "task": "chat", "endpoint": {"target": "bedrock"}}')
+    assert plan
+    denying = preflight.settings().model_copy(update={"bedrock_import": False})
+    monkeypatch.setattr(preflight, "settings", lambda: denying)
+    (denied,) = check_deployment(plan, has_model=True).findings
+    assert denied.code == "BEDROCK_NOT_ENABLED"
+    on_endpoint = plan.model_copy(update={"endpoint": plan.endpoint.model_copy(update={"target": "sagemaker"})})
+    assert check_deployment(on_endpoint, has_model=True).findings == []
+
+
 def test_a_run_on_an_endpoint_asks_nothing_of_bedrock(importing: FakeAws) -> None:
     assert import_preflight(target="sagemaker").findings == []
     assert importing["bedrock"].calls == []

@@ -7,6 +7,7 @@ import pytest
 from finetuning.bedrock.prices import import_price
 from finetuning.errors import Finding
 from finetuning.jumpstart.catalogue import support
+from finetuning.planning.serving_target import retarget
 from finetuning.runs.plan import EndpointPlan
 from finetuning.runs.status import Check
 from tests.builders import jumpstart as builders
@@ -214,3 +215,16 @@ def test_auto_says_which_options_an_import_does_not_use() -> None:
     assert compared.target_reason.endswith(". Not used: endpoint.idle_minutes")
     dearer, _, _ = settled(target="auto", expected_hours_per_day=24, instance_type="ml.g5.4xlarge")
     assert "Not used" not in dearer.target_reason
+
+
+def test_a_trained_run_moves_to_the_other_target_and_back() -> None:
+    asked = {"data_capture": True, "autoscaling": {"max_instances": 2}, "idle_minutes": 30}
+    plan, _ = planned({"model": LLAMA + "8b", "accept_eula": True, "task": "chat", "endpoint": asked})
+    assert retarget(plan, "sagemaker", IMPORTING) == plan.endpoint
+    imported = retarget(plan, "bedrock", IMPORTING)
+    assert (imported.target, imported.idle_minutes, imported.autoscaling) == ("bedrock", "never", None)
+    assert imported.data_capture_percentage == 0
+    assert imported.import_price == import_price(support(LLAMA + "8b"), "us-east-1")
+    chosen = imported.model_copy(update={"target_reason": "it costs less"})
+    back = retarget(plan.model_copy(update={"endpoint": chosen}), "sagemaker", IMPORTING)
+    assert (back.target, back.idle_minutes, back.target_reason) == ("sagemaker", 60, "")
