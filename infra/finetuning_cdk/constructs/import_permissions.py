@@ -134,7 +134,10 @@ class ImportPermissions(StepPermissions):
         """Reads and changes the documents that say which model a name stands for."""
         if self._stage.import_role is None:
             return self
-        return self.read_runs(ALIASES).write_files(ALIASES)
+        return self.read_names().write_files(ALIASES)
+
+    def read_names(self) -> Self:
+        return self if self._stage.import_role is None else self.read_runs(ALIASES)
 
     def _imports(self, *kinds: str) -> list[str]:
         return [Stack.of(self).format_arn(service="bedrock", resource=kind, resource_name="*") for kind in kinds]

@@ -45,6 +45,7 @@ _STEPS = (
             .find_weights()
             .check_plans()
             .find_imports()
+            .read_names()
         ),
         size=FunctionSize(timeout=300, memory=1024),
     ),

@@ -21,7 +21,8 @@ from finetuning.jumpstart.target import Target
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.evaluation_terms import without_comparison
 from finetuning.planning.training_options import drop_fallback
-from finetuning.runs.ownership import refusal
+from finetuning.runs.aliases import Alias
+from finetuning.runs.ownership import owners_tag, refusal
 from finetuning.runs.plan import RunPlan, TrainingOption
 from finetuning.runs.tags import OWNER_TAG
 from finetuning.settings import Replacement
@@ -211,6 +212,14 @@ class AccountChecks:
                 if what == "endpoint" and (found := refusal(name, self._plan.uploader, by_key, replacement)):
                     self._checklist.found("names", found)
                     continue
+                if what == "endpoint" and self._plan.endpoint.is_imported:
+                    self._checklist.warned(
+                        "names",
+                        f"The {named} goes on and costs money by the hour until it expires: an imported model does "
+                        "not replace it.",
+                        "Delete it once nobody calls it any more, or choose another endpoint.name.",
+                    )
+                    continue
                 self._checklist.passed("names", f"{named} belongs to this stage")
             else:
                 self._checklist.found(
@@ -222,6 +231,16 @@ class AccountChecks:
                         "Choose another endpoint.name in run.json, or delete the existing one.",
                     ),
                 )
+
+    def alias(self, alias: Alias | None, replacement: Replacement) -> None:
+        """Whether the upload may replace the imported model that the name stands for now."""
+        if alias is None or not alias.owners:
+            return
+        name, tags = self._plan.names(self._target.prefix).endpoint, owners_tag(alias.owners)
+        if found := refusal(name, self._plan.uploader, tags, replacement):
+            self._checklist.found("names", found)
+        else:
+            self._checklist.passed("names", f"{name} stands for an imported model of this stage")
 
     def key(self, kms: Any) -> None:
         """The stage's key exists and is enabled."""

@@ -19,6 +19,7 @@ from finetuning.jumpstart.assumptions import PRICE_LIST_REGIONS
 from finetuning.jumpstart.spec import ModelSpec
 from finetuning.jumpstart.target import Target
 from finetuning.operations.account_checks import AccountChecks
+from finetuning.operations.imports import find_alias
 from finetuning.operations.run import target
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.orders import check_requests, run_requests
@@ -122,6 +123,9 @@ def _check_what_requests_name(
     """Checks names, key and role, and last the requests themselves."""
     sagemaker = advisory_client("sagemaker", here.region)
     account.names(sagemaker, settings().endpoint_replacement)
+    if plan.endpoint.is_imported:
+        alias = find_alias(run_store(), plan.names(here.prefix).endpoint)
+        account.alias(alias, settings().endpoint_replacement)
     account.key(advisory_client("kms", here.region))
     account.role(advisory_client("iam", here.region))
     if not checklist.findings:

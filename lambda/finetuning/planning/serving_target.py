@@ -71,8 +71,8 @@ def retarget(plan: RunPlan, target: Literal["sagemaker", "bedrock"], stage: Depl
 
 
 def check_import(plan: RunPlan, stage: DeployedStage, checklist: Checklist) -> None:
-    """Whether Bedrock can import the plan's model, if it is imported, and the stage may. A finding for each reason against
-    it.
+    """Whether Bedrock can import the plan's model, if it is imported, and the stage may: a finding for each reason
+    against it.
     """
     if not plan.endpoint.is_imported:
         return

@@ -16,7 +16,8 @@ from finetuning.jumpstart.spec import spec_key
 from finetuning.operations import preflight
 from finetuning.operations.preflight import check_deployment, price_list
 from finetuning.planning.checklist import Checklist
-from finetuning.runs.layout import measurement
+from finetuning.runs.aliases import Alias
+from finetuning.runs.layout import alias_key, measurement
 from finetuning.runs.plan import DataFile, Measurement
 from finetuning.runs.run_json import RunRequest
 from finetuning.runs.uploads import Upload
@@ -558,3 +559,35 @@ def test_an_import_is_not_repeated_once_the_stage_may_not_import_any_more(
 def test_a_run_on_an_endpoint_asks_nothing_of_bedrock(importing: FakeAws) -> None:
     assert import_preflight(target="sagemaker").findings == []
     assert importing["bedrock"].calls == []
+
+
+def test_a_name_of_an_imported_model_is_replaced_by_its_owners_only(
+    importing: FakeAws, memory: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "finetune-dev-support"
+    monkeypatch.setattr(preflight, "run_store", lambda: memory)
+    memory.save(alias_key(name), Alias(name=name, owners=["other-team", "faq"]))
+    allowed = import_preflight(name="support")
+    assert allowed.findings == []
+    assert f"{name} stands for an imported model of this stage" in [check.message for check in allowed.checks]
+    memory.save(alias_key(name), Alias(name=name, owners=["other-team"]))
+    assert import_preflight(name="support").findings == []
+    owned = preflight.settings().model_copy(update={"endpoint_replacement": "owner"})
+    monkeypatch.setattr(preflight, "settings", lambda: owned)
+    (refused,) = import_preflight(name="support").findings
+    assert (refused.code, refused.field) == ("ENDPOINT_NOT_OWNED", "endpoint.name")
+    assert import_preflight(name="another").findings == []
+
+
+def test_an_endpoint_under_the_name_of_an_import_is_said_to_go_on(importing: FakeAws) -> None:
+    importing.sagemaker.things["endpoint"]["finetune-dev-support"] = {"EndpointArn": "arn:e"}
+    importing.sagemaker.tags["arn:e"] = {"finetune:created-by": "finetune-dev"}
+    checklist = import_preflight(name="support")
+    assert checklist.findings == []
+    (warning,) = [check for check in checklist.checks if check.check == "names" and check.fix]
+    assert warning.message == (
+        "The endpoint finetune-dev-support goes on and costs money by the hour until it expires: an imported model "
+        "does not replace it."
+    )
+    on_endpoint = import_preflight(target="sagemaker", name="support")
+    assert [check for check in on_endpoint.checks if check.check == "names" and check.fix] == []
