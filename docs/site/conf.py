@@ -15,8 +15,8 @@ from sphinx.util.docutils import SphinxDirective
 
 NAVIGATION = {
     "Start": ("tutorial", "moving-from-openai", "choosing", "article", "rehearsal"),
-    "Use": ("commands", "datasets", "calling", "ci", "limits"),
-    "Operate": ("operating", "first-run", "live/README", "runbook", "console", "performance"),
+    "Use": ("commands", "datasets", "calling", "moving-from-openai", "ci", "limits"),
+    "Operate": ("operating", "reuse", "pay-per-use", "first-run", "live/README", "runbook", "console", "performance"),
     "Understand": ("architecture", "security", "jumpstart", "glossary", "adr/README"),
 }
 PROJECT_PAGES = ("CONTRIBUTING", "SECURITY", "CODE_OF_CONDUCT", "CHANGELOG", "README.zh")
@@ -29,6 +29,7 @@ exclude_patterns = ["docs/site"]
 extensions = ["myst_parser", "sphinx_copybutton"]
 myst_heading_anchors = 6  # as GitHub names them
 myst_fence_as_directive = ["mermaid"]
+suppress_warnings = ["misc.highlighting_failure"]  # an ellipsis in an example is no Python
 
 html_theme = "furo"
 html_title = project

@@ -83,7 +83,7 @@ def test_every_link_within_the_project_leads_somewhere(document: Path) -> None:
     for link in re.findall(r"\]\((?!\w+:)([^)\s]+)\)", document.read_text(encoding="utf-8")):
         file, _, anchor = link.partition("#")
         target = document.parent / file if file else document
-        if not target.exists() or (anchor and anchor not in anchors(target)):
+        if not target.is_file() or (anchor and anchor not in anchors(target)):
             dead.append(link)
     assert dead == []
 
@@ -185,6 +185,19 @@ def test_every_price_in_the_readme_is_the_assumed_one() -> None:
 def test_the_readme_links_to_every_document() -> None:
     links = re.findall(r"\]\((docs/[\w.-]+)", README.read_text(encoding="utf-8"))
     assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")} - set(links) == set()
+
+
+def test_the_side_bar_of_the_site_has_every_document() -> None:
+    source = ast.parse((ROOT / "docs" / "site" / "conf.py").read_text(encoding="utf-8"))
+    values = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in source.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper()
+    }
+    listed = {f"docs/{page}.md" for pages in values["NAVIGATION"].values() for page in pages}
+    listed |= {f"{page}.md" for page in values["PROJECT_PAGES"]} | {"README.md"}
+    documents = {path.relative_to(ROOT).as_posix() for path in DOCUMENTS}
+    assert {path for path in documents if not path.startswith("docs/adr/0")} == listed
 
 
 def test_the_index_of_decisions_has_every_record_with_its_title() -> None:
