@@ -39,10 +39,22 @@ def handler(run: Run, event: Payload) -> Payload:
         )
     described = api.describe_model(model["modelArn"])
     units = described.get("customModelUnits", {}).get("customModelUnitsPerModelCopy")
+    corrected = _correct_price(run, units) if units else ""
     chat = "knows its chat template" if described.get("instructSupported") else "takes prompts as text only"
     status = run.record(
         f"Imported {names.imported_model}: {described.get('modelArchitecture', 'architecture unknown')}, "
-        f"{units or 'an unknown number of'} custom model unit{'' if units == 1 else 's'} a copy; Bedrock {chat}",
+        f"{units or 'an unknown number of'} custom model unit{'' if units == 1 else 's'} a copy{corrected}; Bedrock "
+        f"{chat}",
         imported_model=model["modelArn"],
     )
     return {"outcome": Outcome.IN_SERVICE, "wait_seconds": 0, **status.shown}
+
+
+def _correct_price(run: Run, units: int) -> str:
+    """Keeps the price for these units in the plan, which was made with assumed ones; returns what changed, or ""."""
+    plan = run.plan
+    endpoint = plan.endpoint.with_units(units)
+    if endpoint.import_price is None or endpoint == plan.endpoint:
+        return ""
+    run.save_plan(plan.model_copy(update={"endpoint": endpoint}))
+    return f" (not as planned: it costs {endpoint.import_price.in_words})"

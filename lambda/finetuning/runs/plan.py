@@ -320,6 +320,11 @@ class EndpointPlan(_Part):
         """Of an endpoint that always serves; None if its price is unknown."""
         return None if self.usd_per_hour is None else self.usd_per_hour * self.instance_count * HOURS_A_MONTH
 
+    def with_units(self, units: int) -> "EndpointPlan":
+        """The same with the custom model units that Bedrock says the imported model has."""
+        price = self.import_price and self.import_price.model_copy(update={"units": units})
+        return self.model_copy(update={"import_price": price})
+
     @property
     def break_even_hours_per_day(self) -> float | None:
         """Hours of use a day below which the imported model costs less than the endpoint, 0 to 24; None if one of the

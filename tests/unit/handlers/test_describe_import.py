@@ -8,6 +8,8 @@ from finetuning.errors import Code, FineTuningError, TransientAwsError
 from finetuning.handlers import describe_import
 from finetuning.operations.run import Run
 from finetuning.runs.imports import LONGEST_IMPORT
+from finetuning.runs.layout import RunLayout
+from finetuning.runs.plan import RunPlan
 from tests.builders.aws import FakeAws
 from tests.builders.handlers import invoke
 from tests.builders.imports import imported_run
@@ -42,6 +44,24 @@ def test_an_imported_model_is_recorded_with_what_bedrock_says_of_it(cloud: FakeA
     assert run.status.events[-1].message == (
         f"Imported {NAME}: LlamaForCausalLM, 2 custom model units a copy; Bedrock knows its chat template"
     )
+
+
+@pytest.mark.parametrize(
+    ("planned", "said"),
+    [(2, ""), (8, " (not as planned: it costs 0.57 USD for each 5 minutes of use, 3.90 USD a month stored)")],
+)
+def test_the_price_follows_the_units_that_bedrock_says(
+    cloud: FakeAws, memory: MemoryStore, planned: int, said: str
+) -> None:
+    price = {"units": planned, "usd_per_unit_minute": 0.05718, "usd_per_unit_month": 1.95}
+    run = imported_run(memory, import_price=price)
+    cloud.bedrock.add_job(NAME)
+    cloud.bedrock.end(NAME)
+    described()
+    assert f"2 custom model units a copy{said}; Bedrock" in run.status.events[-1].message
+    kept = RunPlan.model_validate_json(memory.objects[RunLayout(RUN_ID).plan]).endpoint.import_price
+    assert kept is not None
+    assert kept.units == 2
 
 
 def test_the_newest_job_counts(cloud: FakeAws, run: Run) -> None:
