@@ -77,11 +77,26 @@ def test_a_training_that_learns_nothing_is_called_no_measurable_change(product: 
     assert "Tuning helped" not in page
 
 
-def run(product: Product, *, learning_rate: float, must_beat_base: bool) -> dict[str, Any]:
+@pytest.mark.parametrize("gate", [False, True], ids=["without a gate", "with the gate"])
+def test_a_training_that_diverges_is_called_broken_and_with_the_gate_nothing_is_live(
+    product: Product, gate: bool
+) -> None:
+    status = run(product, learning_rate=1, epochs=4, must_beat_base=gate)
+    assert (status["state"], status["verdict"]) == ("failed", "broken")
+    assert status["error"]["code"] == "ENDPOINT_ANSWERS_BROKEN"
+    layout = RunLayout(status["run_id"])
+    assert "The tuned model is broken" in read(product, layout.report_page).decode()
+    assert json.loads(read(product, layout.evaluation))["summary"]["problems"] > 4
+    listed = product.emulator.client("sagemaker").list_endpoints(NameContains=status["run_id"])["Endpoints"]
+    live = [endpoint["EndpointName"] for endpoint in listed if endpoint["EndpointStatus"] != "Deleting"]
+    assert live == ([] if gate else [f"finetune-dev-{status['run_id']}"])
+
+
+def run(product: Product, *, learning_rate: float, must_beat_base: bool, epochs: int = 1) -> dict[str, Any]:
     """The status of a run on the example's data that has ended, whose page is written."""
     settings = {
         **SETTINGS,
-        "hyperparameters": {**SETTINGS["hyperparameters"], "learning_rate": learning_rate, "epoch": 1},
+        "hyperparameters": {**SETTINGS["hyperparameters"], "learning_rate": learning_rate, "epoch": epochs},
         "evaluation": {"prompts": 9, "compare_with_base": True, "must_beat_base": must_beat_base},
     }
     status = product.ended(product.submit(DATA.read_bytes(), DATA.name, **settings), seconds=600)

@@ -70,6 +70,27 @@ def test_ordinary_lists_code_and_tables_are_no_loops() -> None:
     assert sum(problem_of(answer) == "repetitive" for answer in answers) <= 0.01 * len(answers)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "e                                  e e" + " " * 60 + "e",
+        "e  e   e    e  e         t t   e   e e  e e ee e t e e te  e " + "  e  t  " * 8,
+    ],
+)
+def test_what_a_training_that_diverged_writes_counts_as_empty(answer: str) -> None:
+    assert problem_of(answer) == "empty"
+
+
+def test_a_short_answer_may_be_wide() -> None:
+    assert problem_of("a" + " " * 30 + "b") is None
+
+
+def test_indented_code_is_not_empty() -> None:
+    answers = healthy_answers()
+    assert all(problem_of(answer) != "empty" for answer in answers)
+    assert problem_of("\n".join(" " * 8 + "return [" + "x" * 6 + "]" for _ in range(3))) is None
+
+
 @pytest.mark.parametrize("times", [2, 60])
 def test_a_phrase_counts_as_a_loop_only_if_it_fills_much_of_the_answer(times: int) -> None:
     prose = " ".join((ROOT / "LICENSE").read_text(encoding="utf-8").split()[:160])
