@@ -61,8 +61,12 @@ def read_prompts(file: Path, run: Run) -> list[Question]:
 def live_endpoint(run: Run, stage: str) -> str:
     """The endpoint that serves the run's model now.
 
-    Raises `FineTuningError`: ENDPOINT_NOT_FOUND, or RUNS_NOT_COMPARABLE if it serves another run's.
+    Raises `FineTuningError`: ENDPOINT_NOT_FOUND, also for an imported model, or RUNS_NOT_COMPARABLE if it serves
+    the model of another run.
     """
+    if run.plan.endpoint.target == "bedrock":
+        message = f"The model of {run.run_id} is imported into Bedrock: it has no endpoint that could be asked."
+        raise FineTuningError(Code.ENDPOINT_NOT_FOUND, message, "`finetune compare` reads what the run has asked it.")
     name = run.status.endpoint or run.names.endpoint
     deploy = f"Deploy the run's model with `{commands.deploy(run.run_id, stage)}`."
     live = sagemaker().describe_endpoint(name)

@@ -189,6 +189,16 @@ def test_without_an_endpoint_nothing_is_asked(asked: list[str], finetune: Comman
     assert f"finetune deploy {RUN_ID}" in refused.value.fix
 
 
+def test_an_imported_model_is_not_looked_for_among_the_endpoints(asked: list[str], finetune: Command) -> None:
+    evaluated_once()
+    run = any_evaluated_run(RUN_ID, wrong)
+    imported = run.plan.endpoint.model_copy(update={"target": "bedrock"})
+    write(RunLayout(RUN_ID).plan, run.plan.model_copy(update={"endpoint": imported}).model_dump_json())
+    with pytest.raises(FineTuningError, match="is imported into Bedrock") as refused:
+        finetune("evaluate", RUN_ID)
+    assert (refused.value.code, asked) == (Code.ENDPOINT_NOT_FOUND, [])
+
+
 def test_an_endpoint_that_serves_another_runs_model_is_not_asked(asked: list[str], finetune: Command) -> None:
     evaluated_once()
     any_endpoint_of(OTHER, name=f"finetune-dev-{RUN_ID}")
