@@ -4,11 +4,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from finetuning.errors import Code, FineTuningError
+from finetuning.jumpstart.assumptions import endpoint_start
+from finetuning.jumpstart.catalogue import support
 from finetuning.runs.plan import RunPlan
 from finetuning_cli.live.first_runs import FirstRuns
 
-DEPLOYMENT_HOURS = 1 / 3
-"""From CreateEndpoint or UpdateEndpoint to InService: twice what an 8B model takes by AWS's notebooks."""
+DEPLOYMENT_RESERVE = 2
+"""From CreateEndpoint or UpdateEndpoint to InService, at most so many times as long as a plan assumes."""
 CHANGING = ("Updating", "RollingBack")
 CHECKING_HOURS = 0.5
 """In which the endpoint waits for the checks, the approval and its removal."""
@@ -43,7 +45,8 @@ class Estimate:
                 "Choose another model with --model: `finetune models` shows prices.",
             )
         second_training = training.seconds / 3600
-        hours = 6 * DEPLOYMENT_HOURS + second_training + CHECKING_HOURS
+        deployment = DEPLOYMENT_RESERVE * endpoint_start(support(plan.model_id).parameters) / 3600
+        hours = 6 * deployment + second_training + CHECKING_HOURS
         return cls(
             training_usd=2 * training.usd,
             endpoint_usd=hours * endpoint.usd_per_hour,
