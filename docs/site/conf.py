@@ -15,7 +15,7 @@ from sphinx.util.docutils import SphinxDirective
 
 NAVIGATION = {
     "Start": ("tutorial", "moving-from-openai", "choosing", "article", "rehearsal"),
-    "Use": ("commands", "datasets", "calling", "moving-from-openai", "ci", "limits"),
+    "Use": ("commands", "datasets", "calling", "ci", "limits"),
     "Operate": ("operating", "reuse", "pay-per-use", "first-run", "live/README", "runbook", "console", "performance"),
     "Understand": ("architecture", "security", "jumpstart", "glossary", "adr/README"),
 }

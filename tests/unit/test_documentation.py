@@ -194,10 +194,10 @@ def test_the_side_bar_of_the_site_has_every_document() -> None:
         for node in source.body
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper()
     }
-    listed = {f"docs/{page}.md" for pages in values["NAVIGATION"].values() for page in pages}
-    listed |= {f"{page}.md" for page in values["PROJECT_PAGES"]} | {"README.md"}
-    documents = {path.relative_to(ROOT).as_posix() for path in DOCUMENTS}
-    assert {path for path in documents if not path.startswith("docs/adr/0")} == listed
+    listed = [f"docs/{page}.md" for pages in values["NAVIGATION"].values() for page in pages]
+    listed += [f"{page}.md" for page in values["PROJECT_PAGES"]] + ["README.md"]
+    documents = [path.relative_to(ROOT).as_posix() for path in DOCUMENTS]
+    assert sorted(path for path in documents if not path.startswith("docs/adr/0")) == sorted(listed)
 
 
 def test_the_index_of_decisions_has_every_record_with_its_title() -> None:
