@@ -96,6 +96,10 @@ def run(
                 f"The fault {fault.fault} needs two runs with one endpoint: use --example instead of --file."
             )
         fault = fault.of_inbox()
+    if fault and fault.of_an_import:
+        if file:
+            raise typer.BadParameter(f"The fault {fault.fault} needs a run.json: use --example instead of --file.")
+        target = Target.BEDROCK
     if example not in HYPERPARAMETERS:
         raise typer.BadParameter(f"must be one of {', '.join(HYPERPARAMETERS)}.", param_hint="--example")
     with _emulated_aws(model, keep) as emulator:

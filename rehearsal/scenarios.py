@@ -32,6 +32,11 @@ class Scenario:
         """True if it needs an endpoint that an earlier run serves."""
         return self.fault in (Fault.ROLLBACK, Fault.UPDATE_LATE)
 
+    @property
+    def of_an_import(self) -> bool:
+        """True if it happens to a model that is served in Bedrock."""
+        return self.fault in _OF_IMPORTS
+
     def of_inbox(self) -> "Scenario":
         """The same for an upload without a run.json."""
         return replace(self, part="inbox/") if self.part == RUN_JSON else self
@@ -46,6 +51,8 @@ class Scenario:
             wrong.append("the error does not say what to do")
         return wrong + [f"{describe_cost(thing)} still costs money" for thing in costing if thing["name"] not in wanted]
 
+
+_OF_IMPORTS = {Fault.IMPORT_FAILS, Fault.IMPORT_QUOTA, Fault.MODEL_UNLOADED, Fault.MODEL_NEVER_LOADED}
 
 SCENARIOS = {
     scenario.fault: scenario
@@ -129,6 +136,33 @@ SCENARIOS = {
             Fault.VLLM_ANSWERS,
             "The endpoint answers as vLLM's server does: its answers are read and judged.",
             RunState.SUCCEEDED,
+        ),
+        Scenario(
+            Fault.IMPORT_FAILS,
+            "Bedrock does not import the model's architecture: the tuned model stays.",
+            RunState.FAILED,
+            Code.MODEL_NOT_IMPORTABLE,
+            message="The model architecture Gemma3ForCausalLM is not supported.",
+        ),
+        Scenario(
+            Fault.IMPORT_QUOTA,
+            "The account has as many imported models as it may, and none of them can go: the tuned model stays.",
+            RunState.FAILED,
+            Code.QUOTA_EXCEEDED,
+            times=ALWAYS,
+            message="You have reached the quota of 3 imported models per account.",
+        ),
+        Scenario(
+            Fault.MODEL_UNLOADED,
+            "Nobody called the imported model for a while: the call is repeated until it is loaded again.",
+            RunState.SUCCEEDED,
+        ),
+        Scenario(
+            Fault.MODEL_NEVER_LOADED,
+            "Bedrock does not load the imported model within five minutes: it is deleted, the tuned model stays.",
+            RunState.FAILED,
+            Code.MODEL_NOT_READY,
+            times=ALWAYS,
         ),
         Scenario(
             Fault.EVENT_LOST,
