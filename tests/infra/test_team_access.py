@@ -27,6 +27,7 @@ SERVICES = {
     "states": ("stepfunctions",),
     "monitoring": ("cloudwatch",),
     "sagemaker": ("sagemaker", "sagemaker-runtime"),
+    "bedrock": ("bedrock", "bedrock-runtime"),
 }
 """IAM's prefix of an action → boto3's services with its operations, where they are not the same."""
 
@@ -61,8 +62,26 @@ def test_a_policy_fits_with_the_longest_names(with_options: Synthesised, policy:
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_every_action_exists(dev: Synthesised, policy: str) -> None:
-    allowed = actions(dev, policy)
+def test_a_policy_of_a_stage_that_imports_fits_too(importing: Synthesised, policy: str) -> None:
+    test_a_policy_fits_with_the_longest_names(importing, policy)
+
+
+def test_people_list_ask_extend_and_delete_imported_models_by_their_policy(
+    dev: Synthesised, importing: Synthesised
+) -> None:
+    viewer, data_scientist, operator = (
+        {action for action in actions(importing, policy) if action.startswith("bedrock:")} for policy in POLICIES
+    )
+    assert viewer == {"bedrock:ListImportedModels", "bedrock:ListModelImportJobs", "bedrock:ListTagsForResource"}
+    asking = {"bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"}
+    assert data_scientist == viewer | asking | {"bedrock:TagResource"}
+    assert operator == data_scientist | {"bedrock:DeleteImportedModel"}
+    assert not [action for action in actions(dev, "Operator") if action.startswith("bedrock:")]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_every_action_exists(importing: Synthesised, policy: str) -> None:
+    allowed = actions(importing, policy)
     known = {
         f"{prefix}:{operation}"
         for prefix in {action.partition(":")[0] for action in allowed} - {"iam"}

@@ -11,9 +11,11 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from finetuning.runs.layout import INBOX, RUNS
+from finetuning.runs.tags import OWNER_TAG
 from finetuning_cdk.constructs.acknowledgements import acknowledge, wildcard_finding
+from finetuning_cdk.constructs.import_permissions import ALIASES, MODELS, TAGGED, ImportPermissions
 from finetuning_cdk.constructs.permissions import Conditions
-from finetuning_cdk.constructs.step_permissions import ANY_RUN, EACH_RUN, OURS, StageResources, StepPermissions
+from finetuning_cdk.constructs.step_permissions import ANY_RUN, EACH_RUN, OURS, StageResources
 
 UPLOADS = "Users choose the names of uploads, under these two prefixes"
 
@@ -60,8 +62,8 @@ class TeamAccess(Construct):
         assert to.granted is not None
         return to.granted
 
-    def _policy(self, name: str, description: str) -> StepPermissions:
-        policy = StepPermissions(self, name, resources=self._stage, description=f"{description} of this stage")
+    def _policy(self, name: str, description: str) -> ImportPermissions:
+        policy = ImportPermissions(self, name, resources=self._stage, description=f"{description} of this stage")
         CfnOutput(
             Stack.of(self),
             f"{name}PolicyArn",
@@ -72,7 +74,7 @@ class TeamAccess(Construct):
 
     # What each may do
 
-    def _view(self, may: StepPermissions) -> None:
+    def _view(self, may: ImportPermissions) -> None:
         """`runs`, `watch`, `report`, `open`, `download`, `logs`, `endpoints`, and `plan` for the stage's settings."""
         stack = Stack.of(self)
         may.allow(
@@ -86,8 +88,9 @@ class TeamAccess(Construct):
         )
         may.describe("training-job", "endpoint", "endpoint-config").read_tags("endpoint", "endpoint-config")
         may.find("training-job", "endpoint", "endpoint-config").read_invocations()
+        may.find_imports().read_names()
 
-    def _use(self, may: StepPermissions) -> None:
+    def _use(self, may: ImportPermissions) -> None:
         """`submit`, `stop`, `deploy`, `ask`, `evaluate`, `token`, `extend`."""
         self._submit(may)
         uploads = self._stage.uploads
@@ -96,13 +99,14 @@ class TeamAccess(Construct):
         may.allow("s3:ListBucket", on=[uploads.bucket_arn], because="Finds the files of an earlier upload")
         may.allow("states:StopExecution", on=[self._executions], because="Executions get their names when they start")
         may.allow("states:StartExecution", on=[self._machine.state_machine_arn], because="Deploys a run's model again")
+        may.keep_imports_for_a_while()
         may.tag("endpoint").write_files(ANY_RUN.evaluations_folder + "*.json")
         self._invoke(may)
 
-    def _operate(self, may: StepPermissions) -> None:
+    def _operate(self, may: ImportPermissions) -> None:
         """`approve`, `reject`, `rollback`, `clean-up`."""
         self._approve(may)
-        may.update_endpoints().stop_training().delete_endpoints().delete_models()
+        may.update_endpoints().stop_training().delete_endpoints().delete_models().delete_imports()
 
     def _submit(self, may: Allows) -> None:
         may.allow("s3:PutObject", "s3:AbortMultipartUpload", on=self._under(INBOX, RUNS), because=UPLOADS)
@@ -121,6 +125,28 @@ class TeamAccess(Construct):
             on=["*"],
             because="Cannot be limited to an endpoint, and allows nothing without InvokeEndpoint",
             when={"StringEquals": {"aws:RequestedRegion": Stack.of(self).region}},
+        )
+
+        if self._stage.import_role is not None:
+            self._invoke_imports(may)
+
+    def _invoke_imports(self, may: Allows) -> None:
+        """Finds the model that a name stands for, and asks it."""
+        may.allow(
+            "bedrock:InvokeModel",
+            "bedrock:InvokeModelWithResponseStream",
+            on=[Stack.of(self).format_arn(service="bedrock", resource=MODELS, resource_name="*")],
+            because=TAGGED,
+            when={"StringEquals": {f"aws:ResourceTag/{OWNER_TAG}": self._stage.config.prefix}},
+        )
+        names = self._stage.artifacts.arn_for_objects(ALIASES)
+        may.allow("s3:GetObject", on=[names], because="A document for each name that stands for an imported model")
+        self._use_key(may, "kms:Decrypt")
+        may.allow(
+            "kms:Decrypt",
+            on=[self._stage.key.key_arn],
+            because="The imported model is encrypted with the stage's key",
+            when={"StringEquals": {"kms:ViaService": f"bedrock.{Stack.of(self).region}.amazonaws.com"}},
         )
 
     def _read_approvals(self, may: Allows) -> None:

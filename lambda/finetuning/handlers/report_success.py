@@ -17,7 +17,11 @@ from finetuning.settings import settings
 def handler(run: Run, event: Payload) -> Payload:
     """`{run_id}` → what it shows, and the `event` to send."""
     plan, stage = run.plan, settings().stage
-    message = f"The endpoint {run.names.endpoint} is in service" if plan.endpoint.deploy else "The tuned model is ready"
+    message = "The tuned model is ready"
+    if run.status.imported_model:
+        message = f"{run.names.endpoint} is served by Bedrock"
+    elif plan.endpoint.deploy:
+        message = f"The endpoint {run.names.endpoint} is in service"
     require_running(run)
     status = run.record(message, state=RunState.SUCCEEDED, error=None)
     if has_ended(run):

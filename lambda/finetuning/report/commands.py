@@ -3,8 +3,16 @@
 import shlex
 
 from finetuning.errors import Code
-from finetuning.evaluation.questions import DEFAULT_PROMPT, as_inputs, invocation, stop_tokens
+from finetuning.evaluation.questions import (
+    DEFAULT_PROMPT,
+    as_inputs,
+    completion,
+    invocation,
+    stop_texts,
+    stop_tokens,
+)
 from finetuning.jumpstart.family import Task
+from finetuning.runs.layout import alias_key
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import RunState, RunStatus
 
@@ -18,6 +26,20 @@ body = {{
 runtime = boto3.client("sagemaker-runtime")
 answer = runtime.invoke_endpoint(EndpointName={endpoint!r}, ContentType="application/json", Body=json.dumps(body))
 print(json.load(answer["Body"])["generated_text"])
+"""
+
+IMPORTED_SNIPPET = """\
+import boto3, json
+from botocore.config import Config
+
+body = {body!r}
+# A model that nobody asked for five minutes is loaded again first: calls are repeated for some minutes.
+patient = Config(retries={{"mode": "standard", "total_max_attempts": 20}})
+runtime = boto3.client("bedrock-runtime", config=patient)
+alias = boto3.client("s3").get_object(Bucket={bucket!r}, Key={key!r})
+model = json.load(alias["Body"])["serving"]["arn"]
+answer = runtime.invoke_model(modelId=model, body=json.dumps(body))
+print(json.load(answer["body"])["choices"][0]["text"])
 """
 
 OPENAI_SNIPPET = """\
@@ -93,13 +115,25 @@ def python_call(endpoint: str, plan: RunPlan) -> str:
     return SNIPPET.format(inputs=body["inputs"], parameters=body["parameters"], endpoint=endpoint)
 
 
+def imported_call(status: RunStatus, plan: RunPlan) -> str:
+    """The same for a name that stands for an imported model: the alias document says for which."""
+    inputs = as_inputs(DEFAULT_PROMPT, str(plan.task), plan.template, family=plan.family)
+    return IMPORTED_SNIPPET.format(
+        body=completion(inputs, stop_texts(str(plan.task), plan.family)),
+        bucket=status.model_artifact.removeprefix("s3://").partition("/")[0],
+        key=alias_key(status.endpoint),
+    )
+
+
 def token(endpoint: str, stage: str) -> str:
     return f"finetune token {endpoint} --stage {stage}"
 
 
 def speaks_openai(plan: RunPlan) -> bool:
-    """Whether a chat in OpenAI's form is what the model was trained on: the server renders it, in the chat format."""
-    return plan.task == Task.CHAT
+    """Whether a chat in OpenAI's form is what the model was trained on: the server renders it, in the chat format. An
+    imported model has another address, with the chat template that Bedrock finds.
+    """
+    return plan.task == Task.CHAT and not plan.endpoint.is_imported
 
 
 def openai_call(endpoint: str, base_url: str, stage: str) -> str:
@@ -122,9 +156,10 @@ def next_steps(status: RunStatus, plan: RunPlan | None, stage: str) -> list[tupl
         names = [file.key.rpartition("/")[2] for file in plan.data_files]
         steps += [("Check the corrected data before uploading it", check(" ".join(map(shlex.quote, names))))]
     if status.state is RunState.SUCCEEDED and status.endpoint:
-        steps += [("Ask the endpoint from a terminal", ask(status.endpoint, stage))]
-        steps += [("List endpoints and what they cost per hour", endpoints(stage))]
-        steps += [("Keep the endpoint longer", extend(status.endpoint, 4, stage))]
+        thing, per = ("model", "when asked") if status.imported_model else ("endpoint", "per hour")
+        steps += [(f"Ask the {thing} from a terminal", ask(status.endpoint, stage))]
+        steps += [(f"List {thing}s and what they cost {per}", endpoints(stage))]
+        steps += [(f"Keep the {thing} longer", extend(status.endpoint, 4, stage))]
     if status.training_job or status.endpoint:
         steps += [("Delete what costs money; files and tuned weights are kept", clean_up(status.run_id, stage))]
     steps += [("Get a new link to this page", report(status.run_id, stage))]

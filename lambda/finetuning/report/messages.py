@@ -86,7 +86,8 @@ def run_succeeded(
 ) -> Message:
     for_openai = [f"For OpenAI's clients (base_url):\n{openai_base_url}"] if openai_base_url else []
     if plan.endpoint.deploy:
-        what = f"{status.endpoint} is in service."
+        where = "is imported into Bedrock" if status.imported_model else "is in service"
+        what = f"{status.endpoint} {where}."
         command = commands.ask(status.endpoint, stage)
     else:
         what = "The tuned model is ready; no endpoint was requested."

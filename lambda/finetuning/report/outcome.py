@@ -64,6 +64,10 @@ CAUSES = {
     Code.ENDPOINT_NOT_OWNED: "the endpoint belongs to another upload",
     Code.ENDPOINT_NAME_TAKEN: "the endpoint's name is already in use",
     Code.ENDPOINT_OUT_OF_TIME: "the endpoint was not in service in time",
+    Code.IMPORT_FAILED: "Bedrock did not import the model",
+    Code.IMPORT_ACCESS_DENIED: "Bedrock may not read the model",
+    Code.IMPORT_OUT_OF_TIME: "Bedrock did not import the model in time",
+    Code.MODEL_NOT_READY: "Bedrock did not load the imported model in time",
     Code.ENDPOINT_BUSY: "the endpoint is being changed",
     Code.ENDPOINT_ANSWERS_BROKEN: "the tuned model's answers are broken",
     Code.SWEEP_INCOMPLETE: "the sweep was incomplete",
@@ -120,6 +124,8 @@ def headline(status: RunStatus, evaluation: EvaluationReport | None = None) -> s
 def lead(status: RunStatus) -> str:
     """The sentence below the headline: where the model is, or at which step the run ended."""
     match status.state:
+        case RunState.SUCCEEDED if status.imported_model:
+            return f"The tuned model is imported into Bedrock, and {status.endpoint} stands for it."
         case RunState.SUCCEEDED if status.endpoint:
             return f"The tuned model is deployed at {status.endpoint}."
         case RunState.SUCCEEDED:

@@ -81,7 +81,7 @@ def render(
             began=recent.started_at,
             checks=sorted(status.checks, key=_by_result),
             checks_in_words=_checks_in_words(status.checks),
-            python_call=commands.python_call(status.endpoint, plan) if answers and plan else None,
+            python_call=_python_call(status, plan) if answers and plan else None,
             openai_call=commands.openai_call(status.endpoint, openai_base_url, stage)
             if answers and plan and openai_base_url and commands.speaks_openai(plan)
             else None,
@@ -92,6 +92,12 @@ def render(
             links=links,
             error_links=[(title, url) for title, url in links if title in OF_A_FAILURE],
         )
+    )
+
+
+def _python_call(status: RunStatus, plan: RunPlan) -> str:
+    return (
+        commands.imported_call(status, plan) if status.imported_model else commands.python_call(status.endpoint, plan)
     )
 
 

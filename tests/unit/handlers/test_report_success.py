@@ -10,6 +10,7 @@ from finetuning.runs.status import RunState, Verdict
 from finetuning.settings import settings
 from tests.builders.aws import FakeAws, ends
 from tests.builders.handlers import invoke, metric
+from tests.builders.imports import imported_run
 from tests.builders.memory import PREFIX, MemoryStore, any_run
 from tests.builders.runs import RUN_ID, any_evaluation, any_plan, at
 
@@ -24,6 +25,11 @@ def test_the_run_has_succeeded_and_says_what_there_is(
     result = invoke(report_success, run_id=RUN_ID)
     assert result["message"] == message
     assert (run.status.state, run.status.events[-1].message) == (RunState.SUCCEEDED, message)
+
+
+def test_an_imported_model_is_served_by_bedrock(cloud: FakeAws, memory: MemoryStore) -> None:
+    imported_run(memory).record("", imported_model="arn")
+    assert invoke(report_success, run_id=RUN_ID)["message"] == f"{PREFIX}-{RUN_ID} is served by Bedrock"
 
 
 def test_the_page_is_written_after_the_status_and_linked(cloud: FakeAws, memory: MemoryStore) -> None:

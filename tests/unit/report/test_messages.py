@@ -29,6 +29,10 @@ def of_success(**changes: object) -> Message:
     )
 
 
+def test_the_message_of_an_imported_model_says_where_it_is() -> None:
+    assert f"finetune-dev-{RUN_ID} is imported into Bedrock." in of_success(imported_model="arn").body
+
+
 def of_failure(**changes: str) -> Message:
     return messages.run_failed(any_failed_status(), any_error(**changes), stage="prod", report=REPORT)
 

@@ -11,9 +11,10 @@ import pytest
 
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.evaluation.examples import examples
-from finetuning.evaluation.questions import DEFAULT_PROMPT, as_inputs, invocation, stop_tokens
+from finetuning.evaluation.questions import DEFAULT_PROMPT, as_inputs, completion, invocation, stop_texts, stop_tokens
 from finetuning.evaluation.results import Answer, EvaluationReport, LabelScore, Row, Scores
 from finetuning.report import commands, outcome, page
+from finetuning.runs.layout import alias_key
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import Check, Event, Metric, Rung, RunState, RunStatus, Verdict
 from tests.builders.pages import LOG, any_licence_refusal, any_page, hostile_page
@@ -258,6 +259,36 @@ def test_the_program_on_the_page_uses_the_format_the_model_was_trained_on(
     assert json.loads(sent["Body"]) == invocation(as_inputs(DEFAULT_PROMPT, task, template), stop_tokens(task))
     assert sent["EndpointName"] == "finetune-dev-parrot"
     assert capsys.readouterr().out == "Arr.\n"
+
+
+def test_the_program_for_an_imported_model_asks_the_one_that_the_name_stands_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    artifact, arn = "s3://artifacts/runs/pirate/training/job/output/model/", "arn:aws:bedrock:imported-model/abc"
+    status = any_status(imported_model=arn, model_artifact=artifact)
+    planned = any_plan(task="chat")
+    planned = planned.model_copy(update={"endpoint": planned.endpoint.model_copy(update={"target": "bedrock"})})
+    html = page.render(status, stage="dev", plan=planned, openai_base_url="https://runtime/openai/v1")
+    (program,) = re.findall(r'aria-label="Python program">(.*?)</pre>', html, re.DOTALL)
+    called: dict[str, dict[str, str]] = {}
+
+    class Aws:
+        def get_object(self, **request: str) -> dict[str, io.BytesIO]:
+            called["s3"] = request
+            return {"Body": io.BytesIO(json.dumps({"serving": {"arn": arn}}).encode())}
+
+        def invoke_model(self, **request: str) -> dict[str, io.BytesIO]:
+            called["bedrock"] = request
+            return {"body": io.BytesIO(b'{"choices": [{"text": "Arr."}]}')}
+
+    monkeypatch.setattr("boto3.client", lambda service, config=None: Aws())
+    exec(compile(unescape(program), "program", "exec"), {})
+    assert called["s3"] == {"Bucket": "artifacts", "Key": alias_key(status.endpoint)}
+    assert called["bedrock"]["modelId"] == arn
+    assert json.loads(called["bedrock"]["body"]) == completion(as_inputs(DEFAULT_PROMPT, "chat"), stop_texts("chat"))
+    assert capsys.readouterr().out == "Arr.\n"
+    assert "pip install openai" not in html
+    assert "Keep the model longer" in html
 
 
 def test_the_program_for_openai_s_client_is_on_the_page_of_a_chat_model_only() -> None:
