@@ -17,7 +17,7 @@ from tests.rehearsal.support.product import Product
 from tests.rehearsal.support.sagemaker_account import end_everything
 from tests.rehearsal.support.stacks import WAIT_SCALE
 
-CONTEXT = ["monthly_budget_usd=200", "max_concurrent_runs=12"]
+CONTEXT = ["monthly_budget_usd=200", "max_concurrent_runs=12", "bedrock_import=true"]
 """More runs at a time than a stage has by default: the fault matrix is as fast as its slowest runs side by side."""
 
 Start = Callable[[], Emulator]

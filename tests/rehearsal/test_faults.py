@@ -27,6 +27,10 @@ TWO_TYPES = {**ONE_TYPE, "fallback_instance_types": ["ml.p3dn.24xlarge"]}
 """Of different requests, so that each has a job of its own."""
 DEPLOYED = {"endpoint": {"deploy": True}, "evaluation": {"prompts": 1, "compare_with_base": False}}
 COMPARED = {"endpoint": {"deploy": True}, "evaluation": {"prompts": 1, "compare_with_base": True}}
+IMPORTED = {
+    "endpoint": {"deploy": True, "target": "bedrock"},
+    "evaluation": {"prompts": 1, "compare_with_base": False},
+}
 ONCE_IT_DIES = "once a function of its died"
 
 
@@ -65,6 +69,7 @@ def throttled(where: str, times: int) -> Injection:
 
 SCRIPT_FAILS, HANGS = Injection("job-fails"), Injection("job-hangs")
 ENDPOINT_HANGS = Injection("endpoint-hangs", "finetune-")
+IMPORT_HANGS = Injection("import-hangs", "finetune-")
 FIRST_STEPS = (
     "PlanRun",
     "PlanShards",
@@ -185,6 +190,53 @@ CASES: dict[str, Case] = {
     "the base model does not come up": Case(
         (Injection("endpoint-fails", "-base"),), "succeeded", "", ("Completed",), COMPARED
     ),
+    # Imported models
+    "every function of an import dies once": Case(
+        tuple(dies(step, 1) for step in ("ImportModel", "DescribeImport", "AskBatch", "SwitchAlias")),
+        "succeeded",
+        "",
+        ("Completed",),
+        IMPORTED,
+    ),
+    "ImportModel is killed once its import is there, and every call is throttled": Case(
+        (
+            Injection("function-killed", "ImportModel"),
+            *(throttled(call, 6) for call in ("GetModelImportJob", "InvokeModel", "GetImportedModel")),
+        ),
+        "succeeded",
+        "",
+        ("Completed",),
+        IMPORTED,
+    ),
+    "ImportModel is always killed once its import is there": Case(
+        (Injection("function-killed", "ImportModel", ALWAYS),), "failed", "STEP_OUT_OF_MEMORY", ("Completed",), IMPORTED
+    ),
+    "SwitchAlias always dies": Case((dies("SwitchAlias"),), "failed", "STEP_CRASHED", ("Completed",), IMPORTED),
+    "Bedrock does not import the architecture": Case(
+        (Injection("import-fails", message="The model architecture Gemma3ForCausalLM is not supported."),),
+        "failed",
+        "MODEL_NOT_IMPORTABLE",
+        ("Completed",),
+        IMPORTED,
+    ),
+    "Bedrock cannot assume its role": Case(
+        (Injection("import-fails", message="Could not assume the role."),),
+        "failed",
+        "IMPORT_ACCESS_DENIED",
+        ("Completed",),
+        IMPORTED,
+    ),
+    "the account has as many imported models as it may": Case(
+        (Injection("import-quota", times=ALWAYS, message="You have reached the quota of 3 imported models."),),
+        "failed",
+        "QUOTA_EXCEEDED",
+        ("Completed",),
+        IMPORTED,
+    ),
+    "the imported model was unloaded": Case((Injection("model-unloaded"),), "succeeded", "", ("Completed",), IMPORTED),
+    "stopped while it is imported": Case(
+        (IMPORT_HANGS,), "aborted", "RUN_ABORTED", ("Completed",), IMPORTED, stopped="ImportModel"
+    ),
     # Events
     "the upload's event comes twice": Case(
         (Injection("event-duplicated", "run.json"), SCRIPT_FAILS), "failed", "TRAINING_FAILED", ("Failed",)
@@ -267,8 +319,16 @@ def run_to_its_end(product: Product, case: Case) -> tuple[str, list[tuple[str, s
             product.execution_ended(execution)
         product.emulator.clear_faults(f"{name} {ENDPOINT_HANGS.where}")  # its endpoint comes up now, after the run
         if status["state"] == "succeeded" and status["endpoint"]:  # wanted, but the account may have only so many
-            product.emulator.client("sagemaker").delete_endpoint(EndpointName=status["endpoint"])
+            delete(product, status)
     return run_id, uploaded
+
+
+def delete(product: Product, status: dict[str, Any]) -> None:
+    """Deletes what serves a run."""
+    if status["imported_model"]:
+        product.emulator.client("bedrock").delete_imported_model(modelIdentifier=status["imported_model"])
+    else:
+        product.emulator.client("sagemaker").delete_endpoint(EndpointName=status["endpoint"])
 
 
 def stop_at(product: Product, run_id: str, step: str) -> None:

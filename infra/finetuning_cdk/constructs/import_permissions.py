@@ -130,10 +130,6 @@ class ImportPermissions(StepPermissions):
             when=self._via_bedrock(),
         )
 
-    def read_names(self) -> Self:
-        """Reads the documents that say which model a name stands for."""
-        return self if self._stage.import_role is None else self.read_runs(ALIASES)
-
     def switch_names(self) -> Self:
         """Reads and changes the documents that say which model a name stands for."""
         if self._stage.import_role is None:

@@ -119,7 +119,7 @@ def configure(account: Account, model: str, name: str = "", **changes: Any) -> s
 
 
 def end_everything(emulator: Emulator, seconds: float = 60) -> None:
-    """Ends every training job and endpoint, those that are still being made as soon as that is possible."""
+    """Ends every training job, endpoint and imported model, those still being made as soon as that is possible."""
     api, deadline = emulator.client("sagemaker"), time.monotonic() + seconds
     while left := emulator.costing():
         assert time.monotonic() < deadline, left
@@ -127,6 +127,8 @@ def end_everything(emulator: Emulator, seconds: float = 60) -> None:
             with suppress(ClientError):  # it comes up, or is ending already
                 if thing["kind"] == "endpoint":
                     api.delete_endpoint(EndpointName=thing["name"])
+                elif thing["kind"] == "imported model":
+                    emulator.client("bedrock").delete_imported_model(modelIdentifier=thing["arn"])
                 else:
                     api.stop_training_job(TrainingJobName=thing["name"])
         time.sleep(0.1)
