@@ -75,7 +75,7 @@ def test_a_model_that_is_being_imported_counts_and_is_not_counted_twice() -> Non
 
 
 def test_the_runs_own_model_needs_no_more_room() -> None:
-    assert Account({"a": "", "b": "", NAMES.imported_model: ""}).verdict() is None
+    assert Account({"a": "x", "b": "y", NAMES.imported_model: "z"}).verdict() is None
 
 
 @pytest.mark.parametrize("endpoint", [NAMES.endpoint, "finetune-dev-other"])
