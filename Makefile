@@ -193,7 +193,9 @@ sbom: .venv-supply/.ready ## Write CycloneDX documents of the layer, the tools a
 		--output-file build/sbom/$$(echo $$file | tr / -).json; done
 	@npm sbom --package-lock-only --sbom-format cyclonedx > build/sbom/npm.json
 
-.PHONY: bench-data bench-near bench-imports bench-help bench-tokens bench-patterns bench-verdicts fuzz bombs verify-aws down clean
+.PHONY: first-hour bench-data bench-near bench-imports bench-help bench-tokens bench-patterns bench-verdicts fuzz bombs verify-aws down clean
+first-hour: setup setup-tests ## The README's commands of both people, from a clean clone to an answer: when each prints something, and ends
+	@$(BIN)/python -m benchmarks.first_hour
 bench-data: setup ## Speed and memory of the data preparation, as a ratio to orjson
 	@$(BIN)/python -m benchmarks.bench_data
 bench-near: .venv/.deploy ## How many planted near-duplicates are found, by their similarity

@@ -16,7 +16,17 @@ from sphinx.util.docutils import SphinxDirective
 NAVIGATION = {
     "Start": ("tutorial", "moving-from-openai", "choosing", "article", "rehearsal"),
     "Use": ("commands", "datasets", "calling", "ci", "limits"),
-    "Operate": ("operating", "reuse", "pay-per-use", "first-run", "live/README", "runbook", "console", "performance"),
+    "Operate": (
+        "operating",
+        "accounts",
+        "reuse",
+        "pay-per-use",
+        "first-run",
+        "live/README",
+        "runbook",
+        "console",
+        "performance",
+    ),
     "Understand": ("architecture", "security", "jumpstart", "glossary", "adr/README"),
 }
 PROJECT_PAGES = ("CONTRIBUTING", "SECURITY", "CODE_OF_CONDUCT", "CHANGELOG", "README.zh")
