@@ -132,7 +132,8 @@ def _without_access(stage: DeployedStage) -> Iterator[Finding]:
             Code.BEDROCK_NOT_ENABLED,
             FIELD,
             f"The stage {stage.stage} may not import models into Bedrock.",
-            f"Deploy it with `-c bedrock_import=true`, or {ON_SAGEMAKER}.",
+            f'Deploy it with `-c bedrock_import=true`, or `"bedrock_import": true` in the context of cdk.json, or '
+            f"{ON_SAGEMAKER}.",
         )
 
 

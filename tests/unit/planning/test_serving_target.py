@@ -117,7 +117,8 @@ def test_a_stage_without_access_refuses_an_import() -> None:
         "BEDROCK_NOT_ENABLED",
         "endpoint.target",
         "The stage dev may not import models into Bedrock.",
-        "Deploy it with `-c bedrock_import=true`, or set endpoint.target to sagemaker.",
+        'Deploy it with `-c bedrock_import=true`, or `"bedrock_import": true` in the context of cdk.json, or set '
+        "endpoint.target to sagemaker.",
     )
 
 
