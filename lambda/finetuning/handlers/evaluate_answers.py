@@ -39,7 +39,7 @@ def handler(run: Run, event: Payload) -> Payload:
         raise EndpointFailed(
             Code.ENDPOINT_ANSWERS_BROKEN,
             f"The tuned model's answers are broken: {complaints}.",
-            "Read the answers in evaluation.json. A lower learning_rate or fewer epochs usually fixes repetition.",
+            "Read the answers in evaluation.json. A lower learning_rate or fewer epochs usually fixes that.",
         )
     if wanted.must_beat_base:
         require_gate(report, wanted.must_beat_base, commands.deploy(run.run_id, settings().stage))
