@@ -84,19 +84,18 @@ def evaluate(
     from finetuning_cli.display.answers import answers_table
     from finetuning_cli.display.text import plain, print_json
     from finetuning_cli.stage.deployment import Deployment
-    from finetuning_cli.stage.evaluation import ask_again, keep, live_endpoint, read_prompts
+    from finetuning_cli.stage.evaluation import ask_again, keep, live_model, read_prompts
     from finetuning_cli.stage.runs import find_run
 
-    found = find_run(Deployment.find(stage), run)
+    deployment = Deployment.find(stage)
+    found = find_run(deployment, run)
     try:
         questions = read_prompts(prompts, found) if prompts else None
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--prompts") from error
-    endpoint = live_endpoint(found, stage)
+    endpoint, model = live_model(deployment, found)
     with progress_console(as_json).status("Asking") as status:
-        report = ask_again(
-            found, endpoint, questions, lambda done, of: status.update(f"{done} of {of} prompts are answered")
-        )
+        report = ask_again(found, model, questions, status.update)
     address, document = keep(found, endpoint, prompts.name if prompts else "held-out", report)
     if as_json:
         print_json(document.model_dump(mode="json") | {"verdict": str(report.verdict), "kept": address})

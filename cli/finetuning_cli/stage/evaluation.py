@@ -7,19 +7,20 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from finetuning.aws.sagemaker import sagemaker
-from finetuning.aws.sagemaker_runtime import asker
 from finetuning.errors import Code, FineTuningError
 from finetuning.evaluation.asking import AnswerBatch, ask_batch, batches
 from finetuning.evaluation.comparison import Reply, evaluate
-from finetuning.evaluation.questions import OwnPrompt, Question, as_inputs, stop_tokens
+from finetuning.evaluation.questions import OwnPrompt, Question, as_inputs
 from finetuning.evaluation.results import EvaluationReport
 from finetuning.evaluation.run_comparison import EvaluatedRun, not_evaluated
 from finetuning.lazy_model import LazyModel
-from finetuning.operations.answers import questions_of, replies_of
+from finetuning.operations.answers import asker_of, questions_of, replies_of
 from finetuning.operations.run import Run
 from finetuning.report import commands
 from finetuning.runs.run_json import MAX_PROMPTS
 from finetuning.runs.tags import RUN_TAG
+from finetuning_cli.stage.deployment import Deployment
+from finetuning_cli.stage.imported import find_serving
 
 
 class LaterEvaluation(LazyModel):
@@ -58,49 +59,46 @@ def read_prompts(file: Path, run: Run) -> list[Question]:
     return found
 
 
-def live_endpoint(run: Run, stage: str) -> str:
-    """The endpoint that serves the run's model now.
+def live_model(deployment: Deployment, run: Run) -> tuple[str, str]:
+    """The name of the run's endpoint, and what its model is asked by: that name, or the ARN of an imported model.
 
-    Raises `FineTuningError`: ENDPOINT_NOT_FOUND, also for an imported model, or RUNS_NOT_COMPARABLE if it serves
-    the model of another run.
+    Raises `FineTuningError`: ENDPOINT_NOT_FOUND, or RUNS_NOT_COMPARABLE if it serves the model of another run.
     """
-    if run.plan.endpoint.target == "bedrock":
-        message = f"The model of {run.run_id} is imported into Bedrock: it has no endpoint that could be asked."
-        raise FineTuningError(Code.ENDPOINT_NOT_FOUND, message, "`finetune compare` reads what the run has asked it.")
     name = run.status.endpoint or run.names.endpoint
-    deploy = f"Deploy the run's model with `{commands.deploy(run.run_id, stage)}`."
+    deploy = f"Deploy the run's model with `{commands.deploy(run.run_id, deployment.stage)}`."
+    if imported := find_serving(deployment, name):
+        _require_own(run, name, imported.run_id, deploy)
+        return name, imported.arn
     live = sagemaker().describe_endpoint(name)
     if live is None or live["EndpointStatus"] not in ("InService", "Updating", "SystemUpdating"):
         state = "does not exist" if live is None else f"is {live['EndpointStatus']}"
         raise FineTuningError(Code.ENDPOINT_NOT_FOUND, f"The endpoint {name} of {run.run_id} {state}.", deploy)
-    served = sagemaker().tags(live["EndpointArn"]).get(RUN_TAG)
+    _require_own(run, name, sagemaker().tags(live["EndpointArn"]).get(RUN_TAG, ""), deploy)
+    return name, name
+
+
+def _require_own(run: Run, name: str, served: str, deploy: str) -> None:
     if served != run.run_id:
         message = f"The endpoint {name} serves the model of {served or 'no known run'} now, not that of {run.run_id}."
         raise FineTuningError(Code.RUNS_NOT_COMPARABLE, message, deploy)
-    return name
 
 
 def ask_again(
-    run: Run, endpoint: str, prompts: Sequence[Question] | None, answered: Callable[[int, int], None]
+    run: Run, model: str, prompts: Sequence[Question] | None, say: Callable[[str], object]
 ) -> EvaluationReport:
-    """Asks the endpoint the `prompts`, or those of the run's own evaluation: then with the base model's kept answers.
+    """Asks the `prompts`, or those of the run's own evaluation: then with the base model's kept answers.
 
-    `answered` is called with the number of answers that are there, and of all prompts.
+    `model`: what `live_model` says. `say` gets a line when there are more answers, and when a wait begins.
     """
     plan, asked = run.plan, list(prompts or questions_of(run))
-    ask = asker(endpoint, stop_tokens(str(plan.task), plan.family))
+    ask = asker_of(model, str(plan.task), plan.family, say)
     replies: dict[int, Reply] = {}
+
+    def keep_count(batch: AnswerBatch) -> None:
+        say(f"{len(replies.keys() | batch.replies.keys())} of {len(asked)} prompts are answered")
+
     for batch in batches(len(asked)):
-        before = len(replies)
-        found = ask_batch(
-            asked,
-            batch,
-            AnswerBatch(),
-            ask,
-            lambda kept, before=before: answered(before + len(kept.replies), len(asked)),  # type: ignore[misc]
-        )
-        replies |= found.replies
-        answered(len(replies), len(asked))
+        replies |= ask_batch(asked, batch, AnswerBatch(), ask, keep_count).replies
     base = {} if prompts else replies_of(run, "base", len(asked))
     reason = "the base model was not asked these prompts" if prompts else "the run kept no answers of the base model"
     return evaluate(asked, replies, base, not_compared="" if base else reason)

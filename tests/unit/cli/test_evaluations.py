@@ -1,21 +1,27 @@
 """`finetune compare` and `evaluate`."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
+from finetuning.aws.bedrock_runtime import OnWait
 from finetuning.errors import Code, FineTuningError
 from finetuning.evaluation.asking import AnswerBatch, batches, numbers_in
 from finetuning.evaluation.comparison import Ask, Reply
 from finetuning.evaluation.run_comparison import EvaluatedRun
+from finetuning.jumpstart.family import Family
 from finetuning.runs.layout import RunLayout
 from finetuning_cli.stage.deployment import Deployment
+from finetuning_cli.stage.evaluation import live_model
 from tests.builders.answers import HELD_OUT, REFERENCES, any_evaluated_run, right, wrong
+from tests.builders.aws import FakeAws
 from tests.builders.cli import ARTIFACTS, Command, any_endpoint_of, write, write_status
+from tests.builders.imports import imported_run, serve
+from tests.builders.jumpstart import any_stage
+from tests.builders.memory import PREFIX, MemoryStore
 from tests.builders.runs import RUN_ID
 
 OTHER = "pirate-4e5f6a7b"
@@ -67,14 +73,14 @@ def asked(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What an endpoint that answers right is sent."""
     sent: list[str] = []
 
-    def asker(endpoint: str, stop_token_ids: Sequence[int] = ()) -> Ask:
+    def asker(model: str, task: str, family: Family, on_wait: OnWait) -> Ask:
         def ask(inputs: str) -> Reply:
             sent.append(inputs)
             return right(inputs) if "question" in inputs else Reply("Arr.", 90)
 
         return ask
 
-    monkeypatch.setattr("finetuning_cli.stage.evaluation.asker", asker)
+    monkeypatch.setattr("finetuning_cli.stage.evaluation.asker_of", asker)
     return sent
 
 
@@ -128,11 +134,11 @@ def test_a_model_that_became_worse_ends_the_command_with_its_exit_code(
 ) -> None:
     evaluated_once()
     any_endpoint_of(RUN_ID)
-    monkeypatch.setattr("finetuning_cli.stage.evaluation.asker", lambda *_: lambda inputs: Reply("", 1))
+    monkeypatch.setattr("finetuning_cli.stage.evaluation.asker_of", lambda *_: lambda inputs: Reply("", 1))
     code, shown = finetune("evaluate", "pirate")
     assert code == 1
     assert "The tuned model is broken: 24 of 24 tuned answers are unusable." in shown
-    monkeypatch.setattr("finetuning_cli.stage.evaluation.asker", lambda *_: wrong)
+    monkeypatch.setattr("finetuning_cli.stage.evaluation.asker_of", lambda *_: wrong)
     assert finetune("evaluate", "pirate")[0] == 3
 
 
@@ -189,14 +195,21 @@ def test_without_an_endpoint_nothing_is_asked(asked: list[str], finetune: Comman
     assert f"finetune deploy {RUN_ID}" in refused.value.fix
 
 
-def test_an_imported_model_is_not_looked_for_among_the_endpoints(asked: list[str], finetune: Command) -> None:
-    evaluated_once()
-    run = any_evaluated_run(RUN_ID, wrong)
-    imported = run.plan.endpoint.model_copy(update={"target": "bedrock"})
-    write(RunLayout(RUN_ID).plan, run.plan.model_copy(update={"endpoint": imported}).model_dump_json())
-    with pytest.raises(FineTuningError, match="is imported into Bedrock") as refused:
-        finetune("evaluate", RUN_ID)
-    assert (refused.value.code, asked) == (Code.ENDPOINT_NOT_FOUND, [])
+@pytest.mark.parametrize("served", [RUN_ID, OTHER])
+def test_an_imported_model_is_asked_by_its_arn(
+    cloud: FakeAws, memory: MemoryStore, monkeypatch: pytest.MonkeyPatch, served: str
+) -> None:
+    monkeypatch.setattr(Deployment, "store", property(lambda _: memory))
+    stage = Deployment(PREFIX, "uploads", "artifacts", "arn:machine", "arn:topic", any_stage(bedrock_import=True))
+    run = imported_run(memory, name="faq")
+    run.record("", endpoint="finetune-dev-faq")
+    serve(memory, "finetune-dev-faq", "arn:imported", served)
+    if served == RUN_ID:
+        assert live_model(stage, run) == ("finetune-dev-faq", "arn:imported")
+        return
+    with pytest.raises(FineTuningError, match=f"serves the model of {OTHER} now") as refused:
+        live_model(stage, run)
+    assert refused.value.code == Code.RUNS_NOT_COMPARABLE
 
 
 def test_an_endpoint_that_serves_another_runs_model_is_not_asked(asked: list[str], finetune: Command) -> None:
