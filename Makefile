@@ -170,7 +170,7 @@ check: ## Everything CI runs
 
 # Requirements are written in *.in and locked, with hashes, for Linux and macOS and Python 3.11 to 3.13.
 LOCKED := infra/finetuning_cdk/layers/requirements infra/finetuning_cdk/layers/requirements-parquet requirements-command requirements requirements-dev requirements-rehearsal requirements-audit requirements-clients requirements-docs requirements-supply
-HASHES_AND_LOCKS := (requirements.*\.txt|vocabulary\.txt|texts\.txt|package-lock\.json)$$
+HASHES_AND_LOCKS := (requirements.*\.txt|vocabulary\.txt|texts\.txt|package-lock\.json|sdk_import_job\.json)$$
 
 .PHONY: judges secrets lock audit sbom
 judges: setup-tests .venv-audit/.ready ## The templates with options on and off: cfn-lint, cdk-nag, checkov, parliament; the workflows: actionlint, zizmor
