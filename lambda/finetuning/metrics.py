@@ -45,6 +45,7 @@ class ProductMetric(StrEnum):
     ENDPOINT_HOURS = "EndpointHours", "Count", "sweep_endpoints"
     ENDPOINT_USD = "EndpointUsd", "None", "sweep_endpoints"
     ENDPOINTS_IN_SERVICE = "EndpointsInService", "Count", "sweep_endpoints"
+    IMPORTED_MODELS = "ImportedModels", "Count", "sweep_endpoints"
     ENDPOINTS_USD_PER_HOUR = "EndpointsUsdPerHour", "None", "sweep_endpoints"
     NEXT_EXPIRY_HOURS = "NextExpiryHours", "None", "sweep_endpoints"
     TRAINING_JOBS_RUNNING = "TrainingJobsRunning", "Count", "sweep_runs"

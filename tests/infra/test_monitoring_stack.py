@@ -97,6 +97,11 @@ def test_the_first_row_says_what_costs_money_now_and_what_failed_today(stage: Sy
     assert {line[-1]["period"] for line in today["metrics"]} == {86_400}
 
 
+def test_a_stage_that_imports_shows_how_many_models_are_in_bedrock(importing: Synthesised) -> None:
+    now = next(widget["properties"] for widget in dashboard(importing) if widget["y"] == 0)
+    assert "ImportedModels" in {line[1] for line in now["metrics"]}
+
+
 def test_every_metric_is_one_of_ours_or_one_that_aws_publishes(stage: Synthesised) -> None:
     """By any other name CloudWatch finds nothing and shows an empty graph."""
     for namespace, name in drawn(stage):

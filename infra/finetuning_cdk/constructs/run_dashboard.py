@@ -55,6 +55,7 @@ class RunDashboard(cloudwatch.Dashboard):
         functions: Mapping[str, lambda_.Function],
         alarms: Sequence[cloudwatch.IAlarm],
         links: Mapping[str, str],
+        imports_models: bool,
     ) -> None:
         job = cloudwatch.DashboardVariable(
             id="job",
@@ -75,7 +76,7 @@ class RunDashboard(cloudwatch.Dashboard):
         self._prefix = prefix
         self._region = Stack.of(self).region
         self._functions = functions
-        self._show_now(state_machine, alarms)
+        self._show_now(state_machine, alarms, imports_models)
         self._show_runs(state_machine)
         self._show_training()
         self._show_data()
@@ -95,9 +96,12 @@ class RunDashboard(cloudwatch.Dashboard):
             height=4,
         )
 
-    def _show_now(self, state_machine: sfn.IStateMachine, alarms: Sequence[cloudwatch.IAlarm]) -> None:
+    def _show_now(
+        self, state_machine: sfn.IStateMachine, alarms: Sequence[cloudwatch.IAlarm], imports_models: bool
+    ) -> None:
         labels = {
             ProductMetric.ENDPOINTS_IN_SERVICE: "endpoints",
+            **({ProductMetric.IMPORTED_MODELS: "imported models, paid when asked"} if imports_models else {}),
             ProductMetric.TRAINING_JOBS_RUNNING: "training jobs",
             ProductMetric.ENDPOINTS_USD_PER_HOUR: "USD an hour for endpoints",
             ProductMetric.NEXT_EXPIRY_HOURS: "hours to the next expiry",

@@ -11,6 +11,7 @@ from finetuning.report.console_links import (
     endpoints_link,
     executions_link,
     files_link,
+    imported_models_link,
     queries_link,
     traces_link,
     training_jobs_link,
@@ -70,7 +71,9 @@ class MonitoringStack(Stack):
                 "Saved queries": queries_link(self.region),
                 "Traces": traces_link(self.region),
                 "Alarms": alarms_link(self.region),
+                **({"Imported models": imported_models_link(self.region)} if config.bedrock_import else {}),
             },
+            imports_models=config.bedrock_import,
         )
         CfnOutput(
             self,

@@ -42,12 +42,15 @@ def handler(event: Payload) -> Payload:
     for endpoint in list(sagemaker().endpoints(settings().prefix + "-")):
         name = endpoint["EndpointName"]
         sweep.attempt(name, partial(_sweep, name, period, sweep.done, in_service))
+    imported = _imported() if settings().bedrock_import else []
+    for found in imported:
+        sweep.attempt(found.known_as, partial(_sweep_import, found, sweep.done))
     if period:
-        _measure_now([each for each in in_service if each.state.name not in sweep.done["deleted"]])
-    if settings().bedrock_import:
-        default = Lifetime(settings().endpoint_ttl_hours, settings().endpoint_idle_minutes)
-        for found in list(import_states(bedrock(), run_store(), settings().prefix, default)):
-            sweep.attempt(found.known_as, partial(_sweep_import, found, sweep.done))
+        deleted = sweep.done["deleted"]
+        _measure_now(
+            [each for each in in_service if each.state.name not in deleted],
+            [each for each in imported if each.known_as not in deleted],
+        )
     sweep.attempt("unused models", lambda: sweep.add("removed", remove_unused_models(sagemaker(), run_store())))
     sweep.require_complete()
     return sweep.done
@@ -61,13 +64,22 @@ class InService:
     usd_per_hour: float | None
 
 
-def _measure_now(endpoints: Sequence[InService]) -> None:
-    """Measures what costs money from now on, until an endpoint is deleted. Unknown prices are left out."""
+def _imported() -> list[ImportState]:
+    default = Lifetime(settings().endpoint_ttl_hours, settings().endpoint_idle_minutes)
+    return list(import_states(bedrock(), run_store(), settings().prefix, default))
+
+
+def _measure_now(endpoints: Sequence[InService], imported: Sequence[ImportState]) -> None:
+    """Measures what costs money from now on, until an endpoint or model is deleted. Unknown prices are left out, and
+    those of imported models: they depend on who asks.
+    """
     now = datetime.now(UTC)
-    expiries = [each.state.deadline.at for each in endpoints if each.state.deadline]
+    deadlines = [each.state.deadline for each in endpoints] + [each.deadline for each in imported if each.serving]
+    expiries = [each.at for each in deadlines if each]
     measure(
         {
             ProductMetric.ENDPOINTS_IN_SERVICE: len(endpoints),
+            ProductMetric.IMPORTED_MODELS: len(imported) if settings().bedrock_import else None,
             ProductMetric.ENDPOINTS_USD_PER_HOUR: round(
                 sum(each.state.instances * (each.usd_per_hour or 0) for each in endpoints), 2
             ),

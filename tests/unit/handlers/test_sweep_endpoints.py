@@ -287,3 +287,15 @@ def test_a_model_for_which_no_name_stands_is_left_to_the_sweep_of_runs(cloud: Fa
     cloud.bedrock.add_model(tags={TTL_TAG: "2"}, hours_old=9)
     assert invoke(sweep_endpoints)["deleted"] == []
     assert len(cloud.bedrock.models) == 1
+
+
+@pytest.mark.usefixtures("_imports")
+def test_imported_models_are_counted_and_their_expiry_is_the_next(
+    cloud: FakeAws, memory: MemoryStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    imported_run(memory)
+    serve(memory, f"{PREFIX}-faq", cloud.bedrock.add_model(tags={TTL_TAG: "8"}, hours_old=2))
+    swept()
+    output = capsys.readouterr().out
+    assert (metric(output, "ImportedModels"), metric(output, "EndpointsInService")) == (1, 0)
+    assert metric(output, "NextExpiryHours") == pytest.approx(6, abs=0.02)
