@@ -52,6 +52,7 @@ class FakeService:
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.answers: dict[str, Any] = {}
+        self.meta = SimpleNamespace(endpoint_url="https://service.us-east-1.amazonaws.com")
 
     def __getattr__(self, operation: str) -> Any:
         def call(**request: Any) -> Any:

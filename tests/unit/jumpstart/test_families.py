@@ -112,6 +112,8 @@ class Invented:
 
     name: str = "Invented"
     licence_url: str | None = None
+    architecture: str = "InventedForCausalLM"
+    context: int = 8192
 
     def chat_text(self, messages: Iterable[Message], *, add_generation_prompt: bool) -> str:
         return "\n".join(f"{m['role']}: {m['content']}" for m in messages) + "\nassistant:" * add_generation_prompt
