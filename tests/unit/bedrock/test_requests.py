@@ -18,8 +18,7 @@ def test_the_request_names_model_role_key_and_tags() -> None:
         "modelDataSource": {"s3DataSource": {"s3Uri": "s3://my-bucket/output/model"}},
         "jobTags": [{"key": "a", "value": "b"}],
         "importedModelTags": [{"key": "a", "value": "b"}],
-        "clientRequestToken": "finetune-dev-faq-0123abcd-1",
-        # pragma: allowlist nextline secret
+        "clientRequestToken": "finetune-dev-faq-0123abcd-1",  # pragma: allowlist secret
         "importedModelKmsKeyId": "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
     }
 
