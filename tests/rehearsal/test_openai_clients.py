@@ -5,7 +5,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -13,16 +13,18 @@ from typing import Any
 import pytest
 from botocore.credentials import ReadOnlyCredentials
 
+from finetuning.runs.layout import RunLayout
 from finetuning_cli.preflight.openai_job import OF_THE_PAST, OpenAIJob
 from finetuning_cli.stage.bearer_token import signed_token
 from rehearsal.emulator.identity import ACCOUNT, OPERATOR_KEY, OPERATOR_SECRET
 from rehearsal.running import PROJECT, REGION
 from tests.rehearsal.support.product import Product, any_chats
-from tests.rehearsal.support.stacks import allow, any_name
+from tests.rehearsal.support.stacks import allow, any_name, any_role
 from tests.rehearsal.support.terminal import Terminal
 
 CLIENTS = PROJECT / ".venv-clients" / "bin" / "python"
 PROGRAMS = sorted((PROJECT / "examples" / "clients").glob("with_*.py"))
+OF_BEDROCK = "with_litellm_bedrock.py"
 QUICK = {"hyperparameters": {"epoch": 1, "max_input_length": 128, "per_device_train_batch_size": 4}}
 CHAT = {"messages": [{"role": "user", "content": "Big kettle"}], "max_tokens": 2, "temperature": 0}
 OPERATOR = ReadOnlyCredentials(OPERATOR_KEY, OPERATOR_SECRET, None)
@@ -86,7 +88,7 @@ def post(served: Served, token: str = "", path: str = "/chat/completions", **bod
         return refusal.code, json.load(refusal)["error"]
 
 
-@pytest.mark.parametrize("program", [program.name for program in PROGRAMS])
+@pytest.mark.parametrize("program", [program.name for program in PROGRAMS if program.name != OF_BEDROCK])
 def test_a_client_chats_and_streams_and_understands_refusals(served: Served, program: str) -> None:
     chat, wrong_token, unknown = results(
         program,
@@ -118,7 +120,8 @@ def test_without_json_lines_py_a_stream_is_empty(served: Served) -> None:
 
 
 def test_there_is_a_program_for_each_client() -> None:
-    assert [program.name for program in PROGRAMS] == ["with_langchain.py", "with_litellm.py", "with_openai.py"]
+    names = ["with_langchain.py", "with_litellm.py", OF_BEDROCK, "with_openai.py"]
+    assert [program.name for program in PROGRAMS] == names
 
 
 JOB_FIELDS = """
@@ -200,3 +203,57 @@ def test_a_container_that_streams_events_and_knows_no_other_model_is_called_the_
     assert chat["printed"][: len(chat["printed"]) // 2] * 2 == chat["printed"]
     status, error = post(served, model="gpt-4.1")
     assert (status, "The model `gpt-4.1` does not exist." in error["message"]) == (424, True)
+
+
+@pytest.fixture(scope="module")
+def imported(product: Product) -> Iterator[str]:
+    """ARN of a model that was trained here and imported."""
+    run_id = product.submit(b"".join(any_chats()), **QUICK)
+    status = product.ended(run_id)
+    assert status["state"] == "succeeded", status["error"]
+    model = RunLayout(run_id).model_artifact(status["training_job"])
+    role = any_role(product.emulator, "bedrock.amazonaws.com", allow(["s3:GetObject", "s3:ListBucket", "kms:Decrypt"]))
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"Service": "bedrock.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+        "Condition": {
+            "StringEquals": {"aws:SourceAccount": ACCOUNT},
+            "ArnEquals": {"aws:SourceArn": f"arn:aws:bedrock:{REGION}:{ACCOUNT}:model-import-job/*"},
+        },
+    }
+    product.emulator.client("iam").update_assume_role_policy(
+        RoleName=role.rpartition("/")[2], PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    )
+    bedrock = product.emulator.client("bedrock")
+    job = bedrock.create_model_import_job(
+        jobName=any_name("import"),
+        importedModelName=any_name("imported"),
+        roleArn=role,
+        modelDataSource={"s3DataSource": {"s3Uri": f"s3://{product.artifacts}/{model}"}},
+    )["jobArn"]
+    while (described := bedrock.get_model_import_job(jobIdentifier=job))["status"] == "InProgress":
+        time.sleep(0.2)
+    assert described["status"] == "Completed", described["failureMessage"]
+    yield described["importedModelArn"]
+    bedrock.delete_imported_model(modelIdentifier=described["importedModelArn"])
+
+
+def test_litellm_chats_with_an_imported_model(product: Product, imported: str) -> None:
+    """Which is not loaded at first. Its answer is that of boto3, whole and as a stream."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in product.emulator.environment().items():
+            patch.setenv(name, value)
+        patch.setenv("AWS_BEDROCK_RUNTIME_ENDPOINT", product.emulator.url)
+        unknown = imported[:-12] + "0" * 12
+        chat, refused = results(OF_BEDROCK, Served("", imported, ""), Served("", unknown, ""))
+    runtime, body = product.emulator.client("bedrock-runtime"), json.dumps(CHAT | {"max_tokens": 256})
+    answer = json.load(runtime.invoke_model(modelId=imported, body=body)["body"])
+    whole = answer["choices"][0]["message"]["content"]
+    assert len(whole) > 1
+    assert chat["printed"] == f"{whole}\n"
+    events = runtime.invoke_model_with_response_stream(modelId=imported, body=body)["body"]
+    chunks = [json.loads(event["chunk"]["bytes"]) for event in events]
+    assert "".join(chunk["choices"][0]["delta"]["content"] for chunk in chunks) == whole
+    assert refused["status"] in (400, 404), refused
+    assert unknown.rpartition("/")[2] in refused["message"]

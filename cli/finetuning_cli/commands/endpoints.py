@@ -121,13 +121,20 @@ def token(
     """
     from finetuning.aws.clients import client
     from finetuning.aws.sagemaker_runtime import openai_base_url
+    from finetuning.errors import Code, FineTuningError
     from finetuning.report.commands import speaks_openai
     from finetuning_cli.display.text import plain, print_json
     from finetuning_cli.stage.bearer_token import bearer_token
     from finetuning_cli.stage.deployment import Deployment
-    from finetuning_cli.stage.endpoints import find_endpoint
+    from finetuning_cli.stage.endpoints import find_served
 
-    full_name, plan = find_endpoint(Deployment.find(stage), endpoint)
+    full_name, plan, model = find_served(Deployment.find(stage), endpoint)
+    if model:
+        raise FineTuningError(
+            Code.ENDPOINT_NOT_FOUND,
+            f"{full_name} stands for an imported model of Bedrock, which has no address for OpenAI's clients.",
+            f"Call it with LiteLLM or boto3, as docs/calling.md has it: {model.arn}",
+        )
     region: str = client("sagemaker-runtime").meta.region_name
     lifetime = timedelta(hours=hours)
     expires_at, made = datetime.now(UTC) + lifetime, bearer_token(region, lifetime)

@@ -130,8 +130,8 @@ def token(endpoint: str, stage: str) -> str:
 
 
 def speaks_openai(plan: RunPlan) -> bool:
-    """Whether a chat in OpenAI's form is what the model was trained on: the server renders it, in the chat format. An
-    imported model has another address, with the chat template that Bedrock finds.
+    """Whether OpenAI's clients can call the endpoint as its model was trained: its server renders a chat in the chat
+    format. An imported model has no such address.
     """
     return plan.task == Task.CHAT and not plan.endpoint.is_imported
 

@@ -39,8 +39,6 @@ class ImportedModelRuntime:
     def invoke_with_stream(self, arn: str, body: bytes) -> Iterator[bytes]:
         """The payload of each chunk. What is wrong with the request shows before the first."""
         request = json.loads(body)
-        if "messages" in request:
-            raise Refused("ValidationException", "The rehearsal does not stream chats of imported models.")
         answer = self._ask(arn, body, stream=True)
 
         def chunks() -> Iterator[bytes]:
@@ -109,7 +107,8 @@ class ImportedModelRuntime:
 def _for_the_server(request: dict[str, Any], stream: bool) -> dict[str, Any]:
     """The body that the stand-in server reads. Raises `Refused` for one that Bedrock would not take."""
     if "messages" in request:
-        return request
+        # The ARN names the model. LiteLLM repeats it in the body.
+        return {name: value for name, value in request.items() if name != "model"} | {"stream": stream}
     if not isinstance(request.get("prompt"), str):
         raise Refused("ValidationException", "Malformed input request: prompt or messages is required.")
     parameters: dict[str, Any] = {

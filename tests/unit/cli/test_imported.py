@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from finetuning.bedrock.prices import ImportPrice
+from finetuning.errors import FineTuningError
 from finetuning.operations.imports import find_alias
 from finetuning.runs.aliases import ImportedModel
 from finetuning.runs.names import Names
@@ -20,6 +21,7 @@ from finetuning_cli.stage.deployment import Deployment
 from finetuning_cli.stage.endpoints import find_served, list_endpoints
 from finetuning_cli.stage.imported import extend_imported, roll_back_name
 from tests.builders.aws import FakeAws
+from tests.builders.cli import Command
 from tests.builders.imports import imported_run, serve
 from tests.builders.jumpstart import any_stage
 from tests.builders.memory import PREFIX, MemoryStore
@@ -67,6 +69,16 @@ def test_a_question_goes_to_the_model_by_its_arn_in_the_run_s_own_template(
     assert request["modelId"] == arn
     assert json.loads(request["body"])["prompt"].endswith("assistant<|end_header_id|>\n\n")
     assert "<|eot_id|>" in json.loads(request["body"])["stop"]
+
+
+def test_it_has_no_address_for_openai_s_clients_and_its_arn_is_named(
+    cloud: FakeAws, memory: MemoryStore, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arn = served(cloud, memory)
+    monkeypatch.setattr(Deployment, "find", lambda stage: deployment)
+    with pytest.raises(FineTuningError, match="has no address for OpenAI's clients") as refused:
+        Command()("token", "faq")
+    assert arn in refused.value.fix
 
 
 def test_the_list_shows_what_a_model_costs_when_it_is_used_and_stored(
