@@ -26,6 +26,8 @@ def test_a_stage_is_destroyed_during_a_training_and_nothing_is_left(
     product = Product(emulator, outputs["UploadBucketName"], outputs["ArtifactsBucketName"], outputs["StateMachineArn"])
     served = product.ended(product.submit(b"".join(any_chats()), endpoint={"deploy": True}))
     assert served["state"] == "succeeded", served["error"]
+    imported = product.ended(product.submit(b"".join(any_chats()), endpoint={"deploy": True, "target": "bedrock"}))
+    assert imported["state"] == "succeeded", imported["error"]
     product.submit_training()
     record.add(emulator.grants())  # of the roles, before they are deleted
     emulator.inject("late-interfaces", match="finetune-dev", times=100)
