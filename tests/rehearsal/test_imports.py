@@ -10,7 +10,7 @@ from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError
 from finetuning.jumpstart.catalogue import DEFAULT_FAMILY
 from finetuning.operations.answers import stream_answer_of
-from finetuning.runs.layout import alias_key
+from finetuning.runs.layout import RunLayout, alias_key
 from finetuning.runs.tags import IDLE_TAG, KEPT_TAG, RUN_TAG, TTL_TAG
 from finetuning_cli.stage.deployment import Deployment
 from finetuning_cli.stage.imported import extend_imported, find_serving, list_imported, roll_back_name
@@ -75,6 +75,12 @@ def test_a_first_import_answers_by_its_name(product: Product, command: Deploymen
     said: list[str] = []
     reply = stream_answer_of(serving.arn, "Ahoy", "chat", DEFAULT_FAMILY, said.append, lambda line: None, 4)
     assert "".join(said) == reply.text
+
+
+def test_the_price_is_corrected_once_bedrock_says_the_units(product: Product, first: dict[str, Any]) -> None:
+    plan = product.emulator.client("s3").get_object(Bucket=product.artifacts, Key=RunLayout(first["run_id"]).plan)
+    assert json.loads(plan["Body"].read())["endpoint"]["import_price"]["units"] == 1
+    assert any("not as planned" in event["message"] for event in first["events"])
 
 
 def test_a_model_has_the_tags_of_its_run_and_expires_by_time_alone(product: Product, first: dict[str, Any]) -> None:

@@ -66,7 +66,7 @@ class ImportPermissions(StepPermissions):
             return self
         return self._list_imports().allow(
             "bedrock:ListTagsForResource",
-            on=self._imports(JOBS, MODELS),
+            on=self._imports(MODELS),
             because="Bedrock chooses the ids of models; the tags say which stage created one",
         )
 
@@ -80,12 +80,11 @@ class ImportPermissions(StepPermissions):
     def describe_imports(self) -> Self:
         if self._stage.import_role is None:
             return self
-        return self.find_imports().allow(
-            "bedrock:GetModelImportJob",
-            "bedrock:GetImportedModel",
-            on=self._imports(JOBS, MODELS),
-            because=TAGGED,
-            when=self._with_our_tag("ResourceTag"),
+        ours = self._with_our_tag("ResourceTag")
+        return (
+            self._list_imports()
+            .allow("bedrock:GetModelImportJob", on=self._imports(JOBS), because=TAGGED, when=ours)
+            .allow("bedrock:GetImportedModel", on=self._imports(MODELS), because=TAGGED, when=ours)
         )
 
     def delete_imports(self) -> Self:

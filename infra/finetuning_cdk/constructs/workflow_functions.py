@@ -105,7 +105,7 @@ _STEPS = (
     ),
     _Step(
         handler="describe_import",
-        may=lambda may: may.write_runs(reading=[]).describe_imports(),
+        may=lambda may: may.write_runs(ANY_RUN.plan, reading=[]).describe_imports(),
         size=FunctionSize(concurrency=10),
     ),
     _Step(

@@ -27,8 +27,8 @@ MOST_MODELS = 20
 """Imported models that this account may have; a new account of AWS has 3."""
 ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM", "MixtralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
 DTYPES = ("float16", "bfloat16", "float32")
-UNITS = {"customModelUnitsPerModelCopy": 2, "customModelUnitsVersion": "v1.0"}
-"""What an 8B model is assumed to take."""
+UNITS = {"customModelUnitsPerModelCopy": 1, "customModelUnitsVersion": "v1.0"}
+"""Not the 2 that an 8B model is assumed to take, so that a run corrects its price."""
 
 
 class Imports:
