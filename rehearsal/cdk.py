@@ -18,7 +18,7 @@ from rehearsal.running import HOME, PROJECT, REGION, Emulator, aws_environment
 ACCOUNT = "000000000000"
 ASSEMBLIES = HOME / "assemblies"
 KEPT_ASSEMBLIES = 4
-SOURCES = ("app.py", "cdk.json", "infra", "lambda", "requirements.txt", "package-lock.json")
+SOURCES = ("app.py", "cdk.json", "examples/construct", "infra", "lambda", "requirements.txt", "package-lock.json")
 """All that the templates and the functions' code are made of: files, and folders with all their files."""
 
 INTERRUPTED = (-signal.SIGINT, 128 + signal.SIGINT)
@@ -44,19 +44,20 @@ def destroy(emulator: Emulator, assembly: Path) -> None:
     _run(emulator.environment(), "destroy", "--app", str(assembly), "--all", "--force")
 
 
-def synthesised(context: Sequence[str] = ()) -> Path:
+def synthesised(context: Sequence[str] = (), *, app: str = "") -> Path:
     """The assembly of every stack, by `cdk synth` or, if no source has changed, from an earlier one.
 
-    `context` is as `-c` takes it: `stage=dev`. Needs no AWS.
+    `context` is as `-c` takes it: `stage=dev`. `app` is a program in place of app.py. Needs no AWS.
     """
-    folder = ASSEMBLIES / _digest(context)
+    folder = ASSEMBLIES / _digest([*context, app])
     with _alone():
         if folder.is_dir():
             folder.touch()
             return folder
         unfinished = folder.with_suffix(".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
-        _run(aws_environment(), "synth", "--quiet", "--output", str(unfinished), *_as_options(context))
+        program = ["--app", f"PYTHONPATH=lambda:infra .venv/bin/python {app}"] if app else []
+        _run(aws_environment(), "synth", "--quiet", "--output", str(unfinished), *program, *_as_options(context))
         unfinished.rename(folder)
         for old in sorted(ASSEMBLIES.glob("*/"), key=lambda path: path.stat().st_mtime)[:-KEPT_ASSEMBLIES]:
             shutil.rmtree(old)

@@ -63,6 +63,12 @@ class Emulator:
         with _making_client:  # boto3's session is not thread-safe
             return _client(self.url, service, attempts)
 
+    def environment_of(self, role_arn: str) -> dict[str, str]:
+        """The same for a person with this role, whose policies are judged; the operator's are not."""
+        session = json.loads(self._control("POST", "sessions", json.dumps({"role": role_arn}).encode()))
+        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+        return self.environment() | dict(zip(names, session, strict=True))
+
     def answers(self) -> bool:
         """Whether it is up."""
         try:

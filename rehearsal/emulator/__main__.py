@@ -107,9 +107,11 @@ async def _serve(application: Any, port: int, parent: int | None) -> None:
 
 
 def _with_controls(application: Application, context: Any, services: Any) -> Application:
-    """Adds the rehearsal's own addresses, /_rehearsal/…: faults (GET, POST, DELETE), and what can be read (GET)."""
+    """Adds the rehearsal's own addresses, /_rehearsal/…: faults (GET, POST, DELETE), a role's sessions (POST), and what
+    can be read (GET).
+    """
     from rehearsal.emulator import grants
-    from rehearsal.emulator.permissions import denials
+    from rehearsal.emulator.permissions import denials, role_session
 
     def control(method: str, path: str, query: dict[str, list[str]], body: bytes) -> tuple[int, bytes]:
         match method, path:
@@ -123,6 +125,8 @@ def _with_controls(application: Application, context: Any, services: Any) -> App
                 return 200, json.dumps(grants.examples()).encode()
             case "GET", "/_rehearsal/faults":
                 return 200, json.dumps(context.faults.happened).encode()
+            case "POST", "/_rehearsal/sessions":
+                return 200, json.dumps(role_session(json.loads(body)["role"], "person")).encode()
             case "DELETE", "/_rehearsal/faults":
                 context.faults.clear(" ".join(query.get("match", [])))
                 return 204, b""

@@ -22,7 +22,8 @@ def built_wheel() -> Path:
 def installed(folder: Path, *requirements: str) -> Path:
     """Makes an environment with nothing but Python and installs the wheel, with its extras, and other requirements."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    # -I: metadata beside the sources, on PYTHONPATH, would pass for an installation.
+    pip = [folder / "bin" / "python", "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, *requirements], check=True)
     return folder
 

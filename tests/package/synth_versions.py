@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.package.environments import EXAMPLE, ROOT, built_wheel, installed, run
 
-BETWEEN = "2.268.0"
+BETWEEN = "2.274.0"
 NO_BUNDLING = '{"aws:cdk:bundling-stacks": []}'
 
 

@@ -62,7 +62,7 @@ def _stacks(assembly: Path) -> Iterator[tuple[str, str]]:
         for id, stack in stacks.items():
             if id not in done and set(stack.get("dependencies", [])) & set(stacks) <= done:
                 done.add(id)
-                yield stack["properties"]["stackName"], stack["properties"]["templateFile"]
+                yield stack["properties"].get("stackName", id), stack["properties"]["templateFile"]
 
 
 def create(emulator: Emulator, name: str, template: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,13 +93,13 @@ def _hear_ctrl_c() -> None:
 class Typed:
     """A running command."""
 
-    def __init__(self, emulator: Emulator, words: tuple[str, ...], folder: Path) -> None:
+    def __init__(self, environment: Mapping[str, str], words: tuple[str, ...], folder: Path) -> None:
         self._words = words
         dumb = {"COLUMNS": str(WIDTH), "TERM": "dumb", "PYTHONUNBUFFERED": "1"}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "finetuning_cli", *words],
             cwd=folder,
-            env={**emulator.environment(), "PYTHONPATH": PATHS, **dumb},
+            env={**environment, "PYTHONPATH": PATHS, **dumb},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -134,9 +135,12 @@ class Terminal:
 
     emulator: Emulator
     folder: Path
+    role: str = ""
+    """The ARN of the role that the person has, instead of the operator's."""
 
     def start(self, *words: str) -> Typed:
-        return Typed(self.emulator, words, self.folder)
+        environment = self.emulator.environment_of(self.role) if self.role else self.emulator.environment()
+        return Typed(environment, words, self.folder)
 
     def finetune(self, *words: str, answer: str = "") -> Said:
         return self.start(*words).said(answer)
