@@ -167,8 +167,9 @@ def find_served(deployment: Deployment, name: str) -> tuple[str, RunPlan | None,
 
 
 def _candidates(deployment: Deployment, name: str) -> Iterator[str]:
-    """The endpoints that a name may mean, in this order."""
-    yield name
+    """The endpoints that a name may mean, in this order. All have the prefix: policies let no other be seen."""
+    if name.startswith(f"{deployment.prefix}-"):
+        yield name
     yield f"{deployment.prefix}-{name}"
     try:
         run = find_run(deployment, name)
