@@ -37,7 +37,13 @@ def look(outcome: str) -> dict[str, Any]:
 def planned(**changes: Any) -> dict[str, Any]:
     answer = {"outcome": "planned", "run_id": "walk-1", "parquet": False, "deploy": True, "compare_with_base": True}
     answer["shards_at_once"] = 2
-    choices = {"must_beat_base": False, "autoscaling": False, "approval": False, "approval_seconds": 60}
+    choices = {
+        "must_beat_base": False,
+        "imported": False,
+        "autoscaling": False,
+        "approval": False,
+        "approval_seconds": 60,
+    }
     return answer | choices | changes
 
 
