@@ -64,6 +64,9 @@ USUAL: dict[str, Any] = {
     "ApproveDeployment": {},
     "DeployEndpoint": look("go") | {"instance_type": "ml.g5.4xlarge"},
     "DescribeEndpoint": look("in_service"),
+    "ImportModel": look("go"),
+    "DescribeImport": look("in_service"),
+    "SwitchAlias": {},
     "AskBatch": {},
     "DeleteTemporaryEndpoint": {},
     "EvaluateAnswers": {},
@@ -86,6 +89,21 @@ WALKS: dict[str, tuple[str, Answers]] = {
     "redeploy": ("SUCCEEDED", {"PlanRun": [planned(outcome="redeploy", compare_with_base=False)]}),
     "no-comparison": ("SUCCEEDED", {"FinishDataset": [prepared(compare_with_base=False)]}),
     "asked": ("SUCCEEDED", {"PlanRun": [planned(approval=True)]}),
+    "imported": ("SUCCEEDED", {"PlanRun": [planned(imported=True)]}),
+    "imported-gate": ("SUCCEEDED", {"PlanRun": [planned(imported=True, must_beat_base=True)]}),
+    "imported-asked": ("SUCCEEDED", {"PlanRun": [planned(imported=True, approval=True)]}),
+    "imported-again": (
+        "SUCCEEDED",
+        {"PlanRun": [planned(outcome="redeploy", imported=True, compare_with_base=False)]},
+    ),
+    "imported-patience": (
+        "SUCCEEDED",
+        {
+            "PlanRun": [planned(imported=True)],
+            "ImportModel": [look("waiting"), look("go")],
+            "DescribeImport": [look("in_progress"), look("in_service")],
+        },
+    ),
     "patience": (
         "SUCCEEDED",
         {
