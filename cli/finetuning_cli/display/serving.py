@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from finetuning.bedrock.facts import import_facts
 from finetuning.bedrock.prices import ImportPrice
 from finetuning.planning.serving_target import break_even_in_words
-from finetuning.runs.plan import EndpointPlan
+from finetuning.runs.endpoint_plan import EndpointPlan
 from finetuning.settings import NEVER
 
 Row = tuple[str, str, float | None]

@@ -5,7 +5,7 @@ from botocore.exceptions import ClientError
 from finetuning.aws.clients import client
 from finetuning.aws.errors import error_code, translate_errors
 from finetuning.jumpstart.target import VARIANT
-from finetuning.runs.plan import Autoscaling
+from finetuning.runs.endpoint_plan import Autoscaling
 
 SERVICE, DIMENSION = "sagemaker", "sagemaker:variant:DesiredInstanceCount"
 METRIC = "SageMakerVariantInvocationsPerInstance"

@@ -14,7 +14,7 @@ from finetuning.operations.run import Run
 from finetuning.planning.endpoint_terms import hosting_option
 from finetuning.planning.serving_target import retarget
 from finetuning.report.console_links import execution_link, files_link
-from finetuning.runs.plan import EndpointPlan
+from finetuning.runs.endpoint_plan import EndpointPlan
 from finetuning.runs.run_json import InstanceType
 from finetuning.runs.status import Cost, RunState
 from finetuning.runs.uploads import Upload, event_word

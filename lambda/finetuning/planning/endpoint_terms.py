@@ -10,8 +10,8 @@ from finetuning.jumpstart.spec import ModelSpec
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.serving_target import settle_target
 from finetuning.planning.submission import Submission, endpoint_type
+from finetuning.runs.endpoint_plan import Autoscaling, EndpointPlan, HostingOption, dearest
 from finetuning.runs.ownership import owner_name
-from finetuning.runs.plan import Autoscaling, EndpointPlan, HostingOption, dearest
 from finetuning.runs.run_json import DataCaptureRequest, EndpointRequest
 from finetuning.settings import DeployedStage
 

@@ -12,7 +12,8 @@ from finetuning.jumpstart.catalogue import support
 from finetuning.jumpstart.family import ModelSupport
 from finetuning.planning.orders import TEMPORARY_TTL_HOURS
 from finetuning.runs.asking_limits import ANSWER_SECONDS, ANSWER_TOKENS, BATCHES_AT_ONCE, CALLS_AT_ONCE
-from finetuning.runs.plan import EndpointPlan, EvaluationEstimate, EvaluationPlan, RunPlan, TrainingPlan
+from finetuning.runs.endpoint_plan import EndpointPlan
+from finetuning.runs.plan import EvaluationEstimate, EvaluationPlan, RunPlan, TrainingPlan
 from finetuning.runs.run_json import HELD_OUT, RunRequest
 from finetuning.settings import SWEEP_MINUTES
 

@@ -9,7 +9,8 @@ from finetuning.bedrock.requests import NOT_IN_TAGS
 from finetuning.errors import Code, Finding
 from finetuning.jumpstart.catalogue import support
 from finetuning.planning.checklist import Checklist
-from finetuning.runs.plan import EndpointPlan, RunPlan
+from finetuning.runs.endpoint_plan import EndpointPlan
+from finetuning.runs.plan import RunPlan
 from finetuning.runs.run_json import EndpointRequest, RunRequest
 from finetuning.settings import NEVER, DeployedStage
 

@@ -1,12 +1,10 @@
 """plan.json: everything a run will do, decided before it costs anything."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, computed_field, model_validator
 
-from finetuning.bedrock.prices import HOURS_A_MONTH, ImportPrice
 from finetuning.datasets.formats import Detection, Format
 from finetuning.datasets.options import DataOptions
 from finetuning.datasets.resolution import Resolution
@@ -15,22 +13,17 @@ from finetuning.jumpstart.assumptions import Price
 from finetuning.jumpstart.catalogue import support
 from finetuning.jumpstart.family import Family, Task
 from finetuning.lazy_model import LazyModel
-from finetuning.runs.expiry import Lifetime
+from finetuning.runs.endpoint_plan import EndpointPlan, PlanPart
 from finetuning.runs.layout import RUNS
-from finetuning.runs.names import Names, hosting_suffix
+from finetuning.runs.names import Names
 from finetuning.runs.status import Check
 from finetuning.runs.uploads import Upload
-from finetuning.settings import Limit
 
 MAX_PREFERENCES = 5
 """Instance types of one training job, by SageMaker's service model."""
 
 
-class _Part(LazyModel):
-    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
-
-
-class UploadedObject(_Part):
+class UploadedObject(PlanPart):
     """The object whose upload started the run."""
 
     bucket: str
@@ -38,7 +31,7 @@ class UploadedObject(_Part):
     version_id: str
 
 
-class DataFile(_Part):
+class DataFile(PlanPart):
     """A data file of the upload. Its version is pinned, so that a later upload changes nothing. Size in bytes.
 
     `detection`: by PlanRun; for a Parquet file by ReframeParquet, from its rows. Plans of earlier versions have none.
@@ -60,7 +53,7 @@ class DataFile(_Part):
         return self.detection is not None and self.detection.format is Format.PARQUET
 
 
-class Acceptance(_Part):
+class Acceptance(PlanPart):
     """Who accepted the licence (run.json or the stage), when, and which text (a key in JumpStart's public bucket).
 
     `version_id`, `requester` and `request_id` are those of run.json's upload (see `Upload`). Empty if the stage did
@@ -88,7 +81,7 @@ class Acceptance(_Part):
         return f"{self.who} in S3 request {self.request_id} with {accepted_by}" if self.requester else accepted_by
 
 
-class DatasetSummary(_Part):
+class DatasetSummary(PlanPart):
     """Size and digests of the prepared dataset. `train_tokens`: those that training reads, of every row as many as the
     model takes; `tokens_from`: how they were counted. `sha256`: of each file of the training channel, by its name;
     datasets of earlier versions have none.
@@ -123,7 +116,7 @@ class Estimate(LazyModel):
     assumptions: list[str] = Field(default_factory=list)
 
 
-class Measurement(_Part):
+class Measurement(PlanPart):
     """What the last training of a model on an instance type took: a document in the stage's bucket, which later plans
     use.
     """
@@ -134,7 +127,7 @@ class Measurement(_Part):
     measured_at: datetime
 
 
-class TrainingOption(_Part):
+class TrainingOption(PlanPart):
     """Training on one instance type: hyperparameters, time limit of the job, estimate.
 
     Options with the same `request_key` differ in the type alone. Plans of earlier versions have none.
@@ -150,7 +143,7 @@ class TrainingOption(_Part):
     """What the estimate is made from, if an earlier run was measured."""
 
 
-class TrainingPlan(_Part):
+class TrainingPlan(PlanPart):
     """The first option is preferred. If AWS has no capacity the others are tried in order, and then all again until
     `capacity_wait_hours` have passed. `fallbacks_chosen`: run.json named the others. `training_plan_arn`: bought
     capacity for the first option.
@@ -221,125 +214,7 @@ def in_words(group: list[TrainingOption]) -> str:
     return " or ".join(option.instance_type for option in group)
 
 
-class Autoscaling(_Part):
-    """Limits on the number of instances; `invocations_per_instance` is the target per minute."""
-
-    min_instances: int
-    max_instances: int
-    invocations_per_instance: int
-
-
-class HostingOption(_Part):
-    """An instance type of the endpoint and its price. `container_key`: types with the same one can serve the same
-    model; plans of earlier versions have none.
-    """
-
-    instance_type: str
-    usd_per_hour: float | None
-    container_key: str = ""
-
-
-def dearest(options: Sequence[HostingOption]) -> float | None:
-    """The highest price; None if one is not known."""
-    prices = [option.usd_per_hour for option in options]
-    return None if None in prices else max(price for price in prices if price is not None)
-
-
-class EndpointPlan(_Part):
-    """`name` is run.json's, without the prefix. After `timeout_seconds` an endpoint that is not in service has failed.
-
-    `data_capture_percentage` of the invocations are stored in the artifacts bucket. `fallbacks` are tried in order if
-    AWS has no capacity for `instance_type`; `planned_instance_type` is the first one, if another is used now.
-    `owners`: whose runs may replace its model, the upload's own name first; plans of earlier versions have none.
-
-    `pools`: the types, `instance_type` first, of which SageMaker takes the first with capacity; none if it has no
-    choice. `usd_per_hour` is the price of the dearest of them, and once the endpoint serves, of the dearest of
-    `serving_types`.
-
-    `target`: a model that is imported into `bedrock` has no instances; those here are of the temporary endpoints for a
-    comparison with the base model. `import_price`: what an import costs, or would cost if it is possible;
-    `expected_hours_per_day` and `target_reason`: what `auto` compared the prices at, and why it chose the target.
-    """
-
-    deploy: bool
-    target: Literal["sagemaker", "bedrock"] = "sagemaker"
-    target_reason: str = ""
-    import_price: ImportPrice | None = None
-    expected_hours_per_day: float | None = None
-    name: str | None
-    owners: list[str] = Field(default_factory=list)
-    instance_type: str
-    instance_count: int
-    ttl_hours: Limit
-    idle_minutes: Limit
-    timeout_seconds: int
-    usd_per_hour: float | None
-    autoscaling: Autoscaling | None = None
-    data_capture_percentage: int = 0
-    fallbacks: list[HostingOption] = Field(default_factory=list)
-    planned_instance_type: str = ""
-    pools: list[HostingOption] = Field(default_factory=list)
-    serving_types: list[str] = Field(default_factory=list)
-
-    def on(self, option: HostingOption) -> "EndpointPlan":
-        """The same endpoint on another instance type, without the fallbacks up to it."""
-        left = [each for each in self.fallbacks if each.instance_type != option.instance_type]
-        changes = option.model_dump(exclude={"container_key"})
-        changes["planned_instance_type"] = self.planned_instance_type or self.instance_type
-        return self.model_copy(update={**changes, "fallbacks": left, "pools": [], "serving_types": []})
-
-    def serving(self, types: list[str]) -> "EndpointPlan":
-        """The same endpoint once SageMaker has chosen these types of its pools."""
-        chosen = [each for each in self.pools if each.instance_type in types]
-        return self.model_copy(update={"serving_types": types, "usd_per_hour": dearest(chosen)}) if chosen else self
-
-    @property
-    def in_words(self) -> str:
-        """The types that it serves or may serve on."""
-        types = self.serving_types or [each.instance_type for each in self.pools] or [self.instance_type]
-        return (" and " if self.serving_types else " or ").join(types)
-
-    @property
-    def hosted_on(self) -> str:
-        """What tells the names of model and configuration from those on the planned instance type."""
-        planned = self.planned_instance_type or self.instance_type
-        return "" if planned == self.instance_type else hosting_suffix(self.instance_type)
-
-    @property
-    def is_imported(self) -> bool:
-        """Whether the tuned model is imported into Bedrock."""
-        return self.deploy and self.target == "bedrock"
-
-    @property
-    def most_instances(self) -> int:
-        """The most that autoscaling may start, or the fixed number."""
-        return self.autoscaling.max_instances if self.autoscaling else self.instance_count
-
-    @property
-    def usd_per_month(self) -> float | None:
-        """Of an endpoint that always serves; None if its price is unknown."""
-        return None if self.usd_per_hour is None else self.usd_per_hour * self.instance_count * HOURS_A_MONTH
-
-    def with_units(self, units: int) -> "EndpointPlan":
-        """The same with the custom model units that Bedrock says the imported model has."""
-        price = self.import_price and self.import_price.model_copy(update={"units": units})
-        return self.model_copy(update={"import_price": price})
-
-    @property
-    def break_even_hours_per_day(self) -> float | None:
-        """Hours of use a day below which the imported model costs less than the endpoint, 0 to 24; None if one of the
-        prices is unknown.
-        """
-        if self.usd_per_hour is None or self.import_price is None:
-            return None
-        return self.import_price.break_even(self.usd_per_hour * self.instance_count)
-
-    @property
-    def lifetime(self) -> Lifetime:
-        return Lifetime(self.ttl_hours, self.idle_minutes)
-
-
-class EvaluationEstimate(_Part):
+class EvaluationEstimate(PlanPart):
     """What the evaluation takes: seconds until both models have answered, and USD of the endpoints that stand for it
     alone. `usd_at_most`: if the run does not delete them, and the sweeper does after `hours_at_most`. None if a price
     is unknown. `import_usd`: of an imported model while it is asked, and at most; 0 if there is none.
@@ -366,7 +241,7 @@ class EvaluationEstimate(_Part):
         return self.usd_at_most + self.import_usd_at_most
 
 
-class EvaluationPlan(_Part):
+class EvaluationPlan(PlanPart):
     """The model is asked `held_out` prompts of the dataset, then the user's own `prompts`.
 
     `must_beat_base`: it is evaluated on a temporary endpoint first, and deployed only if it is not worse; if
@@ -385,7 +260,7 @@ class EvaluationPlan(_Part):
     estimate: EvaluationEstimate | None = None
 
 
-class RunPlan(_Part):
+class RunPlan(PlanPart):
     """plan.json. `task` is None until the dataset is prepared if it cannot be seen from the upload."""
 
     run_id: str

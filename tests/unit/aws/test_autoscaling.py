@@ -4,7 +4,7 @@ import pytest
 
 from finetuning.aws.autoscaling import end_scaling, scale
 from finetuning.errors import FineTuningError
-from finetuning.runs.plan import Autoscaling
+from finetuning.runs.endpoint_plan import Autoscaling
 from tests.builders.aws import FakeAws
 
 VARIANT = {

@@ -7,8 +7,8 @@ import pytest
 from finetuning.errors import Code, FineTuningError
 from finetuning.handlers import deploy_endpoint
 from finetuning.operations.run import Run
+from finetuning.runs.endpoint_plan import Autoscaling, HostingOption
 from finetuning.runs.names import Names, hosting_suffix
-from finetuning.runs.plan import Autoscaling, HostingOption
 from finetuning.runs.status import RunState, RunStatus
 from finetuning.runs.tags import TTL_TAG
 from finetuning.settings import settings

@@ -7,7 +7,8 @@ import pytest
 from finetuning.errors import Code, EndpointFailed
 from finetuning.handlers import describe_endpoint
 from finetuning.operations.run import Run, target
-from finetuning.runs.plan import Autoscaling, HostingOption, RunPlan
+from finetuning.runs.endpoint_plan import Autoscaling, HostingOption
+from finetuning.runs.plan import RunPlan
 from rehearsal.emulator.sagemaker.errors import ENDPOINT_CAPACITY_REASON
 from tests.builders.aws import FakeAws, hours_ago
 from tests.builders.handlers import invoke

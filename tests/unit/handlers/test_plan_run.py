@@ -13,8 +13,9 @@ from finetuning.handlers import plan_run
 from finetuning.jumpstart.spec import cache_bucket, private_bucket
 from finetuning.operations import preflight
 from finetuning.operations.run import Run
+from finetuning.runs.endpoint_plan import Autoscaling
 from finetuning.runs.layout import measurement
-from finetuning.runs.plan import Autoscaling, Measurement, RunPlan
+from finetuning.runs.plan import Measurement, RunPlan
 from finetuning.runs.status import RunState
 from finetuning.runs.uploads import Upload
 from finetuning.settings import settings

@@ -11,7 +11,7 @@ from finetuning.planning import endpoint_terms
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.endpoint_terms import endpoint_plan
 from finetuning.planning.submission import Submission
-from finetuning.runs.plan import EndpointPlan, HostingOption
+from finetuning.runs.endpoint_plan import EndpointPlan, HostingOption
 from finetuning.runs.run_json import RunRequest
 from finetuning.runs.uploads import Upload
 from finetuning.settings import DeployedStage

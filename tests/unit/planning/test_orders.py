@@ -14,8 +14,9 @@ from finetuning.planning.orders import (
     tuned_model,
     tuned_models,
 )
+from finetuning.runs.endpoint_plan import HostingOption
 from finetuning.runs.names import hosting_suffix
-from finetuning.runs.plan import Acceptance, DatasetSummary, HostingOption, RunPlan
+from finetuning.runs.plan import Acceptance, DatasetSummary, RunPlan
 from finetuning.runs.tags import EULA_ACCEPTED_AT_TAG, EULA_ACCEPTED_BY_TAG, EULA_TAG, IDLE_TAG, RUN_TAG, TTL_TAG
 from tests.builders.jumpstart import TARGET, any_spec, service_model
 from tests.builders.runs import RUN_ID, START, any_plan

@@ -8,7 +8,7 @@ from finetuning.bedrock.prices import import_price
 from finetuning.errors import Finding
 from finetuning.jumpstart.catalogue import support
 from finetuning.planning.serving_target import retarget
-from finetuning.runs.plan import EndpointPlan
+from finetuning.runs.endpoint_plan import EndpointPlan
 from finetuning.runs.status import Check
 from tests.builders import jumpstart as builders
 from tests.builders.jumpstart import LLAMA, any_stage, planned

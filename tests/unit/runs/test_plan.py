@@ -6,17 +6,9 @@ import pytest
 
 from finetuning.datasets.templates import DEFAULT_TEMPLATE
 from finetuning.jumpstart.family import Task
+from finetuning.runs.endpoint_plan import HostingOption
 from finetuning.runs.names import hosting_suffix
-from finetuning.runs.plan import (
-    MAX_PREFERENCES,
-    Acceptance,
-    Estimate,
-    HostingOption,
-    RunPlan,
-    TrainingOption,
-    TrainingPlan,
-    in_words,
-)
+from finetuning.runs.plan import MAX_PREFERENCES, Acceptance, Estimate, RunPlan, TrainingOption, TrainingPlan, in_words
 from tests.builders.runs import START, any_plan
 
 TEMPLATE = {"prompt": "Q: {question}", "completion": "{answer}"}
