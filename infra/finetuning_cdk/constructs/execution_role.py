@@ -7,9 +7,9 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from finetuning.jumpstart.spec import cache_bucket, private_bucket
+from finetuning_cdk.constructs.file_permissions import ANY_RUN, EACH_RUN
 from finetuning_cdk.constructs.isolated_network import IsolatedNetwork
 from finetuning_cdk.constructs.permissions import Permissions, service_role
-from finetuning_cdk.constructs.step_permissions import ANY_RUN, EACH_RUN
 
 
 def execution_role(

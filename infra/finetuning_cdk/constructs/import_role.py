@@ -6,8 +6,8 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from finetuning_cdk.constructs.file_permissions import ANY_RUN, EACH_RUN
 from finetuning_cdk.constructs.permissions import Permissions, service_role
-from finetuning_cdk.constructs.step_permissions import ANY_RUN, EACH_RUN
 
 
 def import_role(scope: Construct, id: str, *, artifacts: s3.IBucket, key: kms.IKey) -> iam.Role:

@@ -8,9 +8,9 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from finetuning.runs.layout import TURNS, measurement
+from finetuning_cdk.constructs.file_permissions import ANY_RUN, StageResources
 from finetuning_cdk.constructs.import_permissions import ImportPermissions
 from finetuning_cdk.constructs.python_layer import PARQUET, PythonLayer
-from finetuning_cdk.constructs.step_permissions import ANY_RUN, StageResources
 from finetuning_cdk.constructs.workflow_function import FunctionPlatform, FunctionSize, WorkflowFunction
 
 

@@ -13,6 +13,7 @@ from finetuning_cdk.config import StageConfig
 from finetuning_cdk.constructs.clean_up_on_abort import CleanUpOnAbort
 from finetuning_cdk.constructs.event_delivery import DeadLetterQueue
 from finetuning_cdk.constructs.execution_role import execution_role
+from finetuning_cdk.constructs.file_permissions import StageResources
 from finetuning_cdk.constructs.fine_tuning_workflow import FineTuningWorkflow
 from finetuning_cdk.constructs.import_role import import_role
 from finetuning_cdk.constructs.isolated_network import IsolatedNetwork
@@ -21,7 +22,6 @@ from finetuning_cdk.constructs.notification_topic import NotificationTopic
 from finetuning_cdk.constructs.permissions import Permissions
 from finetuning_cdk.constructs.python_layer import LIBRARIES, PythonLayer
 from finetuning_cdk.constructs.run_removal import InterfaceRelease, RunRemoval
-from finetuning_cdk.constructs.step_permissions import StageResources
 from finetuning_cdk.constructs.sweeper import PERIOD, Sweeper
 from finetuning_cdk.constructs.team_access import TeamAccess
 from finetuning_cdk.constructs.upload_trigger import UploadTrigger
