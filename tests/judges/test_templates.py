@@ -56,6 +56,9 @@ PARLIAMENT_ACCEPTED: Mapping[str, str] = {
     "[{'action': 'states:DescribeExecution', 'required_format': 'arn:*:states:*:*:express:*:*:*'}]": (
         "The reference requires both standard and express executions: this machine has only standard ones"
     ),
+    "Unknown action sagemaker:CallWithBearerToken": (
+        "Its copy of the AWS reference is older than the action, which AWS documents for OpenAI-compatible endpoints"
+    ),
 }
 
 ARNS: Mapping[str, str] = {
