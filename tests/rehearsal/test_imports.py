@@ -13,6 +13,7 @@ from finetuning.operations.answers import stream_answer_of
 from finetuning.runs.layout import RunLayout, alias_key
 from finetuning.runs.tags import IDLE_TAG, KEPT_TAG, RUN_TAG, TTL_TAG
 from finetuning_cli.stage.deployment import Deployment
+from finetuning_cli.stage.endpoints import find_served
 from finetuning_cli.stage.imported import extend_imported, find_serving, list_imported, roll_back_name
 from finetuning_cli.stage.runs import redeploy
 from tests.rehearsal.support.product import Product, any_chats
@@ -126,7 +127,9 @@ def test_a_rollback_returns_to_the_model_before_at_once_and_only_once(
     assert refused.value.code == Code.NOTHING_TO_ROLL_BACK_TO
 
 
-def test_a_model_trained_for_an_endpoint_is_imported_later(product: Product, command: Deployment) -> None:
+def test_a_model_trained_for_an_endpoint_is_imported_later_and_deployed_on_one_again(
+    product: Product, command: Deployment
+) -> None:
     run_id = product.submit(CHATS, **QUICK)
     assert product.ended(run_id)["imported_model"] == ""
     execution = redeploy(command, command.run(run_id), target="bedrock")
@@ -134,6 +137,15 @@ def test_a_model_trained_for_an_endpoint_is_imported_later(product: Product, com
     status = product.ended(run_id)
     assert status["state"] == "succeeded", status["error"]
     assert models(product, run_id) == {status["imported_model"]}
+    assert find_serving(command, status["endpoint"])
+    # Back to an endpoint: the name no longer stands for the imported model, which the next sweep deletes.
+    execution = redeploy(command, command.run(run_id), target="sagemaker")
+    product.until(run_id, lambda status: status["execution_arn"] == execution)
+    status = product.ended(run_id)
+    assert (status["state"], status["imported_model"]) == ("succeeded", ""), status["error"]
+    assert find_served(command, status["endpoint"])[2] is None
+    product.sweep_runs()
+    assert [arn.rpartition("/")[2] for arn in models(product, run_id)] == [status["endpoint"]]
 
 
 def test_a_model_that_serves_is_kept_longer_and_deleted_when_its_time_is_over(

@@ -141,7 +141,7 @@ _STEPS = (
             .register_models()
         ),
     ),
-    _Step(handler="report_success", may=lambda may: may.write_runs(*ANY_RUN.report_pages).notify()),
+    _Step(handler="report_success", may=lambda may: may.write_runs(*ANY_RUN.report_pages).switch_names().notify()),
     _Step(
         handler="report_failure",
         # The configuration says whether the endpoint served an earlier model.

@@ -4,6 +4,7 @@ from finetuning.aws.sagemaker_runtime import openai_base_url
 from finetuning.aws.sns import notify
 from finetuning.handlers.step import Payload, measure, step
 from finetuning.metrics import ProductMetric
+from finetuning.operations.imports import leave_to_endpoint
 from finetuning.operations.report_page import write_report
 from finetuning.operations.run import Run
 from finetuning.operations.run_end import ended, has_ended, require_running
@@ -15,15 +16,21 @@ from finetuning.settings import settings
 
 @step
 def handler(run: Run, event: Payload) -> Payload:
-    """`{run_id}` → what it shows, and the `event` to send."""
-    plan, stage = run.plan, settings().stage
-    message = "The tuned model is ready"
-    if run.status.imported_model:
-        message = f"{run.names.endpoint} is served by Bedrock"
-    elif plan.endpoint.deploy:
-        message = f"The endpoint {run.names.endpoint} is in service"
+    """`{run_id}` → what it shows, and the `event` to send. A name that stood for an imported model until now is left to
+    the endpoint that the run deployed.
+    """
+    plan, stage, name = run.plan, settings().stage, run.names.endpoint
+    message, on_endpoint = "The tuned model is ready", plan.endpoint.deploy and not plan.endpoint.is_imported
+    if plan.endpoint.is_imported:
+        message = f"{name} is served by Bedrock"
+    elif on_endpoint:
+        message = f"The endpoint {name} is in service"
     require_running(run)
-    status = run.record(message, state=RunState.SUCCEEDED, error=None)
+    if on_endpoint and settings().bedrock_import:
+        for line in leave_to_endpoint(run.store, name):
+            run.record(line)
+    changes: Payload = {"imported_model": ""} if on_endpoint else {}
+    status = run.record(message, state=RunState.SUCCEEDED, error=None, **changes)
     if has_ended(run):
         # The clean-up may have read "running" before and removed the endpoint: the sweep of runs reports the end.
         run.record("The execution was ended at its last step", state=RunState.RUNNING)

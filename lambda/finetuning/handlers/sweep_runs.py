@@ -5,6 +5,7 @@ It also corrects the status of runs that were redriven.
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+from finetuning.aws.bedrock import bedrock
 from finetuning.aws.run_store import run_store
 from finetuning.aws.sagemaker import SageMaker, sagemaker
 from finetuning.aws.sns import notify
@@ -15,7 +16,7 @@ from finetuning.handlers.clean_up_run import clean_up
 from finetuning.handlers.step import Payload, function, logger, measure, open_run
 from finetuning.metrics import ProductMetric
 from finetuning.operations.clean_up import remove_unfinished, take_back_endpoint
-from finetuning.operations.imports import remove_unfinished_import, runs_with_imports, take_back_import
+from finetuning.operations.imports import remove_import, runs_with_imports, take_back_import
 from finetuning.operations.redrive import set_running
 from finetuning.operations.run import Run
 from finetuning.operations.sweep import Sweep
@@ -106,7 +107,9 @@ def _remove_left(machine: Executions, settled: datetime) -> Iterator[str]:
     working = {_run_of(machine, execution.arn) for execution in machine.running()} if left else set()
     for run_id in sorted(left - working):
         run = open_run(run_id, __name__)
-        for line in [*remove_unfinished(api, run.names), *remove_unfinished_import(run)]:
+        # Also of a run whose model was deployed to SageMaker since.
+        imported = remove_import(bedrock(), run) if settings().bedrock_import else []
+        for line in [*remove_unfinished(api, run.names), *imported]:
             run.record(line)
             yield line
         for line in _taken_back(machine, run):

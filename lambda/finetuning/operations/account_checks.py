@@ -233,14 +233,14 @@ class AccountChecks:
                 )
 
     def alias(self, alias: Alias | None, replacement: Replacement) -> None:
-        """Whether the upload may replace the imported model that the name stands for now."""
+        """Whether the upload may replace the imported model that the name stands for, or stood for last."""
         if alias is None or not alias.owners:
             return
         name, tags = self._plan.names(self._target.prefix).endpoint, owners_tag(alias.owners)
         if found := refusal(name, self._plan.uploader, tags, replacement):
             self._checklist.found("names", found)
         else:
-            self._checklist.passed("names", f"{name} stands for an imported model of this stage")
+            self._checklist.passed("names", f"the name {name} belongs to this stage")
 
     def key(self, kms: Any) -> None:
         """The stage's key exists and is enabled."""

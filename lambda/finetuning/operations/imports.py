@@ -31,6 +31,18 @@ def referenced(aliases: Iterable[Alias]) -> set[str]:
     return {model.arn for alias in aliases for model in alias.models}
 
 
+def leave_to_endpoint(store: RunStore, name: str) -> list[str]:
+    """Ends that the name stands for an imported model, because an endpoint of that name serves now; returns a line
+    about it, or none. The sweep of runs deletes the models. May be repeated.
+    """
+    alias = find_alias(store, name)
+    if alias is None or not alias.models:
+        return []
+    store.update(alias_key(name), Alias, lambda found: (found or alias).left_to_endpoint())
+    models = " and ".join(model.name for model in alias.models)
+    return [f"{name} no longer stands for an imported model; the next sweep deletes {models}"]
+
+
 def latest_import(api: Bedrock, names: Names) -> dict[str, Any] | None:
     """The run's newest import job, as in ListModelImportJobs; None if there was none."""
     ours = re.compile(re.escape(names.imported_model) + r"(-\d+)?")

@@ -123,7 +123,7 @@ def _check_what_requests_name(
     """Checks names, key and role, and last the requests themselves."""
     sagemaker = advisory_client("sagemaker", here.region)
     account.names(sagemaker, settings().endpoint_replacement)
-    if plan.endpoint.is_imported:
+    if plan.endpoint.deploy and settings().bedrock_import:
         alias = find_alias(run_store(), plan.names(here.prefix).endpoint)
         account.alias(alias, settings().endpoint_replacement)
     account.key(advisory_client("kms", here.region))

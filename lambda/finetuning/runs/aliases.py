@@ -26,7 +26,8 @@ class ImportedModel(LazyModel):
 
 class Alias(LazyModel):
     """alias.json. `earlier`: the models that served before, the latest first, as far as they are kept for a rollback.
-    `owners`: whose runs may replace the model, the owner first. `serving` is None once that model was deleted.
+    `owners`: whose runs may replace the model, the owner first. `serving` is None once that model was deleted, or
+    an endpoint of that name serves in its place.
     """
 
     name: str
@@ -63,6 +64,10 @@ class Alias(LazyModel):
         return self.model_copy(
             update={"serving": serving, "earlier": [each for each in self.earlier if each.arn != arn]}
         )
+
+    def left_to_endpoint(self) -> "Alias":
+        """The same name without a model: an endpoint in SageMaker serves under it. Its owners stay."""
+        return self.model_copy(update={"serving": None, "earlier": []})
 
     @property
     def surplus(self) -> list[ImportedModel]:

@@ -6,13 +6,16 @@ import pytest
 
 from finetuning.errors import Code, FineTuningError
 from finetuning.handlers import report_success
+from finetuning.operations.imports import find_alias
+from finetuning.runs.aliases import ImportedModel
+from finetuning.runs.layout import alias_key
 from finetuning.runs.status import RunState, Verdict
 from finetuning.settings import settings
 from tests.builders.aws import FakeAws, ends
 from tests.builders.handlers import invoke, metric
-from tests.builders.imports import imported_run
+from tests.builders.imports import imported_run, serve
 from tests.builders.memory import PREFIX, MemoryStore, any_run
-from tests.builders.runs import RUN_ID, any_evaluation, any_plan, at
+from tests.builders.runs import RUN_ID, START, any_evaluation, any_plan, at
 
 
 @pytest.mark.parametrize(
@@ -30,6 +33,40 @@ def test_the_run_has_succeeded_and_says_what_there_is(
 def test_an_imported_model_is_served_by_bedrock(cloud: FakeAws, memory: MemoryStore) -> None:
     imported_run(memory).record("", imported_model="arn")
     assert invoke(report_success, run_id=RUN_ID)["message"] == f"{PREFIX}-{RUN_ID} is served by Bedrock"
+
+
+def test_a_name_that_stood_for_an_import_is_left_to_the_endpoint(
+    cloud: FakeAws, memory: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEDROCK_IMPORT", "true")
+    settings.cache_clear()
+    name, before = f"{PREFIX}-faq", ImportedModel(arn="arn:older", name="older", run_id="older-00000000", since=START)
+    serve(memory, name, "arn:old", "old-00000000", earlier=(before,))
+    run = any_run(memory, endpoint=any_plan().endpoint.model_dump() | {"name": "faq"})
+    run.record("", imported_model="arn:old")
+    assert invoke(report_success, run_id=RUN_ID)["message"] == f"The endpoint {name} is in service"
+    alias = find_alias(memory, name)
+    assert alias
+    assert (alias.models, alias.owners) == ([], ["pirate"])
+    assert run.status.imported_model == ""
+    assert [event.message for event in run.status.events[-2:]] == [
+        f"{name} no longer stands for an imported model; the next sweep deletes finetune-dev-old-00000000 and older",
+        f"The endpoint {name} is in service",
+    ]
+    written = memory.read(alias_key(name))
+    invoke(report_success, run_id=RUN_ID)
+    assert memory.read(alias_key(name)) == written
+
+
+def test_a_run_without_an_endpoint_leaves_the_name_as_it_is(
+    cloud: FakeAws, memory: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEDROCK_IMPORT", "true")
+    settings.cache_clear()
+    alias = serve(memory, f"{PREFIX}-faq", "arn:old", "old-00000000")
+    any_run(memory, endpoint=any_plan().endpoint.model_dump() | {"name": "faq", "deploy": False})
+    invoke(report_success, run_id=RUN_ID)
+    assert find_alias(memory, f"{PREFIX}-faq") == alias
 
 
 def test_the_page_is_written_after_the_status_and_linked(cloud: FakeAws, memory: MemoryStore) -> None:

@@ -13,6 +13,7 @@ from finetuning.runs.names import Names
 from finetuning.runs.status import RunState
 from finetuning.runs.tags import REPLACES_TAG, TTL_TAG
 from finetuning.runs.uploads import Upload, upload_of
+from finetuning.settings import settings
 from tests.builders.aws import FakeAws, hours_ago
 from tests.builders.handlers import invoke, metric
 from tests.builders.memory import PREFIX, MemoryStore, any_run
@@ -259,3 +260,14 @@ def test_what_was_made_just_now_stays(cloud: FakeAws, memory: MemoryStore) -> No
     any_run(memory, RUN_ID)
     cloud.sagemaker.add_job(NAMES.training_job(0))
     assert swept()["removed"] == []
+
+
+def test_an_import_of_a_run_that_is_served_by_sagemaker_now_is_deleted(
+    cloud: FakeAws, memory: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEDROCK_IMPORT", "true")
+    settings.cache_clear()
+    cloud.bedrock.add_model(f"{PREFIX}-{RUN_ID}", RUN_ID, hours_old=1)
+    any_run(memory, RUN_ID).record("", state=RunState.SUCCEEDED)
+    assert swept()["removed"] == [f"Deleted the imported model {PREFIX}-{RUN_ID}"]
+    assert cloud.bedrock.models == {}

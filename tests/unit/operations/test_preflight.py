@@ -569,12 +569,14 @@ def test_a_name_of_an_imported_model_is_replaced_by_its_owners_only(
     memory.save(alias_key(name), Alias(name=name, owners=["other-team", "faq"]))
     allowed = import_preflight(name="support")
     assert allowed.findings == []
-    assert f"{name} stands for an imported model of this stage" in [check.message for check in allowed.checks]
+    assert f"the name {name} belongs to this stage" in [check.message for check in allowed.checks]
     memory.save(alias_key(name), Alias(name=name, owners=["other-team"]))
     assert import_preflight(name="support").findings == []
     owned = preflight.settings().model_copy(update={"endpoint_replacement": "owner"})
     monkeypatch.setattr(preflight, "settings", lambda: owned)
     (refused,) = import_preflight(name="support").findings
+    assert (refused.code, refused.field) == ("ENDPOINT_NOT_OWNED", "endpoint.name")
+    (refused,) = import_preflight(name="support", target="sagemaker").findings
     assert (refused.code, refused.field) == ("ENDPOINT_NOT_OWNED", "endpoint.name")
     assert import_preflight(name="another").findings == []
 
