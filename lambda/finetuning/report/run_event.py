@@ -37,7 +37,9 @@ class RunEvent(LazyModel):
     model_package_arn: str | None = Field(description="The tuned model in the model registry.")
     training_cost_usd: float | None = Field(description="Billed seconds times price; null if no job has completed.")
     endpoint: str | None = Field(description="The endpoint that now serves the model; null if the run deployed none.")
-    endpoint_usd_per_hour: float | None = Field(description="What that endpoint costs; null if its price is not known.")
+    endpoint_usd_per_hour: float | None = Field(
+        description="What that endpoint costs; null if its price is not known, and for a model that Bedrock serves."
+    )
     report_s3_uri: str = Field(description="The report page.")
     report_console_url: str = Field(description="The report page in the AWS console.")
     started_at: datetime
@@ -48,7 +50,7 @@ def run_event(status: RunStatus, plan: RunPlan | None, *, stage: str, report: Re
     """The detail, as JSON. `status` is final; `plan` is None for a run that ended before it was planned."""
     succeeded = status.state is RunState.SUCCEEDED
     deployed = plan.endpoint if plan and plan.endpoint.deploy and succeeded else None
-    hourly = deployed.usd_per_hour if deployed else None
+    hourly = deployed.usd_per_hour if deployed and not deployed.is_imported else None
     error = status.error or {}
     return RunEvent(
         schema_version="1",

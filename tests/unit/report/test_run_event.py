@@ -62,6 +62,13 @@ def test_a_successful_run_names_its_result_cost_and_endpoint() -> None:
     }
 
 
+def test_an_imported_model_costs_nothing_by_the_hour() -> None:
+    """The plan's price is that of the instances for a comparison with the base model."""
+    detail = event(any_status(), planned(target="bedrock", usd_per_hour=2.03))
+    assert detail["endpoint"] == any_status().endpoint
+    assert detail["endpoint_usd_per_hour"] is None
+
+
 def test_a_failed_run_has_its_error_s_code_and_no_text_of_the_upload() -> None:
     """A message may quote a row, and a signed link opens the page for anyone: both stay out of an event."""
     error = {"code": "DATASET_REFUSED", "message": "line 7: «my secret»", "fix": "Fix line 7."}
