@@ -20,8 +20,6 @@ from finetuning_cli.commands.options import (
 if TYPE_CHECKING:
     from finetuning_cli.preflight.run_file import Licence
 
-RUN_FILE = "run.json"
-
 
 def init(
     folder: Annotated[Path, typer.Argument(file_okay=False, help="The folder for the data; created if need be.")],
@@ -42,6 +40,7 @@ def init(
 
     Exit code: 2 if there is a run.json.
     """
+    from finetuning.runs.layout import RUN_FILE
     from finetuning.runs.run_json import read_request
     from finetuning_cli.display.text import plain, print_json
     from finetuning_cli.preflight.run_file import Licence, run_document

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import timedelta
 
+from finetuning.planning.evaluation_terms import SMALL_USD
 from finetuning.runs.plan import EvaluationPlan, RunPlan
 from finetuning_cli.display.text import rounded
 
@@ -35,6 +36,6 @@ def evaluation_footnotes(evaluation: EvaluationPlan) -> Iterator[str]:
         )
     else:
         yield (
-            "The base model is asked as well, because that costs at most a tenth of the training or 2 USD: "
-            '"evaluation": {"compare_with_base": false} in run.json saves it.'
+            "The base model is asked as well, because that costs at most a tenth of the training or "
+            f'{SMALL_USD:g} USD: "evaluation": {{"compare_with_base": false}} in run.json saves it.'
         )

@@ -70,7 +70,7 @@ class Deployment:
 
     @property
     def store(self) -> RunStore:
-        """The command writes nothing into the artifacts bucket but new documents of `finetune evaluate`."""
+        """The command writes there only new documents of `finetune evaluate`, and the names that it rolls back."""
         return RunStore(client("s3"), self.artifacts_bucket, kms_key_arn="")
 
     def measured(self, model_id: str, instance_type: str) -> Measurement | None:

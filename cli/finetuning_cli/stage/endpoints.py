@@ -17,18 +17,15 @@ from finetuning.operations.endpoint_updates import Fleet, create_or_update, earl
 from finetuning.operations.import_life import ImportState
 from finetuning.report.commands import speaks_openai
 from finetuning.runs.aliases import ImportedModel
-from finetuning.runs.expiry import Deadline, Lifetime, kept_until
+from finetuning.runs.expiry import Deadline, kept_until
 from finetuning.runs.guardrails import LONGEST_UPDATE_SECONDS
 from finetuning.runs.outcomes import Outcome, endpoint_outcome
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.tags import IDLE_TAG, KEPT_TAG, OWNER_TAG, RUN_TAG, TTL_TAG
 from finetuning.settings import NEVER, Limit
 from finetuning_cli.stage.deployment import Deployment
-from finetuning_cli.stage.imported import find_serving, list_imported
+from finetuning_cli.stage.imported import UNKNOWN, find_serving, list_imported
 from finetuning_cli.stage.runs import find_run
-
-UNKNOWN = Lifetime(NEVER, NEVER)
-"""Assumed limits of an endpoint without tags: only the sweeper knows the stage's."""
 
 
 class EndpointSummary(BaseModel):

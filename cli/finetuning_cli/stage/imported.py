@@ -14,7 +14,7 @@ from finetuning.settings import NEVER
 from finetuning_cli.stage.deployment import Deployment
 
 UNKNOWN = Lifetime(NEVER, NEVER)
-"""Assumed limits of a model without tags: only the sweeper knows the stage's."""
+"""Assumed limits of a model or an endpoint without tags: only the sweeper knows the stage's."""
 
 
 def imports_models(deployment: Deployment) -> bool:
@@ -22,7 +22,7 @@ def imports_models(deployment: Deployment) -> bool:
 
 
 def find_serving(deployment: Deployment, name: str) -> ImportedModel | None:
-    """The imported model that a name stands for; None if it is none of an imported model."""
+    """The imported model that a name stands for; None if it stands for none."""
     alias = find_alias(deployment.store, name) if imports_models(deployment) else None
     return alias.serving if alias else None
 

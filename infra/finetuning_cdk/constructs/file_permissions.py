@@ -20,6 +20,7 @@ from finetuning_cdk.constructs.permissions import Permissions
 ANY_RUN = RunLayout("*")
 """The files of any run: its keys are patterns of S3 keys."""
 
+UPLOADS = "Users choose the names of uploads, under these two prefixes"
 EACH_RUN = "Runs are not known at deployment; their files are under runs/<run-id>/"
 
 
@@ -53,7 +54,7 @@ class FilePermissions(Permissions):
             self.allow(
                 "s3:GetObjectVersion",
                 on=[bucket.arn_for_objects(f"{INBOX}*"), bucket.arn_for_objects(f"{RUNS}*")],
-                because="Users choose the names of uploads, under these two prefixes",
+                because=UPLOADS,
             )
             .allow(
                 "s3:ListBucket", on=[bucket.bucket_arn], because="Finds data files; distinguishes absent from forbidden"

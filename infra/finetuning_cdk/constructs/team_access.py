@@ -13,12 +13,10 @@ from constructs import Construct
 from finetuning.runs.layout import INBOX, RUNS
 from finetuning.runs.tags import OWNER_TAG
 from finetuning_cdk.constructs.acknowledgements import acknowledge, wildcard_finding
-from finetuning_cdk.constructs.file_permissions import ANY_RUN, EACH_RUN, StageResources
+from finetuning_cdk.constructs.file_permissions import ANY_RUN, EACH_RUN, UPLOADS, StageResources
 from finetuning_cdk.constructs.import_permissions import ALIASES, MODELS, TAGGED, ImportPermissions
 from finetuning_cdk.constructs.permissions import Conditions
 from finetuning_cdk.constructs.step_permissions import OURS
-
-UPLOADS = "Users choose the names of uploads, under these two prefixes"
 
 
 class Allows(Protocol):

@@ -12,11 +12,11 @@ from botocore.exceptions import ClientError
 
 from finetuning.aws.clients import client
 from finetuning.aws.errors import QUOTA, TRY_AGAIN, error_code, translate_errors
+from finetuning.bedrock.facts import import_facts
 from finetuning.errors import Code, FineTuningError, TransientAwsError
 
 Request = Mapping[str, Any]
 ABSENT = "ResourceNotFoundException"
-QUOTA_NAME = "Imported models per account"
 
 
 @contextmanager
@@ -28,12 +28,12 @@ def _import_errors(action: str) -> Iterator[None]:
         except ClientError as error:
             if error_code(error) not in QUOTA:
                 raise
-            reason = str(error.response["Error"].get("Message", error))
+            quota, reason = import_facts().quota.value.name, str(error.response["Error"].get("Message", error))
             raise FineTuningError(
                 Code.QUOTA_EXCEEDED,
                 f"Quota exceeded: cannot {action}: {reason}",
                 "Delete an imported model that is not needed (`finetune endpoints` lists them, `finetune clean-up RUN` "
-                f"deletes one), or request a higher “{QUOTA_NAME}” in the Service Quotas console. Then deploy the "
+                f"deletes one), or request a higher “{quota}” in the Service Quotas console. Then deploy the "
                 "model with `finetune deploy RUN`: it is kept.",
             ) from error
 

@@ -8,11 +8,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from finetuning.aws.service_quotas import Quota, Quotas
 from finetuning.bedrock.facts import import_facts
+from finetuning.bedrock.models import FIELD, ON_SAGEMAKER
 from finetuning.errors import Code, Finding
 from finetuning.runs.names import Names
 from finetuning.runs.tags import ENDPOINT_TAG, OWNER_TAG
-
-FIELD = "endpoint.target"
 
 
 def check_import_quota(quotas: Quotas, bedrock: Any, names: Names) -> Finding | str | None:
@@ -67,5 +66,5 @@ def _refusal(quotas: Quotas, quota: Quota, present: list[str]) -> Finding:
         f"Quota exceeded: “{quota.name}” ({quota.code}) is {quota.value:g}, {len(present)} in use "
         f"({', '.join(present)}), 1 needed.",
         "Delete an imported model that is not needed (`finetune endpoints` lists those of the stage), request an "
-        f"increase: {quotas.link(quota, 'bedrock')}, or set endpoint.target to sagemaker.",
+        f"increase: {quotas.link(quota, 'bedrock')}, or {ON_SAGEMAKER}.",
     )

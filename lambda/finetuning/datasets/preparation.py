@@ -108,9 +108,6 @@ class Preparation(LazyModel):
         """Whether files of the upload are for validation or for tests."""
         return any(file.side in (Side.VALIDATION, Side.TEST) for file in self.files)
 
-    def shards_of(self, *sides: Side) -> list[Shard]:
-        return [shard for shard in self.shards if self.files[shard.file].side in sides]
-
     @property
     def is_text(self) -> bool:
         return any(file.detection.framing is Framing.TEXT for file in self.files)

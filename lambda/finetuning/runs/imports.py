@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from finetuning.bedrock.facts import import_facts
 from finetuning.errors import Code, EndpointFailed
 from finetuning.runs.outcomes import Outcome
 
@@ -28,7 +29,7 @@ CAUSES: tuple[tuple[re.Pattern[str], Code, str], ...] = (
     (
         re.compile(r"quota|limit exceeded|too many", re.IGNORECASE),
         Code.QUOTA_EXCEEDED,
-        "Delete an imported model that is not needed, or request a higher quota “Imported models per account”. "
+        f"Delete an imported model that is not needed, or request a higher quota “{import_facts().quota.value.name}”. "
         f"{_KEPT} then run `finetune deploy RUN`.",
     ),
 )
