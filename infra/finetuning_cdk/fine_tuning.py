@@ -132,7 +132,7 @@ class FineTuning(Construct):
         return self.workflow.team.grant_submit(grantee)
 
     def grant_invoke(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Invokes the stage's endpoints, as an application does."""
+        """Invokes the stage's endpoints and imported models, as an application does."""
         return self.workflow.team.grant_invoke(grantee)
 
     def grant_approve(self, grantee: iam.IGrantable) -> iam.Grant:

@@ -14,7 +14,7 @@ import pytest
 from botocore.credentials import ReadOnlyCredentials
 
 from finetuning.runs.layout import RunLayout
-from finetuning_cli.preflight.openai_job import OF_THE_PAST, OpenAIJob
+from finetuning_cli.preflight.openai_job import RESULT_FIELDS, OpenAIJob
 from finetuning_cli.stage.bearer_token import signed_token
 from rehearsal.emulator.identity import ACCOUNT, OPERATOR_KEY, OPERATOR_SECRET
 from rehearsal.running import PROJECT, REGION
@@ -137,7 +137,7 @@ def test_every_field_of_openai_s_job_is_known() -> None:
     """By the client's own models of a job and of the body that creates one. The first also takes the example."""
     command = [str(CLIENTS), "-c", JOB_FIELDS, str(PROJECT / "examples" / "openai" / "job.json")]
     fields = set(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
-    assert fields == OpenAIJob.model_fields.keys() | OF_THE_PAST | {"integrations", "metadata"}
+    assert fields == OpenAIJob.model_fields.keys() | RESULT_FIELDS | {"integrations", "metadata"}
 
 
 def test_a_token_is_refused_unless_it_is_signed_for_this_region_and_still_valid(served: Served) -> None:

@@ -42,7 +42,7 @@ class _Method(_Part):
 
 
 class OpenAIJob(_Part):
-    """The fields that mean something to a run. `hyperparameters` beside `method` is the older way to say them."""
+    """The fields that mean something to a run. `hyperparameters` beside `method` is the older form."""
 
     object: Literal["fine_tuning.job"] | None = None
     model: str = ""
@@ -66,7 +66,7 @@ class OpenAIJob(_Part):
         return self.suffix or (parts[3] if parts[0] == "ft" and len(parts) == 5 else "")
 
 
-OF_THE_PAST = frozenset(
+RESULT_FIELDS = frozenset(
     (
         *("id", "created_at", "finished_at", "estimated_finish", "status", "error"),
         *("organization_id", "result_files", "trained_tokens"),
@@ -151,7 +151,7 @@ def _decisions(job: OpenAIJob, model_id: str, known: dict[str, Hyperparameter]) 
     elif job.name:
         yield Decision("suffix", job.name, "not used: it has no character that an endpoint's name may have")
     for field, value in (*_unused(chosen), *_unused(job)):
-        if field not in OF_THE_PAST and value not in (None, [], {}, ""):
+        if field not in RESULT_FIELDS and value not in (None, [], {}, ""):
             yield Decision(field, str(value)[:60], "not used: a run has no such setting")
 
 
@@ -202,4 +202,4 @@ def _side(path: Path, job: OpenAIJob) -> tuple[Side, str]:
         if id and id in path.name:
             return side, "named by the job"
     side_by_name = side_named(path.name)
-    return (side_by_name, "by its name") if side_by_name else (Side.TRAIN, "as no name says otherwise")
+    return (side_by_name, "by its name") if side_by_name else (Side.TRAIN, "default")

@@ -1,7 +1,7 @@
 """The permissions of each function on imported models.
 
 Bedrock chooses the ids of jobs and models, so that no policy can name those of a stage: the tag that says which stage
-created one takes the place of the name. What a stage without imports is asked for, it does not grant.
+created one takes the place of the name. In a stage that may not import models these methods grant nothing.
 """
 
 from typing import Self

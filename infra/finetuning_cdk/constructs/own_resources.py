@@ -40,7 +40,7 @@ class OwnResources:
         self._vpc, self._key, self._uploads = vpc, key, uploads
         unseen = [*self._prepare_key(), *self._unseen_of_network(), *self._unseen_of_uploads()]
         if unseen:
-            text = "Imported resources cannot be checked at synthesis. See to it that " + "; ".join(unseen) + "."
+            text = "Imported resources cannot be checked at synthesis. Make sure that " + "; ".join(unseen) + "."
             Annotations.of(stage).add_warning_v2(UNSEEN, text)
         stage.node.add_validation(self)
 

@@ -58,7 +58,7 @@ class Difference(LazyModel):
 
 
 class RunComparison(LazyModel):
-    """What `finetune compare` tells. In `comparison` the first run takes the place of the base model and the second
+    """What `finetune compare` shows. In `comparison` the first run takes the place of the base model and the second
     that of the tuned one.
     """
 

@@ -17,7 +17,7 @@ class ImportState:
     """One imported model. `alias`: the name that stands for it (`serving`) or keeps it for a rollback; "" if none does.
 
     `unreadable`: tags with a malformed limit, for which the stage's limit holds. `deadline` is None if it does not
-    expire. Nobody's requests postpone that: a model that is not used costs its storage alone.
+    expire. Requests do not postpone that: a model that is not used costs its storage alone.
     """
 
     name: str

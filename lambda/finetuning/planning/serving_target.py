@@ -58,7 +58,7 @@ def settle_target(
 
 def retarget(plan: RunPlan, target: Literal["sagemaker", "bedrock"], stage: DeployedStage) -> EndpointPlan:
     """The plan of a trained run's endpoint for another target, unchecked. An imported model has neither autoscaling nor
-    data capture, and does not expire for want of requests: an endpoint after it does by the stage's limit.
+    data capture, and does not expire when it is idle; an endpoint that follows it gets the stage's limit for that.
     """
     endpoint = plan.endpoint
     if target == endpoint.target:

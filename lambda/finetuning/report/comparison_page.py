@@ -38,7 +38,7 @@ def _charts(first: EvaluatedRun, second: EvaluatedRun) -> list[tuple[str, LineCh
     charts = []
     for title in sorted({series.title for _, series in curves}):
         lines = [_from_start(run.run_id, series) for run, series in curves if series.title == title]
-        chart = line_chart(_together(lines), epochs.copy().pop() if len(epochs) == 1 else None)
+        chart = line_chart(_together(lines), next(iter(epochs)) if len(epochs) == 1 else None)
         if chart:
             charts.append((title, chart))
     return charts

@@ -129,7 +129,7 @@ def test_files_go_where_the_job_or_their_names_say(tmp_path: Path) -> None:
     assert placed == [
         ("train/train-1.jsonl", "named by the job"),  # by its own name it would be for tests
         ("validation/file-Val2.jsonl", "named by the job"),
-        ("train/more.jsonl", "as no name says otherwise"),
+        ("train/more.jsonl", "default"),
         ("test/test.jsonl", "by its name"),
     ]
     twice = place([tmp_path / "a" / "x.jsonl", tmp_path / "b" / "x.jsonl"], OpenAIJob())
