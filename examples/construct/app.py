@@ -34,7 +34,7 @@ uploads = s3.Bucket(
     block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
 )
 
-# Ten lines: a stage, what your application and your people may do with it, and what you are told of it.
+# Ten lines: a stage, what your application and your people may do with it, and its notifications.
 tuning = FineTuning(
     app, "FineTuning", stage="alice", profile="dev", vpc=vpc, key=key, uploads=uploads, accept_eula=True
 )

@@ -13,7 +13,7 @@ knows only what SageMaker hands to its container.
 
 import os
 
-# Read by libgomp and by Hugging Face's libraries while they are loaded, hence before any of them is.
+# Read by libgomp and by Hugging Face's libraries while they are loaded, so it is set before any of them is.
 os.environ.setdefault("OMP_NUM_THREADS", str(min(4, os.cpu_count() or 1)))
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # the default spins for milliseconds: ruinous on shared cores
 os.environ.setdefault(

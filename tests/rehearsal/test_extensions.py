@@ -1,4 +1,4 @@
-"""A canary for every addition and mend of the emulator: its next version cannot break one silently."""
+"""A canary for every addition to and change of the emulator: its next version cannot break one silently."""
 
 import io
 import json

@@ -138,7 +138,7 @@ def test_a_model_trained_for_an_endpoint_is_imported_later_and_deployed_on_one_a
     assert status["state"] == "succeeded", status["error"]
     assert models(product, run_id) == {status["imported_model"]}
     assert find_serving(command, status["endpoint"])
-    # Back to an endpoint: the name no longer stands for the imported model, which the next sweep deletes.
+    # Deployed on an endpoint again: the name no longer stands for the imported model, which the next sweep deletes.
     execution = redeploy(command, command.run(run_id), target="sagemaker")
     product.until(run_id, lambda status: status["execution_arn"] == execution)
     status = product.ended(run_id)

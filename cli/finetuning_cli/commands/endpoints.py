@@ -133,7 +133,7 @@ def token(
         raise FineTuningError(
             Code.ENDPOINT_NOT_FOUND,
             f"{full_name} stands for an imported model of Bedrock, which has no address for OpenAI's clients.",
-            f"Call it with LiteLLM or boto3, as docs/calling.md has it: {model.arn}",
+            f"Call {model.arn} with LiteLLM or boto3: docs/calling.md shows how.",
         )
     region: str = client("sagemaker-runtime").meta.region_name
     lifetime = timedelta(hours=hours)

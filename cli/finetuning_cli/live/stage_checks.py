@@ -86,7 +86,7 @@ def check_instance_zones(stage: StageResources, instance_types: Sequence[str]) -
         yield Check(
             check=", ".join(types),
             ok=None,
-            message=f"EC2 has it only in {', '.join(having)}: in {', '.join(zones)} a job would wait in vain",
+            message=f"EC2 has it only in {', '.join(having)}: a job in {', '.join(zones)} gets no instance",
             fix=_choose(fitting, stage),
         )
 

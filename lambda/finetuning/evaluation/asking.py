@@ -28,7 +28,7 @@ class AnswerBatch(LazyModel):
 
     @property
     def is_unanswered(self) -> bool:
-        """True if every prompt was asked in vain."""
+        """True if no prompt was answered."""
         return bool(self.replies) and all(reply.error is not None for reply in self.replies.values())
 
 

@@ -215,8 +215,8 @@ class AccountChecks:
                 if what == "endpoint" and self._plan.endpoint.is_imported:
                     self._checklist.warned(
                         "names",
-                        f"The {named} goes on and costs money by the hour until it expires: an imported model does "
-                        "not replace it.",
+                        f"The {named} keeps running and costs money by the hour until it expires: an imported model "
+                        "does not replace it.",
                         "Delete it once nobody calls it any more, or choose another endpoint.name.",
                     )
                     continue

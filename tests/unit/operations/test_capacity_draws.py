@@ -326,7 +326,7 @@ def test_a_run_finds_the_capacity_there_is_within_its_limit(environment: None, m
                 sagemaker.tries.clear()
                 ends.append(draw.deploy())
                 draw.require_deployed(ends[-1])
-        except Exception as error:  # noqa: BLE001 — every seed is told
+        except Exception as error:  # noqa: BLE001 — every seed is reported
             failures.append(f"seed {seed}, {ends[-1:]}: {type(error).__name__}: {error}")
     client.cache_clear()
     assert not failures, f"{len(failures)} of {SEEDS}:\n" + "\n".join(failures[:12])

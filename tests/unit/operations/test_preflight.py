@@ -588,8 +588,8 @@ def test_an_endpoint_under_the_name_of_an_import_is_said_to_go_on(importing: Fak
     assert checklist.findings == []
     (warning,) = [check for check in checklist.checks if check.check == "names" and check.fix]
     assert warning.message == (
-        "The endpoint finetune-dev-support goes on and costs money by the hour until it expires: an imported model "
-        "does not replace it."
+        "The endpoint finetune-dev-support keeps running and costs money by the hour until it expires: an imported "
+        "model does not replace it."
     )
     on_endpoint = import_preflight(target="sagemaker", name="support")
     assert [check for check in on_endpoint.checks if check.check == "names" and check.fix] == []

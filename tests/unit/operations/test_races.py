@@ -321,7 +321,7 @@ def test_pairs_of_operations_leave_one_consistent_end(world: Callable[[int, str]
             made.order.run()
             made.settle()
             require_consistent(made, pair)
-        except Exception as error:  # noqa: BLE001 — every seed is told
+        except Exception as error:  # noqa: BLE001 — every seed is reported
             failures.append(f"seed {seed}, {start}, {' and '.join(pair)}: {type(error).__name__}: {error}")
     assert not failures, f"{len(failures)} of {SEEDS + len(FOUND)}:\n" + "\n".join(failures[:12])
 
