@@ -120,7 +120,7 @@ class Emulator:
 
     def stop(self) -> None:
         """Ends the emulator and everything in its process group: functions, jobs, endpoints."""
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError):  # it has ended already
             os.kill(self.pid, signal.SIGTERM)
         deadline = time.monotonic() + _STOP_SECONDS
         while is_running(self.pid) and time.monotonic() < deadline:
@@ -241,7 +241,7 @@ def _free_port() -> int:
 
 def is_running(pid: int) -> bool:
     """Whether the process is still there; one of our own that has ended is collected."""
-    with contextlib.suppress(ChildProcessError):
+    with contextlib.suppress(ChildProcessError):  # not one of our own
         if os.waitpid(pid, os.WNOHANG)[0] == pid:
             return False
     try:

@@ -48,7 +48,7 @@ class Child:
         for number, seconds in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, grace_seconds)):
             if self.poll() is not None:
                 return
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
                 os.kill(self._pid, number)
             self.wait(seconds)
 

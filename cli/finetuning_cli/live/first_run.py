@@ -131,7 +131,7 @@ class FirstRun:
             failure = to_cli_error(error)
             ended = f"{failure.code}: {failure.message} {failure.fix}"
         self.tell("Removing everything." if ended == COMPLETE else f"Ended early ({ended}). Removing everything.")
-        with suppress(FineTuningError):
+        with suppress(FineTuningError):  # then the cost is known less exactly; the removal must not wait for it
             self.meter.look(self.runs, datetime.now(UTC))
         remove(self.runs.deployment, self.tell)
         self._observe(Moment.REMOVED)

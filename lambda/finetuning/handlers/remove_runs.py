@@ -161,7 +161,9 @@ def _delete_imports(prefix: str) -> list[str]:
             api.delete_model(model["modelArn"])
     except FineTuningError as error:
         if error.code is Code.ACCESS_DENIED and not settings().import_role_arn:
-            return []  # an organisation that forbids Bedrock has nothing there either
+            # An organisation that forbids Bedrock: the stage cannot have imported anything while that was so.
+            logger.warning("Cannot look for imported models", extra={"error": str(error)})
+            return []
         raise
     return left
 

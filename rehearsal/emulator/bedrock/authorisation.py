@@ -10,8 +10,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from rehearsal.emulator.identity import ACCOUNT
-
-Request = dict[str, Any]
+from rehearsal.emulator.sagemaker.authorisation import Request, parsed
 
 
 def resource(path: str, body: bytes, region: str) -> str:
@@ -22,14 +21,14 @@ def resource(path: str, body: bytes, region: str) -> str:
     if kind == "model":
         model = rest.rpartition("/")[0]
         return model if model.startswith("arn:") else f"arn:aws:bedrock:{region}::foundation-model/{model}"
-    return str(_parsed(body).get("resourceARN", "*"))
+    return str(parsed(body).get("resourceARN", "*"))
 
 
 def conditions(body: bytes) -> dict[str, Any]:
     """The condition keys of the tags in a request. Both the job's and the model's count: where they differ, a policy
     that names one value matches neither.
     """
-    request = _parsed(body)
+    request = parsed(body)
     given: dict[str, set[str]] = {}
     for member in ("jobTags", "importedModelTags", "tags"):
         for tag in request.get(member, []):
@@ -53,8 +52,3 @@ def further(operation: str, request: Request, region: str) -> Iterator[tuple[str
         via = {"kms:ViaService": f"bedrock.{region}.amazonaws.com", "kms:GrantIsForAWSResource": "true"}
         for action in ("kms:CreateGrant", "kms:DescribeKey", "kms:GenerateDataKey", "kms:Decrypt"):
             yield action, str(key), via
-
-
-def _parsed(body: bytes) -> Request:
-    request: Request = json.loads(body) if body[:1] == b"{" else {}
-    return request

@@ -27,7 +27,7 @@ def resource(operation: str, path: str, body: bytes, region: str) -> str:
     """ARN of what the call acts on; `*` for a list, which is of no one resource."""
     if path.startswith("/endpoints/"):
         return _arn(region, "endpoint", path.split("/")[2])
-    request = _parsed(body)
+    request = parsed(body)
     if "ResourceArn" in request:
         return str(request["ResourceArn"])
     if not operation.startswith(_LISTS):
@@ -40,7 +40,7 @@ def resource(operation: str, path: str, body: bytes, region: str) -> str:
 
 def conditions(operation: str, body: bytes) -> dict[str, Any]:
     """The condition keys that the call's request gives a value to."""
-    request = _parsed(body)
+    request = parsed(body)
     variants = request.get("ProductionVariants", [])
     resources, vpc, output = (request.get(name, {}) for name in ("ResourceConfig", "VpcConfig", "OutputDataConfig"))
     types = [
@@ -87,7 +87,8 @@ def _arn(region: str, kind: str, name: str) -> str:
     return f"arn:aws:sagemaker:{region}:{ACCOUNT}:{kind}/{name.lower()}"
 
 
-def _parsed(body: bytes) -> Request:
+def parsed(body: bytes) -> Request:
+    """The JSON object in the body; empty for any other body."""
     request: Request = json.loads(body) if body[:1] == b"{" else {}
     return request
 
