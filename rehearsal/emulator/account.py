@@ -14,7 +14,7 @@ QUOTAS = {
     "ml.g5.16xlarge": 2, "ml.g5.24xlarge": 2, "ml.g5.48xlarge": 2,
     "ml.g6.xlarge": 4, "ml.g6.2xlarge": 2, "ml.g6.4xlarge": 2, "ml.g6.8xlarge": 2, "ml.g6.12xlarge": 2,
     "ml.g6.16xlarge": 2, "ml.g6.24xlarge": 2, "ml.g6.48xlarge": 2,
-    "ml.g4dn.12xlarge": 2, "ml.p3dn.24xlarge": 1, "ml.p4d.24xlarge": 1, "ml.p4de.24xlarge": 1, "ml.p5.48xlarge": 1,
+    "ml.g4dn.12xlarge": 2, "ml.p3dn.24xlarge": 4, "ml.p4d.24xlarge": 1, "ml.p4de.24xlarge": 1, "ml.p5.48xlarge": 1,
 }  # fmt: skip
 """Instances of each type this account may run, for each of the uses."""
 

@@ -57,6 +57,10 @@ DIFFERENT: dict[str, Differs] = {
     "training-time": ("DescribeTrainingJob", {"merge": {"TrainingEndTime": LATER}}),
     "job-tags": ("ListTags training-job", {"merge": {"Tags": []}}),
     "endpoint-in-time": ("DescribeEndpoint", {"merge": {"LastModifiedTime": LATER}}),
+    "evaluation-time": (
+        "GET plan.json",
+        {"merge": {"evaluation": {"estimate": {"seconds": -1000}}}, "headers": {"x-amz-checksum-crc32": None}},
+    ),
     "endpoint-tags": ("ListTags endpoint", {"merge": {"Tags": []}}),
     "answer": ("POST /invocations?", {"merge": {"generated_text": ""}}),
     "streamed-answer": ("invocations-response-stream", {"status": 424, "body": "{}"}),

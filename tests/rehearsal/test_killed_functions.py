@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from finetuning.runs.layout import alias_key
 from finetuning.runs.uploads import Upload
 from finetuning_cdk.state_machine.definition import definition, functions_called
 from tests.rehearsal.support.product import SCALING, SETTINGS, Product, any_chats, as_parquet, undisturbed
@@ -116,6 +117,25 @@ def killed(product: Product) -> Iterator[ByHand]:
     product.emulator.client("sagemaker").delete_endpoint(EndpointName=product.status(run.run_id)["endpoint"])
 
 
+@pytest.fixture(scope="module")
+def imported(product: Product) -> Iterator[ByHand]:
+    """A run whose model is imported into Bedrock by steps that were killed wherever it matters."""
+    endpoint = {"deploy": True, "target": "bedrock"}
+    run = ByHand.begin(product, b"".join(any_chats()), "chats.jsonl", endpoint=endpoint, evaluation={"prompts": 1})
+    job = run.train(run.step)
+    run.until("describe_training", "completed", job_name=job, attempt=0)
+    run.killed_step("import_model", run_id=run.run_id, variant="live")
+    run.until("describe_import", "in_service", variant="live")
+    run.step("ask_batch", run_id=run.run_id, variant="live", batch=0)
+    run.step("evaluate_answers", run_id=run.run_id)
+    run.killed_step("switch_alias", run_id=run.run_id)
+    for handler in ("register_model", "report_success"):
+        run.step(handler, run_id=run.run_id)
+    yield run
+    arn = product.status(run.run_id)["imported_model"]
+    product.emulator.client("bedrock").delete_imported_model(modelIdentifier=arn)
+
+
 @pytest.fixture
 def training(product: Product) -> ByHand:
     """A run whose job goes on training."""
@@ -125,9 +145,20 @@ def training(product: Product) -> ByHand:
     return run
 
 
-def test_every_step_was_killed(killed: ByHand) -> None:
+def test_every_step_was_killed(killed: ByHand, imported: ByHand) -> None:
     steps = {re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower() for name in functions_called(definition())}
-    assert {handler for handler, times in killed.killed.items() if times} == steps - KILLED_BELOW
+    seen = [handler for run in (killed, imported) for handler, times in run.killed.items() if times]
+    assert set(seen) == steps - KILLED_BELOW
+
+
+def test_there_is_one_import_and_the_name_stands_for_it(imported: ByHand) -> None:
+    product, run_id = imported.product, imported.run_id
+    status = product.status(run_id)
+    assert (status["state"], status["error"]) == ("succeeded", None)
+    models = product.emulator.client("bedrock").list_imported_models(nameContains=run_id)["modelSummaries"]
+    assert [model["modelArn"] for model in models] == [status["imported_model"]]
+    alias = product.emulator.client("s3").get_object(Bucket=product.artifacts, Key=alias_key(status["endpoint"]))
+    assert json.loads(alias["Body"].read())["serving"]["arn"] == status["imported_model"]
 
 
 def test_the_run_ends_as_if_nobody_had_disturbed_it(killed: ByHand) -> None:

@@ -38,7 +38,8 @@ class RunNotice:
 
     @property
     def link(self) -> str:
-        _console, link = re.findall(r"^https?://\S+$", self.body, re.MULTILINE)
+        """The signed one: the console and the endpoint's address for OpenAI's clients are linked, too."""
+        (link,) = re.findall(r"^https?://\S+X-Amz-Signature=\S+$", self.body, re.MULTILINE)
         return str(link)
 
 
