@@ -73,9 +73,10 @@ class Imports:
         return {"jobArn": arn}
 
     def _run(self, job: dict[str, Any], request: dict[str, Any]) -> None:
-        time.sleep(IMPORT_SECONDS)
         name = job["importedModelName"]
-        self._world.faults.hold(Fault.IMPORT_HANGS, name).wait()
+        held = self._world.faults.hold(Fault.IMPORT_HANGS, name)
+        time.sleep(IMPORT_SECONDS)
+        held.wait()
         failure = self._world.faults.take(Fault.IMPORT_FAILS, name)
         folder = self._world.state / "imported" / uuid.uuid4().hex
         if failure is None:
