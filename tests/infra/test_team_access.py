@@ -52,18 +52,15 @@ def test_each_policy_allows_more_than_the_one_before_it(dev: Synthesised) -> Non
     assert not [each for each in data_scientist if re.search(r":Delete|:Update", each)]
 
 
+@pytest.mark.parametrize("stage", ["with_options", "importing"])
 @pytest.mark.parametrize("policy", POLICIES)
-def test_a_policy_fits_with_the_longest_names(with_options: Synthesised, policy: str) -> None:
+def test_a_policy_fits_with_the_longest_names(request: pytest.FixtureRequest, stage: str, policy: str) -> None:
     """What CloudFormation fills in is at most as long as here: bucket names have 63 characters."""
+    synthesised: Synthesised = request.getfixturevalue(stage)
     text = json.dumps(
-        _filled({"Version": "2012-10-17", "Statement": statements(with_options, policy)}), separators=(",", ":")
+        _filled({"Version": "2012-10-17", "Statement": statements(synthesised, policy)}), separators=(",", ":")
     )
     assert len(text) <= MAX_CHARACTERS
-
-
-@pytest.mark.parametrize("policy", POLICIES)
-def test_a_policy_of_a_stage_that_imports_fits_too(importing: Synthesised, policy: str) -> None:
-    test_a_policy_fits_with_the_longest_names(importing, policy)
 
 
 def test_people_list_ask_extend_and_delete_imported_models_by_their_policy(
