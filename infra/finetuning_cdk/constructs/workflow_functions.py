@@ -32,6 +32,19 @@ class _Step:
         return self.handler.title().replace("_", "")
 
 
+def _end_run(may: ImportPermissions) -> ImportPermissions:
+    """Reports a run that ended early, and deletes what it left. The configuration says whether its endpoint served an
+    earlier model.
+    """
+    return (
+        may.write_runs(ANY_RUN.claim, *ANY_RUN.report_pages)
+        .clean_up_runs()
+        .describe("endpoint-config")
+        .clean_up_imports()
+        .notify()
+    )
+
+
 _ANSWERS = ANY_RUN.answers_folder + "*.json"
 
 _STEPS = (
@@ -142,27 +155,8 @@ _STEPS = (
         ),
     ),
     _Step(handler="report_success", may=lambda may: may.write_runs(*ANY_RUN.report_pages).switch_names().notify()),
-    _Step(
-        handler="report_failure",
-        # The configuration says whether the endpoint served an earlier model.
-        may=lambda may: (
-            may.write_runs(ANY_RUN.claim, *ANY_RUN.report_pages)
-            .clean_up_runs()
-            .describe("endpoint-config")
-            .clean_up_imports()
-            .notify()
-        ),
-    ),
-    _Step(
-        handler="clean_up_run",
-        may=lambda may: (
-            may.write_runs(ANY_RUN.claim, *ANY_RUN.report_pages)
-            .clean_up_runs()
-            .describe("endpoint-config")
-            .clean_up_imports()
-            .notify()
-        ),
-    ),
+    _Step(handler="report_failure", may=_end_run),
+    _Step(handler="clean_up_run", may=_end_run),
     _Step(
         handler="sweep_runs",
         may=lambda may: (
