@@ -43,9 +43,17 @@ node_modules/.ready: package.json package-lock.json
 	@npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-tests/browser/node_modules/.ready: tests/browser/package.json tests/browser/package-lock.json
-	@echo "Setting up the browser that looks at the report page …"
-	@cd tests/browser && npm ci --no-audit --no-fund --loglevel=error
+# tests/browser: the browser that looks at pages; tests/editor: VS Code's JSON language service; docs/site: the diagrams.
+%/node_modules/.ready: %/package.json %/package-lock.json
+	@echo "Setting up the packages of $* …"
+	@cd $* && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# audit: the judges of templates and secrets; clients: OpenAI's, LangChain, LiteLLM; docs: the site; supply: locks, wheels.
+.venv-%/.ready: requirements-%.txt
+	@echo "Setting up the environment $* …"
+	@test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
+	@.venv-$*/bin/python $(PIP) -r $<
 	@touch $@
 
 $(EMULATOR)/.ready: requirements-rehearsal.txt infra/finetuning_cdk/vocabulary.txt
@@ -60,38 +68,6 @@ $(TRAINER)/.ready: requirements-trainer.txt
 	@test -x $(TRAINER)/bin/python || $(PYTHON) -m venv $(TRAINER)
 	@$(TRAINER)/bin/python $(PIP) $(CPU_BUILDS) -r requirements-trainer.txt
 	@$(TRAINER)/bin/python -m rehearsal.trainer.weights smollm2
-	@touch $@
-
-.venv-audit/.ready: requirements-audit.txt
-	@echo "Setting up the judges of templates and secrets …"
-	@test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit
-	@.venv-audit/bin/python $(PIP) -r requirements-audit.txt
-	@touch $@
-
-.venv-docs/.ready: requirements-docs.txt
-	@echo "Setting up the generator of the documentation's site …"
-	@test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
-	@.venv-docs/bin/python $(PIP) -r requirements-docs.txt
-	@touch $@
-
-docs/site/node_modules/.ready: docs/site/package.json docs/site/package-lock.json
-	@cd docs/site && npm ci --no-audit --no-fund --loglevel=error
-	@touch $@
-
-.venv-clients/.ready: requirements-clients.txt
-	@echo "Setting up OpenAI's client, LangChain and LiteLLM …"
-	@test -x .venv-clients/bin/python || $(PYTHON) -m venv .venv-clients
-	@.venv-clients/bin/python $(PIP) -r requirements-clients.txt
-	@touch $@
-
-.venv-supply/.ready: requirements-supply.txt
-	@test -x .venv-supply/bin/python || $(PYTHON) -m venv .venv-supply
-	@.venv-supply/bin/python $(PIP) -r requirements-supply.txt
-	@touch $@
-
-tests/editor/node_modules/.ready: tests/editor/package.json tests/editor/package-lock.json
-	@echo "Setting up VS Code's JSON language service …"
-	@cd tests/editor && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 .PHONY: setup setup-tests setup-deploy
