@@ -21,10 +21,7 @@ def differing(application: Application, faults: Faults) -> Application:
         if scope["type"] != "http" or not faults.waits(Fault.ANSWER_DIFFERS):
             await application(scope, receive, send)
             return
-        body, more = b"", True
-        while more:
-            event = await receive()
-            body, more = body + event.get("body", b""), event.get("more_body", False)
+        body = await whole_body(receive)
         message = faults.take(Fault.ANSWER_DIFFERS, _described(scope, body))
         replayed = iter([{"type": "http.request", "body": body, "more_body": False}])
 
@@ -45,6 +42,15 @@ def differing(application: Application, faults: Faults) -> Application:
         await send({"type": "http.response.body", "body": answered})
 
     return answer
+
+
+async def whole_body(receive: Any) -> bytes:
+    """The body of an ASGI request."""
+    body, more = b"", True
+    while more:
+        event = await receive()
+        body, more = body + event.get("body", b""), event.get("more_body", False)
+    return body
 
 
 def _described(scope: Message, body: bytes) -> str:

@@ -13,7 +13,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs
@@ -21,12 +21,12 @@ from urllib.parse import parse_qs
 from ministack.core import iam_evaluator, sigv4
 
 from rehearsal.emulator import permissions
+from rehearsal.emulator.answers import Application, whole_body
 from rehearsal.emulator.context import EmulatorContext
 from rehearsal.emulator.identity import ACCOUNT, OPERATOR_SECRET
 from rehearsal.emulator.sagemaker.errors import Refused
 from rehearsal.emulator.sagemaker.hosting import Hosting
 
-Application = Callable[..., Awaitable[None]]
 _PATH = re.compile(r"/endpoints/([^/]+)/openai/v1/(.*)")
 _PREFIX = "Bearer sagemaker-api-key-"
 _HOST = "sagemaker.amazonaws.com"
@@ -42,10 +42,7 @@ def answering(application: Application, context: EmulatorContext, hosting: Hosti
         if found is None:
             await application(scope, receive, send)
             return
-        body, more = b"", True
-        while more:
-            event = await receive()
-            body, more = body + event.get("body", b""), event.get("more_body", False)
+        body = await whole_body(receive)
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         try:
             name, operation = found[1], found[2]
