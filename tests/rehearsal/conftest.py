@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from finetuning.aws.clients import client
+from finetuning_cli.stage.deployment import Deployment
 from rehearsal import cdk, jumpstart_cache, running
 from rehearsal.running import Emulator
 from tests.rehearsal.support import direct_deployment
@@ -99,3 +101,15 @@ def product(emulator: Emulator, templates: Path) -> Product:
     jumpstart_cache.fill(emulator)
     outputs = direct_deployment.deploy(emulator, templates)
     return Product(emulator, outputs["UploadBucketName"], outputs["ArtifactsBucketName"], outputs["StateMachineArn"])
+
+
+@pytest.fixture(scope="module")
+def command(product: Product) -> Iterator[Deployment]:
+    """The operator's command, on the emulated AWS."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in product.emulator.environment().items():
+            if name.startswith("AWS_"):
+                patch.setenv(name, value)
+        client.cache_clear()
+        yield Deployment.find("dev")
+    client.cache_clear()

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError
 from finetuning.jumpstart.target import VARIANT
 from finetuning.runs.guardrails import alarm_names
@@ -18,23 +17,10 @@ from finetuning.runs.tags import RUN_TAG, TTL_TAG
 from finetuning_cli.stage.deployment import Deployment
 from finetuning_cli.stage.endpoints import is_rolled_back, roll_back
 from finetuning_cli.stage.runs import list_runs, redeploy
-from tests.rehearsal.support.product import SCALING, Product, any_chats
+from tests.rehearsal.support.product import QUICK, SCALING, Product, any_chats
 from tests.rehearsal.support.stacks import any_name, invoke
 
 CHATS = b"".join(any_chats())
-QUICK = {"hyperparameters": {"epoch": 1, "max_input_length": 128, "per_device_train_batch_size": 4}}
-
-
-@pytest.fixture(scope="module")
-def command(product: Product) -> Iterator[Deployment]:
-    """The operator's command, on the emulated AWS."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in product.emulator.environment().items():
-            if name.startswith("AWS_"):
-                patch.setenv(name, value)
-        client.cache_clear()
-        yield Deployment.find("dev")
-    client.cache_clear()
 
 
 @pytest.fixture(scope="module")

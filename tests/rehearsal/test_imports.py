@@ -1,12 +1,10 @@
 """A name's whole life in Bedrock: two models, one after the other, a rollback, an extension, and the end."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError
 from finetuning.jumpstart.catalogue import DEFAULT_FAMILY
 from finetuning.operations.answers import stream_answer_of
@@ -16,23 +14,10 @@ from finetuning_cli.stage.deployment import Deployment
 from finetuning_cli.stage.endpoints import find_served
 from finetuning_cli.stage.imported import extend_imported, find_serving, list_imported, roll_back_name
 from finetuning_cli.stage.runs import redeploy
-from tests.rehearsal.support.product import Product, any_chats
+from tests.rehearsal.support.product import QUICK, Product, any_chats
 from tests.rehearsal.support.stacks import any_name
 
 CHATS = b"".join(any_chats())
-QUICK = {"hyperparameters": {"epoch": 1, "max_input_length": 128, "per_device_train_batch_size": 4}}
-
-
-@pytest.fixture(scope="module")
-def command(product: Product) -> Iterator[Deployment]:
-    """The operator's command, on the emulated AWS."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in product.emulator.environment().items():
-            if name.startswith("AWS_"):
-                patch.setenv(name, value)
-        client.cache_clear()
-        yield Deployment.find("dev")
-    client.cache_clear()
 
 
 @pytest.fixture(scope="module")

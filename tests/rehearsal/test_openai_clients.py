@@ -18,14 +18,13 @@ from finetuning_cli.preflight.openai_job import RESULT_FIELDS, OpenAIJob
 from finetuning_cli.stage.bearer_token import signed_token
 from rehearsal.emulator.identity import ACCOUNT, OPERATOR_KEY, OPERATOR_SECRET
 from rehearsal.running import PROJECT, REGION
-from tests.rehearsal.support.product import Product, any_chats
+from tests.rehearsal.support.product import QUICK, Product, any_chats
 from tests.rehearsal.support.stacks import allow, any_name, any_role
 from tests.rehearsal.support.terminal import Terminal
 
 CLIENTS = PROJECT / ".venv-clients" / "bin" / "python"
 PROGRAMS = sorted((PROJECT / "examples" / "clients").glob("with_*.py"))
 OF_BEDROCK = "with_litellm_bedrock.py"
-QUICK = {"hyperparameters": {"epoch": 1, "max_input_length": 128, "per_device_train_batch_size": 4}}
 CHAT = {"messages": [{"role": "user", "content": "Big kettle"}], "max_tokens": 2, "temperature": 0}
 OPERATOR = ReadOnlyCredentials(OPERATOR_KEY, OPERATOR_SECRET, None)
 

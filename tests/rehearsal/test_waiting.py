@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from finetuning.aws.clients import client
 from finetuning.runs.layout import RunLayout
 from finetuning_cli.stage.approvals import approve_run, reject_run
 from finetuning_cli.stage.deployment import Deployment
@@ -18,16 +17,6 @@ from tests.rehearsal.support.stacks import any_name
 
 CHATS = b"".join(any_chats())
 ASKING = {"approval": True, "endpoint": {"deploy": True}}
-
-
-@pytest.fixture
-def command(product: Product, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
-    """The operator's command on the emulated AWS."""
-    for name, value in product.emulator.environment().items():
-        monkeypatch.setenv(name, value)
-    client.cache_clear()
-    yield Deployment.find("dev")
-    client.cache_clear()
 
 
 def waits_for_approval(product: Product, run_id: str) -> dict[str, Any]:

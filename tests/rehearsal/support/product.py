@@ -32,6 +32,9 @@ SETTINGS: dict[str, Any] = {
     "evaluation": {"prompts": 2, "compare_with_base": False},
 }  # fmt: skip
 
+QUICK = {"hyperparameters": {"epoch": 1, "max_input_length": 128, "per_device_train_batch_size": 4}}
+"""Changes to SETTINGS for a training that need not learn anything."""
+
 SCALING = {"min_instances": 1, "max_instances": 2, "invocations_per_instance": 30}
 """An `endpoint.autoscaling` of run.json."""
 
