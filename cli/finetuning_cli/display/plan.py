@@ -76,7 +76,7 @@ def _types(plan: RunPlan, width: int) -> Table:
         Column("for"),
         *(Column(each, justify="right") for each in figures),
     ]
-    table = Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1))
+    table = Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for position, option in enumerate(plan.training.options):
         known = option.estimate
         row = [
@@ -118,6 +118,7 @@ def _hyperparameters(settings: Sequence[Setting]) -> RenderableType:
         Column("default", overflow="fold"),
         box=box.SIMPLE_HEAD,
         padding=(0, 1),
+        pad_edge=False,  # with it the table needs 61 columns
     )
     shown = [each for each in settings if each.changed or each.name in ALWAYS_SHOWN]
     for each in shown:

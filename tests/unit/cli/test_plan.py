@@ -319,6 +319,14 @@ def test_uris_are_not_truncated_in_a_narrow_terminal(tmp_path: Path) -> None:
     assert max(map(len, shown.splitlines())) <= 60
 
 
+def test_no_column_s_name_is_broken_in_a_narrow_terminal(tmp_path: Path) -> None:
+    settings = run_file(tmp_path, {"task": "chat", "accept_eula": True, "hyperparameters": {"epoch": 2}})
+    _, shown = finetune("plan", settings, COLUMNS="60")
+    (heads,) = [line.split() for line in shown.splitlines() if line.split()[:1] == ["hyperparameter"]]
+    assert heads == ["hyperparameter", "value", "from", "default"]
+    assert max(map(len, shown.splitlines())) <= 60
+
+
 def test_a_budget_below_the_start_up_cost_is_refused_without_data(tmp_path: Path) -> None:
     asked = {"model": LLAMA + "405b-fp8", "accept_eula": True, "task": "chat", "training": {"max_cost_usd": 1}}
     findings = planned(run_file(tmp_path, asked))["findings"]
