@@ -58,9 +58,24 @@ LAMBDA_QUOTA = {
 }
 """That of a new account."""
 
+MOST_IMPORTED_MODELS = 20
+"""Imported models that this account may have; a new account of AWS has 3."""
+
+BEDROCK_QUOTA = {
+    "ServiceCode": "bedrock",
+    "ServiceName": "Amazon Bedrock",
+    "QuotaCode": "L-45B04988",
+    "QuotaName": "Imported models per account",
+    "Value": float(MOST_IMPORTED_MODELS),
+    "Unit": "None",
+    "Adjustable": True,
+    "GlobalQuota": False,
+}
+
 
 def _list_quotas(request: dict[str, Any]) -> dict[str, Any]:
-    return {"Quotas": {"sagemaker": list(_quotas()), "lambda": [LAMBDA_QUOTA]}.get(request.get("ServiceCode", ""), [])}
+    quotas = {"sagemaker": list(_quotas()), "lambda": [LAMBDA_QUOTA], "bedrock": [BEDROCK_QUOTA]}
+    return {"Quotas": quotas.get(request.get("ServiceCode", ""), [])}
 
 
 def _products(request: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from rehearsal.emulator.account import MOST_IMPORTED_MODELS
 from rehearsal.emulator.context import EmulatorContext
 from rehearsal.emulator.faults import Fault
 from rehearsal.emulator.identity import ACCOUNT
@@ -23,8 +24,6 @@ from rehearsal.emulator.sagemaker import checks
 from rehearsal.emulator.sagemaker.errors import Refused
 
 IMPORT_SECONDS = 2
-MOST_MODELS = 20
-"""Imported models that this account may have; a new account of AWS has 3."""
 ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM", "MixtralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
 DTYPES = ("float16", "bfloat16", "float32")
 UNITS = {"customModelUnitsPerModelCopy": 1, "customModelUnitsVersion": "v1.0"}
@@ -53,8 +52,8 @@ class Imports:
             if message := self._world.faults.take(Fault.IMPORT_QUOTA, name):
                 raise Refused("ServiceQuotaExceededException", message)
             unfinished = [job for job in self.jobs.values() if job["status"] == "InProgress"]
-            if len(self.models) + len(unfinished) >= MOST_MODELS:
-                said = f"You have reached the quota of {MOST_MODELS} imported models per account."
+            if len(self.models) + len(unfinished) >= MOST_IMPORTED_MODELS:
+                said = f"You have reached the quota of {MOST_IMPORTED_MODELS} imported models per account."
                 raise Refused("ServiceQuotaExceededException", said)
             names = {model["modelName"] for model in self.models.values()}
             names |= {job["importedModelName"] for job in unfinished}
