@@ -20,6 +20,8 @@ Source = Literal["held-out", "run.json", "default", "file"]
 Problem = Literal["empty", "repetitive", "wrong script", "error"]
 Measure = Literal["ROUGE-L", "accuracy", "JSON fields"]
 """What models are compared by: `scores.measure_of` chooses it from the reference answers."""
+Judged = Literal["tuned", "base", "tie", "unusable", "not judged"]
+"""Whose answer the judge prefers in both orders; "unusable" if it did not say so in the words it was asked for."""
 
 
 class Scores(LazyModel):
@@ -60,6 +62,8 @@ class Row(LazyModel):
     tuned: Answer
     base: Answer | None = None
     """None if the base model was not evaluated."""
+    judged: Judged | None = None
+    """None without a judge, or without an answer of both models."""
 
 
 class SmokeCheck(LazyModel):
@@ -135,6 +139,30 @@ class Summary(LazyModel):
     median_latency_ms: int
 
 
+class Judgement(LazyModel):
+    """What a judge, a model in Bedrock, says of the answers to `prompts`, those that both models answered.
+
+    `wins` and `losses`: the tuned or the base model's answer is preferred in both orders. `ties`: neither is, of which
+    `flipped` have another verdict in each order; answers in the same words are ties that the judge is not asked about.
+    `unusable`: the judge answered in other words than it was asked for, twice. `not_judged`: it could not be asked;
+    `error` says why. `win_rate`: the mean over wins (1), ties (0.5) and losses (0), with the bounds of 95 % confidence;
+    None without any, and with too few.
+    """
+
+    judge: str
+    prompts: int
+    wins: int
+    losses: int
+    ties: int
+    flipped: int
+    unusable: int
+    not_judged: int
+    error: str = ""
+    win_rate: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
 class EvaluationReport(LazyModel):
     """evaluation.json. `ok` is False if more than half of the tuned answers have a problem."""
 
@@ -147,9 +175,12 @@ class EvaluationReport(LazyModel):
     """Remarks for the reader, such as that the base model could not be asked."""
     not_compared: str = ""
     """Why the base model was not asked, as a clause; empty if it was, and in documents of earlier versions."""
+    judgement: Judgement | None = None
+    """None if run.json names no judge."""
 
     @property
     def verdict(self) -> Verdict:
+        """The judge has no part in it: its opinion is a second number beside the scores."""
         if not self.ok:
             return Verdict.BROKEN
         return self.summary.comparison.outcome if self.summary.comparison else Verdict.NOT_COMPARED

@@ -1,7 +1,7 @@
 """Whether tuning helped, in one sentence."""
 
 from finetuning.evaluation.intervals import MIN_PROMPTS
-from finetuning.evaluation.results import Comparison, EvaluationReport
+from finetuning.evaluation.results import Comparison, EvaluationReport, Judgement
 from finetuning.runs.status import Verdict
 
 SENTENCES = {
@@ -54,6 +54,36 @@ def numbers(comparison: Comparison) -> str:
     if comparison.outcome is Verdict.NO_CHANGE and needed > comparison.prompts:
         return f"{means} {counts}; {interval}. About {needed:,} prompts would show a difference of 0.05."
     return f"{means} {counts}; {interval}."
+
+
+def judged(judgement: Judgement) -> str:
+    """What the judge says, with how sure it is."""
+    if judgement.win_rate is None:
+        return f"The judge {judgement.judge} compared no answers.{_unjudged(judgement)}"
+    flipped = f" ({judgement.flipped} because its verdict changed with their order)" if judgement.flipped else ""
+    interval = (
+        f"It takes at least {MIN_PROMPTS} prompts for an interval."
+        if judgement.low is None or judgement.high is None
+        else f"95 % interval {judgement.low:.2f} to {judgement.high:.2f}."
+    )
+    return (
+        f"The judge {judgement.judge} prefers the tuned model's answer on {judgement.wins} of {judgement.prompts} "
+        f"prompt{'s' if judgement.prompts != 1 else ''}, the base model's on {judgement.losses}, and neither on "
+        f"{judgement.ties}{flipped}: {win_rate(judgement)}, where a tie counts half. {interval}"
+        f"{_unjudged(judgement)} The verdict does not depend on it."
+    )
+
+
+def win_rate(judgement: Judgement) -> str:
+    """`win rate 0.68`; "" if the judge compared nothing."""
+    return "" if judgement.win_rate is None else f"win rate {judgement.win_rate:.2f}"
+
+
+def _unjudged(judgement: Judgement) -> str:
+    """How many prompts the judge has said nothing usable about, and why; "" if none."""
+    unusable, missing = judgement.unusable, judgement.not_judged
+    said = f" Its answers about {unusable} could not be used." if unusable else ""
+    return said + (f" It could not be asked about {missing}: {judgement.error.removesuffix('.')}." if missing else "")
 
 
 def _missing(evaluation: EvaluationReport) -> str:
