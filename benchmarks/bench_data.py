@@ -1,8 +1,8 @@
 """`make bench-data`: how fast the data preparation is, as a ratio to parsing the same file with orjson alone.
 
 Every measurement is a process of its own: CPU seconds (user and system) and peak memory are its own. The best of the
-rounds counts. The reference is orjson on the same rows as JSON Lines, byte for byte. The second table computes how long
-an upload takes to the start of its training.
+rounds counts. The reference is orjson on the file itself if it is JSON Lines, or on as many bytes of the same rows as
+JSON Lines. The second table computes how long an upload takes to the start of its training.
 """
 
 import argparse
@@ -42,7 +42,6 @@ from finetuning.settings import StageSettings
 
 PROJECT = Path(__file__).resolve().parents[1]
 MEGABYTE = 1 << 20
-MAX_RSS_MB = 128
 BUCKET, DATA, KEY_ARN = "bench", "data.jsonl", "arn:aws:kms:us-east-1:000000000000:key/bench"
 
 WORDS = """
@@ -141,13 +140,19 @@ def as_text(rows: Rows, path: Path, size: int) -> None:
 
 @dataclass(frozen=True)
 class RowKind:
-    """A kind of data: its rows, how they are written, and the bar. `share`: of the size that is measured."""
+    """A kind of data: its rows, how they are written, and the bars: the share of parse-only and the peak memory.
+
+    `share`: of the size that is measured. Parquet has the size of its rows as JSON Lines, and a
+    function with 4 GB.
+    """
 
     rows: Callable[[], Rows]
     write: Callable[[Rows, Path, int], None]
     name: str
     bar: float
     share: float = 0.25
+    rss_mb: int = 192
+    """What the bar was before tokens were counted, 128 MB, and the vocabulary with which they are."""
 
 
 KINDS = {
@@ -159,7 +164,7 @@ KINDS = {
     ),
     "CSV": RowKind(lambda: column_rows(400, "question", "answer"), as_csv, "data.csv", 0.10),
     "array": RowKind(lambda: chat_rows(800), as_array, "data.json", 0.10),
-    "Parquet": RowKind(lambda: column_rows(400, "question", "answer"), as_parquet, "data.parquet", 0.10, share=0.1),
+    "Parquet": RowKind(lambda: column_rows(400, "question", "answer"), as_parquet, "data.parquet", 0.10, rss_mb=4096),
     "text": RowKind(lambda: column_rows(200, "text"), as_text, "data.txt", 0.10),
 }
 """Bars: no kind below a tenth of parsing alone; chat as measured on 26 November 2026, less a tenth."""
@@ -261,26 +266,27 @@ def main() -> int:
 
 def bench(megabytes: int, rounds: int) -> int:
     """Prints the tables; the exit code is 1 where a bar is missed."""
-    table = Table("Rows", "MB per CPU-second", "Share of parse-only", "Bar", "Peak RSS", title_justify="left")
+    table = Table("Rows", "MB per CPU-second", "Share of parse-only", "Bar", "Peak RSS", "Bar")
     missed, speeds = False, {}
     with tempfile.TemporaryDirectory(dir=PROJECT / ".rehearsal") as folder:
         for name, kind, measure in [
             *((name, kind, best_of) for name, kind in KINDS.items()),
             (S3_TO_S3, replace(KINDS["chat 3 KB"], bar=S3_BAR, share=0.25), partial(_over_s3, Path(folder))),
         ]:
-            path, parsed = Path(folder) / kind.name, Path(folder) / "parsed.jsonl"
+            path, parsed = Path(folder) / kind.name, Path(folder) / "data.jsonl"
             size = int(megabytes * MEGABYTE * kind.share)
             with Console(stderr=True).status(f"Measuring {name}"):
+                if parsed != path:
+                    as_json_lines(kind.rows(), parsed, size)
                 kind.write(kind.rows(), path, size)
-                as_json_lines(kind.rows(), parsed, size)
                 (parse,) = best_of(rounds, ["orjson parse-only"], parsed, None)
                 (ours_,) = measure(rounds, ["ours, S3 to S3" if name == S3_TO_S3 else "ours"], path, None)
-            share = parse.cpu_seconds / parsed.stat().st_size / (ours_.cpu_seconds / path.stat().st_size)
-            good = share >= kind.bar and ours_.rss_mb < MAX_RSS_MB
-            missed = missed or not good
-            speeds[name] = path.stat().st_size / 1e6 / ours_.cpu_seconds
-            bar = f"{'≥' if good else 'missed:'} {kind.bar:.2f}"
-            table.add_row(name, f"{speeds[name]:,.0f}", f"{share:.2f}", bar, f"{ours_.rss_mb:.0f} MB")
+            share = parse.cpu_seconds / ours_.cpu_seconds
+            fast, small = share >= kind.bar, ours_.rss_mb < kind.rss_mb
+            missed = missed or not (fast and small)
+            speeds[name] = size / 1e6 / ours_.cpu_seconds
+            bars = (f"{'≥' if fast else 'missed:'} {kind.bar:.2f}", f"{'<' if small else 'missed:'} {kind.rss_mb}")
+            table.add_row(name, f"{speeds[name]:,.0f}", f"{share:.2f}", bars[0], f"{ours_.rss_mb:.0f} MB", bars[1])
     Console().print(table)
     Console().print(upload_times(speeds[S3_TO_S3]))
     return int(missed)

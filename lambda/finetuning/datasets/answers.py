@@ -19,6 +19,7 @@ from finetuning.datasets.shape import (
     Case,
     Keys,
     Kind,
+    PlainColumns,
     Reading,
     Shape,
     answer_key,
@@ -64,6 +65,12 @@ class QuestionAndAnswer(Shape):
 
     def columns(self, keys: Keys) -> set[str]:
         return {*_asked(keys), *_given(keys), HISTORY, *SYSTEM_KEYS, *COMPLETION} & set(keys)
+
+    def plain_columns(self, keys: Keys) -> PlainColumns | None:
+        asked, given, answered = _asked(keys), _given(keys), [key for key in COMPLETION if key in keys]
+        if len(asked) != 1 or len(given) > 1 or len(answered) != 1 or self.columns(keys) & {HISTORY, *SYSTEM_KEYS}:
+            return None
+        return PlainColumns(asked[0], given[0] if given else "", answered[0])
 
     def read(self, row: Any, dialogs: Dialogs) -> Reading:
         asked, answered = only(row, _asked(row), needed=False), answer_key(row)
@@ -145,6 +152,9 @@ class Preference(QuestionAndAnswer):
         others = {key for key in COMPLETION if key != "chosen"} if "rejected" in keys else set()
         return (super().columns(keys) | ({"rejected"} & set(keys))) - others
 
+    def plain_columns(self, keys: Keys) -> None:
+        return None
+
     def read(self, row: Any, dialogs: Dialogs) -> Reading:
         if only(row, _asked(row), needed=False):
             return super().read(row, dialogs)
@@ -190,6 +200,9 @@ class Dolly(QuestionAndAnswer):
 
     def columns(self, keys: Keys) -> set[str]:
         return super().columns(keys) | ({"category"} & set(keys))
+
+    def plain_columns(self, keys: Keys) -> PlainColumns | None:
+        return None if "category" in keys else super().plain_columns(keys)
 
     def read(self, row: Any, dialogs: Dialogs) -> Reading:
         reading = super().read(row, dialogs)

@@ -25,7 +25,18 @@ from finetuning.datasets.dialogs import (
 )
 from finetuning.datasets.limits import LAYOUT_NAMES
 from finetuning.datasets.options import Columns
-from finetuning.datasets.shape import BARE, Keys, Kind, Reading, canonical, is_either, is_texts, kind_of
+from finetuning.datasets.shape import (
+    BARE,
+    Keys,
+    Kind,
+    PlainColumns,
+    Reading,
+    Shape,
+    canonical,
+    is_either,
+    is_texts,
+    kind_of,
+)
 from finetuning.datasets.shapes import Text, shape_of
 from finetuning.datasets.templates import Template, fill, template_columns
 from finetuning.jumpstart.family import Message, Task
@@ -52,6 +63,8 @@ class _Route:
     either: bool = False
     turns: str = ""
     """The column that is the whole row if it is a valid dialog as it is."""
+    plain: PlainColumns | None = None
+    """The columns that are the whole row if they are plain texts; None for a row with more to be read or checked."""
     rows: int = 0
     guarded: bool = field(init=False)
 
@@ -100,6 +113,12 @@ class Converter:
             if characters := plain_characters(turns):
                 route.rows += 1
                 return {"dialog": turns}, characters
+        elif route.plain and (columns := route.plain.read(row)):
+            route.rows += 1
+            characters = sum(map(len, columns.values()))
+            if self.task is Task.INSTRUCTION:
+                return columns, characters
+            return {"dialog": as_dialog(columns)}, characters + bool(columns["context"])
         converted = self._converted(row, route)
         return converted, characters_of(converted)
 
@@ -177,7 +196,15 @@ class Converter:
             label=lambda kind: shape.label(known, kind),
             either=is_either(shape.kind, known),
             turns=shape.turns_key(known) if self.task is Task.CHAT and known == keys else "",
+            plain=self._plain_columns(shape, known) if known == keys and not (media or marks) else None,
         )
+
+    def _plain_columns(self, shape: Shape, keys: Keys) -> PlainColumns | None:
+        """The columns of a question and its answer, where they are a row of this task."""
+        fits = self.task is Task.INSTRUCTION or (
+            self.task is Task.CHAT and (self.convertible or is_either(shape.kind, keys))
+        )
+        return shape.plain_columns(keys) if fits else None
 
     def _chosen_columns(self, keys: Keys) -> tuple[str, ...]:
         """The columns that the user names, or that the task does; none if rows are read by their shape."""

@@ -117,6 +117,9 @@ backtracking the time would grow with the square of the string's length."""
 _TOKEN = re.compile(rb'"' + _STRING_END.pattern + rb"|[\[\]{},]", re.DOTALL)
 """What decides where a JSON value ends: strings, brackets and commas."""
 
+_FLAT_OR_TOKEN = re.compile(rb'\{(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+\}|' + _TOKEN.pattern, re.DOTALL)
+"""The same, but an object without brackets inside is one token."""
+
 _OPENER = {b"]": b"[", b"}": b"{"}
 _BRACKETS_SEARCHED = 64
 """How many unclosed brackets a closing bracket may skip to find its partner."""
@@ -130,20 +133,23 @@ def json_values(reader: BinaryIO, depth: int) -> Iterator[tuple[int, Record]]:
     """
     buffer, line, scanned, skipping, in_string = b"", 1, 0, False, False
     open_brackets = bytearray()
+    tokens = _FLAT_OR_TOKEN if depth else _TOKEN
     while True:
         chunk = reader.read(CHUNK)
         buffer += chunk
         start = 0
         if in_string and (rest_of_string := _STRING_END.match(buffer, scanned)):
             scanned, in_string = rest_of_string.end(), not rest_of_string[1]
-        for token in () if in_string else _TOKEN.finditer(buffer, scanned):
+        for token in () if in_string else tokens.finditer(buffer, scanned):
             scanned, closed = token.end(), token[1]
             if closed is not None:  # a string
                 in_string = not closed
                 continue
             text = token[0]
             before = len(open_brackets)
-            if text in _OPENER:
+            if len(text) > 1:  # an object without brackets inside
+                ends = not before
+            elif text in _OPENER:
                 partner = open_brackets.rfind(_OPENER[text], max(0, before - _BRACKETS_SEARCHED))
                 if partner >= 0:
                     del open_brackets[partner:]
@@ -156,7 +162,7 @@ def json_values(reader: BinaryIO, depth: int) -> Iterator[tuple[int, Record]]:
             if not ends:
                 continue
             if not skipping:
-                value = buffer[start : scanned - depth]
+                value = buffer[start : scanned - depth if len(text) == 1 else scanned]
                 yield from _value(value, line, stray=depth > before)
             skipping = False
             line += buffer.count(b"\n", start, scanned)
@@ -241,38 +247,54 @@ def csv_rows(
 class _CsvLines:
     """Lines as text, for one row of CSV after the other.
 
-    A row may have many lines: beyond `MAX_RECORD` the next one is refused (`DataError`, LINE_TOO_LONG), and the reader
-    begins a new row with it. What cannot be decoded is kept in `error`, and a line stands in for it.
+    A row may have many lines: beyond `MAX_RECORD` characters the next one is refused (`DataError`, LINE_TOO_LONG), and
+    the reader begins a new row with it. What cannot be decoded is kept in `error`, and a line stands in for it.
     """
 
     def __init__(self, reader: BinaryIO) -> None:
         self.error: DataError | None = None
-        self.ends_open = False
+        self._lines = (line for batch in lines(reader) for line in _texts(batch.records))
+        self._last, self._row_length = "\n", 0
+
+    @property
+    def ends_open(self) -> bool:
         """Whether the last line has no line end: the file ends there."""
-        self._lines = (record for batch in lines(reader) for record in batch.records)
-        self._row_bytes = 0
+        return not self._last.endswith("\n")
 
     def begin_row(self) -> None:
-        self.error, self._row_bytes = None, 0
+        self.error, self._row_length = None, 0
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> str:
-        if self._row_bytes > MAX_RECORD:
+        if self._row_length > MAX_RECORD:
             raise DataError(ErrorCode.LINE_TOO_LONG, f"The row is longer than {MAX_RECORD >> 20} MiB.")
         line = next(self._lines)
-        if isinstance(line, DataError):
-            self.error = self.error or line
-            return "\n"
-        data = cast(bytes, line)
-        self._row_bytes += len(data)
-        self.ends_open = not data.endswith(b"\n")
-        try:
-            return data.decode()
-        except UnicodeDecodeError as error:
-            self.error = self.error or undecodable(data, error)
-            return data.decode(errors="replace")
+        if not isinstance(line, str):
+            line, error = line
+            self.error = self.error or error
+        self._last = line
+        self._row_length += len(line)
+        return line
+
+
+def _texts(records: Sequence[Record]) -> Sequence[str | tuple[str, DataError]]:
+    """Lines as texts; for one that is none, a text that stands in for it, and the error."""
+    try:
+        return list(map(bytes.decode, cast(Sequence[bytes], records)))
+    except (UnicodeDecodeError, TypeError):
+        return list(map(_text_or_error, records))
+
+
+def _text_or_error(record: Record) -> str | tuple[str, DataError]:
+    if isinstance(record, DataError):
+        return "\n", record
+    line = cast(bytes, record)
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        return line.decode(errors="replace"), undecodable(line, error)
 
 
 def undecodable(line: bytes, error: UnicodeDecodeError) -> DataError:

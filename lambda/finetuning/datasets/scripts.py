@@ -3,6 +3,7 @@
 import re
 from bisect import bisect
 from collections import Counter
+from functools import lru_cache
 
 LATIN = "Latin"
 _BEYOND_LATIN = re.compile(
@@ -19,7 +20,15 @@ _STARTS = [start for start, _ in _BLOCKS]
 SCRIPT_SAMPLE = 256
 """Bytes of a row that decide its script."""
 
+LETTERS = 32
+"""Letters of the sample that decide it."""
+
 _ASCII = bytes(range(128))
+
+
+@lru_cache(maxsize=4096)
+def _script_of_letter(letter: str) -> str:
+    return _BLOCKS[bisect(_STARTS, ord(letter)) - 1][1]
 
 
 def script_of(out: bytes) -> str:
@@ -31,5 +40,5 @@ def script_of(out: bytes) -> str:
     letters = _BEYOND_LATIN.findall(text)
     if len(letters) * 6 < len(text):
         return LATIN
-    counts = Counter(_BLOCKS[bisect(_STARTS, ord(letter)) - 1][1] for letter in letters[:100])
+    counts = Counter(map(_script_of_letter, letters[:LETTERS]))
     return "Japanese" if counts["Kana"] else counts.most_common(1)[0][0]

@@ -100,6 +100,37 @@ class Shape:
         """The column that is the whole row if it is a list of turns; "" if `read` needs more than that column."""
         return ""
 
+    def plain_columns(self, keys: Keys) -> "PlainColumns | None":
+        """The columns that are the whole row if they are plain texts; None if `read` needs more than those columns."""
+        return None
+
+
+class PlainColumns(NamedTuple):
+    """The columns of a question, its context ("" if there is none) and its answer."""
+
+    instruction: str
+    context: str
+    response: str
+
+    def read(self, row: Mapping[str, Any]) -> dict[str, str] | None:
+        """The row, as `Shape.read` returns it; None unless its columns are plain texts."""
+        instruction, response = row[self.instruction], row[self.response]
+        context = row[self.context] if self.context else ""
+        if not (_is_plain(instruction) and _is_plain(response)):
+            return None
+        if not context:
+            if context not in ("", None):
+                return None
+            context = ""
+        elif context.__class__ is not str or context.isspace():
+            return None
+        return {"instruction": instruction, "context": context, "response": response}
+
+
+def _is_plain(text: Any) -> bool:
+    """True for a text that is not empty and not a list of turns as JSON."""
+    return text.__class__ is str and text != "" and not text.isspace() and not text.startswith("[{")
+
 
 BARE: Keys = ("[]",)
 """The keys of a row that is not an object."""

@@ -276,6 +276,7 @@ def _prepare_rows(
     result.longest = [
         LongestRow(size=size, line=-line, digest=digest.hex()) for size, line, digest in sorted(longest, reverse=True)
     ]
+    seen.clear()  # the vocabulary that rows are counted with takes as much memory
     result.sample = sampler.counted()
     return result
 

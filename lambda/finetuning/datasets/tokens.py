@@ -5,7 +5,7 @@ on PyPI, for the layer of the functions and for this machine.
 """
 
 import re
-from base64 import b64decode
+from binascii import a2b_base64
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -53,7 +53,7 @@ class VocabularyCounter:
         import tiktoken  # with the vocabulary it takes 50 MB, and most steps count no tokens
 
         document = files(vocabulary.package).joinpath("tokenizer.model").read_bytes()
-        ranks = {b64decode(token): int(rank) for token, rank in map(bytes.split, document.splitlines())}
+        ranks = {a2b_base64(token): int(rank) for token, rank in map(bytes.split, document.splitlines())}
         special = {token: len(ranks) + number for number, token in enumerate(vocabulary.special_tokens)}
         encoding = tiktoken.Encoding(
             vocabulary.package, pat_str=vocabulary.pattern, mergeable_ranks=ranks, special_tokens=special

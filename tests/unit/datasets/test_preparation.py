@@ -194,6 +194,15 @@ def test_good_rows_of_an_array_are_kept_beside_bad_ones(tmp_path: Path) -> None:
     assert adds_up(report)
 
 
+def test_an_object_outside_the_array_is_an_error(tmp_path: Path) -> None:
+    array = json.dumps(any_chat_rows(3)).encode()
+    report = report_of(
+        tmp_path, array + b' {"prompt": "Hi, you", "completion": "Hi"}', "data.json", max_error_fraction=LENIENT
+    )
+    assert report.rows.kept == 3
+    assert [error.message for error in report.errors] == ["This text is outside the array of rows."]
+
+
 @pytest.mark.parametrize("name", ["data.json", "data.jsonl.gz"])
 def test_an_incomplete_file_is_refused_even_with_few_errors(tmp_path: Path, name: str) -> None:
     rows = any_chat_rows(1000)

@@ -1,12 +1,14 @@
 """Every shape with its cases, and the cases that several shapes could claim."""
 
 import json
+from itertools import product
 from typing import Any
 
 import pytest
 
 from finetuning.datasets.conversion import Converter, turns_of
 from finetuning.datasets.data_errors import DataError, ErrorCode
+from finetuning.datasets.dialogs import Dialogs
 from finetuning.datasets.shape import Case, Kind, Shape, kind_of
 from finetuning.datasets.shapes import SHAPES, shape_of
 from finetuning.jumpstart.family import Task
@@ -46,6 +48,66 @@ def test_a_shape_reads_its_cases(shape: Shape, case: Case) -> None:
         system = expected.pop("system", "")
         expected["instruction"] = f"{system}\n\n{expected['instruction']}" if system else expected["instruction"]
         assert converted(row, task) == expected
+
+
+PLAIN_VALUES = (
+    "Add",
+    "",
+    " ",
+    None,
+    0,
+    False,
+    7,
+    [],
+    ["a", "b"],
+    "[{",
+    '[{"role": "user", "content": "Hi"}]',
+    {"a": 1},
+)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("prompt", "completion"),
+        ("question", "answer", "context"),
+        ("instruction", "input", "output"),
+        ("instruction", "context", "response"),
+        ("input", "target", "id"),
+    ],
+)
+def test_plain_columns_are_read_as_the_shape_reads_them(keys: tuple[str, ...]) -> None:
+    shape = shape_of(keys)
+    assert shape
+    plain = shape.plain_columns(keys)
+    assert plain
+    read = 0
+    for values in product(PLAIN_VALUES, repeat=len(keys)):
+        row = dict(zip(keys, values, strict=True))
+        if columns := plain.read(row):
+            assert columns == shape.read(row, Dialogs())
+            read += 1
+    contexts = sum(isinstance(value, str | None) and value != " " for value in PLAIN_VALUES)
+    assert read == (len(PLAIN_VALUES) if "id" in keys else contexts if len(keys) == 3 else 1)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("prompt", "completion", "system"),
+        ("prompt", "completion", "history"),
+        ("prompt", "response", "output"),
+        ("instruction", "prompt", "output"),
+        ("instruction", "input", "context", "output"),
+        ("instruction", "context", "response", "category"),
+        ("prompt", "chosen", "rejected"),
+        ("text",),
+    ],
+)
+def test_rows_of_more_columns_are_not_plain(keys: tuple[str, ...]) -> None:
+    shape = shape_of(keys)
+    assert shape
+    assert shape.plain_columns(keys) is None
 
 
 def test_every_shape_has_cases() -> None:
