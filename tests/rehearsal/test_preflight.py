@@ -35,13 +35,13 @@ def test_five_faults_are_reported_together_and_no_job_starts(product: Product) -
 
 
 def test_a_run_over_budget_is_refused_with_the_numbers(product: Product) -> None:
-    # No other test trains the base model: a measured training of seconds would be within any budget.
-    run_id = product.submit(CHATS, model="meta-textgeneration-llama-3-1-8b", training={"max_cost_usd": 0.5})
+    # No other test trains this model: a measured training of seconds would be within any budget.
+    run_id = product.submit(CHATS, model=LLAMA + "405b-fp8", training={"max_cost_usd": 0.5})
     status = product.ended(run_id)
     (finding,) = status["error"]["findings"]
     assert finding["code"] == "OVER_BUDGET"
     assert "0.50 USD" in finding["message"]
-    assert "7.09 USD per hour (Price List API" in finding["message"]
+    assert "63.30 USD per hour (Price List API" in finding["message"]
     assert product.jobs_of(run_id) == {}
 
 
