@@ -27,6 +27,9 @@ _STAGE = "finetune-"
 _SHORTEST_ID = 8
 _RUN = re.compile(r"(?<=[-/])(?:[a-z0-9]+-)+[0-9a-f]{8}(?![0-9a-z])")
 EXAMPLE_RUN = "example-0a1b2c3d"
+_IMPORTED = re.compile(r"(imported-model|model-import-job)/[a-z0-9]{12}$")
+"""A model or a job of Bedrock, which gives each an id of its own."""
+EXAMPLE_IMPORT = r"\1/0a1b2c3d4e5f"
 _EXECUTION = re.compile(r"(?<=:)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 """The name of an execution, which Step Functions makes for each."""
 
@@ -124,5 +127,6 @@ def _in_template_words(text: str) -> str:
         text = text.replace(physical_id, _resources[physical_id])
     text = text.replace(ACCOUNT, "{account}")
     text = text.replace(get_region(), "{region}")
-    text = re.sub(r"\bfinetune-(?:dev|prod)(?=-)", "{prefix}", text)
+    text = re.sub(r"\bfinetune-(?:dev|prod)(?=-|$)", "{prefix}", text)
+    text = _IMPORTED.sub(EXAMPLE_IMPORT, text)
     return _EXECUTION.sub(EXAMPLE_RUN, _RUN.sub(EXAMPLE_RUN, text))

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from finetuning_cli.stage.deployment import PREFIX
 STACKS = ("storage", "network", "workflow", "monitoring")
 RECORDED = Path(__file__).resolve().parents[1] / "facts" / "rehearsed_calls.json"
 _NAME = re.compile(r"\{([\w.]+)\}")
+_IMPORT_ROLE = "workflow.ImportRole"
+"""A stage has this role if it may import models into Bedrock."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,33 @@ class StageResources:
             return None
         return _NAME.sub(lambda found: values[found[1]], text)
 
+    def calls(self) -> Iterator[dict[str, Any]]:
+        """The recorded calls that its roles make, with its own names; `role` as in `resources`."""
+        may_import = any(name.startswith(_IMPORT_ROLE) for name in self.of_type("AWS::IAM::Role"))
+        for call in recorded_calls():
+            role, keys = call["role"].strip("{}"), self.fill(json.dumps(call["keys"]))
+            resource = self.fill(call["resource"])
+            if role not in self.resources or resource is None or keys is None:
+                continue
+            if may_import or not _is_of_import(call):
+                yield {"role": role, "action": call["action"], "resource": resource, "keys": json.loads(keys)}
+
 
 def recorded_calls() -> list[dict[str, Any]]:
     """The calls of facts/rehearsed_calls.json: `role`, `action`, `resource` and condition `keys`, in template names."""
     calls: list[dict[str, Any]] = json.loads(RECORDED.read_text(encoding="utf-8"))
     return calls
+
+
+def _is_of_import(call: Mapping[str, Any]) -> bool:
+    """Whether only a stage that imports models may make the call; tests/infra compares this with the templates."""
+    if call["role"].startswith("{workflow.FunctionsRemoveRuns"):
+        return False  # it deletes imported models in any case: the stage may have imported some before
+    action, resource = str(call["action"]), str(call["resource"])
+    by_bedrock = action.startswith("bedrock:") or str(call["keys"].get("kms:viaservice")).startswith("bedrock.")
+    # The one function whose only files are the names of imported models.
+    names = call["role"].startswith("{workflow.FunctionsSweepEndpoints") and action == "kms:GenerateDataKey"
+    return by_bedrock or names or resource.endswith("/alias.json")
 
 
 def _resources(stack: str) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from finetuning.aws.clients import client
 from finetuning.runs.status import Check
 from finetuning.settings import INTERFACE_ENDPOINTS, CommaSeparated
-from finetuning_cli.live.resources import StageResources, recorded_calls
+from finetuning_cli.live.resources import StageResources
 
 UNPACKED_LIMIT = 262_144_000
 """Bytes that a function's code and layers may have together (Lambda's quotas)."""
@@ -144,10 +144,8 @@ def check_layer_sizes(stage: StageResources) -> Iterator[Check]:
 def check_permissions(stage: StageResources) -> Iterator[Check]:
     """Asks IAM about every call that the rehearsal recorded, with real names: a check for each role."""
     iam, asked = client("iam"), defaultdict[tuple[str, str, str], set[str]](set)
-    for call in recorded_calls():
-        resource, keys = stage.fill(call["resource"]), stage.fill(json.dumps(call["keys"]))
-        if call["role"].strip("{}") in stage.resources and resource is not None and keys is not None:
-            asked[call["role"].strip("{}"), resource, keys].add(call["action"])
+    for call in stage.calls():
+        asked[call["role"], call["resource"], json.dumps(call["keys"])].add(call["action"])
     refused, counts = defaultdict[str, list[str]](list), defaultdict[str, int](int)
     for (role, resource, keys), actions in asked.items():
         answer = iam.simulate_principal_policy(
