@@ -10,7 +10,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from ministack.core import iam_evaluator
-from ministack.core.responses import get_account_id, get_region
+from ministack.core.responses import get_account_id
 from ministack.services import iam
 
 Parameters = dict[str, Any]
@@ -48,7 +48,7 @@ def _result(principal: str, action: str, resource: str, keys: dict[str, Any], po
         principal_account=get_account_id(),
         action=action,
         resource_arn=resource,
-        region=get_region(),
+        region=keys.get("aws:requestedregion"),
         secure_transport=True,
         service_context={"aws:tagkeys": None} | keys,
     )

@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import TypeAdapter
 
 from finetuning.aws.clients import client
+from finetuning.jumpstart.assumptions import price_list_region
 from finetuning.runs.status import Check
 from finetuning.settings import INTERFACE_ENDPOINTS, CommaSeparated
 from finetuning_cli.live.resources import StageResources
@@ -144,8 +145,12 @@ def check_layer_sizes(stage: StageResources) -> Iterator[Check]:
 def check_permissions(stage: StageResources) -> Iterator[Check]:
     """Asks IAM about every call that the rehearsal recorded, with real names: a check for each role."""
     iam, asked = client("iam"), defaultdict[tuple[str, str, str], set[str]](set)
+    region = stage.names["region"]
     for call in stage.calls():
-        asked[call["role"], call["resource"], json.dumps(call["keys"])].add(call["action"])
+        # Nothing is called in a simulation, so that it knows no region but this.
+        where = price_list_region(region) if call["action"] == "pricing:GetProducts" else region
+        keys = call["keys"] | {"aws:RequestedRegion": where}
+        asked[call["role"], call["resource"], json.dumps(keys)].add(call["action"])
     refused, counts = defaultdict[str, list[str]](list), defaultdict[str, int](int)
     for (role, resource, keys), actions in asked.items():
         answer = iam.simulate_principal_policy(

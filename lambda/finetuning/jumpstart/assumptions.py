@@ -19,6 +19,11 @@ PRICE_LIST_REGIONS = ("us-east-1", "eu-central-1", "ap-south-1")
 """Where the Price List API is offered; each answers for every region."""
 
 
+def price_list_region(region: str) -> str:
+    """Where the prices of that region are asked for."""
+    return region if region in PRICE_LIST_REGIONS else PRICE_LIST_REGIONS[0]
+
+
 class Card(LazyModel):
     """The GPU of an instance family: dense TFLOP/s in 16 bits, bandwidth of its memory (by NVIDIA's data sheets), and
     the GPUs of the sizes that have more than one.

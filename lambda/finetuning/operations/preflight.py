@@ -15,7 +15,7 @@ from finetuning.aws.upload_bucket import UploadBucket, upload_bucket
 from finetuning.datasets.detection import detect_head
 from finetuning.datasets.options import named_columns
 from finetuning.errors import Code, Finding, FineTuningError
-from finetuning.jumpstart.assumptions import PRICE_LIST_REGIONS
+from finetuning.jumpstart.assumptions import price_list_region
 from finetuning.jumpstart.spec import ModelSpec
 from finetuning.jumpstart.target import Target
 from finetuning.operations.account_checks import AccountChecks
@@ -157,8 +157,7 @@ def shards_at_once(region: str) -> int:
 
 
 def price_list(region: str) -> PriceList:
-    where = region if region in PRICE_LIST_REGIONS else PRICE_LIST_REGIONS[0]
-    return PriceList(advisory_client("pricing", where), region)
+    return PriceList(advisory_client("pricing", price_list_region(region)), region)
 
 
 def read_submission(files: UploadBucket, upload: Upload, request: RunRequest, checklist: Checklist) -> Submission:
