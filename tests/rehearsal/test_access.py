@@ -61,8 +61,8 @@ def waiting(product: Product) -> str:
 
 
 def refused(said: Said) -> bool:
-    """By IAM: an endpoint that cannot be asked is reported with AWS's own words."""
-    return said.code == 1 and (Code.ACCESS_DENIED in said.printed or "AccessDenied" in said.printed)
+    """By IAM."""
+    return said.code == 1 and Code.ACCESS_DENIED in said.printed
 
 
 def allowed(said: Said) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from finetuning.aws.clients import client
 from finetuning.aws.sagemaker import SageMaker, sagemaker
 from finetuning.aws.sagemaker_runtime import asker
+from finetuning.errors import FineTuningError
 from finetuning.evaluation.comparison import Reply
 from finetuning.evaluation.questions import as_inputs
 from finetuning.jumpstart.catalogue import DEFAULT_FAMILY
@@ -35,11 +36,14 @@ class Probe:
     at: float = 0.0
 
     def ask(self, endpoint: str, inputs: str) -> None:
-        reply = asker(endpoint)(inputs)
+        try:
+            error = asker(endpoint)(inputs).error
+        except FineTuningError as denied:
+            error = denied.message
         self.asked += 1
         self.at = time.monotonic()
-        if reply.error is not None:
-            self.errors.append(reply.error)
+        if error is not None:
+            self.errors.append(error)
 
     @property
     def is_due(self) -> bool:

@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from finetuning.aws.answer_bodies import MAX_NEW_TOKENS, generated, json_lines
 from finetuning.aws.clients import client
-from finetuning.aws.errors import error_code
+from finetuning.aws.errors import denials, error_code
 from finetuning.errors import Code, EndpointFailed
 from finetuning.evaluation.comparison import Ask, Reply
 from finetuning.evaluation.questions import completion
@@ -38,11 +38,12 @@ class _Patience:
     def call(self, invoke: Callable[[], R]) -> R:
         """Makes the call, again and again while the model is not loaded.
 
-        Raises `EndpointFailed` (MODEL_NOT_READY) after the longest wait.
+        Raises `EndpointFailed` (MODEL_NOT_READY) after the longest wait, and `FineTuningError` (ACCESS_DENIED).
         """
         while True:
             try:
-                return invoke()
+                with denials(f"invoke the imported model {self._model}"):
+                    return invoke()
             except ClientError as error:
                 if error_code(error) != "ModelNotReadyException":
                     raise
@@ -68,7 +69,7 @@ def asker(
     on_wait: OnWait = lambda _: None,
 ) -> Ask:
     """Sends prompts to that model. A failed call is a `Reply` with an error, not an exception, so that one failed
-    prompt does not hide the answers to the others. Raises `EndpointFailed` (MODEL_NOT_READY).
+    prompt does not hide the answers to the others. Raises `FineTuningError`: MODEL_NOT_READY, ACCESS_DENIED.
     """
     runtime, patience = client("bedrock-runtime"), _Patience(model_arn, on_wait)
 
@@ -95,7 +96,8 @@ def stream_answer(
 ) -> Reply:
     """Sends one prompt, and passes each piece of the answer to `on_text` as it arrives.
 
-    A stream that breaks off is a `Reply` with the text so far and an error. Raises `EndpointFailed` (MODEL_NOT_READY).
+    A stream that breaks off is a `Reply` with the text so far and an error. Raises `FineTuningError`: MODEL_NOT_READY,
+    ACCESS_DENIED.
     """
     started = time.monotonic()
     pieces: list[str] = []

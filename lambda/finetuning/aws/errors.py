@@ -80,3 +80,18 @@ def translate_errors(action: str) -> Iterator[None]:
             f"Cannot reach AWS to {action}: {error}",
             TRY_AGAIN,
         ) from error
+
+
+@contextmanager
+def denials(action: str) -> Iterator[None]:
+    """Raises a denied call as `translate_errors` does, and every other error of AWS as it is.
+
+    For callers that keep an error in place of an answer: no other call of the same kind would be allowed either.
+    """
+    try:
+        yield
+    except ClientError as error:
+        if error_code(error) not in DENIED:
+            raise
+        with translate_errors(action):
+            raise

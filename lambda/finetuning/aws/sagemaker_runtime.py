@@ -8,6 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from finetuning.aws.answer_bodies import MAX_NEW_TOKENS, generated, json_lines
 from finetuning.aws.clients import client
+from finetuning.aws.errors import denials
 from finetuning.evaluation.comparison import Ask, Reply
 from finetuning.evaluation.questions import invocation
 
@@ -22,7 +23,7 @@ def openai_base_url(endpoint: str) -> str:
 
 def asker(endpoint: str, stop_token_ids: Sequence[int] = (), max_new_tokens: int = MAX_NEW_TOKENS) -> Ask:
     """Sends prompts to that endpoint. A failed invocation is a `Reply` with an error, not an exception, so that one
-    failed prompt does not hide the answers to the others.
+    failed prompt does not hide the answers to the others. Raises `FineTuningError` (ACCESS_DENIED).
     """
     runtime = client("sagemaker-runtime")
 
@@ -30,12 +31,13 @@ def asker(endpoint: str, stop_token_ids: Sequence[int] = (), max_new_tokens: int
         started = time.monotonic()
         text, error, finished = "", None, None
         try:
-            response = runtime.invoke_endpoint(
-                EndpointName=endpoint,
-                ContentType="application/json",
-                Accept="application/json",
-                Body=json.dumps(invocation(inputs, stop_token_ids, max_new_tokens)).encode(),
-            )
+            with denials(f"invoke the endpoint {endpoint}"):
+                response = runtime.invoke_endpoint(
+                    EndpointName=endpoint,
+                    ContentType="application/json",
+                    Accept="application/json",
+                    Body=json.dumps(invocation(inputs, stop_token_ids, max_new_tokens)).encode(),
+                )
             text, finished = generated(response["Body"].read())
         except (ClientError, BotoCoreError, ValueError) as failure:
             error = str(failure)
@@ -53,8 +55,8 @@ def stream_answer(
 ) -> Reply:
     """Sends one prompt, and passes each piece of the answer to `on_text` as it arrives.
 
-    From a container that cannot stream, the text arrives as one piece. A stream that breaks off is a `Reply` with the
-    text so far and an error.
+    From a container that cannot stream, and to a caller who may not stream, the text arrives as one piece. A stream
+    that breaks off is a `Reply` with the text so far and an error. Raises `FineTuningError` (ACCESS_DENIED).
     """
     started = time.monotonic()
     try:

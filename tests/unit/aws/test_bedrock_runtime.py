@@ -117,6 +117,15 @@ def test_another_error_is_no_reason_to_wait(cloud: FakeAws, clock: Clock) -> Non
     assert clock.pauses == []
 
 
+@pytest.mark.parametrize("call", ["invoke_model", "invoke_model_with_response_stream"])
+def test_a_denied_call_is_no_answer_of_the_model(cloud: FakeAws, clock: Clock, call: str) -> None:
+    cloud["bedrock-runtime"].answers[call] = client_error("AccessDeniedException", "not you", "InvokeModel")
+    with pytest.raises(FineTuningError, match=f"cannot invoke the imported model {MODEL}: not you") as denied:
+        asker(MODEL)("Ahoy?") if call == "invoke_model" else stream_answer(MODEL, "Ahoy?", lambda _: None)
+    assert denied.value.code == Code.ACCESS_DENIED
+    assert clock.pauses == []
+
+
 def test_a_batch_ends_within_a_function_s_time_though_its_model_must_be_loaded_first() -> None:
     rounds = -(-PROMPTS_PER_BATCH // CALLS_AT_ONCE)
     one = (1 + len(PAUSES)) * ONCE_IMPORTED.read_timeout + sum(PAUSES)

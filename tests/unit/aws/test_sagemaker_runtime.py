@@ -12,6 +12,7 @@ from botocore.stub import Stubber
 
 from finetuning.aws.clients import client
 from finetuning.aws.sagemaker_runtime import asker, stream_answer
+from finetuning.errors import Code, FineTuningError
 from finetuning.evaluation.comparison import Reply
 
 REQUEST = {
@@ -80,6 +81,23 @@ def test_the_tokens_that_end_an_answer_are_sent(aws: None, monkeypatch: pytest.M
         monkeypatch.setattr(client("sagemaker-runtime"), call, invoke)
     stream_answer("finetune-dev-pirate", "Ahoy?", lambda _: None, (7, 9))
     assert sent == [[7, 9], [7, 9]]
+
+
+def test_a_denied_call_is_no_answer_of_the_endpoint(aws: None) -> None:
+    with Stubber(client("sagemaker-runtime")) as stubber:
+        stubber.add_client_error("invoke_endpoint", "AccessDeniedException", "not you")
+        with pytest.raises(FineTuningError, match="cannot invoke the endpoint finetune-dev-pirate: not you") as denied:
+            asker("finetune-dev-pirate")("Ahoy?")
+    assert denied.value.code == Code.ACCESS_DENIED
+
+
+def test_a_caller_who_may_not_stream_gets_the_answer_as_one_piece(aws: None) -> None:
+    answer, on_text = b'{"generated_text": "Arr"}', list[str]()
+    with Stubber(client("sagemaker-runtime")) as stubber:
+        stubber.add_client_error("invoke_endpoint_with_response_stream", "AccessDeniedException", "not you")
+        stubber.add_response("invoke_endpoint", {"Body": StreamingBody(io.BytesIO(answer), len(answer))})
+        reply = stream_answer("finetune-dev-pirate", "Ahoy?", on_text.append)
+    assert (reply.text, reply.error, on_text) == ("Arr", None, ["Arr"])
 
 
 def test_without_details_nobody_knows(aws: None) -> None:

@@ -17,6 +17,7 @@ from finetuning.errors import Code, EndpointFailed, FineTuningError
 from finetuning.evaluation.comparison import Ask, Reply
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.status import RunState
+from finetuning_cli.errors import to_cli_error
 from finetuning_cli.stage.bearer_token import bearer_token
 from finetuning_cli.stage.conversation import Conversation
 from finetuning_cli.stage.deployment import Deployment
@@ -27,6 +28,7 @@ from finetuning_cli.stage.endpoints import (
     list_endpoints,
     roll_back,
 )
+from tests.builders.aws import client_error
 from tests.builders.cli import Command, any_endpoint_of, write, write_status
 from tests.builders.runs import RUN_ID, any_plan, any_status
 
@@ -116,6 +118,28 @@ def test_an_endpoint_that_does_not_answer_is_an_error(
     answering(monkeypatch, Reply("", 5, error="ModelError: out of memory"))
     with pytest.raises(FineTuningError, match="out of memory"):
         finetune("ask", RUN_ID, "Why?")
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_caller_who_may_not_ask_is_told_which_permission_is_missing(
+    deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch, streamed: bool
+) -> None:
+    any_endpoint_of(RUN_ID)
+    refusal = client_error("AccessDeniedException", "User: x is not authorized.", "InvokeEndpoint")
+
+    def refuse(**_: Any) -> None:
+        raise refusal
+
+    for call in ("invoke_endpoint", "invoke_endpoint_with_response_stream"):
+        monkeypatch.setattr(client("sagemaker-runtime"), call, refuse)
+    with pytest.raises(FineTuningError) as denied:
+        finetune("ask", RUN_ID, "Why?", *([] if streamed else ["--json"]))
+    error = to_cli_error(denied.value)
+    assert error.code == Code.ACCESS_DENIED
+    assert (
+        error.message == f"Access denied: cannot invoke the endpoint finetune-dev-{RUN_ID}: User: x is not authorized."
+    )
+    assert error.fix == "Ask the account administrator to allow InvokeEndpoint, or use another AWS_PROFILE."
 
 
 def test_an_answer_cannot_drive_the_terminal(

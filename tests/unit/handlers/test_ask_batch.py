@@ -63,6 +63,14 @@ def test_the_endpoint_is_asked_the_prompts_of_the_batch(
     assert run.status.progress == f"The {model} model was asked the prompts 16 to {PROMPTS + 1} of {PROMPTS + 1}"
 
 
+def test_a_role_that_may_not_ask_ends_the_step_and_no_prompt_is_asked_again(cloud: FakeAws, run: Run) -> None:
+    cloud["sagemaker-runtime"].refuse("invoke_endpoint", "AccessDeniedException", "not you")
+    with pytest.raises(FineTuningError, match=f"cannot invoke the endpoint {LIVE}: not you") as denied:
+        invoke(ask_batch, run_id=RUN_ID, variant="live", batch=0)
+    assert denied.value.code == Code.ACCESS_DENIED
+    assert len(cloud["sagemaker-runtime"].requests("invoke_endpoint")) == PROMPTS_PER_BATCH
+
+
 def test_what_is_kept_is_not_asked_again(cloud: FakeAws, memory: MemoryStore, run: Run) -> None:
     answer(cloud, lambda inputs: "new")
     kept = AnswerBatch(replies={number: Reply("old", 100) for number in range(PROMPTS_PER_BATCH - 1)})
