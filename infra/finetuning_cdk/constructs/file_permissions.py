@@ -59,7 +59,7 @@ class FilePermissions(Permissions):
             .allow(
                 "s3:ListBucket", on=[bucket.bucket_arn], because="Finds data files; distinguishes absent from forbidden"
             )
-            ._use_key_for_s3("kms:Decrypt")
+            .use_key(self._stage.key, "kms:Decrypt")
         )
 
     def find_uploads(self) -> Self:
@@ -81,7 +81,7 @@ class FilePermissions(Permissions):
             self.allow("s3:GetObject", on=objects, because=EACH_RUN)
             # Without permission to list, S3 answers 403 for a file that does not exist yet.
             .allow("s3:ListBucket", on=[bucket.bucket_arn], because="Distinguishes absent from forbidden")
-            ._use_key_for_s3("kms:Decrypt")
+            .use_key(self._stage.key, "kms:Decrypt")
         )
 
     def write_runs(self, *keys: str, reading: Sequence[str] | None = None) -> Self:
@@ -101,7 +101,7 @@ class FilePermissions(Permissions):
         """
         bucket = self._stage.artifacts
         self.allow("s3:PutObject", on=[bucket.arn_for_objects(key) for key in keys], because=EACH_RUN)
-        self._use_key_for_s3("kms:GenerateDataKey")
+        self.use_key(self._stage.key, "kms:GenerateDataKey")
         in_parts = [bucket.arn_for_objects(key) for key in keys if not key.endswith((".json", ".html"))]
         return self.allow("s3:AbortMultipartUpload", on=in_parts, because=EACH_RUN) if in_parts else self
 
@@ -129,7 +129,3 @@ class FilePermissions(Permissions):
         return self.allow("s3:GetObject", on=[f"{name}/*"], because=because).allow(
             "s3:ListBucket", on=[name], because="Finds prefixes; distinguishes absent from forbidden"
         )
-
-    def _use_key_for_s3(self, action: str) -> Self:
-        via_s3 = {"StringEquals": {"kms:ViaService": f"s3.{Stack.of(self).region}.amazonaws.com"}}
-        return self.allow(action, on=[self._stage.key.key_arn], because="S3 encrypts with the stage's key", when=via_s3)

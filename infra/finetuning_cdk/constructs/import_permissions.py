@@ -13,6 +13,7 @@ from finetuning.runs.tags import OWNER_TAG
 from finetuning_cdk.constructs.permissions import Conditions
 from finetuning_cdk.constructs.step_permissions import StepPermissions
 
+ENCRYPTED = "The imported model is encrypted with the stage's key"
 TAGGED = "Bedrock chooses the ids of models; limited to those with the tag of this stage"
 ALIASES = alias_key("*")
 JOBS, MODELS = "model-import-job", "imported-model"
@@ -47,14 +48,14 @@ class ImportPermissions(StepPermissions):
                 because="Bedrock reads the model with this role",
                 when={"StringEquals": {"iam:PassedToService": "bedrock.amazonaws.com"}},
             )
-            .allow(
+            .use_key(
+                self._stage.key,
                 "kms:CreateGrant",
                 "kms:DescribeKey",
                 "kms:GenerateDataKey",
                 "kms:Decrypt",
-                on=[self._stage.key.key_arn],
-                because="The imported model is encrypted with the stage's key",
-                when=self._via_bedrock(),
+                by="bedrock",
+                because=ENCRYPTED,
             )
             .find_imports()
             .delete_imports()
@@ -122,12 +123,7 @@ class ImportPermissions(StepPermissions):
             return self
         return self.allow(
             "bedrock:InvokeModel", on=self._imports(MODELS), because=TAGGED, when=self._with_our_tag("ResourceTag")
-        ).allow(
-            "kms:Decrypt",
-            on=[self._stage.key.key_arn],
-            because="The imported model is encrypted with the stage's key",
-            when=self._via_bedrock(),
-        )
+        ).use_key(self._stage.key, "kms:Decrypt", by="bedrock", because=ENCRYPTED)
 
     def switch_names(self) -> Self:
         """Reads and changes the documents that say which model a name stands for."""
@@ -143,6 +139,3 @@ class ImportPermissions(StepPermissions):
 
     def _with_our_tag(self, key: str) -> Conditions:
         return {"StringEquals": {f"aws:{key}/{OWNER_TAG}": self._stage.config.prefix}}
-
-    def _via_bedrock(self) -> Conditions:
-        return {"StringEquals": {"kms:ViaService": f"bedrock.{Stack.of(self).region}.amazonaws.com"}}

@@ -29,17 +29,14 @@ def import_role(scope: Construct, id: str, *, artifacts: s3.IBucket, key: kms.IK
             because="The model's files are encrypted with the stage's key",
         )
         # AWS's guide asks for these where the imported model is encrypted with a key of the account.
-        .allow(
-            "kms:GenerateDataKey",
-            on=[key.key_arn],
-            because="The imported model is encrypted with the stage's key",
-            when={"StringEquals": {"kms:ViaService": f"bedrock.{stack.region}.amazonaws.com"}},
+        .use_key(
+            key, "kms:GenerateDataKey", by="bedrock", because="The imported model is encrypted with the stage's key"
         )
-        .allow(
+        .use_key(
+            key,
             "kms:CreateGrant",
-            on=[key.key_arn],
+            by="bedrock",
             because="Bedrock reads the imported model with a grant whenever it loads it",
-            when={"StringEquals": {"kms:ViaService": f"bedrock.{stack.region}.amazonaws.com"}},
         )
     )
     jobs = stack.format_arn(service="bedrock", resource="model-import-job", resource_name="*")

@@ -5,6 +5,7 @@ from typing import Any, Self
 
 from aws_cdk import CfnResource, Stack
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from constructs import Construct, IConstruct
 
 from finetuning_cdk.constructs.acknowledgements import acknowledge, wildcard_finding
@@ -12,7 +13,22 @@ from finetuning_cdk.constructs.acknowledgements import acknowledge, wildcard_fin
 Conditions = Mapping[str, Mapping[str, Any]]
 
 
-class Permissions(iam.ManagedPolicy):
+class Allows:
+    """What can be allowed something: a policy, or a grantee."""
+
+    def allow(self, *actions: str, on: Sequence[str], because: str, when: Conditions | None = None) -> Self:
+        """Allows the actions on the resources; `because` says why they are needed."""
+        raise NotImplementedError
+
+    def use_key(
+        self, key: kms.IKey, *actions: str, by: str = "s3", because: str = "S3 encrypts with the stage's key"
+    ) -> Self:
+        """Allows the key's use by that service alone, in calls of whoever is allowed this."""
+        via = {"StringEquals": {"kms:ViaService": f"{by}.{Stack.of(key).region}.amazonaws.com"}}
+        return self.allow(*actions, on=[key.key_arn], because=because, when=via)
+
+
+class Permissions(Allows, iam.ManagedPolicy):
     """A policy that is built statement by statement.
 
     A wildcard in a resource is acknowledged with its statement's reason, and only that finding: a wildcard of another
@@ -20,7 +36,6 @@ class Permissions(iam.ManagedPolicy):
     """
 
     def allow(self, *actions: str, on: Sequence[str], because: str, when: Conditions | None = None) -> Self:
-        """Allows the actions on the resources; `because` says why they are needed."""
         self.add_statements(iam.PolicyStatement(actions=list(actions), resources=list(on), conditions=when))
         for resource in on:
             if "*" in resource:

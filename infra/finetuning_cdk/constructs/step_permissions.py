@@ -389,13 +389,12 @@ class StepPermissions(FilePermissions):
         )
 
     def notify(self) -> Self:
-        via_sns = {"StringEquals": {"kms:ViaService": f"sns.{Stack.of(self).region}.amazonaws.com"}}
-        return self.allow("sns:Publish", on=[self._stage.topic.topic_arn], because="Notifies the team").allow(
+        return self.allow("sns:Publish", on=[self._stage.topic.topic_arn], because="Notifies the team").use_key(
+            self._stage.key,
             "kms:Decrypt",
             "kms:GenerateDataKey",
-            on=[self._stage.key.key_arn],
+            by="sns",
             because="The topic is encrypted with the stage's key",
-            when=via_sns,
         )
 
 

@@ -3,7 +3,8 @@
 What each command calls is in the command; tests/rehearsal/test_access.py runs the commands with these policies.
 """
 
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, Self
 
 from aws_cdk import ArnFormat, CfnOutput, Stack
 from aws_cdk import aws_iam as iam
@@ -14,15 +15,9 @@ from finetuning.runs.layout import INBOX, RUNS
 from finetuning.runs.tags import OWNER_TAG
 from finetuning_cdk.constructs.acknowledgements import acknowledge, wildcard_finding
 from finetuning_cdk.constructs.file_permissions import ANY_RUN, EACH_RUN, UPLOADS, StageResources
-from finetuning_cdk.constructs.import_permissions import ALIASES, MODELS, TAGGED, ImportPermissions
-from finetuning_cdk.constructs.permissions import Conditions
+from finetuning_cdk.constructs.import_permissions import ALIASES, ENCRYPTED, MODELS, TAGGED, ImportPermissions
+from finetuning_cdk.constructs.permissions import Allows, Conditions
 from finetuning_cdk.constructs.step_permissions import OURS
-
-
-class Allows(Protocol):
-    """A policy, or a grantee, that can be allowed something."""
-
-    def allow(self, *actions: str, on: list[str], because: str, when: Conditions | None = None) -> Any: ...
 
 
 class TeamAccess(Construct):
@@ -110,7 +105,7 @@ class TeamAccess(Construct):
     def _submit(self, may: Allows) -> None:
         may.allow("s3:PutObject", "s3:AbortMultipartUpload", on=self._under(INBOX, RUNS), because=UPLOADS)
         # S3 decrypts the parts of a large file to join them.
-        self._use_key(may, "kms:GenerateDataKey", "kms:Decrypt")
+        may.use_key(self._stage.key, "kms:GenerateDataKey", "kms:Decrypt")
 
     def _invoke(self, may: Allows) -> None:
         endpoints = Stack.of(self).format_arn(
@@ -140,20 +135,15 @@ class TeamAccess(Construct):
         )
         names = self._stage.artifacts.arn_for_objects(ALIASES)
         may.allow("s3:GetObject", on=[names], because="A document for each name that stands for an imported model")
-        self._use_key(may, "kms:Decrypt")
-        may.allow(
-            "kms:Decrypt",
-            on=[self._stage.key.key_arn],
-            because="The imported model is encrypted with the stage's key",
-            when={"StringEquals": {"kms:ViaService": f"bedrock.{Stack.of(self).region}.amazonaws.com"}},
-        )
+        may.use_key(self._stage.key, "kms:Decrypt")
+        may.use_key(self._stage.key, "kms:Decrypt", by="bedrock", because=ENCRYPTED)
 
     def _read_approvals(self, may: Allows) -> None:
         artifacts = self._stage.artifacts
         objects = [artifacts.arn_for_objects(key) for key in (ANY_RUN.approval, ANY_RUN.status)]
         may.allow("s3:GetObject", on=objects, because=EACH_RUN)
         may.allow("s3:ListBucket", on=[artifacts.bucket_arn], because="Distinguishes absent from forbidden")
-        self._use_key(may, "kms:Decrypt")
+        may.use_key(self._stage.key, "kms:Decrypt")
 
     def _approve(self, may: Allows) -> None:
         may.allow(
@@ -176,21 +166,17 @@ class TeamAccess(Construct):
     def _under(self, *prefixes: str) -> list[str]:
         return [self._stage.uploads.arn_for_objects(f"{prefix}*") for prefix in prefixes]
 
-    def _use_key(self, may: Allows, *actions: str) -> None:
-        via_s3 = {"StringEquals": {"kms:ViaService": f"s3.{Stack.of(self).region}.amazonaws.com"}}
-        may.allow(*actions, on=[self._stage.key.key_arn], because="S3 encrypts with the stage's key", when=via_s3)
 
-
-class _Grantee:
+class _Grantee(Allows):
     """Adds what it is allowed to the grantee's policy, and accepts there what cdk-nag reports of it."""
 
     def __init__(self, grantee: iam.IGrantable) -> None:
         self._grantee = grantee
         self.granted: iam.Grant | None = None
 
-    def allow(self, *actions: str, on: list[str], because: str, when: Conditions | None = None) -> None:
+    def allow(self, *actions: str, on: Sequence[str], because: str, when: Conditions | None = None) -> Self:
         grant = iam.Grant.add_to_principal(
-            grantee=self._grantee, actions=list(actions), resource_arns=on, conditions=when
+            grantee=self._grantee, actions=list(actions), resource_arns=list(on), conditions=when
         )
         self.granted = self.granted.combine(grant) if self.granted else grant
         principal = self._grantee.grant_principal
@@ -198,3 +184,4 @@ class _Grantee:
             for resource in on:
                 if "*" in resource:
                     acknowledge(principal, wildcard_finding(principal, resource), because=because)
+        return self
