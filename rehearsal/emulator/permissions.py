@@ -31,6 +31,10 @@ denials: list[dict[str, str]] = []
 _MASTER_KEY = re.compile(r"<KMSMasterKeyID>(.+?)</KMSMasterKeyID>")
 _WHOLE_OBJECT = {"versionId", "x-id", "partNumber", "uploadId"}
 """Query parameters of reading or writing an object itself; any other names a subresource."""
+_BY_CONVERSATION = {
+    "bedrock:Converse": "bedrock:InvokeModel",
+    "bedrock:ConverseStream": "bedrock:InvokeModelWithResponseStream",
+}
 _ACCESS_KEY = re.compile(rb"Credential=(\w+)/")
 
 
@@ -94,12 +98,15 @@ def _refusal(caller: str, action: str, resource: str, region: str, keys: dict[st
 
 
 def _knowing_invocations(action_of: Callable[..., str | None]) -> Callable[..., str | None]:
-    """An invocation is a path of SageMaker's runtime and no JSON target: without this it would not be judged."""
+    """An invocation is a path of SageMaker's runtime and no JSON target: without this it would not be judged. And a
+    conversation with a model of Bedrock takes the permission to invoke it (API reference of Converse).
+    """
 
     def action(service: str, method: str, path: str, *rest: Any) -> str | None:
         if service == "sagemaker" and path.startswith("/endpoints/"):
             return "sagemaker:InvokeEndpoint"
-        return action_of(service, method, path, *rest)
+        found = action_of(service, method, path, *rest)
+        return _BY_CONVERSATION.get(found, found) if found else None
 
     return action
 

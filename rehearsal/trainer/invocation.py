@@ -110,10 +110,18 @@ def _in_vllm_choice(choice: dict[str, Any]) -> dict[str, Any]:
 
 
 def in_vllm_lines(lines: Iterator[bytes]) -> Iterator[bytes]:
-    """The JSON lines of an answer as server-sent events, which end with `[DONE]`."""
+    """The JSON lines of an answer as server-sent events, which end with `[DONE]`. A usage is in an event of its own."""
     for line in lines:
-        yield b"data: " + json.dumps(in_vllm_words(json.loads(line))).encode() + b"\n\n"
+        said = in_vllm_words(json.loads(line))
+        usage = said.pop("usage", None)
+        yield _event(said)
+        if usage:
+            yield _event({**said, "choices": [], "usage": usage})
     yield b"data: [DONE]\n\n"
+
+
+def _event(content: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(content).encode() + b"\n\n"
 
 
 def wants_stream(body: Any) -> bool:
@@ -121,15 +129,20 @@ def wants_stream(body: Any) -> bool:
     return isinstance(body, dict) and body.get("stream") is True
 
 
-def respond_in_lines(model: Model, body: Any) -> Iterator[bytes]:
-    """The response as JSON lines, one per token as it is generated; the last one also has why it ended, and the
-    `generated_text` of a prompt.
+def wants_usage(body: dict[str, Any]) -> bool:
+    """Whether the end of a chat's stream is to count its tokens. DJL-LMI 0.29 does not read this field of OpenAI's."""
+    return bool((body.get("stream_options") or {}).get("include_usage"))
+
+
+def respond_in_lines(model: Model, body: Any, with_usage: bool = False) -> Iterator[bytes]:
+    """The response as JSON lines, one per token as it is generated; the last one also has why it ended, the
+    `generated_text` of a prompt, and the usage of a chat if that is asked for.
 
     Raises the errors of `respond` before the first line; a later error is a last line of its own.
     """
     if "messages" in body:
         messages, chosen = body["messages"], _chat_parameters(body)
-        return _in_lines(lambda on_token: model.chat(messages, chosen, on_token), _chat_chunks())
+        return _in_lines(lambda on_token: model.chat(messages, chosen, on_token), _chat_chunks(with_usage))
     prompt, parameters = _prompt(body)
 
     def line(token: Token, answer: Answer | None) -> dict[str, Any]:
@@ -146,7 +159,7 @@ Line = Callable[[Token, Answer | None], dict[str, Any]]
 """What a token's line has; with the answer, for its last token."""
 
 
-def _chat_chunks() -> Line:
+def _chat_chunks(with_usage: bool) -> Line:
     """OpenAI's chunks as DJL-LMI 0.29 writes them: the first one names the role."""
     common = {"id": _chat_id(), "object": "chat.completion.chunk", "created": int(time.time())}
     role = iter([{"role": "assistant"}])
@@ -154,7 +167,8 @@ def _chat_chunks() -> Line:
     def line(token: Token, answer: Answer | None) -> dict[str, Any]:
         delta = {"content": token.text, **next(role, {})}
         reason = answer.finish_reason if answer else None
-        return common | {"choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}]}
+        usage = {"usage": _usage(answer)} if answer and with_usage else {}
+        return common | {"choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}], **usage}
 
     return line
 
@@ -234,12 +248,13 @@ def chat_completion(model: Model, body: dict[str, Any]) -> dict[str, Any]:
                 "finish_reason": answer.finish_reason,
             }
         ],
-        "usage": {
-            "prompt_tokens": answer.prompt_tokens,
-            "completion_tokens": len(answer.tokens),
-            "total_tokens": answer.prompt_tokens + len(answer.tokens),
-        },
+        "usage": _usage(answer),
     }
+
+
+def _usage(answer: Answer) -> dict[str, int]:
+    prompt, completion = answer.prompt_tokens, len(answer.tokens)
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
 def _chat_id() -> str:

@@ -38,6 +38,7 @@ from rehearsal.trainer.invocation import (
     respond,
     respond_in_lines,
     wants_stream,
+    wants_usage,
 )
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Endpoint:
             if self._as_vllm and (unknown := body.get("model")):
                 return _unknown_model(unknown)
             if wants_stream(body):
-                lines = respond_in_lines(self._generator, body)
+                lines = respond_in_lines(self._generator, body, with_usage=self._as_vllm and wants_usage(body))
                 lines = in_vllm_lines(lines) if self._as_vllm else lines
                 first = await run_in_threadpool(next, lines)  # what is wrong with the request shows here
                 media_type = "text/event-stream" if self._as_vllm else "application/jsonlines"

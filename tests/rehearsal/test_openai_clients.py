@@ -1,4 +1,6 @@
-"""The unmodified clients of OpenAI, LangChain and LiteLLM call an endpoint of the product with its bearer token."""
+"""Unmodified clients call the product's models: those of OpenAI, LangChain and LiteLLM an endpoint with its bearer
+token, LangChain's and LiteLLM's for AWS and boto3 an imported model.
+"""
 
 import json
 import subprocess
@@ -10,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import boto3
 import pytest
 from botocore.credentials import ReadOnlyCredentials
 
@@ -24,7 +27,7 @@ from tests.rehearsal.support.terminal import Terminal
 
 CLIENTS = PROJECT / ".venv-clients" / "bin" / "python"
 PROGRAMS = sorted((PROJECT / "examples" / "clients").glob("with_*.py"))
-OF_BEDROCK = "with_litellm_bedrock.py"
+OF_BEDROCK = ("with_langchain_bedrock.py", "with_litellm_bedrock.py")
 CHAT = {"messages": [{"role": "user", "content": "Big kettle"}], "max_tokens": 2, "temperature": 0}
 OPERATOR = ReadOnlyCredentials(OPERATOR_KEY, OPERATOR_SECRET, None)
 
@@ -87,7 +90,7 @@ def post(served: Served, token: str = "", path: str = "/chat/completions", **bod
         return refusal.code, json.load(refusal)["error"]
 
 
-@pytest.mark.parametrize("program", [program.name for program in PROGRAMS if program.name != OF_BEDROCK])
+@pytest.mark.parametrize("program", [program.name for program in PROGRAMS if program.name not in OF_BEDROCK])
 def test_a_client_chats_and_streams_and_understands_refusals(served: Served, program: str) -> None:
     chat, wrong_token, unknown = results(
         program,
@@ -119,8 +122,8 @@ def test_without_json_lines_py_a_stream_is_empty(served: Served) -> None:
 
 
 def test_there_is_a_program_for_each_client() -> None:
-    names = ["with_langchain.py", "with_litellm.py", OF_BEDROCK, "with_openai.py"]
-    assert [program.name for program in PROGRAMS] == names
+    names = ["with_langchain.py", "with_litellm.py", "with_openai.py", *OF_BEDROCK]
+    assert [program.name for program in PROGRAMS] == sorted(names)
 
 
 JOB_FIELDS = """
@@ -238,21 +241,77 @@ def imported(product: Product) -> Iterator[str]:
     bedrock.delete_imported_model(modelIdentifier=described["importedModelArn"])
 
 
-def test_litellm_chats_with_an_imported_model(product: Product, imported: str) -> None:
-    """Which is not loaded at first. Its answer is that of boto3, whole and as a stream."""
+@pytest.fixture(scope="module")
+def whole(product: Product, imported: str) -> str:
+    """What the imported model answers to the programs' question, by boto3. It is not loaded at first."""
+    runtime, body = product.emulator.client("bedrock-runtime", attempts=20), json.dumps(CHAT | {"max_tokens": 256})
+    answer = json.load(runtime.invoke_model(modelId=imported, body=body)["body"])
+    text: str = answer["choices"][0]["message"]["content"]
+    assert len(text) > 1
+    events = runtime.invoke_model_with_response_stream(modelId=imported, body=body)["body"]
+    chunks = [json.loads(event["chunk"]["bytes"]) for event in events]
+    assert "".join(chunk["choices"][0]["delta"]["content"] for chunk in chunks) == text
+    return text
+
+
+@pytest.mark.parametrize(("program", "times"), list(zip(OF_BEDROCK, (2, 1), strict=True)))
+def test_a_client_of_bedrock_chats_with_an_imported_model(
+    product: Product, imported: str, whole: str, program: str, times: int
+) -> None:
+    """LangChain whole and as a stream."""
+    product.emulator.inject("model-unloaded", match="canary-imported")
     with pytest.MonkeyPatch.context() as patch:
         for name, value in product.emulator.environment().items():
             patch.setenv(name, value)
         patch.setenv("AWS_BEDROCK_RUNTIME_ENDPOINT", product.emulator.url)
         unknown = imported[:-12] + "0" * 12
-        chat, refused = results(OF_BEDROCK, Served("", imported, ""), Served("", unknown, ""))
-    runtime, body = product.emulator.client("bedrock-runtime"), json.dumps(CHAT | {"max_tokens": 256})
-    answer = json.load(runtime.invoke_model(modelId=imported, body=body)["body"])
-    whole = answer["choices"][0]["message"]["content"]
-    assert len(whole) > 1
-    assert chat["printed"] == f"{whole}\n"
-    events = runtime.invoke_model_with_response_stream(modelId=imported, body=body)["body"]
-    chunks = [json.loads(event["chunk"]["bytes"]) for event in events]
-    assert "".join(chunk["choices"][0]["delta"]["content"] for chunk in chunks) == whole
-    assert refused["status"] in (400, 404), refused
+        chat, refused = results(program, Served("", imported, ""), Served("", unknown, ""))
+    assert chat["printed"] == f"{whole}\n" * times
+    assert refused["status"] in (None, 400, 404), refused
     assert unknown.rpartition("/")[2] in refused["message"]
+
+
+QUESTION = [{"role": "user", "content": [{"text": "Big kettle"}]}]
+EXACT = {"maxTokens": 256, "temperature": 0}
+
+
+def test_boto3_converses_with_an_imported_model(product: Product, imported: str, whole: str) -> None:
+    runtime = product.emulator.client("bedrock-runtime", attempts=20)
+    answer = runtime.converse(modelId=imported, messages=QUESTION, inferenceConfig=EXACT)
+    assert answer["output"]["message"] == {"role": "assistant", "content": [{"text": whole}]}
+    assert answer["stopReason"] == "end_turn"
+    events = list(runtime.converse_stream(modelId=imported, messages=QUESTION, inferenceConfig=EXACT)["stream"])
+    deltas = [event["contentBlockDelta"]["delta"]["text"] for event in events if "contentBlockDelta" in event]
+    assert len(deltas) > 1
+    assert "".join(deltas) == whole
+    assert events[-1]["metadata"]["usage"] == answer["usage"]
+    short = runtime.converse(modelId=imported, messages=QUESTION, inferenceConfig=EXACT | {"maxTokens": 1})
+    assert (short["stopReason"], short["usage"]["outputTokens"]) == ("max_tokens", 1)
+    longer = runtime.converse(
+        modelId=imported, messages=QUESTION, system=[{"text": "Be brief."}], inferenceConfig=EXACT
+    )
+    assert longer["usage"]["inputTokens"] > answer["usage"]["inputTokens"]
+
+
+def test_bedrock_refuses_a_conversation_that_is_none(product: Product, imported: str, whole: str) -> None:
+    runtime = product.emulator.client("bedrock-runtime")
+    for messages, words in (
+        ([{"role": "assistant", "content": [{"text": "Aye"}]}], "must start with a user message"),
+        (
+            [{"role": "user", "content": [{"image": {"format": "png", "source": {"bytes": b"x"}}}]}],
+            "image content blocks",
+        ),
+    ):
+        with pytest.raises(runtime.exceptions.ValidationException, match=words):
+            runtime.converse(modelId=imported, messages=messages)
+
+
+def test_a_conversation_takes_the_permission_to_invoke(product: Product, imported: str, whole: str) -> None:
+    role = any_role(product.emulator, "lambda.amazonaws.com", allow("bedrock:InvokeModel", imported))
+    session = product.emulator.environment_of(role)
+    credentials = {name.lower(): session[name] for name in session if name.startswith(("AWS_ACCESS", "AWS_SE"))}
+    runtime = boto3.client("bedrock-runtime", REGION, endpoint_url=product.emulator.url, **credentials)
+    answer = runtime.converse(modelId=imported, messages=QUESTION, inferenceConfig=EXACT)
+    assert answer["output"]["message"]["content"] == [{"text": whole}]
+    with pytest.raises(runtime.exceptions.AccessDeniedException, match="bedrock:InvokeModelWithResponseStream"):
+        runtime.converse_stream(modelId=imported, messages=QUESTION)

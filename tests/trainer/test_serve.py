@@ -107,6 +107,12 @@ def test_as_vllm_the_answer_has_choices_whole_and_in_events(tiny: Path, client: 
         asked = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}
         [chatted] = answer(vllm, **asked, model="")["choices"]
         refused = vllm.post("/v1/chat/completions", json=asked | {"model": "other"})
+        counted = {"stream": True, "stream_options": {"include_usage": True}}
+        with vllm.stream("POST", "/v1/chat/completions", json=asked | counted) as response:
+            chunks = [json.loads(line[6:]) for line in response.iter_lines() if line.startswith("data: {")]
+        whole = answer(vllm, **asked)["usage"]
+    assert [len(chunk["choices"]) for chunk in chunks] == [1, 1, 0]
+    assert [chunk.get("usage") for chunk in chunks] == [None, None, whole]
     assert last == "data: [DONE]"
     choices = [json.loads(event.removeprefix("data: "))["choices"][0] for event in events]
     assert "".join(choice["text"] for choice in choices) == text

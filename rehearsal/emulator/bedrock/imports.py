@@ -17,6 +17,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from rehearsal.emulator.account import MOST_IMPORTED_MODELS
+from rehearsal.emulator.bedrock.converse import has_chat_template
 from rehearsal.emulator.context import EmulatorContext
 from rehearsal.emulator.faults import Fault
 from rehearsal.emulator.identity import ACCOUNT
@@ -96,7 +97,7 @@ class Imports:
                 "modelDataSource": request["modelDataSource"],
                 "creationTime": now,
                 "modelArchitecture": config["architectures"][0],
-                "instructSupported": (folder / "chat_template.jinja").exists(),
+                "instructSupported": has_chat_template(folder),
                 "customModelUnits": UNITS,
                 **({"modelKmsKeyArn": request["importedModelKmsKeyId"]} if "importedModelKmsKeyId" in request else {}),
             }

@@ -1,21 +1,24 @@
 """Calls of imported models: loaded at the first one, unloaded when none comes for some minutes, answered as trained.
 
 A body is read by its fields, as AWS's guide has it: `max_gen_len` as Bedrock's own form, `max_tokens` as OpenAI's
-completions, `messages` as OpenAI's chat.
+completions, `messages` as OpenAI's chat. Converse has a form of its own.
 """
 
 import base64
 import json
 import threading
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from rehearsal.emulator.bedrock import converse
+from rehearsal.emulator.bedrock.converse import Event
 from rehearsal.emulator.bedrock.imports import Imports
 from rehearsal.emulator.context import EmulatorContext
 from rehearsal.emulator.faults import Fault
-from rehearsal.emulator.sagemaker.errors import Refused
+from rehearsal.emulator.sagemaker.errors import Refused, invalid
 from rehearsal.emulator.sagemaker.model_server import ANSWER_SECONDS, ModelServer
 
 IDLE_SECONDS = 300
@@ -33,23 +36,30 @@ class ImportedModelRuntime:
         self._lock = threading.Lock()
 
     def invoke(self, arn: str, body: bytes) -> bytes:
-        with self._ask(arn, body) as answer:
-            return _in_own_words(json.loads(answer.read()), json.loads(body))
-
-    def invoke_with_stream(self, arn: str, body: bytes) -> Iterator[bytes]:
-        """The payload of each chunk. What is wrong with the request shows before the first."""
         request = json.loads(body)
-        answer = self._ask(arn, body, stream=True)
+        return _in_own_words(self._answer(arn, lambda: _for_the_server(request)), request)
 
-        def chunks() -> Iterator[bytes]:
-            with answer:
-                for line in answer:
-                    said = line.removeprefix(b"data:").strip()
-                    if said and said != b"[DONE]":
-                        piece = _in_own_words(json.loads(said), request)
-                        yield json.dumps({"bytes": base64.b64encode(piece).decode()}).encode()
+    def invoke_with_stream(self, arn: str, body: bytes) -> Iterator[Event]:
+        """The chunks. What is wrong with the request shows before the first."""
+        request = json.loads(body)
+        pieces = self._pieces(arn, lambda: _for_the_server(request))
+        words = (_in_own_words(piece, request) for piece in pieces)
+        return (("chunk", {"bytes": base64.b64encode(piece).decode()}) for piece in words)
 
-        return chunks()
+    def converse(self, arn: str, body: bytes) -> bytes:
+        started = time.monotonic()
+        completion = self._answer(arn, lambda: self._chat(arn, body))
+        return json.dumps(converse.answered(completion, started)).encode()
+
+    def converse_with_stream(self, arn: str, body: bytes) -> Iterator[Event]:
+        started = time.monotonic()
+        counted = {"stream_options": {"include_usage": True}}
+        return converse.streamed(self._pieces(arn, lambda: self._chat(arn, body) | counted), started)
+
+    def _chat(self, arn: str, body: bytes) -> dict[str, Any]:
+        if not converse.has_chat_template(self._imports.folders[arn]):
+            raise invalid("The model has no chat template: Converse is not supported for it.")
+        return converse.as_chat(json.loads(body))
 
     def unload(self, arn: str) -> None:
         """Ends the model's server: nobody called it for a while, or it was deleted."""
@@ -60,9 +70,27 @@ class ImportedModelRuntime:
         if server:
             server.stop()
 
-    def _ask(self, arn: str, body: bytes, stream: bool = False) -> Any:
+    def _answer(self, arn: str, body: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        with self._ask(arn, body, stream=False) as answer:
+            whole: dict[str, Any] = json.loads(answer.read())
+            return whole
+
+    def _pieces(self, arn: str, body: Callable[[], dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        answer = self._ask(arn, body, stream=True)
+
+        def pieces() -> Iterator[dict[str, Any]]:
+            with answer:
+                for line in answer:
+                    said = line.removeprefix(b"data:").strip()
+                    if said and said != b"[DONE]":
+                        yield json.loads(said)
+
+        return pieces()
+
+    def _ask(self, arn: str, body: Callable[[], dict[str, Any]], stream: bool) -> Any:
+        """Sends the model's server a body, which is made once the model is loaded: that is looked at first."""
         server = self._loaded(arn)
-        asked = json.dumps(_for_the_server(json.loads(body), stream)).encode()
+        asked = json.dumps(body() | {"stream": stream}).encode()
         request = urllib.request.Request(
             f"http://127.0.0.1:{server.port}/invocations", asked, {"Content-Type": "application/json"}
         )
@@ -104,11 +132,11 @@ class ImportedModelRuntime:
             self._loading.discard(arn)
 
 
-def _for_the_server(request: dict[str, Any], stream: bool) -> dict[str, Any]:
+def _for_the_server(request: dict[str, Any]) -> dict[str, Any]:
     """The body that the stand-in server reads. Raises `Refused` for one that Bedrock would not take."""
     if "messages" in request:
         # The ARN names the model. LiteLLM repeats it in the body.
-        return {name: value for name, value in request.items() if name != "model"} | {"stream": stream}
+        return {name: value for name, value in request.items() if name != "model"}
     if not isinstance(request.get("prompt"), str):
         raise Refused("ValidationException", "Malformed input request: prompt or messages is required.")
     parameters: dict[str, Any] = {
@@ -119,7 +147,7 @@ def _for_the_server(request: dict[str, Any], stream: bool) -> dict[str, Any]:
         "do_sample": request.get("temperature", 1.0) > 0,
         "details": True,
     }
-    return {"inputs": request["prompt"], "parameters": parameters, "stream": stream}
+    return {"inputs": request["prompt"], "parameters": parameters}
 
 
 def _in_own_words(answer: dict[str, Any], request: dict[str, Any]) -> bytes:

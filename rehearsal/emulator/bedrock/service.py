@@ -14,17 +14,19 @@ from ministack.services import bedrock, bedrock_runtime
 
 from rehearsal.emulator import functions, permissions
 from rehearsal.emulator.bedrock import authorisation
+from rehearsal.emulator.bedrock.converse import Event
 from rehearsal.emulator.bedrock.imports import Imports
 from rehearsal.emulator.bedrock.runtime import ImportedModelRuntime
 from rehearsal.emulator.context import EmulatorContext
 from rehearsal.emulator.faults import Fault
 from rehearsal.emulator.request_check import constraint_violations
 from rehearsal.emulator.sagemaker import event_stream
-from rehearsal.emulator.sagemaker.errors import Refused
+from rehearsal.emulator.sagemaker.errors import Refused, invalid
 
 Answer = tuple[int, dict[str, str], bytes | StreamingResponse]
 _INVOCATION = re.compile(
-    r"/model/(arn:aws:bedrock:[^/]+:imported-model/[a-z0-9]+)/(invoke|invoke-with-response-stream)"
+    r"/model/(arn:aws:bedrock:[^/]+:imported-model/[a-z0-9]+)"
+    r"/(invoke|invoke-with-response-stream|converse|converse-stream)"
 )
 _THINGS = re.compile(r"/(model-import-jobs|imported-models)(?:/(.+))?")
 
@@ -34,7 +36,8 @@ class BedrockService:
 
     def __init__(self, context: EmulatorContext) -> None:
         self._world = context
-        self._model = botocore.session.get_session().get_service_model("bedrock")
+        session = botocore.session.get_session()
+        self._model, self._runtime_model = (session.get_service_model(name) for name in ("bedrock", "bedrock-runtime"))
         self.imports = Imports(context)
         self._runtime = ImportedModelRuntime(context, self.imports)
 
@@ -117,17 +120,28 @@ class BedrockService:
 
     def _invoke(self, arn: str, how: str, headers: dict[str, str], body: bytes) -> Answer:
         try:
-            if how == "invoke":
-                return 200, {"Content-Type": "application/json"}, self._runtime.invoke(arn, body)
-            chunks = self._runtime.invoke_with_stream(arn, body)
+            if how.startswith("converse"):
+                shape = self._runtime_model.operation_model("Converse").input_shape
+                if wrong := list(constraint_violations(shape, {"modelId": arn, **json.loads(body)})):
+                    raise invalid("; ".join(wrong))
+            match how:
+                case "invoke":
+                    return 200, {"Content-Type": "application/json"}, self._runtime.invoke(arn, body)
+                case "converse":
+                    return 200, {"Content-Type": "application/json"}, self._runtime.converse(arn, body)
+                case "converse-stream":
+                    events = self._runtime.converse_with_stream(arn, body)
+                case _:
+                    events = self._runtime.invoke_with_stream(arn, body)
         except Refused as refusal:
             return _refused(refusal)
         answered = {"Content-Type": event_stream.CONTENT_TYPE, "X-Amzn-Bedrock-Content-Type": "application/json"}
-        return 200, answered, _stream(chunks)
+        return 200, answered, _stream(events)
 
 
-def _stream(chunks: Iterator[bytes]) -> StreamingResponse:
-    return StreamingResponse(lambda send, _: event_stream.send_parts(send, chunks, event_stream.chunk))
+def _stream(events: Iterator[Event]) -> StreamingResponse:
+    framed = (event_stream.event(kind, json.dumps(content).encode()) for kind, content in events)
+    return StreamingResponse(lambda send, _: event_stream.send_messages(send, framed))
 
 
 def _refused(refusal: Refused) -> Answer:

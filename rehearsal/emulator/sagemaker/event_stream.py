@@ -7,7 +7,7 @@ all; source: the Smithy specification, "Amazon event stream".
 import asyncio
 import struct
 from binascii import crc32
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 CONTENT_TYPE = "application/vnd.amazon.eventstream"
@@ -22,9 +22,9 @@ def part(piece: bytes) -> bytes:
     )
 
 
-def chunk(content: bytes) -> bytes:
-    """A chunk event of Bedrock; `content`: JSON, whose `bytes` are in Base64."""
-    return _message(content, {":message-type": "event", ":event-type": "chunk", ":content-type": "application/json"})
+def event(kind: str, content: bytes) -> bytes:
+    """An event of Bedrock's streams; `content`: JSON."""
+    return _message(content, {":message-type": "event", ":event-type": kind, ":content-type": "application/json"})
 
 
 def failure(message: str) -> bytes:
@@ -46,11 +46,11 @@ def _message(payload: bytes, headers: dict[str, str]) -> bytes:
     return whole + struct.pack("!I", crc32(whole))
 
 
-async def send_parts(send: Any, pieces: Iterator[bytes], frame: Callable[[bytes], bytes] = part) -> None:
-    """Sends each piece as it comes, framed so, and ends the response."""
+async def send_messages(send: Any, messages: Iterator[bytes]) -> None:
+    """Sends each message as it comes, and ends the response."""
     try:
-        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-            await send({"type": "http.response.body", "body": frame(piece), "more_body": True})
+        while (message := await asyncio.to_thread(next, messages, None)) is not None:
+            await send({"type": "http.response.body", "body": message, "more_body": True})
     except OSError as error:
         await send({"type": "http.response.body", "body": failure(str(error)), "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})

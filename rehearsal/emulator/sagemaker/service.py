@@ -89,7 +89,8 @@ class SageMakerService:
             if invocation and invocation[2]:
                 pieces, kind, _ = self.hosting.invoke_with_stream(invocation[1], body, headers.get("content-type", ""))
                 answered = {"Content-Type": event_stream.CONTENT_TYPE, "X-Amzn-SageMaker-Content-Type": kind}
-                return 200, answered, StreamingResponse(lambda send, _: event_stream.send_parts(send, pieces))
+                parts = map(event_stream.part, pieces)
+                return 200, answered, StreamingResponse(lambda send, _: event_stream.send_messages(send, parts))
             if invocation:
                 answer, answered = self.hosting.invoke(invocation[1], body, headers.get("content-type", ""))
                 return 200, answered, answer
