@@ -125,7 +125,7 @@ class Emulator:
         deadline = time.monotonic() + _STOP_SECONDS
         while is_running(self.pid) and time.monotonic() < deadline:
             time.sleep(0.05)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # the group is gone; macOS says it so
             os.killpg(self.pid, signal.SIGKILL)
 
     def _control(self, method: str, what: str, body: bytes | None = None) -> bytes:

@@ -251,5 +251,5 @@ def region_in_use() -> str:
 
     try:
         return boto3.Session().region_name or "us-east-1"
-    except ProfileNotFound:
+    except ProfileNotFound:  # a command that asks AWS reports it; what works offline needs no profile
         return "us-east-1"

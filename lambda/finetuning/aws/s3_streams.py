@@ -83,7 +83,7 @@ class S3Reader(io.RawIOBase):
                     read = self._body.readinto(into)
                 except _BROKEN:
                     self._close_body()
-                    continue
+                    continue  # opened again where it broke off
                 if read or self._position >= self._length():
                     self._position += read
                     return int(read)

@@ -273,6 +273,7 @@ def _values(head: bytes, framing: Framing) -> Iterator[bytes]:
 
 
 def _loads(value: bytes) -> Any:
+    """None for a value that is not valid: the preparation reports it, with its line."""
     try:
         return orjson.loads(value)
     except orjson.JSONDecodeError:
@@ -295,7 +296,7 @@ def _shaped(rows: Sequence[Any], **known: Any) -> Detection:
         try:
             kind = kind_of(shape.read(row, dialogs))
         except DataError:
-            kind = shape.kind
+            kind = shape.kind  # the preparation reports the row
         history = history or (isinstance(shape, QuestionAndAnswer) and kind is Kind.DIALOG and bool(row.get(HISTORY)))
         shapes[shape.label(keys, kind)] += 1
         kinds[Kind.DIALOG if is_either(kind, keys) else kind] += 1

@@ -98,7 +98,7 @@ class PlainBatches:
         try:
             dialogs = list(map(_TURNS, map(_reader(self._column), records)))
         except (ValueError, TypeError):
-            return None
+            return None  # not plain: its rows are read one by one
         turns = list(map(len, dialogs))
         flat = list(chain.from_iterable(dialogs))
         contents = list(map(_CONTENT, flat))

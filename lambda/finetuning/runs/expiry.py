@@ -112,6 +112,7 @@ def _written(limit: Limit) -> str:
 
 
 def _limit(text: str | None) -> Limit | None:
+    """None for a text that is no limit: anybody may change a tag."""
     if text == NEVER:
         return NEVER
     try:
@@ -122,6 +123,7 @@ def _limit(text: str | None) -> Limit | None:
 
 
 def _time(text: str) -> datetime | None:
+    """None for a text that is no time with a zone: anybody may change a tag."""
     try:
         time = datetime.fromisoformat(text)
     except ValueError:

@@ -125,6 +125,7 @@ def _message(error: Mapping[str, str]) -> str:
 
 
 def _as_object(text: str) -> dict[str, Any]:
+    """Empty for a text that is no JSON object, which is then the message itself."""
     try:
         value = json.loads(text)
     except ValueError:

@@ -224,6 +224,7 @@ class Hosting:
             server = endpoint.server if endpoint else None
             if endpoint is None or server is None:
                 raise Refused("ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
+            # A server that was replaced since it was looked up takes no more calls: the next one is asked.
             with contextlib.suppress(Retired), contextlib.ExitStack() as answering:
                 answering.enter_context(server.answering())
                 self._count_invocation(endpoint)

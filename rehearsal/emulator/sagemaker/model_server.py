@@ -40,6 +40,7 @@ class ModelServer:
         """Raises `RuntimeError` with the end of the log when the server ends, or is not ready in time."""
         deadline = time.monotonic() + _READY_SECONDS
         while self.process.poll() is None and time.monotonic() < deadline:
+            # Until it listens a connection is refused, and until the model is loaded /ping is.
             with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ping", timeout=5):
                 return
             time.sleep(0.1)

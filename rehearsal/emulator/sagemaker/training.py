@@ -313,7 +313,7 @@ class TrainingJobs:
         """Copies the container's lines to CloudWatch Logs and reads the metrics in them."""
         logs = self._world.client("logs")
         stream = {"logGroupName": LOG_GROUP, "logStreamName": f"{job.name}/algo-1-{int(time.time())}"}
-        with contextlib.suppress(logs.exceptions.ResourceAlreadyExistsException):
+        with contextlib.suppress(logs.exceptions.ResourceAlreadyExistsException):  # by an earlier job
             logs.create_log_group(logGroupName=LOG_GROUP)
         logs.create_log_stream(**stream)
         for line in lines:
