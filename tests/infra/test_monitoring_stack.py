@@ -217,7 +217,9 @@ def test_only_jobs_and_endpoints_of_this_stage_are_searched(stage: Synthesised) 
 
 
 def test_the_losses_are_defined_in_jumpstart_documents() -> None:
-    for document in SPECS.glob("*/*.json"):
+    documents = list(SPECS.glob("*/*.json"))
+    assert documents
+    for document in documents:
         defined = {metric["Name"] for metric in json.loads(document.read_text())["metrics"]}
         assert set(LOSSES) <= defined, document
 

@@ -125,7 +125,9 @@ def test_training_jobs_are_limited_to_network_key_types_and_time(stage: Synthesi
 
 @pytest.mark.parametrize("action", ["CreateTrainingJob", "CreateModel", "CreateEndpoint", "DeleteEndpoint"])
 def test_sagemaker_resources_are_limited_to_the_stage_prefix(stage: Synthesised, action: str) -> None:
-    for statement in statements_allowing(stage, f"sagemaker:{action}").values():
+    allowed = statements_allowing(stage, f"sagemaker:{action}")
+    assert allowed
+    for statement in allowed.values():
         resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
         for resource in resources:
             assert f"/finetune-{stage.stage.node.id.split('-')[1]}-*" in json.dumps(resource)

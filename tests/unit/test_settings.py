@@ -47,7 +47,9 @@ def test_a_function_reads_at_most_256_mib_of_a_file_by_default() -> None:
 
 @pytest.mark.parametrize("package", PURE)
 def test_pure_packages_take_settings_as_arguments_and_never_read_the_environment(package: str) -> None:
-    for module in (PACKAGE / package).rglob("*.py"):
+    modules = list((PACKAGE / package).rglob("*.py"))
+    assert modules
+    for module in modules:
         source = module.read_text(encoding="utf-8")
         imported = re.findall(r"^from finetuning\.settings import (?:\(([^)]*)\)|(.*))$", source, re.MULTILINE)
         names = {name.strip() for found in imported for name in "".join(found).split(",")}
