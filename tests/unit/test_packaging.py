@@ -10,6 +10,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from tests.package.synth_versions import versions
+
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -34,6 +36,11 @@ def test_the_locked_version_is_in_the_range(requirement: Requirement) -> None:
 def test_a_range_ends_before_the_next_major_version(requirement: Requirement) -> None:
     operators = {each.operator for each in requirement.specifier}
     assert operators == ({">="} if requirement.name in NEEDS_NO_LOCK else {">=", "<"})
+
+
+def test_the_documentation_names_the_releases_of_the_cdk_that_are_tried() -> None:
+    section = (ROOT / "docs" / "reuse.md").read_text(encoding="utf-8").partition("## Versions")[2]
+    assert re.findall(r"\b\d+\.\d+\.\d+\b", section) == versions()
 
 
 def files_named_by_modules() -> Iterator[tuple[Path, Path]]:
