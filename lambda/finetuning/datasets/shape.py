@@ -116,20 +116,16 @@ class PlainColumns(NamedTuple):
         """The row, as `Shape.read` returns it; None unless its columns are plain texts."""
         instruction, response = row[self.instruction], row[self.response]
         context = row[self.context] if self.context else ""
-        if not (_is_plain(instruction) and _is_plain(response)):
-            return None
+        for text in (instruction, response):
+            if text.__class__ is not str or not text or text.isspace() or text.startswith("[{"):  # turns as JSON
+                return None
         if not context:
-            if context not in ("", None):
+            if context is not None and context != "":
                 return None
             context = ""
         elif context.__class__ is not str or context.isspace():
             return None
         return {"instruction": instruction, "context": context, "response": response}
-
-
-def _is_plain(text: Any) -> bool:
-    """True for a text that is not empty and not a list of turns as JSON."""
-    return text.__class__ is str and text != "" and not text.isspace() and not text.startswith("[{")
 
 
 BARE: Keys = ("[]",)
