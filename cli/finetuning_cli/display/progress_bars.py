@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -16,11 +17,14 @@ from rich.progress import (
 )
 
 from finetuning_cli.display.text import counted, plain
-from finetuning_cli.stage.uploads import Advance
+
+# `finetune check` shows a bar and needs no AWS SDK, whose import takes longer than the check of a small file.
+if TYPE_CHECKING:
+    from finetuning_cli.stage.uploads import Advance
 
 
 @contextmanager
-def reading_bar(console: Console, files: Sequence[Path]) -> Iterator[Advance]:
+def reading_bar(console: Console, files: Sequence[Path]) -> Iterator["Advance"]:
     """A bar, removed when it is full; nothing if the console is not a terminal."""
     with Progress(*_columns(), console=console, transient=True, disable=not console.is_terminal) as bar:
         reading = bar.add_task("Reading", total=sum(file.stat().st_size for file in files))
@@ -28,11 +32,11 @@ def reading_bar(console: Console, files: Sequence[Path]) -> Iterator[Advance]:
 
 
 @contextmanager
-def upload_bars(console: Console) -> Iterator[Callable[[Path], Advance]]:
+def upload_bars(console: Console) -> Iterator[Callable[[Path], "Advance"]]:
     """Yields a function that opens a file's progress bar (or prints a line) and returns its `Advance`."""
     with Progress(*_columns(), console=console, disable=not console.is_terminal) as bars:
 
-        def started(path: Path) -> Advance:
+        def started(path: Path) -> "Advance":
             size = path.stat().st_size
             if not console.is_terminal:
                 console.print(plain(f"Uploading {path.name} ({counted(size, 'byte')})"))
@@ -43,7 +47,7 @@ def upload_bars(console: Console) -> Iterator[Callable[[Path], Advance]]:
 
 
 @contextmanager
-def download_bar(console: Console, size: int) -> Iterator[Advance]:
+def download_bar(console: Console, size: int) -> Iterator["Advance"]:
     """A bar for all files together; nothing if the output is not a terminal."""
     with Progress(*_columns(), console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("Downloading", total=size)

@@ -1,6 +1,9 @@
 """`finetune check` and `finetune prepare`."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,19 @@ def test_check_as_json_prints_one_object_whose_counts_add_up(finetune: Command, 
     assert rows["kept"] + rows["duplicates"] + rows["errors"] + rows["blank"] == rows["lines"] == 151
     assert {"file", "line", "path", "code", "message", "fix"} <= report["errors"][0].keys()
     assert report["error_counts"] == {"JSON_INVALID": 1}
+
+
+def test_a_check_works_without_the_aws_sdk(tmp_path: Path) -> None:
+    """Its import takes longer than everything else that a check of a small file does."""
+    path = any_file(tmp_path, any_chat_rows(9))
+    program = (
+        "import sys; sys.modules['boto3'] = sys.modules['botocore'] = None; import finetuning_cli.main as m; m.main()"
+    )
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program, "check", "--github", str(path)], env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "::notice title=Ready to train::7 rows, 2 held out\n"), done.stderr
 
 
 def test_check_exits_with_1_and_names_the_line_if_data_is_refused(finetune: Command, tmp_path: Path) -> None:
