@@ -14,8 +14,9 @@ from aws_cdk.aws_logs import RetentionDays
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from finetuning.settings import (
-    IMPORT_ENDPOINTS,
+    BEDROCK_ENDPOINTS,
     INTERFACE_ENDPOINTS,
+    JUDGE_ID,
     STAGE_NAME,
     CommaSeparated,
     Settings,
@@ -85,7 +86,8 @@ class StageConfig(StageSettings):
     @property
     def services(self) -> Mapping[str, str]:
         """The services that functions call from the network, if they are in it: as `INTERFACE_ENDPOINTS`."""
-        return {**INTERFACE_ENDPOINTS, **(IMPORT_ENDPOINTS if self.bedrock_import else {})}
+        calls_bedrock = self.bedrock_import or self.judge_models
+        return {**INTERFACE_ENDPOINTS, **(BEDROCK_ENDPOINTS if calls_bedrock else {})}
 
     @property
     def removal_policy(self) -> RemovalPolicy:
@@ -114,6 +116,17 @@ class StageConfig(StageSettings):
                     f"{reader!r} is not the ARN of a role or user, such as arn:aws:iam::123456789012:role/Team*"
                 )
         return readers
+
+    @field_validator("judge_models")
+    @classmethod
+    def _must_be_models_of_bedrock(cls, judges: tuple[str, ...]) -> tuple[str, ...]:
+        for judge in judges:
+            if not re.fullmatch(JUDGE_ID, judge):
+                raise ValueError(
+                    f"{judge!r} is not the id of a model or an inference profile in Bedrock, such as "
+                    "amazon.nova-pro-v1:0 or us.amazon.nova-pro-v1:0"
+                )
+        return judges
 
     @field_validator("availability_zones")
     @classmethod

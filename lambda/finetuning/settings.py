@@ -15,7 +15,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from finetuning.errors import Code, FineTuningError
 
 CommaSeparated = Annotated[
-    tuple[str, ...], BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value)
+    tuple[str, ...],
+    BeforeValidator(lambda value: [each for each in value.split(",") if each] if isinstance(value, str) else value),
 ]
 
 LONGEST_RUNTIME_HOURS = 100
@@ -56,8 +57,11 @@ INTERFACE_ENDPOINTS: Mapping[str, str] = {
 """The services that functions call in a stage with interface endpoints: the endpoint's id, and the last part of the
 service's name. The Price List API has endpoints in three regions only and is left out: PlanRun then estimates with the
 prices in its package."""
-IMPORT_ENDPOINTS: Mapping[str, str] = {"Bedrock": "bedrock", "BedrockRuntime": "bedrock-runtime"}
-"""The same for a stage that imports models into Bedrock."""
+BEDROCK_ENDPOINTS: Mapping[str, str] = {"Bedrock": "bedrock", "BedrockRuntime": "bedrock-runtime"}
+"""The same for a stage that imports models into Bedrock, or lets its models judge."""
+
+JUDGE_ID = r"^[a-z0-9-]+(\.[a-z0-9-]+)+(:[a-z0-9-]+)*$"
+"""Of a model in Bedrock, `amazon.nova-pro-v1:0`, or of one of AWS's inference profiles, `us.amazon.nova-pro-v1:0`."""
 
 DEFAULT_MODEL = "meta-textgeneration-llama-3-1-8b-instruct"
 
@@ -95,6 +99,10 @@ class StageSettings(BaseModel):
     bedrock_import: bool = False
     """Whether runs may import their models into Bedrock (`endpoint.target`): the stage then has the role and the
     permissions for it.
+    """
+    judge_models: CommaSeparated = ()
+    """Models in Bedrock, by the ids of models or of inference profiles, that runs may let judge the answers
+    (`evaluation.judge`): the stage then has the permissions for them. None: no run may.
     """
     max_concurrent_runs: int = Field(default=5, ge=1, le=100)
     """How many runs train, deploy or wait for approval at the same time; later ones are queued."""

@@ -108,6 +108,8 @@ def test_the_app_reports_a_wrong_setting_without_a_traceback() -> None:
         ("vpc_cidr", "10.0.0.0/24"),
         ("notification_email", "nobody"),
         ("data_readers", "DataScience"),
+        ("judge_models", "amazon.nova-*"),
+        ("judge_models", "amazon.nova-pro-v1:0,arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-pro-v1:0"),
         ("availability_zones", "us-east-1a"),
         ("availability_zones", "us-east-1a,us-east-1a"),
         ("availability_zones", "us-east-1a,eu-west-1b"),
@@ -152,3 +154,22 @@ def test_a_network_without_room_for_a_subnet_in_each_zone_is_refused_with_one_th
         StageConfig.of("dev", {"vpc_cidr": "10.0.0.0/23", **three})
     assert StageConfig.of("dev", {"vpc_cidr": "10.0.0.0/22", **three})
     assert StageConfig.of("dev", {"vpc_cidr": "10.0.0.0/23"})
+
+
+@pytest.mark.parametrize(
+    ("options", "private"),
+    [
+        ({}, False),
+        ({"bedrock_import": True}, True),
+        ({"judge_models": "amazon.nova-pro-v1:0"}, True),
+    ],
+)
+def test_bedrock_has_private_addresses_where_it_is_called(options: dict[str, Any], private: bool) -> None:
+    services = StageConfig.of("prod", options).services.values()
+    assert ({"bedrock", "bedrock-runtime"} <= {*services}) is private
+
+
+def test_the_functions_know_which_models_may_judge() -> None:
+    for given, known in (("", ()), ("a.b-v1:0,us.a.b-v1:0", ("a.b-v1:0", "us.a.b-v1:0"))):
+        environment = StageConfig.of("dev", {"judge_models": given}).function_environment(DEPLOYED)
+        assert Settings.from_environment({**environment, "AWS_REGION": "eu-west-1"}).judge_models == known

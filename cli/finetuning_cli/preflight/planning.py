@@ -124,6 +124,7 @@ def unlimited_stage(region: str) -> DeployedStage:
         endpoint_ttl_hours=8,
         endpoint_idle_minutes=60,
         bedrock_import=True,
+        judge_models=("*",),
     )
 
 
@@ -209,6 +210,7 @@ def _ask_account(
     quotas = account_quotas(here.region)
     account.quotas(quotas)
     account.import_quota(quotas, lambda: advisory_client("bedrock", here.region))
+    account.judge(lambda: advisory_client("bedrock", here.region), datetime.now(UTC))
     return account.remaining_plan()
 
 

@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from finetuning.aws.errors import error_code
 from finetuning.aws.import_quota import check_import_quota
+from finetuning.aws.judge_access import check_access, is_reachable, not_reachable
 from finetuning.aws.jumpstart_bucket import JumpStartBucket
 from finetuning.aws.sagemaker import is_absent
 from finetuning.aws.service_quotas import Quotas
@@ -91,6 +92,21 @@ class AccountChecks:
         if self._plan.endpoint.deploy and self._plan.endpoint.target == "bedrock":
             verdict = check_import_quota(quotas, bedrock(), self._plan.names(self._target.prefix))
             self._note("quota", "imported models", verdict)
+
+    def judge(self, bedrock: Callable[[], Any], now: datetime) -> None:
+        """Whether the judge would answer, if the run has one. `bedrock` makes boto3's client."""
+        if judge := self._plan.evaluation.judge:
+            against = list(check_access(bedrock(), judge.model, now))
+            for each in against:
+                self._note("judge", judge.model, each)
+            if not against:
+                self._checklist.passed("judge", f"{judge.model} is available to this account")
+
+    def way_to_judge(self, runtime: Callable[[], Any]) -> None:
+        """Whether functions in this network reach the judge. `runtime` makes boto3's client."""
+        judge = self._plan.evaluation.judge
+        if judge and not is_reachable(runtime()):
+            self._checklist.found("judge", not_reachable(judge.model))
 
     def training_plan(self, sagemaker: Any, now: datetime) -> None:
         """The bought plan, if the run uses one: of the first instance type, in this region, with enough time left."""

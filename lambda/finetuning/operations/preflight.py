@@ -94,6 +94,8 @@ def check_account(
     quotas = account_quotas(here.region)
     account.quotas(quotas)
     account.import_quota(quotas, lambda: advisory_client("bedrock", here.region))
+    account.judge(lambda: advisory_client("bedrock", here.region), datetime.now(UTC))
+    account.way_to_judge(lambda: advisory_client("bedrock-runtime", here.region))
     account.training_plan(advisory_client("sagemaker", here.region), datetime.now(UTC))
     _check_what_requests_name(account, spec, plan, here, checklist)
     return account.remaining_plan()

@@ -1,7 +1,7 @@
 """The evaluation of a run: how many prompts are asked, what that takes, and whether the base model is asked as well.
 
-What evaluation costs is the time of the temporary endpoints, and the use of an imported model. A live endpoint is paid
-for by the hour in any case.
+What evaluation costs is the time of the temporary endpoints, and the use of an imported model and of a judge. A live
+endpoint is paid for by the hour in any case.
 """
 
 import math
@@ -10,10 +10,11 @@ from finetuning.bedrock.prices import ImportPrice
 from finetuning.jumpstart.assumptions import answer_speed, assumptions, endpoint_start
 from finetuning.jumpstart.catalogue import support
 from finetuning.jumpstart.family import ModelSupport
+from finetuning.planning.judge_terms import with_judge
 from finetuning.planning.orders import TEMPORARY_TTL_HOURS
 from finetuning.runs.asking_limits import ANSWER_SECONDS, ANSWER_TOKENS, BATCHES_AT_ONCE, CALLS_AT_ONCE
 from finetuning.runs.endpoint_plan import EndpointPlan
-from finetuning.runs.plan import EvaluationEstimate, EvaluationPlan, RunPlan, TrainingPlan
+from finetuning.runs.plan import DatasetSummary, EvaluationEstimate, EvaluationPlan, JudgePlan, RunPlan, TrainingPlan
 from finetuning.runs.run_json import HELD_OUT, RunRequest
 from finetuning.settings import SWEEP_MINUTES
 
@@ -22,18 +23,24 @@ SMALL_SHARE, SMALL_USD = 0.1, 2.0
 
 
 def evaluation_plan(
-    request: RunRequest, model: ModelSupport, endpoint: EndpointPlan, training: TrainingPlan
+    request: RunRequest,
+    model: ModelSupport,
+    endpoint: EndpointPlan,
+    training: TrainingPlan,
+    judge: JudgePlan | None = None,
 ) -> EvaluationPlan:
     """The evaluation that run.json asks for. If it leaves the comparison open, the costs decide."""
     asked, deploy = request.evaluation, request.endpoint.deploy
-    by_cost = asked.compare_with_base is None and not asked.must_beat_base
-    compared = bool(by_cost or asked.compare_with_base or asked.must_beat_base)
+    needed = bool(asked.must_beat_base or judge)
+    by_cost = asked.compare_with_base is None and not needed
+    compared = by_cost or asked.compare_with_base or needed
     plan = EvaluationPlan(
         held_out=asked.prompts if isinstance(asked.prompts, int) else HELD_OUT,
         prompts=asked.prompts if isinstance(asked.prompts, list) else [],
-        compare_with_base=deploy and compared,
+        compare_with_base=bool(deploy and compared),
         compared_by_cost=by_cost,
         must_beat_base=deploy and asked.must_beat_base,
+        judge=judge if deploy else None,
         not_compared="" if compared else "compare_with_base is false in run.json",
     )
     return settled(plan, model, endpoint, training) if deploy else plan
@@ -44,14 +51,14 @@ def settled(
     model: ModelSupport,
     endpoint: EndpointPlan,
     training: TrainingPlan,
-    held_out_rows: int | None = None,
+    dataset: DatasetSummary | None = None,
 ) -> EvaluationPlan:
     """The plan with its estimate, and without a comparison that nobody asked for if something speaks against it.
 
-    `held_out_rows`: None while they are not known. A comparison that was ruled out before does not come back: the
-    account's quota was not checked for it.
+    `dataset`: None while it is not prepared. A comparison that was ruled out before does not come back: the account's
+    quota was not checked for it.
     """
-    held_out = plan.held_out if held_out_rows is None else min(plan.held_out, held_out_rows)
+    held_out = plan.held_out if dataset is None else min(plan.held_out, dataset.test_rows + dataset.validation_rows)
     prompts = max(held_out + len(plan.prompts), 1)
     if plan.compared_by_cost:
         with_base = estimate(prompts, model, endpoint, temporary=1)
@@ -59,7 +66,10 @@ def settled(
         plan = plan.model_copy(update={"compare_with_base": not reason, "not_compared": reason})
     candidate = plan.must_beat_base and endpoint.target == "sagemaker"  # an imported one costs nothing while it waits
     temporary = plan.compare_with_base + bool(candidate)
-    return plan.model_copy(update={"estimate": estimate(prompts, model, endpoint, temporary=temporary)})
+    known = estimate(prompts, model, endpoint, temporary=temporary)
+    if plan.judge:
+        known = with_judge(known, plan.judge, training, dataset)
+    return plan.model_copy(update={"estimate": known})
 
 
 def without_comparison(plan: RunPlan, reason: str) -> RunPlan:

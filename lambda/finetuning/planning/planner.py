@@ -19,6 +19,7 @@ from finetuning.planning.cautions import BATCHES, check_batches, check_learning_
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.endpoint_terms import endpoint_plan
 from finetuning.planning.evaluation_terms import evaluation_plan, settled
+from finetuning.planning.judge_terms import check_judge, judge_plan
 from finetuning.planning.submission import Prices, Submission, training_types
 from finetuning.planning.training_options import (
     FALLBACKS,
@@ -95,13 +96,14 @@ def make_plan(
         requested_hyperparameters=dict(request.hyperparameters),
         training=training,
         endpoint=endpoint,
-        evaluation=evaluation_plan(request, support(spec.model_id), endpoint, training),
+        evaluation=evaluation_plan(request, support(spec.model_id), endpoint, training, judge_plan(request, stage)),
         tags=request.tags,
         approval=request.approval and request.endpoint.deploy,
     )
     check_batches(support(spec.model_id), options, checklist)
     check_learning_rate(options[0], checklist)
     _check_evaluation(request, checklist)
+    check_judge(request, stage, checklist)
     names = plan.names(stage.prefix)
     checklist.passed("names", f"{names.training_job(0)}, {names.endpoint}")
     _check_tags(request, checklist)
@@ -151,8 +153,7 @@ def complete(plan: RunPlan, spec: ModelSpec, task_name: str, dataset: DatasetSum
     training = plan.training.model_copy(update={"options": options})
     evaluation = plan.evaluation
     if plan.endpoint.deploy:
-        held_out_rows = dataset.test_rows + dataset.validation_rows
-        evaluation = settled(evaluation, support(spec.model_id), plan.endpoint, training, held_out_rows)
+        evaluation = settled(evaluation, support(spec.model_id), plan.endpoint, training, dataset)
     check_batches(support(spec.model_id), options, checklist)
     checks = [check for check in plan.checks if check.check != BATCHES]
     checks += [check for check in checklist.checks if check.check in (FALLBACKS, BATCHES)]

@@ -28,6 +28,8 @@ CAUSES = {
     Code.INSTANCE_TYPE_UNSUPPORTED: "the instance type is not supported",
     Code.MODEL_NOT_IMPORTABLE: "Bedrock cannot import the model",
     Code.BEDROCK_NOT_ENABLED: "the stage may not import models into Bedrock",
+    Code.JUDGE_NOT_ALLOWED: "the stage does not allow this judge",
+    Code.JUDGE_UNUSABLE: "the judge cannot be asked",
     Code.TRAINING_PLAN_UNUSABLE: "the training plan cannot be used",
     Code.GATED_WEIGHTS_MISSING: "the model's weights cannot be located",
     Code.ARTIFACT_MISSING: "a file of JumpStart is missing",

@@ -11,3 +11,12 @@ CALLS_AT_ONCE = 5
 
 BATCHES_AT_ONCE = 2
 """Of one model: the state machine's MaxConcurrency. An endpoint gets ten calls at once."""
+
+QUESTIONS_PER_PAIR = 2
+"""A judge is asked about the tuned and the base model's answer in both orders."""
+
+JUDGE_TOKENS = 16
+"""The longest answer of a judge, of whom one word is asked."""
+
+INSTRUCTION_TOKENS = 200
+"""What a judge is told beside prompt, answers and reference (`judging.INSTRUCTION`), at most."""

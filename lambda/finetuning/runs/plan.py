@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, computed_field, model_validator
 
+from finetuning.bedrock.judges import TokenPrice
 from finetuning.datasets.formats import Detection, Format
 from finetuning.datasets.options import DataOptions
 from finetuning.datasets.resolution import Resolution
@@ -214,10 +215,18 @@ def in_words(group: list[TrainingOption]) -> str:
     return " or ".join(option.instance_type for option in group)
 
 
+class JudgePlan(PlanPart):
+    """The model in Bedrock that judges the answers. `price`: None if it is not known."""
+
+    model: str
+    price: TokenPrice | None = None
+
+
 class EvaluationEstimate(PlanPart):
     """What the evaluation takes: seconds until both models have answered, and USD of the endpoints that stand for it
     alone. `usd_at_most`: if the run does not delete them, and the sweeper does after `hours_at_most`. None if a price
-    is unknown. `import_usd`: of an imported model while it is asked, and at most; 0 if there is none.
+    is unknown. `import_usd`: of an imported model while it is asked, and at most; `judge_usd`: of a judge, and if each
+    of its answers has to be asked for again; 0 if there is none.
     """
 
     prompts: int
@@ -228,17 +237,23 @@ class EvaluationEstimate(PlanPart):
     usd_at_most: float | None
     import_usd: float | None = 0
     import_usd_at_most: float | None = 0
+    judge_usd: float | None = 0
+    judge_usd_at_most: float | None = 0
     assumptions: list[str]
 
     @property
     def total_usd(self) -> float | None:
-        return None if self.usd is None or self.import_usd is None else self.usd + self.import_usd
+        return _sum(self.usd, self.import_usd, self.judge_usd)
 
     @property
     def total_usd_at_most(self) -> float | None:
-        if self.usd_at_most is None or self.import_usd_at_most is None:
-            return None
-        return self.usd_at_most + self.import_usd_at_most
+        return _sum(self.usd_at_most, self.import_usd_at_most, self.judge_usd_at_most)
+
+
+def _sum(*amounts: float | None) -> float | None:
+    """None if one is not known."""
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known) if len(known) == len(amounts) else None
 
 
 class EvaluationPlan(PlanPart):
@@ -248,7 +263,7 @@ class EvaluationPlan(PlanPart):
     "helped", only if it is better.
 
     `compared_by_cost`: run.json leaves the comparison open; `not_compared`: why there is none. `estimate`: None without
-    an endpoint, and in plans of earlier versions.
+    an endpoint, and in plans of earlier versions. `judge`: None if no model judges the answers.
     """
 
     held_out: int
@@ -257,6 +272,7 @@ class EvaluationPlan(PlanPart):
     compared_by_cost: bool = False
     not_compared: str = ""
     must_beat_base: bool | Literal["helped"] = False
+    judge: JudgePlan | None = None
     estimate: EvaluationEstimate | None = None
 
 

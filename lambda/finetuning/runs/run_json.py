@@ -21,7 +21,7 @@ from finetuning.jumpstart.catalogue import nearest
 from finetuning.lazy_model import LazyModel
 from finetuning.runs.names import TEMPORARY
 from finetuning.runs.ownership import MAX_OWNERS
-from finetuning.settings import LONGEST_RUNTIME_HOURS, IdleMinutes, TtlHours
+from finetuning.settings import JUDGE_ID, LONGEST_RUNTIME_HOURS, IdleMinutes, TtlHours
 
 Path = tuple[str | int, ...]
 
@@ -158,6 +158,11 @@ class EvaluationRequest(_Part):
     must_beat_base: bool | Literal["helped"] = False
     """Evaluate both models on temporary endpoints first. With true, a tuned model that is worse than the base model is
     not deployed; with "helped", only one that is better. Implies `compare_with_base`.
+    """
+    judge: Annotated[str, Field(pattern=JUDGE_ID, max_length=140)] | None = None
+    """A model in Bedrock, or an inference profile, of those that the stage allows. It is shown the prompt, the
+    reference and both models' answers, and says which is better: a number beside the verdict. Implies
+    `compare_with_base`.
     """
 
 

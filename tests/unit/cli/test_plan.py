@@ -277,6 +277,23 @@ def test_a_plan_without_a_comparison_says_why(tmp_path: Path) -> None:
     assert '"evaluation": {"compare_with_base": true} in run.json compares with it.' in said
 
 
+@pytest.mark.parametrize(
+    ("judge", "cost", "price"),
+    [
+        ("amazon.nova-pro-v1:0", "0.86 USD", "0.8 USD per million tokens read, 3.2 written"),
+        ("example.unknown-v1:0", "an unknown cost", "unknown price"),
+    ],
+)
+def test_a_plan_has_the_cost_of_a_judge_or_says_that_it_is_unknown(
+    tmp_path: Path, judge: str, cost: str, price: str
+) -> None:
+    asked = run_file(tmp_path, {"accept_eula": True, "task": "chat", "evaluation": {"judge": judge}})
+    output = " ".join(finetune("plan", asked)[1].split())
+    assert f"the comparison about 12 min and {cost}" in output
+    assert f"200 questions to the judge {judge}" in output
+    assert price in output
+
+
 def test_a_plan_has_each_figure_and_its_source_once(tmp_path: Path) -> None:
     run_file(tmp_path, {"accept_eula": True, "hyperparameters": {"lora_r": 16}}, "run.json")
     any_file(tmp_path, any_chat_rows(30))

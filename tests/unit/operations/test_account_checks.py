@@ -11,6 +11,7 @@ import pytest
 from finetuning.aws.jumpstart_bucket import JumpStartBucket
 from finetuning.aws.service_quotas import Use
 from finetuning.errors import Code, Finding, FineTuningError
+from finetuning.operations import account_checks
 from finetuning.operations.account_checks import AccountChecks
 from finetuning.planning.checklist import Checklist
 from finetuning.runs.plan import RunPlan
@@ -507,3 +508,43 @@ def test_a_missing_script_is_a_line_of_the_artefacts() -> None:
 def test_the_name_of_the_first_attempts_job_is_looked_up(cloud: FakeAws) -> None:
     names_checked(cloud.sagemaker)
     assert cloud.sagemaker.requests("describe_training_job") == [{"TrainingJobName": f"{PREFIX}-{RUN_ID}"}]
+
+
+def judged_by(judge: str | None) -> RunPlan:
+    evaluation = any_plan().evaluation.model_dump() | {"judge": {"model": judge} if judge else None}
+    return any_plan(evaluation=evaluation)
+
+
+def test_a_plan_without_a_judge_asks_bedrock_nothing() -> None:
+    def never() -> Any:
+        raise AssertionError("no client is needed")
+
+    assert checked(judged_by(None), lambda account: account.judge(never, NOW))[0] == []
+    assert checked(judged_by(None), lambda account: account.way_to_judge(never))[0] == []
+
+
+def test_a_judge_that_can_be_called_is_a_line_of_the_table() -> None:
+    bedrock = FakeService()
+    bedrock.answers["get_foundation_model"] = {"modelDetails": {"modelLifecycle": {"status": "ACTIVE"}}}
+    (line,), _ = checked(judged_by("amazon.nova-pro-v1:0"), lambda account: account.judge(lambda: bedrock, NOW))
+    assert (line.check, line.ok) == ("judge", True)
+    assert line.message == "amazon.nova-pro-v1:0 is available to this account"
+
+
+def test_each_reason_against_a_judge_is_a_finding_and_what_is_not_known_is_yellow() -> None:
+    bedrock = FakeService()
+    bedrock.answers["get_foundation_model"] = {
+        "modelDetails": {"outputModalities": ["IMAGE"], "modelLifecycle": {"status": "LEGACY"}}
+    }
+    lines, _ = checked(judged_by("amazon.nova-pro-v1:0"), lambda account: account.judge(lambda: bedrock, NOW))
+    assert [(line.ok, line.code) for line in lines] == [(False, Code.JUDGE_UNUSABLE), (None, "")]
+    assert lines[1].message.startswith("amazon.nova-pro-v1:0: a legacy model")
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_a_network_without_a_way_to_bedrock_refuses_a_judge(monkeypatch: pytest.MonkeyPatch, reachable: bool) -> None:
+    monkeypatch.setattr(account_checks, "is_reachable", lambda runtime: reachable)
+    lines, _ = checked(judged_by("amazon.nova-pro-v1:0"), lambda account: account.way_to_judge(FakeService))
+    assert [line.message for line in lines] == [
+        "The judge amazon.nova-pro-v1:0 cannot be asked: the stage's network has no way to Bedrock's runtime."
+    ][: 0 if reachable else 1]
