@@ -17,8 +17,9 @@ def prod(tmp_path_factory: pytest.TempPathFactory) -> Synthesised:
 
 @pytest.fixture(scope="session")
 def importing(tmp_path_factory: pytest.TempPathFactory) -> Synthesised:
-    """The stage prod that may import models into Bedrock."""
-    return synthesise("prod", tmp_path_factory.mktemp("importing"), bedrock_import=True)
+    """The stage prod that may import models into Bedrock, and lets two of its models judge."""
+    options = {"bedrock_import": True, "judge_models": "amazon.nova-pro-v1:0,us.amazon.nova-lite-v1:0"}
+    return synthesise("prod", tmp_path_factory.mktemp("importing"), **options)
 
 
 @pytest.fixture(scope="session")

@@ -23,8 +23,10 @@ UNNAMEABLE = re.compile(
 )
 """Actions without resource-level permissions (Service Authorization Reference): they require `*`."""
 PRIVATE_APIS = ("sagemaker.api", "sagemaker.runtime", "logs", "monitoring", "kms", "sns", "states", "servicequotas")
-IMPORT_APIS = ("bedrock", "bedrock-runtime")
-"""Called by a stage that may import models."""
+OF_AWS = re.compile(r":(foundation-model|inference-profile)/")
+"""Models and profiles in Bedrock that are AWS's, not the stage's."""
+BEDROCK_APIS = ("bedrock", "bedrock-runtime")
+"""Called by a stage that may import models, or lets models judge."""
 SECRET = re.compile(
     r"(AKIA|ASIA)[A-Z0-9]{16}|\bhf_[A-Za-z0-9]{20,}|-----BEGIN [A-Z ]*PRIVATE KEY"
     r"|(?i:password|secret|token)\w*\W{1,4}[A-Za-z0-9/+]{20,}"
@@ -472,8 +474,8 @@ def _(stage: Deployed) -> Offenders:
 def _(stage: Deployed) -> Offenders:
     endpoints = stage.of("AWS::EC2::VPCEndpoint").values()
     private = [e["ServiceName"] for e in endpoints if e.get("PrivateDnsEnabled") is True]
-    imports = any(stage.granted("bedrock:CreateModelImportJob"))
-    called = (*PRIVATE_APIS, *(IMPORT_APIS if imports else ()))
+    calls_bedrock = any(stage.granted("bedrock:CreateModelImportJob", "bedrock:GetFoundationModel"))
+    called = (*PRIVATE_APIS, *(BEDROCK_APIS if calls_bedrock else ()))
     yield from (api for api in called if f"com.amazonaws.<AWS::Region>.{api}" not in private)
     reached = {table for e in endpoints if e["VpcEndpointType"] == "Gateway" for table in e["RouteTableIds"]}
     yield from (id for id in stage.of("AWS::EC2::RouteTable") if f"<{id}>" not in reached)
@@ -656,7 +658,10 @@ def _(stage: Deployed) -> Offenders:
 @rule(47, "Imported models are created, tagged, asked and deleted only with the stage's tag")
 def _(stage: Deployed) -> Offenders:
     for id, statement in stage.granted():
-        changes = any(re.match(r"bedrock:(Create|Delete|Get|Tag|Invoke)", a) for a in listed(statement["Action"]))
+        if all(OF_AWS.search(str(resource)) for resource in listed(statement["Resource"])):
+            continue  # models of AWS have no tags: rule 49
+        acting = r"bedrock:(Create|Delete|Tag|Invoke|Get(?!FoundationModelAvailability))"
+        changes = any(re.match(acting, a) for a in listed(statement["Action"]))
         tags = {
             str(value)
             for operator, keys in statement.get("Condition", {}).items()
@@ -667,7 +672,7 @@ def _(stage: Deployed) -> Offenders:
             yield id
 
 
-@rule(48, "Bedrock reads tuned models only, with a role for import jobs of this account")
+@rule(48, "Bedrock's role reads tuned models only, for import jobs of this account")
 def _(stage: Deployed) -> Offenders:
     for role, properties in stage.roles.items():
         if "bedrock.amazonaws.com" not in json.dumps(properties["AssumeRolePolicyDocument"]):
@@ -684,3 +689,13 @@ def _(stage: Deployed) -> Offenders:
                     yield id
                 if "s3:GetObject" in actions and not all(each.endswith("/runs/*/training/*") for each in objects):
                     yield id
+
+
+@rule(49, "Judges are called by their exact ids, and the model of an inference profile only by way of the profile")
+def _(stage: Deployed) -> Offenders:
+    for id, statement in stage.granted("bedrock:InvokeModel"):
+        by_profile = "bedrock:InferenceProfileArn" in statement.get("Condition", {}).get("StringEquals", {})
+        for resource in map(str, listed(statement["Resource"])):
+            region, name = resource.split(":")[3], resource.partition("/")[2]
+            if OF_AWS.search(resource) and ("*" in name or (region == "*" and not by_profile)):
+                yield id

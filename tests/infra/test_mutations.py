@@ -325,6 +325,16 @@ MUTATIONS: dict[str, tuple[int, Mutation]] = {
         trusting("bedrock", Condition={"StringEquals": {"aws:SourceAccount": "123456789012"}}),
     ),
     "a role with which Bedrock reads every file": (48, granting_to_bedrock("s3:GetObject", "arn:aws:s3:::b/*")),
+    "any model may judge": (
+        49,
+        also_granting(Action="bedrock:InvokeModel", Resource="arn:aws:bedrock:us-east-1::foundation-model/amazon.*"),
+    ),
+    "a judge may be called in any region without its profile": (
+        49,
+        also_granting(
+            Action="bedrock:InvokeModel", Resource="arn:aws:bedrock:*::foundation-model/amazon.nova-pro-v1:0"
+        ),
+    ),
     "a role with which Bedrock writes": (48, granting_to_bedrock("s3:PutObject", "arn:aws:s3:::b/runs/*/training/*")),
 }
 

@@ -286,3 +286,24 @@ def test_users_find_what_they_need_in_the_outputs(stage: Synthesised) -> None:
         "OperatorPolicyArn",
         "DashboardUrl",
     }
+
+
+def test_a_judge_is_called_by_its_exact_id_and_by_one_function(importing: Synthesised, prod: Synthesised) -> None:
+    asked = [each for each in importing.policy("JudgeBatch") if "InvokeModel" in str(each["Action"])]
+    named = json.dumps([each["Resource"] for each in asked])
+    assert named.count(":foundation-model/amazon.nova-pro-v1:0") == 1
+    assert named.count(":inference-profile/us.amazon.nova-lite-v1:0") == 1
+    (routed,) = [each for each in asked if "Condition" in each]
+    assert ":bedrock:*::foundation-model/amazon.nova-lite-v1:0" in json.dumps(routed["Resource"])
+    assert ":inference-profile/us.amazon.nova-lite-v1:0" in json.dumps(routed["Condition"]["StringEquals"])
+    others = [name for name, _ in importing.stage.workflow.functions.items() if name not in ("JudgeBatch", "AskBatch")]
+    assert not [name for name in others if "bedrock:InvokeModel" in json.dumps(importing.policy(name))]
+    assert "bedrock" not in json.dumps(prod.policy("JudgeBatch"))
+
+
+def test_the_preflight_reads_whether_the_judges_can_be_called(importing: Synthesised, prod: Synthesised) -> None:
+    granted = {str(each["Action"]): json.dumps(each["Resource"]) for each in importing.policy("PlanRun")}
+    assert "foundation-model/amazon.nova-pro-v1:0" in granted["bedrock:GetFoundationModel"]
+    assert "foundation-model/amazon.nova-lite-v1:0" in granted["bedrock:GetFoundationModel"]
+    assert "inference-profile/us.amazon.nova-lite-v1:0" in granted["bedrock:GetInferenceProfile"]
+    assert "bedrock" not in json.dumps(prod.policy("PlanRun"))

@@ -7,6 +7,7 @@ import pytest
 from moto import mock_aws
 
 from finetuning.aws.clients import advisory_client, client
+from finetuning.aws.judge import judge_client
 from finetuning.handlers import step, sweep_endpoints
 from finetuning.operations import preflight
 from finetuning.settings import settings
@@ -61,10 +62,10 @@ def cloud(memory: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake
     """An account in memory, behind every client of the process; the stage's documents are in `memory`."""
     account = FakeAws()
     monkeypatch.setattr("boto3.client", lambda service, **_: account[service])
-    for cached in (client, advisory_client):
+    for cached in (client, advisory_client, judge_client):
         cached.cache_clear()
     yield account
-    for cached in (client, advisory_client):
+    for cached in (client, advisory_client, judge_client):
         cached.cache_clear()
 
 

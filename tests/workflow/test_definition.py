@@ -10,9 +10,17 @@ from typing import Any
 
 import pytest
 
-from finetuning.aws.clients import ONCE
+from finetuning.aws.clients import JUDGING, ONCE
 from finetuning.datasets.preparation import MAX_CALLS
-from finetuning.evaluation.asking import CALLS_AT_ONCE, PAUSES, PROMPTS_PER_BATCH, batches
+from finetuning.evaluation.asking import (
+    CALLS_AT_ONCE,
+    JUDGE_CALLS_AT_ONCE,
+    JUDGE_QUESTIONS_PER_BATCH,
+    PAUSES,
+    PROMPTS_PER_BATCH,
+    batches,
+    judge_batches,
+)
 from finetuning.jumpstart.requests import ENDPOINT_PROVISIONING_SECONDS
 from finetuning.planning.endpoint_terms import DEFAULT_ENDPOINT_TIMEOUT
 from finetuning.runs.guardrails import ROLLBACK_SECONDS
@@ -94,7 +102,7 @@ def test_the_file_is_plain_json_and_keeps_only_what_differs_from_the_standard() 
     flow = dict(all_states(json.loads(FLOW.read_text(encoding="utf-8"))))
     assert flow.keys() == STATES.keys()
     assert not [name for name, state in flow.items() if "Retry" in state]
-    own = {"PrepareShard", "PrepareShards", *OF_A_MODEL, "ReportFailure", *EVENTS}
+    own = {"PrepareShard", "PrepareShards", *OF_A_MODEL, "JudgeAnswers", "ReportFailure", *EVENTS}
     assert {name for name, state in flow.items() if "Catch" in state} == own
 
 
@@ -148,7 +156,7 @@ def test_no_variable_of_an_outer_scope_is_assigned_inside_a_map() -> None:
         inner = (state["ItemProcessor"] for state in machine["States"].values() if "ItemProcessor" in state)
         return 1 + sum(scopes(each, outer | here) for each in inner)
 
-    assert scopes(MACHINE, set()) == 4
+    assert scopes(MACHINE, set()) == 5
 
 
 def test_a_failure_is_reported_with_the_step_that_failed() -> None:
@@ -285,6 +293,7 @@ EVENTS_PER_POLL = 9
 """Two of the wait, five of the task, two of the choice."""
 
 
+MOST_PROMPTS = MAX_PROMPTS + MAX_OWN_PROMPTS
 EVENTS_PER_BATCH, EVENTS_PER_TRY = 8, 3
 """Iteration, state and call of a batch; and a call that fails."""
 
@@ -293,7 +302,20 @@ def slowest_evaluation_hours() -> float:
     """Every call takes as long as the client waits, every time."""
     rounds = -(-PROMPTS_PER_BATCH // CALLS_AT_ONCE)
     one = rounds * ((1 + len(PAUSES)) * ONCE.read_timeout + sum(PAUSES))
-    return -(-len(batches(MAX_PROMPTS + MAX_OWN_PROMPTS)) // STATES["AskModel"]["MaxConcurrency"]) * one / 3600
+    return -(-len(batches(MOST_PROMPTS)) // STATES["AskModel"]["MaxConcurrency"]) * one / 3600
+
+
+def longest_judge_batch() -> float:
+    """In seconds."""
+    rounds = -(-JUDGE_QUESTIONS_PER_BATCH // JUDGE_CALLS_AT_ONCE)
+    return rounds * ((1 + len(PAUSES)) * 2 * JUDGING.read_timeout + sum(PAUSES))
+
+
+def slowest_judge_hours() -> float:
+    """The same of the judge, whose every answer must be asked for again."""
+    one = longest_judge_batch()
+    assert one < STATES["JudgeBatch"]["TimeoutSeconds"] - 60
+    return -(-len(judge_batches(MOST_PROMPTS)) // STATES["JudgeAnswers"]["MaxConcurrency"]) * one / 3600
 
 
 def polls(seconds: float, pause: Callable[[float], int] = wait_seconds) -> int:
@@ -329,7 +351,10 @@ def test_the_longest_run_fits_the_history_of_an_execution() -> None:
             + polls(LONGEST_ENDPOINT_WAIT_HOURS * 3600, patient_pause)
         ),
         "prompts, each batch's function dying twice": (
-            2 * len(batches(MAX_PROMPTS + MAX_OWN_PROMPTS)) * (EVENTS_PER_BATCH + 2 * EVENTS_PER_TRY)
+            2 * len(batches(MOST_PROMPTS)) * (EVENTS_PER_BATCH + 2 * EVENTS_PER_TRY)
+        ),
+        "the judge's questions, each batch's function dying twice": (
+            len(judge_batches(MOST_PROMPTS)) * (EVENTS_PER_BATCH + 2 * EVENTS_PER_TRY)
         ),
         "everything else": 20 * EVENTS_PER_POLL,
     }
@@ -351,6 +376,7 @@ def test_the_longest_run_fits_the_time_limit_of_an_execution() -> None:
         )
         / 3600,
         "evaluation": slowest_evaluation_hours(),
+        "judge": slowest_judge_hours(),
     }
     assert sum(hours.values()) * 3600 < MACHINE["TimeoutSeconds"], hours
 
@@ -398,6 +424,23 @@ def test_the_name_is_switched_after_evaluation_gate_and_approval_alone(
 ) -> None:
     assert ways_from("IsLive", target=target, imported=imported, autoscaling=autoscaling) == following
     assert {name for name, state in STATES.items() if "SwitchAlias" in successors(state)} == {"IsLive"}
+
+
+@pytest.mark.parametrize(("evaluate", "judge", "following"), [
+    (True, True, "JudgeAnswers"), (True, False, "EvaluateAnswers"), (False, True, "IsLive"), (False, False, "IsLive"),
+])  # fmt: skip
+def test_a_judge_is_asked_before_the_evaluation_and_only_if_there_is_one(
+    evaluate: bool, judge: bool, following: str
+) -> None:
+    assert ways_from("IsEvaluated", evaluate=evaluate, judge=judge) == following
+
+
+def test_without_the_judge_the_evaluation_goes_on_and_learns_why() -> None:
+    assert successors(STATES["JudgeAnswers"]) == {"EvaluateAnswers"}
+    (catch,) = STATES["JudgeAnswers"]["Catch"]
+    assert (catch["ErrorEquals"], catch["Output"]) == (["States.ALL"], {"failure": "{% $states.errorOutput %}"})
+    given = STATES["EvaluateAnswers"]["Arguments"]["Payload"]["judge_failure"]
+    assert given == "{% $exists($states.input.failure) ? $states.input.failure : null %}"
 
 
 def test_the_diagram_in_the_documentation_is_current() -> None:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from finetuning.aws.sagemaker import sagemaker
 from finetuning.errors import Code, FineTuningError
-from finetuning.evaluation.asking import AnswerBatch, ask_batch, batches
+from finetuning.evaluation.asking import AnswerBatch, ask_batch, batches, numbers_in
 from finetuning.evaluation.comparison import Reply, evaluate
 from finetuning.evaluation.questions import OwnPrompt, Question, as_inputs
 from finetuning.evaluation.results import EvaluationReport
@@ -98,7 +98,7 @@ def ask_again(
         say(f"{len(replies.keys() | batch.replies.keys())} of {len(asked)} prompts are answered")
 
     for batch in batches(len(asked)):
-        replies |= ask_batch(asked, batch, AnswerBatch(), ask, keep_count).replies
+        replies |= ask_batch(asked, numbers_in(batch, len(asked)), AnswerBatch(), ask, keep_count).replies
     base = {} if prompts else replies_of(run, "base", len(asked))
     reason = "the base model was not asked these prompts" if prompts else "the run kept no answers of the base model"
     return evaluate(asked, replies, base, not_compared="" if base else reason)

@@ -9,7 +9,7 @@ from constructs import Construct
 
 from finetuning.runs.layout import TURNS, measurement
 from finetuning_cdk.constructs.file_permissions import ANY_RUN, StageResources
-from finetuning_cdk.constructs.import_permissions import ImportPermissions
+from finetuning_cdk.constructs.judge_permissions import JudgePermissions
 from finetuning_cdk.constructs.python_layer import PARQUET, PythonLayer
 from finetuning_cdk.constructs.workflow_function import FunctionPlatform, FunctionSize, WorkflowFunction
 
@@ -19,7 +19,7 @@ class _Step:
     """One function. `handler` is its module."""
 
     handler: str
-    may: Callable[[ImportPermissions], ImportPermissions]
+    may: Callable[[JudgePermissions], JudgePermissions]
     touches_data: bool = False
     """Such a function runs in the VPC in every stage and calls only S3; others only where control functions do."""
     outlives_network: bool = False
@@ -32,7 +32,7 @@ class _Step:
         return self.handler.title().replace("_", "")
 
 
-def _end_run(may: ImportPermissions) -> ImportPermissions:
+def _end_run(may: JudgePermissions) -> JudgePermissions:
     """Reports a run that ended early, and deletes what it left. The configuration says whether its endpoint served an
     earlier model.
     """
@@ -45,7 +45,7 @@ def _end_run(may: ImportPermissions) -> ImportPermissions:
     )
 
 
-_ANSWERS = ANY_RUN.answers_folder + "*.json"
+_ANSWERS, _JUDGED = (ANY_RUN.answers_folder + names for names in ("*.json", "judge-*.json"))
 
 _STEPS = (
     _Step(
@@ -59,6 +59,7 @@ _STEPS = (
             .check_plans()
             .find_imports()
             .read_names()
+            .check_judges()
         ),
         size=FunctionSize(timeout=300, memory=1024),
     ),
@@ -133,6 +134,11 @@ _STEPS = (
             may.write_runs(_ANSWERS, reading=[ANY_RUN.prompts, _ANSWERS]).invoke_endpoints().invoke_imports()
         ),
         size=FunctionSize(timeout=900, memory=1024),
+    ),
+    _Step(
+        handler="judge_batch",
+        may=lambda may: may.write_runs(_JUDGED, reading=[ANY_RUN.prompts, _ANSWERS]).ask_judges(),
+        size=FunctionSize(timeout=900, memory=1024, concurrency=10),
     ),
     _Step(
         handler="delete_temporary_endpoint",
@@ -216,7 +222,7 @@ class WorkflowFunctions(Construct):
                 step.id,
                 handler=step.handler,
                 platform=platform,
-                permissions=step.may(ImportPermissions(self, f"{step.id}Permissions", resources=resources)),
+                permissions=step.may(JudgePermissions(self, f"{step.id}Permissions", resources=resources)),
                 in_vpc=step.touches_data or (platform.config.control_functions_in_vpc and not step.outlives_network),
                 size=step.size,
                 more_layers=[parquet] if step.handler == "reframe_parquet" else [],

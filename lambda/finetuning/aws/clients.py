@@ -29,6 +29,9 @@ calls CloudFormation."""
 ONCE_IMPORTED = ONCE.merge(Config(read_timeout=60))
 """For invoking an imported model. The wait for one that is not loaded comes on top, within the function's time."""
 
+JUDGING = ONCE.merge(Config(read_timeout=15))
+"""For asking a judge for one word. The batch asks again what failed, and a throttled step is retried."""
+
 _CONFIGS = {"s3": S3, "sagemaker-runtime": ONCE, "bedrock-runtime": ONCE_IMPORTED, "cloudformation": FIRST}
 
 

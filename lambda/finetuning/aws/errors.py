@@ -21,12 +21,15 @@ TRANSIENT = frozenset(
         "InternalError",
         "InternalFailure",
         "InternalServerError",
+        "InternalServerException",
+        "ModelNotReadyException",
+        "ModelTimeoutException",
         "ConditionalRequestConflict",
         "500",
         "503",
     }
 )
-"""Error codes after which the same request may succeed: those of botocore's own list, of S3 and of SageMaker."""
+"""Error codes after which the same request may succeed: those of botocore's list, of S3, of SageMaker, of Bedrock."""
 
 QUOTA = frozenset({"ResourceLimitExceeded", "ServiceQuotaExceededException", "LimitExceededException"})
 DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"})

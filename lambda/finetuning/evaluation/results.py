@@ -14,6 +14,11 @@ SCORES_EXPLAINED = (
     "(bootstrap over the prompts); if it contains 0 the difference may be chance. "
     "Scores measure similarity to the reference answer, not correctness: read the answers."
 )
+JUDGE_EXPLAINED = (
+    "The judge is a language model in Bedrock. It was shown each prompt with its reference and both answers, once in "
+    "each order, and asked which is better. A verdict that changes with the order is a tie, and equal answers are a "
+    "tie without a question. The win rate counts a tie half: 0.50 is no difference."
+)
 
 Source = Literal["held-out", "run.json", "default", "file"]
 """Where a prompt is from: "file" is one that `finetune evaluate` was given."""

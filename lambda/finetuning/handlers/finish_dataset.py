@@ -9,7 +9,7 @@ from finetuning.datasets.join import join_shards, training_digests
 from finetuning.datasets.outputs import BYTES_OF_A_DIGEST
 from finetuning.datasets.preparation import Preparation
 from finetuning.errors import DatasetRefused
-from finetuning.evaluation.asking import batches
+from finetuning.evaluation.asking import batches, judge_batches
 from finetuning.handlers.step import Payload, logger, measure, step
 from finetuning.jumpstart.family import Task
 from finetuning.metrics import ProductMetric
@@ -22,8 +22,8 @@ from finetuning.settings import settings
 
 @step
 def handler(run: Run, event: Payload) -> Payload:
-    """`{run_id}` → `{task, train_rows, validation_rows, batches, compare_with_base}`: the batches of prompts that the
-    evaluation asks, and whether it asks the base model.
+    """`{run_id}` → `{task, train_rows, validation_rows, batches, judge_batches, compare_with_base}`: the batches of
+    prompts that the evaluation asks, those of a judge's questions, and whether it asks the base model.
 
     Raises `DatasetRefused` if too many rows are bad, and `RunRefused` if the plan does not fit the number of rows;
     dataset.json is written in any case.
@@ -49,11 +49,13 @@ def handler(run: Run, event: Payload) -> Payload:
         f"{rows.duplicates:,} duplicates, {rows.errors:,} errors",
         checks=completed.checks,
     )
+    prompts_asked = len(questions_of(run))
     return {
         "task": str(task),
         "train_rows": rows.train,
         "validation_rows": rows.validation,
-        "batches": batches(len(questions_of(run))),
+        "batches": batches(prompts_asked),
+        "judge_batches": judge_batches(prompts_asked) if completed.evaluation.judge else [],
         "compare_with_base": completed.evaluation.compare_with_base,
         **status.shown,
     }

@@ -24,7 +24,7 @@ from finetuning.settings import TtlHours, settings
 @step
 def handler(run: Run, event: Payload) -> Payload:
     """`{bucket, key, version_id, requester, request_id, execution_arn, redeploy}` → `{outcome, run_id, parquet, deploy,
-    compare_with_base, must_beat_base, imported, autoscaling, approval, approval_seconds, shards_at_once}`.
+    compare_with_base, judge, must_beat_base, imported, autoscaling, approval, approval_seconds, shards_at_once}`.
 
     The outcome is `duplicate` if another execution owns the run; then nothing is written. With `redeploy`, an object
     that may have `ttl_hours`, `instance_type` and `target`, the model that the run has trained is deployed again, and
@@ -65,6 +65,7 @@ def handler(run: Run, event: Payload) -> Payload:
         parquet=plan.parquet,
         deploy=plan.endpoint.deploy,
         compare_with_base=plan.evaluation.compare_with_base,
+        judge=plan.evaluation.judge is not None,
         must_beat_base=bool(plan.evaluation.must_beat_base),
         imported=plan.endpoint.is_imported,
         autoscaling=plan.endpoint.autoscaling is not None,
@@ -76,7 +77,7 @@ def handler(run: Run, event: Payload) -> Payload:
 
 def _result(outcome: str, run: Run, **choices: Any) -> Payload:
     """What the state machine decides by, and what its console shows."""
-    names = ("parquet", "deploy", "compare_with_base", "must_beat_base", "imported", "autoscaling", "approval")
+    names = ("parquet", "deploy", "compare_with_base", "judge", "must_beat_base", "imported", "autoscaling", "approval")
     return {
         "outcome": outcome,
         "run_id": run.run_id,

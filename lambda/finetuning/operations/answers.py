@@ -6,13 +6,17 @@ from typing import Literal
 from finetuning.aws import bedrock_runtime, sagemaker_runtime
 from finetuning.aws.answer_bodies import MAX_NEW_TOKENS
 from finetuning.aws.bedrock_runtime import OnWait
-from finetuning.evaluation.asking import AnswerBatch, batches
+from finetuning.evaluation.asking import AnswerBatch, batches, judge_batches
 from finetuning.evaluation.comparison import Ask, Reply
+from finetuning.evaluation.judging import judge_questions
 from finetuning.evaluation.questions import Question, questions, stop_texts, stop_tokens
 from finetuning.jumpstart.family import Family
 from finetuning.operations.run import Run
 
-Model = Literal["tuned", "base"]
+Model = Literal["tuned", "base", "judge"]
+
+
+MODELS: tuple[Model, Model] = ("tuned", "base")
 
 
 IMPORTED = "arn:"
@@ -55,8 +59,15 @@ def find_batch(run: Run, model: Model, batch: int) -> AnswerBatch:
     return run.store.find(run.layout.answers(model, batch), AnswerBatch) or AnswerBatch()
 
 
+def judge_questions_of(run: Run) -> list[Question]:
+    """What the judge is asked about the models' answers; nothing without the base model's."""
+    asked = questions_of(run)
+    return judge_questions(asked, *(replies_of(run, model, len(asked)) for model in MODELS))
+
+
 def replies_of(run: Run, model: Model, prompts: int) -> dict[int, Reply]:
-    """The answers of the model to the run's prompts, by their numbers; empty if it was not asked."""
-    return {
-        number: reply for batch in batches(prompts) for number, reply in find_batch(run, model, batch).replies.items()
-    }
+    """The answers of the model to the run's prompts, by their numbers; empty if it was not asked. Those of the judge
+    have the numbers of its questions.
+    """
+    kept = judge_batches(prompts) if model == "judge" else batches(prompts)
+    return {number: reply for batch in kept for number, reply in find_batch(run, model, batch).replies.items()}

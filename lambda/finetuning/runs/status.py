@@ -152,6 +152,8 @@ class RunStatus(LazyModel):
     """ARN of the model in Bedrock, if the run imported it."""
     verdict: Verdict | None = None
     """None if there was no evaluation."""
+    judgement: str = ""
+    """What the judge of the evaluation said, in words; empty without a judge."""
     endpoint_turn: str = ""
     """Place in the queue of the runs that deploy to the same endpoint, from the first wish until the run's end."""
     endpoint_wait_began: datetime | None = None

@@ -21,6 +21,7 @@ PHASES = {
     "DescribeImport": "Deployment",
     "AskBatch": "Evaluation",
     "DeleteTemporaryEndpoint": "Evaluation",
+    "JudgeBatch": "Evaluation",
     "EvaluateAnswers": "Evaluation",
     "SwitchAlias": "Deployment",
     "ScaleEndpoint": "Deployment",

@@ -60,7 +60,7 @@ def test_every_prompt_is_in_one_batch() -> None:
 
 def test_the_answers_of_a_batch_are_kept_by_the_number_of_their_prompt() -> None:
     kept: list[AnswerBatch] = []
-    answers = ask_batch(QUESTIONS, 1, AnswerBatch(), Endpoint(), kept.append)
+    answers = ask_batch(QUESTIONS, numbers_in(1, len(QUESTIONS)), AnswerBatch(), Endpoint(), kept.append)
     assert kept[-1] == answers
     assert {number: reply.text for number, reply in answers.replies.items()} == {
         number: f"answer to {number}?" for number in range(PROMPTS_PER_BATCH, PROMPTS_PER_BATCH + 5)
@@ -69,7 +69,7 @@ def test_the_answers_of_a_batch_are_kept_by_the_number_of_their_prompt() -> None
 
 def test_a_call_that_fails_is_made_again_and_its_error_kept_if_it_always_fails() -> None:
     endpoint, kept = Endpoint(p1=2, p3=99), list[AnswerBatch]()
-    answers = ask_batch(QUESTIONS, 0, AnswerBatch(), endpoint, kept.append)
+    answers = ask_batch(QUESTIONS, numbers_in(0, len(QUESTIONS)), AnswerBatch(), endpoint, kept.append)
     assert (endpoint.asked.count("1?"), endpoint.asked.count("3?"), endpoint.asked.count("5?")) == (3, 3, 1)
     assert [number for number, reply in answers.replies.items() if reply.error] == [3]
     assert kept[-1] == answers
@@ -85,19 +85,19 @@ def test_a_batch_that_is_killed_asks_nothing_again_that_was_kept(answered: int) 
             raise Killed
 
     with pytest.raises(Killed):
-        ask_batch(QUESTIONS, 0, AnswerBatch(), endpoint, keep)
+        ask_batch(QUESTIONS, numbers_in(0, len(QUESTIONS)), AnswerBatch(), endpoint, keep)
     known = {QUESTIONS[number].inputs for number in kept[-1].replies}
     assert len(known) == answered
     endpoint.asked.clear()
-    complete = ask_batch(QUESTIONS, 0, kept[-1], endpoint, kept.append)
+    complete = ask_batch(QUESTIONS, numbers_in(0, len(QUESTIONS)), kept[-1], endpoint, kept.append)
     assert not known & {*endpoint.asked}
     assert len(complete.replies) == len(endpoint.asked) + answered == PROMPTS_PER_BATCH
 
 
 def test_a_batch_that_is_asked_again_asks_only_what_failed() -> None:
-    first = ask_batch(QUESTIONS, 0, AnswerBatch(), Endpoint(p7=99), lambda _: None)
+    first = ask_batch(QUESTIONS, numbers_in(0, len(QUESTIONS)), AnswerBatch(), Endpoint(p7=99), lambda _: None)
     endpoint = Endpoint()
-    second = ask_batch(QUESTIONS, 0, first, endpoint, lambda _: None)
+    second = ask_batch(QUESTIONS, numbers_in(0, len(QUESTIONS)), first, endpoint, lambda _: None)
     assert {reply.error for reply in second.replies.values()} == {None}
     assert endpoint.asked == ["7?"]
 
@@ -109,12 +109,15 @@ def test_several_prompts_are_asked_at_the_same_time() -> None:
         together.wait()
         return Reply("yes", 1)
 
-    assert len(ask_batch(QUESTIONS, 0, AnswerBatch(), ask, lambda _: None).replies) == PROMPTS_PER_BATCH
+    assert (
+        len(ask_batch(QUESTIONS, numbers_in(0, len(QUESTIONS)), AnswerBatch(), ask, lambda _: None).replies)
+        == PROMPTS_PER_BATCH
+    )
 
 
 def test_a_batch_is_unanswered_only_if_each_of_its_prompts_was_asked_in_vain() -> None:
-    assert not_asked(1, len(QUESTIONS)).is_unanswered
-    assert {reply.error for reply in not_asked(1, len(QUESTIONS)).replies.values()} == {NOT_ASKED}
+    assert not_asked(numbers_in(1, len(QUESTIONS))).is_unanswered
+    assert {reply.error for reply in not_asked(numbers_in(1, len(QUESTIONS))).replies.values()} == {NOT_ASKED}
     assert not AnswerBatch().is_unanswered
     assert not AnswerBatch(replies={0: Reply("", 1, error="no"), 1: Reply("yes", 1)}).is_unanswered
 

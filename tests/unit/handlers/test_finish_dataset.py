@@ -10,9 +10,10 @@ from finetuning.datasets import join
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.join import join_shards
 from finetuning.errors import DatasetRefused
-from finetuning.evaluation.asking import batches
+from finetuning.evaluation.asking import JUDGE_QUESTIONS_PER_BATCH, batches
 from finetuning.handlers import finish_dataset, plan_shards, prepare_shard
 from finetuning.operations.run import Run
+from finetuning.runs.plan import JudgePlan
 from finetuning.settings import settings
 from tests.builders.aws import FakeAws
 from tests.builders.datasets import any_chat_rows, as_lines
@@ -92,6 +93,19 @@ def test_held_out_prompts_are_kept_for_the_evaluation(cloud: FakeAws, memory: Me
     known = Run(RUN_ID, store=memory, prefix=PREFIX).plan.evaluation.estimate
     assert known is not None
     assert known.prompts == len(prompts) + len(run.plan.evaluation.prompts)
+
+
+def test_a_judge_has_batches_for_both_orders_of_every_prompt(cloud: FakeAws, memory: MemoryStore) -> None:
+    run = prepared(cloud, memory, any_chat_rows(300))
+    assert invoke(finish_dataset, run_id=RUN_ID)["judge_batches"] == []
+    judged = run.plan.evaluation.model_copy(update={"judge": JudgePlan(model="amazon.nova-pro-v1:0")})
+    run.save_plan(run.plan.model_copy(update={"evaluation": judged}))
+    result = invoke(finish_dataset, run_id=RUN_ID)
+    plan = Run(RUN_ID, store=memory, prefix=PREFIX).plan
+    assert plan.evaluation.estimate
+    questions = 2 * plan.evaluation.estimate.prompts
+    assert result["judge_batches"] == [*range(-(-questions // JUDGE_QUESTIONS_PER_BATCH))]
+    assert f"{questions} questions to the judge" in plan.evaluation.estimate.assumptions[-1]
 
 
 @pytest.mark.parametrize(("rows", "compared"), [(300, True), (1, False)])
