@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from finetuning.evaluation.comparison import Ask, Reply, evaluate
 from finetuning.evaluation.questions import Question
-from finetuning.evaluation.results import EvaluationReport
+from finetuning.evaluation.results import EvaluationReport, Judgement
 from finetuning.evaluation.run_comparison import EvaluatedRun
 from tests.builders.runs import any_plan, any_status
 
@@ -54,3 +54,19 @@ def any_evaluated_run(
 ) -> EvaluatedRun:
     """A run that was evaluated without the base model. `plan`: changes to `any_plan`."""
     return EvaluatedRun(any_status(run_id=run_id), any_plan(run_id=run_id, **plan or {}), evaluated(questions, ask))
+
+
+def any_judgement(**changes: object) -> Judgement:
+    """Of a judge that prefers the tuned model's answers."""
+    said = {
+        "judge": "amazon.nova-pro-v1:0",
+        "prompts": 24,
+        "wins": 14,
+        "losses": 3,
+        "ties": 7,
+        "flipped": 5,
+        "unusable": 0,
+        "not_judged": 0,
+    }
+    rate = {"win_rate": 0.729, "low": 0.583, "high": 0.854}
+    return Judgement.model_validate({**said, **rate, **changes})

@@ -33,6 +33,7 @@ def hostile_page() -> str:
     """The report page of a failed run in which every text is hostile."""
     status = any_failed_status(
         step=HOSTILE,
+        judgement=HOSTILE,
         error={"code": HOSTILE, "message": HOSTILE, "fix": HOSTILE},
         events=[Event(time=START, step=HOSTILE, message=HOSTILE)],
         checks=[Check(check=HOSTILE, ok=False, message=HOSTILE, code=HOSTILE, field=HOSTILE, fix=HOSTILE)],

@@ -30,7 +30,8 @@ def answers_table(evaluation: EvaluationReport) -> Table:
     for name, row in shown:
         answers = [_answer(row.base)] if has_base else []
         prompt, reference = short(row.prompt, MAX_ANSWER), short(row.reference or "—", MAX_ANSWER)
-        question = Text.assemble(prompt, (f"\n{name}" if name else "", "dim"))
+        notes = " · ".join(filter(None, (name, f"judge: {row.judged}" if row.judged else "")))
+        question = Text.assemble(prompt, (f"\n{notes}" if notes else "", "dim"))
         table.add_row(question, *answers, _answer(row.tuned), reference)
     return table
 

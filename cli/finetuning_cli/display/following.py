@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.style import Style
 from rich.text import Text
 
-from finetuning.evaluation.verdict import verdict
+from finetuning.evaluation.verdict import judged, verdict
 from finetuning.operations.run import Run
 from finetuning.report import commands
 from finetuning.report.messages import LINK_HOURS
@@ -49,6 +49,8 @@ def show_result(run: Run, status: RunStatus, stage: str, console: Console) -> No
     if evaluation:
         console.print(answers_table(evaluation))
         console.print(plain(verdict(evaluation)), soft_wrap=True)
+        if evaluation.judgement:
+            console.print(plain(judged(evaluation.judgement)), soft_wrap=True)
     if status.metrics and not console.is_terminal:
         console.print(loss_curve(status))
     plan = run.find_plan()

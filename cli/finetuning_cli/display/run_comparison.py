@@ -4,7 +4,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Column, Table
 
-from finetuning.evaluation.run_comparison import RunComparison, RunFigures, scores_in_words
+from finetuning.evaluation.run_comparison import RunComparison, RunFigures, scores_in_words, win_rate_in_words
 from finetuning_cli.display.text import plain, records
 
 
@@ -23,7 +23,15 @@ def comparison_view(compared: RunComparison, width: int) -> RenderableType:
     return Group(plain(compared.summary, "bold"), figures, differences)
 
 
-_TITLES = ("", "against the base model", "unusable answers", "losses", "training cost", "comparison with base")
+_TITLES = (
+    "",
+    "against the base model",
+    "judge's win rate",
+    "unusable answers",
+    "losses",
+    "training cost",
+    "comparison with base",
+)
 
 
 def _figures(run: RunFigures) -> tuple[str, ...]:
@@ -31,6 +39,7 @@ def _figures(run: RunFigures) -> tuple[str, ...]:
     return (
         scores_in_words(run),
         str(run.verdict),
+        win_rate_in_words(run),
         f"{run.unusable} of {run.answers}",
         "\n".join(each.in_words for each in run.losses) or "—",
         _usd(run.training_usd, estimate=run.training_usd_is_estimate),

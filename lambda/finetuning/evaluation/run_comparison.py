@@ -10,7 +10,7 @@ from pydantic import computed_field
 from finetuning.errors import Code, FineTuningError
 from finetuning.evaluation.comparison import compare
 from finetuning.evaluation.intervals import mean_interval
-from finetuning.evaluation.results import Comparison, EvaluationReport, Row
+from finetuning.evaluation.results import Comparison, EvaluationReport, Judgement, Row
 from finetuning.evaluation.scores import measure_of
 from finetuning.evaluation.verdict import held_out_prompts, numbers
 from finetuning.lazy_model import LazyModel
@@ -33,7 +33,8 @@ class EvaluatedRun:
 
 class RunFigures(LazyModel):
     """One of the runs. `mean`: of the comparison's measure, over the rows that both models answered; `low` and `high`
-    bound it with 95 % confidence, None with too few rows. `verdict`: against the base model. USD; None if unknown.
+    bound it with 95 % confidence, None with too few rows. `verdict`: against the base model; `judgement`: of a judge of
+    its own, on its own prompts. USD; None if unknown.
     """
 
     run_id: str
@@ -43,6 +44,7 @@ class RunFigures(LazyModel):
     answers: int
     unusable: int
     verdict: Verdict
+    judgement: Judgement | None
     losses: list[LossChange]
     training_usd: float | None
     training_usd_is_estimate: bool
@@ -161,6 +163,7 @@ def _figures(run: EvaluatedRun, scores: list[float]) -> RunFigures:
         answers=summary.answers,
         unusable=summary.problems,
         verdict=run.report.verdict,
+        judgement=run.report.judgement,
         losses=status.losses,
         training_usd=status.cost.estimate_usd if billed is None else billed,
         training_usd_is_estimate=billed is None,
@@ -206,6 +209,16 @@ def _text(value: Any) -> str:
 
 def scores_in_words(figures: RunFigures) -> str:
     """`0.53, 95 % interval 0.47 to 0.59`"""
-    if figures.low is None or figures.high is None:
-        return f"{figures.mean:.2f}"
-    return f"{figures.mean:.2f}, 95 % interval {figures.low:.2f} to {figures.high:.2f}"
+    return _with_interval(figures.mean, figures.low, figures.high)
+
+
+def win_rate_in_words(figures: RunFigures) -> str:
+    """`0.68, 95 % interval 0.58 to 0.78, by amazon.nova-pro-v1:0`; "—" if no judge compared anything."""
+    found = figures.judgement
+    if found is None or found.win_rate is None:
+        return "—"
+    return f"{_with_interval(found.win_rate, found.low, found.high)}, by {found.judge}"
+
+
+def _with_interval(mean: float, low: float | None, high: float | None) -> str:
+    return f"{mean:.2f}" if low is None or high is None else f"{mean:.2f}, 95 % interval {low:.2f} to {high:.2f}"

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from finetuning.evaluation.loss_curve import Series, loss_curve
-from finetuning.evaluation.results import SCORES_EXPLAINED
-from finetuning.evaluation.run_comparison import EvaluatedRun, RunComparison, scores_in_words
+from finetuning.evaluation.results import JUDGE_EXPLAINED, SCORES_EXPLAINED
+from finetuning.evaluation.run_comparison import EvaluatedRun, RunComparison, scores_in_words, win_rate_in_words
 from finetuning.evaluation.verdict import numbers
 from finetuning.report.charts import LineChart, line_chart
 from finetuning.report.page import environment, epochs_of, style
@@ -25,10 +25,18 @@ def render(compared: RunComparison, first: EvaluatedRun, second: EvaluatedRun) -
             tone=TONES.get(compared.comparison.outcome, "warn"),
             numbers=numbers(compared.comparison),
             scores=[scores_in_words(each) for each in (compared.first, compared.second)],
+            win_rates=_win_rates(compared),
+            judge_explained=JUDGE_EXPLAINED,
             charts=_charts(first, second),
             scores_explained=SCORES_EXPLAINED,
         )
     )
+
+
+def _win_rates(compared: RunComparison) -> list[str]:
+    """Empty if neither run had a judge."""
+    both = (compared.first, compared.second)
+    return [win_rate_in_words(each) for each in both] if any(each.judgement for each in both) else []
 
 
 def _charts(first: EvaluatedRun, second: EvaluatedRun) -> list[tuple[str, LineChart]]:

@@ -254,9 +254,13 @@ def _training_cost(status: RunStatus) -> str:
 
 
 def _result(status: RunStatus, evaluation: EvaluationReport | None) -> list[str]:
-    """The verdict, and the losses before and after."""
+    """The verdict, what a judge said, and the losses before and after."""
     losses = ", ".join(each.in_words for each in status.losses)
-    paragraphs = [verdict(evaluation) if evaluation else "", f"During training: {losses}." if losses else ""]
+    paragraphs = [
+        verdict(evaluation) if evaluation else "",
+        _text(status.judgement) if evaluation else "",
+        f"During training: {losses}." if losses else "",
+    ]
     return [each for each in paragraphs if each]
 
 

@@ -19,7 +19,7 @@ from finetuning.datasets.dataset_report import Bucket, DatasetReport
 from finetuning.datasets.shard_result import LineError
 from finetuning.evaluation.examples import examples
 from finetuning.evaluation.loss_curve import loss_curve, overfits
-from finetuning.evaluation.results import EvaluationReport
+from finetuning.evaluation.results import JUDGE_EXPLAINED, EvaluationReport
 from finetuning.evaluation.verdict import numbers, verdict
 from finetuning.report import charts, commands, outcome
 from finetuning.report.text import shortened, visible
@@ -75,6 +75,7 @@ def render(
             verdict=verdict(evaluation) if evaluation else "",
             answers=examples(evaluation.rows) if evaluation else None,
             max_others=MAX_OTHERS,
+            judge_explained=JUDGE_EXPLAINED,
             has_base=evaluation is not None and evaluation.has_base,
             phases=charts.timeline_bars(phases(recent, status.updated_at)),
             events=recent.events,

@@ -1,6 +1,7 @@
 """`finetune compare` and `evaluate`."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from finetuning.jumpstart.family import Family
 from finetuning.runs.layout import RunLayout
 from finetuning_cli.stage.deployment import Deployment
 from finetuning_cli.stage.evaluation import live_model
-from tests.builders.answers import HELD_OUT, REFERENCES, any_evaluated_run, right, wrong
+from tests.builders.answers import HELD_OUT, REFERENCES, any_evaluated_run, any_judgement, right, wrong
 from tests.builders.aws import FakeAws
 from tests.builders.cli import ARTIFACTS, Command, any_endpoint_of, write, write_status
 from tests.builders.imports import imported_run, serve
@@ -49,6 +50,20 @@ def test_two_runs_are_compared_by_their_kept_answers(deployment: Deployment, fin
     assert printed["differences"] == [{"setting": "model_version", "first": "2.16.2", "second": "3.0.0"}]
     assert printed["saved"] == str(page)
     assert f"{OTHER} is better than {RUN_ID}" in page.read_text(encoding="utf-8")
+
+
+def test_the_win_rates_of_judges_stand_beside_the_verdicts(deployment: Deployment, finetune: Command) -> None:
+    ours, theirs = any_evaluated_run(RUN_ID, wrong), any_evaluated_run(OTHER, right)
+    judgement = any_judgement(judge="us.amazon.nova-lite-v1:0", low=None, high=None)
+    keep(replace(ours, report=ours.report.model_copy(update={"judgement": judgement})))
+    keep(theirs)
+    shown = finetune("compare", RUN_ID, OTHER)[1]
+    (line,) = [line for line in shown.splitlines() if "judge's win rate" in line]
+    assert "0.73, by us.amazon.nova" in line
+    assert line.rstrip().endswith("—")
+    printed = json.loads(finetune("compare", RUN_ID, OTHER, "--json")[1])
+    assert printed["first"]["judgement"]["win_rate"] == 0.729
+    assert printed["second"]["judgement"] is None
 
 
 def test_a_page_that_cannot_be_written_is_a_usage_error(

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from finetuning.errors import Code, FineTuningError
+from finetuning.evaluation.verdict import judged, verdict
 from finetuning.operations.run import Run
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.status import Cost, Rung, RunState, RunStatus, Verdict
@@ -16,6 +17,7 @@ from finetuning_cli.display.answers import answers_table
 from finetuning_cli.display.following import follow
 from finetuning_cli.display.runs import progress
 from finetuning_cli.stage.deployment import Deployment
+from tests.builders.answers import any_judgement
 from tests.builders.cli import Command, write, write_status
 from tests.builders.runs import RUN_ID, any_evaluation, any_failed_status, any_plan, any_status, at
 
@@ -174,6 +176,19 @@ def test_a_successful_run_ends_with_answers_beside_the_base_models(deployment: D
         "report.html",
     ):
         assert expected in output
+
+
+def test_what_a_judge_says_follows_the_verdict(deployment: Deployment, finetune: Command) -> None:
+    write_status(any_status())
+    evaluation = any_evaluation()
+    rows = [row.model_copy(update={"judged": "base"}) for row in evaluation.rows]
+    judgement = any_judgement()
+    evaluation = evaluation.model_copy(update={"rows": rows, "judgement": judgement})
+    write(RunLayout(RUN_ID).evaluation, evaluation.model_dump_json())
+    write(RunLayout(RUN_ID).plan, any_plan().model_dump_json())
+    output = finetune("watch", "pirate")[1]
+    assert f"{verdict(evaluation)}\n{judged(judgement)}\n" in output
+    assert "judge: base" in output
 
 
 def test_mean_scores_name_the_number_of_prompts() -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from finetuning.evaluation.run_comparison import EvaluatedRun, compare_runs
 from finetuning.report.comparison_page import render
-from tests.builders.answers import any_evaluated_run, right, wrong
+from tests.builders.answers import any_evaluated_run, any_judgement, right, wrong
 
 
 def page_of(first: EvaluatedRun, second: EvaluatedRun) -> str:
@@ -73,3 +73,12 @@ def test_the_page_makes_no_requests_and_its_policy_allows_its_style_alone() -> N
 def test_runs_with_equal_settings_say_so() -> None:
     html = page_of(any_evaluated_run("pirate-1", wrong), any_evaluated_run("pirate-2", right))
     assert "None: both runs had the same model, data and hyperparameters." in html
+
+
+def test_the_win_rate_of_a_judge_is_a_row_and_a_run_without_one_has_none() -> None:
+    ours, theirs = any_evaluated_run("pirate-1", wrong), any_evaluated_run("pirate-2", right)
+    assert "Win rate" not in page_of(ours, theirs)
+    theirs = replace(theirs, report=theirs.report.model_copy(update={"judgement": any_judgement()}))
+    text = re.sub(r"<[^>]+>", " ", page_of(ours, theirs))
+    assert "0.73, 95 % interval 0.58 to 0.85, by amazon.nova-pro-v1:0" in text
+    assert re.search(r"Win rate against the base model\s+—\s+0\.73", text)

@@ -6,9 +6,11 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from finetuning.evaluation.verdict import judged
 from finetuning.report import messages
 from finetuning.report.messages import LINK_HOURS, MAX_SUBJECT, Message, ReportLink
 from finetuning.runs.status import Cost, RunState, Verdict
+from tests.builders.answers import any_judgement
 from tests.builders.runs import RUN_ID, any_evaluation, any_failed_status, any_plan, any_status, at
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -251,3 +253,9 @@ def test_a_message_about_no_run_has_no_thread() -> None:
     chat = messages.upload_refused("inbox/a/b.jsonl", any_error(), stage="prod").chat
     jsonschema.validate(chat, CHAT)
     assert "threadId" not in chat["metadata"]
+
+
+def test_what_a_judge_said_follows_the_verdict() -> None:
+    said = judged(any_judgement())
+    assert said in of_success(judgement=said).body
+    assert "judge" not in of_success().body

@@ -12,11 +12,13 @@ import pytest
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.evaluation.examples import examples
 from finetuning.evaluation.questions import DEFAULT_PROMPT, as_inputs, completion, invocation, stop_texts, stop_tokens
-from finetuning.evaluation.results import Answer, EvaluationReport, LabelScore, Row, Scores
+from finetuning.evaluation.results import JUDGE_EXPLAINED, Answer, EvaluationReport, LabelScore, Row, Scores
+from finetuning.evaluation.verdict import judged
 from finetuning.report import commands, outcome, page
 from finetuning.runs.layout import alias_key
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.status import Check, Event, Metric, Rung, RunState, RunStatus, Verdict
+from tests.builders.answers import any_judgement
 from tests.builders.pages import LOG, any_licence_refusal, any_page, hostile_page
 from tests.builders.runs import (
     RUN_ID,
@@ -467,3 +469,19 @@ def test_the_page_of_a_redeployment_counts_from_its_beginning() -> None:
 )
 def test_the_headline_says_the_outcome_in_words(kind: str, headline: str) -> None:
     assert f"<h1>{headline}" in any_page(kind)
+
+
+def test_what_a_judge_says_stands_below_the_verdict_and_beside_each_prompt() -> None:
+    evaluation, judgement = any_evaluation(), any_judgement()
+    rows = [row.model_copy(update={"judged": "tuned"}) for row in evaluation.rows]
+    evaluation = evaluation.model_copy(update={"rows": rows, "judgement": judgement})
+    text = Page(render(any_status(judgement=judged(judgement)), any_plan(), evaluation)).text
+    assert "The judge amazon.nova-pro-v1:0 prefers the tuned model's answer on 14 of 24 prompts" in text
+    assert "win rate 0.73, where a tie counts half. 95 % interval 0.58 to 0.85." in text
+    assert text.index("ROUGE-L") < text.index("The judge amazon") < text.index("Answers")
+    assert text.count("judge: tuned") == len(rows)
+    assert JUDGE_EXPLAINED in text
+
+
+def test_a_page_without_a_judge_does_not_mention_one() -> None:
+    assert "judge" not in Page(render(any_status(), any_plan(), any_evaluation())).text
