@@ -79,6 +79,11 @@ class Fault(StrEnum):
     """Nobody has called an imported model for a while: it must be loaded again. Matches its name."""
     MODEL_NEVER_LOADED = "model-never-loaded"
     """Bedrock does not load an imported model. Matches its name."""
+    JUDGE_GARBAGE = "judge-garbage"
+    """A judge answers with the message, whatever it was asked. Matches `Converse`, the judge, the request and the name
+    of the function that calls."""
+    JUDGE_DENIED = "judge-denied"
+    """Bedrock denies a call of a judge. Matches as `judge-garbage` does."""
     THROTTLING = "throttling"
     """A SageMaker or Bedrock call is refused with `ThrottlingException`. Matches the operation, the request,
     and the name of the function that calls."""

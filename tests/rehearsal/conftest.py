@@ -15,11 +15,16 @@ from rehearsal import cdk, jumpstart_cache, running
 from rehearsal.running import Emulator
 from tests.rehearsal.support import direct_deployment
 from tests.rehearsal.support.grants import RECORDS, Record
-from tests.rehearsal.support.product import Product
+from tests.rehearsal.support.product import JUDGE, JUDGE_PROFILE, Product
 from tests.rehearsal.support.sagemaker_account import end_everything
 from tests.rehearsal.support.stacks import WAIT_SCALE
 
-CONTEXT = ["monthly_budget_usd=200", "max_concurrent_runs=12", "bedrock_import=true"]
+CONTEXT = [
+    "monthly_budget_usd=200",
+    "max_concurrent_runs=12",
+    "bedrock_import=true",
+    f"judge_models={JUDGE},{JUDGE_PROFILE}",
+]
 """More runs at a time than a stage has by default: the fault matrix is as fast as its slowest runs side by side."""
 
 Start = Callable[[], Emulator]

@@ -38,6 +38,7 @@ def planned(**changes: Any) -> dict[str, Any]:
     answer = {"outcome": "planned", "run_id": "walk-1", "parquet": False, "deploy": True, "compare_with_base": True}
     answer["shards_at_once"] = 2
     choices = {
+        "judge": False,
         "must_beat_base": False,
         "imported": False,
         "autoscaling": False,
@@ -49,7 +50,7 @@ def planned(**changes: Any) -> dict[str, Any]:
 
 def prepared(**changes: Any) -> dict[str, Any]:
     answer = {"task": "chat", "train_rows": 9, "validation_rows": 3, "batches": [0, 1], "compare_with_base": True}
-    return answer | changes
+    return answer | {"judge_batches": [0, 1]} | changes
 
 
 USUAL: dict[str, Any] = {
@@ -68,6 +69,7 @@ USUAL: dict[str, Any] = {
     "DescribeImport": look("in_service"),
     "SwitchAlias": {},
     "AskBatch": {},
+    "JudgeBatch": {},
     "DeleteTemporaryEndpoint": {},
     "EvaluateAnswers": {},
     "ScaleEndpoint": {},
@@ -88,6 +90,8 @@ WALKS: dict[str, tuple[str, Answers]] = {
     "scaled": ("SUCCEEDED", {"PlanRun": [planned(autoscaling=True)]}),
     "redeploy": ("SUCCEEDED", {"PlanRun": [planned(outcome="redeploy", compare_with_base=False)]}),
     "no-comparison": ("SUCCEEDED", {"FinishDataset": [prepared(compare_with_base=False)]}),
+    "judged": ("SUCCEEDED", {"PlanRun": [planned(judge=True)]}),
+    "judged-gate": ("SUCCEEDED", {"PlanRun": [planned(judge=True, must_beat_base=True)]}),
     "asked": ("SUCCEEDED", {"PlanRun": [planned(approval=True)]}),
     "imported": ("SUCCEEDED", {"PlanRun": [planned(imported=True)]}),
     "imported-gate": ("SUCCEEDED", {"PlanRun": [planned(imported=True, must_beat_base=True)]}),

@@ -9,7 +9,7 @@ import pytest
 from finetuning.datasets.templates import rendered
 from finetuning.runs.layout import RunLayout
 from rehearsal.running import PROJECT
-from tests.rehearsal.support.product import Product
+from tests.rehearsal.support.product import JUDGE, Product
 
 DATA = PROJECT / "examples" / "chat" / "ships_log.jsonl"
 SETTINGS: dict[str, Any] = {
@@ -20,7 +20,7 @@ SETTINGS: dict[str, Any] = {
     },
     "validation_fraction": 0.2,
     "endpoint": {"deploy": True},
-    "evaluation": {"prompts": 9, "compare_with_base": True},
+    "evaluation": {"prompts": 9, "compare_with_base": True, "judge": JUDGE},
 }  # fmt: skip
 """What a random model of 0.2 million weights, which reads bytes, learns a voice from."""
 
@@ -53,6 +53,18 @@ def test_the_report_page_says_so(product: Product, tuned: RunLayout) -> None:
     comparison = json.loads(read(product, tuned.evaluation))["summary"]["comparison"]
     page = read(product, tuned.report_page).decode()
     assert f"Tuning helped: ROUGE-L {comparison['base']:.2f} → {comparison['tuned']:.2f}" in page
+
+
+def test_a_judge_that_reads_both_answers_in_both_orders_agrees(product: Product, tuned: RunLayout) -> None:
+    evaluation = json.loads(read(product, tuned.evaluation))
+    judgement = evaluation["judgement"]
+    assert judgement["judge"] == JUDGE
+    assert judgement["wins"] + judgement["losses"] + judgement["ties"] == judgement["prompts"] == 9
+    assert judgement["wins"] > judgement["losses"]
+    assert judgement["low"] <= judgement["win_rate"] <= judgement["high"]
+    page = read(product, tuned.report_page).decode()
+    assert f"win rate {judgement['win_rate']:.2f}, where a tie counts half" in page
+    assert page.count("judge: tuned") == judgement["wins"]
 
 
 def test_nothing_that_was_asked_is_a_row_that_was_trained_on(product: Product, tuned: RunLayout) -> None:

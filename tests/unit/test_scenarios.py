@@ -34,6 +34,8 @@ def test_every_fault_can_be_rehearsed_except_those_that_only_tests_use() -> None
         Fault.DELETING_COUNTS,
         Fault.EVENT_NOT_TAKEN,
         Fault.IMPORT_HANGS,
+        Fault.JUDGE_DENIED,
+        Fault.JUDGE_GARBAGE,
         Fault.LATE_INTERFACES,
         Fault.ZONE_REFUSED,
     }

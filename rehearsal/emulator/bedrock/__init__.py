@@ -1,1 +1,1 @@
-"""Bedrock, as far as the product uses it: imports of tuned models, and calls of imported models."""
+"""Bedrock, as far as the product uses it: imports of tuned models, calls of imported models, and judges."""

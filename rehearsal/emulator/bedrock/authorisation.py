@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
+from ministack.services.bedrock import _INFERENCE_PROFILE_PREFIXES
+
 from rehearsal.emulator.identity import ACCOUNT
 from rehearsal.emulator.sagemaker.authorisation import Request, parsed
 
@@ -18,10 +20,24 @@ def resource(path: str, body: bytes, region: str) -> str:
     kind, _, rest = unquote(path).strip("/").partition("/")
     if kind in ("imported-models", "model-import-jobs") and rest:
         return rest if rest.startswith("arn:") else f"arn:aws:bedrock:{region}:{ACCOUNT}:{kind[:-1]}/{rest}"
-    if kind == "model":
-        model = rest.rpartition("/")[0]
-        return model if model.startswith("arn:") else f"arn:aws:bedrock:{region}::foundation-model/{model}"
+    if kind == "inference-profiles":
+        return profile_arn(rest, region)
+    if kind in ("model", "foundation-models"):
+        model = rest.rpartition("/")[0] if kind == "model" else rest
+        if model.startswith("arn:"):
+            return model
+        return profile_arn(model, region) if behind(model) else f"arn:aws:bedrock:{region}::foundation-model/{model}"
     return str(parsed(body).get("resourceARN", "*"))
+
+
+def behind(profile: str) -> str | None:
+    """The model that an inference profile calls; None for the id of a model."""
+    prefix, _, model = profile.partition(".")
+    return model if prefix in _INFERENCE_PROFILE_PREFIXES else None
+
+
+def profile_arn(profile: str, region: str) -> str:
+    return f"arn:aws:bedrock:{region}:{ACCOUNT}:inference-profile/{profile}"
 
 
 def conditions(body: bytes) -> dict[str, Any]:

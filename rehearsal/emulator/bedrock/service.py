@@ -1,4 +1,4 @@
-"""Bedrock's two APIs over HTTP, for imported models; everything else is left to the emulator's own."""
+"""Bedrock's two APIs over HTTP, for imported models and judges; everything else is left to the emulator's own."""
 
 import asyncio
 import json
@@ -16,6 +16,7 @@ from rehearsal.emulator import functions, permissions
 from rehearsal.emulator.bedrock import authorisation
 from rehearsal.emulator.bedrock.converse import Event
 from rehearsal.emulator.bedrock.imports import Imports
+from rehearsal.emulator.bedrock.judges import JudgeRuntime
 from rehearsal.emulator.bedrock.runtime import ImportedModelRuntime
 from rehearsal.emulator.context import EmulatorContext
 from rehearsal.emulator.faults import Fault
@@ -28,6 +29,7 @@ _INVOCATION = re.compile(
     r"/model/(arn:aws:bedrock:[^/]+:imported-model/[a-z0-9]+)"
     r"/(invoke|invoke-with-response-stream|converse|converse-stream)"
 )
+_JUDGING = re.compile(r"/model/([^/]+)/converse")
 _THINGS = re.compile(r"/(model-import-jobs|imported-models)(?:/(.+))?")
 
 
@@ -40,6 +42,7 @@ class BedrockService:
         self._model, self._runtime_model = (session.get_service_model(name) for name in ("bedrock", "bedrock-runtime"))
         self.imports = Imports(context)
         self._runtime = ImportedModelRuntime(context, self.imports)
+        self._judges = JudgeRuntime(context)
 
     async def handle_control(
         self, method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any]
@@ -54,6 +57,8 @@ class BedrockService:
     async def handle_runtime(
         self, method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any]
     ) -> Any:
+        if method == "POST" and (asked := _JUDGING.fullmatch(unquote(path))):
+            return await asyncio.to_thread(self._converse, asked[1], headers, body)
         invocation = _INVOCATION.fullmatch(unquote(path))
         if method != "POST" or invocation is None:
             return await bedrock_runtime.handle_request(method, path, headers, body, query_params)
@@ -137,6 +142,17 @@ class BedrockService:
             return _refused(refusal)
         answered = {"Content-Type": event_stream.CONTENT_TYPE, "X-Amzn-Bedrock-Content-Type": "application/json"}
         return 200, answered, _stream(events)
+
+    def _converse(self, judge: str, headers: dict[str, str], body: bytes) -> Answer:
+        try:
+            for resource, keys in self._judges.resources(judge):
+                if denied := permissions.require(headers, "bedrock:InvokeModel", resource, self._world.region, keys):
+                    raise Refused("AccessDeniedException", denied, status=403)
+            caller = functions.calling(headers.get("authorization", ""))
+            answer = self._judges.converse(judge, json.loads(body), caller)
+        except Refused as refusal:
+            return _refused(refusal)
+        return 200, {"Content-Type": "application/json"}, json.dumps(answer).encode()
 
 
 def _stream(events: Iterator[Event]) -> StreamingResponse:

@@ -35,6 +35,9 @@ SETTINGS: dict[str, Any] = {
 QUICK = {"hyperparameters": {"epoch": 1, "max_input_length": 128, "per_device_train_batch_size": 4}}
 """Changes to SETTINGS for a training that need not learn anything."""
 
+JUDGE, JUDGE_PROFILE = "amazon.nova-pro-v1:0", "us.amazon.nova-lite-v1:0"
+"""What the stage lets judge: a model, and an inference profile."""
+
 SCALING = {"min_instances": 1, "max_instances": 2, "invocations_per_instance": 30}
 """An `endpoint.autoscaling` of run.json."""
 
