@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from finetuning.errors import Code
 from finetuning.evaluation.judging import INSTRUCTION
 from finetuning.runs.layout import RunLayout
-from tests.rehearsal.support.product import JUDGE, JUDGE_PROFILE, QUICK, Product, any_chats
+from tests.rehearsal.support.product import JUDGE, JUDGE_PROFILE, Product, any_chats
 from tests.rehearsal.support.stacks import any_name
 
 PAIR = {
@@ -20,14 +20,9 @@ PAIR = {
 }
 
 
-def judged(judge: str, prompts: int = 9) -> dict[str, Any]:
-    """Changes to SETTINGS for a run with a judge, whose training need not learn anything."""
-    return {
-        **QUICK,
-        "endpoint": {"deploy": True},
-        "validation_fraction": 0.5,
-        "evaluation": {"prompts": prompts, "judge": judge},
-    }
+def judged(judge: str) -> dict[str, Any]:
+    """Changes to SETTINGS for a run with a judge, whose training changes the model's answers."""
+    return {"endpoint": {"deploy": True}, "validation_fraction": 0.5, "evaluation": {"prompts": 9, "judge": judge}}
 
 
 def converse(product: Product, pair: dict[str, str], judge: str = JUDGE, **inference: Any) -> str:
@@ -51,7 +46,7 @@ def test_the_judge_reads_the_answers_and_not_their_places(product: Product) -> N
 
 
 def test_the_judge_prefers_the_first_of_two_answers_that_are_nearly_as_good(product: Product) -> None:
-    near = PAIR | {"B": "The mate keeps the log of the ship, aye."}
+    near = PAIR | {"B": f"{PAIR['A']} Aye."}
     assert {converse(product, near), converse(product, near | {"A": near["B"], "B": near["A"]})} == {"A"}
     assert converse(product, PAIR | {"B": PAIR["A"]}) == "tie"
 
@@ -107,16 +102,18 @@ def test_a_judge_that_says_nothing_usable_leaves_the_run_and_its_verdict(
     assert status["verdict"] in ("helped", "no measurable change", "worse")
 
 
-def test_a_throttled_judge_is_waited_for_and_asks_nothing_twice_that_was_kept(product: Product) -> None:
-    # More than the function's own tries of ten calls at once: the step has to be repeated.
-    product.emulator.inject("throttling", match=f"Converse {product.function('judge_batch')}", after=3, times=40)
+def test_a_judge_that_is_throttled_for_longer_than_a_function_waits_is_asked_again_by_the_step(
+    product: Product,
+) -> None:
+    # Two questions about each of 8 or 9 prompts, of which the function tries each three times: at most 54 calls.
+    product.emulator.inject("throttling", match=f"Converse {product.function('judge_batch')}", after=3, times=60)
     run_id = product.submit(b"".join(any_chats()), **judged(JUDGE))
     status = product.ended(run_id)
     assert status["state"] == "succeeded", status["error"]
     found = evaluation(product, run_id)["judgement"]
     assert (found["not_judged"], found["unusable"]) == (0, 0)
     happened = [each for each in product.emulator.happened() if each["fault"] == "throttling"]
-    assert len(happened) == 40
+    assert len(happened) == 60
 
 
 def test_a_judge_that_the_stage_does_not_allow_is_refused_before_anything_costs_money(product: Product) -> None:

@@ -21,10 +21,11 @@ from finetuning.jumpstart.spec import ModelSpec
 from finetuning.jumpstart.target import Target
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.evaluation_terms import without_comparison
+from finetuning.planning.judge_terms import FIELD as JUDGE
 from finetuning.planning.training_options import drop_fallback
 from finetuning.runs.aliases import Alias
 from finetuning.runs.ownership import owners_tag, refusal
-from finetuning.runs.plan import RunPlan, TrainingOption
+from finetuning.runs.plan import JudgePlan, RunPlan, TrainingOption
 from finetuning.runs.tags import OWNER_TAG
 from finetuning.settings import Replacement
 
@@ -94,8 +95,8 @@ class AccountChecks:
             self._note("quota", "imported models", verdict)
 
     def judge(self, bedrock: Callable[[], Any], now: datetime) -> None:
-        """Whether the judge would answer, if the run has one. `bedrock` makes boto3's client."""
-        if judge := self._plan.evaluation.judge:
+        """Whether the judge would answer, if the run may have one. `bedrock` makes boto3's client."""
+        if judge := self._judge:
             against = list(check_access(bedrock(), judge.model, now))
             for each in against:
                 self._note("judge", judge.model, each)
@@ -104,9 +105,14 @@ class AccountChecks:
 
     def way_to_judge(self, runtime: Callable[[], Any]) -> None:
         """Whether functions in this network reach the judge. `runtime` makes boto3's client."""
-        judge = self._plan.evaluation.judge
-        if judge and not is_reachable(runtime()):
+        if (judge := self._judge) and not is_reachable(runtime()):
             self._checklist.found("judge", not_reachable(judge.model))
+
+    @property
+    def _judge(self) -> JudgePlan | None:
+        """None for one that was refused before: the stage may have no permission to ask about it."""
+        refused = any(finding.field == JUDGE for finding in self._checklist.findings)
+        return None if refused else self._plan.evaluation.judge
 
     def training_plan(self, sagemaker: Any, now: datetime) -> None:
         """The bought plan, if the run uses one: of the first instance type, in this region, with enough time left."""

@@ -20,7 +20,7 @@ from rehearsal.emulator.faults import Fault
 from rehearsal.emulator.request_check import constraint_violations
 from rehearsal.emulator.sagemaker.errors import Refused
 
-FIRST_PLACE = 0.05
+FIRST_PLACE = 0.1
 """How much better the second answer must be before the judge prefers it."""
 OTHER_REGION = "us-west-2"
 """Where an inference profile may answer from, besides the caller's region."""

@@ -548,3 +548,13 @@ def test_a_network_without_a_way_to_bedrock_refuses_a_judge(monkeypatch: pytest.
     assert [line.message for line in lines] == [
         "The judge amazon.nova-pro-v1:0 cannot be asked: the stage's network has no way to Bedrock's runtime."
     ][: 0 if reachable else 1]
+
+
+def test_bedrock_is_not_asked_about_a_judge_that_the_stage_does_not_allow() -> None:
+    checklist, bedrock = Checklist(), FakeService()
+    checklist.found("judge", Finding(Code.JUDGE_NOT_ALLOWED, "evaluation.judge", "no", "yes"))
+    account = AccountChecks(SPEC, judged_by("amazon.nova-pro-v1:0"), TARGET, checklist)
+    account.judge(lambda: bedrock, NOW)
+    account.way_to_judge(lambda: bedrock)
+    assert bedrock.calls == []
+    assert len(checklist.checks) == 1
