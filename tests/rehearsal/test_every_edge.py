@@ -17,7 +17,12 @@ from tests.rehearsal.support.stacks import WAIT_SCALE, finished
 STATES = dict(all_states(definition()))
 EDGES = [way for name, state in STATES.items() for way, _, _ in ways(name, state)]
 CATCHES = [(name, catcher) for name, state in STATES.items() for catcher in state.get("Catch", ())]
-FIRST_STEPS = {"PrepareShards": "PrepareShard", "ServeModels": "DescribeEndpoint", "AskModel": "AskBatch"}
+FIRST_STEPS = {
+    "PrepareShards": "PrepareShard",
+    "ServeModels": "DescribeEndpoint",
+    "AskModel": "AskBatch",
+    "JudgeAnswers": "JudgeBatch",
+}
 """The step of each Map that fails in these walks."""
 MORE_THAN_RETRIED = 10
 """Times that a function dies before its step has failed, in two iterations at once."""
@@ -185,7 +190,9 @@ def test_whatever_fails_ends_as_failed_unless_it_goes_on_without(failing: dict[s
 def test_every_task_is_tried_again_after(scripted: Scripted, error: str) -> None:
     once = {name: [Raised(error)] for name in TASKS}
     name = f"tried-again-after-{error}"
-    arn = scripted.start(name, {**once, "PlanRun": [Raised(error), planned(parquet=True, approval=True)]}, EVENT)
+    arn = scripted.start(
+        name, {**once, "PlanRun": [Raised(error), planned(parquet=True, approval=True, judge=True)]}, EVENT
+    )
     status, entered = ended(scripted, arn)
     assert status == "SUCCEEDED"
     asked = [call["state"] for call in scripted.asked[name]]
@@ -202,6 +209,18 @@ def test_a_model_that_must_beat_the_base_model_goes_live_only_after_its_evaluati
     for variant in ("candidate", "base"):
         assert tuple(state for state, asked in calls[:evaluated] if asked == variant) == of_temporary
     assert [call for call in calls[evaluated:] if call[1]] == [("DeployEndpoint", "live"), ("DescribeEndpoint", "live")]
+
+
+def test_the_evaluation_learns_why_the_judge_was_not_asked(
+    scripted: Scripted, failing: dict[str, tuple[str, list[str]]]
+) -> None:
+    (walk,) = [name for name, (_, entered) in failing.items() if name.startswith("JudgeAnswers-")]
+    assert failing[walk][0] == "SUCCEEDED"
+    calls = {call["state"]: call["payload"] for call in scripted.asked[f"failing-{walk}"]}
+    assert calls["EvaluateAnswers"]["judge_failure"]["Error"] == "Defect"
+    told = [call["payload"] for call in scripted.asked["judged"] if call["state"] == "EvaluateAnswers"]
+    assert [payload["judge_failure"] for payload in told] == [None]
+    assert [call["payload"]["batch"] for call in scripted.asked["judged"] if call["state"] == "JudgeBatch"] == [0, 1]
 
 
 def test_the_models_are_brought_up_and_asked_at_the_same_time(

@@ -15,7 +15,7 @@ import pytest
 
 from rehearsal import running
 from tests.rehearsal.support.mailbox import Mailbox
-from tests.rehearsal.support.product import Product, any_chats, undisturbed
+from tests.rehearsal.support.product import JUDGE, Product, any_chats, undisturbed
 from tests.rehearsal.support.stacks import any_name
 
 CHATS = b"".join(any_chats())
@@ -27,6 +27,7 @@ TWO_TYPES = {**ONE_TYPE, "fallback_instance_types": ["ml.p3dn.24xlarge"]}
 """Of different requests, so that each has a job of its own."""
 DEPLOYED = {"endpoint": {"deploy": True}, "evaluation": {"prompts": 1, "compare_with_base": False}}
 COMPARED = {"endpoint": {"deploy": True}, "evaluation": {"prompts": 1, "compare_with_base": True}}
+JUDGED = {"endpoint": {"deploy": True}, "evaluation": {"prompts": 1, "judge": JUDGE}}
 IMPORTED = {
     "endpoint": {"deploy": True, "target": "bedrock"},
     "evaluation": {"prompts": 1, "compare_with_base": False},
@@ -115,6 +116,10 @@ CASES: dict[str, Case] = {
     ),
     "DescribeTraining always dies": Case((dies("DescribeTraining"), HANGS), "failed", "STEP_CRASHED", ("Stopped",)),
     "DeployEndpoint always dies": Case((dies("DeployEndpoint"),), "failed", "STEP_CRASHED", ("Completed",), DEPLOYED),
+    "the judge's function dies once": Case((dies("JudgeBatch", 1),), "succeeded", "", ("Completed",), JUDGED),
+    "the judge's function always dies, and the run goes on without it": Case(
+        (dies("JudgeBatch"),), "succeeded", "", ("Completed",), JUDGED
+    ),
     "DescribeEndpoint always dies": Case(
         (dies("DescribeEndpoint"), ENDPOINT_HANGS), "failed", "STEP_CRASHED", ("Completed",), DEPLOYED
     ),

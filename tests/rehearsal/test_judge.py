@@ -1,6 +1,7 @@
 """A judge in the emulated Bedrock: it reads both answers, in both orders, and its faults leave the run as it is."""
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -114,6 +115,21 @@ def test_a_judge_that_is_throttled_for_longer_than_a_function_waits_is_asked_aga
     assert (found["not_judged"], found["unusable"]) == (0, 0)
     happened = [each for each in product.emulator.happened() if each["fault"] == "throttling"]
     assert len(happened) == 60
+
+
+def test_a_function_that_is_killed_asks_the_judge_nothing_again_that_was_kept(product: Product) -> None:
+    name, function = any_name("killed"), product.function("judge_batch")
+    product.emulator.inject("function-killed", match=f"{function} {name}", after=6)
+    run_id = product.submit(b"".join(any_chats()), name=name, **judged(JUDGE))
+    status = product.ended(run_id)
+    assert status["state"] == "succeeded", status["error"]
+    assert f"{function} {name}" in [each["match"] for each in product.emulator.happened()]
+    kept = [each["replies"] for each in product.history(RunLayout(run_id).answers("judge", 0))]
+    assert len(kept) > 5
+    for before, after in pairwise(kept):
+        assert {number: after[number] for number in before} == before
+    found = evaluation(product, run_id)["judgement"]
+    assert (found["not_judged"], found["unusable"]) == (0, 0)
 
 
 def test_a_judge_that_the_stage_does_not_allow_is_refused_before_anything_costs_money(product: Product) -> None:

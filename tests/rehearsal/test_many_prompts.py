@@ -44,14 +44,6 @@ def asked(product: Product) -> RunLayout:
     return RunLayout(run_id)
 
 
-def versions(product: Product, key: str) -> list[dict[str, Any]]:
-    """What a document has been, the earliest first."""
-    s3 = product.emulator.client("s3")
-    listed = s3.list_object_versions(Bucket=product.artifacts, Prefix=key)["Versions"]
-    ids = [each["VersionId"] for each in reversed(listed)]
-    return [json.loads(s3.get_object(Bucket=product.artifacts, Key=key, VersionId=each)["Body"].read()) for each in ids]
-
-
 def test_functions_were_killed_while_they_asked(product: Product, asked: RunLayout) -> None:
     function = product.function("ask_batch")
     killed = [
@@ -71,7 +63,7 @@ def test_both_models_have_an_answer_to_each_prompt(product: Product, asked: RunL
 @pytest.mark.parametrize("model", ["tuned", "base"])
 def test_no_answer_that_was_kept_was_asked_for_again(product: Product, asked: RunLayout, model: str) -> None:
     for batch in batches(PROMPTS):
-        kept = [each["replies"] for each in versions(product, asked.answers(model, batch))]
+        kept = [each["replies"] for each in product.history(asked.answers(model, batch))]
         for before, after in pairwise(kept):
             again = {number for number, reply in before.items() if after.get(number) != reply}
             assert not again, f"prompt {again} of batch {batch} was asked again: its latency is another"

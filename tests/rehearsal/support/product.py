@@ -88,6 +88,15 @@ class Product:
         status: dict[str, Any] = json.loads(answer["Body"].read())
         return status
 
+    def history(self, key: str) -> list[dict[str, Any]]:
+        """What a document of the stage has been, the earliest first."""
+        s3 = self.emulator.client("s3")
+        listed = s3.list_object_versions(Bucket=self.artifacts, Prefix=key)["Versions"]
+        ids = [each["VersionId"] for each in reversed(listed)]
+        return [
+            json.loads(s3.get_object(Bucket=self.artifacts, Key=key, VersionId=each)["Body"].read()) for each in ids
+        ]
+
     def ended(self, run_id: str, seconds: float = 300) -> dict[str, Any]:
         """status.json once the run has ended."""
         return self.until(run_id, lambda status: status.get("state", "running") != "running", seconds)
