@@ -13,6 +13,7 @@ from rehearsal.running import PROJECT, Emulator
 
 RECORDS = PROJECT / "build" / "rehearsal" / "grants"
 CALLS = PROJECT / "cli" / "finetuning_cli" / "facts" / "rehearsed_calls.json"
+_OF_A_JUDGE = re.compile(r":foundation-model/|:inference-profile/|bedrock:GetFoundationModelAvailability")
 _GENERATED = re.compile(
     r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|-[0-9A-F]{10,13}\b|-[0-9a-f]{10,17}\b",
 )
@@ -65,8 +66,10 @@ def recorded_grants() -> list[dict[str, Any]]:
 
 
 def recorded_calls() -> list[dict[str, Any]]:
-    """The calls of the last sessions, one for each role, action and kind of resource."""
-    return _distinct(call for record in _records() for call in record["calls"])
+    """The calls of the last sessions, one for each role, action and kind of resource. Not those about a judge: each
+    stage allows others.
+    """
+    return _distinct(call for record in _records() for call in record["calls"] if not _OF_A_JUDGE.search(str(call)))
 
 
 def kept_calls() -> list[dict[str, Any]]:
