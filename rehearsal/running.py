@@ -20,7 +20,7 @@ import pyarrow
 from botocore.config import Config
 
 from finetuning.runs.tags import RUN_TAG
-from rehearsal.emulator.identity import OPERATOR_KEY, OPERATOR_SECRET
+from rehearsal.emulator.identity import ACCOUNT, OPERATOR_SECRET
 
 PROJECT = Path(__file__).resolve().parents[1]
 HOME = PROJECT / ".rehearsal"
@@ -43,6 +43,7 @@ class Emulator:
     pid: int
     port: int
     state: Path
+    account: str = ACCOUNT
 
     @property
     def url(self) -> str:
@@ -53,7 +54,7 @@ class Emulator:
         return {
             **aws_environment(),
             "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": OPERATOR_KEY,
+            "AWS_ACCESS_KEY_ID": self.account,
             "AWS_SECRET_ACCESS_KEY": OPERATOR_SECRET,
             "CDK_HOME": str(self.state / "cdk"),
         }
@@ -61,7 +62,18 @@ class Emulator:
     def client(self, service: str, attempts: int = 5) -> Any:
         """A plain boto3 client of this emulator, by default with boto3's own number of attempts."""
         with _making_client:  # boto3's session is not thread-safe
-            return _client(self.url, service, attempts)
+            return _client(self.url, service, attempts, self.account)
+
+    def client_of(self, role_arn: str, service: str) -> Any:
+        """A client for a person or a program with this role, whose policies are judged."""
+        environment = self.environment_of(role_arn)
+        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+        with _making_client:
+            return _client(self.url, service, 1, *(environment[name] for name in names))
+
+    def know(self, other: "Emulator") -> None:
+        """Lets roles of this account ask for what the other account has."""
+        self._control("POST", "neighbours", json.dumps({"account": other.account, "url": other.url}).encode())
 
     def environment_of(self, role_arn: str) -> dict[str, str]:
         """The same for a person with this role, whose policies are judged; the operator's are not."""
@@ -142,14 +154,17 @@ _making_client = threading.Lock()
 
 
 @cache
-def _client(url: str, service: str, attempts: int) -> Any:
+def _client(
+    url: str, service: str, attempts: int, key: str, secret: str = OPERATOR_SECRET, token: str | None = None
+) -> Any:
     """Kept, because making one takes longer than most of the calls."""
     return boto3.client(
         service,
         endpoint_url=url,
         region_name=REGION,
-        aws_access_key_id=OPERATOR_KEY,
-        aws_secret_access_key=OPERATOR_SECRET,
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+        aws_session_token=token,
         config=Config(max_pool_connections=50, retries={"total_max_attempts": attempts}),
     )
 
@@ -176,19 +191,21 @@ def start(
     port: int = 0,
     wait_scale: float = 1.0,
     max_new_tokens: int | None = None,
+    account: str = ACCOUNT,
     keep: bool = False,
 ) -> Emulator:
     """Starts an emulated AWS and waits until it answers; `port` 0 takes a free one.
 
     `wait_scale` is a factor on the state machine's waits, `max_new_tokens` where every answer of an endpoint ends.
-    With `keep` it outlives this process. Raises `EmulatorFailed`.
+    `account` is its number. With `keep` it outlives this process. Raises `EmulatorFailed`.
     """
     port = port or _free_port()
     state.mkdir(parents=True, exist_ok=True)
     log = state / "emulator.log"
     command = [
         str(EMULATOR_PYTHON), "-m", "rehearsal.emulator",
-        "--port", str(port), "--state", str(state), "--region", REGION, "--wait-scale", str(wait_scale),
+        "--port", str(port), "--state", str(state), "--region", REGION, "--account", account,
+        "--wait-scale", str(wait_scale),
         "--trainer-python", str(TRAINER_PYTHON), "--base-model", str(base_model),
         "--parquet-layer", str(_parquet_layer(state)),
         *(["--max-new-tokens", str(max_new_tokens)] if max_new_tokens else []),
@@ -203,7 +220,7 @@ def start(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    emulator = Emulator(process.pid, port, state)
+    emulator = Emulator(process.pid, port, state, account)
     try:
         deadline = time.monotonic() + _READY_SECONDS
         while process.poll() is None and time.monotonic() < deadline:

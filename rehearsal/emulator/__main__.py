@@ -33,6 +33,7 @@ def main() -> None:
         AWS_EC2_METADATA_DISABLED="true",
         IOT_MTLS_ENABLED="0",
         SFTP_ENABLED="0",
+        MINISTACK_ACCOUNT_ID=arguments.account,
         SFN_WAIT_SCALE=str(arguments.wait_scale),
         TMPDIR=str(state / "tmp"),
         PYTHONDONTWRITEBYTECODE="1",
@@ -80,6 +81,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--base-model", type=Path, required=True, help="folder of the model that stands in for Llama")
     parser.add_argument("--parquet-layer", type=Path, required=True, help="folder in place of the Parquet layer")
     parser.add_argument("--region", default="us-east-1")
+    parser.add_argument("--account", default="000000000000")
     parser.add_argument("--wait-scale", type=float, default=1.0, help="factor on the state machine's waits")
     parser.add_argument("--max-new-tokens", type=int, help="ends every answer of an endpoint there")
     parser.add_argument("--with-parent", action="store_true", help="end when the parent process ends")
@@ -107,10 +109,10 @@ async def _serve(application: Any, port: int, parent: int | None) -> None:
 
 
 def _with_controls(application: Application, context: Any, services: Any) -> Application:
-    """Adds the rehearsal's own addresses, /_rehearsal/…: faults (GET, POST, DELETE), a role's sessions (POST), and what
-    can be read (GET).
+    """Adds the rehearsal's own addresses, /_rehearsal/…: faults (GET, POST, DELETE), a role's sessions and other
+    accounts (POST), and what can be read (GET).
     """
-    from rehearsal.emulator import grants
+    from rehearsal.emulator import elsewhere, grants
     from rehearsal.emulator.permissions import denials, role_session
 
     def control(method: str, path: str, query: dict[str, list[str]], body: bytes) -> tuple[int, bytes]:
@@ -125,6 +127,12 @@ def _with_controls(application: Application, context: Any, services: Any) -> App
                 return 200, json.dumps(grants.examples()).encode()
             case "GET", "/_rehearsal/faults":
                 return 200, json.dumps(context.faults.happened).encode()
+            case "POST", "/_rehearsal/neighbours":
+                elsewhere.add_neighbour(**json.loads(body))
+                return 204, b""
+            case "GET", "/_rehearsal/policy":
+                found = elsewhere.own_policy(query["resource"][0], services.sagemaker.group_policy)
+                return (404, b"") if found is None else (200, json.dumps(found).encode())
             case "POST", "/_rehearsal/sessions":
                 return 200, json.dumps(role_session(json.loads(body)["role"], "person")).encode()
             case "DELETE", "/_rehearsal/faults":

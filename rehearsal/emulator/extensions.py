@@ -2,8 +2,8 @@
 
 Additions use the emulator's registries. Patches replace a function of its modules; each is in a module of its own
 (`functions`, `refusals`, `interfaces`, `zones`, `workflow`, `redrive`, `storage`, `events`, `permissions`, `policies`,
-`deliveries`, `grants`). tests/rehearsal has a test for each of them, so that the next version of the emulator cannot
-break one silently.
+`deliveries`, `grants`, `elsewhere`). tests/rehearsal has a test for each of them, so that the next version of the
+emulator cannot break one silently.
 
 Not emulated: policies of VPC endpoints, isolation of subnets, alarms, X-Ray, and late events.
 The docstring of each stand-in lists what it leaves out.
@@ -20,6 +20,7 @@ from ministack.services.cloudformation import provisioners
 from rehearsal.emulator import (
     account,
     deliveries,
+    elsewhere,
     events,
     functions,
     grants,
@@ -113,6 +114,7 @@ def install(context: EmulatorContext) -> Services:
     workflow.install()
     redrive.install()
     storage.install()
+    elsewhere.install()
     events.install(context.faults)
     deliveries.install()
     grants.install()

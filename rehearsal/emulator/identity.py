@@ -1,5 +1,8 @@
-"""The one account of the emulated AWS, and the credentials of whoever uses it from outside."""
+"""The one account of an emulated AWS, and the credentials of whoever uses it from outside."""
 
-ACCOUNT = "000000000000"
+import os
+
+ACCOUNT_VARIABLE = "MINISTACK_ACCOUNT_ID"
+ACCOUNT = os.environ.get(ACCOUNT_VARIABLE, "000000000000")
 OPERATOR_KEY = ACCOUNT
 OPERATOR_SECRET = "rehearsal"  # noqa: S105 — signs bearer tokens; nothing else is checked  # pragma: allowlist secret

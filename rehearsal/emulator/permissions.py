@@ -14,12 +14,13 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import unquote
 
 from ministack import app as ministack
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime, router
 from ministack.services import s3, sts
 
-from rehearsal.emulator import scaling
+from rehearsal.emulator import elsewhere, scaling
 from rehearsal.emulator.bedrock import authorisation as bedrock
 from rehearsal.emulator.identity import ACCOUNT
 from rehearsal.emulator.sagemaker import authorisation
@@ -58,6 +59,7 @@ def install() -> None:
     iam_actions.s3_additional_checks = _asking_for_the_key(iam_actions.s3_additional_checks)
     iam_actions.s3_access_point_resources = _by_way_of_s3(iam_actions.s3_access_point_resources)
     iam_evaluator._resource_policy = _of_the_resource(iam_evaluator._resource_policy)
+    iam_evaluator._resolve_condition_key = _naming_the_role(iam_evaluator._resolve_condition_key)
     iam_evaluator._fnmatch_compile = _matching_line_breaks(iam_evaluator._fnmatch_compile)
 
 
@@ -171,13 +173,23 @@ def _asking_for_the_key(checks_of: Callable[..., list[tuple[str, str]]]) -> Call
     def checks(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Any:
         asked = checks_of(method, path, headers, body, query)
         bucket, _, key = path.strip("/").partition("/")
-        encryption_key = _MASTER_KEY.search(str(s3._bucket_encryption.get(bucket)))
         use = {"GET": "kms:Decrypt", "PUT": "kms:GenerateDataKey"}.get(method)
-        if key and use and encryption_key and query.keys() <= _WHOLE_OBJECT:
-            return [*asked, (use, encryption_key.group(1))]
+        if method == "HEAD" and headers.get("x-amz-checksum-mode"):
+            use = "kms:Decrypt"  # API reference of HeadObject: with checksum mode
+        if key and use and query.keys() <= _WHOLE_OBJECT and (encryption_key := _key_of(bucket)):
+            asked = [*asked, (use, encryption_key)]
+        copied = unquote(headers.get("x-amz-copy-source", "")).strip("/").partition("/")[0]
+        if copied and (encryption_key := _key_of(copied)):
+            asked = [*asked, ("kms:Decrypt", encryption_key)]
         return asked
 
     return checks
+
+
+def _key_of(bucket: str) -> str | None:
+    """ARN of the key that encrypts the bucket, which may be another account's."""
+    found = _MASTER_KEY.search(str(s3._bucket_encryption.get(bucket)))
+    return found.group(1) if found else elsewhere.key_of_bucket(bucket)
 
 
 def _by_way_of_s3(resources_of: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -190,12 +202,26 @@ def _by_way_of_s3(resources_of: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def _of_the_resource(policy_of: Callable[..., Any]) -> Callable[..., Any]:
-    """The policy of what is asked for: of the key, too, which a call to S3 uses."""
+    """The policy of what is asked for: of the key, too, which a call to S3 uses, and of what another account has."""
 
     def policy(service: str, resource: str) -> Any:
-        return policy_of(resource.split(":")[2] if resource.startswith("arn:") else service, resource)
+        found = policy_of(resource.split(":")[2] if resource.startswith("arn:") else service, resource)
+        return found or elsewhere.foreign_policy(resource)
 
     return policy
+
+
+def _naming_the_role(value_of: Callable[..., Any]) -> Callable[..., Any]:
+    """aws:PrincipalArn of a session is the ARN of its role (IAM user guide, "Global condition context keys")."""
+
+    def value(key: str, context: Any) -> Any:
+        found = value_of(key, context)
+        if key.lower() != "aws:principalarn" or ":assumed-role/" not in str(found):
+            return found
+        account, role = found.split(":")[4], iam_evaluator._role_name_from_assumed_arn(found)
+        return f"arn:aws:iam::{account}:role/{role}"
+
+    return value
 
 
 def checked(application: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:

@@ -8,7 +8,7 @@ import pytest
 
 from finetuning.errors import Code
 from tests.rehearsal.support.product import SETTINGS, Product, any_chats
-from tests.rehearsal.support.stacks import any_name
+from tests.rehearsal.support.stacks import any_person
 from tests.rehearsal.support.terminal import Said, Terminal
 
 STACK = "finetune-dev-workflow"
@@ -31,14 +31,10 @@ def team(product: Product, tmp_path_factory: pytest.TempPathFactory) -> Team:
     (folder / "parrots" / "run.json").write_text(json.dumps(SETTINGS))
     described = product.emulator.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
     outputs = {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
-    iam = product.emulator.client("iam")
 
     def person(policy: str) -> Terminal:
-        trust = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::000000000000:root"}, "Action": "sts:AssumeRole"}
-        document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-        role = iam.create_role(RoleName=any_name(policy.lower()), AssumeRolePolicyDocument=document)["Role"]
-        iam.attach_role_policy(RoleName=role["RoleName"], PolicyArn=outputs[f"{policy}PolicyArn"])
-        return Terminal(product.emulator, folder, role=role["Arn"])
+        role = any_person(product.emulator, outputs[f"{policy}PolicyArn"])
+        return Terminal(product.emulator, folder, role=role)
 
     return Team(person("Viewer"), person("DataScientist"), person("Operator"))
 

@@ -9,12 +9,13 @@ import pytest
 from finetuning.aws.clients import client
 from finetuning_cli.live.resources import StageResources
 from finetuning_cli.live.stage_checks import check_instance_zones, check_zones
+from rehearsal.emulator.identity import ACCOUNT
 from rehearsal.running import REGION, Emulator
 from tests.infra.synthesis import synthesise
 from tests.rehearsal.support import direct_deployment
 
 ALWAYS = 1000
-NOT_DEPLOYED = StageResources({}, {"account": direct_deployment.ACCOUNT, "region": REGION, "prefix": "finetune-prod"})
+NOT_DEPLOYED = StageResources({}, {"account": ACCOUNT, "region": REGION, "prefix": "finetune-prod"})
 
 
 @pytest.fixture(autouse=True)

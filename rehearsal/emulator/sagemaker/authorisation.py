@@ -18,6 +18,7 @@ _RESOURCES = {
     "EndpointConfigName": "endpoint-config",
     "ModelPackageGroupName": "model-package-group",
     "ModelPackageName": "model-package",
+    "ModelPackageArn": "model-package",
     "TrainingPlanName": "training-plan",
 }
 _LISTS = "List"

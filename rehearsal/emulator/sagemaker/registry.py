@@ -1,11 +1,14 @@
 """The model registry: groups of model packages, versioned.
 
-Not rehearsed: the validation of a package's container and artefact, and sharing between accounts.
+A policy of a group lets other accounts in (`elsewhere`). Not rehearsed: the validation of a package's container and
+artefact.
 """
 
 import threading
 from datetime import UTC, datetime
 from typing import Any
+
+from ministack.core import iam_evaluator
 
 from rehearsal.emulator.context import EmulatorContext
 from rehearsal.emulator.sagemaker.errors import Refused, invalid
@@ -19,6 +22,7 @@ class ModelRegistry:
         self._groups: dict[str, dict[str, Any]] = {}
         self._packages: dict[str, dict[str, Any]] = {}
         self._tokens: dict[str, str] = {}
+        self._policies: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def create_group(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -47,7 +51,20 @@ class ModelRegistry:
         if self._of(name):
             raise Refused("ConflictException", f"Model Package Group {name} cannot be deleted: it has model packages.")
         del self._groups[name]
+        self._policies.pop(name, None)
         return {}
+
+    def put_policy(self, request: dict[str, Any]) -> dict[str, Any]:
+        group = self.describe_group(request)
+        if wrong := iam_evaluator.validate_policy_document(request["ResourcePolicy"]):
+            raise invalid(f"Invalid resource policy: {wrong}")
+        self._policies[group["ModelPackageGroupName"]] = request["ResourcePolicy"]
+        return {"ModelPackageGroupArn": group["ModelPackageGroupArn"]}
+
+    def policy(self, group: str) -> str | None:
+        """The group's policy, "" if it has none; None without such a group. ARNs have its name in small letters."""
+        names = {name.lower(): name for name in self._groups}
+        return self._policies.get(names[group], "") if group in names else None
 
     def create_package(self, request: dict[str, Any]) -> dict[str, Any]:
         if "ModelPackageGroupName" not in request:
@@ -78,6 +95,12 @@ class ModelRegistry:
         if package := self._packages.get(request["ModelPackageName"]):
             return package
         raise invalid(f"ModelPackage {request['ModelPackageName']} does not exist.")
+
+    def update_package(self, request: dict[str, Any]) -> dict[str, Any]:
+        package = self.describe_package({"ModelPackageName": request["ModelPackageArn"]})
+        package |= {k: v for k, v in request.items() if k in ("ModelApprovalStatus", "ApprovalDescription")}
+        package.setdefault("CustomerMetadataProperties", {}).update(request.get("CustomerMetadataProperties", {}))
+        return {"ModelPackageArn": package["ModelPackageArn"]}
 
     def delete_package(self, request: dict[str, Any]) -> dict[str, Any]:
         del self._packages[self.describe_package(request)["ModelPackageArn"]]

@@ -10,7 +10,7 @@ from typing import Any
 import botocore.session
 from ministack.core.responses import StreamingResponse
 
-from rehearsal.emulator import functions, permissions
+from rehearsal.emulator import elsewhere, functions, permissions
 from rehearsal.emulator.context import EmulatorContext
 from rehearsal.emulator.faults import Fault
 from rehearsal.emulator.request_check import constraint_violations
@@ -35,7 +35,7 @@ class SageMakerService:
         self._model = botocore.session.get_session().get_service_model("sagemaker")
         self._tags: dict[str, dict[str, str]] = {}
         self.hosting = hosting = Hosting(context, scaling)
-        registry = ModelRegistry(context)
+        self._registry = registry = ModelRegistry(context)
         plans = TrainingPlans(context)
         self._jobs = jobs = TrainingJobs(context, plans)
         self._operations: dict[str, Operation] = {
@@ -66,7 +66,9 @@ class SageMakerService:
             ),
             "CreateModelPackage": registry.create_package,
             "DescribeModelPackage": registry.describe_package,
+            "UpdateModelPackage": registry.update_package,
             "DeleteModelPackage": registry.delete_package,
+            "PutModelPackageGroupPolicy": registry.put_policy,
             "ListModelPackages": registry.list_packages,
             "AddTags": self._add_tags,
             "ListTags": self._list_tags,
@@ -83,6 +85,9 @@ class SageMakerService:
         things = [*self._jobs.costing(), *self.hosting.costing()]
         return [thing | {"tags": self._tags.get(thing["arn"], {})} for thing in things]
 
+    def group_policy(self, group: str) -> str | None:
+        return self._registry.policy(group)
+
     def _answer(self, path: str, headers: dict[str, str], body: bytes) -> Answer:
         try:
             invocation = _INVOCATION.fullmatch(path)
@@ -97,6 +102,8 @@ class SageMakerService:
             operation, request = headers.get("x-amz-target", "").removeprefix("SageMaker."), json.loads(body)
             self._authorise(operation, request, headers)
             self._throttle(operation, request, headers)
+            if account := elsewhere.owner_of(str(request.get("ModelPackageName", request.get("ModelPackageArn", "")))):
+                return account.request("POST", path, {"x-amz-target": headers["x-amz-target"]}, body)
             return 200, {"Content-Type": "application/x-amz-json-1.1"}, _encode(self._call(operation, request))
         except Refused as refusal:
             content = {

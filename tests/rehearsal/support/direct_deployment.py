@@ -10,8 +10,6 @@ from typing import Any
 from rehearsal.running import REGION, Emulator
 from tests.rehearsal.support.stacks import settle
 
-ACCOUNT = "000000000000"
-ASSETS = f"cdk-hnb659fds-assets-{ACCOUNT}-{REGION}"
 CAPABILITIES = ["CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
 
 
@@ -27,9 +25,14 @@ def deploy(emulator: Emulator, cdk_out: Path) -> dict[str, str]:
     return outputs
 
 
+def assets_of(emulator: Emulator) -> str:
+    """The bucket for the assets of templates."""
+    return f"cdk-hnb659fds-assets-{emulator.account}-{REGION}"
+
+
 def bootstrap(emulator: Emulator) -> None:
     """What `cdk bootstrap` leaves that templates rely on: the asset bucket and the version."""
-    emulator.client("s3").create_bucket(Bucket=ASSETS)
+    emulator.client("s3").create_bucket(Bucket=assets_of(emulator))
     emulator.client("ssm").put_parameter(
         Name="/cdk-bootstrap/hnb659fds/version", Value="30", Type="String", Overwrite=True
     )
@@ -41,7 +44,7 @@ def _publish(emulator: Emulator, assembly: Path, files: Any) -> None:
         source = assembly / file["source"]["path"]
         body = _zipped(source) if file["source"]["packaging"] == "zip" else source.read_bytes()
         for destination in file["destinations"].values():
-            s3.put_object(Bucket=ASSETS, Key=destination["objectKey"], Body=body)
+            s3.put_object(Bucket=assets_of(emulator), Key=destination["objectKey"], Body=body)
 
 
 def _zipped(folder: Path) -> bytes:
@@ -68,8 +71,8 @@ def _stacks(assembly: Path) -> Iterator[tuple[str, str]]:
 def create(emulator: Emulator, name: str, template: str) -> dict[str, str]:
     """Creates a stack and returns its outputs."""
     cloudformation = emulator.client("cloudformation")
-    emulator.client("s3").put_object(Bucket=ASSETS, Key=f"{name}.json", Body=template.encode())
-    url = f"{emulator.url}/{ASSETS}/{name}.json"  # a body in the request may have 51,200 bytes
+    emulator.client("s3").put_object(Bucket=assets_of(emulator), Key=f"{name}.json", Body=template.encode())
+    url = f"{emulator.url}/{assets_of(emulator)}/{name}.json"  # a body in the request may have 51,200 bytes
     cloudformation.create_stack(StackName=name, TemplateURL=url, Capabilities=CAPABILITIES)
     if settle(cloudformation, name) != "CREATE_COMPLETE":
         events = cloudformation.describe_stack_events(StackName=name)["StackEvents"]

@@ -54,6 +54,20 @@ def any_role(emulator: Emulator, service: str, *statements: dict[str, Any]) -> s
     return arn
 
 
+def any_person(emulator: Emulator, policy_arn: str) -> str:
+    """ARN of the role of a person with this managed policy."""
+    iam, name = emulator.client("iam"), any_name("person")
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{emulator.account}:root"},
+        "Action": "sts:AssumeRole",
+    }
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    arn = str(iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]["Arn"])
+    iam.attach_role_policy(RoleName=name, PolicyArn=policy_arn)
+    return arn
+
+
 def allow(action: str | list[str], resource: str | list[str] = "*") -> dict[str, Any]:
     return {"Effect": "Allow", "Action": action, "Resource": resource}
 
