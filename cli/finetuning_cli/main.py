@@ -19,6 +19,7 @@ from finetuning_cli.commands import (
     from_openai,
     init,
     plan,
+    promotion,
     report,
     runs,
 )
@@ -81,6 +82,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "endpoints": endpoints.endpoints,
         "extend": endpoints.extend,
         "deploy": endpoints.deploy,
+        "promote": promotion.promote,
         "rollback": endpoints.rollback,
         "clean-up": endpoints.clean_up,
     },

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from finetuning.errors import Code, FineTuningError
 
-CommaSeparated = Annotated[
-    tuple[str, ...],
-    BeforeValidator(lambda value: [each for each in value.split(",") if each] if isinstance(value, str) else value),
-]
+AS_LIST = BeforeValidator(
+    lambda value: [each for each in value.split(",") if each] if isinstance(value, str) else value
+)
+CommaSeparated = Annotated[tuple[str, ...], AS_LIST]
 
 LONGEST_RUNTIME_HOURS = 100
 """The longest training job whose polls fit the history of one execution (see the state machine's WaitForTraining)."""
@@ -68,6 +68,20 @@ DEFAULT_MODEL = "meta-textgeneration-llama-3-1-8b-instruct"
 
 STAGE_NAME = r"^[a-z][a-z0-9]{1,7}$"
 
+StageElsewhere = Annotated[str, Field(pattern=r"^\d{12}/[a-z][a-z0-9]{1,7}$", examples=["111122223333/prod"])]
+"""A stage of another account in the same region: `<account>/<stage>`."""
+
+
+def stage_prefix(stage: str) -> str:
+    return f"finetune-{stage}"
+
+
+def promotion_role(stage: str, region: str) -> str:
+    """The name of the one role that copies models of another account. No other role's name is chosen: policies of the
+    other account contain this one, and are deployed before the role exists.
+    """
+    return f"{stage_prefix(stage)}-promotion-{region}"
+
 
 class StageSettings(BaseModel):
     """What is settled for every run of a stage: defaults of run.json, and limits that no run.json can raise.
@@ -82,6 +96,16 @@ class StageSettings(BaseModel):
     default_model: str = DEFAULT_MODEL
     accept_eula: bool = False
     """Accepts Meta's licence for every run of the stage; otherwise each run.json must accept it."""
+    training: bool = True
+    """Whether runs may train. Otherwise the stage only deploys, and its roles have no permission to start a job."""
+    promote_to: Annotated[tuple[StageElsewhere, ...], AS_LIST] = ()
+    """Stages of other accounts that may copy the models which are approved in this stage's registry."""
+    promote_from: StageElsewhere | None = None
+    """The stage of another account whose approved models this one may copy and deploy."""
+    promote_from_bucket: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9.-]{2,62}$")
+    """Its artifacts bucket."""
+    promote_from_key: str | None = Field(default=None, pattern=r"^arn:aws:kms:[a-z0-9-]+:\d{12}:key/[\w-]+$")
+    """ARN of the key that encrypts the bucket."""
     gated_weights: Literal["env", "channel"] = "env"
     """How a training job is given the licensed weights (unverified which of the two the platform prefers)."""
     max_runtime_hours: float = Field(default=24, gt=0, le=LONGEST_RUNTIME_HOURS)
@@ -128,10 +152,36 @@ class StageSettings(BaseModel):
     )
     """Patterns; IAM allows jobs on no other type."""
 
+    @model_validator(mode="after")
+    def _must_say_where_models_come_from(self) -> Self:
+        """All of `promote_from`, or none."""
+        names = [name for name in type(self).model_fields if name.startswith("promote_from")]
+        if missing := [name for name in names if getattr(self, name) is None]:
+            if len(missing) < len(names):
+                raise ValueError(f"{', '.join(names)} are set together, and {' and '.join(missing)} is missing")
+        elif self.promote_from_account not in str(self.promote_from_key):
+            raise ValueError(f"promote_from_key is no key of the account {self.promote_from_account}")
+        return self
+
     @property
     def prefix(self) -> str:
         """First part of every name in the account, and of every permission on such a name."""
-        return f"finetune-{self.stage}"
+        return stage_prefix(self.stage)
+
+    @property
+    def promote_from_account(self) -> str:
+        """ "" without `promote_from`."""
+        return (self.promote_from or "").partition("/")[0]
+
+    @property
+    def promote_from_prefix(self) -> str:
+        """The prefix of the stage that trains; "" without `promote_from`."""
+        return stage_prefix(self.promote_from.partition("/")[2]) if self.promote_from else ""
+
+    def promotion_roles(self, region: str) -> list[str]:
+        """The ARNs of the roles in other accounts that may copy models of this stage."""
+        there = [each.split("/") for each in self.promote_to]
+        return [f"arn:aws:iam::{account}:role/{promotion_role(stage, region)}" for account, stage in there]
 
 
 class DeployedStage(StageSettings):
@@ -164,7 +214,7 @@ class Settings(DeployedStage):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            wrong = "; ".join(f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+            wrong = "; ".join(f"{''.join(map(str, e['loc'][:1])).upper()}: {e['msg']}" for e in error.errors())
             raise FineTuningError(
                 Code.INTERNAL_ERROR,
                 f"The function's environment is incomplete: {wrong}",

@@ -699,3 +699,20 @@ def _(stage: Deployed) -> Offenders:
             region, name = resource.split(":")[3], resource.partition("/")[2]
             if OF_AWS.search(resource) and ("*" in name or (region == "*" and not by_profile)):
                 yield id
+
+
+@rule(50, "Another account reads tuned models only, with one named role")
+def _(stage: Deployed) -> Offenders:
+    role = re.compile(r"arn:aws:iam::\d{12}:role/finetune-\w+-promotion-<AWS::Region>")
+    models = re.compile(r"<\w+\.Arn>/runs/\*/(training/\*/output/model/\*|release\.json)")
+    for id, statement in stage.opened("AWS::S3::BucketPolicy", "AWS::KMS::Key"):
+        principals = listed(statement["Principal"].get("AWS")) if isinstance(statement["Principal"], dict) else []
+        if statement["Effect"] != "Allow" or not any(re.search(r"::\d{12}:", str(each)) for each in principals):
+            continue
+        condition = statement.get("Condition", {})
+        roles = listed(condition.get("ArnEquals", {}).get("aws:PrincipalArn"))
+        actions, resources = set(listed(statement["Action"])), [str(each) for each in listed(statement["Resource"])]
+        of_key = actions == {"kms:Decrypt"} and "kms:ViaService" in condition.get("StringEquals", {})
+        of_bucket = actions <= {"s3:GetObject", "s3:GetObjectVersion"} and all(map(models.fullmatch, resources))
+        if not roles or not all(role.fullmatch(str(each)) for each in roles) or not (of_key or of_bucket):
+            yield id

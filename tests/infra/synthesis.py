@@ -28,8 +28,21 @@ EVERY_OPTION: Mapping[str, Any] = {
     "vpc_cidr": "10.0.0.0/22",
     "availability_zones": "us-east-1b,us-east-1d,us-east-1f",
     "log_retention_days": 731,
+    "promote_to": "222233334444/prod,333344445555/eu",
+    "promote_from": "444455556666/lab",
+    "promote_from_bucket": "models-of-lab",
+    "promote_from_key": "arn:aws:kms:us-east-1:444455556666:key/0a1b2c3d",
 }
 """Each setting that adds to a template or changes it, other than the switches in which dev and prod differ."""
+
+TRAINER, RECEIVER = "111122223333", "222233334444"
+"""The accounts of a stage that trains, and of one that promotes its models."""
+SOURCE_BUCKET, SOURCE_KEY = "models-of-dev", f"arn:aws:kms:us-east-1:{TRAINER}:key/0a1b2c3d"
+PROMOTE_FROM: Mapping[str, Any] = {
+    "promote_from": f"{TRAINER}/dev",
+    "promote_from_bucket": SOURCE_BUCKET,
+    "promote_from_key": SOURCE_KEY,
+}
 
 
 def context_of(stage: str) -> dict[str, Any]:

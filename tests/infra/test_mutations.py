@@ -152,6 +152,11 @@ GROUP, RULE, ALARM = "AWS::EC2::SecurityGroup", "AWS::Events::Rule", "AWS::Cloud
 ANYWHERE = {"CidrIp": "0.0.0.0/0", "IpProtocol": "-1"}
 DATA = "LoggingConfiguration"
 """What only buckets with data have in their properties."""
+ELSEWHERE = {"AWS": "arn:aws:iam::222233334444:root"}
+ONE_ROLE = {"Fn::Join": ["", ["arn:aws:iam::222233334444:role/finetune-prod-promotion-", {"Ref": "AWS::Region"}]]}
+BY_ONE_ROLE = {"ArnEquals": {"aws:PrincipalArn": ONE_ROLE}}
+"""As the role that promotes models is named; the statements are weak in something else."""
+A_MODEL = {"Fn::Join": ["", [{"Fn::GetAtt": ["Artifacts82DD59A1", "Arn"]}, "/runs/*/release.json"]]}
 
 MUTATIONS: dict[str, tuple[int, Mutation]] = {
     "a bucket without encryption": (1, setting(BUCKET, "BucketEncryption", None)),
@@ -334,6 +339,22 @@ MUTATIONS: dict[str, tuple[int, Mutation]] = {
         also_granting(
             Action="bedrock:InvokeModel", Resource="arn:aws:bedrock:*::foundation-model/amazon.nova-pro-v1:0"
         ),
+    ),
+    "a bucket to which another account writes": (
+        50,
+        opening(BUCKET_POLICY, "PolicyDocument", Principal=ELSEWHERE, Action="s3:PutObject", Condition=BY_ONE_ROLE),
+    ),
+    "a bucket that another account reads whole": (
+        50,
+        opening(BUCKET_POLICY, "PolicyDocument", Principal=ELSEWHERE, Action="s3:GetObject", Condition=BY_ONE_ROLE),
+    ),
+    "a bucket that every role of another account reads": (
+        50,
+        opening(BUCKET_POLICY, "PolicyDocument", Principal=ELSEWHERE, Action="s3:GetObject", Resource=A_MODEL),
+    ),
+    "a key with which another account decrypts anything": (
+        50,
+        opening(KEY, "KeyPolicy", Principal=ELSEWHERE, Action="kms:Decrypt", Condition=BY_ONE_ROLE),
     ),
     "a role with which Bedrock writes": (48, granting_to_bedrock("s3:PutObject", "arn:aws:s3:::b/runs/*/training/*")),
 }

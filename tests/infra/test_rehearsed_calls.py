@@ -20,9 +20,11 @@ UNCALLED = {
     "network.CustomVpcRestrict",
     "workflow.Sweeper",
     "workflow.RunSweeper",
+    "workflow.FunctionsPromoteModel",
 }
-"""Roles of AWS's flow log and of the CDK's own functions, whose calls the emulator does not evaluate; and of the two
-schedules, which no test waits for: each may invoke its function, and nothing else."""
+"""Roles of AWS's flow log and of the CDK's own functions, whose calls the emulator does not evaluate; of the two
+schedules, which no test waits for: each may invoke its function, and nothing else; and of the function that is called
+in a stage with `promote_from` alone, where tests/rehearsal/test_promotion.py counts what it uses."""
 _EXPORT = re.compile(r"finetune-dev-(\w+):ExportsOutput(?:FnGetAtt|Ref)(\w+?)(?:Arn|GroupId)?[0-9A-F]{8}")
 
 

@@ -37,6 +37,11 @@ def test_prod_that_imports_models_follows_every_rule(importing: Synthesised) -> 
     assert broken(templates(importing)) == {}
 
 
+def test_stages_that_promote_models_follow_every_rule(promoting: Synthesised, releasing: Synthesised) -> None:
+    assert broken(templates(promoting)) == {}
+    assert broken(templates(releasing)).keys() == DIFFERS_IN_DEV.keys()
+
+
 def test_dev_breaks_only_the_rules_that_its_settings_turn_off(dev: Synthesised) -> None:
     assert broken(templates(dev)).keys() == DIFFERS_IN_DEV.keys()
     for setting in DIFFERS_IN_DEV.values():

@@ -199,6 +199,11 @@ def test_a_run_that_does_not_wait_for_approval_cannot_be_answered(terminal: Term
     terminal.finetune("reject", "parrots").assert_matches("reject-not-waiting")
 
 
+def test_a_stage_without_another_account_promotes_nothing(terminal: Terminal) -> None:
+    model = "arn:aws:sagemaker:us-east-1:111122223333:model-package/finetune-dev-faq/3"
+    terminal.finetune("promote", model).assert_matches("promote-disabled", exactly=True)
+
+
 def test_clean_up_asks_for_confirmation(terminal: Terminal, followed: Followed) -> None:
     terminal.finetune("clean-up", "parrots", answer="n\n").assert_matches("clean-up-no")
     terminal.finetune("clean-up", "parrots", answer="y\n").assert_matches("clean-up")

@@ -67,6 +67,7 @@ USUAL: dict[str, Any] = {
     "TakeTurn": look("go"),
     "StartTraining": look("in_progress") | {"job_name": "job"},
     "DescribeTraining": look("completed"),
+    "PromoteModel": {"imported": False, "autoscaling": False},
     "ApproveDeployment": {},
     "DeployEndpoint": look("go") | {"instance_type": "ml.g5.4xlarge"},
     "DescribeEndpoint": look("in_service"),
@@ -94,6 +95,7 @@ WALKS: dict[str, tuple[str, Answers]] = {
     "gate": ("SUCCEEDED", {"PlanRun": [planned(must_beat_base=True)]}),
     "scaled": ("SUCCEEDED", {"PlanRun": [planned(autoscaling=True)]}),
     "redeploy": ("SUCCEEDED", {"PlanRun": [planned(outcome="redeploy", compare_with_base=False)]}),
+    "promotion": ("SUCCEEDED", {"PlanRun": [planned(outcome="promotion", approval=True, compare_with_base=False)]}),
     "no-comparison": ("SUCCEEDED", {"FinishDataset": [prepared(compare_with_base=False)]}),
     "judged": ("SUCCEEDED", {"PlanRun": [planned(judge=True)]}),
     "judged-gate": ("SUCCEEDED", {"PlanRun": [planned(judge=True, must_beat_base=True)]}),
@@ -257,6 +259,21 @@ def test_a_redeployment_neither_trains_nor_evaluates(walked: dict[str, tuple[str
     entered = {*walked["redeploy"][1]} & {*TASKS}
     served = {"PlanRun", "DeployEndpoint", "DescribeEndpoint", "RegisterModel"}
     assert entered == served | {"ReportSuccess", "SendSuccessEvent"}
+
+
+def test_a_promotion_asks_the_other_account_again_after_the_approval_and_trains_nothing(
+    walked: dict[str, tuple[str, list[str]]],
+) -> None:
+    entered = [state for state in walked["promotion"][1] if state in TASKS]
+    asked = ["PlanRun", "PromoteModel", "ApproveDeployment", "PromoteModel"]
+    assert entered == [
+        *asked,
+        "DeployEndpoint",
+        "DescribeEndpoint",
+        "RegisterModel",
+        "ReportSuccess",
+        "SendSuccessEvent",
+    ]
 
 
 def test_a_redriven_execution_goes_on_where_it_was_aborted_and_its_steps_are_told(scripted: Scripted) -> None:

@@ -443,5 +443,19 @@ def test_without_the_judge_the_evaluation_goes_on_and_learns_why() -> None:
     assert given == "{% $exists($states.input.failure) ? $states.input.failure : null %}"
 
 
+@pytest.mark.parametrize(("promoted", "following"), [(True, "PromoteModel"), (False, "ServeModels")])
+def test_a_promoted_model_is_looked_at_again_between_its_approval_and_its_deployment(
+    promoted: bool, following: str
+) -> None:
+    assert ways_from("IsPromoted", promoted=promoted) == following
+    assert ways_from("IsNewRun", outcome="promotion", parquet=False) == "PromoteModel"
+    assert STATES["PromoteModel"]["Next"] == "IsApprovalNeeded"
+    assert (STATES["ApproveDeployment"]["Next"], STATES["ApproveDeployment"]["Assign"]) == (
+        "IsPromoted",
+        {"approval": False},
+    )
+    assert {name for name, state in STATES.items() if "IsPromoted" in successors(state)} == {"ApproveDeployment"}
+
+
 def test_the_diagram_in_the_documentation_is_current() -> None:
     assert DOCUMENT.read_text() == with_diagram(DOCUMENT.read_text()), "python -m finetuning_cdk.state_machine.diagram"

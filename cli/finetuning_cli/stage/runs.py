@@ -97,7 +97,7 @@ def redeploy(
     Raises `FineTuningError`: RUN_STILL_RUNNING, or RUN_HAS_NO_MODEL if the run trained none.
     """
     status, plan = run.find_status(), run.find_plan()
-    if status is None or plan is None or not status.training_job:
+    if status is None or plan is None or not run.tuned_model:
         finding = no_model(run.run_id)
         raise FineTuningError(finding.code, finding.message, finding.fix)
     if not status.state.is_final:

@@ -10,7 +10,8 @@ from finetuning_cdk.constructs.acknowledgements import acknowledge
 
 
 class PrivateBucket(s3.Bucket):
-    """A bucket without access from other accounts. Old versions expire after 30 days, unfinished uploads after two.
+    """A bucket without access from other accounts, unless statements for them are added. Old versions expire after 30
+    days, unfinished uploads after two.
 
     Without a `key` it is encrypted with S3's own key, as a destination of access logs must be.
     """

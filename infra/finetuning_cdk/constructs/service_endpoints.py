@@ -9,13 +9,17 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from finetuning.jumpstart.spec import cache_bucket, private_bucket
+from finetuning_cdk.constructs.file_permissions import ANY_RUN
 from finetuning_cdk.constructs.isolated_network import HTTPS, IsolatedNetwork
+from finetuning_cdk.constructs.promotion_grants import MODEL_FILES
 
 ANYONE = iam.AnyPrincipal()
 
 
 class S3Endpoint(Construct):
-    """The gateway to S3 on every route table, for the stage's buckets and the buckets of AWS that are needed."""
+    """The gateway to S3 on every route table, for the stage's buckets and the buckets of AWS that are needed.
+    `promote_from`: the bucket of another account from which models are copied.
+    """
 
     def __init__(
         self,
@@ -24,6 +28,7 @@ class S3Endpoint(Construct):
         *,
         vpc: ec2.IVpc,
         buckets: Sequence[s3.IBucket],
+        promote_from: str | None,
     ) -> None:
         super().__init__(scope, id)
         region = Stack.of(self).region
@@ -59,6 +64,15 @@ class S3Endpoint(Construct):
             ),
         ):
             endpoint.add_to_policy(statement)
+        if promote_from:
+            endpoint.add_to_policy(
+                iam.PolicyStatement(
+                    sid="ModelsToPromote",
+                    principals=[ANYONE],
+                    actions=["s3:GetObject", "s3:GetObjectVersion"],
+                    resources=[f"arn:aws:s3:::{promote_from}/{key}" for key in (ANY_RUN.release, MODEL_FILES)],
+                )
+            )
 
 
 class InterfaceEndpoints(Construct):

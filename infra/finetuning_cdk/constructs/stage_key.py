@@ -7,6 +7,7 @@ from constructs import Construct
 
 from finetuning_cdk.config import StageConfig
 from finetuning_cdk.constructs.encrypted_log_group import STATES_LOGS
+from finetuning_cdk.constructs.promotion_grants import decryption_grant
 
 
 class StageKey(kms.Key):
@@ -28,13 +29,15 @@ def service_statements(stack: Stack, config: StageConfig, suffix: str = "") -> l
     """The statements of the stage's key, besides the one that leaves permissions to IAM.
 
     Services that use it themselves: CloudWatch Logs, which writes every log group, and those that publish to the
-    encrypted topic: CloudWatch for its alarms and, where there is a budget, AWS Budgets. `suffix` tells the statements
-    of several stages with one key apart.
+    encrypted topic: CloudWatch for its alarms and, where there is a budget, AWS Budgets. Besides them the roles
+    that copy models to other accounts. `suffix` tells the statements of several stages with one key apart.
     """
     statements = [_log_groups(stack, config.prefix), _publisher("AlarmsOfThisAccount", "cloudwatch", stack)]
     if config.has_budget:
         # Assumed: Budgets passes the account to KMS as it does to SNS.
         statements.append(_publisher("BudgetsOfThisAccount", "budgets", stack))
+    if config.promote_to:
+        statements.append(decryption_grant(stack, config))
     if config.data_readers:
         statements.append(_deny_other_readers(stack, config))
     for statement in statements:
@@ -74,7 +77,8 @@ def _publisher(sid: str, service: str, stack: Stack) -> iam.PolicyStatement:
 
 def _deny_other_readers(stack: Stack, config: StageConfig) -> iam.PolicyStatement:
     """Denies decrypting objects to anyone else, administrators included. Whoever may change the key can undo it."""
-    readers = [f"arn:aws:iam::{stack.account}:role/{config.prefix}-*", *config.data_readers]
+    ours = f"arn:aws:iam::{stack.account}:role/{config.prefix}-*"
+    readers = [ours, *config.promotion_roles(stack.region), *config.data_readers]
     return iam.PolicyStatement(
         sid="DenyOtherReaders",
         effect=iam.Effect.DENY,

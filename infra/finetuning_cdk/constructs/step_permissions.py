@@ -25,8 +25,12 @@ class StepPermissions(FilePermissions):
         ]
 
     def start_training(self) -> Self:
-        """Jobs only in the stage's network, isolated, encrypted with its key, of allowed instance types and length."""
+        """Jobs only in the stage's network, isolated, encrypted with its key, of allowed instance types and length. A
+        stage that does not train allows none.
+        """
         config, key = self._stage.config, self._stage.key
+        if not config.training:
+            return self
         return (
             self.allow(
                 "sagemaker:CreateTrainingJob",

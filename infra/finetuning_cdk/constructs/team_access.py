@@ -15,8 +15,9 @@ from finetuning.runs.layout import INBOX, RUNS
 from finetuning.runs.tags import OWNER_TAG
 from finetuning_cdk.constructs.acknowledgements import acknowledge, wildcard_finding
 from finetuning_cdk.constructs.file_permissions import ANY_RUN, EACH_RUN, UPLOADS, StageResources
-from finetuning_cdk.constructs.import_permissions import ALIASES, ENCRYPTED, MODELS, TAGGED, ImportPermissions
+from finetuning_cdk.constructs.import_permissions import ALIASES, ENCRYPTED, MODELS, TAGGED
 from finetuning_cdk.constructs.permissions import Allows, Conditions
+from finetuning_cdk.constructs.promotion_permissions import PromotionPermissions
 from finetuning_cdk.constructs.step_permissions import OURS
 
 
@@ -56,8 +57,8 @@ class TeamAccess(Construct):
         assert to.granted is not None
         return to.granted
 
-    def _policy(self, name: str, description: str) -> ImportPermissions:
-        policy = ImportPermissions(self, name, resources=self._stage, description=f"{description} of this stage")
+    def _policy(self, name: str, description: str) -> PromotionPermissions:
+        policy = PromotionPermissions(self, name, resources=self._stage, description=f"{description} of this stage")
         CfnOutput(
             Stack.of(self),
             f"{name}PolicyArn",
@@ -68,7 +69,7 @@ class TeamAccess(Construct):
 
     # What each may do
 
-    def _view(self, may: ImportPermissions) -> None:
+    def _view(self, may: PromotionPermissions) -> None:
         """`runs`, `watch`, `report`, `open`, `download`, `logs`, `endpoints`, and `plan` for the stage's settings."""
         stack = Stack.of(self)
         may.allow(
@@ -84,8 +85,8 @@ class TeamAccess(Construct):
         may.find("training-job", "endpoint", "endpoint-config").read_invocations()
         may.find_imports().read_names()
 
-    def _use(self, may: ImportPermissions) -> None:
-        """`submit`, `stop`, `deploy`, `ask`, `evaluate`, `token`, `extend`."""
+    def _use(self, may: PromotionPermissions) -> None:
+        """`submit`, `promote`, `stop`, `deploy`, `ask`, `evaluate`, `token`, `extend`."""
         self._submit(may)
         uploads = self._stage.uploads
         objects = self._under(INBOX, RUNS)
@@ -97,9 +98,10 @@ class TeamAccess(Construct):
         may.tag("endpoint").write_files(ANY_RUN.evaluations_folder + "*.json")
         self._invoke(may)
 
-    def _operate(self, may: ImportPermissions) -> None:
-        """`approve`, `reject`, `rollback`, `clean-up`."""
+    def _operate(self, may: PromotionPermissions) -> None:
+        """`approve`, `reject`, `rollback`, `clean-up`; in a stage with `promote_to` also approves registered models."""
         self._approve(may)
+        may.approve_versions()
         may.update_endpoints().stop_training().delete_endpoints().delete_models().delete_imports()
 
     def _submit(self, may: Allows) -> None:

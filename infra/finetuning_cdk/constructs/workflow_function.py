@@ -55,6 +55,7 @@ class WorkflowFunction(lambda_.Function):
         permissions: Permissions,
         in_vpc: bool,
         size: FunctionSize,
+        role_name: str | None = None,
         more_layers: Sequence[lambda_.ILayerVersion] = (),
     ) -> None:
         log_group = EncryptedLogGroup(scope, f"{id}Logs", config=platform.config, key=platform.key)
@@ -64,6 +65,7 @@ class WorkflowFunction(lambda_.Function):
         role = iam.Role(
             scope,
             f"{id}Role",
+            role_name=role_name,
             assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
             managed_policies=[permissions],
         )

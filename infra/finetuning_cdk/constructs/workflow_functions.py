@@ -3,13 +3,16 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from aws_cdk import Stack
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from finetuning.runs.layout import TURNS, measurement
+from finetuning.settings import promotion_role
+from finetuning_cdk.config import StageConfig
 from finetuning_cdk.constructs.file_permissions import ANY_RUN, StageResources
-from finetuning_cdk.constructs.judge_permissions import JudgePermissions
+from finetuning_cdk.constructs.promotion_permissions import PromotionPermissions
 from finetuning_cdk.constructs.python_layer import PARQUET, PythonLayer
 from finetuning_cdk.constructs.workflow_function import FunctionPlatform, FunctionSize, WorkflowFunction
 
@@ -19,11 +22,13 @@ class _Step:
     """One function. `handler` is its module."""
 
     handler: str
-    may: Callable[[JudgePermissions], JudgePermissions]
+    may: Callable[[PromotionPermissions], PromotionPermissions]
     touches_data: bool = False
     """Such a function runs in the VPC in every stage and calls only S3; others only where control functions do."""
     outlives_network: bool = False
     """Such a function runs in the VPC in no stage."""
+    in_other_account: bool = False
+    """Such a function has the role that policies of another account name."""
     size: FunctionSize = field(default_factory=FunctionSize)
 
     @property
@@ -32,7 +37,7 @@ class _Step:
         return self.handler.title().replace("_", "")
 
 
-def _end_run(may: JudgePermissions) -> JudgePermissions:
+def _end_run(may: PromotionPermissions) -> PromotionPermissions:
     """Reports a run that ended early, and deletes what it left. The configuration says whether its endpoint served an
     earlier model.
     """
@@ -93,6 +98,12 @@ _STEPS = (
         ).read_jumpstart(),
         touches_data=True,
         size=FunctionSize(timeout=900, memory=2048, disk=2048),
+    ),
+    _Step(
+        handler="promote_model",
+        may=lambda may: may.promote_models(),
+        in_other_account=True,
+        size=FunctionSize(timeout=900, memory=1024, concurrency=5),
     ),
     _Step(handler="take_turn", may=lambda may: may.read_runs(ANY_RUN.status).write_files(ANY_RUN.status)),
     _Step(handler="start_training", may=lambda may: may.write_runs().read_jumpstart().start_training().stop_training()),
@@ -158,6 +169,7 @@ _STEPS = (
             .write_files(ANY_RUN.status)
             .read_jumpstart()
             .register_models()
+            .release_models()
         ),
     ),
     _Step(handler="report_success", may=lambda may: may.write_runs(*ANY_RUN.report_pages).switch_names().notify()),
@@ -222,7 +234,8 @@ class WorkflowFunctions(Construct):
                 step.id,
                 handler=step.handler,
                 platform=platform,
-                permissions=step.may(JudgePermissions(self, f"{step.id}Permissions", resources=resources)),
+                permissions=step.may(PromotionPermissions(self, f"{step.id}Permissions", resources=resources)),
+                role_name=_promotion_role(self, platform.config) if step.in_other_account else None,
                 in_vpc=step.touches_data or (platform.config.control_functions_in_vpc and not step.outlives_network),
                 size=step.size,
                 more_layers=[parquet] if step.handler == "reframe_parquet" else [],
@@ -235,3 +248,7 @@ class WorkflowFunctions(Construct):
 
     def items(self) -> Sequence[tuple[str, lambda_.Function]]:
         return list(self._functions.items())
+
+
+def _promotion_role(scope: Construct, config: StageConfig) -> str | None:
+    return promotion_role(config.stage, Stack.of(scope).region) if config.promote_from else None

@@ -37,6 +37,7 @@ class NetworkStack(Stack):
             "S3",
             vpc=self.network.vpc,
             buckets=[storage.uploads, storage.artifacts],
+            promote_from=config.promote_from_bucket,
         )
         if config.interface_endpoints:
             InterfaceEndpoints(self, "Endpoints", network=self.network, services=config.services)

@@ -10,6 +10,7 @@ from constructs import Construct
 from finetuning_cdk.config import StageConfig
 from finetuning_cdk.constructs.acknowledgements import acknowledge
 from finetuning_cdk.constructs.private_bucket import PrivateBucket
+from finetuning_cdk.constructs.promotion_grants import grant_models
 from finetuning_cdk.constructs.stage_key import StageKey
 
 
@@ -36,6 +37,7 @@ class StorageStack(Stack):
         self.access_logs = PrivateBucket(self, "AccessLogs", config=config, expire_after=Duration.days(365))
         self.uploads: s3.IBucket = uploads or self._uploads(config)
         self.artifacts = PrivateBucket(self, "Artifacts", config=config, key=self.key, access_logs=self.access_logs)
+        grant_models(self.artifacts, config)
         self.own_buckets: list[s3.IBucket] = [*([] if uploads else [self.uploads]), self.artifacts, self.access_logs]
         # In every stage, though only one that empties its buckets imports them: this stack is deployed before the
         # others, and CloudFormation removes no export that is still imported.

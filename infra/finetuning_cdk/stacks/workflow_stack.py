@@ -176,6 +176,14 @@ class WorkflowStack(Stack):
             ),
         }.items():
             CfnOutput(self, name, value=value, description=description)
+        if config.promote_to:
+            CfnOutput(
+                self,
+                "PromotionSettings",
+                value=f"-c promote_from={self.account}/{config.stage} "
+                f"-c promote_from_bucket={storage.artifacts.bucket_name} -c promote_from_key={storage.key.key_arn}",
+                description="For the deployment of a stage in another account that promotes models of this one",
+            )
         self.add_metadata(
             "cfn-lint",
             {

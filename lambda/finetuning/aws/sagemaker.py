@@ -4,6 +4,7 @@ The names of resources derive from the run, so a step that runs twice finds what
 exists" is success if the resource has the run's tag, and an error otherwise.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -165,6 +166,16 @@ class SageMaker:
                     raise
         with translate_errors(f"register a model in {name}"):
             return str(self._api.create_model_package(**package)["ModelPackageArn"])
+
+    def share_group(self, group: str, policy: Request) -> None:
+        """Sets the policy of a group in the model registry, in place of the one it has."""
+        with translate_errors(f"share the model package group {group}"):
+            self._api.put_model_package_group_policy(ModelPackageGroupName=group, ResourcePolicy=json.dumps(policy))
+
+    def describe_model_package(self, arn: str) -> dict[str, Any]:
+        """A version of the registry, of another account too."""
+        with translate_errors(f"read the registered model {arn}"):
+            return dict(self._api.describe_model_package(ModelPackageName=arn))
 
     def unregister_models(self, prefix: str) -> None:
         """Deletes the groups whose name starts with the prefix, with all their versions, from the model registry."""

@@ -10,6 +10,7 @@ from finetuning.errors import Code, Finding, FineTuningError, RunRefused
 from finetuning.handlers.step import Payload, step
 from finetuning.lazy_model import LazyModel
 from finetuning.operations.preflight import check_deployment, preflight, price_list, shards_at_once
+from finetuning.operations.promotion import read_promotion
 from finetuning.operations.run import Run
 from finetuning.planning.endpoint_terms import hosting_option
 from finetuning.planning.serving_target import retarget
@@ -28,7 +29,8 @@ def handler(run: Run, event: Payload) -> Payload:
 
     The outcome is `duplicate` if another execution owns the run; then nothing is written. With `redeploy`, an object
     that may have `ttl_hours`, `instance_type` and `target`, the model that the run has trained is deployed again, and
-    the outcome is `redeploy`. Otherwise it is `planned`. Raises `RunRefused` with all findings, and `FineTuningError`
+    the outcome is `redeploy`. It is `promotion` for a run.json that names a model of another account, and `planned` for
+    any other. Raises `RunRefused` with all findings, and `FineTuningError`
     (UPLOAD_NOT_FOUND) for an object that is not in the stage's upload bucket.
     """
     caller = {name: event_word(event.get(name)) for name in ("requester", "request_id")}
@@ -48,6 +50,9 @@ def handler(run: Run, event: Payload) -> Payload:
     )
     run_json = upload_bucket(upload).run_json()
     run.store.write(run.layout.request, run_json)
+    if request := read_promotion(run_json):
+        run.record(f"Promoting {request.promote}")
+        return _result("promotion", run, deploy=True, approval=True, **run.status.shown)
     plan, checklist = preflight(upload, run_json)
     if plan is None or checklist.findings:
         run.record("The preflight found problems", checks=checklist.checks)

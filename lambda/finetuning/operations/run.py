@@ -31,6 +31,10 @@ class Run:
         self._step = step
         self._plan: RunPlan | None = None
 
+    def other(self, run_id: str) -> "Run":
+        """Another run of the same stage."""
+        return Run(run_id, store=self.store, prefix=self._prefix, step=self._step)
+
     @property
     def plan(self) -> RunPlan:
         """plan.json, read once. Raises `FineTuningError` (INTERNAL_ERROR) if there is none."""

@@ -59,17 +59,22 @@ SERVICE_NAMES = {"sagemaker": "SageMaker", "bedrock": "Bedrock"}
 def run_requests(spec: ModelSpec, plan: RunPlan, target: Target) -> dict[str, Request]:
     """The requests of a run on its preferred instance type, by their names in `OPERATIONS`.
 
-    A run that does not deploy has only the first one; one that imports its model has that and the import.
+    A run that does not deploy has only the first one; one that imports its model has that and the import. A run that
+    promotes a model lacks the first one.
     """
-    job = training_job(spec, plan, target)
+    if plan.promotion:
+        trained, name = {}, plan.promotion.training_job
+    else:
+        job = training_job(spec, plan, target)
+        trained, name = {"create_training_job": job}, job["TrainingJobName"]
     if not plan.endpoint.deploy:
-        return {"create_training_job": job}
-    artifact = f"s3://{target.bucket}/{RunLayout(plan.run_id).model_artifact(job['TrainingJobName'])}"
+        return trained
+    artifact = f"s3://{target.bucket}/{RunLayout(plan.run_id).model_artifact(name)}"
     if plan.endpoint.target == "bedrock":
-        return {"create_training_job": job, "create_model_import_job": import_job(plan, target, artifact)}
+        return {**trained, "create_model_import_job": import_job(plan, target, artifact)}
     live = hosting("live", plan, target)
     return {
-        "create_training_job": job,
+        **trained,
         "create_model": tuned_model(spec, plan, target, artifact),
         "create_endpoint_config": requests.endpoint_config(spec, live, target),
         "create_endpoint": requests.endpoint(spec, live),

@@ -56,6 +56,7 @@ def make_plan(
     can run. Use only a plan without findings.
     """
     request, upload = submission.request, submission.upload
+    _check_that_it_trains(request, stage, checklist)
     accepted = _acceptance(submission, spec, stage, checklist)
     data_options = _data_options(submission, checklist)
     task, resolution = _task(submission, data_options, spec, checklist)
@@ -106,7 +107,7 @@ def make_plan(
     check_judge(request, stage, checklist)
     names = plan.names(stage.prefix)
     checklist.passed("names", f"{names.training_job(0)}, {names.endpoint}")
-    _check_tags(request, checklist)
+    check_tags(request, checklist)
     _compare_with_table(spec, options[0], checklist)
     return plan.model_copy(update={"checks": [*checklist.checks]})
 
@@ -275,6 +276,29 @@ def _check_template(submission: Submission, template: Template | None, task: Tas
         checklist.passed("template", f"uses {', '.join(sorted(named))}")
 
 
+def _check_that_it_trains(request: RunRequest, stage: DeployedStage, checklist: Checklist) -> None:
+    if request.promote:
+        checklist.found(
+            "stage",
+            Finding(
+                Code.RUN_JSON_INVALID,
+                "promote",
+                "A run that promotes a model trains none, and takes no data.",
+                f"Use `finetune promote {request.promote}`, or remove promote from run.json.",
+            ),
+        )
+    elif not stage.training:
+        checklist.found(
+            "stage",
+            Finding(
+                Code.TRAINING_DISABLED,
+                "",
+                f"The stage {stage.stage} does not train models.",
+                "Submit the data to a stage that trains (--stage), or deploy this one with `-c training=true`.",
+            ),
+        )
+
+
 def _check_evaluation(request: RunRequest, checklist: Checklist) -> None:
     """`must_beat_base` needs held-out rows to compare the models on."""
     asked = request.evaluation
@@ -290,7 +314,7 @@ def _check_evaluation(request: RunRequest, checklist: Checklist) -> None:
         )
 
 
-def _check_tags(request: RunRequest, checklist: Checklist) -> None:
+def check_tags(request: RunRequest, checklist: Checklist) -> None:
     for key in request.tags:
         if key.lower().startswith(RESERVED_PREFIXES):
             reserved = ", ".join(RESERVED_PREFIXES)

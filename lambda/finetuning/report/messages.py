@@ -119,6 +119,7 @@ def approval_requested(
         f"Run {status.run_id} is waiting for approval",
         _attributes(stage, "waiting for approval", status.run_id, evaluation),
         f"{plan.model_id} is tuned and ready to deploy on {endpoint.instance_count} x {endpoint.in_words}.",
+        *([_text(f"It is {plan.promotion.in_words}.")] if plan.promotion else []),
         *_result(status, evaluation),
         f"Cost: {_training_cost(status)}{_endpoint_cost(plan)}.",
         _report(report),

@@ -42,6 +42,14 @@ def measurement(model_id: str, instance_type: str) -> str:
     return f"{MEASUREMENTS}{model_id}/{instance_type}.json"
 
 
+PROMOTIONS = "promotions/"
+
+
+def promotion_key(digest: str) -> str:
+    """Key of the document that says which run copied the model with this digest from another account."""
+    return f"{PROMOTIONS}{digest}.json"
+
+
 @dataclass(frozen=True)
 class RunLayout:
     """Keys of one run, all under `runs/<run-id>/`; prefixes end in `/`."""
@@ -140,6 +148,11 @@ class RunLayout:
     def training_output(self) -> str:
         """`S3OutputPath` of the training job. The execution role may write nowhere else."""
         return self.root + "training/"
+
+    @property
+    def release(self) -> str:
+        """What another account needs to deploy the model: its plan, its files and their checksums."""
+        return self.root + "release.json"
 
     @property
     def capture(self) -> str:

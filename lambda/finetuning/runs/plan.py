@@ -276,6 +276,25 @@ class EvaluationPlan(PlanPart):
     estimate: EvaluationEstimate | None = None
 
 
+class Promotion(PlanPart):
+    """Where a model comes from that another account has trained. `model_package`: its version in the registry there.
+    `artefact_digest`: of its files (`runs/release.py`). `scores`: of its evaluation there.
+    """
+
+    model_package: str
+    run_id: str
+    training_job: str
+    artefact_digest: str
+    scores: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def in_words(self) -> str:
+        """`arn:…/3 of the account 111122223333, evaluated there: verdict helped, rouge-l:tuned 0.533`"""
+        scores = ", ".join(f"{name} {value}" for name, value in self.scores.items())
+        evaluated = f"evaluated there: {scores}" if scores else "not evaluated there"
+        return f"{self.model_package} of the account {self.model_package.split(':')[4]}, {evaluated}"
+
+
 class RunPlan(PlanPart):
     """plan.json. `task` is None until the dataset is prepared if it cannot be seen from the upload."""
 
@@ -299,6 +318,8 @@ class RunPlan(PlanPart):
     evaluation: EvaluationPlan
     tags: dict[str, str]
     approval: bool = False
+    promotion: Promotion | None = None
+    """None for a run that trains its model itself."""
     dataset: DatasetSummary | None = None
     checks: list[Check] = Field(default_factory=list)
 

@@ -169,6 +169,15 @@ class EvaluationRequest(_Part):
 class RunRequest(_Part, DataOptions):
     """The options of a run."""
 
+    promote: str | None = Field(
+        default=None,
+        max_length=2048,
+        pattern=r"^arn:aws:sagemaker:[a-z0-9-]+:\d{12}:model-package/[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}/[0-9]{1,9}$",
+    )
+    """ARN of a version in the model registry of another account, which is deployed here instead of training one.
+    `finetune promote` writes it. Of the other fields, `endpoint` and `tags` can be set.
+    """
+
     model: str | None = Field(default=None, max_length=200)
     """The JumpStart model id. Default: the stage's."""
     model_version: str | None = Field(default=None, pattern=r"^\d+(\.\d+){0,3}$")

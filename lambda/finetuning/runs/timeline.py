@@ -14,6 +14,7 @@ PHASES = {
     "TakeTurn": "Waiting",
     "StartTraining": "Training",
     "DescribeTraining": "Training",
+    "PromoteModel": "Promotion",
     "ApproveDeployment": "Approval",
     "DeployEndpoint": "Deployment",
     "DescribeEndpoint": "Deployment",

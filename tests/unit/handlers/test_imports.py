@@ -21,10 +21,10 @@ USERS: dict[str, set[str]] = {
     "pyarrow": set(),
     "jinja2": {"approve_deployment", "clean_up_run", "report_failure", "report_success", "sweep_runs"},
     "msgspec": {"finish_dataset", "prepare_shard"},
-    "finetuning.datasets.detection": {"plan_run", "reframe_parquet"},
+    "finetuning.datasets.detection": {"plan_run", "promote_model", "reframe_parquet"},
     "finetuning.jumpstart.requests": {
         *("deploy_endpoint", "describe_endpoint", "finish_dataset", "import_model", "plan_run", "register_model"),
-        "start_training",
+        *("promote_model", "start_training"),
     },
 }
 """Which handlers import what is slow to import; pyarrow and tiktoken are loaded when they are needed."""

@@ -518,3 +518,16 @@ def test_the_preflight_shows_who_accepted_the_licence_and_its_text() -> None:
     assert "account 123456789012 in S3 request N4N7GDK58NMKJ12R" in line.message
     assert "s3://upload-bucket/runs/demo/run.json version v1" in line.message
     assert public_address("us-east-1", any_spec(plan.model_id).hosting_eula_key or "") in line.message
+
+
+def test_a_stage_that_does_not_train_refuses_data_first() -> None:
+    _, findings = planned(accepted(hyperparameters={"epoch": 0}), stage=any_stage(stage="prod", training=False))
+    assert [each.code for each in findings] == ["TRAINING_DISABLED", "HYPERPARAMETER_INVALID"]
+    assert findings[0].message == "The stage prod does not train models."
+
+
+def test_a_run_that_promotes_a_model_is_not_planned_as_a_training() -> None:
+    model = "arn:aws:sagemaker:us-east-1:111122223333:model-package/finetune-dev-faq/3"
+    _, (finding,) = planned(accepted(promote=model))
+    assert (finding.code, finding.field) == ("RUN_JSON_INVALID", "promote")
+    assert f"finetune promote {model}" in finding.fix

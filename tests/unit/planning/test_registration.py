@@ -1,7 +1,7 @@
 """A run's entry in the model registry."""
 
 from finetuning.jumpstart.constraints import violations
-from finetuning.planning.registration import model_package, model_package_group
+from finetuning.planning.registration import group_policy, model_package, model_package_group, promoted
 from finetuning.runs.tags import OWNER_TAG, STAGE_TAG
 from tests.builders.jumpstart import TARGET, any_spec, sagemaker_model
 from tests.builders.runs import RUN_ID, any_plan
@@ -91,3 +91,46 @@ def test_only_so_many_digests_are_kept_as_leave_room_for_the_rest() -> None:
     assert list(violations(shape, package)) == []
     kept = [key for key in package["CustomerMetadataProperties"] if key.startswith("sha256:")]
     assert kept == [f"sha256:{number:03}.jsonl" for number in range(20)]
+
+
+def test_a_version_of_a_stage_that_promotes_waits_for_an_approval_though_it_is_deployed() -> None:
+    package = model_package(
+        SPEC, any_plan(), TARGET, "job", ARTIFACT, {}, None, releasing=True, more={"artefact-digest": "a" * 64}
+    )
+    assert package["ModelApprovalStatus"] == "PendingManualApproval"
+    assert package["CustomerMetadataProperties"]["artefact-digest"] == "a" * 64
+
+
+def test_a_promoted_version_says_where_it_comes_from_and_is_what_sagemaker_takes() -> None:
+    promotion = {
+        "model_package": "arn:aws:sagemaker:us-east-1:111122223333:model-package/finetune-dev-faq/3",
+        "run_id": "faq-0a1b2c3d",
+        "training_job": "the-job",
+        "artefact_digest": "a" * 64,
+        "scores": SCORES,
+    }
+    plan = any_plan(promotion=promotion)
+    package = model_package(SPEC, plan, TARGET, "the-job", ARTIFACT, {}, None, more=promoted(plan))
+    said = package["CustomerMetadataProperties"]
+    assert (said["promoted-from"], said["artefact-digest"]) == (promotion["model_package"], "a" * 64)
+    assert said.items() >= SCORES.items()
+    assert "ModelMetrics" not in package, "the evaluation's document is in the other account"
+    shape = sagemaker_model().operation_model("CreateModelPackage").input_shape
+    assert list(violations(shape, package)) == []
+    assert promoted(any_plan()) == {}
+
+
+def test_a_group_is_shared_with_the_roles_and_lets_them_describe_its_versions_alone() -> None:
+    roles = ["arn:aws:iam::222233334444:role/finetune-prod-promotion-us-east-1"]
+    policy = group_policy(any_plan(), TARGET, roles)
+    account = TARGET.role_arn.split(":")[4]
+    assert policy["Statement"] == [
+        {
+            "Sid": "Promotion",
+            "Effect": "Allow",
+            "Principal": {"AWS": ["arn:aws:iam::222233334444:root"]},
+            "Action": "sagemaker:DescribeModelPackage",
+            "Resource": f"arn:aws:sagemaker:{TARGET.region}:{account}:model-package/{TARGET.prefix}-{RUN_ID}/*",
+            "Condition": {"ArnEquals": {"aws:PrincipalArn": roles}},
+        }
+    ]

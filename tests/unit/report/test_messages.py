@@ -11,6 +11,7 @@ from finetuning.report import messages
 from finetuning.report.messages import LINK_HOURS, MAX_SUBJECT, Message, ReportLink
 from finetuning.runs.status import Cost, RunState, Verdict
 from tests.builders.answers import any_judgement
+from tests.builders.promotion import PACKAGE, SCORES
 from tests.builders.runs import RUN_ID, any_evaluation, any_failed_status, any_plan, any_status, at
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -234,6 +235,22 @@ def test_an_approval_message_has_losses_verdict_costs_and_both_commands() -> Non
         LINK,
     ):
         assert expected in body
+
+
+def test_an_approval_message_says_where_a_promoted_model_was_trained_and_how_it_answered() -> None:
+    names = {"run_id": RUN_ID, "training_job": "job", "artefact_digest": "a" * 64}
+    promotion = {"model_package": PACKAGE, "scores": SCORES, **names}
+    asked = messages.approval_requested(
+        any_status(training_job="", cost=Cost()),
+        any_plan(promotion=promotion),
+        None,
+        answer_by=at(86_400),
+        stage="prod",
+        report=REPORT,
+    )
+    where = f"It is {PACKAGE} of the account 111122223333, evaluated there: verdict helped, rouge-l:tuned 0.533."
+    assert where in asked.body
+    assert "Cost: none, because no training job started; the endpoint costs" in asked.body
 
 
 @pytest.mark.parametrize("make", [*EVERY, of_approval])
