@@ -25,6 +25,7 @@ from finetuning.runs.status import RunState
 from finetuning.runs.uploads import Upload
 from tests.builders.handlers import AnyContext, dimensions_of, log_lines, metrics_in
 from tests.builders.memory import MemoryStore, any_environment, any_run
+from tests.builders.runs import START
 
 RUN = {"run_id": "faq-0123abcd"}
 
@@ -78,15 +79,22 @@ def called_by(execution_arn: str, redrives: int) -> str:
 
 def aborted(store: MemoryStore) -> Run:
     run = any_run(store, RUN["run_id"])
-    run.record("", state=RunState.ABORTED, error={"code": "RUN_ABORTED"}, execution_arn=EXECUTION)
+    run.record(
+        "", state=RunState.ABORTED, error={"code": "RUN_ABORTED"}, execution_arn=EXECUTION, endpoint_wait_began=START
+    )
     return run
 
 
 def test_the_first_step_after_a_redrive_sets_the_run_to_running(store: MemoryStore) -> None:
     run = aborted(store)
     assert called_by(EXECUTION, redrives=1) == "running"
-    assert run.status.error is None
+    assert (run.status.error, run.status.endpoint_wait_began) == (None, None)
     assert [event.message for event in run.status.events] == ["The execution was redriven: the run goes on"]
+
+
+def test_a_run_whose_first_step_never_began_can_be_redriven(store: MemoryStore) -> None:
+    any_run(store, RUN["run_id"]).record("", state=RunState.ABORTED, execution_arn="")
+    assert called_by(EXECUTION, redrives=1) == "running"
 
 
 def test_a_step_that_begins_late_after_a_redriven_execution_was_aborted_changes_nothing(store: MemoryStore) -> None:

@@ -8,24 +8,33 @@ import pytest
 from finetuning.aws.bedrock import bedrock
 from finetuning.errors import Code, FineTuningError
 from finetuning.handlers import report_failure
+from finetuning.operations.import_life import ImportState, import_states
 from finetuning.operations.imports import (
     expire_failed_import,
     find_alias,
+    forget_model,
+    leave_to_endpoint,
     remove_unfinished_import,
     runs_with_imports,
+    start_import,
     take_back_import,
 )
 from finetuning.operations.run import Run
-from finetuning.runs.aliases import ImportedModel
-from finetuning.runs.tags import TTL_TAG
+from finetuning.planning.orders import import_job
+from finetuning.runs.aliases import Alias, ImportedModel
+from finetuning.runs.expiry import Lifetime, deadline
+from finetuning.runs.tags import KEPT_TAG, OWNER_TAG, RUN_TAG, TTL_TAG
 from finetuning.runs.uploads import Upload
+from finetuning.settings import NEVER
 from tests.builders.aws import FakeAws, hours_ago
 from tests.builders.handlers import invoke
 from tests.builders.imports import imported_run, serve
+from tests.builders.jumpstart import WITH_IMPORTS
 from tests.builders.memory import PREFIX, MemoryStore, any_run
-from tests.builders.runs import RUN_ID, START
+from tests.builders.runs import RUN_ID, START, any_plan
 
 NAME = f"{PREFIX}-{RUN_ID}"
+ORDER = import_job(any_plan(), WITH_IMPORTS, "s3://artifacts/model/")
 
 
 @pytest.fixture
@@ -106,6 +115,79 @@ def test_the_sweep_finds_models_for_which_no_name_stands(cloud: FakeAws, memory:
     cloud.bedrock.add_model(f"{PREFIX}-foreign-00000000", run_id=None, hours_old=1)
     serve(memory, "faq", cloud.bedrock.add_model(f"{PREFIX}-live-00000000", "live-00000000", hours_old=1))
     assert list(runs_with_imports(memory, hours_ago(0.5))) == ["left-00000000"]
+
+
+def test_the_sweep_leaves_a_model_that_is_not_settled_and_one_with_the_tags_of_another_owner(
+    cloud: FakeAws, memory: MemoryStore
+) -> None:
+    cloud.bedrock.add_model(f"{PREFIX}-theirs-00000000", None, hours_old=9, tags={RUN_TAG: "theirs-00000000"})
+    cloud.bedrock.add_model(f"{PREFIX}-left-00000000", "left-00000000", creationTime=START)
+    assert list(runs_with_imports(memory, START)) == ["left-00000000"]
+    assert list(runs_with_imports(memory, START - timedelta(seconds=1))) == []
+
+
+def test_the_state_of_each_imported_model_of_the_stage(cloud: FakeAws, memory: MemoryStore) -> None:
+    """Those of others are passed over; one that serves lives from the time at which it began to."""
+    since = START - timedelta(hours=5)
+    cloud.bedrock.add_model(f"{PREFIX}-theirs-00000000", None, creationTime=START)
+    left = cloud.bedrock.add_model(f"{PREFIX}-left-00000000", None, tags={OWNER_TAG: PREFIX}, creationTime=since)
+    kept_until = START + timedelta(hours=30)
+    limits = {TTL_TAG: "x", KEPT_TAG: kept_until.isoformat()}
+    live = cloud.bedrock.add_model(tags=limits, creationTime=since)
+    serve(memory, "faq", live)
+    states = {state.arn: state for state in import_states(bedrock(), memory, PREFIX, Lifetime(8, 60))}
+    lifetime = Lifetime(8, NEVER)
+    assert states == {
+        live: ImportState(
+            name=NAME,
+            arn=live,
+            run_id=RUN_ID,
+            alias="faq",
+            serving=True,
+            tags=cloud.bedrock.tags[live],
+            created_at=since,
+            lifetime=lifetime,
+            unreadable=[TTL_TAG],
+            deadline=deadline(lifetime, START, START, kept_until),
+        ),
+        left: ImportState(
+            name=f"{PREFIX}-left-00000000",
+            arn=left,
+            run_id="",
+            alias="",
+            serving=False,
+            tags={OWNER_TAG: PREFIX},
+            created_at=since,
+            lifetime=lifetime,
+            unreadable=[],
+            deadline=deadline(lifetime, since, since, None),
+        ),
+    }
+
+
+def test_a_name_is_left_to_an_endpoint_only_if_it_stands_for_a_model(memory: MemoryStore) -> None:
+    assert leave_to_endpoint(memory, "faq") == []
+    alias = serve(memory, "faq", "arn:live")
+    (line,) = leave_to_endpoint(memory, "faq")
+    assert line == f"faq no longer stands for an imported model; the next sweep deletes {NAME}"
+    assert find_alias(memory, "faq") == alias.left_to_endpoint()
+    assert leave_to_endpoint(memory, "faq") == []
+
+
+def test_a_forgotten_model_is_deleted_also_where_its_name_is_gone(cloud: FakeAws, memory: MemoryStore) -> None:
+    forget_model(bedrock(), memory, "faq", cloud.bedrock.add_model())
+    assert cloud.bedrock.models == {}
+    assert find_alias(memory, "faq") == Alias(name="faq")
+
+
+def test_only_for_want_of_room_is_a_model_deleted_that_is_kept(cloud: FakeAws, memory: MemoryStore) -> None:
+    old = cloud.bedrock.add_model(f"{PREFIX}-old-00000000", "old-00000000")
+    kept = ImportedModel(arn=old, name="old", run_id="old-00000000", since=START)
+    serve(memory, "faq", cloud.bedrock.add_model(), earlier=(kept,))
+    cloud.bedrock.refuse("create_model_import_job", "AccessDeniedException", "not you")
+    with pytest.raises(FineTuningError, match="not you"):
+        start_import(bedrock(), memory, "faq", ORDER)
+    assert old in cloud.bedrock.models
 
 
 def test_the_report_of_a_failure_deletes_the_model_and_says_so(cloud: FakeAws, memory: MemoryStore) -> None:

@@ -160,6 +160,12 @@ def test_a_comparison_that_the_quota_ruled_out_does_not_come_back() -> None:
     assert (figures(evaluation).prompts, figures(evaluation).usd) == (9, 0)
 
 
+def test_a_comparison_that_was_asked_for_is_ruled_out_too() -> None:
+    plan = plan_of(evaluation={"compare_with_base": True})
+    assert plan.evaluation.compare_with_base
+    assert not without_comparison(plan, "no room").evaluation.compare_with_base
+
+
 def test_the_plan_of_an_earlier_version_is_completed_as_it_was() -> None:
     plan = plan_of(model=LARGE)
     earlier = {"held_out": 5, "prompts": [], "compare_with_base": True}

@@ -8,6 +8,7 @@ from finetuning.planning.checklist import Checklist
 from finetuning.planning.orders import (
     check_requests,
     hosting,
+    import_job,
     run_requests,
     run_tags,
     training_job,
@@ -18,7 +19,7 @@ from finetuning.runs.endpoint_plan import HostingOption
 from finetuning.runs.names import hosting_suffix
 from finetuning.runs.plan import Acceptance, DatasetSummary, RunPlan
 from finetuning.runs.tags import EULA_ACCEPTED_AT_TAG, EULA_ACCEPTED_BY_TAG, EULA_TAG, IDLE_TAG, RUN_TAG, TTL_TAG
-from tests.builders.jumpstart import TARGET, any_spec, service_model
+from tests.builders.jumpstart import TARGET, WITH_IMPORTS, any_spec, service_model
 from tests.builders.runs import RUN_ID, START, any_plan
 
 SPEC = any_spec(any_plan().model_id)
@@ -32,6 +33,12 @@ def test_the_model_is_made_of_what_the_training_job_writes() -> None:
     assert built["create_model"]["ModelName"] == NAME
     reported = tuned_model(SPEC, any_plan(), TARGET, "s3://elsewhere/model/")["PrimaryContainer"]
     assert reported["ModelDataSource"]["S3DataSource"]["S3Uri"] == "s3://elsewhere/model/"
+
+
+def test_the_first_import_has_the_name_of_the_run() -> None:
+    order = import_job(any_plan(), WITH_IMPORTS, "s3://artifacts/model/")
+    assert (order["jobName"], order["importedModelName"]) == (NAME, NAME)
+    assert import_job(any_plan(), WITH_IMPORTS, "s3://artifacts/model/", 2)["jobName"] == f"{NAME}-2"
 
 
 def test_a_run_without_an_endpoint_is_one_request() -> None:

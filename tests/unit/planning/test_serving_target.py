@@ -7,7 +7,9 @@ import pytest
 from finetuning.bedrock.prices import import_price
 from finetuning.errors import Finding
 from finetuning.jumpstart.catalogue import support
-from finetuning.planning.serving_target import retarget
+from finetuning.planning import serving_target
+from finetuning.planning.checklist import Checklist
+from finetuning.planning.serving_target import break_even_in_words, check_import, retarget
 from finetuning.runs.endpoint_plan import EndpointPlan
 from finetuning.runs.status import Check
 from tests.builders import jumpstart as builders
@@ -229,3 +231,51 @@ def test_a_trained_run_moves_to_the_other_target_and_back() -> None:
     chosen = imported.model_copy(update={"target_reason": "it costs less"})
     back = retarget(plan.model_copy(update={"endpoint": chosen}), "sagemaker", IMPORTING)
     assert (back.target, back.idle_minutes, back.target_reason) == ("sagemaker", 60, "")
+
+
+@pytest.mark.parametrize(
+    ("hours", "said"),
+    [
+        (0, "the endpoint costs less at any use"),
+        (0.5, "below 0.5 hours of use a day the imported model costs less"),
+        (24, "the imported model costs less at any use"),
+    ],
+)
+def test_the_break_even_in_words(hours: float, said: str) -> None:
+    assert break_even_in_words(hours) == said
+
+
+def test_all_obstacles_to_an_import_are_said_one_after_the_other() -> None:
+    endpoint, _, _ = settled(target="auto", data_capture=True, tags={"team": "ö"})
+    first = "Only an endpoint has endpoint.data_capture."
+    assert endpoint.target_reason == f"{first} The tag 'team' has characters that Bedrock's tags cannot have: ö."
+
+
+@pytest.fixture
+def unpriced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving_target, "import_price", lambda model, region: None)
+
+
+def test_auto_without_the_price_of_an_import_is_refused(unpriced: None) -> None:
+    _, (found,), _ = settled(target="auto", expected_hours_per_day=2)
+    assert (
+        found.message == "endpoint.target auto cannot compare prices: that of imported models of this size is unknown."
+    )
+
+
+def test_an_import_whose_price_is_unknown_is_planned_and_says_so(unpriced: None) -> None:
+    _, findings, (line,) = settled(target="bedrock")
+    assert (findings, line.message) == ([], "bedrock: price unknown")
+
+
+def test_the_import_of_a_trained_run_is_checked_with_its_price() -> None:
+    plan, _ = planned(
+        {"model": LLAMA + "8b", "accept_eula": True, "task": "chat", "endpoint": {"target": "bedrock"}}, stage=IMPORTING
+    )
+    checklist = Checklist()
+    check_import(plan, IMPORTING, checklist)
+    (line,) = checklist.checks
+    assert (line.ok, line.message) == (True, "bedrock: 0.57 USD for each 5 minutes of use, 3.90 USD a month stored")
+    refused = Checklist()
+    check_import(plan, any_stage(), refused)
+    assert [(line.ok, line.code) for line in refused.checks] == [(False, "BEDROCK_NOT_ENABLED")]

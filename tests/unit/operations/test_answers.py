@@ -1,0 +1,49 @@
+"""Who is asked: an endpoint by its name, an imported model by its ARN."""
+
+from typing import Any
+
+import pytest
+
+from finetuning.aws import bedrock_runtime, sagemaker_runtime
+from finetuning.evaluation.questions import stop_texts, stop_tokens
+from finetuning.jumpstart.catalogue import DEFAULT_FAMILY
+from finetuning.operations.answers import asker_of, stream_answer_of
+
+ARN = "arn:aws:bedrock:us-east-1:123456789012:imported-model/a1b2"
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What the adapters are called with."""
+    calls: list[tuple[Any, ...]] = []
+    for adapter in (bedrock_runtime, sagemaker_runtime):
+        for name in ("asker", "stream_answer"):
+            called = f"{adapter.__name__.rpartition('.')[2]}.{name}"
+            monkeypatch.setattr(adapter, name, lambda *given, called=called: calls.append((called, *given)))
+    return calls
+
+
+def waits(line: str) -> None:
+    raise AssertionError(line)
+
+
+@pytest.mark.parametrize("task", ["chat", "instruction"])
+def test_a_model_is_asked_where_it_is_with_what_ends_an_answer_of_its_task(
+    asked: list[tuple[Any, ...]], task: str
+) -> None:
+    asker_of(ARN, task, DEFAULT_FAMILY, waits, 7)
+    asker_of("faq", task, DEFAULT_FAMILY, waits, 7)
+    assert asked == [
+        ("bedrock_runtime.asker", ARN, stop_texts(task, DEFAULT_FAMILY), 7, waits),
+        ("sagemaker_runtime.asker", "faq", stop_tokens(task, DEFAULT_FAMILY), 7),
+    ]
+
+
+@pytest.mark.parametrize("task", ["chat", "instruction"])
+def test_an_answer_is_streamed_likewise(asked: list[tuple[Any, ...]], task: str) -> None:
+    stream_answer_of(ARN, "Hello", task, DEFAULT_FAMILY, print, waits, 7)
+    stream_answer_of("faq", "Hello", task, DEFAULT_FAMILY, print, waits, 7)
+    assert asked == [
+        ("bedrock_runtime.stream_answer", ARN, "Hello", print, stop_texts(task, DEFAULT_FAMILY), 7, waits),
+        ("sagemaker_runtime.stream_answer", "faq", "Hello", print, stop_tokens(task, DEFAULT_FAMILY), 7),
+    ]
