@@ -241,22 +241,32 @@ def imported(product: Product) -> Iterator[str]:
     bedrock.delete_imported_model(modelIdentifier=described["importedModelArn"])
 
 
+@dataclass(frozen=True)
+class Answered:
+    """What the imported model answers to the programs' question; `pieces`: of the same text as a stream."""
+
+    text: str
+    reason: str
+    pieces: list[str]
+
+
 @pytest.fixture(scope="module")
-def whole(product: Product, imported: str) -> str:
-    """What the imported model answers to the programs' question, by boto3. It is not loaded at first."""
+def answered(product: Product, imported: str) -> Answered:
+    """By boto3's InvokeModel. The model is not loaded at first."""
     runtime, body = product.emulator.client("bedrock-runtime", attempts=20), json.dumps(CHAT | {"max_tokens": 256})
-    answer = json.load(runtime.invoke_model(modelId=imported, body=body)["body"])
-    text: str = answer["choices"][0]["message"]["content"]
-    assert len(text) > 1
+    (choice,) = json.load(runtime.invoke_model(modelId=imported, body=body)["body"])["choices"]
     events = runtime.invoke_model_with_response_stream(modelId=imported, body=body)["body"]
     chunks = [json.loads(event["chunk"]["bytes"]) for event in events]
-    assert "".join(chunk["choices"][0]["delta"]["content"] for chunk in chunks) == text
-    return text
+    pieces = [chunk["choices"][0]["delta"]["content"] for chunk in chunks]
+    text = choice["message"]["content"]
+    assert len(text) > 1
+    assert "".join(pieces) == text
+    return Answered(text, choice["finish_reason"], [piece for piece in pieces if piece])
 
 
 @pytest.mark.parametrize(("program", "times"), list(zip(OF_BEDROCK, (2, 1), strict=True)))
 def test_a_client_of_bedrock_chats_with_an_imported_model(
-    product: Product, imported: str, whole: str, program: str, times: int
+    product: Product, imported: str, answered: Answered, program: str, times: int
 ) -> None:
     """LangChain whole and as a stream."""
     product.emulator.inject("model-unloaded", match="canary-imported")
@@ -266,7 +276,7 @@ def test_a_client_of_bedrock_chats_with_an_imported_model(
         patch.setenv("AWS_BEDROCK_RUNTIME_ENDPOINT", product.emulator.url)
         unknown = imported[:-12] + "0" * 12
         chat, refused = results(program, Served("", imported, ""), Served("", unknown, ""))
-    assert chat["printed"] == f"{whole}\n" * times
+    assert chat["printed"] == f"{answered.text}\n" * times
     assert refused["status"] in (None, 400, 404), refused
     assert unknown.rpartition("/")[2] in refused["message"]
 
@@ -275,15 +285,14 @@ QUESTION = [{"role": "user", "content": [{"text": "Big kettle"}]}]
 EXACT = {"maxTokens": 256, "temperature": 0}
 
 
-def test_boto3_converses_with_an_imported_model(product: Product, imported: str, whole: str) -> None:
+def test_boto3_converses_with_an_imported_model(product: Product, imported: str, answered: Answered) -> None:
     runtime = product.emulator.client("bedrock-runtime", attempts=20)
     answer = runtime.converse(modelId=imported, messages=QUESTION, inferenceConfig=EXACT)
-    assert answer["output"]["message"] == {"role": "assistant", "content": [{"text": whole}]}
-    assert answer["stopReason"] == "end_turn"
+    assert answer["output"]["message"] == {"role": "assistant", "content": [{"text": answered.text}]}
+    assert answer["stopReason"] == {"stop": "end_turn", "length": "max_tokens"}[answered.reason]
     events = list(runtime.converse_stream(modelId=imported, messages=QUESTION, inferenceConfig=EXACT)["stream"])
     deltas = [event["contentBlockDelta"]["delta"]["text"] for event in events if "contentBlockDelta" in event]
-    assert len(deltas) > 1
-    assert "".join(deltas) == whole
+    assert deltas == answered.pieces
     assert events[-1]["metadata"]["usage"] == answer["usage"]
     short = runtime.converse(modelId=imported, messages=QUESTION, inferenceConfig=EXACT | {"maxTokens": 1})
     assert (short["stopReason"], short["usage"]["outputTokens"]) == ("max_tokens", 1)
@@ -293,7 +302,7 @@ def test_boto3_converses_with_an_imported_model(product: Product, imported: str,
     assert longer["usage"]["inputTokens"] > answer["usage"]["inputTokens"]
 
 
-def test_bedrock_refuses_a_conversation_that_is_none(product: Product, imported: str, whole: str) -> None:
+def test_bedrock_refuses_a_conversation_that_is_none(product: Product, imported: str, answered: Answered) -> None:
     runtime = product.emulator.client("bedrock-runtime")
     for messages, words in (
         ([{"role": "assistant", "content": [{"text": "Aye"}]}], "must start with a user message"),
@@ -306,12 +315,12 @@ def test_bedrock_refuses_a_conversation_that_is_none(product: Product, imported:
             runtime.converse(modelId=imported, messages=messages)
 
 
-def test_a_conversation_takes_the_permission_to_invoke(product: Product, imported: str, whole: str) -> None:
+def test_a_conversation_takes_the_permission_to_invoke(product: Product, imported: str, answered: Answered) -> None:
     role = any_role(product.emulator, "lambda.amazonaws.com", allow("bedrock:InvokeModel", imported))
     session = product.emulator.environment_of(role)
     credentials = {name.lower(): session[name] for name in session if name.startswith(("AWS_ACCESS", "AWS_SE"))}
     runtime = boto3.client("bedrock-runtime", REGION, endpoint_url=product.emulator.url, **credentials)
     answer = runtime.converse(modelId=imported, messages=QUESTION, inferenceConfig=EXACT)
-    assert answer["output"]["message"]["content"] == [{"text": whole}]
+    assert answer["output"]["message"]["content"] == [{"text": answered.text}]
     with pytest.raises(runtime.exceptions.AccessDeniedException, match="bedrock:InvokeModelWithResponseStream"):
         runtime.converse_stream(modelId=imported, messages=QUESTION)
