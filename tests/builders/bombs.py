@@ -110,6 +110,51 @@ def many_parquet_columns(folder: Path, columns: int = 50_000) -> Path:
     return folder / "a.parquet"
 
 
+def a_large_parquet_row_group(folder: Path, mebibytes: int = 700) -> Path:
+    """Rows of a kilobyte, no two of them equal, in one row group, as pandas writes it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    texts = [f"{number:08d} " * 114 for number in range(mebibytes << 10)]
+    pq.write_table(pa.table({"text": texts}), folder / "a.parquet", row_group_size=len(texts))
+    return folder / "a.parquet"
+
+
+def a_parquet_file_of_many_row_groups(folder: Path, mebibytes: int = 2000) -> Path:
+    """Larger than half of the function's memory; no row group is."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({"text": [f"{number:08d} " * 1820 for number in range(5 << 6)]})
+    with pq.ParquetWriter(folder / "a.parquet", table.schema, compression="none") as writer:
+        for _ in range(mebibytes // 5):
+            writer.write_table(table)
+    return folder / "a.parquet"
+
+
+def parquet_texts_in_lists(folder: Path, mebibytes: int = 300) -> Path:
+    """Chats in the largest row group that may have texts in lists."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    texts = [f"{number:08d} " * 114 for number in range(mebibytes << 10)]
+    turns = [[{"role": "user", "content": text}, {"role": "assistant", "content": "Yes"}] for text in texts]
+    pq.write_table(pa.table({"messages": turns}), folder / "a.parquet", row_group_size=len(texts))
+    return folder / "a.parquet"
+
+
+def a_parquet_list_of_one_value(folder: Path, values: int = 150_000_000) -> Path:
+    """A kilobyte: one row, whose list has the same number again and again."""
+    import numpy
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    zeros = pa.array(numpy.zeros(values, numpy.int8))
+    lists = pa.ListArray.from_arrays(pa.array([0, values], pa.int32()), zeros)
+    pq.write_table(pa.table({"text": ["Hi"], "list": lists}), folder / "a.parquet", compression="zstd")
+    return folder / "a.parquet"
+
+
 def _written(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
     return path

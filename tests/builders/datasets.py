@@ -33,9 +33,14 @@ def as_lines(rows: Sequence[Any]) -> bytes:
 
 
 def as_parquet(rows: Sequence[Any]) -> bytes:
-    table = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows)), table)
-    return table.getvalue()
+    return parquet_of(pyarrow.Table.from_pylist(list(rows))).getvalue()
+
+
+def parquet_of(table: pyarrow.Table, **options: Any) -> io.BytesIO:
+    """`options`: of pyarrow's `write_table`."""
+    file = io.BytesIO()
+    pyarrow.parquet.write_table(table, file, **options)
+    return file
 
 
 def any_file(folder: Path, content: bytes | Sequence[Any], name: str = "data.jsonl") -> Path:

@@ -33,6 +33,10 @@ BOMBS: dict[bombs.Bomb, int] = {
     bombs.keys_of_megabytes: SHARD_MIB,
     bombs.a_parquet_dictionary: PARQUET_MIB,
     bombs.many_parquet_columns: PARQUET_MIB,
+    bombs.a_large_parquet_row_group: PARQUET_MIB,
+    bombs.a_parquet_file_of_many_row_groups: PARQUET_MIB,
+    bombs.parquet_texts_in_lists: PARQUET_MIB,
+    bombs.a_parquet_list_of_one_value: PARQUET_MIB,
 }
 
 

@@ -53,6 +53,11 @@ CASES = {
     ),
     "a million keys": Case("DATASET_REFUSED", "a.jsonl line 1: LINE_TOO_LONG", bombs.many_keys),
     "a Parquet dictionary": Case("DATASET_REFUSED", "a.parquet", bombs.a_parquet_dictionary),
+    "a Parquet list of one value": Case(
+        "DATASET_REFUSED",
+        "Row group 1 of the Parquet file, of 1 rows, has lists",
+        partial(bombs.a_parquet_list_of_one_value, values=50_000_000),
+    ),
     "thousands of Parquet columns": Case(
         "DATASET_REFUSED", "10,000 columns; the limit is 2,000", partial(bombs.many_parquet_columns, columns=10_000)
     ),

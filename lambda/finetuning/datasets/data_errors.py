@@ -26,6 +26,7 @@ class ErrorCode(StrEnum):
     COLUMNS_UNKNOWN = "COLUMNS_UNKNOWN"
     COLUMNS_TOO_MANY = "COLUMNS_TOO_MANY"
     PARQUET_DAMAGED = "PARQUET_DAMAGED"
+    ROW_GROUP_TOO_LARGE = "ROW_GROUP_TOO_LARGE"
     TASK_IMPOSSIBLE = "TASK_IMPOSSIBLE"
     # The bytes of a line
     ENCODING = "ENCODING"
@@ -119,6 +120,8 @@ FIXES: dict[ErrorCode, str] = {
     "those in docs/datasets.md (`text` for plain text).",
     ErrorCode.COLUMNS_TOO_MANY: "Keep the columns that are trained on, and leave the others out.",
     ErrorCode.PARQUET_DAMAGED: "Write the file again and compare the sizes of the copies: its end may be missing.",
+    ErrorCode.ROW_GROUP_TOO_LARGE: "Write the file with smaller row groups: in pandas "
+    "DataFrame.to_parquet(path, row_group_size=10_000). Or write it as JSON Lines.",
     ErrorCode.TASK_IMPOSSIBLE: "Set `task` to the one the data is for, or to `auto`.",
     ErrorCode.ENCODING: "Save the file as UTF-8: in Excel as `CSV UTF-8`, on a command line with "
     "`iconv -f WINDOWS-1252 -t UTF-8`, or with the encoding that the message names.",

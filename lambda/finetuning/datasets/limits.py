@@ -51,6 +51,19 @@ EXPANSION_ALLOWED = 1 << 30
 """Bytes of JSON Lines that a Parquet file may be written out to: so many times its size, and this much in any case. A
 text that stands in a dictionary once may be used by any number of rows."""
 
+COLUMN_BUFFER = 8 << 20
+COLUMN_BUFFERS = 256 << 20
+"""Bytes of a Parquet file's column that are read at a time, each time with a request to S3; and of all its columns."""
+
+MAX_BATCH_BYTES = 512 << 20
+"""Bytes of the rows of a Parquet file that are read at once, if each had all bytes of its row group's texts."""
+
+DICTIONARY_ROWS = 10_000
+MAX_ROW_GROUP = 320 << 20
+"""Rows that are read at once where texts are read as dictionaries, of which each batch has a copy; and bytes of a row
+group's texts and values that are then held in any case, or may all be in one row. They take up to 5.5 times as much
+memory."""
+
 COMPARED_UNASKED = 128 << 20
 """Bytes of an upload whose rows are compared to count near-duplicates, where run.json does not ask to drop them. The
 comparison takes about 15 µs a row, several times as long as the rest does for rows of 200 bytes: here, seconds."""

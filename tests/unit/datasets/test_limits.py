@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from finetuning.datasets import conversion, data_errors, framing, parquet, shard
+from finetuning.datasets import conversion, data_errors, framing, parquet, row_groups, shard
 from finetuning.datasets.data_errors import DataError, ErrorCode, naming
 from finetuning.datasets.framing import Record, batches, csv_rows, json_values
 from finetuning.datasets.offline import prepare_files
 from finetuning.datasets.options import DataOptions
-from finetuning.datasets.parquet import ParquetDamaged, reframe
-from tests.builders.datasets import any_chat_rows, as_lines
+from finetuning.datasets.parquet import reframe
+from tests.builders.datasets import any_chat_rows, as_lines, parquet_of
 
 GOOD = as_lines(any_chat_rows(3))
 
@@ -30,12 +29,6 @@ def read(records: Iterator[tuple[int, Record]]) -> list[tuple[int, Any]]:
 
 def any_buffer(data: bytes) -> io.BufferedReader:
     return io.BufferedReader(io.BytesIO(data))  # type: ignore[arg-type]  # a raw reader as far as it is used
-
-
-def any_parquet(table: pa.Table) -> io.BytesIO:
-    file = io.BytesIO()
-    pq.write_table(table, file)
-    return file
 
 
 def test_a_batch_ends_with_the_record_that_exceeds_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,32 +89,13 @@ def test_dense_lines_are_counted_as_if_each_were_read(
     assert reports[0].rows.blank + reports[0].rows.errors == 305_000
 
 
-def test_rows_that_share_a_long_text_are_written_out_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet, "BATCH_BYTES", 10_000)
-    table = pa.table({"turns": [[{"role": "user", "content": "x" * 3000}]] * 50, "n": list(range(50))})
-    sizes = [batch.num_rows for batch in parquet._batches(any_parquet(table))]
-    assert sum(sizes) == 50
-    assert max(sizes) == 3
-    into = io.BytesIO()
-    assert reframe(any_parquet(table), into) == 50
-    assert [json.loads(line) for line in into.getvalue().splitlines()] == table.to_pylist()
-
-
-def test_a_parquet_row_that_expands_beyond_a_record_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet, "BATCH_BYTES", 10_000)
-    monkeypatch.setattr(parquet, "MAX_RECORD", 20_000)
-    table = pa.table({"texts": [["x" * 3000], ["x" * 3000] * 9]})
-    with pytest.raises(ParquetDamaged, match="row 2 is longer than"):
-        reframe(any_parquet(table), io.BytesIO())
-
-
 def test_a_parquet_file_that_grows_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parquet, "EXPANSION_ALLOWED", 1 << 20)
-    monkeypatch.setattr(parquet, "BATCH_BYTES", 1 << 18)
+    monkeypatch.setattr(row_groups, "BATCH_BYTES", 1 << 18)
     table = pa.table({"text": pa.array(["x" * 5000] * 20_000)})
     into = io.BytesIO()
-    with pytest.raises(ParquetDamaged, match="limit for a file of this size"):
-        reframe(any_parquet(table), into)
+    with pytest.raises(DataError, match="limit for a file of this size"):
+        reframe(parquet_of(table), into)
     assert len(into.getvalue()) < 3 << 20
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from finetuning.datasets import row_groups
 from finetuning.datasets.dataset_report import DatasetReport
 from finetuning.datasets.formats import Format
 from finetuning.datasets.offline import prepare_files
@@ -149,6 +150,19 @@ def test_a_damaged_parquet_file_is_refused_in_a_run_as_it_is_offline(stage: Stag
     (key,) = [name for name in objects(stage, "runs/") if name.endswith("dataset.json")]
     in_the_run = DatasetReport.model_validate_json(objects(stage, f"runs/{key}")[""])
     assert in_the_run.error_counts == report.error_counts == {"PARQUET_DAMAGED": 1}
+
+
+def test_a_row_group_that_is_too_large_is_refused_in_a_run_as_it_is_offline(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_groups, "MAX_ROW_GROUP", 2000)
+    chats = as_parquet(any_chat_rows(50))
+    with pytest.raises(DatasetRefused, match="Row group 1 of the Parquet file, of 50 rows") as refused:
+        run_steps(stage, **{"data.parquet": chats})
+    refusal = prepare_files([any_file(tmp_path, chats, "data.parquet")]).refusal
+    assert refusal
+    assert (refusal.code, refusal.fix) == ("ROW_GROUP_TOO_LARGE", refused.value.fix)
+    assert "row_group_size=" in refusal.fix
 
 
 def planned(stage: Stage, **files: bytes) -> RunPlan:
