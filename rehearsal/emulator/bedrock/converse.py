@@ -1,4 +1,4 @@
-"""Converse and ConverseStream: a chat in the form that Bedrock has for every model.
+"""Converse and ConverseStream: a chat in the form that Bedrock has for every model; how an imported one is asked so.
 
 Sources: botocore's model of both operations, and Bedrock's user guide: "Invoke your imported model", which names them
 for imported models, and "Handling Custom Chat Templates and Tokenizers", which says where a model's template may be.
@@ -15,8 +15,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import botocore.session
+
+from rehearsal.emulator.request_check import constraint_violations
 from rehearsal.emulator.sagemaker.errors import invalid
 
+_SHAPE = botocore.session.get_session().get_service_model("bedrock-runtime").operation_model("Converse").input_shape
 MAX_TOKENS = 512
 """Where a request names no limit: AWS has the model's own, which no model of a rehearsal needs."""
 _STOP_REASONS = {"length": "max_tokens"}
@@ -25,6 +29,19 @@ _UNSUPPORTED = ("toolConfig", "guardrailConfig", "promptVariables", "additionalM
 
 Event = tuple[str, dict[str, Any]]
 """The name of an event of a stream, and its content."""
+
+
+def require_valid(model: str, request: dict[str, Any]) -> None:
+    """Raises `Refused` for a request that is none by botocore's model. ConverseStream's has the same members."""
+    assert _SHAPE is not None
+    if wrong := list(constraint_violations(_SHAPE, request | {"modelId": model})):
+        raise invalid("; ".join(wrong))
+
+
+def response(text: str, stop_reason: str, tokens: tuple[int, int], started: float) -> dict[str, Any]:
+    """Converse's. `tokens`: of the request and of the text; `started`: of `time.monotonic`."""
+    message = {"role": "assistant", "content": [{"text": text}]}
+    return {"output": {"message": message}, "stopReason": stop_reason, **_figures(tokens, started)}
 
 
 def has_chat_template(model: Path) -> bool:
@@ -66,13 +83,10 @@ def _text(blocks: list[dict[str, Any]]) -> str:
 
 
 def answered(completion: dict[str, Any], started: float) -> dict[str, Any]:
-    """Converse's response. `completion`: OpenAI's, with its usage; `started`: of `time.monotonic`."""
+    """The response with the answer of OpenAI's chat."""
     (choice,) = completion["choices"]
-    return {
-        "output": {"message": {"role": "assistant", "content": [{"text": choice["message"]["content"]}]}},
-        "stopReason": _stop_reason(choice["finish_reason"]),
-        **_figures(completion["usage"], started),
-    }
+    text, reason = choice["message"]["content"], _stop_reason(choice["finish_reason"])
+    return response(text, reason, _tokens(completion["usage"]), started)
 
 
 def streamed(chunks: Iterable[dict[str, Any]], started: float) -> Iterator[Event]:
@@ -87,17 +101,18 @@ def streamed(chunks: Iterable[dict[str, Any]], started: float) -> Iterator[Event
                 yield "contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": piece}}
     yield "contentBlockStop", {"contentBlockIndex": 0}
     yield "messageStop", {"stopReason": _stop_reason(reason)}
-    yield "metadata", _figures(usage, started)
+    yield "metadata", _figures(_tokens(usage), started)
 
 
 def _stop_reason(finish_reason: str) -> str:
     return _STOP_REASONS.get(finish_reason, "end_turn")
 
 
-def _figures(usage: dict[str, int], started: float) -> dict[str, Any]:
-    counts = {
-        "inputTokens": usage["prompt_tokens"],
-        "outputTokens": usage["completion_tokens"],
-        "totalTokens": usage["total_tokens"],
-    }
-    return {"usage": counts, "metrics": {"latencyMs": round((time.monotonic() - started) * 1000)}}
+def _tokens(usage: dict[str, int]) -> tuple[int, int]:
+    return usage["prompt_tokens"], usage["completion_tokens"]
+
+
+def _figures(tokens: tuple[int, int], started: float) -> dict[str, Any]:
+    asked, said = tokens
+    usage = {"inputTokens": asked, "outputTokens": said, "totalTokens": asked + said}
+    return {"usage": usage, "metrics": {"latencyMs": round((time.monotonic() - started) * 1000)}}

@@ -7,17 +7,17 @@ Not rehearsed: what a language model would say, other questions, streams, tools,
 """
 
 import json
+import time
 from collections.abc import Iterator
 from difflib import SequenceMatcher
 from typing import Any
 
-import botocore.session
 from ministack.services import bedrock
 
+from rehearsal.emulator.bedrock import converse
 from rehearsal.emulator.bedrock.authorisation import behind, profile_arn
 from rehearsal.emulator.context import EmulatorContext
 from rehearsal.emulator.faults import Fault
-from rehearsal.emulator.request_check import constraint_violations
 from rehearsal.emulator.sagemaker.errors import Refused
 
 FIRST_PLACE = 0.1
@@ -31,10 +31,10 @@ class JudgeRuntime:
 
     def __init__(self, context: EmulatorContext) -> None:
         self._world = context
-        self._shape = botocore.session.get_session().get_service_model("bedrock-runtime").operation_model("Converse")
 
     def converse(self, judge: str, request: dict[str, Any], caller: str) -> dict[str, Any]:
         """The response of Converse. `caller`: the function that asks."""
+        started = time.monotonic()
         described = f"Converse {judge} {json.dumps(request, ensure_ascii=False)} {caller}"
         faults = self._world.faults
         if message := faults.take(Fault.THROTTLING, described):
@@ -42,17 +42,10 @@ class JudgeRuntime:
         if message := faults.take(Fault.JUDGE_DENIED, described):
             raise Refused("AccessDeniedException", message, status=403)
         _require_access(judge)
-        assert self._shape.input_shape is not None
-        if wrong := list(constraint_violations(self._shape.input_shape, request | {"modelId": judge})):
-            raise Refused("ValidationException", "; ".join(wrong))
+        converse.require_valid(judge, request)
         text = "".join(part["text"] for message in request["messages"] for part in message["content"])
         said = faults.take(Fault.JUDGE_GARBAGE, described) or _preferred(_pair(text))
-        return {
-            "output": {"message": {"role": "assistant", "content": [{"text": said}]}},
-            "stopReason": "end_turn",
-            "usage": {"inputTokens": len(text) // 4, "outputTokens": 1, "totalTokens": len(text) // 4 + 1},
-            "metrics": {"latencyMs": 1},
-        }
+        return converse.response(said, "end_turn", (len(text) // 4, 1), started)
 
     def resources(self, judge: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """What IAM is asked for besides: each model that a profile may call, with the key that names the profile."""

@@ -13,7 +13,7 @@ from ministack.core.responses import StreamingResponse
 from ministack.services import bedrock, bedrock_runtime
 
 from rehearsal.emulator import functions, permissions
-from rehearsal.emulator.bedrock import authorisation
+from rehearsal.emulator.bedrock import authorisation, converse
 from rehearsal.emulator.bedrock.converse import Event
 from rehearsal.emulator.bedrock.imports import Imports
 from rehearsal.emulator.bedrock.judges import JudgeRuntime
@@ -22,7 +22,7 @@ from rehearsal.emulator.context import EmulatorContext
 from rehearsal.emulator.faults import Fault
 from rehearsal.emulator.request_check import constraint_violations
 from rehearsal.emulator.sagemaker import event_stream
-from rehearsal.emulator.sagemaker.errors import Refused, invalid
+from rehearsal.emulator.sagemaker.errors import Refused
 
 Answer = tuple[int, dict[str, str], bytes | StreamingResponse]
 _INVOCATION = re.compile(
@@ -34,12 +34,11 @@ _THINGS = re.compile(r"/(model-import-jobs|imported-models)(?:/(.+))?")
 
 
 class BedrockService:
-    """Answers the requests about imported models."""
+    """Answers the requests about imported models, and those to judges."""
 
     def __init__(self, context: EmulatorContext) -> None:
         self._world = context
-        session = botocore.session.get_session()
-        self._model, self._runtime_model = (session.get_service_model(name) for name in ("bedrock", "bedrock-runtime"))
+        self._model = botocore.session.get_session().get_service_model("bedrock")
         self.imports = Imports(context)
         self._runtime = ImportedModelRuntime(context, self.imports)
         self._judges = JudgeRuntime(context)
@@ -126,9 +125,7 @@ class BedrockService:
     def _invoke(self, arn: str, how: str, headers: dict[str, str], body: bytes) -> Answer:
         try:
             if how.startswith("converse"):
-                shape = self._runtime_model.operation_model("Converse").input_shape
-                if wrong := list(constraint_violations(shape, {"modelId": arn, **json.loads(body)})):
-                    raise invalid("; ".join(wrong))
+                converse.require_valid(arn, json.loads(body))
             match how:
                 case "invoke":
                     return 200, {"Content-Type": "application/json"}, self._runtime.invoke(arn, body)
