@@ -694,7 +694,7 @@ def _(stage: Deployed) -> Offenders:
 @rule(49, "Judges are called by their exact ids, and the model of an inference profile only by way of the profile")
 def _(stage: Deployed) -> Offenders:
     for id, statement in stage.granted("bedrock:InvokeModel"):
-        by_profile = "bedrock:InferenceProfileArn" in statement.get("Condition", {}).get("StringEquals", {})
+        by_profile = "bedrock:InferenceProfileArn" in statement.get("Condition", {}).get("ArnEquals", {})
         for resource in map(str, listed(statement["Resource"])):
             region, name = resource.split(":")[3], resource.partition("/")[2]
             if OF_AWS.search(resource) and ("*" in name or (region == "*" and not by_profile)):

@@ -295,7 +295,7 @@ def test_a_judge_is_called_by_its_exact_id_and_by_one_function(importing: Synthe
     assert named.count(":inference-profile/us.amazon.nova-lite-v1:0") == 1
     (routed,) = [each for each in asked if "Condition" in each]
     assert ":bedrock:*::foundation-model/amazon.nova-lite-v1:0" in json.dumps(routed["Resource"])
-    assert ":inference-profile/us.amazon.nova-lite-v1:0" in json.dumps(routed["Condition"]["StringEquals"])
+    assert ":inference-profile/us.amazon.nova-lite-v1:0" in json.dumps(routed["Condition"]["ArnEquals"])
     others = [name for name, _ in importing.stage.workflow.functions.items() if name not in ("JudgeBatch", "AskBatch")]
     assert not [name for name in others if "bedrock:InvokeModel" in json.dumps(importing.policy(name))]
     assert "bedrock" not in json.dumps(prod.policy("JudgeBatch"))

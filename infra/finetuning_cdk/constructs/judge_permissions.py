@@ -21,7 +21,7 @@ class JudgePermissions(ImportPermissions):
             if not is_profile(judge):
                 self.allow("bedrock:InvokeModel", on=[self._model(judge)], because=because)
                 continue
-            by_profile: Conditions = {"StringEquals": {"bedrock:InferenceProfileArn": profile}}
+            by_profile: Conditions = {"ArnEquals": {"bedrock:InferenceProfileArn": profile}}
             self.allow("bedrock:InvokeModel", on=[profile], because=because).allow(
                 "bedrock:InvokeModel", on=[self._model(judge, region="*")], because=ROUTED, when=by_profile
             )
