@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from finetuning.datasets.data_errors import ErrorCode
 from finetuning.datasets.formats import Detection, Format
 from finetuning.datasets.options import DataOptions
 from finetuning.datasets.preparation import Preparation, Shard, SourceFile
@@ -57,7 +58,7 @@ def test_a_parquet_file_is_read_as_the_lines_that_were_written_of_it() -> None:
 
 
 def test_a_parquet_file_that_was_refused_is_read_from_the_upload() -> None:
-    (found,) = sources(any_file("b.parquet", PARQUET.model_copy(update={"refusal": "PARQUET_DAMAGED"})))
+    (found,) = sources(any_file("b.parquet", PARQUET.model_copy(update={"refusal": ErrorCode.PARQUET_DAMAGED})))
     assert (found.bucket, found.key) == ("upload", "runs/pirate/b.parquet")
 
 
