@@ -13,7 +13,7 @@ from finetuning.bedrock.facts import import_facts
 from finetuning.datasets.detection import HEAD_BYTES
 from finetuning.errors import Code, Finding, FineTuningError
 from finetuning.jumpstart.spec import spec_key
-from finetuning.operations import preflight
+from finetuning.operations import account_checks, preflight
 from finetuning.operations.preflight import check_deployment, price_list
 from finetuning.planning.checklist import Checklist
 from finetuning.runs.aliases import Alias
@@ -593,3 +593,32 @@ def test_an_endpoint_under_the_name_of_an_import_is_said_to_go_on(importing: Fak
     )
     on_endpoint = import_preflight(target="sagemaker", name="support")
     assert [check for check in on_endpoint.checks if check.check == "names" and check.fix] == []
+
+
+@pytest.mark.parametrize(
+    ("reachable", "status", "refused"),
+    [
+        (True, "AVAILABLE", []),
+        (False, "AVAILABLE", ["the stage's network has no way to Bedrock's runtime."]),
+        (True, "NOT_AVAILABLE", ["its terms are not accepted (NOT_AVAILABLE)."]),
+    ],
+)
+def test_a_judge_that_cannot_be_asked_is_refused_before_anything_is_paid(
+    uploaded: Upload, cloud: FakeAws, monkeypatch: pytest.MonkeyPatch, reachable: bool, status: str, refused: list[str]
+) -> None:
+    changes = {"judge_models": ("amazon.nova-pro-v1:0",), "training_instance_types": ("ml.*",)}
+    allowed = preflight.settings().model_copy(update=changes)
+    monkeypatch.setattr(preflight, "settings", lambda: allowed)
+    monkeypatch.setattr(account_checks, "is_reachable", lambda runtime: reachable)
+    cloud["bedrock"].answers |= {
+        "get_foundation_model": {"modelDetails": {"outputModalities": ["TEXT"]}},
+        "get_foundation_model_availability": {"agreementAvailability": {"status": status}},
+    }
+    asked = {"accept_eula": True, "task": "chat", "model": MODEL, "evaluation": {"judge": "amazon.nova-pro-v1:0"}}
+    plan, checklist = preflight.preflight(UPLOAD, orjson.dumps(asked))
+    assert [finding.message for finding in checklist.findings] == [
+        f"The judge amazon.nova-pro-v1:0 cannot be asked: {reason}" for reason in refused
+    ]
+    assert cloud["bedrock-runtime"].calls == [], "it is not asked before the run needs it"
+    assert plan
+    assert plan.evaluation.judge
