@@ -11,7 +11,9 @@ Sizes and numbers are those of the file's metadata, before anything is read. A f
 memory of its function, which is then killed: the run ends with STEP_OUT_OF_MEMORY.
 """
 
+import io
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, BinaryIO, NamedTuple
 
 from finetuning.datasets.data_errors import DataError, ErrorCode, require_few_columns
@@ -59,14 +61,41 @@ class _Opened(NamedTuple):
     """A Parquet file, read as it is or with its texts as dictionaries.
 
     `listed`: the numbers of the columns with texts in lists, and of pandas' categories, which pyarrow reads as
-    dictionaries in any case. `row_bytes`: of a row's numbers, outside lists.
+    dictionaries in any case. `row_bytes`: of a row's numbers, outside lists. `unread`: the file without its content.
     """
 
     file: Any
+    unread: Any
     with_dictionaries: Any
     columns: list[Any]
     listed: list[int]
     row_bytes: int
+
+
+class _NotRead(Exception):
+    """A reader is ready, and would read now."""
+
+
+class _Unreadable(io.RawIOBase):
+    """A file with no content that can be read."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._source.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._source.tell()
+
+    def read(self, size: int = -1) -> bytes:
+        raise _NotRead
 
 
 def _open(source: BinaryIO) -> _Opened:
@@ -85,6 +114,7 @@ def _open(source: BinaryIO) -> _Opened:
     paths = [columns[number].path for number in texts]
     return _Opened(
         file,
+        pyarrow.parquet.ParquetFile(_Unreadable(source), **streamed),
         pyarrow.parquet.ParquetFile(source, read_dictionary=paths, **streamed) if listed else file,
         columns,
         listed,
@@ -96,6 +126,9 @@ def _read(opened: _Opened, number: int) -> Iterator[Any]:
     """The batches of one row group: pyarrow cannot read lists of dictionaries across two of them. Every byte is read
     once. No threads: small batches take ten times as long with them.
     """
+    # Where a column's metadata is invalid, a reader raises; asked for that metadata, pyarrow would end the process.
+    with suppress(_NotRead):
+        next(opened.unread.iter_batches(1, [number], use_threads=False), None)
     group = opened.file.metadata.row_group(number)
     chunks = [group.column(each) for each in range(len(opened.columns))]
     as_dictionaries = any(SHARED.intersection(chunks[each].encodings) for each in opened.listed)

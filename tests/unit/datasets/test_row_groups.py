@@ -275,3 +275,18 @@ def test_too_many_columns_are_refused_unread() -> None:
     table = pa.table({f"column {number}": ["a"] for number in range(2001)})
     source = parquet_of(table)
     assert refusal_of(source).message == "The first row has 2,001 columns; the limit is 2,000."
+
+
+def test_a_file_with_one_byte_of_its_metadata_changed_is_read_or_refused() -> None:
+    """pyarrow ends the process when Python asks for the metadata of a column that is invalid."""
+    whole = parquet_of(pa.Table.from_pylist(any_chat_rows(3)), store_schema=False).getvalue()
+    end = len(whole) - 8
+    outcomes: set[int | ErrorCode] = set()
+    for place in range(end - int.from_bytes(whole[end : end + 4], "little"), end):
+        broken = bytearray(whole)
+        broken[place] ^= 3
+        try:
+            outcomes.add(reframe(io.BytesIO(broken), io.BytesIO()))
+        except DataError as error:
+            outcomes.add(error.code)
+    assert outcomes >= {3, ErrorCode.PARQUET_DAMAGED}
