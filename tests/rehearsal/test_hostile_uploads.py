@@ -55,7 +55,7 @@ CASES = {
     "a Parquet dictionary": Case("DATASET_REFUSED", "a.parquet", bombs.a_parquet_dictionary),
     "a Parquet list of one value": Case(
         "DATASET_REFUSED",
-        "Row group 1 of the Parquet file, of 1 rows, has lists",
+        "Row group 1 of the Parquet file, of 1 row, has lists",
         partial(bombs.a_parquet_list_of_one_value, values=50_000_000),
     ),
     "thousands of Parquet columns": Case(

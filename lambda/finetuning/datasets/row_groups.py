@@ -40,6 +40,8 @@ SHARED = frozenset(("RLE_DICTIONARY", "PLAIN_DICTIONARY", "DELTA_BYTE_ARRAY"))
 LEAST_JSON = 2
 """Bytes of a value written as JSON, with its comma, at least: of a digit or an empty object."""
 
+_SPLIT = f"Split the row, or leave the long column out: a row may have up to {MAX_RECORD >> 20} MiB."
+
 
 def batches(source: BinaryIO) -> Iterator[Any]:
     """The file's rows as Arrow's record batches, each of a size that may be expanded.
@@ -159,7 +161,7 @@ def _require_small(opened: _Opened, number: int, chunks: list[Any], as_dictionar
         )
     held = sum(map(_held_at_once, opened.columns, chunks, [as_dictionaries] * len(chunks)))
     if held > MAX_ROW_GROUP:
-        _refuse(opened, number, f"has lists with {held >> 20:,} MiB of values", MAX_ROW_GROUP, held)
+        _refuse(opened, number, f"has lists or categories with {held >> 20:,} MiB of values", MAX_ROW_GROUP, held)
 
 
 def _held_at_once(column: Any, chunk: Any, as_dictionaries: bool) -> int:
@@ -174,13 +176,17 @@ def _held_at_once(column: Any, chunk: Any, as_dictionaries: bool) -> int:
 
 def _refuse(opened: _Opened, number: int, what: str, limit: int, size: int) -> None:
     rows = opened.file.metadata.row_group(number).num_rows
-    most = str(max(rows * limit // size, 1))
+    most = str(rows * limit // size)
     few = f"{int(most[0]) * 10 ** (len(most) - 1):_}"
+    smaller = (
+        f"Write the file with smaller row groups: DataFrame.to_parquet(path, row_group_size={few}) in pandas, "
+        f"DataFrame.write_parquet(path, row_group_size={few}) in Polars. Or write it as JSON Lines."
+    )
     raise DataError(
         ErrorCode.ROW_GROUP_TOO_LARGE,
-        f"Row group {number + 1} of the Parquet file, of {rows:,} rows, {what}; the limit is {limit >> 20:,} MiB.",
-        fix=f"Write the file with smaller row groups: DataFrame.to_parquet(path, row_group_size={few}) in pandas, "
-        f"DataFrame.write_parquet(path, row_group_size={few}) in Polars. Or write it as JSON Lines.",
+        f"Row group {number + 1} of the Parquet file, of {rows:,} row{'s' * (rows != 1)}, {what}; the limit is "
+        f"{limit >> 20:,} MiB.",
+        fix=_SPLIT if most == "0" else smaller,
     )
 
 
@@ -196,7 +202,7 @@ def _within_budget(batch: Any, first: int) -> Iterator[Any]:
         raise DataError(
             ErrorCode.PARQUET_DAMAGED,
             f"Row {first + 1} of the Parquet file is longer than {MAX_RECORD >> 20} MiB when it is written as JSON.",
-            fix=f"Split the row: it may have up to {MAX_RECORD >> 20} MiB.",
+            fix=_SPLIT,
         )
     if size <= BATCH_BYTES or batch.num_rows < 2:
         yield batch
