@@ -47,6 +47,7 @@ def planned(**changes: Any) -> dict[str, Any]:
         "must_beat_base": False,
         "imported": False,
         "autoscaling": False,
+        "promoted": False,
         "approval": False,
         "approval_seconds": 60,
     }
@@ -95,7 +96,10 @@ WALKS: dict[str, tuple[str, Answers]] = {
     "gate": ("SUCCEEDED", {"PlanRun": [planned(must_beat_base=True)]}),
     "scaled": ("SUCCEEDED", {"PlanRun": [planned(autoscaling=True)]}),
     "redeploy": ("SUCCEEDED", {"PlanRun": [planned(outcome="redeploy", compare_with_base=False)]}),
-    "promotion": ("SUCCEEDED", {"PlanRun": [planned(outcome="promotion", approval=True, compare_with_base=False)]}),
+    "promotion": (
+        "SUCCEEDED",
+        {"PlanRun": [planned(outcome="promotion", promoted=True, approval=True, compare_with_base=False)]},
+    ),
     "no-comparison": ("SUCCEEDED", {"FinishDataset": [prepared(compare_with_base=False)]}),
     "judged": ("SUCCEEDED", {"PlanRun": [planned(judge=True)]}),
     "judged-gate": ("SUCCEEDED", {"PlanRun": [planned(judge=True, must_beat_base=True)]}),

@@ -162,8 +162,12 @@ def test_03_an_approval_that_is_withdrawn_while_prod_waits_ends_the_promotion(ap
     run_id = approved.asking()
     approved.decide("Rejected")
     assert approved.operator.finetune("approve", run_id, "--stage", "prod").code == 0
-    status = approved.prod.ended(run_id)
-    assert status["error"]["code"] == "PROMOTION_NOT_APPROVED"
+    assert approved.prod.ended(run_id)["error"]["code"] == "PROMOTION_NOT_APPROVED"
+
+    assert approved.scientist.finetune("deploy", run_id, "--stage", "prod").code == 0
+    approved.prod.until(run_id, lambda status: status.get("step") == "ApproveDeployment")
+    assert approved.operator.finetune("approve", run_id, "--stage", "prod").code == 0
+    assert approved.prod.ended(run_id)["error"]["code"] == "PROMOTION_NOT_APPROVED", "nor is its copy deployed"
     forget(approved, run_id)
 
 

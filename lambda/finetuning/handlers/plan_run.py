@@ -25,7 +25,8 @@ from finetuning.settings import TtlHours, settings
 @step
 def handler(run: Run, event: Payload) -> Payload:
     """`{bucket, key, version_id, requester, request_id, execution_arn, redeploy}` → `{outcome, run_id, parquet, deploy,
-    compare_with_base, judge, must_beat_base, imported, autoscaling, approval, approval_seconds, shards_at_once}`.
+    compare_with_base, judge, must_beat_base, imported, autoscaling, approval, approval_seconds, promoted,
+    shards_at_once}`.
 
     The outcome is `duplicate` if another execution owns the run; then nothing is written. With `redeploy`, an object
     that may have `ttl_hours`, `instance_type` and `target`, the model that the run has trained is deployed again, and
@@ -52,7 +53,7 @@ def handler(run: Run, event: Payload) -> Payload:
     run.store.write(run.layout.request, run_json)
     if request := read_promotion(run_json):
         run.record(f"Promoting {request.promote}")
-        return _result("promotion", run, deploy=True, approval=True, **run.status.shown)
+        return _result("promotion", run, deploy=True, approval=True, promoted=True, **run.status.shown)
     plan, checklist = preflight(upload, run_json)
     if plan is None or checklist.findings:
         run.record("The preflight found problems", checks=checklist.checks)
@@ -82,7 +83,10 @@ def handler(run: Run, event: Payload) -> Payload:
 
 def _result(outcome: str, run: Run, **choices: Any) -> Payload:
     """What the state machine decides by, and what its console shows."""
-    names = ("parquet", "deploy", "compare_with_base", "judge", "must_beat_base", "imported", "autoscaling", "approval")
+    names = (
+        *("parquet", "deploy", "compare_with_base", "judge", "must_beat_base", "imported", "autoscaling", "approval"),
+        "promoted",
+    )
     return {
         "outcome": outcome,
         "run_id": run.run_id,
@@ -166,5 +170,7 @@ def _redeploy(run: Run, execution_arn: str, terms: dict[str, Any]) -> Payload:
         imported=plan.endpoint.is_imported,
         autoscaling=plan.endpoint.autoscaling is not None,
         approval=plan.approval,
+        # Until this account has registered the model as its own, the other account's approval counts as well.
+        promoted=plan.promotion is not None and not status.model_package,
         **status.shown,
     )

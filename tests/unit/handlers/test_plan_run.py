@@ -59,6 +59,7 @@ def test_a_good_upload_is_planned_and_everything_is_green_or_says_why_not(stage:
         "deploy": True,
         "compare_with_base": True,
         "judge": False,
+        "promoted": False,
         "approval": False,
         "approval_seconds": 86_400,
         "must_beat_base": False,

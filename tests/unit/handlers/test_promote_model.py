@@ -12,9 +12,11 @@ from finetuning.aws.run_store import run_store
 from finetuning.errors import Code, FineTuningError, RunRefused
 from finetuning.handlers import plan_run, promote_model, register_model
 from finetuning.operations import promotion
+from finetuning.operations.run import Run
 from finetuning.runs.layout import RunLayout, promotion_key
 from finetuning.runs.plan import RunPlan
 from finetuning.runs.release import Release, artefact_digest
+from finetuning.runs.status import RunState
 from finetuning.settings import settings
 from tests.builders.handlers import invoke
 from tests.builders.jumpstart import LLAMA, any_spec
@@ -89,6 +91,7 @@ def test_plan_run_leaves_a_promotion_to_the_role_that_may_read_there(stage: Stag
     event = submit(stage)
     result = invoke(plan_run, event)
     assert (result["outcome"], result["approval"], result["deploy"]) == ("promotion", True, True)
+    assert result["promoted"] is True
     assert result["must_beat_base"] is result["compare_with_base"] is False
     assert result["message"] == f"Promoting {PACKAGE}"
 
@@ -291,3 +294,19 @@ def test_a_stage_with_promote_to_releases_what_it_registers(stage: Stage, monkey
     assert "role/finetune-prod-promotion-us-east-1" in json.dumps(asked["policy"])
     assert result["message"] == "Registered as version 1 of finetune-dev-faq; approve it there to promote it"
     assert boto3.client("s3").get_object(Bucket=ARTIFACTS, Key=run.layout.release)["Body"].read() == document
+
+
+@pytest.mark.parametrize(("registered", "promoted"), [("", True), ("arn:aws:sagemaker:x:model-package/faq/1", False)])
+def test_a_copy_that_was_never_deployed_needs_the_other_accounts_approval(
+    stage: Stage, trainer: Trainer, registered: str, promoted: bool
+) -> None:
+    event = submit(stage)
+    promote(event)
+    run = any_run_again(stage.status(event).run_id)
+    run.record("ended", state=RunState.FAILED, model_package=registered)
+    result = invoke(plan_run, {**event, "execution_arn": "arn:again", "redeploy": {}})
+    assert (result["outcome"], result["approval"], result["promoted"]) == ("redeploy", True, promoted)
+
+
+def any_run_again(run_id: str) -> Run:
+    return Run(run_id, store=run_store(), prefix="finetune-prod", step="AnyStep")
