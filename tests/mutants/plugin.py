@@ -1,6 +1,7 @@
 """A pytest plugin for the tests of a mutant: the first failure is enough, so no example is shrunk or kept.
 
-Tests with random examples run after the others, which notice most mutants in a hundredth of the time.
+Tests with random examples run after the others, which notice most mutants in a hundredth of the time. Near-duplicates
+are not looked for: rensa's threads end where mutmut forks, and its next call would wait for them forever.
 """
 
 import pytest
@@ -18,3 +19,9 @@ settings.register_profile(
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: is_hypothesis_test(getattr(item, "obj", None)))
+
+
+def pytest_runtestloop() -> None:
+    from finetuning.datasets import preparation  # here, where pytest has found the mutants
+
+    preparation.COMPARED_UNASKED = -1  # no upload is so small

@@ -1,14 +1,14 @@
 """Who is asked: an endpoint by its name, an imported model by its ARN."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from finetuning.aws import bedrock_runtime, sagemaker_runtime
-from finetuning.evaluation.questions import stop_texts, stop_tokens
-from finetuning.jumpstart.catalogue import DEFAULT_FAMILY
 from finetuning.operations.answers import asker_of, stream_answer_of
 
+FAMILY: Any = SimpleNamespace(stop_token_ids=(9,), stop_texts=("<end>",))
 ARN = "arn:aws:bedrock:us-east-1:123456789012:imported-model/a1b2"
 
 
@@ -23,27 +23,31 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     return calls
 
 
+ENDS = pytest.mark.parametrize(("task", "texts", "tokens"), [("chat", ("<end>",), (9,)), ("instruction", (), ())])
+Texts, Tokens = tuple[str, ...], tuple[int, ...]
+
+
 def waits(line: str) -> None:
     raise AssertionError(line)
 
 
-@pytest.mark.parametrize("task", ["chat", "instruction"])
+@ENDS
 def test_a_model_is_asked_where_it_is_with_what_ends_an_answer_of_its_task(
-    asked: list[tuple[Any, ...]], task: str
+    asked: list[tuple[Any, ...]], task: str, texts: Texts, tokens: Tokens
 ) -> None:
-    asker_of(ARN, task, DEFAULT_FAMILY, waits, 7)
-    asker_of("faq", task, DEFAULT_FAMILY, waits, 7)
+    asker_of(ARN, task, FAMILY, waits, 7)
+    asker_of("faq", task, FAMILY, waits, 7)
     assert asked == [
-        ("bedrock_runtime.asker", ARN, stop_texts(task, DEFAULT_FAMILY), 7, waits),
-        ("sagemaker_runtime.asker", "faq", stop_tokens(task, DEFAULT_FAMILY), 7),
+        ("bedrock_runtime.asker", ARN, texts, 7, waits),
+        ("sagemaker_runtime.asker", "faq", tokens, 7),
     ]
 
 
-@pytest.mark.parametrize("task", ["chat", "instruction"])
-def test_an_answer_is_streamed_likewise(asked: list[tuple[Any, ...]], task: str) -> None:
-    stream_answer_of(ARN, "Hello", task, DEFAULT_FAMILY, print, waits, 7)
-    stream_answer_of("faq", "Hello", task, DEFAULT_FAMILY, print, waits, 7)
+@ENDS
+def test_an_answer_is_streamed_likewise(asked: list[tuple[Any, ...]], task: str, texts: Texts, tokens: Tokens) -> None:
+    stream_answer_of(ARN, "Hello", task, FAMILY, print, waits, 7)
+    stream_answer_of("faq", "Hello", task, FAMILY, print, waits, 7)
     assert asked == [
-        ("bedrock_runtime.stream_answer", ARN, "Hello", print, stop_texts(task, DEFAULT_FAMILY), 7, waits),
-        ("sagemaker_runtime.stream_answer", "faq", "Hello", print, stop_tokens(task, DEFAULT_FAMILY), 7),
+        ("bedrock_runtime.stream_answer", ARN, "Hello", print, texts, 7, waits),
+        ("sagemaker_runtime.stream_answer", "faq", "Hello", print, tokens, 7),
     ]

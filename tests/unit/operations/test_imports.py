@@ -120,7 +120,7 @@ def test_the_sweep_finds_models_for_which_no_name_stands(cloud: FakeAws, memory:
 def test_the_sweep_leaves_a_model_that_is_not_settled_and_one_with_the_tags_of_another_owner(
     cloud: FakeAws, memory: MemoryStore
 ) -> None:
-    cloud.bedrock.add_model(f"{PREFIX}-theirs-00000000", None, hours_old=9, tags={RUN_TAG: "theirs-00000000"})
+    cloud.bedrock.add_model(f"{PREFIX}-theirs-00000000", None, creationTime=START, tags={RUN_TAG: "theirs-00000000"})
     cloud.bedrock.add_model(f"{PREFIX}-left-00000000", "left-00000000", creationTime=START)
     assert list(runs_with_imports(memory, START)) == ["left-00000000"]
     assert list(runs_with_imports(memory, START - timedelta(seconds=1))) == []

@@ -14,6 +14,7 @@ from finetuning.runs.plan import DatasetSummary, EvaluationEstimate, RunPlan
 from tests.builders.jumpstart import LLAMA, any_stage, planned
 
 PRO, PROFILE = "amazon.nova-pro-v1:0", "us.amazon.nova-pro-v1:0"
+OTHER = "amazon.nova-lite-v1:0"
 UNPRICED = "example.unknown-v1:0"
 JUDGED = any_stage(judge_models=(PRO, PROFILE, UNPRICED))
 
@@ -96,11 +97,11 @@ def test_a_stage_without_judges_refuses_one() -> None:
 
 
 def test_another_judge_than_the_stage_allows_is_refused() -> None:
-    stage = any_stage(judge_models=(PROFILE,))
+    stage = any_stage(judge_models=(PROFILE, OTHER))
     _, (finding,) = planned({"accept_eula": True, "evaluation": {"judge": PRO}}, stage=stage)
-    assert finding.message == f"The stage dev allows the judges {PROFILE} only, not {PRO}."
+    assert finding.message == f"The stage dev allows the judges {PROFILE}, {OTHER} only, not {PRO}."
     assert finding.fix == (
-        f"Name one of them; or deploy it with `-c judge_models={PROFILE},{PRO}`, or remove evaluation.judge."
+        f"Name one of them; or deploy it with `-c judge_models={PROFILE},{OTHER},{PRO}`, or remove evaluation.judge."
     )
 
 

@@ -8,6 +8,7 @@ from finetuning.errors import FineTuningError
 from finetuning.jumpstart.assumptions import fallback_price
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.promotion import (
+    group_of,
     promotion_findings,
     promotion_plan,
     read_package,
@@ -27,6 +28,10 @@ from tests.builders.runs import RUN_ID, any_plan
 PROD = any_stage(stage="prod", **PROMOTE_FROM)
 RELEASE = any_release()
 DOCUMENT = RELEASE.model_dump_json().encode()
+
+
+def test_the_group_of_a_version_is_in_its_arn() -> None:
+    assert [group_of(PACKAGE), group_of("faq")] == [PACKAGE.split("/")[1], ""]
 
 
 def refusal(judge: Any, *given: Any) -> tuple[str, str]:

@@ -124,6 +124,7 @@ def test_a_group_is_shared_with_the_roles_and_lets_them_describe_its_versions_al
     roles = ["arn:aws:iam::222233334444:role/finetune-prod-promotion-us-east-1"]
     policy = group_policy(any_plan(), TARGET, roles)
     account = TARGET.role_arn.split(":")[4]
+    assert policy["Version"] == "2012-10-17"
     assert policy["Statement"] == [
         {
             "Sid": "Promotion",
