@@ -30,6 +30,7 @@ def test_an_upload_ends_in_an_endpoint_by_way_of_every_state(product: Product, a
     aside = {"ReframeParquet", "AlreadyRunning", "ReportFailure", "IsEndOfRun", "SendFailureEvent", "Failed"}
     aside |= {"WaitForTurn", "WaitForCapacity", "ApproveDeployment"}  # tests/rehearsal/test_waiting.py
     aside |= {"PromoteModel", "IsPromoted"}  # tests/rehearsal/test_promotion.py
+    aside |= {"JudgeAnswers"}  # tests/rehearsal/test_judge.py
     aside |= {"SwitchAlias"}  # tests/rehearsal/test_imports.py
     aside |= {"ScaleEndpoint"}  # tests/rehearsal/test_endpoints.py
     aside |= {"WaitToDeploy", "ShardKilled"}  # tests/rehearsal/test_capacity.py, test_faults.py

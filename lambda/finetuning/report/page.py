@@ -179,8 +179,11 @@ def _facts(status: RunStatus, plan: RunPlan | None, evaluation: EvaluationReport
     yield "Started", f"{recent.started_at:%Y-%m-%d %H:%M} UTC, took {duration}"
     if plan:
         yield "Model", f"{plan.model_id} {plan.model_version}"
-        names = [file.key.rpartition("/")[2] for file in plan.data_files]
-        yield "Data", f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
+        if plan.promotion:
+            yield "Trained as", plan.promotion.in_words
+        else:
+            names = [file.key.rpartition("/")[2] for file in plan.data_files]
+            yield "Data", f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
         if plan.accepted:
             yield "Licence accepted by", plan.accepted.who
     if status.last_steps:
@@ -198,7 +201,7 @@ def _sections(
         yield "answers", "Answers"
     if status.state.is_final:
         yield "next", "Next steps"
-    if plan or status.metrics:
+    if (plan and not plan.promotion) or status.metrics:
         yield "training", "Training"
     if dataset and not refused:
         yield "dataset", "Data"

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from finetuning.datasets.dataset_report import DatasetReport
+from finetuning.errors import Code
 from finetuning.evaluation.examples import examples
 from finetuning.evaluation.questions import DEFAULT_PROMPT, as_inputs, completion, invocation, stop_texts, stop_tokens
 from finetuning.evaluation.results import JUDGE_EXPLAINED, Answer, EvaluationReport, LabelScore, Row, Scores
@@ -17,9 +18,10 @@ from finetuning.evaluation.verdict import judged
 from finetuning.report import commands, outcome, page
 from finetuning.runs.layout import alias_key
 from finetuning.runs.plan import RunPlan
-from finetuning.runs.status import Check, Event, Metric, Rung, RunState, RunStatus, Verdict
+from finetuning.runs.status import Check, Cost, Event, Metric, Rung, RunState, RunStatus, Verdict
 from tests.builders.answers import any_judgement
 from tests.builders.pages import LOG, any_licence_refusal, any_page, hostile_page
+from tests.builders.promotion import PACKAGE, SCORES
 from tests.builders.runs import (
     RUN_ID,
     any_dataset,
@@ -485,3 +487,22 @@ def test_what_a_judge_says_stands_below_the_verdict_and_beside_each_prompt() -> 
 
 def test_a_page_without_a_judge_does_not_mention_one() -> None:
     assert "judge" not in Page(render(any_status(), any_plan(), any_evaluation())).text
+
+
+def test_the_page_of_a_promoted_model_says_where_it_was_trained_and_nothing_of_a_training_here() -> None:
+    names = {"run_id": RUN_ID, "training_job": "job", "artefact_digest": "a" * 64}
+    plan = any_plan(promotion={"model_package": PACKAGE, "scores": SCORES, **names}, data_files=[])
+    html = render(any_status(training_job="", metrics=[], cost=Cost()), plan=plan)
+    trained = f"{PACKAGE} of the account 111122223333, evaluated there: verdict helped, rouge-l:tuned 0.533"
+    assert f"<dt>Trained as</dt><dd>{trained}</dd>" in html
+    for wrong in ("<dt>Data</dt>", "Training cost", "was not evaluated"):
+        assert wrong not in html
+
+
+@pytest.mark.parametrize("code", [code for code in Code if "PROMOTION" in code])
+def test_a_promotion_is_tried_again_with_the_same_upload(code: Code) -> None:
+    failed = any_failed_status(error={"code": code, "message": "no", "fix": "wait"})
+    assert outcome.retry(failed, None, "prod") == (
+        "Start the run again with the same upload",
+        f"finetune submit --again {RUN_ID} --stage prod",
+    )
