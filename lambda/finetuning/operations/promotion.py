@@ -16,6 +16,7 @@ from finetuning.operations.run import Run
 from finetuning.planning.checklist import Checklist
 from finetuning.planning.promotion import (
     Registered,
+    not_shared,
     promotion_findings,
     promotion_plan,
     read_package,
@@ -58,9 +59,14 @@ def read_promotion(run_json: bytes) -> RunRequest | None:
 def find_release(model_package: str) -> tuple[Registered, Release]:
     """The version in the other account's registry as it is now, which must be approved, and its release."""
     stage = settings()
-    registered = read_package(model_package, sagemaker().describe_model_package(model_package), stage)
     there = RunStore(client("s3"), str(stage.promote_from_bucket), "")
-    return registered, read_release(registered, there.read(RunLayout(registered.run_id).release))
+    try:
+        registered = read_package(model_package, sagemaker().describe_model_package(model_package), stage)
+        return registered, read_release(registered, there.read(RunLayout(registered.run_id).release))
+    except FineTuningError as error:
+        if error.code != Code.ACCESS_DENIED:
+            raise
+        raise not_shared(model_package, error.message, stage) from error
 
 
 def plan_promotion(run: Run, upload: Upload, request: RunRequest, registered: Registered, release: Release) -> RunPlan:

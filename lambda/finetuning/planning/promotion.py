@@ -164,6 +164,17 @@ def promotion_plan(
     )
 
 
+def not_shared(model_package: str, why: str, stage: DeployedStage) -> FineTuningError:
+    """For a version, or its release, that the other account does not let this stage read."""
+    account = model_package.split(":")[4]
+    return FineTuningError(
+        Code.PROMOTION_UNUSABLE,
+        f"The account {account} does not let this stage read {model_package}: {why}",
+        f"Deploy the stage there with promote_to=ACCOUNT/{stage.stage}, the number of this account and this stage. A "
+        "group of the registry is shared when the next run registers a model in it.",
+    )
+
+
 def _unusable(what: str) -> FineTuningError:
     fix = "`finetune promote` takes the ARN of a version that the other stage has registered; its report names it."
     return FineTuningError(Code.PROMOTION_UNUSABLE, f"{what}.", fix)

@@ -1,14 +1,17 @@
 """SageMaker's control plane: every call may be repeated, and nothing of somebody else's is touched."""
 
+import json
 from typing import Any
 
 import pytest
 
 from finetuning.aws.sagemaker import SageMaker, sagemaker
 from finetuning.errors import Code, FineTuningError, TransientAwsError
+from finetuning.jumpstart.constraints import violations
 from finetuning.runs.names import Names
 from tests.builders.aws import FakeAws, FakeSageMaker
 from tests.builders.memory import PREFIX
+from tests.builders.promotion import PACKAGE
 from tests.builders.runs import RUN_ID
 
 NAMES = Names(PREFIX, RUN_ID)
@@ -244,3 +247,19 @@ def test_a_group_that_may_not_be_created_is_an_error(account: FakeSageMaker, api
     with pytest.raises(FineTuningError, match="group"):
         api.register_model({"ModelPackageGroupName": "group"}, {})
     assert not account.requests("create_model_package")
+
+
+def test_a_group_gets_its_policy_as_a_document(account: FakeSageMaker, api: SageMaker) -> None:
+    api.share_group("finetune-dev-faq", {"Version": "2012-10-17", "Statement": []})
+    (sent,) = account.requests("put_model_package_group_policy")
+    assert sent["ModelPackageGroupName"] == "finetune-dev-faq"
+    assert json.loads(sent["ResourcePolicy"]) == {"Version": "2012-10-17", "Statement": []}
+    shape = account.meta.service_model.operation_model("PutModelPackageGroupPolicy").input_shape
+    assert list(violations(shape, sent)) == []
+
+
+def test_a_version_of_another_account_that_may_not_be_read_is_an_error(account: FakeSageMaker, api: SageMaker) -> None:
+    account.refuse("describe_model_package", "AccessDeniedException", "not authorized")
+    with pytest.raises(FineTuningError) as refused:
+        api.describe_model_package(PACKAGE)
+    assert (refused.value.code, PACKAGE in refused.value.message) == (Code.ACCESS_DENIED, True)

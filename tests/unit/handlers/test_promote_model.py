@@ -212,6 +212,20 @@ def test_a_model_that_was_promoted_is_named_with_its_run(stage: Stage, trainer: 
     assert copied(stage, stage.status(third).run_id) == FILES
 
 
+def test_a_version_that_is_not_shared_is_refused_with_what_to_deploy_there(
+    stage: Stage, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(arn: str) -> dict[str, Any]:
+        raise FineTuningError(Code.ACCESS_DENIED, "Access denied: not authorized.", "Check it.")
+
+    monkeypatch.setattr(trainer, "describe_model_package", refuse)
+    error = refusal(submit(stage))
+    assert error.code == Code.PROMOTION_UNUSABLE
+    said = f"The account 111122223333 does not let this stage read {PACKAGE}: Access denied: not authorized."
+    assert error.message == said
+    assert "promote_to=ACCOUNT/prod" in error.fix
+
+
 @pytest.mark.parametrize(
     ("run_json", "code", "field"),
     [
