@@ -17,7 +17,7 @@ from rehearsal.running import HOME, PROJECT, REGION, Emulator, aws_environment
 
 ACCOUNT = "000000000000"
 ASSEMBLIES = HOME / "assemblies"
-KEPT_ASSEMBLIES = 4
+KEPT_ASSEMBLIES = 6
 SOURCES = ("app.py", "cdk.json", "examples/construct", "infra", "lambda", "requirements.txt", "package-lock.json")
 """All that the templates and the functions' code are made of: files, and folders with all their files."""
 
