@@ -8,10 +8,12 @@ import boto3
 import pytest
 
 from finetuning.aws.model_files import ModelFiles
+from finetuning.aws.pricing import PriceList
 from finetuning.aws.run_store import run_store
 from finetuning.errors import Code, FineTuningError, RunRefused
 from finetuning.handlers import plan_run, promote_model, register_model
 from finetuning.operations import promotion
+from finetuning.operations.preflight import price_list
 from finetuning.operations.run import Run
 from finetuning.runs.layout import RunLayout, promotion_key
 from finetuning.runs.plan import RunPlan
@@ -111,7 +113,27 @@ def test_the_approved_model_is_copied_with_the_same_digest(stage: Stage, trainer
         "links": status.links,
     }
     assert (plan.endpoint.name, plan.approval) == ("faq", True)
+    assert plan.checks == status.checks != []
     assert not [check for check in status.checks if check.ok is False]
+
+
+def test_the_specification_is_of_the_version_that_was_trained_and_prices_are_of_this_region(
+    stage: Stage, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def spec(model_id: str, version: str) -> Any:
+        asked.append((model_id, version))
+        return any_spec(model_id)
+
+    def prices(region: str) -> PriceList:
+        asked.append((region,))
+        return price_list(region)
+
+    monkeypatch.setattr(promotion, "price_list", prices)
+    monkeypatch.setattr(promotion, "jumpstart_bucket", lambda: SimpleNamespace(spec=spec))
+    promote(submit(stage))
+    assert asked == [(MODEL, any_spec(MODEL).version), ("us-east-1",)]
 
 
 def test_autoscaling_and_import_are_those_of_run_json(stage: Stage, trainer: Trainer) -> None:
@@ -193,7 +215,9 @@ def test_a_copy_that_is_not_the_same_is_not_deployed(
 ) -> None:
     monkeypatch.setattr(ModelFiles, "_copy", lambda *_: None)
     event = submit(stage)
-    assert refusal(event).code == Code.PROMOTION_DIGEST_DIFFERS
+    error = refusal(event)
+    assert error.code == Code.PROMOTION_DIGEST_DIFFERS
+    assert f"The files in s3://{ARTIFACTS}/runs/" in error.message
     assert stage.status(event).model_artifact == ""
     assert run_store().read(promotion_key(trainer.release.digest)) is None
 
@@ -248,6 +272,9 @@ def test_a_promotion_that_the_account_cannot_deploy_copies_nothing(stage: Stage,
     event = submit(stage, endpoint={"instance_type": "ml.t3.large"})
     error = refusal(event)
     assert [each.field for each in error.findings] == ["endpoint.instance_type"]
+    status = stage.status(event)
+    assert [each.field for each in status.checks if each.ok is False] == ["endpoint.instance_type"]
+    assert status.events[-1].message == "The preflight found problems"
     assert copied(stage, stage.status(event).run_id) == {}
 
 

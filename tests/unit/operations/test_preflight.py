@@ -569,16 +569,20 @@ def test_a_name_of_an_imported_model_is_replaced_by_its_owners_only(
     memory.save(alias_key(name), Alias(name=name, owners=["other-team", "faq"]))
     allowed = import_preflight(name="support")
     assert allowed.findings == []
-    assert f"the name {name} belongs to this stage" in [check.message for check in allowed.checks]
+    found = [(check.check, check.message) for check in allowed.checks]
+    assert ("names", f"the name {name} belongs to this stage") in found
     memory.save(alias_key(name), Alias(name=name, owners=["other-team"]))
     assert import_preflight(name="support").findings == []
     owned = preflight.settings().model_copy(update={"endpoint_replacement": "owner"})
     monkeypatch.setattr(preflight, "settings", lambda: owned)
-    (refused,) = import_preflight(name="support").findings
-    assert (refused.code, refused.field) == ("ENDPOINT_NOT_OWNED", "endpoint.name")
+    by_others = import_preflight(name="support")
+    assert [(each.code, each.field) for each in by_others.findings] == [("ENDPOINT_NOT_OWNED", "endpoint.name")]
+    assert [each.check for each in by_others.checks if each.ok is False] == ["names"]
     (refused,) = import_preflight(name="support", target="sagemaker").findings
     assert (refused.code, refused.field) == ("ENDPOINT_NOT_OWNED", "endpoint.name")
     assert import_preflight(name="another").findings == []
+    memory.save(alias_key(name), Alias(name=name, owners=["other-team", "faq"]))
+    assert import_preflight(name="support").findings == []
 
 
 def test_an_endpoint_under_the_name_of_an_import_is_said_to_go_on(importing: FakeAws) -> None:

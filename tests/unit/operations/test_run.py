@@ -33,6 +33,15 @@ def test_the_status_grows_by_each_event_and_does_not_repeat_one() -> None:
     assert (status.state, status.step) == (RunState.SUCCEEDED, "ReportSuccess")
 
 
+def test_another_run_is_of_the_same_stage_and_step() -> None:
+    run = any_run(step="SweepRuns")
+    any_run(run.store, "other-0a1b2c3d")
+    other = run.other("other-0a1b2c3d")
+    other.record("Swept")
+    assert other.names.prefix == PREFIX
+    assert other.status.events[-1].step == "SweepRuns"
+
+
 def test_steps_that_record_at_the_same_time_lose_nothing_of_each_other() -> None:
     store = PausingStore()
     order = Interleaving(seed=1, between=lambda: None)

@@ -62,6 +62,21 @@ def test_once_the_rows_are_known_their_mean_is_read() -> None:
     assert done.estimate.judge_usd == round(100 * ((200 + 150 + 512) * 0.8 + 16 * 3.2) / 1e6, 2)
 
 
+@pytest.mark.parametrize(
+    ("hyperparameters", "tokens"),
+    [({"max_input_length": "512"}, 512), ({"max_input_length": "-1"}, 1_024), ({}, 1_024)],
+)
+def test_until_the_rows_are_known_the_longest_of_the_training_is_read(
+    hyperparameters: dict[str, str], tokens: int
+) -> None:
+    plan, _ = judged(prompts=200)
+    first = plan.training.options[0].model_copy(update={"hyperparameters": hyperparameters})
+    training = plan.training.model_copy(update={"options": [first, *plan.training.options[1:]]})
+    done = settled(plan.evaluation, support(plan.model_id), plan.endpoint, training)
+    assert done.estimate
+    assert f"{tokens:,} of prompt and reference, the longest row that is trained on" in done.estimate.assumptions[-1]
+
+
 def test_a_price_that_is_not_known_is_said_and_makes_the_total_unknown() -> None:
     known = figures(judged(UNPRICED)[0])
     assert (known.judge_usd, known.judge_usd_at_most, known.total_usd, known.total_usd_at_most) == (None,) * 4

@@ -142,8 +142,9 @@ def test_a_promotion_takes_its_endpoint_and_its_tags_from_run_json_and_nothing_e
 
 
 def test_the_plan_has_this_stages_endpoint_and_what_the_model_was_trained_with() -> None:
-    plan, checklist = planned({"name": "faq", "ttl_hours": 3.0})
+    plan, checklist = planned({"name": "faq", "ttl_hours": 3.0}, tags={"team": "birds"})
     assert checklist.findings == []
+    assert plan.tags == {"team": "birds"}
     assert (plan.run_id[:4], plan.name, plan.upload.bucket) == ("faq-", "faq", "uploads")
     assert (plan.endpoint.name, plan.endpoint.ttl_hours, plan.endpoint.deploy) == ("faq", 3, True)
     trained = any_plan()
