@@ -18,7 +18,6 @@ from finetuning.planning.promotion import (
 )
 from finetuning.planning.submission import Submission, look_up_prices
 from finetuning.runs.plan import RunPlan
-from finetuning.runs.release import Release
 from finetuning.runs.run_json import RunRequest, read_request
 from finetuning.runs.uploads import Upload
 from tests.builders.jumpstart import NOW, any_spec, any_stage
@@ -66,8 +65,11 @@ def test_a_version_elsewhere_is_refused_by_its_name_alone(package: str) -> None:
 
 
 def test_a_stage_without_a_source_promotes_nothing() -> None:
-    code, message = refusal(require_own_source, PACKAGE, any_stage())
-    assert (code, message) == ("PROMOTION_DISABLED", "The stage dev copies no models of other accounts.")
+    with pytest.raises(FineTuningError) as refused:
+        require_own_source(PACKAGE, any_stage())
+    error = refused.value
+    assert (error.code, error.field) == ("PROMOTION_DISABLED", "promote")
+    assert error.message == "The stage dev copies no models of other accounts."
 
 
 @pytest.mark.parametrize("status", ["PendingManualApproval", "Rejected", None])
@@ -94,6 +96,29 @@ def test_a_version_that_no_stage_released_is_refused(changes: dict[str, str], sa
     assert said in message
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        {},
+        {"InferenceSpecification": {}},
+        {"InferenceSpecification": {"Containers": []}},
+        {"InferenceSpecification": {"Containers": [{}]}},
+        {"InferenceSpecification": {"Containers": [{"ModelDataSource": {}}]}},
+        {"InferenceSpecification": {"Containers": [{"ModelDataSource": {"S3DataSource": {}}}]}},
+    ],
+)
+def test_a_version_without_a_model_is_refused(model: dict[str, Any]) -> None:
+    package = any_package(any_release(), DOCUMENT)
+    del package["InferenceSpecification"]
+    code, message = refusal(read_package, PACKAGE, package | model, PROD)
+    assert (code, "are not those of its run" in message) == ("PROMOTION_UNUSABLE", True)
+
+
+def test_a_version_without_properties_is_refused() -> None:
+    code, message = refusal(read_package, PACKAGE, {"ModelApprovalStatus": "Approved"}, PROD)
+    assert (code, "or by other software" in message) == ("PROMOTION_UNUSABLE", True)
+
+
 def test_files_outside_the_bucket_of_the_stage_are_refused() -> None:
     elsewhere = RELEASE.model_copy(update={"location": LOCATION.replace("models-of-dev", "another-bucket")})
     code, message = refusal(read_package, PACKAGE, any_package(elsewhere, DOCUMENT), PROD)
@@ -102,7 +127,8 @@ def test_files_outside_the_bucket_of_the_stage_are_refused() -> None:
 
 def test_a_release_is_the_one_that_was_registered() -> None:
     assert read_release(registered(), DOCUMENT) == RELEASE
-    assert refusal(read_release, registered(), None)[0] == "PROMOTION_UNUSABLE"
+    code, message = refusal(read_release, registered(), None)
+    assert (code, message) == ("PROMOTION_UNUSABLE", f"The release.json of {RUN_ID} is missing in the other account.")
     code, message = refusal(read_release, registered(), DOCUMENT + b" ")
     assert (code, message) == (
         "PROMOTION_DIGEST_DIFFERS",
@@ -117,15 +143,6 @@ def test_the_copy_has_the_registered_digest() -> None:
     code, message = refusal(require_same, registered(), "", "s3://here/")
     assert code == "PROMOTION_DIGEST_DIFFERS"
     assert message == f"The files in s3://here/ have the digest unknown, and registered is {RELEASE.digest}."
-
-
-def test_a_release_has_neither_prompts_nor_the_names_of_the_data() -> None:
-    plan = any_plan()
-    assert plan.data_files
-    assert plan.evaluation.prompts
-    for text in (plan.data_files[0].key, plan.evaluation.prompts[0]):
-        assert text not in DOCUMENT.decode()
-    assert Release.model_validate_json(DOCUMENT) == RELEASE
 
 
 def test_a_promotion_takes_its_endpoint_and_its_tags_from_run_json_and_nothing_else() -> None:
@@ -164,7 +181,8 @@ def test_the_plan_has_this_stages_endpoint_and_what_the_model_was_trained_with()
 
 
 def test_an_endpoint_that_cannot_be_is_found() -> None:
-    _, checklist = planned({"instance_type": "ml.t3.large"}, tags={"finetune:mine": "x"})
+    plan, checklist = planned({"instance_type": "ml.t3.large"}, tags={"finetune:mine": "x"})
+    assert plan.checks == checklist.checks
     assert [each.field for each in checklist.findings] == ["endpoint.instance_type", "tags.finetune:mine"]
 
 
