@@ -543,11 +543,12 @@ def test_each_reason_against_a_judge_is_a_finding_and_what_is_not_known_is_yello
 
 @pytest.mark.parametrize("reachable", [True, False])
 def test_a_network_without_a_way_to_bedrock_refuses_a_judge(monkeypatch: pytest.MonkeyPatch, reachable: bool) -> None:
-    monkeypatch.setattr(account_checks, "is_reachable", lambda runtime: reachable)
-    lines, _ = checked(judged_by("amazon.nova-pro-v1:0"), lambda account: account.way_to_judge(FakeService))
-    assert [line.message for line in lines] == [
-        "The judge amazon.nova-pro-v1:0 cannot be asked: the stage's network has no way to Bedrock's runtime."
-    ][: 0 if reachable else 1]
+    runtime, asked = FakeService(), list[Any]()
+    monkeypatch.setattr(account_checks, "is_reachable", lambda of: asked.append(of) or reachable)
+    lines, _ = checked(judged_by("amazon.nova-pro-v1:0"), lambda account: account.way_to_judge(lambda: runtime))
+    message = "The judge amazon.nova-pro-v1:0 cannot be asked: the stage's network has no way to Bedrock's runtime."
+    assert [(line.check, line.message) for line in lines] == ([] if reachable else [("judge", message)])
+    assert asked == [runtime]
 
 
 def test_bedrock_is_not_asked_about_a_judge_that_the_stage_does_not_allow() -> None:

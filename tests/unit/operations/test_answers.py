@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from finetuning.aws import bedrock_runtime, sagemaker_runtime
-from finetuning.operations.answers import asker_of, stream_answer_of
+from finetuning.operations import answers
+from finetuning.operations.answers import asker_of, questions_of, stream_answer_of
+from tests.builders.memory import any_run
 
 FAMILY: Any = SimpleNamespace(stop_token_ids=(9,), stop_texts=("<end>",))
 ARN = "arn:aws:bedrock:us-east-1:123456789012:imported-model/a1b2"
@@ -25,6 +27,16 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
 ENDS = pytest.mark.parametrize(("task", "texts", "tokens"), [("chat", ("<end>",), (9,)), ("instruction", (), ())])
 Texts, Tokens = tuple[str, ...], tuple[int, ...]
+
+
+def test_the_questions_are_those_of_the_runs_task_and_template(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(answers, "questions", lambda *given: asked.append(given) or [])
+    run = any_run(task="instruction")
+    assert run.plan.template
+    run.store.write(run.layout.prompts, b"[]")
+    assert questions_of(run) == []
+    assert asked == [(b"[]", run.plan.evaluation.prompts, "instruction", run.plan.template, run.plan.family)]
 
 
 def waits(line: str) -> None:

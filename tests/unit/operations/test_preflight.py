@@ -614,8 +614,11 @@ def test_a_judge_that_cannot_be_asked_is_refused_before_anything_is_paid(
     allowed = preflight.settings().model_copy(update=changes)
     monkeypatch.setattr(preflight, "settings", lambda: allowed)
     monkeypatch.setattr(account_checks, "is_reachable", lambda runtime: reachable)
+    clients, made = list[tuple[str, str]](), preflight.advisory_client
+    monkeypatch.setattr(preflight, "advisory_client", lambda *named: clients.append(named) or made(*named))
+    ends = {"status": "ACTIVE", "endOfLifeTime": datetime.now(UTC) + timedelta(days=900)}
     cloud["bedrock"].answers |= {
-        "get_foundation_model": {"modelDetails": {"outputModalities": ["TEXT"]}},
+        "get_foundation_model": {"modelDetails": {"outputModalities": ["TEXT"], "modelLifecycle": ends}},
         "get_foundation_model_availability": {"agreementAvailability": {"status": status}},
     }
     asked = {"accept_eula": True, "task": "chat", "model": MODEL, "evaluation": {"judge": "amazon.nova-pro-v1:0"}}
@@ -623,6 +626,9 @@ def test_a_judge_that_cannot_be_asked_is_refused_before_anything_is_paid(
     assert [finding.message for finding in checklist.findings] == [
         f"The judge amazon.nova-pro-v1:0 cannot be asked: {reason}" for reason in refused
     ]
+    region = allowed.aws_region
+    looked_up = [("bedrock", region), ("bedrock-runtime", region)]
+    assert [each for each in clients if "bedrock" in each[0]] == looked_up[: 2 if status == "AVAILABLE" else 1]
     assert cloud["bedrock-runtime"].calls == [], "it is not asked before the run needs it"
     assert plan
     assert plan.evaluation.judge

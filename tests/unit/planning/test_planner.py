@@ -10,11 +10,12 @@ from finetuning.errors import RunRefused
 from finetuning.jumpstart.family import Task
 from finetuning.jumpstart.spec import public_address
 from finetuning.planning.orders import base_model, hosting, run_requests, run_tags, training_job
-from finetuning.planning.planner import complete
+from finetuning.planning.planner import complete, summary_of
 from finetuning.planning.submission import look_up_prices
 from finetuning.runs.plan import DatasetSummary, Measurement, RunPlan
 from finetuning.runs.run_json import HELD_OUT, MAX_OWN_PROMPTS, MAX_PROMPTS, RunRequest
 from tests.builders.jumpstart import LLAMA, NOW, TARGET, any_spec, any_stage, planned
+from tests.builders.runs import any_dataset
 
 DOLLY = b'{"instruction": "Add", "context": "3 + 4", "response": "7", "category": "math"}\n'
 PROSE = b"It was a dark and stormy night in the harbour of Tindermoor.\n"
@@ -531,3 +532,16 @@ def test_a_run_that_promotes_a_model_is_not_planned_as_a_training() -> None:
     _, (finding,) = planned(accepted(promote=model))
     assert (finding.code, finding.field) == ("RUN_JSON_INVALID", "promote")
     assert f"finetune promote {model}" in finding.fix
+
+
+def test_the_plan_keeps_of_the_data_what_estimates_and_the_evaluation_need() -> None:
+    report = any_dataset()
+    rows = report.rows.model_copy(update={"test": 7})
+    assert summary_of(report.model_copy(update={"rows": rows}), {"data.jsonl": "ab"}) == DatasetSummary(
+        train_rows=38,
+        validation_rows=2,
+        test_rows=7,
+        train_tokens=2_798,
+        tokens_from="counted with the tokenizer of Llama 3.1",  # pragma: allowlist secret
+        sha256={"data.jsonl": "ab"},
+    )
