@@ -278,14 +278,21 @@ def test_12_the_role_approves_nothing_in_the_other_account(accounts: Accounts, r
 # What is promoted
 
 
-def test_13_the_approved_model_serves_in_prod_after_its_own_approval(approved: Accounts) -> None:
+def test_13_the_approved_model_serves_in_prod_though_the_function_that_copies_it_is_killed(
+    approved: Accounts,
+) -> None:
     before = approved.prod.emulator.denials()
     replaced = approved.model_key
     s3, bucket = approved.dev.emulator.client("s3"), approved.dev.artifacts
     trained = approved.files(approved.dev, approved.dev.status(approved.run_id)["model_artifact"])
     s3.put_object(Bucket=bucket, Key=replaced, Body=b"another model, after the approval")
 
+    killed = approved.prod.function("promote_model")
+    for change in (1, 4):
+        approved.prod.emulator.inject("function-killed", match=killed, after=change)
+
     run_id = approved.asking("--endpoint", "pirate")
+    assert [each["match"] for each in approved.prod.emulator.happened()].count(killed) == 2
     assert approved.prod.emulator.costing() == [], "nothing is deployed before prod's own approval"
     assert approved.operator.finetune("approve", run_id, "--stage", "prod").code == 0
     status = approved.prod.ended(run_id)
