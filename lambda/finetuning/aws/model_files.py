@@ -18,7 +18,7 @@ AT_ONCE = 10
 CHECKSUM = "Checksum"
 WHOLE = "CRC64NVME"
 """The checksum that S3 adds itself, and the only one of a whole file that it can make of a copy in parts without being
-told the checksums of the parts.
+given the checksums of the parts.
 """
 
 

@@ -19,4 +19,4 @@ JUDGE_TOKENS = 16
 """The longest answer of a judge, of whom one word is asked."""
 
 INSTRUCTION_TOKENS = 200
-"""What a judge is told beside prompt, answers and reference (`judging.INSTRUCTION`), at most."""
+"""Tokens of the instruction to a judge, beside prompt, answers and reference (`judging.INSTRUCTION`), at most."""
