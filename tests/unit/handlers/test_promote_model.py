@@ -113,7 +113,8 @@ def test_the_approved_model_is_copied_with_the_same_digest(stage: Stage, trainer
         "links": status.links,
     }
     assert (plan.endpoint.name, plan.approval) == ("faq", True)
-    assert plan.checks == status.checks != []
+    assert plan.checks == status.checks
+    assert {"model", "requests"} <= {check.check for check in plan.checks}
     assert not [check for check in status.checks if check.ok is False]
 
 
