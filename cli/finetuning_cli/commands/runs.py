@@ -98,8 +98,9 @@ def watch(run: RunName, stage: Stage = "dev", as_json: AsJson = False) -> None:
     Exit code: 0 if the run succeeded, 3 if tuning made no measurable change, 4 if it made the
     answers worse, 1 if the run failed, 130 after Ctrl-C.
     """
+    from finetuning.runs.uploads import RUN_ID
     from finetuning_cli.stage.deployment import Deployment
-    from finetuning_cli.stage.runs import RUN_ID, find_run
+    from finetuning_cli.stage.runs import find_run
 
     deployment = Deployment.find(stage)
     # An id may be watched before its run starts.

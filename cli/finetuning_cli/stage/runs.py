@@ -1,7 +1,6 @@
 """A stage's runs: find, follow, stop, deploy again."""
 
 import json
-import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,8 +26,6 @@ CLEAN_UP_SECONDS = 120
 
 SILENT_SECONDS = 30
 """After this time without a change, the status is compared with the execution's own state."""
-
-RUN_ID = re.compile(r"[a-z0-9-]+-[0-9a-f]{8}")
 
 
 def list_run_ids(deployment: Deployment) -> list[str]:

@@ -15,10 +15,10 @@ from finetuning.planning.submission import Submission
 from finetuning.runs.plan import EvaluationPlan, Promotion, RunPlan, UploadedObject
 from finetuning.runs.release import ARTEFACT_DIGEST, RELEASE_DIGEST, RUN, Release, release_digest
 from finetuning.runs.run_json import RunRequest
+from finetuning.runs.uploads import RUN_ID
 from finetuning.settings import DeployedStage
 
 ARN = re.compile(r"arn:aws:sagemaker:(?P<region>[^:]+):(?P<account>\d{12}):model-package/(?P<group>[^/]+)/\d+")
-RUN_ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*-[0-9a-f]{8}")
 APPROVED = "Approved"
 BESIDE = {"promote", "endpoint", "tags", "approval"}
 """Fields of run.json that a promotion may have."""

@@ -15,6 +15,9 @@ from finetuning.runs.ownership import owner_name
 MAX_NAME = 24
 """Characters of an upload's name in a run id: names derived from it must fit SageMaker's 63."""
 
+RUN_ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*-[0-9a-f]{8}")
+"""What `Upload.run_id` makes."""
+
 
 @dataclass(frozen=True)
 class Upload:
