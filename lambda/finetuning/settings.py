@@ -68,7 +68,9 @@ DEFAULT_MODEL = "meta-textgeneration-llama-3-1-8b-instruct"
 
 STAGE_NAME = r"^[a-z][a-z0-9]{1,7}$"
 
-StageElsewhere = Annotated[str, Field(pattern=r"^\d{12}/[a-z][a-z0-9]{1,7}$", examples=["111122223333/prod"])]
+StageElsewhere = Annotated[
+    str, Field(pattern=r"^\d{12}/" + STAGE_NAME.removeprefix("^"), examples=["111122223333/prod"])
+]
 """A stage of another account in the same region: `<account>/<stage>`."""
 
 
