@@ -139,7 +139,9 @@ def test_each_state_s_output_is_small_and_says_what_happened_and_where_to_look(
     assert {"PlanRun", "PlanShards", "FinishDataset", "StartTraining", "ReportFailure"} <= said.keys()
     for name in ("PlanRun", "PlanShards", "FinishDataset", "StartTraining", "ReportFailure"):
         assert said[name]["message"], name
-        assert len(json.dumps(said[name])) < 2000, name
+        # The event is for other software: it has a schema of its own.
+        for_people = {key: value for key, value in said[name].items() if key != "event"}
+        assert len(json.dumps(for_people)) < 2000, name
     assert {"Execution", "Files"} <= said["PlanRun"]["links"].keys()
     assert failed["training_job"] in said["StartTraining"]["links"]["Training job"]
     assert "report.html" in said["ReportFailure"]["links"]["Report"]
