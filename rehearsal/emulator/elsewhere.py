@@ -3,8 +3,8 @@
 As in AWS both accounts must allow it: the role's own policies, and the policy of what is in the other account. The
 emulator of the role's account evaluates both; then it fetches what was asked for.
 
-Not emulated: that another account's objects are written or listed, copies of parts (a file of more than 1 GiB), and
-other services. Such requests are refused by the policies before.
+Not emulated: that another account's objects are written or listed, and other services. Such requests are refused by the
+policies before.
 """
 
 import http.client
@@ -63,6 +63,7 @@ def install() -> None:
     s3._get_object = _reading("GET", s3._get_object)
     s3._head_object = _reading("HEAD", s3._head_object)
     s3._copy_object = _copying(s3._copy_object)
+    s3._upload_part_copy = _copying_a_part(s3._upload_part_copy)
     s3.validate_object_request = _knowing_other_buckets(s3.validate_object_request)
 
 
@@ -154,26 +155,54 @@ def _fetched(
 
 def _copying(copy: Callable[..., Answer]) -> Callable[..., Answer]:
     def copy_from_anywhere(bucket: str, key: str, headers: dict[str, str]) -> Answer:
-        source, _, asked = headers.get("x-amz-copy-source", "").lstrip("/").partition("?")
-        their_bucket, _, their_key = unquote(source).partition("/")
-        holder = None if their_bucket in s3._buckets else _holder(their_bucket)
-        if holder is None:
+        found = _copied(headers, {"x-amz-checksum-mode": "ENABLED"})
+        if found is None:
             return copy(bucket, key, headers)
-        version = unquote(asked.partition("versionId=")[2]) or None
-        mode = {"x-amz-checksum-mode": "ENABLED"}
-        status, found, body = _fetched(holder, "GET", their_bucket, their_key, mode, version)
+        status, described, body = found
         if status != 200:
             return status, {"Content-Type": "application/xml"}, body
-        kept = {name: value for name, value in headers.items() if not name.startswith("x-amz-copy-source")}
+        kept = _of_the_copy(headers)
         # CopyObject computes the checksum that is asked for; PutObject does under this name.
         if algorithm := kept.pop("x-amz-checksum-algorithm", ""):
             kept["x-amz-sdk-checksum-algorithm"] = algorithm
-        kept["content-type"] = found.get("Content-Type", "binary/octet-stream")
-        kept.pop("content-md5", None)
-        status, made, refusal = s3._put_object(bucket, key, body, kept)
-        if status != 200:
-            return status, made, refusal
-        result = f"<CopyObjectResult><ETag>{made.get('ETag', '')}</ETag></CopyObjectResult>"
-        return 200, {**made, "Content-Type": "application/xml"}, result.encode()
+        kept["content-type"] = described.get("Content-Type", "binary/octet-stream")
+        return _as_copied("CopyObjectResult", s3._put_object(bucket, key, body, kept))
 
     return copy_from_anywhere
+
+
+def _copying_a_part(copy: Callable[..., Answer]) -> Callable[..., Answer]:
+    def copy_from_anywhere(bucket: str, key: str, query: dict[str, Any], headers: dict[str, str]) -> Answer:
+        asked = {"range": headers.get("x-amz-copy-source-range"), "if-match": headers.get("x-amz-copy-source-if-match")}
+        found = _copied(headers, {name: value for name, value in asked.items() if value})
+        if found is None:
+            return copy(bucket, key, query, headers)
+        status, _, body = found
+        if status not in (200, 206):
+            return status, {"Content-Type": "application/xml"}, body
+        return _as_copied("CopyPartResult", s3._upload_part(bucket, key, body, query, _of_the_copy(headers)))
+
+    return copy_from_anywhere
+
+
+def _copied(headers: dict[str, str], asked: dict[str, str]) -> Answer | None:
+    """What is copied, or what of it `asked` names; None if this account has it."""
+    source, _, version = headers.get("x-amz-copy-source", "").lstrip("/").partition("?")
+    bucket, _, key = unquote(source).partition("/")
+    holder = None if bucket in s3._buckets else _holder(bucket)
+    if holder is None:
+        return None
+    return _fetched(holder, "GET", bucket, key, asked, unquote(version.partition("versionId=")[2]) or None)
+
+
+def _of_the_copy(headers: dict[str, str]) -> dict[str, str]:
+    dropped = ("x-amz-copy-source", "content-md5")
+    return {name: value for name, value in headers.items() if not name.startswith(dropped)}
+
+
+def _as_copied(result: str, written: Answer) -> Answer:
+    status, made, _ = written
+    if status != 200:
+        return written
+    document = f"<{result}><ETag>{made['ETag']}</ETag></{result}>"
+    return 200, {**made, "Content-Type": "application/xml"}, document.encode()

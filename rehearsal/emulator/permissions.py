@@ -30,7 +30,7 @@ _role_keys: set[str] = set()
 denials: list[dict[str, str]] = []
 """Every refused call of a role: `caller`, `action` and `resource`."""
 _MASTER_KEY = re.compile(r"<KMSMasterKeyID>(.+?)</KMSMasterKeyID>")
-_WHOLE_OBJECT = {"versionId", "x-id", "partNumber", "uploadId"}
+_WHOLE_OBJECT = {"versionId", "x-id", "partNumber", "uploadId", "uploads"}
 """Query parameters of reading or writing an object itself; any other names a subresource."""
 _BY_CONVERSATION = {
     "bedrock:Converse": "bedrock:InvokeModel",
@@ -173,11 +173,13 @@ def _asking_for_the_key(checks_of: Callable[..., list[tuple[str, str]]]) -> Call
     def checks(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Any:
         asked = checks_of(method, path, headers, body, query)
         bucket, _, key = path.strip("/").partition("/")
-        use = {"GET": "kms:Decrypt", "PUT": "kms:GenerateDataKey"}.get(method)
+        uses = {"GET": ["kms:Decrypt"], "PUT": ["kms:GenerateDataKey"]}.get(method, [])
         if method == "HEAD" and headers.get("x-amz-checksum-mode"):
-            use = "kms:Decrypt"  # API reference of HeadObject: with checksum mode
-        if key and use and query.keys() <= _WHOLE_OBJECT and (encryption_key := _key_of(bucket)):
-            asked = [*asked, (use, encryption_key)]
+            uses = ["kms:Decrypt"]  # API reference of HeadObject: with checksum mode
+        if method in ("PUT", "POST") and query.keys() & {"uploads", "uploadId"}:
+            uses = ["kms:GenerateDataKey", "kms:Decrypt"]  # S3 user guide, "Multipart upload API and permissions"
+        if key and query.keys() <= _WHOLE_OBJECT and uses and (encryption_key := _key_of(bucket)):
+            asked = [*asked, *((use, encryption_key) for use in uses)]
         copied = unquote(headers.get("x-amz-copy-source", "")).strip("/").partition("/")[0]
         if copied and (encryption_key := _key_of(copied)):
             asked = [*asked, ("kms:Decrypt", encryption_key)]

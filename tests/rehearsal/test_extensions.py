@@ -7,6 +7,7 @@ import re
 import time
 import urllib.error
 import zipfile
+from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from botocore.exceptions import ClientError
 from rehearsal import running
 from rehearsal.running import Emulator
 from tests.rehearsal.support.mailbox import EventQueue
+from tests.rehearsal.support.parts import LEAST_PART, upload_in_parts
 from tests.rehearsal.support.stacks import (
     WAIT_SCALE,
     allow,
@@ -290,11 +292,7 @@ def handler(event, context):
 
 
 def test_a_function_needs_the_key_of_an_encrypted_bucket(emulator: Emulator) -> None:
-    s3, bucket = emulator.client("s3"), any_bucket(emulator)
-    key = emulator.client("kms").create_key()["KeyMetadata"]["Arn"]
-    by_default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
-    rules = [{"ApplyServerSideEncryptionByDefault": by_default}]
-    s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": rules})
+    bucket, key = encrypted_bucket(emulator)
     source = """
 import boto3
 
@@ -311,14 +309,10 @@ def handler(event, context):
 
 
 def test_a_key_s_own_policy_can_forbid_its_use(emulator: Emulator) -> None:
-    s3, bucket = emulator.client("s3"), any_bucket(emulator)
     everyone = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::000000000000:root"}, "Action": "kms:*"}
     no_one = {"Effect": "Deny", "Principal": {"AWS": "*"}, "Action": "kms:Decrypt"}
     policy = {"Version": "2012-10-17", "Statement": [{**each, "Resource": "*"} for each in (everyone, no_one)]}
-    key = emulator.client("kms").create_key(Policy=json.dumps(policy))["KeyMetadata"]["Arn"]
-    by_default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
-    encryption = {"Rules": [{"ApplyServerSideEncryptionByDefault": by_default}]}
-    s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=encryption)
+    bucket, _ = encrypted_bucket(emulator, Policy=json.dumps(policy))
     source = """
 import boto3
 
@@ -563,6 +557,30 @@ def test_a_range_of_a_version_is_that_range(emulator: Emulator) -> None:
         s3.get_object(Bucket=bucket, Key="x", VersionId=version, Range="bytes=10-")
 
 
+def test_an_upload_in_parts_has_a_checksum_of_the_whole_and_no_small_part_before_the_last(emulator: Emulator) -> None:
+    s3, bucket = emulator.client("s3"), any_bucket(emulator)
+    body = bytes(LEAST_PART) + b"1"
+    upload_in_parts(s3, bucket, "x", body)
+    kept = s3.head_object(Bucket=bucket, Key="x", ChecksumMode="ENABLED")
+    assert (kept["ChecksumType"], kept["ETag"].endswith('-2"')) == ("FULL_OBJECT", True)
+    assert b64decode(kept["ChecksumCRC64NVME"]).hex() == "aed963e117a98388"
+    with pytest.raises(ClientError, match="EntityTooSmall"):
+        upload_in_parts(s3, bucket, "x", body, LEAST_PART - 1)
+
+
+def test_an_upload_in_parts_needs_the_key_to_decrypt_them(emulator: Emulator) -> None:
+    bucket, key = encrypted_bucket(emulator)
+    source = """
+import boto3
+
+def handler(event, context):
+    boto3.client("s3").create_multipart_upload(Bucket=event["bucket"], Key="x")
+"""
+    rights = [allow("s3:PutObject", f"arn:aws:s3:::{bucket}/*"), allow("kms:GenerateDataKey", key)]
+    function = any_function(emulator, source, role=any_role(emulator, "lambda.amazonaws.com", *rights))
+    assert "kms:Decrypt" in invoke(emulator, function, {"bucket": bucket})["errorMessage"]
+
+
 def test_a_saved_query_is_kept_and_one_the_service_would_refuse_is_not(emulator: Emulator) -> None:
     query = {"Name": any_name("query"), "QueryString": "fields @message", "LogGroupNames": ["group"]}
     stack = deploy(emulator, {"Query": {"Type": "AWS::Logs::QueryDefinition", "Properties": query}})
@@ -647,6 +665,16 @@ def any_bucket(emulator: Emulator) -> str:
     bucket = any_name("bucket")
     emulator.client("s3").create_bucket(Bucket=bucket)
     return bucket
+
+
+def encrypted_bucket(emulator: Emulator, **key: str) -> tuple[str, str]:
+    """Its name, and the ARN of the key that encrypts it."""
+    bucket = any_bucket(emulator)
+    arn = emulator.client("kms").create_key(**key)["KeyMetadata"]["Arn"]
+    by_default = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": arn}
+    encryption = {"Rules": [{"ApplyServerSideEncryptionByDefault": by_default}]}
+    emulator.client("s3").put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=encryption)
+    return bucket, arn
 
 
 def zipped(files: dict[str, str]) -> bytes:

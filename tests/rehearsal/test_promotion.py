@@ -4,6 +4,7 @@ A third account has a stage of the same name, and a role of the same name with e
 """
 
 import json
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,14 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from finetuning.aws import model_files
+from finetuning.aws.model_files import ModelFiles
 from finetuning.runs.layout import RunLayout
+from finetuning.runs.release import artefact_digest
 from rehearsal import cdk, jumpstart_cache, running
 from rehearsal.running import REGION, Emulator
 from tests.rehearsal.support import direct_deployment
+from tests.rehearsal.support.parts import LEAST_PART, upload_in_parts
 from tests.rehearsal.support.product import Product, any_chats
 from tests.rehearsal.support.stacks import WAIT_SCALE, any_name, any_person
 from tests.rehearsal.support.terminal import Terminal
@@ -253,9 +258,7 @@ def test_10_a_third_account_is_refused_with_a_role_of_the_same_name(accounts: Ac
 
 
 def test_11_the_key_decrypts_through_s3_alone(accounts: Accounts, role: str) -> None:
-    described = accounts.dev.emulator.client("s3").get_bucket_encryption(Bucket=accounts.dev.artifacts)
-    (rule,) = described["ServerSideEncryptionConfiguration"]["Rules"]
-    key = rule["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"]
+    key = key_of(accounts.dev)
     blob = accounts.dev.emulator.client("kms").encrypt(KeyId=key, Plaintext=b"secret")["CiphertextBlob"]
     allow_everything(accounts.prod.emulator, ROLE)
     kms = accounts.prod.emulator.client_of(role, "kms")
@@ -345,6 +348,38 @@ def test_15_nothing_is_granted_for_promotions_that_they_do_not_need(accounts: Ac
         *("s3:GetObject", "s3:PutObject", "sagemaker:PutModelPackageGroupPolicy")
     }
     assert [each for each in (*foreign, *released) if not each["used"]] == []
+
+
+def test_16_a_file_too_large_for_one_copy_is_copied_in_parts(
+    accounts: Accounts, role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As every file of weights on AWS. A part is scaled down to the least that S3 takes."""
+    output = RunLayout(accounts.run_id).training_output
+    there, here = f"s3://{accounts.dev.artifacts}/{output}", f"s3://{accounts.prod.artifacts}/{output}"
+    name = f"{accounts.dev.status(accounts.run_id)['training_job']}/output/model/large.safetensors"
+    weights = random.Random(16).randbytes(2 * LEAST_PART + 1000)
+    dev, prod = (product.emulator.client("s3") for product in (accounts.dev, accounts.prod))
+    upload_in_parts(dev, accounts.dev.artifacts, f"{output}{name}", weights)
+    monkeypatch.setattr(model_files, "client", lambda _: dev)
+    (file,) = [each for each in ModelFiles(there).described() if each.name == name]
+
+    monkeypatch.setattr(model_files, "MAX_COPY_BYTES", LEAST_PART)
+    monkeypatch.setattr(model_files, "client", lambda _: accounts.prod.emulator.client_of(role, "s3"))
+    before = accounts.prod.emulator.denials()
+    ModelFiles(here).copy_from(there, [file], key_of(accounts.prod))
+    (copied,) = [each for each in ModelFiles(here).described() if each.name == name]
+
+    assert accounts.files(accounts.prod, f"{here}{name}") == {"": weights}
+    assert artefact_digest([copied]) == artefact_digest([file]) != ""
+    assert prod.head_object(Bucket=accounts.prod.artifacts, Key=f"{output}{name}")["ETag"].endswith('-3"')
+    assert accounts.prod.emulator.denials() == before, "the role needs no more than it has"
+
+
+def key_of(stage: Product) -> str:
+    """ARN of the key that encrypts the stage's files."""
+    described = stage.emulator.client("s3").get_bucket_encryption(Bucket=stage.artifacts)
+    (rule,) = described["ServerSideEncryptionConfiguration"]["Rules"]
+    return str(rule["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"])
 
 
 def allow_everything(emulator: Emulator, role: str) -> None:
