@@ -23,26 +23,34 @@ class _Holder(LazyModel):
 
 
 def run_ahead(run: Run, endpoint: str, now: datetime) -> str | None:
-    """The id of a run that came to the endpoint earlier and has not ended, or None: it is this run's turn.
+    """The id of the run that this one waits for, or None: it is this run's turn.
 
-    A run keeps its turn until it ends, so that it evaluates the model that it has deployed. Runs are served in the
-    order of their turns. Two that come at the same moment may each see no earlier turn than their own: one document,
-    replaced under a condition, names the run that is served.
+    A run keeps its turn until it ends, so that it evaluates the model that it has deployed. Otherwise runs are served
+    in the order of their turns. Two that come at the same moment may each see no earlier turn than their own: one
+    document, replaced under a condition, names the run that is served. A turn that is older may appear later: that of a
+    run that was redriven, or was slow to write it.
     """
     folder, turn = f"{TURNS}{endpoint}/", run.status.endpoint_turn
+    holder_key = f"{folder}holder.json"
     if not turn:
         turn = f"{now:{_TIME}}_{run.run_id}"
         run.record("", endpoint_turn=turn)
-    if turn not in run.store.folders(folder):
+    turns = set(run.store.folders(folder))
+    if turn not in turns:
         run.store.write(f"{folder}{turn}/turn.json", b"{}")
-    for earlier in sorted(each for each in run.store.folders(folder) if each < turn):
-        if _is_valid(run.store, earlier, now):
-            return _run_id(earlier)
+
+    def is_valid(holder: _Holder | None) -> bool:
+        return holder is not None and _is_valid(run.store, holder.turn, now)
+
+    if not is_valid(run.store.find(holder_key, _Holder)):
+        for earlier in sorted(each for each in turns if each < turn):
+            if _is_valid(run.store, earlier, now):
+                return _run_id(earlier)
 
     def held_by(holder: _Holder | None) -> _Holder:
-        return holder if holder and _is_valid(run.store, holder.turn, now) else _Holder(turn=turn)
+        return holder if holder and is_valid(holder) else _Holder(turn=turn)
 
-    served = run.store.update(f"{folder}holder.json", _Holder, held_by).turn
+    served = run.store.update(holder_key, _Holder, held_by).turn
     return None if served == turn else _run_id(served)
 
 

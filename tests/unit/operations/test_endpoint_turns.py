@@ -39,6 +39,19 @@ def test_of_two_runs_that_come_at_the_same_moment_one_is_served(store: MemorySto
     assert run_ahead(slow, ENDPOINT, START + HOUR) is None
 
 
+def test_the_run_that_is_served_does_not_wait_for_one_with_an_earlier_turn_that_came_back(store: MemoryStore) -> None:
+    """A failed run that is redriven keeps its turn: both would wait for each other, six hours long."""
+    redriven, served = any_run(store, "redriven-00000000"), any_run(store, "served-00000000")
+    run_ahead(redriven, ENDPOINT, START)
+    redriven.record("", state=RunState.FAILED)
+    assert run_ahead(served, ENDPOINT, START + HOUR) is None
+    redriven.record("", state=RunState.RUNNING)
+    assert run_ahead(redriven, ENDPOINT, START + 2 * HOUR) == served.run_id
+    assert run_ahead(served, ENDPOINT, START + 2 * HOUR) is None
+    served.record("", state=RunState.SUCCEEDED)
+    assert run_ahead(redriven, ENDPOINT, START + 3 * HOUR) is None
+
+
 def test_a_turn_is_two_documents_of_the_endpoint_and_no_event_of_the_run(store: MemoryStore) -> None:
     run = any_run(store, RUN_ID)
     for hours in (0, 1):
