@@ -14,6 +14,7 @@ Use = Literal["training", "endpoint"]
 
 QUOTA_NAMES: dict[Use, str] = {"training": "{} for training job usage", "endpoint": "{} for endpoint usage"}
 """The names of the quotas. Their codes come with the response."""
+HOLDERS: dict[Use, str] = {"training": "training jobs", "endpoint": "endpoints"}
 
 LAMBDA_CONCURRENCY = "concurrent executions"
 """The name of Lambda's quota, for all functions of the account in the region."""
@@ -51,6 +52,7 @@ class Quotas:
         self._region = region
         self._by_name: Mapping[str, Quota] | None = None
         self._holders: dict[Use, list[_Holder]] = {}
+        self._not_counted: set[Use] = set()
 
     def check(
         self, instance_type: str, use: Use, wanted: int, field: str, *, then: int = 0, replaced: str = ""
@@ -84,6 +86,8 @@ class Quotas:
         unknown = [holder.name for holder in holders if holder.instances is None]
         if in_use + needed + len(unknown) > quota.value:
             return f"sufficient unless the endpoint {unknown[0]}, whose configuration is gone, uses this type"
+        if use in self._not_counted:
+            return f"sufficient beside the newest {MAX_LOOKED_AT} {HOLDERS[use]}; the others were not counted"
         return None
 
     def lambda_concurrency(self) -> int:
@@ -114,24 +118,31 @@ class Quotas:
         return self._holders[use]
 
     def _training_jobs(self) -> Iterator[_Holder]:
-        """A job that may take one of several types is assumed to count for each until SageMaker has selected one."""
+        """Jobs on Spot instances are left out: they have a quota of their own."""
         running = self._sagemaker.list_training_jobs(StatusEquals="InProgress", MaxResults=MAX_LOOKED_AT)
+        self._note_others("training", running)
         for job in running["TrainingJobSummaries"]:
             name = job["TrainingJobName"]
-            resources = self._sagemaker.describe_training_job(TrainingJobName=name)["ResourceConfig"]
-            selected = resources.get("SelectedInstanceType") or resources.get("InstanceType")
-            types = [selected] if selected else [each["InstanceType"] for each in resources["InstancePreferences"]]
-            yield _Holder(name, Counter(dict.fromkeys(types, resources.get("InstanceCount", 1))))
+            described = self._sagemaker.describe_training_job(TrainingJobName=name)
+            if not described.get("EnableManagedSpotTraining"):
+                yield _Holder(name, _training_instances(described.get("ResourceConfig", {})))
 
     def _endpoints(self) -> Iterator[_Holder]:
-        for summary in self._sagemaker.list_endpoints(MaxResults=MAX_LOOKED_AT)["Endpoints"]:
+        listed = self._sagemaker.list_endpoints(MaxResults=MAX_LOOKED_AT)
+        self._note_others("endpoint", listed)
+        for summary in listed["Endpoints"]:
             name = summary["EndpointName"]
             endpoint = self._found("endpoint", EndpointName=name)
             if endpoint is None:
                 continue
-            config = self._found("endpoint_config", EndpointConfigName=endpoint["EndpointConfigName"])
+            named = endpoint.get("EndpointConfigName")
+            config = self._found("endpoint_config", EndpointConfigName=named) if named else None
             instances = None if config is None else _instances(endpoint, config)
             yield _Holder(name, instances, failed=endpoint["EndpointStatus"] == "Failed")
+
+    def _note_others(self, use: Use, listed: Mapping[str, Any]) -> None:
+        if "NextToken" in listed:
+            self._not_counted.add(use)
 
     def _found(self, kind: str, **name: str) -> dict[str, Any] | None:
         try:
@@ -148,11 +159,24 @@ class Quotas:
         return f"https://{region}.console.aws.amazon.com/servicequotas/home/services/{service}/quotas/{quota.code}"
 
 
+def _training_instances(resources: Mapping[str, Any]) -> Counter[str]:
+    """A job's instances by type, from its ResourceConfig, which a serverless job has none of. One that may take one of
+    several types is assumed to count for each until SageMaker has selected one; a heterogeneous cluster has several.
+    """
+    count = resources.get("SelectedInstanceCount") or resources.get("InstanceCount", 1)
+    if selected := resources.get("SelectedInstanceType") or resources.get("InstanceType"):
+        return Counter({selected: count})
+    counted: Counter[str] = Counter()
+    for each in (*resources.get("InstancePreferences", []), *resources.get("InstanceGroups", [])):
+        counted[each["InstanceType"]] += each.get("InstanceCount", count)
+    return counted
+
+
 def _instances(endpoint: Mapping[str, Any], config: Mapping[str, Any]) -> Counter[str]:
     """An endpoint's instances by type. Until it serves, one with pools is assumed to count for each of them."""
-    fleets = {fleet["VariantName"]: fleet for fleet in endpoint.get("ProductionVariants", [])}
+    fleets = {fleet["VariantName"]: fleet for fleet in _variants(endpoint)}
     counted: Counter[str] = Counter()
-    for variant in config["ProductionVariants"]:
+    for variant in _variants(config):
         fleet = fleets.get(variant.get("VariantName"), {})
         numbers = (fleet.get("CurrentInstanceCount", 0), fleet.get("DesiredInstanceCount", 0))
         count = max(numbers) or variant.get("InitialInstanceCount", 0)
@@ -162,3 +186,8 @@ def _instances(endpoint: Mapping[str, Any], config: Mapping[str, Any]) -> Counte
         for each in variant.get("InstancePools", [variant]):
             counted[each.get("InstanceType", "")] += count
     return counted
+
+
+def _variants(described: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Of an endpoint or its configuration: those that answer, and shadow variants, which are tested beside them."""
+    return [*described.get("ProductionVariants", []), *described.get("ShadowProductionVariants", [])]

@@ -64,6 +64,11 @@ def add_endpoint(sagemaker: FakeSageMaker, name: str, instances: int = 1, status
     variant |= {"VariantName": VARIANT, "InstanceType": G5, "InitialInstanceCount": 1}
 
 
+def any_group(instance_type: str, count: int) -> dict[str, object]:
+    """Of a job on a heterogeneous cluster."""
+    return {"InstanceType": instance_type, "InstanceCount": count, "InstanceGroupName": instance_type.replace(".", "-")}
+
+
 @pytest.mark.parametrize(
     ("resources", "fits"),
     [
@@ -79,6 +84,55 @@ def test_a_job_that_may_take_several_types_counts_for_each_until_one_is_selected
     sagemaker.add_job("job", ResourceConfig={**resources, "InstanceCount": 1})
     verdict = account(sagemaker, training=1).check(G5, "training", 1, "")
     assert (verdict is None) is fits
+
+
+@pytest.mark.parametrize(
+    ("described", "in_use"),
+    [
+        ({}, 0),  # a serverless job, ServerlessJobConfig, has no ResourceConfig
+        ({"EnableManagedSpotTraining": True, "ResourceConfig": {"InstanceType": G5, "InstanceCount": 1}}, 0),
+        ({"ResourceConfig": {"InstancePreferences": [{"InstanceType": G5, "InstanceCount": 4}]}}, 4),
+        (
+            {"ResourceConfig": {"InstanceGroups": [any_group(G5, 2), any_group("ml.c5.4xlarge", 1), any_group(G5, 1)]}},
+            3,
+        ),
+        ({"ResourceConfig": {"SelectedInstanceType": G5, "SelectedInstanceCount": 2, "InstanceCount": 1}}, 2),
+    ],
+)
+def test_jobs_of_other_kinds_in_the_account_are_counted_by_what_they_hold(
+    described: dict[str, object], in_use: int
+) -> None:
+    sagemaker = FakeSageMaker()
+    sagemaker.add_job("theirs", run_id=None, **described)
+    assert account(sagemaker, training=in_use + 1).check(G5, "training", 1, "") is None
+    refused = account(sagemaker, training=in_use + 0.5).check(G5, "training", 1, "")
+    assert isinstance(refused, Finding)
+    assert f"{in_use} in use, 1 needed" in refused.message
+
+
+def test_a_shadow_variant_holds_instances_as_well() -> None:
+    sagemaker = FakeSageMaker()
+    add_endpoint(sagemaker, "tested")
+    shadow = {"VariantName": "shadow", "InstanceType": G5, "InitialInstanceCount": 2}
+    sagemaker.things["endpoint_config"]["tested"]["ShadowProductionVariants"] = [shadow]
+    assert account(sagemaker, endpoint=4).check(G5, "endpoint", 1, "") is None
+    assert isinstance(account(sagemaker, endpoint=3).check(G5, "endpoint", 1, ""), Finding)
+
+
+@pytest.mark.parametrize(("use", "named"), [("training", "training jobs"), ("endpoint", "endpoints")])
+def test_that_not_all_jobs_or_endpoints_were_counted_is_said(use: Use, named: str) -> None:
+    sagemaker = FakeSageMaker()
+    add_endpoint(sagemaker, "newest")
+    sagemaker.add_job("newest", ResourceConfig={"InstanceType": G5, "InstanceCount": 1})
+    for operation, noun, field in (
+        ("list_endpoints", "EndpointName", "Endpoints"),
+        ("list_training_jobs", "TrainingJobName", "TrainingJobSummaries"),
+    ):
+        sagemaker.answers[operation] = {field: [{noun: "newest"}], "NextToken": "more"}
+    assert account(sagemaker, **{use: 2}).check(G5, use, 1, "") == (
+        f"sufficient beside the newest 100 {named}; the others were not counted"
+    )
+    assert isinstance(account(sagemaker, **{use: 1}).check(G5, use, 1, ""), Finding)
 
 
 def test_an_endpoint_without_a_configuration_does_not_hide_the_others() -> None:
