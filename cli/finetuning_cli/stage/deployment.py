@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
 from finetuning.aws.clients import client
-from finetuning.aws.errors import TRANSIENT, error_code
+from finetuning.aws.errors import error_code, is_transient
 from finetuning.aws.run_store import RunStore
 from finetuning.errors import Code, FineTuningError
 from finetuning.operations.run import Run
@@ -92,7 +92,7 @@ def _describe(cloudformation: Any, stack: str) -> dict[str, Any]:
             found: dict[str, Any] = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
             return found
         except ClientError as error:
-            if error_code(error) not in TRANSIENT or attempt == THROTTLED - 1:
+            if not is_transient(error) or attempt == THROTTLED - 1:
                 raise
             time.sleep(2**attempt)
     raise AssertionError("the last attempt returns or raises")

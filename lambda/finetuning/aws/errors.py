@@ -10,29 +10,49 @@ from finetuning.runs.outcomes import is_capacity_error
 
 TRANSIENT = frozenset(
     {
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-        "RequestLimitExceeded",
-        "RequestTimeout",
-        "SlowDown",
-        "ServiceUnavailable",
-        "ServiceUnavailableException",
+        "BandwidthLimitExceeded",
+        "ConcurrentUpdateException",
+        "ConditionalRequestConflict",
+        "EC2ThrottledException",
+        "InternalDependencyException",
         "InternalError",
         "InternalFailure",
         "InternalServerError",
         "InternalServerException",
+        "InternalServiceError",
+        "InternalServiceException",
+        "KMSThrottling",
+        "KmsThrottlingException",
         "ModelNotReadyException",
         "ModelTimeoutException",
-        "ConditionalRequestConflict",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
+        "SlowDown",
+        "Throttled",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "TransactionInProgressException",
         "500",
         "503",
     }
 )
-"""Error codes after which the same request may succeed: those of botocore's list, of S3, of SageMaker, of Bedrock."""
+"""Error codes after which the same request may succeed, by botocore's list and the models of the services. Its
+`LimitExceededException` is a quota in the services that are called here.
+"""
 
 QUOTA = frozenset({"ResourceLimitExceeded", "ServiceQuotaExceededException", "LimitExceededException"})
 DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"})
+TOO_MANY_REQUESTS, SERVER_ERROR = 429, 500
+"""HTTP statuses: the second and all above it are errors of AWS."""
 
 TRY_AGAIN = (
     "Usually temporary. Try again in a few minutes: `finetune submit --again RUN` repeats a failed run, "
@@ -45,6 +65,14 @@ def error_code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
+def is_transient(error: ClientError) -> bool:
+    """True if the same request may succeed later: by its code, or by its status if the code says nothing else. The
+    answer to a HEAD request has no code but its status.
+    """
+    code, status = error_code(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return code in TRANSIENT or (code not in QUOTA | DENIED and (status == TOO_MANY_REQUESTS or status >= SERVER_ERROR))
+
+
 @contextmanager
 def translate_errors(action: str) -> Iterator[None]:
     """Raises botocore's errors as `FineTuningError`. `action` says what was attempted: "create the model faq"."""
@@ -54,7 +82,7 @@ def translate_errors(action: str) -> Iterator[None]:
         code, reason = error_code(error), str(error.response.get("Error", {}).get("Message", error))
         if is_capacity_error(f"{code}: {reason}"):
             raise NoCapacity(f"No capacity in AWS: cannot {action}: {reason}") from error
-        if code in TRANSIENT:
+        if is_transient(error):
             raise TransientAwsError(
                 Code.AWS_UNAVAILABLE,
                 f"AWS is temporarily unavailable: cannot {action}: {reason}",

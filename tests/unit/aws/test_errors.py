@@ -1,7 +1,9 @@
 """AWS's errors, distinguished by what a user can do about them."""
 
+import botocore.session
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.retries.standard import ThrottledRetryableChecker, TransientRetryableChecker
 
 from finetuning.aws.errors import translate_errors
 from finetuning.errors import Code, DatasetRefused, FineTuningError, NoCapacity, TransientAwsError
@@ -26,6 +28,53 @@ def test_each_kind_has_a_code_and_only_what_may_succeed_later_is_retried(aws_cod
     assert failure.value.code == code
     assert "because" in failure.value.message
     assert isinstance(failure.value, TransientAwsError) == (code is Code.AWS_UNAVAILABLE)
+
+
+TRANSIENT_CODES = {*ThrottledRetryableChecker._THROTTLED_ERROR_CODES, *TransientRetryableChecker._TRANSIENT_ERROR_CODES}
+
+
+@pytest.mark.parametrize("aws_code", sorted(TRANSIENT_CODES - {"LimitExceededException"}))
+def test_what_botocore_repeats_is_tried_again_but_for_a_quota(aws_code: str) -> None:
+    with pytest.raises(TransientAwsError), translate_errors("start the job"):
+        raise client_error(aws_code)
+
+
+@pytest.mark.parametrize(
+    ("service", "shape"),
+    [
+        ("application-autoscaling", "ConcurrentUpdateException"),
+        ("application-autoscaling", "InternalServiceException"),
+        ("cloudwatch", "InternalServiceFault"),
+        ("sns", "InternalErrorException"),
+        ("sns", "KMSThrottlingException"),
+        ("sns", "ThrottledException"),
+        ("stepfunctions", "KmsThrottlingException"),
+        ("sagemaker-runtime", "InternalDependencyException"),
+    ],
+)
+def test_an_internal_error_of_each_service_is_tried_again(service: str, shape: str) -> None:
+    described = botocore.session.get_session().get_service_model(service).shape_for(shape)
+    with pytest.raises(TransientAwsError), translate_errors("start the job"):
+        raise client_error(described.metadata.get("error", {}).get("code", shape))
+
+
+@pytest.mark.parametrize(
+    ("status", "aws_code", "code"),
+    [
+        (502, "502", Code.AWS_UNAVAILABLE),  # the answer to HEAD has no body, and so no code
+        (504, "GatewayTimeout", Code.AWS_UNAVAILABLE),
+        (500, "SomethingNew", Code.AWS_UNAVAILABLE),
+        (429, "SomethingNew", Code.AWS_UNAVAILABLE),
+        (429, "ServiceQuotaExceededException", Code.QUOTA_EXCEEDED),
+        (502, "AccessDeniedException", Code.ACCESS_DENIED),
+        (400, "SomethingNew", Code.REQUEST_INVALID),
+    ],
+)
+def test_an_error_without_a_known_code_is_told_apart_by_its_status(status: int, aws_code: str, code: Code) -> None:
+    answer = {"Error": {"Code": aws_code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    with pytest.raises(FineTuningError) as failure, translate_errors("look for the file"):
+        raise ClientError(answer, "HeadObject")
+    assert failure.value.code == code
 
 
 @pytest.mark.parametrize(
