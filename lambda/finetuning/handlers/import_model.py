@@ -11,6 +11,7 @@ from finetuning.operations.run import Run, target
 from finetuning.operations.run_end import require_running
 from finetuning.planning import orders
 from finetuning.report.console_links import imported_models_link
+from finetuning.runs.expiry import deployed_tag
 from finetuning.runs.outcomes import Outcome
 from finetuning.runs.waiting import wait_seconds
 from finetuning.settings import settings
@@ -37,8 +38,11 @@ def handler(run: Run, event: Payload) -> Payload:
             f"The imported model {names.imported_model} exists, and this run did not import it.",
             "Delete it, or upload the data again: a new upload gets another name.",
         )
-    if model is None and (job is None or job["status"] != "InProgress"):
-        request = orders.import_job(run.plan, target(), run.tuned_model, next_attempt(names, job))
+    request = orders.import_job(run.plan, target(), run.tuned_model, next_attempt(names, job))
+    if model is not None:  # its tags are of an earlier deployment, or of the end of a run that failed
+        tags = {tag["key"]: tag["value"] for tag in request["importedModelTags"]}
+        api.tag(model["modelArn"], tags | deployed_tag(names.imported_model, now))
+    elif job is None or job["status"] != "InProgress":
         for line in start_import(api, run.store, names.endpoint, request):
             run.record(line)
     status = run.record(

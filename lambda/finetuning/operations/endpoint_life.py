@@ -50,7 +50,10 @@ def endpoint_state(api: SageMaker, name: str, default: Lifetime, now: datetime) 
     tags = api.tags(live["EndpointArn"])
     lifetime, unreadable = lifetime_of(tags, default)
     config, changed = live["EndpointConfigName"], live["LastModifiedTime"]
-    used = _last_used(name, lifetime, changed, now) if live["EndpointStatus"] == "InService" else changed
+    deployed = deployed_at(tags, config, changed)
+    used = max(changed, deployed)
+    if live["EndpointStatus"] == "InService":
+        used = _last_used(name, lifetime, used, now)
     return EndpointState(
         name=name,
         arn=live["EndpointArn"],
@@ -62,17 +65,19 @@ def endpoint_state(api: SageMaker, name: str, default: Lifetime, now: datetime) 
         changed_at=changed,
         lifetime=lifetime,
         unreadable=unreadable,
-        deadline=deadline(lifetime, deployed_at(tags, config, changed), used, kept_until(tags)),
+        deadline=deadline(lifetime, deployed, used, kept_until(tags)),
         instances=instances(live),
     )
 
 
-def _last_used(name: str, lifetime: Lifetime, changed: datetime, now: datetime) -> datetime:
-    """The last invocation, or when the endpoint came into service. Invocations are read only if they could matter."""
+def _last_used(name: str, lifetime: Lifetime, began: datetime, now: datetime) -> datetime:
+    """The last invocation, or when the endpoint came into service or was deployed again (`began`). Invocations are read
+    only if they could matter.
+    """
     if lifetime.idle_minutes == NEVER:
-        return changed
+        return began
     window = timedelta(minutes=lifetime.idle_minutes) + METRICS_DELAY
-    if now - changed < window - WARN_BEFORE:
-        return changed
-    calls = invocations(name, max(changed, now - window), now)
-    return max(changed, calls[-1][0]) if calls else changed
+    if now - began < window - WARN_BEFORE:
+        return began
+    calls = invocations(name, max(began, now - window), now)
+    return max(began, calls[-1][0]) if calls else began

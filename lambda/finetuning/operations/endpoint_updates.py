@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from finetuning.aws.autoscaling import end_scaling, scale
@@ -9,6 +10,7 @@ from finetuning.aws.cloudwatch import watch_endpoint
 from finetuning.aws.run_store import RunStore
 from finetuning.aws.sagemaker import SageMaker, endpoint_busy
 from finetuning.errors import Code, EndpointFailed, FineTuningError
+from finetuning.runs.expiry import deployed_tag
 from finetuning.runs.guardrails import ROLLBACK_SECONDS, Request, deployment_config
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.outcomes import is_changing
@@ -49,7 +51,10 @@ def create_or_update(api: SageMaker, store: RunStore, request: Request, topic_ar
         return
     api.require_ours(live)
     if config in (live["EndpointConfigName"], pending(live)):
-        api.tag_endpoint(name, {tag["Key"]: tag["Value"] for tag in request["Tags"]})
+        # A run that is deployed again while its endpoint serves: the lifetime begins again.
+        serves = live["EndpointStatus"] == "InService" and config == live["EndpointConfigName"]
+        begun = deployed_tag(config, datetime.now(UTC)) if serves else {}
+        api.tag_endpoint(name, {tag["Key"]: tag["Value"] for tag in request["Tags"]} | begun)
         return
     if is_changing(live["EndpointStatus"]) or live["EndpointStatus"] == "Deleting":
         raise endpoint_busy(name)

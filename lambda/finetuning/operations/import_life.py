@@ -7,7 +7,7 @@ from datetime import datetime
 from finetuning.aws.bedrock import Bedrock
 from finetuning.aws.run_store import RunStore
 from finetuning.operations.imports import all_aliases
-from finetuning.runs.expiry import Deadline, Lifetime, deadline, kept_until, lifetime_of
+from finetuning.runs.expiry import Deadline, Lifetime, deadline, deployed_at, kept_until, lifetime_of
 from finetuning.runs.tags import OWNER_TAG, RUN_TAG
 from finetuning.settings import NEVER
 
@@ -38,7 +38,7 @@ class ImportState:
 
 
 def import_states(api: Bedrock, store: RunStore, prefix: str, default: Lifetime) -> Iterator[ImportState]:
-    """The imported models of the stage. One that serves lives from the time at which it began to."""
+    """The imported models of the stage. One that serves lives from when it began to, or was deployed again."""
     kept = {model.arn: (alias, model) for alias in all_aliases(store) for model in alias.models}
     for model in list(api.models(f"{prefix}-")):
         arn = str(model["modelArn"])
@@ -50,6 +50,7 @@ def import_states(api: Bedrock, store: RunStore, prefix: str, default: Lifetime)
         alias, since = kept[arn][0] if arn in kept else None, model["creationTime"]
         if arn in kept:
             since = max(since, kept[arn][1].since)
+        since = max(since, deployed_at(tags, model["modelName"], since))
         yield ImportState(
             name=model["modelName"],
             arn=arn,

@@ -70,13 +70,15 @@ def lifetime_of(tags: Mapping[str, str], default: Lifetime) -> tuple[Lifetime, l
 
 
 def deployed_at(tags: Mapping[str, str], config: str, changed_at: datetime) -> datetime:
-    """Since when the endpoint serves this configuration. Other changes (autoscaling) do not restart its lifetime."""
+    """Since when the endpoint serves this configuration, or was deployed again with it. Other changes (autoscaling) do
+    not restart its lifetime.
+    """
     known, _, time = tags.get(DEPLOYED_TAG, "").partition(" ")
     return (_time(time) if known == config else None) or changed_at
 
 
-def deployed_tag(config: str, changed_at: datetime) -> dict[str, str]:
-    return {DEPLOYED_TAG: f"{config} {changed_at.isoformat(timespec='seconds')}"}
+def deployed_tag(config: str, at: datetime) -> dict[str, str]:
+    return {DEPLOYED_TAG: f"{config} {at.isoformat(timespec='seconds')}"}
 
 
 def kept_until(tags: Mapping[str, str]) -> datetime | None:

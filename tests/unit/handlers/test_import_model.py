@@ -4,13 +4,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from finetuning.aws.bedrock import bedrock
 from finetuning.errors import FineTuningError
 from finetuning.handlers import import_model
+from finetuning.operations.import_life import import_states
 from finetuning.operations.imports import find_alias
 from finetuning.operations.run import Run
 from finetuning.runs.aliases import Alias, ImportedModel
+from finetuning.runs.expiry import Lifetime
 from finetuning.runs.layout import alias_key
 from finetuning.runs.names import Names
+from finetuning.runs.tags import TTL_TAG
+from finetuning.settings import NEVER
 from tests.builders.aws import FakeAws, client_error, ends
 from tests.builders.handlers import invoke
 from tests.builders.imports import TUNED, imported_run
@@ -46,6 +51,20 @@ def test_a_repeated_step_starts_no_second_import(cloud: FakeAws, run: Run) -> No
     cloud.bedrock.end(NAMES.imported_model)
     assert invoke(import_model, run_id=RUN_ID, variant="live")["outcome"] == "go"
     assert len(cloud.bedrock.jobs) == 1
+
+
+def test_a_model_that_is_deployed_again_gets_the_lifetime_of_this_deployment(
+    cloud: FakeAws, memory: MemoryStore
+) -> None:
+    """Its tags are of the import: eight hours, as after a run that failed, which are over."""
+    cloud.bedrock.add_model(NAMES.imported_model, hours_old=30, tags={TTL_TAG: "8"})
+    imported_run(memory, ttl_hours=24)
+    began = datetime.now(UTC)
+    assert invoke(import_model, run_id=RUN_ID, variant="live")["outcome"] == "go"
+    (state,) = import_states(bedrock(), memory, PREFIX, Lifetime(8, NEVER))
+    assert state.deadline
+    assert timedelta(hours=24) <= state.deadline.at - began + timedelta(seconds=1) < timedelta(hours=24, minutes=1)
+    assert not cloud.bedrock.jobs
 
 
 @pytest.mark.parametrize(("earlier", "following"), [(1, f"{NAMES.imported_model}-1"), (3, f"{NAMES.imported_model}-3")])

@@ -1,5 +1,6 @@
 """An endpoint's way to its model: configuration, alarms and autoscaling change together."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from finetuning.aws.sagemaker import SageMaker, sagemaker
 from finetuning.errors import Code, EndpointFailed, FineTuningError, TransientAwsError
 from finetuning.jumpstart.target import VARIANT
+from finetuning.operations.endpoint_life import endpoint_state
 from finetuning.operations.endpoint_updates import (
     Fleet,
     create_or_update,
@@ -14,9 +16,10 @@ from finetuning.operations.endpoint_updates import (
     instances,
     restore_live_model,
 )
+from finetuning.runs.expiry import Lifetime, deployed_tag, lifetime_tags
 from finetuning.runs.guardrails import ROLLBACK_SECONDS, deployment_config
 from finetuning.runs.names import Names
-from tests.builders.aws import FakeAws, FakeSageMaker
+from tests.builders.aws import FakeAws, FakeSageMaker, hours_ago
 from tests.builders.memory import PREFIX, MemoryStore, any_run
 from tests.builders.runs import RUN_ID, any_plan
 
@@ -96,6 +99,23 @@ def test_an_update_to_the_configuration_it_has_or_goes_to_only_sets_the_tags(
     del endpoint["PendingDeploymentSummary"]
     put(api, memory)
     assert len(account.requests("update_endpoint")) == 1
+
+
+def test_an_endpoint_that_is_deployed_again_lives_as_long_as_this_deployment_says(
+    account: FakeSageMaker, api: SageMaker, memory: MemoryStore
+) -> None:
+    """It was to expire in some minutes, and the message of the run says: after 8 hours."""
+    account.add_endpoint(
+        NAMES.endpoint,
+        NAMES.endpoint_config,
+        hours_old=7.9,
+        tags=lifetime_tags(8, 480) | deployed_tag(NAMES.endpoint_config, hours_ago(7.9)),
+    )
+    put(api, memory)
+    state = endpoint_state(api, NAMES.endpoint, Lifetime(1, "never"), datetime.now(UTC))
+    assert state
+    assert state.deadline
+    assert state.deadline.at > datetime.now(UTC) + timedelta(hours=7.9)
 
 
 @pytest.mark.parametrize("status", ["Creating", "Updating", "RollingBack", "SystemUpdating"])
