@@ -139,6 +139,8 @@ class FakeSageMaker(FakeService):
 
     def _update(self, kind: str, request: dict[str, Any]) -> dict[str, Any]:
         thing = self._find(kind, request)
+        if thing["EndpointStatus"] == "Failed":
+            raise client_error("ValidationException", f"Cannot update failed endpoint {request['EndpointName']}.")
         thing["EndpointStatus"] = "Updating"
         thing["PendingDeploymentSummary"] = {"EndpointConfigName": request["EndpointConfigName"]}
         return {"EndpointArn": thing["EndpointArn"]}

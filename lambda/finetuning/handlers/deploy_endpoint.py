@@ -1,5 +1,6 @@
 """DeployEndpoint: creates model, configuration and endpoint, live or temporary for an evaluation."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NoReturn
@@ -85,7 +86,9 @@ def _for_its_owners(run: Run, hosting: Hosting) -> Hosting:
 
 
 def _obstacle(run: Run, variant: str, endpoint: str, now: datetime) -> str | None:
-    """What the deployment has to wait for, in words. Starts to delete an endpoint of this run that failed."""
+    """What the deployment has to wait for, in words. Starts to delete an endpoint that failed: SageMaker allows nothing
+    else with one.
+    """
     api = sagemaker()
     if variant == "live":
         for name, state in standing_temporaries(api, run.names).items():
@@ -96,12 +99,20 @@ def _obstacle(run: Run, variant: str, endpoint: str, now: datetime) -> str | Non
     live = api.describe_endpoint(endpoint)
     if live is None:
         return None
-    if live["EndpointStatus"] == "Failed" and api.tags(live["EndpointArn"]).get(RUN_TAG) == run.run_id:
+    if live["EndpointStatus"] == "Failed" and _may_replace(run, endpoint, api.tags(live["EndpointArn"])):
         api.delete_endpoint(endpoint)
         if variant == "base":  # on another instance type it is another model of the same name
             api.delete_model(endpoint)
         return f"the deletion of {endpoint}, which failed"
     return f"the deletion of {endpoint}" if live["EndpointStatus"] == "Deleting" else None
+
+
+def _may_replace(run: Run, endpoint: str, tags: Mapping[str, str]) -> bool:
+    """Whether the run may replace the endpoint with these tags: one of its own, or of this stage and its owners."""
+    if tags.get(RUN_TAG) == run.run_id:
+        return True
+    refused = refusal(endpoint, run.plan.uploader, tags, settings().endpoint_replacement)
+    return tags.get(OWNER_TAG) == settings().prefix and refused is None
 
 
 def _wait(run: Run, hosting: Hosting, obstacle: str, now: datetime) -> Payload:

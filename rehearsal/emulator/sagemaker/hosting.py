@@ -152,7 +152,10 @@ class Hosting:
         endpoint, fleet = self._endpoint(request), self._fleet(request["EndpointConfigName"])
         if request.get("RetainAllVariantProperties"):
             fleet["instances"] = endpoint.fleet["instances"]
-        if endpoint.description["EndpointStatus"] not in {"InService", "Failed"}:
+        if endpoint.description["EndpointStatus"] == "Failed":
+            # By the service model "DeleteEndpoint is the only operation that can be performed on a failed endpoint".
+            raise invalid(f'Cannot update failed endpoint "{endpoint.description["EndpointArn"]}".')
+        if endpoint.description["EndpointStatus"] != "InService":
             raise invalid(f'Cannot update in-progress endpoint "{endpoint.description["EndpointArn"]}".')
         checks.guardrails_hold(self._world, request.get("DeploymentConfig", {}), fleet["instances"])
         if fleet["instance_type"] != endpoint.fleet["instance_type"]:

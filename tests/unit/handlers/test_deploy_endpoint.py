@@ -306,6 +306,36 @@ def test_an_endpoint_of_this_run_that_failed_makes_way_for_one_on_the_next_type(
     assert Names.run_id_in(config["EndpointConfigName"], f"{PREFIX}-") == RUN_ID
 
 
+def test_an_endpoint_of_an_earlier_run_that_failed_makes_way_as_well(cloud: FakeAws, status: RunStatus) -> None:
+    """SageMaker does not update it any more, and it serves nobody."""
+    cloud.sagemaker.add_endpoint(LIVE, OLD, "older-00000000", status="Failed")
+    waiting = invoke(deploy_endpoint, run_id=RUN_ID, variant="live")
+    assert waiting["message"] == f"Waiting for the deletion of {LIVE}, which failed"
+    assert invoke(deploy_endpoint, run_id=RUN_ID, variant="live")["outcome"] == "go"
+    assert cloud.sagemaker.endpoint(LIVE)["EndpointConfigName"] == MODEL
+
+
+@pytest.mark.parametrize(
+    ("run_id", "replacement", "code"),
+    [("older-00000000", "owner", Code.ENDPOINT_NOT_OWNED), (None, "anyone", Code.ENDPOINT_NAME_TAKEN)],
+)
+def test_a_failed_endpoint_of_somebody_else_is_not_deleted(
+    cloud: FakeAws,
+    status: RunStatus,
+    monkeypatch: pytest.MonkeyPatch,
+    run_id: str | None,
+    replacement: str,
+    code: Code,
+) -> None:
+    monkeypatch.setenv("ENDPOINT_REPLACEMENT", replacement)
+    settings.cache_clear()
+    cloud.sagemaker.add_endpoint(LIVE, OLD, run_id, status="Failed")
+    with pytest.raises(FineTuningError) as refused:
+        invoke(deploy_endpoint, run_id=RUN_ID, variant="live")
+    assert refused.value.code == code
+    assert cloud.sagemaker.names("endpoint") == {LIVE}
+
+
 def test_only_the_newest_configurations_are_kept_with_their_models(cloud: FakeAws, status: RunStatus) -> None:
     """`finetune rollback` returns to one of three: the one that serves and two before it."""
     chain = [f"{PREFIX}-run{number}-00000000" for number in range(5)]
