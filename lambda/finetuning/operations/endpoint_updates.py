@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from finetuning.aws.autoscaling import end_scaling, scale
-from finetuning.aws.cloudwatch import watch_endpoint
+from finetuning.aws.cloudwatch import forget_endpoint, watch_endpoint
 from finetuning.aws.run_store import RunStore
 from finetuning.aws.sagemaker import SageMaker, endpoint_busy
-from finetuning.errors import Code, EndpointFailed, FineTuningError
+from finetuning.errors import Code, EndpointFailed, FineTuningError, TransientAwsError
 from finetuning.runs.expiry import deployed_tag
 from finetuning.runs.guardrails import ROLLBACK_SECONDS, Request, deployment_config
 from finetuning.runs.layout import RunLayout
@@ -42,12 +42,15 @@ def create_or_update(api: SageMaker, store: RunStore, request: Request, topic_ar
         watch_endpoint(name, None, topic_arn)
         try:
             api.create_endpoint(request)
+        except TransientAwsError:
+            raise  # it may have been created
         except FineTuningError as error:
             # Another run may have created it just now.
-            if error.code != Code.REQUEST_INVALID or not (live := api.describe_endpoint(name)):
-                raise
-            api.require_ours(live)
-            raise endpoint_busy(name) from error
+            if live := api.describe_endpoint(name):
+                api.require_ours(live)
+                raise endpoint_busy(name) from error
+            forget_endpoint(name)
+            raise
         return
     api.require_ours(live)
     if config in (live["EndpointConfigName"], pending(live)):

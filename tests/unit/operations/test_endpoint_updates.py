@@ -19,7 +19,7 @@ from finetuning.operations.endpoint_updates import (
 from finetuning.runs.expiry import Lifetime, deployed_tag, lifetime_tags
 from finetuning.runs.guardrails import ROLLBACK_SECONDS, deployment_config
 from finetuning.runs.names import Names
-from tests.builders.aws import FakeAws, FakeSageMaker, hours_ago
+from tests.builders.aws import FakeAws, FakeSageMaker, client_error, hours_ago
 from tests.builders.memory import PREFIX, MemoryStore, any_run
 from tests.builders.runs import RUN_ID, any_plan
 
@@ -57,6 +57,28 @@ def test_a_new_endpoint_is_created_and_watched_as_a_whole(
     alarms = cloud["cloudwatch"].requests("put_metric_alarm")
     assert alarms
     assert NAMES.endpoint_config not in str([alarm["Dimensions"] for alarm in alarms])
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_an_endpoint_that_is_refused_leaves_no_alarms_to_pay_for(
+    cloud: FakeAws, account: FakeSageMaker, api: SageMaker, memory: MemoryStore, taken: bool
+) -> None:
+    """Those of an endpoint that another run creates at the same moment are kept: they have the same names."""
+
+    def create(**_: Any) -> Any:
+        if taken:
+            account.add_endpoint(NAMES.endpoint, OLD, "older-00000000", status="Creating")
+            raise client_error("ValidationException", "Cannot create already existing endpoint")
+        raise client_error("ResourceLimitExceeded", "0 Instances")
+
+    account.answers["create_endpoint"] = create
+    with pytest.raises(FineTuningError) as refused:
+        put(api, memory)
+    assert refused.value.code == (Code.ENDPOINT_BUSY if taken else Code.QUOTA_EXCEEDED)
+    set_up = {alarm["AlarmName"] for alarm in cloud["cloudwatch"].requests("put_metric_alarm")}
+    deleted = {name for request in cloud["cloudwatch"].requests("delete_alarms") for name in request["AlarmNames"]}
+    assert deleted == (set() if taken else set_up)
+    assert set_up
 
 
 def test_scaling_ends_and_the_new_fleet_is_watched_before_the_update(
