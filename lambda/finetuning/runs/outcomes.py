@@ -1,5 +1,6 @@
 """What SageMaker's descriptions mean for a run: keep waiting, continue with the next step, or fail with a reason."""
 
+import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -102,6 +103,7 @@ def training_progress(
             [
                 Metric(name=m["MetricName"], value=m["Value"], time=m["Timestamp"])
                 for m in job.get("FinalMetricDataList", [])
+                if math.isfinite(m["Value"])  # JSON has no NaN, which a training that diverged may report
             ],
             _prefix(job.get("ModelArtifacts", {}).get("S3ModelArtifacts", "")),
         )

@@ -258,6 +258,14 @@ def test_a_completed_job_ends_the_wait_with_its_last_metrics() -> None:
     assert [metric.value for metric in progress.metrics] == [0.5]
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_loss_that_is_no_number_is_left_out_because_json_has_none(value: float) -> None:
+    """status.json would hold null in its place, and no later step could read it."""
+    metrics = [{"MetricName": name, "Value": each, "Timestamp": NOW} for name, each in (("a", value), ("b", 0.5))]
+    progress = training_progress(any_job("Completed", FinalMetricDataList=metrics), no_log)
+    assert [(metric.name, metric.value) for metric in progress.metrics] == [("b", 0.5)]
+
+
 @pytest.mark.parametrize(
     ("reported", "artifact"),
     [
