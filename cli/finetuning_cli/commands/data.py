@@ -1,6 +1,7 @@
 """`finetune check` and `finetune prepare`: what training would make of data files, before they are uploaded."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,9 @@ from finetuning_cli.commands.options import (
     progress_console,
     row_options,
 )
+
+REPORT = "report.json"
+"""What `prepare` writes beside the data."""
 
 if TYPE_CHECKING:
     from finetuning.datasets.dataset_report import DatasetReport
@@ -96,8 +100,15 @@ def prepare(
     except OSError as error:
         raise typer.BadParameter(f"Cannot create {out}: {error.strerror}.", param_hint="--out") from error
     data = _read(files, model, task, row_options(columns, untrained_answers, near_duplicates, max_tokens))
+    if others := _files_of_others(out, data.files):
+        shown = ", ".join(str(path.relative_to(out)) for path in others[:3]) + (" …" if len(others) > 3 else "")
+        raise typer.BadParameter(
+            f"{out} has files that would be replaced and are not of an earlier `prepare`: {shown}. "
+            "Choose another folder.",
+            param_hint="--out",
+        )
     report = _report(data, template, out)
-    (out / "report.json").write_text(report.model_dump_json(indent=2), encoding="utf-8")
+    (out / REPORT).write_text(report.model_dump_json(indent=2), encoding="utf-8")
     _print(report, as_json)
     if report.ok and not as_json:
         Console().print(f"Written to {out}/train and {out}/validation", highlight=False)
@@ -114,6 +125,24 @@ def _read(given: list[Path], model: str | None, task: TaskChoice | None, rows: d
         )
     asked = {name: value for name, value in (("model", model), ("task", task and task.value), ("data", rows)) if value}
     return data.with_options(asked)
+
+
+def _files_of_others(out: Path, given: Sequence[Path]) -> list[Path]:
+    """What is in the place of a result and was not written by this command. Its own report tells an earlier result."""
+    from pydantic import ValidationError
+
+    from finetuning.datasets.dataset_report import DatasetReport
+    from finetuning.datasets.shard_result import TEST, TRAIN, VALIDATION
+
+    inputs, earlier, report = {path.resolve() for path in given}, False, out / REPORT
+    if report.is_file():
+        try:
+            DatasetReport.model_validate_json(report.read_bytes())
+            earlier = True
+        except ValidationError:
+            return [report]
+    there = [path for channel in (TRAIN, VALIDATION, TEST) for path in sorted((out / channel).glob("*"))]
+    return [path for path in there if not earlier or path.resolve() in inputs]
 
 
 def _report(data: "LocalData", template: Path | None, out: Path | None = None) -> "DatasetReport":

@@ -78,6 +78,29 @@ def test_prepare_writes_the_channels_and_the_report(finetune: Command, tmp_path:
     ]
 
 
+@pytest.mark.parametrize("given", ["folder", "file"])
+def test_prepare_deletes_no_file_that_it_did_not_write(finetune: Command, tmp_path: Path, given: str) -> None:
+    own = tmp_path / "own"
+    (own / "train").mkdir(parents=True)
+    mine = any_file(own / "train", any_chat_rows(50), "chat.jsonl")
+    other = any_file(tmp_path, any_chat_rows(50))
+    assert finetune("prepare", str(own if given == "folder" else other), "--out", str(own))[0] == 2
+    assert "train/chat.jsonl" in "".join(finetune.stderr.split())
+    assert mine.is_file()
+    assert not (own / "report.json").exists()
+
+
+def test_prepare_replaces_what_it_wrote_before_and_no_other_report(finetune: Command, tmp_path: Path) -> None:
+    path, out = any_file(tmp_path, any_chat_rows(50)), tmp_path / "out"
+    assert finetune("prepare", str(path), "--out", str(out))[0] == 0
+    (out / "train" / "data.jsonl").write_text("")
+    assert finetune("prepare", str(path), "--out", str(out))[0] == 0
+    assert (out / "train" / "data.jsonl").stat().st_size > 0
+    (out / "report.json").write_text('{"mine": true}')
+    assert finetune("prepare", str(path), "--out", str(out))[0] == 2
+    assert (out / "report.json").read_text() == '{"mine": true}'
+
+
 def test_the_template_in_a_folder_is_used(finetune: Command, tmp_path: Path) -> None:
     any_file(tmp_path, [{"drink": str(number), "verdict": "Fine"} for number in range(9)])
     (tmp_path / "template.json").write_text('{"prompt": "Is {drink} nice?", "completion": "{verdict}"}')
