@@ -45,11 +45,11 @@ def first_run(
     """
     from finetuning.aws.clients import client
     from finetuning.errors import Code, FineTuningError
-    from finetuning_cli.display.first_run import observations_table, print_plan
+    from finetuning_cli.display.first_run import observations_table, print_plan, teller
     from finetuning_cli.display.text import plain, print_json
     from finetuning_cli.live.budget import Meter
     from finetuning_cli.live.evidence import FOLDER, Evidence, Seen
-    from finetuning_cli.live.first_run import COMPLETE, MODEL, FirstRun, plan_first_run
+    from finetuning_cli.live.first_run import COMPLETE, MODEL, FirstRun, as_interrupt, plan_first_run
     from finetuning_cli.live.first_runs import FirstRuns
     from finetuning_cli.live.removal import remaining, remove
     from finetuning_cli.live.resources import StageResources
@@ -59,9 +59,7 @@ def first_run(
     deployment, region = Deployment.find(stage), client("sts").meta.region_name
     model = model or MODEL
 
-    def tell(line: str) -> None:
-        progress.print(plain(line), soft_wrap=True)
-
+    tell = teller(progress)
     left = remaining(deployment)
     if remove_only:
         _ask(console, "Delete these?", yes, left)
@@ -95,7 +93,8 @@ def first_run(
     )
     emulated, ended = "AWS_ENDPOINT_URL" in os.environ, "interrupted during the removal"
     try:
-        ended = first.carry_out()
+        with as_interrupt():
+            ended = first.carry_out()
     finally:
         seen = first.all_observations()
         written = Evidence(

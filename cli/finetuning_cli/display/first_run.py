@@ -1,6 +1,7 @@
 """What `finetune first-run` will do and cost, and what it found out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -11,6 +12,16 @@ from finetuning_cli.live.assumptions import Observation
 from finetuning_cli.live.budget import Estimate
 from finetuning_cli.live.first_run import PLAN
 from finetuning_cli.preflight.planning import PlannedRun
+
+
+def teller(console: Console) -> Callable[[str], None]:
+    """Prints lines. Where nobody reads them any more, the command goes on: it has to remove what it made."""
+
+    def tell(line: str) -> None:
+        with suppress(OSError, SystemExit):  # a closed terminal; rich exits when the reader of a pipe is gone
+            console.print(plain(line), soft_wrap=True)
+
+    return tell
 
 
 def print_plan(

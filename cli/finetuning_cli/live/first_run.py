@@ -1,9 +1,10 @@
 """`finetune first-run`: two real runs, an update, a rollback, every check, and the removal of all of it."""
 
 import json
+import signal
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -96,6 +97,29 @@ def plan_first_run(model: str, accept_eula: bool, region: str) -> tuple[PlannedR
     return planned, Estimate.of(planned.plan)
 
 
+@contextmanager
+def as_interrupt() -> Iterator[None]:
+    """A closed terminal and `kill` raise KeyboardInterrupt once, as Ctrl-C does; a terminal may send its signal twice.
+
+    A signal that is ignored, as by nohup, stays ignored.
+    """
+
+    def interrupt(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    names = [name for name in ("SIGHUP", "SIGTERM") if hasattr(signal, name)]  # Windows has no SIGHUP
+    before = {number: signal.getsignal(number) for number in (getattr(signal, name) for name in names)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 @dataclass
 class FirstRun:
     """One execution of the command. `tell` gets a line about each thing that happens."""
@@ -130,8 +154,10 @@ class FirstRun:
         except (FineTuningError, BotoCoreError, ClientError) as error:
             failure = to_cli_error(error)
             ended = f"{failure.code}: {failure.message} {failure.fix}"
+        except Exception as error:  # noqa: BLE001  # a defect of this command must not leave an endpoint that costs money
+            ended = f"{type(error).__name__}: {error}"
         self.tell("Removing everything." if ended == COMPLETE else f"Ended early ({ended}). Removing everything.")
-        with suppress(FineTuningError):  # then the cost is known less exactly; the removal must not wait for it
+        with suppress(Exception):  # then the cost is known less exactly; the removal must not wait for it
             self.meter.look(self.runs, datetime.now(UTC))
         remove(self.runs.deployment, self.tell)
         self._observe(Moment.REMOVED)
@@ -151,11 +177,13 @@ class FirstRun:
                 self._note(id, partial(check, self.runs))
 
     def _note(self, id: str, observe: Callable[[], Observation]) -> None:
-        """A check that AWS refuses to answer is no reason to end."""
+        """A check that AWS refuses to answer, or answers in another form, is no reason to end."""
         try:
             observation = observe()
         except (BotoCoreError, ClientError, FineTuningError) as error:
             observation = Observation(None, to_cli_error(error).message)
+        except Exception as error:  # noqa: BLE001  # AWS's answers are what the first run is to find out
+            observation = Observation(None, f"the check failed: {type(error).__name__}: {error}")
         self.observations[id] = observation
         verdict = {True: "✓", False: "✗", None: "–"}[observation.holds]
         self.tell(f"{verdict} {id}: {observation.seen}")

@@ -1,6 +1,11 @@
 """The pure parts of `finetune first-run`: names, evidence, README's table, estimate."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +17,7 @@ from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError
 from finetuning.runs.run_json import read_request
 from finetuning.runs.status import Check
+from finetuning_cli.live import first_run
 from finetuning_cli.live.account import AccountCheck
 from finetuning_cli.live.assumptions import Observation, observed, open_assumptions
 from finetuning_cli.live.budget import Estimate, Meter
@@ -25,7 +31,14 @@ from finetuning_cli.live.evidence import (
     verified_table,
     without_account,
 )
-from finetuning_cli.live.first_run import MODEL, first_request, plan_first_run, second_request
+from finetuning_cli.live.first_run import (
+    MODEL,
+    FirstRun,
+    as_interrupt,
+    first_request,
+    plan_first_run,
+    second_request,
+)
 from finetuning_cli.live.first_runs import FirstRuns
 from finetuning_cli.live.names import FIRST, is_object, is_resource, is_run
 from finetuning_cli.preflight.data import LocalData
@@ -222,3 +235,87 @@ def test_quiet_prints_how_a_removal_ended_and_no_step_of_it(
     assert code == 0
     assert shown.splitlines()[-1] == "Nothing is left."
     assert (f"Deleted 1 object in {deployment.upload_bucket}" in shown) is not quiet
+
+
+# However it ends, everything is removed
+
+
+def any_first_run(tell: Callable[[str], None] = lambda _: None) -> FirstRun:
+    """One that gets no further than the check of the account."""
+    runs = cast(FirstRuns, SimpleNamespace(deployment=SimpleNamespace(stage="dev")))
+    meter = cast(Meter, SimpleNamespace(look=lambda runs, now: None))
+    return FirstRun(runs, meter, "us-east-1", MODEL, accept_eula=True, run_budget_usd=1, tell=tell)
+
+
+@pytest.fixture
+def removed(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The deployments from which everything was removed. What is checked after that is nothing here."""
+    deployments: list[object] = []
+    monkeypatch.setattr(first_run, "remove", lambda deployment, tell: deployments.append(deployment))
+    monkeypatch.setattr(first_run, "CHECKS", {})
+    return deployments
+
+
+def test_an_answer_in_another_form_does_not_end_the_first_run(
+    removed: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unexpected() -> Iterator[Check]:
+        raise KeyError("Endpoints")
+
+    def serve(_: FirstRun) -> None:
+        raise FineTuningError(Code.RUN_NOT_STARTED, "It did not start.", "Look.")
+
+    monkeypatch.setattr(first_run, "account_checks", lambda region, stage: {"prices": unexpected})
+    monkeypatch.setattr(FirstRun, "_serve", serve)
+    first = any_first_run()
+    assert first.carry_out() == "RUN_NOT_STARTED: It did not start. Look."
+    assert first.observations["prices"] == Observation(None, "the check failed: KeyError: 'Endpoints'")
+    assert len(removed) == 1
+
+
+def test_a_defect_of_the_command_ends_it_with_the_removal(
+    removed: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(region: str, stage: str) -> dict[str, Any]:
+        raise AttributeError("no such thing")
+
+    monkeypatch.setattr(first_run, "account_checks", fail)
+    assert any_first_run().carry_out() == "AttributeError: no such thing"
+    assert len(removed) == 1
+
+
+def test_lines_that_nobody_can_read_any_more_end_nothing() -> None:
+    """Ctrl-C also ends the other program of a pipe, such as `tee`, and a closed terminal takes no more lines."""
+    program = (
+        "import sys; from rich.console import Console; from finetuning_cli.display.first_run import teller\n"
+        "tell = teller(Console()); sys.stdin.read(); tell('Removing everything.'); tell('Removed.')\n"
+        "print('went on', file=sys.stderr)"
+    )
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([sys.executable, "-c", program], text=True, **pipes) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        process.stdin.close()
+        assert process.stderr.read() == "went on\n"
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_closed_terminal_ends_it_as_ctrl_c_does(name: str) -> None:
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
+    with as_interrupt():
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)  # a second one does not end the removal
+    assert signal.getsignal(number) == before
+
+
+def test_a_hang_up_that_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with as_interrupt():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
