@@ -44,7 +44,7 @@ def first_run(
     Exit code: 0 if every assumption holds, 1 if not, 130 after Ctrl-C.
     """
     from finetuning.aws.clients import client
-    from finetuning.errors import Code, FineTuningError
+    from finetuning.errors import Code, FineTuningError, RunRefused
     from finetuning_cli.display.first_run import observations_table, print_plan, teller
     from finetuning_cli.display.text import plain, print_json
     from finetuning_cli.live.budget import Meter
@@ -64,11 +64,16 @@ def first_run(
     if remove_only:
         _ask(console, "Delete these?", yes, left)
         remove(deployment, tell)
-        console.print("Nothing is left.")
+        if as_json:
+            print_json({"left": []})
+        else:
+            console.print("Nothing is left.")
         return
     planned, estimate = plan_first_run(model, accept_eula, region)
     # The plan is what the question is about, or why there is none.
     print_plan(progress if yes and estimate else console, planned, estimate, budget, left)
+    if estimate is None and as_json:
+        raise RunRefused(planned.checklist.findings)
     if estimate is None:
         raise typer.Exit(1)
     if estimate.usd > budget:

@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 
 from finetuning.aws.clients import client
-from finetuning.errors import Code, FineTuningError
+from finetuning.errors import Code, FineTuningError, RunRefused
 from finetuning.runs.run_json import read_request
 from finetuning.runs.status import Check
 from finetuning_cli.live import first_run
@@ -235,6 +235,18 @@ def test_quiet_prints_how_a_removal_ended_and_no_step_of_it(
     assert code == 0
     assert shown.splitlines()[-1] == "Nothing is left."
     assert (f"Deleted 1 object in {deployment.upload_bucket}" in shown) is not quiet
+
+
+def test_json_has_one_document_also_where_nothing_is_started(
+    deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("finetuning_cli.live.removal._executions", lambda _: [])
+    monkeypatch.setattr(ModelFacts, "live", lambda region: ModelFacts.kept(FACTS))
+    code, shown = finetune("first-run", "--remove", "--yes", "--json")
+    assert (code, json.loads(shown)) == (0, {"left": []})
+    with pytest.raises(RunRefused) as refused:
+        finetune("first-run", "--yes", "--json")
+    assert {finding.code for finding in refused.value.findings} == {Code.EULA_NOT_ACCEPTED}
 
 
 # However it ends, everything is removed
