@@ -1,5 +1,6 @@
 """`finetune`: the operator's command, put together from `finetuning_cli.commands`."""
 
+import io
 import os
 import shutil
 import sys
@@ -103,6 +104,10 @@ def options(
 
 def main() -> None:
     """Runs the command. A failure is printed with its fix, with --json as `{error}`, and ends with exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        # Where the output is not UTF-8, as a pipe on Windows, a character that it does not have is shown as `?`.
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
     app.rich_markup_mode = "rich" if shutil.get_terminal_size().columns >= TABLES_FROM else None
     try:
         app(prog_name="finetune")

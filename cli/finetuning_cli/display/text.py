@@ -1,6 +1,7 @@
 """Text helpers of every view. Text from data or a model is shown as plain text, never as markup."""
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -95,5 +96,6 @@ def stream_printer(console: Console) -> Callable[[str], None]:
 
 
 def print_json(document: Any) -> None:
-    """The one document of a command with `--json`, on standard output."""
-    print(json.dumps(document, ensure_ascii=False, indent=2))
+    """The one document of a command with `--json`, on standard output. Escaped where that is not UTF-8."""
+    escaped = (sys.stdout.encoding or "").lower() not in ("utf-8", "utf8")
+    print(json.dumps(document, ensure_ascii=escaped, indent=2))

@@ -1,6 +1,7 @@
 """The command as a whole: help, failures, and the command lines that reports and messages suggest."""
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from finetuning_cli.commands.options import with_common_options
 from finetuning_cli.errors import to_cli_error
 from finetuning_cli.main import COMMANDS, app
 from finetuning_cli.stage.deployment import Deployment
+from tests.builders.datasets import any_file
 
 SUGGESTED = {
     "ask": commands.ask("finetune-dev-parrot", "prod"),
@@ -127,6 +129,22 @@ def test_a_bug_is_reported_without_its_traceback_by_default(
     monkeypatch.setenv(main.TRACEBACK, "1")
     with pytest.raises(KeyError):
         main.main()
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_an_output_without_utf_8_is_no_bug_of_the_command(tmp_path: Path, as_json: bool) -> None:
+    """As of a pipe on Windows, or of a terminal in another locale."""
+    data = any_file(tmp_path, [{"prompt": f"Frage {n}: süß?", "completion": f"✓ 日本 {n}"} for n in range(20)])
+    command = [sys.executable, "-m", "finetuning_cli", "check", str(data), *(["--json"] if as_json else [])]
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    ended = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    shown = ended.stdout.decode("cp1252")
+    if as_json:
+        assert "✓ 日本" in json.loads(shown)["samples"][0]
+    else:
+        assert "süß?" in shown
+        assert "? ??" in shown
 
 
 def test_a_missing_profile_is_reported_by_every_command(
