@@ -1,5 +1,6 @@
 """`finetune logs`, `download` and `open`: what a run has left, for a person."""
 
+import shutil
 import webbrowser
 from pathlib import Path
 from typing import Annotated
@@ -62,15 +63,24 @@ def download(
     from finetuning_cli.display.progress_bars import download_bar
     from finetuning_cli.display.text import counted, plain, print_json
     from finetuning_cli.stage.deployment import Deployment
-    from finetuning_cli.stage.downloads import SUMS, model_files, write_sums
+    from finetuning_cli.stage.downloads import SUMS, bytes_to_download, model_files, write_sums
     from finetuning_cli.stage.downloads import download as download_file
     from finetuning_cli.stage.runs import find_run
 
     found = find_run(Deployment.find(stage), run)
     files = model_files(found)
-    with download_bar(progress_console(as_json), sum(file.size for file in files)) as advance:
-        done = [download_file(file, folder, advance) for file in files]
-    write_sums(folder, done)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        missing, free = bytes_to_download(files, folder), shutil.disk_usage(folder).free
+        if missing > free:
+            room = f"{counted(missing, 'byte')} are still to be downloaded, and {folder} has {free:,} free."
+            raise typer.BadParameter(f"{room} Choose another folder.", param_hint="FOLDER")
+        with download_bar(progress_console(as_json), sum(file.size for file in files)) as advance:
+            done = [download_file(file, folder, advance) for file in files]
+        write_sums(folder, done)
+    except OSError as error:
+        again = "A repeated download goes on where this one ended."
+        raise typer.BadParameter(f"Cannot write to {folder}: {error.strerror}. {again}", param_hint="FOLDER") from error
     if as_json:
         listed = [{"name": each.name, "sha256": each.sha256, "checked": each.checked} for each in done]
         print_json({"run_id": found.run_id, "folder": str(folder), "files": listed})

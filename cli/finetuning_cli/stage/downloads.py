@@ -4,7 +4,7 @@ import base64
 import hashlib
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -89,6 +89,16 @@ def model_files(run: Run) -> list[RemoteFile]:
     return found
 
 
+def bytes_to_download(files: Sequence[RemoteFile], folder: Path) -> int:
+    """What is not in the folder yet, which the disk must have room for."""
+
+    def there(file: RemoteFile, path: Path) -> int:
+        part = _part_of(file, path)
+        return file.size if _is_complete(file, path) else part.stat().st_size if part.is_file() else 0
+
+    return sum(max(file.size - there(file, _inside(folder, file.name)), 0) for file in files)
+
+
 def download(file: RemoteFile, folder: Path, advance: Callable[[int], None]) -> Downloaded:
     """Downloads the file, or the rest of it, and checks it. `advance` is called with the number of bytes there.
 
@@ -97,9 +107,9 @@ def download(file: RemoteFile, folder: Path, advance: Callable[[int], None]) -> 
     Raises `FineTuningError` (DOWNLOAD_DAMAGED) if the file is not the one in S3; it is deleted then.
     """
     path = _inside(folder, file.name)
-    part = path.with_name(f"{path.name}.{file.etag[:8]}.part")  # of this version of the object
+    part = _part_of(file, path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_file() and (path.stat().st_size, int(path.stat().st_mtime)) == (file.size, file.changed_at):
+    if _is_complete(file, path):
         advance(file.size)
     else:
         _fetch(file, part, advance)
@@ -122,6 +132,15 @@ def _inside(folder: Path, name: str) -> Path:
             "Look at the run's files in S3: no training writes such a name.",
         )
     return folder / name
+
+
+def _is_complete(file: RemoteFile, path: Path) -> bool:
+    return path.is_file() and (path.stat().st_size, int(path.stat().st_mtime)) == (file.size, file.changed_at)
+
+
+def _part_of(file: RemoteFile, path: Path) -> Path:
+    """Where the file is until it is complete: of this version of the object."""
+    return path.with_name(f"{path.name}.{file.etag[:8]}.part")
 
 
 def _fetch(file: RemoteFile, part: Path, advance: Callable[[int], None]) -> None:

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import boto3
 import pytest
@@ -71,6 +73,30 @@ def test_a_download_goes_on_where_it_ended(
     assert not part.exists()
     download(file, tmp_path, seen.append)
     assert len(ranges) == 1  # what is complete is not downloaded again
+
+
+def test_a_model_that_the_disk_has_no_room_for_is_not_downloaded(
+    model: dict[str, bytes], finetune: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model").mkdir()
+    config = tmp_path / "model" / "config.json"
+    finetune("download", RUN_ID, str(tmp_path / "model"))
+    (tmp_path / "model" / "parts" / "model.safetensors").unlink()
+    usage = SimpleNamespace(free=len(WEIGHTS) - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    assert finetune("download", RUN_ID, str(tmp_path / "model"))[0] == 2
+    assert "1,280,000 bytes are still to be downloaded" in " ".join(finetune.stderr.replace("│", "").split())
+    usage.free = len(WEIGHTS)
+    assert finetune("download", RUN_ID, str(tmp_path / "model"))[0] == 0
+    assert config.read_bytes() == b"{}"
+
+
+def test_a_folder_that_cannot_be_written_is_a_usage_error(
+    model: dict[str, bytes], finetune: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "taken").touch()
+    assert finetune("download", RUN_ID, str(tmp_path / "taken" / "model"))[0] == 2
+    assert "FOLDER" in finetune.stderr
 
 
 def test_a_damaged_file_is_deleted_and_reported(
