@@ -14,6 +14,7 @@ from finetuning_cli.commands.options import AsJson, EndpointName, RunName, Stage
 
 if TYPE_CHECKING:
     from finetuning_cli.stage.conversation import Conversation
+    from finetuning_cli.stage.deployment import Deployment
 
 
 def ask(
@@ -275,11 +276,29 @@ def rollback(endpoint: EndpointName, stage: Stage = "dev", as_json: AsJson = Fal
         return
     config = roll_back(deployment, name)
     with progress_console(as_json).status(f"Switching {name} back to {config}; the current model answers until then"):
-        _until(lambda: is_rolled_back(deployment, name, config))
+        try:
+            _until(lambda: is_rolled_back(deployment, name, config))
+        except KeyboardInterrupt:
+            _print_left_undone(deployment, name, config)
+            raise typer.Exit(130) from None
     if as_json:
         print_json({"endpoint": name, "configuration": config})
     else:
         console.print(plain(f"{name} serves {config} again"))
+
+
+def _print_left_undone(deployment: "Deployment", endpoint: str, config: str) -> None:
+    """SageMaker goes on without the command; the autoscaling, which an update ends, does not come back by itself."""
+    from finetuning.report import commands
+    from finetuning_cli.display.text import plain
+    from finetuning_cli.stage.endpoints import find_endpoint
+
+    said = f"Stopped waiting; {endpoint} is still being switched to {config}."
+    _, plan = find_endpoint(deployment, endpoint)
+    if plan and plan.endpoint.autoscaling:
+        again = commands.deploy(plan.run_id, deployment.stage)
+        said += f" Its autoscaling is off until you deploy the run again, once it serves: {again}"
+    Console(stderr=True).print(plain(said), soft_wrap=True)
 
 
 def clean_up(

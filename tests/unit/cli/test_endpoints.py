@@ -319,6 +319,25 @@ def test_autoscaling_is_set_up_again_after_a_rollback(deployment: Deployment, mo
     assert scaled == [(name, plan.endpoint.autoscaling)]
 
 
+@pytest.mark.parametrize("scaled", [True, False])
+def test_ctrl_c_ends_the_waiting_for_a_rollback_and_says_what_the_command_leaves_undone(
+    deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch, scaled: bool
+) -> None:
+    def interrupted(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    any_endpoint_of(RUN_ID)
+    scaling = {"min_instances": 1, "max_instances": 3, "invocations_per_instance": 60} if scaled else None
+    plan = any_plan(endpoint=any_plan().endpoint.model_dump() | {"autoscaling": scaling})
+    write(RunLayout(RUN_ID).plan, plan.model_dump_json())
+    monkeypatch.setattr("finetuning_cli.stage.endpoints.roll_back", lambda deployment, name: "the-earlier-one")
+    monkeypatch.setattr("finetuning_cli.stage.endpoints.is_rolled_back", interrupted)
+    assert finetune("rollback", RUN_ID) == (130, "")
+    said = " ".join(finetune.stderr.split())
+    assert f"finetune-dev-{RUN_ID} is still being switched to the-earlier-one." in said
+    assert ("Its autoscaling is off until" in said and said.endswith(f"finetune deploy {RUN_ID} --stage dev")) is scaled
+
+
 def test_an_endpoint_that_served_one_model_only_is_not_rolled_back(deployment: Deployment) -> None:
     any_endpoint_of(RUN_ID)
     with pytest.raises(FineTuningError) as caught:
