@@ -1,13 +1,17 @@
 import json
 import re
-from typing import Any
+from fnmatch import fnmatchcase
+from typing import Any, cast
 
 import pytest
+from aws_cdk import App, Stack
 
 from finetuning.lazy_model import NO_PLUGINS
 from finetuning.settings import Settings, StageSettings
 from finetuning_cdk.config import SET_BY_LAMBDA
 from finetuning_cdk.constructs.encrypted_log_group import STATES_LOGS
+from finetuning_cdk.constructs.file_permissions import StageResources
+from finetuning_cdk.constructs.step_permissions import StepPermissions
 from finetuning_cdk.state_machine.definition import all_states, definition
 from tests.infra.synthesis import Synthesised
 
@@ -220,6 +224,20 @@ def test_interfaces_are_waited_for_after_the_functions_in_the_network_and_by_one
     assert remove_runs not in inside
     assert resource["Properties"]["ServiceToken"] == {"Fn::GetAtt": [remove_runs, "Arn"]}
     assert statements_allowing(stage, "ec2:DescribeNetworkInterfaces")
+
+
+@pytest.mark.parametrize("stage_name", ["dev", "abcdefgh"])
+def test_the_removal_may_call_itself_under_the_name_that_cloudformation_gives_it(stage_name: str) -> None:
+    """CloudFormation cuts both parts of a name that would be longer than the 64 characters of a function's, as in
+    mylongerapp-playground-ne-InstancesLifecycleHandle-1GRP3N0TVA1LD.
+    """
+    stack = Stack(App(), "Workflow", stack_name=f"finetune-{stage_name}-workflow")
+    policy = StepPermissions(stack, "Permissions", resources=cast(StageResources, None)).go_on()
+    allowed = json.dumps(stack.resolve(policy.document)).partition(":function:")[2].partition('"')[0]
+    name = f"{stack.stack_name[:25]}-FunctionsRemoveRuns0A1B2C3D"[: 25 + 1 + 24] + "-1GRP3N0TVA1LD"
+    assert len(name) <= 64
+    assert fnmatchcase(name, allowed)
+    assert not fnmatchcase(name.replace("RemoveRuns", "PlanRun"), allowed)
 
 
 def test_only_dev_is_emptied_when_it_is_destroyed(dev: Synthesised, prod: Synthesised) -> None:

@@ -311,10 +311,12 @@ class StepPermissions(FilePermissions):
     def go_on(self) -> Self:
         """Calls itself, because one call cannot last as long as CloudFormation waits."""
         stack = Stack.of(self)
+        # CloudFormation shortens the name of a function to 64 characters. It keeps 25 of the stack's name, which has 26
+        # where the stage's name has eight.
         function = stack.format_arn(
             service="lambda",
             resource="function",
-            resource_name=f"{stack.stack_name}-FunctionsRemoveRuns*",
+            resource_name=f"{stack.stack_name[:24]}*-FunctionsRemoveRuns*",
             arn_format=ArnFormat.COLON_RESOURCE_NAME,
         )
         return self.allow(
