@@ -83,6 +83,30 @@ def test_a_layer_is_installed_from_wheels_for_lambda_and_only_then_kept(
     assert "Meta Llama 3 Community License" in (vocabulary / "NOTICE").read_text()
 
 
+def test_two_syntheses_at_the_same_time_install_a_layer_without_disturbing_each_other(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second begins while the first is installing, and ends before it."""
+    outputs = [tmp_path / "output", tmp_path / "second"]
+    begun: list[Path] = []
+
+    def install(*command: str) -> None:
+        target = Path(command[command.index("--target") + 1])
+        (target / "boto3").mkdir(parents=True)
+        begun.append(target)
+        if len(begun) == 1:
+            PipInstall(PARQUET).try_bundle(str(outputs[1]))
+        (target / "botocore").mkdir()
+
+    monkeypatch.setattr(python_layer, "_run", install)
+    monkeypatch.setattr(python_layer, "_interpreter", lambda: None)
+    PipInstall(PARQUET).try_bundle(str(outputs[0]))
+    assert len(begun) == 2
+    for folder in (*outputs, installed_layer(PARQUET)):
+        assert sorted(path.name for path in (folder / "python").iterdir()) == ["boto3", "botocore"]
+    assert sorted(path.name for path in cache.parent.glob("layer-*")) == [installed_layer(PARQUET).name]
+
+
 def test_the_layer_describes_the_services_of_which_functions_make_clients() -> None:
     """And X-Ray: the tracer makes a client of it."""
     source = "".join(path.read_text(encoding="utf-8") for path in LAMBDA.rglob("*.py"))

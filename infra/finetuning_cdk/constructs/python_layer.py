@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import jsii
@@ -91,19 +92,28 @@ class PipInstall:
     def try_bundle(self, output_dir: str, options: Any = None, **_: Any) -> bool:
         cache = installed_layer(self._requirements)
         if not cache.is_dir():
-            unfinished = cache.with_suffix(".unfinished")
-            shutil.rmtree(unfinished, ignore_errors=True)
-            _run(
-                *(sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--only-binary", ":all:", *TARGET),
-                *("--requirement", str(self._requirements), "--target", str(unfinished / "python")),
-            )
-            remove_unused(unfinished / "python")
-            compile_modules(unfinished / "python")
-            if self._requirements == LIBRARIES:
-                put_vocabulary(unfinished / "python")
-            unfinished.rename(cache)
+            self._install(cache)
         shutil.copytree(cache, output_dir, dirs_exist_ok=True, copy_function=_link)
         return True
+
+    def _install(self, cache: Path) -> None:
+        """Elsewhere first, so that the cache holds complete layers only, also if two syntheses begin at once."""
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=cache.parent) as folder:
+            layer = Path(folder) / "layer"
+            _run(
+                *(sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--only-binary", ":all:", *TARGET),
+                *("--requirement", str(self._requirements), "--target", str(layer / "python")),
+            )
+            remove_unused(layer / "python")
+            compile_modules(layer / "python")
+            if self._requirements == LIBRARIES:
+                put_vocabulary(layer / "python")
+            try:
+                layer.rename(cache)
+            except OSError:
+                if not cache.is_dir():  # otherwise another synthesis was faster
+                    raise
 
 
 def remove_unused(libraries: Path) -> None:
