@@ -3,17 +3,18 @@
 from collections.abc import Mapping
 from typing import Any, Self
 
-from aws_cdk import Environment, Stack, Tags
+from aws_cdk import Environment, Stack, Tags, Token
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
+from aws_cdk.region_info import RegionInfo
 from constructs import Construct, IConstruct
 
 from finetuning.runs.tags import STAGE_TAG
-from finetuning_cdk.config import StageConfig, stage_in
+from finetuning_cdk.config import ConfigurationError, StageConfig, stage_in
 from finetuning_cdk.constructs.own_resources import OwnResources
 from finetuning_cdk.stacks.monitoring_stack import MonitoringStack
 from finetuning_cdk.stacks.network_stack import NetworkStack
@@ -73,6 +74,7 @@ class FineTuning(Construct):
             self.node.set_context(flag, value)
         self.config = StageConfig.of(stage, settings, profile=profile)
         prefix, env = self.config.prefix, env or _environment(scope, vpc, key, uploads)
+        _require_supported(env)
 
         def arguments(stack: str) -> dict[str, Any]:
             return {
@@ -158,6 +160,16 @@ class FineTuning(Construct):
             },
         )
         return rule
+
+
+def _require_supported(env: Environment | None) -> None:
+    """JumpStart's buckets, and the ARNs in the policies, are those of AWS's own partition."""
+    region = (env and env.region) or ""
+    partition = None if Token.is_unresolved(region) else RegionInfo.get(region).partition
+    if partition not in (None, "aws"):
+        raise ConfigurationError(
+            f"env: {region} is in the partition {partition}, and only regions of aws are supported"
+        )
 
 
 def _environment(scope: Construct, *given: IConstruct | None) -> Environment | None:

@@ -24,7 +24,7 @@ from constructs import Construct
 
 from finetuning.settings import INTERFACE_ENDPOINTS
 from finetuning_cdk import FineTuning
-from finetuning_cdk.config import StageConfig
+from finetuning_cdk.config import ConfigurationError, StageConfig
 from finetuning_cdk.constructs.own_resources import UNSEEN, OwnResources
 from tests.infra.rules import broken
 from tests.infra.synthesis import ROOT, STACKS
@@ -231,6 +231,24 @@ def test_a_key_that_ignores_iam_is_refused(app: App) -> None:
     said = missing(app, platform, key=key, uploads=None)
     assert len(said) == 1
     assert "does not leave permissions to IAM" in said[0]
+
+
+@pytest.mark.parametrize("imported", [True, False])
+def test_an_alias_is_not_taken_for_its_key(app: App, imported: bool) -> None:
+    """IAM compares the ARN in a policy with that of the key: one that names an alias allows nothing."""
+    platform = any_platform(app)
+    if imported:
+        alias = kms.Alias.from_alias_name(platform.stack, "Imported", "alias/imported")
+    else:
+        alias = kms.Alias(platform.stack, "Made", alias_name="alias/made", target_key=platform.key)
+    (said,) = missing(app, platform, key=alias, uploads=None)
+    assert "key: it is an alias" in said
+
+
+def test_a_region_of_another_partition_is_refused(app: App) -> None:
+    for region in ("cn-north-1", "us-gov-west-1"):
+        with pytest.raises(ConfigurationError, match=f"env: {region} is in the partition aws-"):
+            FineTuning(app, region, stage="dev", env=Environment(account="111122223333", region=region))
 
 
 def test_a_bucket_needs_its_key(app: App) -> None:

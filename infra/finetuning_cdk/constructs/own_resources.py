@@ -118,6 +118,12 @@ class OwnResources:
             if self._uploads is not None:
                 yield "key: give the key with which the bucket uploads is encrypted"
             return
+        if ":alias/" in json.dumps(Stack.of(self._key).resolve(self._key.key_arn)):
+            yield (
+                "key: it is an alias, by whose ARN no policy allows the use of the key; give the key itself, such as "
+                'kms.Key.from_lookup(…, alias_name="alias/…")'
+            )
+            return
         resource = _template_resource(self._key)
         if not isinstance(resource, kms.CfnKey):
             return
