@@ -576,7 +576,9 @@ def test_a_name_of_an_imported_model_is_replaced_by_its_owners_only(
     owned = preflight.settings().model_copy(update={"endpoint_replacement": "owner"})
     monkeypatch.setattr(preflight, "settings", lambda: owned)
     by_others = import_preflight(name="support")
-    assert [(each.code, each.field) for each in by_others.findings] == [("ENDPOINT_NOT_OWNED", "endpoint.name")]
+    (not_owned,) = by_others.findings
+    assert (not_owned.code, not_owned.field) == ("ENDPOINT_NOT_OWNED", "endpoint.name")
+    assert not_owned.message.startswith(f"The endpoint {name} belongs to other-team")
     assert [each.check for each in by_others.checks if each.ok is False] == ["names"]
     (refused,) = import_preflight(name="support", target="sagemaker").findings
     assert (refused.code, refused.field) == ("ENDPOINT_NOT_OWNED", "endpoint.name")
