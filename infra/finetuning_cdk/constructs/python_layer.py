@@ -27,9 +27,6 @@ TARGET = (
 )
 """Python 3.13 runs on Amazon Linux 2023, which has glibc 2.34; pip accepts a wheel for an older one only if its tag is
 listed."""
-MAX_UNPACKED_BYTES = 262_144_000
-"""Lambda's limit on a function's code with all its layers."""
-
 SERVICES = (
     "application-autoscaling", "bedrock", "bedrock-runtime", "cloudwatch", "ec2", "iam", "kms", "lambda", "logs",
     "pricing", "s3", "sagemaker", "sagemaker-runtime", "service-quotas", "sns", "stepfunctions", "xray",
@@ -70,11 +67,6 @@ class PythonLayer(lambda_.LayerVersion):
 def installed_layer(requirements: Path) -> Path:
     """The folder in which a layer is installed."""
     return CACHE / f"layer-{_digest(requirements)[:16]}"
-
-
-def unpacked_bytes(folder: Path) -> int:
-    """What the files of a folder have together, as Lambda counts them."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _digest(requirements: Path) -> str:
