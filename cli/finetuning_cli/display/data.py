@@ -1,6 +1,7 @@
 """The report on data files in a terminal."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -9,11 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from finetuning.datasets.dataset_report import DatasetReport
+from finetuning.datasets.shard_result import LineError
 from finetuning.jumpstart.family import Task
 from finetuning_cli.display.charts import length_histogram
 from finetuning_cli.display.text import PLACE, WIDE_ENOUGH, counted, plain, records, short
 
-SHOWN_ERRORS = 10
+SHOWN_KINDS = 10
+"""Kinds of errors that are printed; `--json` has every error that is kept."""
 
 
 def data_report(report: DatasetReport, width: int, *, with_verdict: bool = True) -> RenderableType:
@@ -26,8 +29,9 @@ def _parts(report: DatasetReport, width: int) -> Iterator[RenderableType]:
     yield _files(report, width)
     for line in report.understood:
         yield plain(line, "bold")
-    yield _counts(report, width)
-    if report.error_counts:
+    if report.rows.lines:
+        yield _counts(report, width)
+    if any(not _is_refusal(error, report) for error in report.errors):
         yield _errors(report, width)
     if report.statistics.histogram:
         yield length_histogram(report.statistics)
@@ -57,7 +61,13 @@ def _verdict(report: DatasetReport) -> RenderableType:
 
 def _files(report: DatasetReport, width: int) -> RenderableType:
     rows = [
-        (file.path, (file.format or "?") + (".gz" if file.compressed else ""), file.shape, f"{file.lines:,}", file.why)
+        (
+            file.path,
+            (file.format or "") + (".gz" if file.compressed else ""),
+            file.shape,
+            f"{file.lines:,}" if report.rows.lines else "",
+            file.why,
+        )
         for file in report.files
     ]
     return records(("File", "Format", "Shape", "Lines", "Reason"), rows, width)
@@ -76,19 +86,35 @@ def _counts(report: DatasetReport, width: int) -> RenderableType:
         "Errors": rows.errors,
         "Blank": rows.blank,
     }
-    tokens = plain(f"About {counted(statistics.tokens, 'token')}, {statistics.tokens_from}", "italic")
+    tokens = f"About {counted(statistics.tokens, 'token')}, {statistics.tokens_from}"
+    below = [plain(tokens, "italic")] if rows.kept else []
     if width < WIDE_ENOUGH:
         listed = ", ".join(f"{name.lower()} {count:,}" for name, count in counts.items() if count)
-        return Group(plain(f"{report.task or '?'}: {listed}"), tokens)
+        return Group(plain(f"{report.task}: {listed}"), *below)
     table = Table("Task", *counts, box=box.SIMPLE_HEAD)
-    table.add_row(str(report.task or "?"), *(f"{count:,}" for count in counts.values()))
-    return Group(table, tokens)
+    table.add_row(str(report.task), *(f"{count:,}" for count in counts.values()))
+    return Group(table, *below)
+
+
+def _is_refusal(error: LineError, report: DatasetReport) -> bool:
+    """The error for which a file was refused unread, and the data with it: it is printed as the verdict."""
+    return report.refusal is not None and report.refusal.message in (error.message, f"{error.file}: {error.message}")
 
 
 def _errors(report: DatasetReport, width: int) -> RenderableType:
+    """Each kind of error, with its first place and what is wrong there."""
+    kinds: dict[tuple[str, str], list[LineError]] = {}
+    for error in report.errors:
+        if not _is_refusal(error, report):
+            kinds.setdefault((error.code, error.fix), []).append(error)
     rows = [
-        (error.code, error.where + (f" {error.path}" if error.path else ""), error.message, error.fix)
-        for error in report.errors[:SHOWN_ERRORS]
+        (
+            first.code,
+            " ".join(filter(None, (first.where, first.path, f"and {len(others)} more" if others else ""))),
+            first.message,
+            first.fix,
+        )
+        for first, *others in islice(kinds.values(), SHOWN_KINDS)
     ]
     listed = ", ".join(f"{code} {count:,}" for code, count in report.error_counts.items())
     table = records(("Code", PLACE, "Problem", "Fix"), rows, width, "Errors")

@@ -70,6 +70,8 @@ def records(titles: Sequence[str], rows: Sequence[Sequence[str]], width: int, ti
     for name, *values in rows:
         lines.append(_unbroken(plain(name, "bold")))
         for each, value in zip(titles[1:], values, strict=True):
+            if not value:
+                continue
             line = plain(f"  {each.lower()}: {value}")
             lines.append(_unbroken(line) if each == PLACE else line)
     return Group(*lines)

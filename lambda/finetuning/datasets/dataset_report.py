@@ -29,6 +29,8 @@ from finetuning.jumpstart.family import Task
 from finetuning.lazy_model import LazyModel
 
 LONGEST = 5
+CODES_NAMED = 3
+"""Codes of errors that the reason of a refusal names, the most frequent first."""
 
 
 class LongRow(LazyModel):
@@ -287,12 +289,14 @@ def _refusal(preparation: Preparation, report: DatasetReport, broken_off: Sequen
         share = f"{rows.kept:,} rows are too many to find near-duplicates; {MAX_COMPARED:,} can be compared"
     else:
         return None
-    # Only where and which error, no content of the row: this message is written to logs and notifications.
-    first = "; ".join(f"{error.where}: {error.code}" for error in report.errors[:3])
-    more = f" … and {rows.errors - 3:,} more" if rows.errors > 3 else ""
+    # Only which errors and where, no content of a row: this message is written to logs and notifications.
+    first = {error.code: f" (first: {error.where})" for error in reversed(report.errors)}
+    counted = [f"{code} {count:,}{first.get(code, '')}" for code, count in report.error_counts.items()]
+    more = f" and {len(counted) - CODES_NAMED} other codes" if len(counted) > CODES_NAMED else ""
+    kinds = f": {', '.join(counted[:CODES_NAMED])}{more}" if counted else ""
     causes = report.error_counts.keys()
     fix = FIXES[ErrorCode(min(causes))] if causes and causes <= MARKED else FIXES[code]
-    return Refusal(code=code, message=f"{share}. {first}{more}".strip(), fix=fix)
+    return Refusal(code=code, message=f"{share}{kinds}.", fix=fix)
 
 
 def _near_notes(preparation: Preparation, report: DatasetReport) -> Iterator[str]:

@@ -330,13 +330,17 @@ def _is_text(row: dict[str, Any]) -> bool:
 
 
 def _summary(shapes: Counter[str], rows: int, columns: Sequence[str]) -> str:
+    if not rows:
+        return "none of its first rows can be read"
+    first = "first row" if rows == 1 else f"first {rows} rows"
     if not shapes:
-        return f"first {rows} rows: no known layout" + (f" (columns {naming(columns)})" if columns else "")
+        return f"{first}: no known layout" + (f" (columns {naming(columns)})" if columns else "")
     counts = shapes.most_common()
     if unknown := rows - sum(shapes.values()):
         counts.append(("unknown", unknown))
-    found = [f"{shape} ({count})" for shape, count in counts] if len(counts) > 1 else [f"all {counts[0][0]}"]
-    return f"first {rows} rows: {', '.join(found)}"
+    if len(counts) > 1:
+        return f"{first}: {', '.join(f'{shape} ({count})' for shape, count in counts)}"
+    return f"{first}: {'all ' if rows > 1 else ''}{counts[0][0]}"
 
 
 def _holds_text(values: Sequence[Any]) -> bool:

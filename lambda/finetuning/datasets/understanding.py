@@ -51,13 +51,17 @@ def _short(path: str) -> str:
 
 
 def _columns(preparation: Preparation, file: SourceFile) -> str:
-    """`question → prompt, answer → completion (with a header, delimited by ',')`."""
+    """`question → prompt, answer → completion, with a header, delimited by ','`."""
     detection = file.detection
     if detection.framing is Framing.TEXT:
         return "lines of plain text"
+    if detection.refusal:
+        return "not read"
     roles = _roles(preparation, file)
     unused = [name for name in detection.columns if name not in roles]
-    parts = [f"{name} → {role}" for name, role in roles.items()] or ["none, the rows are lists of turns"]
+    are_turns = detection.shape and not detection.columns
+    none = "none, the rows are lists of turns" if are_turns else "none known"
+    parts = [f"{name} → {role}" for name, role in roles.items()] or [none]
     if unused:
         parts.append(f"not used: {naming(unused[:COLUMNS_NAMED])}{' …' if len(unused) > COLUMNS_NAMED else ''}")
     if detection.framing is Framing.CSV:

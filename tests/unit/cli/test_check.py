@@ -57,6 +57,36 @@ def test_check_exits_with_1_and_names_the_line_if_data_is_refused(finetune: Comm
     assert "line 7" in " ".join(output.split())
 
 
+def test_an_error_of_many_lines_is_printed_once(finetune: Command, tmp_path: Path) -> None:
+    path = any_file(tmp_path, [*any_chat_rows(6), *[b"garbage"] * 30])
+    output = " ".join(finetune("check", str(path))[1].split())
+    assert "line 7 and 29 more" in output
+    assert "line 8" not in output
+    assert "Total: JSON_INVALID 30" in output
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "columns"),
+    [
+        ("a.csv", "Customer question,Agent reply\nWhy?,So.\n", "COLUMNS_UNKNOWN", "none known, not used: Customer"),
+        ("a.json", '{"prompt": ["a", "b"], "completion": ["c", "d"]}', "TABLE_BY_COLUMN", "not read."),
+        ("a.jsonl", '[{"role": "user", "content": "a"}]', "NOTHING_USABLE", "none, the rows are lists of turns."),
+        ("a.csv", "PK\x03\x04", "ARCHIVE", "not read."),
+    ],
+)
+def test_data_that_is_refused_is_explained_once_and_what_was_not_read_is_not_described(
+    finetune: Command, tmp_path: Path, name: str, content: str, code: str, columns: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    exit_code, printed = finetune("check", str(tmp_path / name))
+    output = " ".join(printed.split())
+    assert exit_code == 1
+    assert output.count(code) == 1
+    assert f"Columns: {columns}" in output
+    assert "About 0 tokens" not in output
+    assert "?" not in output.replace("Why?", "")
+
+
 def test_the_report_of_rows_with_a_million_keys_fits_a_screen(finetune: Command, tmp_path: Path) -> None:
     rows = any_chat_rows(6)
     rows[4] |= {f"key{number}": 1 for number in range(1_000_000)}

@@ -191,7 +191,7 @@ def test_parquet_is_recognised_by_its_first_bytes(tmp_path: Path) -> None:
         (any_chat_rows(2), "first 2 rows: all OpenAI chat"),
         ([*any_chat_rows(2), {"text": "Once upon a time"}], "first 3 rows: OpenAI chat (2), text (1)"),
         ([*any_chat_rows(1), {"id": 1}], "first 2 rows: OpenAI chat (1), unknown (1)"),
-        ([{"id": 1}], "first 1 rows: no known layout (columns id)"),
+        ([{"id": 1}], "first row: no known layout (columns id)"),
     ],
 )
 def test_the_reason_counts_the_layouts_of_the_first_rows(rows: list[Any], reason: str) -> None:

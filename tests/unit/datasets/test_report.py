@@ -16,16 +16,17 @@ def test_blank_lines_do_not_count_for_the_share_of_errors(tmp_path: Path) -> Non
     report = report_of(tmp_path, rows, max_error_fraction=0.015)
     assert report.rows.blank == 50
     assert report.refusal
-    assert report.refusal.message.startswith("1 of 100 lines cannot be used (2.0 %; 1.5 % are allowed).")
+    assert report.refusal.message.startswith("1 of 100 lines cannot be used (2.0 %; 1.5 % are allowed): ")
 
 
-def test_a_refusal_names_three_errors_and_counts_the_others(tmp_path: Path) -> None:
-    report = report_of(tmp_path, [*any_chat_rows(3), *[BAD] * 5])
+def test_a_refusal_counts_its_errors_by_code_and_says_where_each_is_first(tmp_path: Path) -> None:
+    report = report_of(tmp_path, [*any_chat_rows(3), *[BAD] * 5, {"messages": []}])
     assert report.refusal
-    assert report.refusal.message.endswith("line 6: JSON_INVALID … and 2 more")
-    report = report_of(tmp_path, [*any_chat_rows(3), *[BAD] * 3])
-    assert report.refusal
-    assert report.refusal.message.endswith("line 6: JSON_INVALID")
+    where = tmp_path / "data.jsonl"
+    assert report.refusal.message == (
+        "6 of 9 lines cannot be used (66.7 %; 1 % are allowed): "
+        f"JSON_INVALID 5 (first: {where} line 4), CONTENT_EMPTY 1 (first: {where} line 9)."
+    )
 
 
 OPEN_END = {"messages": [*any_dialog(), any_turn("user", "And then?")]}
