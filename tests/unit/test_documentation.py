@@ -224,6 +224,14 @@ def test_contributing_lists_the_layers_that_are_checked() -> None:
     assert first_cells(CONTRIBUTING, "Layers of `lambda/finetuning`") == checked
 
 
+def test_the_table_of_permissions_lists_every_function() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    section = text.partition("\n## Permissions\n")[2].partition("\n## ")[0]
+    listed = [name for cell in re.findall(r"^\| ([A-Z][\w, ]+) \|", section, re.MULTILINE) for name in cell.split(", ")]
+    modules = {path.stem for path in (ROOT / "lambda" / "finetuning" / "handlers").glob("*.py")} - {"__init__", "step"}
+    assert sorted(listed) == sorted(module.title().replace("_", "") for module in modules)
+
+
 def test_every_title_in_the_console_guide_exists() -> None:
     titles = set(
         re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", (ROOT / "docs" / "console.md").read_text(encoding="utf-8"))
