@@ -41,6 +41,14 @@ def test_every_fault_can_be_rehearsed_except_those_that_only_tests_use() -> None
     }
 
 
+def test_every_fault_that_only_tests_use_is_documented() -> None:
+    table = DOCUMENT.partition("| fault | what happens | test |")[2].partition("\n\n")[0]
+    cells = re.findall(r"^\| (`.*?`) \| ", table, re.MULTILINE)
+    assert {name for cell in cells for name in re.findall(r"`(.+?)`", cell)} == set(Fault) - SCENARIOS.keys()
+    tests = set(re.findall(r"\| `(test_\w+\.py)` \|$", table, re.MULTILINE))
+    assert [name for name in tests if not (running.PROJECT / "tests" / "rehearsal" / name).is_file()] == []
+
+
 def test_an_unknown_fault_is_refused_with_the_list() -> None:
     with pytest.raises(ValueError, match=r"no fault 'earthquake'.*capacity, pending"):
         read_scenario("earthquake")
