@@ -1,4 +1,4 @@
-# One entry for everything a person or CI runs. `make help` lists it.
+# Everything that a person or CI runs. `make help` lists the targets.
 PYTHON ?= python3
 EXAMPLE ?= chat
 MODEL ?= smollm2
@@ -21,7 +21,7 @@ CPU_BUILDS = $(shell curl -sfI -m 5 -o /dev/null https://download.pytorch.org/wh
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}'
 
 ## --- set-up: each environment is made once, and again when its list of packages changes -------------------------------
 
@@ -71,52 +71,52 @@ $(TRAINER)/.ready: requirements-trainer.txt
 	@touch $@
 
 .PHONY: setup setup-tests setup-deploy
-setup-deploy: .venv/.deploy node_modules/.ready ## Make what `cdk deploy` needs
-setup: ## Make everything a rehearsal needs
+setup-deploy: .venv/.deploy node_modules/.ready ## Set up what `cdk deploy` needs
+setup: ## Set up everything that a rehearsal needs
 	@$(MAKE) --no-print-directory -j2 .venv/.deploy node_modules/.ready $(EMULATOR)/.ready $(TRAINER)/.ready
-setup-tests: ## Make what the test suites need
+setup-tests: ## Set up what the test suites need
 	@$(MAKE) --no-print-directory -j2 .venv/.dev node_modules/.ready tests/browser/node_modules/.ready tests/editor/node_modules/.ready
 
-## --- the two commands -------------------------------------------------------------------------------------------------
+## --- the two main commands --------------------------------------------------------------------------------------------
 
 .PHONY: rehearse
-rehearse: setup ## The whole product on this machine: EXAMPLE=chat|instruction|domain_adaptation TARGET=sagemaker|bedrock MODEL=smollm2|tiny FILE=… FAULT=… KEEP=1
+rehearse: setup ## Run the whole product on an emulated AWS: EXAMPLE=chat|instruction|domain_adaptation TARGET=sagemaker|bedrock MODEL=smollm2|tiny FILE=… FAULT=… KEEP=1
 	@$(BIN)/python -m rehearsal run --example $(EXAMPLE) --model $(MODEL) --target $(TARGET) $(if $(FILE),--file $(FILE)) $(if $(FAULT),--fault $(FAULT)) $(if $(KEEP),--keep)
 
 FAST := tests/unit tests/contract tests/infra tests/workflow tests/editor
 
 .PHONY: test
-test: setup-tests ## The fast suites: pure logic, requests, templates, workflow
+test: setup-tests ## Run the fast suites: pure logic, requests, templates, workflow
 	@$(BIN)/pytest $(FAST) -n 2 --dist loadfile
 
 ## --- the rest ---------------------------------------------------------------------------------------------------------
 
 .PHONY: test-rehearsal judge-grants rehearsed-calls verified pictures test-trainer
-test-rehearsal: setup setup-tests .venv-clients/.ready docs ## The end-to-end suite on the emulated AWS; the report page and the documentation's site in Chromium
+test-rehearsal: setup setup-tests .venv-clients/.ready docs ## Run the end-to-end suite on the emulated AWS, and the tests of report page and site in Chromium
 	@$(BIN)/pytest tests/rehearsal tests/browser -n 2 --dist loadfile
-judge-grants: test-rehearsal ## The same, and whether every permission was used or has its reason
+judge-grants: test-rehearsal ## Run test-rehearsal, then check that every permission was used or has its reason
 	@$(BIN)/pytest tests/rehearsal/judge_grants.py
-rehearsed-calls: ## Keep the calls of the last test-rehearsal, about which verify-aws asks IAM, in cli/finetuning_cli/facts/rehearsed_calls.json
+rehearsed-calls: ## Store the calls of the last test-rehearsal in cli/finetuning_cli/facts/rehearsed_calls.json: verify-aws asks IAM about them
 	@$(BIN)/python -m tests.rehearsal.support.grants
 verified: ## Write the tables of open assumptions, and of what live runs have verified (docs/live)
 	@$(BIN)/python -m finetuning_cli.live.evidence
-pictures: setup tests/browser/node_modules/.ready ## Rehearse, and draw the README's pictures of it (docs/media)
+pictures: setup tests/browser/node_modules/.ready ## Rehearse, and draw the README's pictures (docs/media)
 	@$(BIN)/python -m tests.browser.pictures
-test-trainer: $(TRAINER)/.ready ## The stand-in trainer and server, with the tiny model
+test-trainer: $(TRAINER)/.ready ## Test the stand-in trainer and server, with the tiny model
 	@$(TRAINER)/bin/python -m pytest tests/trainer
 
 .PHONY: docs
-docs: .venv-docs/.ready docs/site/node_modules/.ready ## The documentation as a site in build/site; a dead link or anchor is an error
+docs: .venv-docs/.ready docs/site/node_modules/.ready ## Build the documentation as a site in build/site; a dead link or anchor is an error
 	@.venv-docs/bin/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky --fresh-env \
 		-d build/site-cache -c docs/site . build/site
 
 .PHONY: coverage
-coverage: setup-tests ## The fast suites, with branch coverage of lambda/ and infra/; fails below the limit in pyproject.toml
+coverage: setup-tests ## Run the fast suites with branch coverage of lambda/ and infra/; fails below the limit in pyproject.toml
 	@mkdir -p build/coverage
 	@$(BIN)/pytest $(FAST) -n 2 --dist loadfile --cov
 
 .PHONY: mutants
-mutants: setup-tests ## Change the pure packages in one place at a time: a change that no test notices is a failure
+mutants: setup-tests ## Mutation testing: change the code in one place at a time; fails if no test notices. ONLY='finetuning.runs.expiry*' limits it
 	@$(BIN)/python -m tests.mutants $(ONLY)
 
 .PHONY: dist package synth-versions
@@ -125,7 +125,7 @@ dist: .venv-supply/.ready
 	@.venv-supply/bin/uv build --quiet --out-dir build/dist
 package: setup-tests dist ## Build wheel and sdist to build/dist; install them in empty environments and use them there
 	@$(BIN)/pytest tests/package
-synth-versions: .venv/.deploy dist ## The example app with three releases of aws-cdk-lib, each in an environment of its own
+synth-versions: .venv/.deploy dist ## Synthesise the example app with three releases of aws-cdk-lib
 	@$(BIN)/python -m tests.package.synth_versions
 
 .PHONY: lint types imports format synth check
@@ -139,7 +139,7 @@ format: setup-tests ## Format the code
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 synth: setup-tests ## Write the templates of both stages to cdk.out, checked by cdk-nag
 	@$(BIN)/python -m rehearsal.cdk dev prod
-check: ## Everything CI runs
+check: ## Run all checks and suites, as CI does on each commit
 	@$(MAKE) --no-print-directory setup setup-tests
 	@$(MAKE) --no-print-directory lint types imports synth secrets judges
 	@$(MAKE) --no-print-directory coverage package test-trainer test-rehearsal
@@ -149,7 +149,7 @@ LOCKED := infra/finetuning_cdk/layers/requirements infra/finetuning_cdk/layers/r
 HASHES_AND_LOCKS := (requirements.*\.txt|vocabulary\.txt|texts\.txt|package-lock\.json|sdk_import_job\.json)$$
 
 .PHONY: judges secrets lock audit sbom
-judges: setup-tests .venv-audit/.ready ## The templates with options on and off: cfn-lint, cdk-nag, checkov, parliament; the workflows: actionlint, zizmor
+judges: setup-tests .venv-audit/.ready ## Validate the templates (cfn-lint, cdk-nag, checkov, parliament) and the workflows (actionlint, zizmor)
 	@$(BIN)/pytest tests/judges -n 2
 secrets: .venv-audit/.ready ## Look for secrets in what git tracks
 	@git ls-files -z | xargs -0 .venv-audit/bin/detect-secrets-hook --exclude-files '$(HASHES_AND_LOCKS)'
@@ -157,7 +157,7 @@ lock: .venv-supply/.ready ## Renew the lock files from the *.in files
 	@for file in $(LOCKED); do .venv-supply/bin/uv pip compile --quiet --universal --python-version 3.11 \
 		--generate-hashes --no-strip-extras --annotation-style line --custom-compile-command "make lock" \
 		$$file.in --output-file $$file.txt || exit 1; done
-audit: .venv-supply/.ready ## Ask PyPI's and npm's advisories about every locked dependency; needs the network
+audit: .venv-supply/.ready ## Check every locked dependency against the advisories of PyPI and npm; needs the network
 	@for file in $(LOCKED); do .venv-supply/bin/pip-audit --strict --require-hashes --disable-pip -r $$file.txt || exit 1; done
 	@npm audit
 	@npm audit --prefix tests/browser
@@ -170,15 +170,15 @@ sbom: .venv-supply/.ready ## Write CycloneDX documents of the layer, the tools a
 	@npm sbom --package-lock-only --sbom-format cyclonedx > build/sbom/npm.json
 
 .PHONY: first-hour bench-data bench-near bench-imports bench-action bench-help bench-tokens bench-patterns bench-verdicts fuzz bombs verify-aws down clean
-first-hour: setup setup-tests ## The README's commands of both people, from a clean clone to an answer: when each prints something, and ends
+first-hour: setup setup-tests ## Run and time the README's commands, from a clean clone to an answer
 	@$(BIN)/python -m benchmarks.first_hour
-bench-data: setup ## Speed and memory of the data preparation, as a ratio to orjson
+bench-data: setup ## Speed and memory of the data preparation, compared with orjson
 	@$(BIN)/python -m benchmarks.bench_data
 bench-near: .venv/.deploy ## How many planted near-duplicates are found, by their similarity
 	@$(BIN)/python -m benchmarks.bench_near_duplicates
-bench-imports: .venv/.deploy ## CPU of each handler's import, beside boto3 alone
+bench-imports: .venv/.deploy ## CPU time of each handler's import, and of boto3 alone
 	@$(BIN)/python -m benchmarks.bench_imports
-bench-action: setup-tests ## The GitHub Action's own steps on the examples' data, from empty folders and without caches; downloads the packages
+bench-action: setup-tests ## Time of the GitHub Action's steps on the examples, without caches; downloads the packages
 	@$(BIN)/python -m benchmarks.bench_action
 bench-help: .venv/.deploy ## CPU time of `finetune --help`; fails above 0.35 s
 	@$(BIN)/python -m benchmarks.bench_help
@@ -188,13 +188,13 @@ bench-patterns: .venv/.deploy ## How the time of each regular expression grows w
 	@$(BIN)/python -m benchmarks.bench_patterns
 bench-verdicts: .venv/.deploy ## False and missed verdicts in 1,000 simulated comparisons of models; fails beyond its limits
 	@$(BIN)/python -m benchmarks.bench_verdicts
-fuzz: setup-tests ## Random and broken data for SECONDS=600; with GROW=1 data that grows: what takes more than n log n to read?
+fuzz: setup-tests ## Read random and broken data for SECONDS=600; with GROW=1 find data that takes more than n log n to read
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(if $(GROW),--grow)
-bombs: setup-tests ## Hostile files: time and peak memory of each reader, as a ratio to its function's memory
+bombs: setup-tests ## Time and peak memory of each reader on hostile files, compared with its function's memory
 	@$(BIN)/python -m tests.fuzz.bombs
-verify-aws: .venv/.deploy ## With credentials: check every unverified fact that reading can check; starts nothing
+verify-aws: .venv/.deploy ## Check the assumed facts about AWS with read-only calls; needs credentials, starts nothing
 	@$(BIN)/finetune verify-aws
-down: ## Stop a rehearsal left up with KEEP=1
+down: ## Stop a rehearsal that KEEP=1 kept running
 	@$(BIN)/python -m rehearsal down
 clean: ## Remove what was built, environments included
 	rm -rf .venv .venv-audit .venv-clients .venv-docs .venv-supply .rehearsal node_modules tests/browser/node_modules tests/editor/node_modules docs/site/node_modules cdk.out build
