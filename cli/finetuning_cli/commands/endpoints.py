@@ -345,5 +345,8 @@ def clean_up(
 
 def _until(reached: Callable[[], bool]) -> None:
     """Checks every second. Ctrl-C only ends the waiting."""
-    while not reached():
+    from finetuning_cli.stage.runs import Connection
+
+    connection = Connection()
+    while not connection.try_to(reached, otherwise=False):
         time.sleep(1)

@@ -34,7 +34,7 @@ from finetuning_cli.preflight.models import ModelFacts
 from finetuning_cli.preflight.planning import Circumstances, PlannedRun, plan_run, unlimited_stage
 from finetuning_cli.stage.approvals import APPROVAL_STEP, approve_run
 from finetuning_cli.stage.endpoints import is_rolled_back, roll_back
-from finetuning_cli.stage.runs import status_changes, wait_for_report
+from finetuning_cli.stage.runs import Connection, status_changes, wait_for_report
 from finetuning_cli.stage.uploads import submit_folder
 
 MODEL = "meta-textgeneration-llama-3-2-1b-instruct"
@@ -134,6 +134,7 @@ class FirstRun:
     tell: Tell
     observations: dict[str, Observation] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
+    connection: Connection = field(default_factory=Connection)
 
     def carry_out(self) -> str:
         """Does all of it and removes it; returns `complete`, or why it ended before. Observations are kept either way.
@@ -205,7 +206,8 @@ class FirstRun:
     def _roll_back(self) -> None:
         self.tell(f"Rolling {self.runs.endpoint} back to run 1")
         config = roll_back(self.runs.deployment, self.runs.endpoint)
-        while not is_rolled_back(self.runs.deployment, self.runs.endpoint, config):
+        back = partial(is_rolled_back, self.runs.deployment, self.runs.endpoint, config)
+        while not self.connection.try_to(back, otherwise=False):
             self._wait(self.runs.poll_seconds)
 
     def _follow(self, name: str, data: Path, request: Mapping[str, Any]) -> None:
@@ -236,12 +238,15 @@ class FirstRun:
 
     def _wait(self, seconds: float) -> None:
         """Between two looks: keeps to the budget, approves run 2, asks the endpoint while it is being changed."""
+        self.connection.try_to(self._look, otherwise=None)
+        time.sleep(seconds)
+
+    def _look(self) -> None:
         self.meter.look(self.runs, datetime.now(UTC))
         if len(self.runs.uploads) > 1:
             self._approve(self.runs.second)
             if self.runs.probe.is_due:
                 self.runs.probe.ask(self.runs.endpoint, self.runs.inputs)
-        time.sleep(seconds)
 
     def _approve(self, run: Run) -> None:
         status: RunStatus | None = run.find_status()

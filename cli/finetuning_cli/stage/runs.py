@@ -4,11 +4,13 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
 
 from finetuning.aws.clients import client
 from finetuning.aws.errors import translate_errors
 from finetuning.aws.step_functions import execution_status
-from finetuning.errors import Code, FineTuningError
+from finetuning.errors import Code, FineTuningError, TransientAwsError
 from finetuning.operations.preflight import no_model
 from finetuning.operations.run import Run
 from finetuning.report import commands
@@ -16,6 +18,7 @@ from finetuning.report.messages import LINK_HOURS
 from finetuning.runs.layout import RUNS
 from finetuning.runs.status import RunState, RunStatus
 from finetuning.runs.uploads import Upload
+from finetuning_cli.errors import NOT_SIGNED_IN
 from finetuning_cli.stage.deployment import Deployment
 
 START_WITHIN_SECONDS = 180
@@ -26,6 +29,34 @@ CLEAN_UP_SECONDS = 120
 
 SILENT_SECONDS = 30
 """After this time without a change, the status is compared with the execution's own state."""
+
+UNREACHABLE_SECONDS = 300
+"""For which calls may fail while a run is followed."""
+
+T = TypeVar("T")
+
+
+class Connection:
+    """Lets calls fail for a while: a run takes hours, in which a laptop sleeps and changes its network."""
+
+    def __init__(self) -> None:
+        self._failing_since: float | None = None
+
+    def try_to(self, call: Callable[[], T], otherwise: T) -> T:
+        """What the call returns; `otherwise` if AWS cannot be reached just now.
+
+        Raises the call's `TransientAwsError` after `UNREACHABLE_SECONDS`, and at once without valid credentials.
+        """
+        try:
+            answer = call()
+        except TransientAwsError as error:
+            now = time.monotonic()
+            self._failing_since = self._failing_since or now
+            if now - self._failing_since > UNREACHABLE_SECONDS or isinstance(error.__cause__, NOT_SIGNED_IN):
+                raise
+            return otherwise
+        self._failing_since = None
+        return answer
 
 
 def list_run_ids(deployment: Deployment) -> list[str]:
@@ -144,9 +175,9 @@ def status_changes(run: Run, poll_seconds: float, wait: Callable[[float], None] 
     Raises `FineTuningError`: RUN_NOT_STARTED, or RUN_ABORTED if its execution ended without a final status.
     """
     last: RunStatus | None = None
-    changed_at, ended = time.monotonic(), False
+    changed_at, ended, connection = time.monotonic(), False, Connection()
     while True:
-        status = run.find_status()
+        status = connection.try_to(run.find_status, None)
         silent = time.monotonic() - changed_at
         if status is not None and status != last:
             last, changed_at, ended = status, time.monotonic(), False
@@ -167,7 +198,8 @@ def status_changes(run: Run, poll_seconds: float, wait: Callable[[float], None] 
                     f"Open the execution in the AWS console: {last.execution_arn}",
                 )
             # The clean-up after an aborted execution takes a moment to report: wait one more interval.
-            ended = execution_status(last.execution_arn) != "RUNNING"
+            running: str | None = "RUNNING"
+            ended = connection.try_to(partial(execution_status, last.execution_arn), running) != running
             changed_at = time.monotonic()
         wait(poll_seconds)
 

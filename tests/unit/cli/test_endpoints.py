@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import NoCredentialsError
 
 from finetuning.aws.clients import client
-from finetuning.errors import Code, EndpointFailed, FineTuningError
+from finetuning.errors import Code, EndpointFailed, FineTuningError, TransientAwsError
 from finetuning.evaluation.comparison import Ask, Reply
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.status import RunState
@@ -286,12 +286,17 @@ def test_rollback_waits_until_the_earlier_configuration_serves(
     deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     any_endpoint_of(RUN_ID)
-    answers = [False, True]
+    answers: list[bool | Exception] = [False, TransientAwsError(Code.AWS_UNAVAILABLE, "Throttled.", "Wait."), True]
+
+    def answer(*_: object) -> bool:
+        found = answers.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     monkeypatch.setattr("finetuning_cli.stage.endpoints.roll_back", lambda deployment, name: "the-earlier-one")
-    monkeypatch.setattr(
-        "finetuning_cli.stage.endpoints.is_rolled_back", lambda deployment, name, config: answers.pop(0)
-    )
+    monkeypatch.setattr("finetuning_cli.stage.endpoints.is_rolled_back", answer)
     name = f"finetune-dev-{RUN_ID}"
     assert finetune("rollback", RUN_ID) == (0, f"{name} serves the-earlier-one again\n")
     answers.append(True)

@@ -5,9 +5,10 @@ import json
 import re
 
 import pytest
+from botocore.exceptions import EndpointConnectionError, UnauthorizedSSOTokenError
 from rich.console import Console
 
-from finetuning.errors import Code, FineTuningError
+from finetuning.errors import Code, FineTuningError, TransientAwsError
 from finetuning.evaluation.verdict import judged, verdict
 from finetuning.operations.run import Run
 from finetuning.runs.layout import RunLayout
@@ -91,6 +92,46 @@ def test_an_aborted_run_has_time_to_report(deployment: Deployment, monkeypatch: 
     monkeypatch.setattr(Run, "find_status", lambda self: answers.pop(0))
     monkeypatch.setattr("finetuning_cli.stage.runs.execution_status", lambda arn: "ABORTED")
     assert follow(deployment.run(RUN_ID), any_console(), poll_seconds=0) == aborted
+
+
+def looks(monkeypatch: pytest.MonkeyPatch, *found: RunStatus | Exception) -> None:
+    """What each look at the status finds."""
+    answers = list(found)
+
+    def find_status(_: Run) -> RunStatus:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(Run, "find_status", find_status)
+
+
+def unreachable(cause: Exception) -> TransientAwsError:
+    error = TransientAwsError(Code.AWS_UNAVAILABLE, f"Cannot reach AWS to read the status: {cause}", "Try again.")
+    error.__cause__ = cause
+    return error
+
+
+def test_a_network_that_fails_for_a_moment_does_not_end_the_watching(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run takes hours, in which a laptop sleeps and changes its network."""
+    begun, lost = any_status(state=RunState.RUNNING), unreachable(EndpointConnectionError(endpoint_url="s3"))
+    looks(monkeypatch, lost, begun, lost, lost, any_status())
+    assert follow(deployment.run(RUN_ID), any_console(), poll_seconds=0) == any_status()
+    monkeypatch.setattr("finetuning_cli.stage.runs.UNREACHABLE_SECONDS", -1)
+    looks(monkeypatch, begun, lost)
+    with pytest.raises(TransientAwsError):
+        follow(deployment.run(RUN_ID), any_console(), poll_seconds=0)
+
+
+def test_a_session_that_has_ended_ends_the_watching_at_once(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks(monkeypatch, any_status(state=RunState.RUNNING), unreachable(UnauthorizedSSOTokenError()))
+    with pytest.raises(TransientAwsError):
+        follow(deployment.run(RUN_ID), any_console(), poll_seconds=0)
 
 
 def test_following_ends_with_the_execution_which_writes_the_report_last(
