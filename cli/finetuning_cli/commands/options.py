@@ -1,6 +1,7 @@
 """Arguments and options that several commands share."""
 
 import inspect
+import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -157,6 +158,9 @@ def with_common_options(command: Callable[..., None]) -> Callable[..., None]:
             # AWS's CLI and other SDKs prefer AWS_REGION; boto3 reads only the other.
             os.environ["AWS_REGION"] = os.environ["AWS_DEFAULT_REGION"] = region
         _quiet.set(quiet)
+        for name, value in given.items():
+            if isinstance(value, float) and not math.isfinite(value):  # which JSON cannot hold
+                raise typer.BadParameter(f"{value} is not a number.", param_hint=f"--{name.replace('_', '-')}")
         command(**given)
 
     return _with_options(command, run, {"profile": (Profile, None), "region": (Region, None), "quiet": (Quiet, False)})

@@ -1,6 +1,7 @@
 """A deployed stage: where uploads go, where runs keep their files."""
 
 import json
+import re
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from finetuning.errors import Code, FineTuningError
 from finetuning.operations.run import Run
 from finetuning.runs.layout import measurement
 from finetuning.runs.plan import Measurement
-from finetuning.settings import DeployedStage
+from finetuning.settings import STAGE_NAME, DeployedStage
 from finetuning_cli.errors import cli_errors
 
 PREFIX = "finetune-"
@@ -44,6 +45,12 @@ class Deployment:
 
         Raises `FineTuningError`: DEPLOYMENT_NOT_FOUND if there is no such stack, otherwise as `cli_errors`.
         """
+        if not re.fullmatch(STAGE_NAME, stage):
+            raise FineTuningError(
+                Code.DEPLOYMENT_NOT_FOUND,
+                f"{stage!r} is not the name of a stage: it has 2 to 8 lower-case letters and digits.",
+                "Choose another with --stage or FINETUNE_STAGE.",
+            )
         prefix = PREFIX + stage
         stack = f"{prefix}-workflow"
         with cli_errors(f"read the stack {stack}"):

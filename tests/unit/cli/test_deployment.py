@@ -32,6 +32,15 @@ def test_a_missing_stage_is_reported_with_the_command_that_deploys_it(deployment
     assert "npx cdk deploy --all -c stage=prod" in caught.value.fix
 
 
+@pytest.mark.parametrize("stage", ["Dev", "my-stage", "a stage", ""])
+def test_what_cannot_be_the_name_of_a_stage_is_not_asked_for(deployment: Deployment, stage: str) -> None:
+    """CloudFormation refuses some of these names by their pattern, in words that name no stage."""
+    with pytest.raises(FineTuningError, match="is not the name of a stage") as caught:
+        Deployment.find(stage)
+    assert caught.value.code == Code.DEPLOYMENT_NOT_FOUND
+    assert "--stage" in caught.value.fix
+
+
 @pytest.mark.parametrize(
     ("failure", "code", "advice"),
     [

@@ -182,6 +182,15 @@ def test_the_region_is_that_of_the_option_else_of_aws_region(monkeypatch: pytest
     assert regions == ["eu-west-1", "eu-west-1", "eu-central-1"]
 
 
+@pytest.mark.parametrize("number", ["inf", "nan", "-inf"])
+def test_a_number_without_an_end_is_a_usage_error(deployment: Deployment, number: str) -> None:
+    """JSON has no such number: AWS would refuse it, or a limit would be none."""
+    for words in (["deploy", "pirate", "--ttl-hours"], ["extend", "pirate", "--hours"], ["first-run", "--budget"]):
+        ended = CliRunner().invoke(app, [*words, number])
+        assert (ended.exit_code, ended.exception.__class__) == (2, SystemExit)
+        assert words[-1] in ended.stderr
+
+
 def test_every_command_has_the_common_options_and_a_short_help() -> None:
     for name in EVERY:
         shown = CliRunner().invoke(app, [name, "-h"], env={"COLUMNS": "100", "NO_COLOR": "1"}).stdout
