@@ -1,13 +1,16 @@
 """Patches the emulator's Lambda: it refuses calls as the service does, before a function runs, and functions too large.
+And its IAM: it refuses policies too large.
 
 A function in a VPC that nobody has called for weeks has lost its network interfaces: Lambda refuses its calls until it
 has new ones. An account allows so many executions at a time: Lambda refuses those beyond.
 
-A function and its layers have 262,144,000 bytes at most, unpacked.
+A function and its layers have 262,144,000 bytes at most, unpacked. A managed policy has 6,144 characters at most, white
+space left out (IAM's quotas).
 
 Not emulated: that a refused asynchronous call is kept and made again for up to six hours.
 """
 
+import json
 from typing import Any
 
 from ministack.services import lambda_svc
@@ -18,6 +21,8 @@ from rehearsal.emulator.functions import described
 
 NOT_READY = "Lambda.ResourceNotReadyException"
 TOO_MANY = "TooManyRequestsException"
+LONGEST_POLICY = 6_144
+"""Characters of a managed policy."""
 NEW_ACCOUNT = 10
 """Concurrent executions of a new account."""
 
@@ -44,7 +49,7 @@ def install(faults: Faults) -> None:
 
 
 def limit_sizes() -> None:
-    """Lets stacks make no function that is too large. To be called while the emulator still knows the layers."""
+    """Lets stacks make no function and no policy that is too large. To be called while the layers are still known."""
     functions, layer_zip = provisioners._RESOURCE_HANDLERS["AWS::Lambda::Function"], lambda_svc._resolve_layer_zip
     sizes: dict[str, int] = {}
 
@@ -66,6 +71,23 @@ def limit_sizes() -> None:
         return made
 
     provisioners._RESOURCE_HANDLERS["AWS::Lambda::Function"] = {**functions, "create": create}
+    policies = provisioners._RESOURCE_HANDLERS["AWS::IAM::ManagedPolicy"]
+
+    def create_policy(logical_id: str, properties: dict[str, Any], stack: str) -> Any:
+        _require_fitting(properties)
+        return policies["create"](logical_id, properties, stack)
+
+    def update_policy(physical_id: str, old: dict[str, Any], new: dict[str, Any], *rest: Any, **named: Any) -> Any:
+        _require_fitting(new)
+        return policies["update"](physical_id, old, new, *rest, **named)
+
+    changes = {"create": create_policy, "update": update_policy}
+    provisioners._RESOURCE_HANDLERS["AWS::IAM::ManagedPolicy"] = policies | changes
+
+
+def _require_fitting(policy: dict[str, Any]) -> None:
+    if len(json.dumps(policy["PolicyDocument"], separators=(",", ":"))) > LONGEST_POLICY:
+        raise ValueError(f"Cannot exceed quota for PolicySize: {LONGEST_POLICY}")
 
 
 def _refused(error: str, message: str) -> dict[str, Any]:

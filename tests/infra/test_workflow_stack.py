@@ -13,8 +13,10 @@ from finetuning_cdk.constructs.encrypted_log_group import STATES_LOGS
 from finetuning_cdk.constructs.file_permissions import StageResources
 from finetuning_cdk.constructs.step_permissions import StepPermissions
 from finetuning_cdk.state_machine.definition import all_states, definition
-from tests.infra.synthesis import Synthesised
+from tests.infra.synthesis import Synthesised, as_filled
 
+MAX_CHARACTERS = 6_144
+"""Of a managed policy, without white space (IAM's quotas)."""
 DATA_FUNCTIONS = {"ReframeParquet", "PlanShards", "PrepareShard", "FinishDataset"}
 
 
@@ -145,6 +147,17 @@ def test_only_two_functions_may_pass_the_execution_role(stage: Synthesised) -> N
     }
     for statement in allowed.values():
         assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
+
+
+@pytest.mark.parametrize("stage", ["prod", "with_options", "importing", "releasing", "promoting"])
+def test_every_policy_fits_with_the_longest_names(request: pytest.FixtureRequest, stage: str) -> None:
+    """IAM refuses a managed policy with more characters, white space left out, when the stack is created."""
+    synthesised: Synthesised = request.getfixturevalue(stage)
+    policies = synthesised.resources("AWS::IAM::ManagedPolicy")
+    assert len(policies) > 30
+    for id, policy in policies.items():
+        text = json.dumps(as_filled(policy["Properties"]["PolicyDocument"]), separators=(",", ":"))
+        assert len(text.replace(synthesised.settings.prefix, "finetune-abcdefgh")) <= MAX_CHARACTERS, id
 
 
 def test_jobs_write_only_training_output_and_captured_calls(stage: Synthesised) -> None:

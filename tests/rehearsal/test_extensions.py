@@ -271,6 +271,17 @@ def test_a_function_with_layers_over_the_limit_is_not_made(emulator: Emulator) -
         deploy(emulator, {"Large": {"Type": "AWS::Lambda::Function", "Properties": {**function, "Layers": layers}}})
 
 
+def test_a_policy_with_too_many_characters_is_not_deployed(emulator: Emulator) -> None:
+    def policy(statements: int) -> dict[str, Any]:
+        statement = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::" + "x" * 900}
+        document = {"Version": "2012-10-17", "Statement": [statement] * statements}
+        return {"Type": "AWS::IAM::ManagedPolicy", "Properties": {"PolicyDocument": document}}
+
+    deploy(emulator, {"Short": policy(6)})
+    with pytest.raises(AssertionError, match="Cannot exceed quota for PolicySize: 6144"):
+        deploy(emulator, {"Long": policy(7)})
+
+
 def test_a_function_may_do_what_its_role_allows_and_nothing_else(emulator: Emulator) -> None:
     bucket = any_bucket(emulator)
     source = """

@@ -1,4 +1,4 @@
-"""What a role may do: one managed policy for each role, every statement with its reason."""
+"""What a role may do: managed policies, every statement with its reason."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Self

@@ -7,7 +7,6 @@ from aws_cdk import ArnFormat, Duration, Size, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
@@ -43,7 +42,11 @@ class FunctionSize:
 
 
 class WorkflowFunction(lambda_.Function):
-    """Runs `finetuning.handlers.<handler>` with its own role, log group and trace."""
+    """Runs `finetuning.handlers.<handler>` with its own role, log group and trace.
+
+    Its role has its own `permissions` and those `shared` with others, in policies of their own: IAM limits a policy to
+    6,144 characters.
+    """
 
     def __init__(
         self,
@@ -55,19 +58,23 @@ class WorkflowFunction(lambda_.Function):
         permissions: Permissions,
         in_vpc: bool,
         size: FunctionSize,
+        shared: Sequence[Permissions],
         role_name: str | None = None,
         more_layers: Sequence[lambda_.ILayerVersion] = (),
     ) -> None:
         log_group = EncryptedLogGroup(scope, f"{id}Logs", config=platform.config, key=platform.key)
-        _allow_lambda_itself(permissions, platform, log_group)
-        if in_vpc:
-            _allow_network_interfaces(permissions)
+        permissions.allow(
+            "logs:CreateLogStream",
+            "logs:PutLogEvents",
+            on=[log_group.log_group_arn],
+            because="Streams of the function's own log group",
+        )
         role = iam.Role(
             scope,
             f"{id}Role",
             role_name=role_name,
             assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
-            managed_policies=[permissions],
+            managed_policies=[permissions, *shared],
         )
         super().__init__(
             scope,
@@ -119,41 +126,46 @@ class WorkflowFunction(lambda_.Function):
             )
 
 
-def _allow_lambda_itself(permissions: Permissions, platform: FunctionPlatform, log_group: logs.ILogGroup) -> None:
-    """What Lambda does with the function's role: logs, traces, the environment, failed calls."""
-    function = Stack.of(permissions).format_arn(
+def lambda_permissions(scope: Construct, id: str, platform: FunctionPlatform) -> Permissions:
+    """What Lambda does with the role of every function: traces, the environment, failed calls."""
+    function = Stack.of(scope).format_arn(
         service="lambda",
         resource="function",
         resource_name=f"{platform.config.prefix}-*",
         arn_format=ArnFormat.COLON_RESOURCE_NAME,
     )
-    permissions.allow(
-        "logs:CreateLogStream",
-        "logs:PutLogEvents",
-        on=[log_group.log_group_arn],
-        because="Streams of the function's own log group",
-    ).allow_tracing().allow(
-        "kms:Decrypt",
-        on=[platform.key.key_arn],
-        because="The environment is encrypted with the stage's key",
-        when={"StringLike": {"kms:EncryptionContext:aws:lambda:FunctionArn": function}},
-    ).allow("sqs:SendMessage", on=[platform.dead_letters.queue_arn], because="Keeps failed calls")
+    return (
+        Permissions(scope, id)
+        .allow_tracing()
+        .allow(
+            "kms:Decrypt",
+            on=[platform.key.key_arn],
+            because="The environment is encrypted with the stage's key",
+            when={"StringLike": {"kms:EncryptionContext:aws:lambda:FunctionArn": function}},
+        )
+        .allow("sqs:SendMessage", on=[platform.dead_letters.queue_arn], because="Keeps failed calls")
+    )
 
 
-def _allow_network_interfaces(permissions: Permissions) -> None:
-    stack = Stack.of(permissions)
+def network_permissions(scope: Construct, id: str) -> Permissions:
+    """What Lambda does with the role of a function in the VPC: network interfaces."""
+    stack = Stack.of(scope)
     # Lambda checks the role on `*/*` when it creates a function; EC2 requires the three kinds.
     kinds = ("*", "network-interface", "security-group", "subnet")
-    permissions.allow(
-        "ec2:CreateNetworkInterface",
-        "ec2:DeleteNetworkInterface",
-        "ec2:AssignPrivateIpAddresses",
-        "ec2:UnassignPrivateIpAddresses",
-        on=[f"arn:aws:ec2:{stack.region}:{stack.account}:{kind}/*" for kind in kinds],
-        because="Lambda creates the function's network interfaces; it requires permission on all resources",
-    ).allow(
-        "ec2:DescribeNetworkInterfaces",
-        "ec2:DescribeSubnets",
-        on=["*"],
-        because="EC2 descriptions have no resource-level permissions",
+    return (
+        Permissions(scope, id)
+        .allow(
+            "ec2:CreateNetworkInterface",
+            "ec2:DeleteNetworkInterface",
+            "ec2:AssignPrivateIpAddresses",
+            "ec2:UnassignPrivateIpAddresses",
+            on=[f"arn:aws:ec2:{stack.region}:{stack.account}:{kind}/*" for kind in kinds],
+            because="Lambda creates the function's network interfaces; it requires permission on all resources",
+        )
+        .allow(
+            "ec2:DescribeNetworkInterfaces",
+            "ec2:DescribeSubnets",
+            on=["*"],
+            because="EC2 descriptions have no resource-level permissions",
+        )
     )

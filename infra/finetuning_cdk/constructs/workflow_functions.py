@@ -14,7 +14,13 @@ from finetuning_cdk.config import StageConfig
 from finetuning_cdk.constructs.file_permissions import ANY_RUN, StageResources
 from finetuning_cdk.constructs.promotion_permissions import PromotionPermissions
 from finetuning_cdk.constructs.python_layer import PARQUET, PythonLayer
-from finetuning_cdk.constructs.workflow_function import FunctionPlatform, FunctionSize, WorkflowFunction
+from finetuning_cdk.constructs.workflow_function import (
+    FunctionPlatform,
+    FunctionSize,
+    WorkflowFunction,
+    lambda_permissions,
+    network_permissions,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,20 +234,22 @@ class WorkflowFunctions(Construct):
             size=FunctionSize(timeout=900, concurrency=5),
         )
         parquet = PythonLayer(self, "Parquet", requirements=PARQUET)
-        self._functions = {
-            step.id: WorkflowFunction(
+        of_all, in_network = lambda_permissions(self, "OfAll", platform), network_permissions(self, "InNetwork")
+        self._functions: dict[str, WorkflowFunction] = {}
+        for step in (*_STEPS, remove_runs):
+            in_vpc = step.touches_data or (platform.config.control_functions_in_vpc and not step.outlives_network)
+            self._functions[step.id] = WorkflowFunction(
                 self,
                 step.id,
                 handler=step.handler,
                 platform=platform,
                 permissions=step.may(PromotionPermissions(self, f"{step.id}Permissions", resources=resources)),
+                shared=[of_all, *([in_network] if in_vpc else [])],
                 role_name=_promotion_role(self, platform.config) if step.in_other_account else None,
-                in_vpc=step.touches_data or (platform.config.control_functions_in_vpc and not step.outlives_network),
+                in_vpc=in_vpc,
                 size=step.size,
                 more_layers=[parquet] if step.handler == "reframe_parquet" else [],
             )
-            for step in (*_STEPS, remove_runs)
-        }
 
     def __getitem__(self, name: str) -> lambda_.Function:
         return self._functions[name]
