@@ -14,7 +14,7 @@ def remaining_resources(run: Run) -> list[str]:
     """What of a run still costs money, one line each."""
     control, names, status = sagemaker(), run.names, run.find_status()
     lines = [f"execution of {run.run_id}"] if status and is_running(status) else []
-    lines += [f"training job {job}" for job in control.training_jobs(names.training_job(0), "InProgress")]
+    lines += [f"training job {job}" for job in control.jobs_of(names, "InProgress")]
     model = find_import(bedrock(), run)
     lines += [f"imported model {model['modelName']}"] if model else []
     return lines + [f"endpoint {name}" for name in _endpoints_of(control, names)]

@@ -15,6 +15,7 @@ from finetuning.aws.clients import client
 from finetuning.aws.cloudwatch import forget_endpoint
 from finetuning.aws.errors import TRY_AGAIN, error_code, translate_errors
 from finetuning.errors import Code, FineTuningError, TransientAwsError
+from finetuning.runs.names import Names
 from finetuning.runs.tags import ENDPOINT_TAG, OWNER_TAG, REPLACES_TAG, RUN_TAG
 
 KEPT_CONFIGURATIONS = 3
@@ -223,6 +224,10 @@ class SageMaker:
                 for job in page["TrainingJobSummaries"]:
                     if job["TrainingJobName"].startswith(prefix):
                         yield job["TrainingJobName"]
+
+    def jobs_of(self, names: Names, status: str | None = None) -> Iterator[str]:
+        """The names of the run's training jobs, of all attempts; only those in that status if one is named."""
+        return (job for job in self.training_jobs(names.training_job(0), status) if names.is_job(job))
 
     def models(self, prefix: str) -> Iterator[dict[str, Any]]:
         """The models whose name starts with the prefix, as in ListModels."""

@@ -66,7 +66,7 @@ def _start_lost(machine: Executions, settled: datetime, now: datetime) -> Iterat
         run = open_run(upload.run_id, __name__)
         if not run.is_claimed():
             # Any attempt's: the first instance type may have been refused before there was a job.
-            trained = any(api.training_jobs(run.names.training_job(0)))
+            trained = any(api.jobs_of(run.names))
             if not trained and machine.start(upload):
                 yield run.run_id
 

@@ -20,7 +20,7 @@ def remove_unfinished(sagemaker: SageMaker, names: Names) -> list[str]:
     """Removes them and returns what was done, one line each. May be repeated. The tuned model is always kept."""
     done = [
         f"Stopped the training job {job}"
-        for job in list(sagemaker.training_jobs(names.training_job(0), "InProgress"))
+        for job in list(sagemaker.jobs_of(names, "InProgress"))
         if sagemaker.stop_training_job(job)
     ]
     done += [line for variant in ("candidate", "base") for line in remove_temporary_endpoint(sagemaker, names, variant)]

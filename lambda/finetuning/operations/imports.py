@@ -1,6 +1,5 @@
 """Imported models of a stage: whose they are, what is kept of them, and the names that stand for them."""
 
-import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
@@ -45,8 +44,7 @@ def leave_to_endpoint(store: RunStore, name: str) -> list[str]:
 
 def latest_import(api: Bedrock, names: Names) -> dict[str, Any] | None:
     """The run's newest import job, as in ListModelImportJobs; None if there was none."""
-    ours = re.compile(re.escape(names.imported_model) + r"(-\d+)?")
-    return next((job for job in api.import_jobs(names.imported_model) if ours.fullmatch(job["jobName"])), None)
+    return next((job for job in api.import_jobs(names.imported_model) if names.is_job(job["jobName"])), None)
 
 
 def next_attempt(names: Names, latest: dict[str, Any] | None) -> int:

@@ -29,6 +29,12 @@ class Names:
         """One job per import of the run's model into Bedrock: a name is taken even after its job has ended."""
         return self.training_job(attempt)
 
+    def is_job(self, name: str) -> bool:
+        """True for a training job or an import job of the run. Names of another run may begin with this run's, because
+        an upload may be named like a run: they go on with the 8 digits of its own digest.
+        """
+        return re.fullmatch(re.escape(self._run) + r"(-\d{1,7})?", name) is not None
+
     @property
     def imported_model(self) -> str:
         """The model in Bedrock."""

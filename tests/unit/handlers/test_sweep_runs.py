@@ -81,6 +81,14 @@ def test_a_run_that_trained_on_a_fallback_type_is_not_paid_for_again(cloud: Fake
     assert swept()["started"] == []
 
 
+def test_the_job_of_a_run_whose_name_begins_with_this_runs_does_not_keep_it_from_starting(
+    cloud: FakeAws, memory: MemoryStore
+) -> None:
+    cloud.sagemaker.add_job(Names(PREFIX, f"{RUN_ID}-12345678").training_job(0))
+    uploaded(cloud, hours_ago(1))
+    assert swept()["started"] == [RUN_ID]
+
+
 def test_a_part_that_fails_does_not_keep_the_sweep_from_the_others(cloud: FakeAws, memory: MemoryStore) -> None:
     any_run(memory, RUN_ID)
     left_over(cloud)

@@ -50,6 +50,15 @@ def test_only_an_endpoint_that_never_served_is_removed(
     assert remove_unfinished(api, NAMES) == ([f"Deleted the endpoint {NAMES.endpoint}"] if removed else [])
 
 
+def test_the_job_of_a_run_whose_upload_is_named_like_this_run_goes_on(account: FakeSageMaker, api: SageMaker) -> None:
+    """The folder runs/<id of this run>/ is a legal upload; its training may have cost hundreds of USD."""
+    other = Names(PREFIX, f"{RUN_ID}-12345678")
+    for name, run_id in ((NAMES.training_job(2), RUN_ID), (other.training_job(0), other.run_id)):
+        account.add_job(name, run_id)
+    assert remove_unfinished(api, NAMES) == [f"Stopped the training job {NAMES.training_job(2)}"]
+    assert account.things["training_job"][other.training_job(0)]["TrainingJobStatus"] == "InProgress"
+
+
 @pytest.mark.parametrize("status", ["Creating", "Failed"])
 def test_an_endpoint_of_that_name_that_another_run_makes_stays(
     account: FakeSageMaker, api: SageMaker, status: str

@@ -19,6 +19,20 @@ def test_each_attempt_has_a_training_job_of_its_own() -> None:
     assert NAMES.training_job(2) == "finetune-dev-pirate-0a1b2c3d-2"
 
 
+@pytest.mark.parametrize("attempt", [0, 1, 400])
+def test_a_run_knows_its_jobs(attempt: int) -> None:
+    assert NAMES.is_job(NAMES.training_job(attempt))
+    assert NAMES.is_job(NAMES.import_job(attempt))
+
+
+@pytest.mark.parametrize("digest", ["ffffffff", "12345678"])
+def test_the_jobs_of_a_run_whose_upload_is_named_like_this_run_are_not_its_own(digest: str) -> None:
+    other = Names("finetune-dev", f"pirate-0a1b2c3d-{digest}")
+    assert not NAMES.is_job(other.training_job(0))
+    assert not NAMES.is_job(other.training_job(1))
+    assert not NAMES.is_job(NAMES.base)
+
+
 def test_the_endpoint_has_the_users_name_and_what_serves_it_the_runs() -> None:
     assert (NAMES.endpoint, NAMES.endpoint_config) == ("finetune-dev-support", "finetune-dev-pirate-0a1b2c3d")
     assert Names("finetune-dev", "pirate-0a1b2c3d").endpoint == "finetune-dev-pirate-0a1b2c3d"
