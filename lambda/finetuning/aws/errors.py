@@ -25,6 +25,7 @@ TRANSIENT = frozenset(
         "KmsThrottlingException",
         "ModelNotReadyException",
         "ModelTimeoutException",
+        "NoSuchUpload",
         "PriorRequestNotComplete",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
@@ -46,7 +47,8 @@ TRANSIENT = frozenset(
     }
 )
 """Error codes after which the same request may succeed, by botocore's list and the models of the services. Its
-`LimitExceededException` is a quota in the services that are called here.
+`LimitExceededException` is a quota in the services that are called here. An upload that S3 does not know may have been
+completed by a request whose answer was lost: its step writes it again.
 """
 
 QUOTA = frozenset({"ResourceLimitExceeded", "ServiceQuotaExceededException", "LimitExceededException"})

@@ -82,10 +82,14 @@ class RunStore:
 
         Raises `TransientAwsError` if others changed it again and again.
         """
+        tried, changed = b"", None
         for _ in range(UPDATES):
             body, version = self._read_version(key)
+            if changed is not None and body == tried:
+                return changed  # it was written: the answer was lost, and the SDK's second request was refused
             changed = change(None if body is None else model.model_validate_json(body))
-            if self._replace(key, changed.model_dump_json(indent=2).encode(), version):
+            tried = changed.model_dump_json(indent=2).encode()
+            if self._replace(key, tried, version):
                 return changed
         message = f"Cannot write s3://{self.bucket}/{key}: other steps changed it {UPDATES} times meanwhile."
         raise TransientAwsError(Code.AWS_UNAVAILABLE, message, TRY_AGAIN)

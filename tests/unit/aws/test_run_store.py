@@ -93,6 +93,25 @@ def test_a_change_that_another_step_was_faster_than_is_made_again_on_what_that_s
     assert tries == 2
 
 
+def test_a_change_that_was_written_but_not_answered_is_not_made_twice(store: RunStore) -> None:
+    """The SDK sends the request again, and S3 refuses it: the document is not as it was read."""
+    s3, put = store._s3, store._s3.put_object
+
+    def put_twice(**request: object) -> object:
+        s3.put_object = put
+        put(**request)
+        return put(**request)
+
+    s3.put_object = put_twice
+    written = store.update("status.json", RunStatus, lambda status: with_step(f"Step {_events(status)}")(status))
+    assert [event.step for event in written.events] == ["Step 0"]
+    assert store.find("status.json", RunStatus) == written
+
+
+def _events(status: RunStatus | None) -> int:
+    return len(status.events) if status else 0
+
+
 @pytest.mark.parametrize("code", ["PreconditionFailed", "ConditionalRequestConflict"])
 def test_a_change_that_never_succeeds_beside_others_is_tried_again_by_its_step(cloud: FakeAws, code: str) -> None:
     cloud["s3"].refuse("get_object", "NoSuchKey")

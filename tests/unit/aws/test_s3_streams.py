@@ -71,6 +71,20 @@ class RefusingS3:
         return self._s3.upload_part_copy(**request)
 
 
+class DeafS3:
+    """S3 whose answer to the end of an upload is lost: the SDK asks again, and the upload does not exist any more."""
+
+    def __init__(self, s3: Any) -> None:
+        self._s3 = s3
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._s3, name)
+
+    def complete_multipart_upload(self, **request: Any) -> Any:
+        self._s3.complete_multipart_upload(**request)
+        raise client_error("NoSuchUpload", "The upload ID may be invalid, or the upload was aborted or completed.")
+
+
 class BrittleS3:
     """S3 whose downloads break off every `bytes_each` bytes."""
 
@@ -196,6 +210,12 @@ def test_s3_copies_several_pieces_at_a_time_and_their_order_is_kept(s3: Any) -> 
     joined = workspace.open("joined").read()
     assert [joined[at * MIN_PART_BYTES] for at in range(len(pieces))] == [*range(len(pieces))]
     assert len(joined) == len(pieces) * MIN_PART_BYTES
+
+
+def test_an_upload_whose_end_may_have_been_lost_is_written_again_by_its_step(s3: Any) -> None:
+    workspace = S3Workspace(DeafS3(s3), BUCKET, "runs/demo/", KEY_ARN)
+    with pytest.raises(TransientAwsError), workspace.create("large") as into:
+        into.write(any_bytes(PART_BYTES + 1))
 
 
 def test_a_copy_that_is_refused_leaves_neither_an_object_nor_parts(s3: Any) -> None:
