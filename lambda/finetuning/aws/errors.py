@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from finetuning.errors import Code, FineTuningError, NoCapacity, TransientAwsError
 from finetuning.runs.outcomes import is_capacity_error
@@ -102,17 +102,23 @@ def translate_errors(action: str) -> Iterator[None]:
                 f"Access denied: cannot {action}: {reason}",
                 "Check that no policy of the organisation denies it. Deploying the stacks again restores the roles.",
             ) from error
-        raise FineTuningError(
-            Code.REQUEST_INVALID,
-            f"AWS rejected the request: cannot {action}: {code}: {reason}",
-            "Compare the message with the run's plan.json, and correct run.json.",
-        ) from error
+        raise _invalid(action, f"{code}: {reason}") from error
+    except ParamValidationError as error:
+        raise _invalid(action, str(error)) from error
     except BotoCoreError as error:
         raise TransientAwsError(
             Code.AWS_UNAVAILABLE,
             f"Cannot reach AWS to {action}: {error}",
             TRY_AGAIN,
         ) from error
+
+
+def _invalid(action: str, reason: str) -> FineTuningError:
+    return FineTuningError(
+        Code.REQUEST_INVALID,
+        f"AWS rejected the request: cannot {action}: {reason}",
+        "Compare the message with the run's plan.json, and correct run.json.",
+    )
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import botocore.session
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError, ParamValidationError
 from botocore.retries.standard import ThrottledRetryableChecker, TransientRetryableChecker
 
 from finetuning.aws.errors import translate_errors
@@ -89,6 +89,14 @@ def test_a_lack_of_capacity_is_told_apart_by_code_or_words(aws_code: str, reason
 def test_aws_that_cannot_be_reached_is_tried_again() -> None:
     with pytest.raises(TransientAwsError, match="start the job"), translate_errors("start the job"):
         raise EndpointConnectionError(endpoint_url="https://api.sagemaker.us-east-1.amazonaws.com")
+
+
+def test_a_request_that_botocore_does_not_send_is_no_lack_of_a_connection() -> None:
+    with pytest.raises(FineTuningError, match="start the job") as failure, translate_errors("start the job"):
+        raise ParamValidationError(report="Invalid length for parameter EndpointName, value: 0, valid min length: 1")
+    assert failure.value.code == Code.REQUEST_INVALID
+    assert "EndpointName" in failure.value.message
+    assert not isinstance(failure.value, TransientAwsError)
 
 
 def test_an_error_of_ours_passes_as_it_is() -> None:
