@@ -13,7 +13,7 @@ from finetuning.planning import orders
 from finetuning.report.console_links import training_job_link, training_log_link
 from finetuning.runs.outcomes import Outcome
 from finetuning.runs.plan import in_words
-from finetuning.runs.status import Rung
+from finetuning.runs.status import Cost, Rung
 from finetuning.runs.waiting import elapsed_seconds, next_rung, pending_seconds, wait_seconds
 from finetuning.settings import settings
 
@@ -50,16 +50,14 @@ def handler(run: Run, event: Payload) -> Payload:
     if has_ended(run):
         raise ended(run, *([f"Stopped the training job {name}"] if sagemaker().stop_training_job(name) else []))
     measure({ProductMetric.TRAINING_ESTIMATED_USD: option.estimate.usd})
-    region, status = settings().aws_region, run.status
+    region = settings().aws_region
     status = run.record(
         f"Training on {types}",
         rung=rung,
         training_job=name,
         first_steps=None,
         last_steps=None,
-        cost=status.cost.model_copy(
-            update={"estimate_usd": option.estimate.usd, "assumptions": option.estimate.assumptions}
-        ),
+        cost=Cost(estimate_usd=option.estimate.usd, assumptions=option.estimate.assumptions),
         links={"Training job": training_job_link(region, name), "Training log": training_log_link(region, name)},
     )
     return {"outcome": Outcome.IN_PROGRESS, "job_name": name, "wait_seconds": wait_seconds(0), **status.shown}

@@ -40,6 +40,14 @@ def test_the_estimate_of_the_attempt_is_in_status_and_metrics_with_links_to_the_
     assert run.status.links.keys() == {"Execution", "Training job", "Training log"}
 
 
+def test_the_cost_of_the_attempt_before_is_not_that_of_this_one(cloud: FakeAws, memory: MemoryStore) -> None:
+    """A job without capacity is billed for no time. A message about this one would say: 0.00 USD for training."""
+    run = any_run(memory)
+    run.record("", cost=run.status.cost.model_copy(update={"actual_usd": 0.0}))
+    invoke(start_training, run_id=RUN_ID, attempt=1)
+    assert run.status.cost.actual_usd is None
+
+
 def test_a_repeated_step_finds_the_job_it_started(cloud: FakeAws, memory: MemoryStore) -> None:
     any_run(memory)
     for _ in range(2):
