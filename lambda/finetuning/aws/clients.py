@@ -22,6 +22,9 @@ QUICKLY = Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempt
 """For services that improve a plan but are not needed for it, such as prices and quotas. In a network without their
 endpoints a call ends in a timeout."""
 
+ADVISED = QUICKLY.merge(Config(retries={"mode": "standard", "total_max_attempts": 4}))
+"""For the quotas and what is in use of them: some twenty pages and hundreds of descriptions, which AWS throttles."""
+
 FIRST = Config(connect_timeout=1, read_timeout=20, retries={"total_max_attempts": 1})
 """For the stack's outputs, which each command reads first: without a network it should not wait for long. No function
 calls CloudFormation."""
@@ -33,6 +36,7 @@ JUDGING = ONCE.merge(Config(read_timeout=15))
 """For asking a judge for one word. The batch asks again what failed, and a throttled step is retried."""
 
 _CONFIGS = {"s3": S3, "sagemaker-runtime": ONCE, "bedrock-runtime": ONCE_IMPORTED, "cloudformation": FIRST}
+_ADVISORY = {"service-quotas": ADVISED, "sagemaker": ADVISED}
 
 
 @cache
@@ -46,6 +50,6 @@ def client(service: str) -> Any:
 
 @cache
 def advisory_client(service: str, region: str) -> Any:
-    """A client with short timeouts and no retries. Untyped, as `client` is."""
+    """A client with short timeouts, and few retries or none. Untyped, as `client` is."""
     create: Callable[..., Any] = boto3.client
-    return create(service, region_name=region, config=QUICKLY)
+    return create(service, region_name=region, config=_ADVISORY.get(service, QUICKLY))

@@ -50,7 +50,7 @@ class Quotas:
         self._service_quotas = service_quotas
         self._sagemaker = sagemaker
         self._region = region
-        self._by_name: Mapping[str, Quota] | None = None
+        self._by_name: Mapping[str, Quota] | BotoCoreError | ClientError | None = None
         self._holders: dict[Use, list[_Holder]] = {}
         self._not_counted: set[Use] = set()
 
@@ -99,8 +99,14 @@ class Quotas:
         return int(quota.value) if quota else NEW_ACCOUNT_CONCURRENCY
 
     def _quotas(self) -> Mapping[str, Quota]:
+        """Those of SageMaker. A service that does not answer is not asked again."""
         if self._by_name is None:
-            self._by_name = self.of_service("sagemaker")
+            try:
+                self._by_name = self.of_service("sagemaker")
+            except (BotoCoreError, ClientError) as error:
+                self._by_name = error
+        if isinstance(self._by_name, Exception):
+            raise self._by_name
         return self._by_name
 
     def of_service(self, service: str) -> Mapping[str, Quota]:

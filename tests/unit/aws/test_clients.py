@@ -1,6 +1,13 @@
 """The clients of a process: one each, and how patient they are."""
 
+import io
+import json
+from typing import Any
+
 import pytest
+from botocore import xform_name
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from urllib3 import HTTPResponse
 
 from finetuning.aws.clients import advisory_client, client
 
@@ -22,6 +29,33 @@ def test_a_service_that_only_advises_is_given_up_soon(aws: None) -> None:
     advisory_client.cache_clear()
     config = advisory_client("pricing", "us-east-1").meta.config
     assert (config.connect_timeout, config.retries["total_max_attempts"]) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "listed"),
+    [("service-quotas", "ListServiceQuotas", "Quotas"), ("sagemaker", "ListEndpoints", "Endpoints")],
+)
+def test_a_throttled_question_about_quotas_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, service: str, operation: str, listed: str
+) -> None:
+    """SageMaker's quotas are twenty pages. A run whose quotas are not known is trained, and paid, before it fails."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    advisory_client.cache_clear()
+    api = advisory_client(service, "us-east-1")
+    answers = iter([(400, {"__type": "ThrottlingException"}), (429, {"__type": "TooManyRequestsException"})])
+
+    def answer(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
+        status, body = next(answers, (200, {listed: []}))
+        raw = HTTPResponse(io.BytesIO(json.dumps(body).encode()), preload_content=False)
+        return AWSResponse(request.url, status, {}, raw)
+
+    api.meta.events.register("before-send", answer)
+    asked = {"ServiceCode": "sagemaker"} if service == "service-quotas" else {}
+    (page,) = api.get_paginator(xform_name(operation)).paginate(**asked)
+    assert page[listed] == []
+    advisory_client.cache_clear()
 
 
 def test_s3_signs_links_with_version_4_for_the_buckets_own_host(aws: None) -> None:

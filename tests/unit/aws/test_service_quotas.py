@@ -235,6 +235,16 @@ def test_an_unknown_quota_is_said_not_guessed(use: Use) -> None:
     assert G5 in verdict
 
 
+def test_a_service_that_does_not_answer_is_asked_once() -> None:
+    """Each question may take seconds in a network that does not reach the service."""
+    service_quotas = FakeService()
+    service_quotas.refuse("list_service_quotas", "AccessDeniedException")
+    quotas = Quotas(service_quotas, FakeSageMaker(), REGION)
+    said = [quotas.check(each, use, 1, "") for each in (G5, "ml.p5.48xlarge") for use in QUOTA_NAMES]
+    assert all(isinstance(verdict, str) and "AccessDenied" in verdict for verdict in said)
+    assert len(service_quotas.calls) == 1
+
+
 def test_a_silent_service_is_said() -> None:
     service_quotas = boto3.client("service-quotas", **AS_NOBODY)
     stubbed = Stubber(service_quotas)
