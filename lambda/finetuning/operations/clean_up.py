@@ -105,9 +105,10 @@ def remove_unused_models(api: SageMaker, store: RunStore) -> list[str]:
     What an endpoint serves is kept even without its run's files, until the endpoint expires.
     """
     prefix = settings().prefix + "-"
-    runs = set(store.folders(RUNS))
     live = (api.describe_endpoint(endpoint["EndpointName"]) for endpoint in list(api.endpoints(prefix)))
-    used = {endpoint["EndpointConfigName"] for endpoint in live if endpoint}
+    # By their run: a configuration's models may have other names than itself.
+    serving = {Names.run_id_in(endpoint["EndpointConfigName"], prefix) for endpoint in live if endpoint}
+    needed = serving | set(store.folders(RUNS))
     done = []
     for kind, noun, found, delete in (
         ("configuration", "EndpointConfig", list(api.endpoint_configs(prefix)), api.delete_endpoint_config),
@@ -115,8 +116,7 @@ def remove_unused_models(api: SageMaker, store: RunStore) -> list[str]:
     ):
         for each in found:
             name = each[f"{noun}Name"]
-            is_unused = Names.run_id_in(name, prefix) not in runs and name not in used
-            if is_unused and api.is_owned(each[f"{noun}Arn"], settings().prefix):
+            if Names.run_id_in(name, prefix) not in needed and api.is_owned(each[f"{noun}Arn"], settings().prefix):
                 delete(name)
                 done.append(f"Deleted the {kind} {name}")
     return done

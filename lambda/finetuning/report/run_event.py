@@ -65,7 +65,7 @@ def run_event(status: RunStatus, plan: RunPlan | None, *, stage: str, report: Re
         model_package_arn=status.model_package or None,
         training_cost_usd=status.cost.actual_usd,
         endpoint=status.endpoint if deployed else None,
-        endpoint_usd_per_hour=hourly * deployed.instance_count if deployed and hourly is not None else None,
+        endpoint_usd_per_hour=round(hourly * deployed.instance_count, 4) if deployed and hourly is not None else None,
         report_s3_uri=report.s3_uri,
         report_console_url=report.console,
         started_at=status.redeployed_at or status.started_at,

@@ -13,7 +13,7 @@ from finetuning.operations.clean_up import (
     remove_unused_models,
     take_back_endpoint,
 )
-from finetuning.runs.names import Names
+from finetuning.runs.names import Names, hosting_suffix
 from tests.builders.aws import FakeAws, FakeSageMaker, hours_ago
 from tests.builders.memory import PREFIX, MemoryStore, any_run
 from tests.builders.runs import RUN_ID
@@ -191,6 +191,19 @@ def test_a_configuration_in_service_stays_with_its_model_whatever_became_of_its_
     account.add_endpoint(NAMES.endpoint, OTHER)
     assert remove_unused_models(api, memory) == []
     assert account.names("endpoint_config") == account.names("model") == {OTHER}
+
+
+@pytest.mark.parametrize("config", [OTHER, f"{OTHER}-candidate"])
+def test_every_model_of_a_configuration_in_service_stays(
+    account: FakeSageMaker, api: SageMaker, memory: MemoryStore, config: str
+) -> None:
+    """A pool of another instance type, and a candidate, have a model of another name than the configuration's."""
+    account.add_endpoint(NAMES.endpoint, config)
+    models = {OTHER, OTHER + hosting_suffix("ml.g5.48xlarge")}
+    for model in models - account.names("model"):
+        account.add("model", model, "other-00000000")
+    assert remove_unused_models(api, memory) == []
+    assert account.names("model") >= models
 
 
 def test_models_that_this_stage_did_not_make_stay(account: FakeSageMaker, api: SageMaker, memory: MemoryStore) -> None:

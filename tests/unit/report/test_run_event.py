@@ -90,6 +90,11 @@ def test_an_endpoint_is_named_only_where_one_was_requested_and_its_price_only_wh
     assert detail["endpoint_usd_per_hour"] is None
 
 
+def test_the_price_of_several_instances_has_no_digits_that_no_bill_has() -> None:
+    """7 × 7.09 is 49.629999999999995 in binary."""
+    assert event(any_status(), planned(usd_per_hour=7.09, instance_count=7))["endpoint_usd_per_hour"] == 49.63
+
+
 def test_a_run_that_was_not_planned_has_an_event() -> None:
     detail = event(any_failed_status(cost=Cost()), None)
     assert (detail["model_id"], detail["state"]) == (None, "failed")
