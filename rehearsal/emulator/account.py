@@ -61,6 +61,9 @@ LAMBDA_QUOTA = {
 MOST_IMPORTED_MODELS = 20
 """Imported models that this account may have; a new account of AWS has 3."""
 
+MOST_IMPORTS_AT_ONCE = 1
+"""Import jobs in progress: the quota “Concurrent model import jobs” of every account, which cannot be raised."""
+
 BEDROCK_QUOTA = {
     "ServiceCode": "bedrock",
     "ServiceName": "Amazon Bedrock",

@@ -212,7 +212,7 @@ def _as_dict(tags: list[dict[str, str]]) -> dict[str, str]:
 
 
 class FakeBedrock(FakeService):
-    """Bedrock's imports. `jobs`, `models` and `tags` by ARN; a job stays in progress until a test ends it."""
+    """Bedrock's imports, one at a time. `jobs`, `models` and `tags` by ARN; a job goes on until a test ends it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -227,6 +227,8 @@ class FakeBedrock(FakeService):
     def _answer(self, operation: str, request: dict[str, Any]) -> Any:
         match operation:
             case "create_model_import_job":
+                if any(job["status"] == "InProgress" for job in self.jobs.values()):
+                    raise client_error("ServiceQuotaExceededException", "Concurrent model import jobs: 1.", operation)
                 arn = self._arn("model-import-job")
                 kept = {name: request[name] for name in ("jobName", "importedModelName", "modelDataSource")}
                 self.jobs[arn] = {**kept, "jobArn": arn, "status": "InProgress", "creationTime": datetime.now(UTC)}

@@ -61,6 +61,15 @@ class Bedrock:
             for page in pages:
                 yield from (job for job in page["modelImportJobSummaries"] if job["jobName"].startswith(prefix))
 
+    def import_under_way(self) -> str | None:
+        """The name of a model that the account is importing now, whoever imports it; None if there is none."""
+        with translate_errors("list the import jobs"):
+            for page in self._api.get_paginator("list_model_import_jobs").paginate(statusEquals="InProgress"):
+                for job in page["modelImportJobSummaries"]:
+                    if job["status"] == "InProgress":
+                        return str(job.get("importedModelName", job["jobName"]))
+        return None
+
     def describe_import(self, job_arn: str) -> dict[str, Any] | None:
         """The GetModelImportJob response; None if there is no such job."""
         return self._find("import job", job_arn, self._api.get_model_import_job, jobIdentifier=job_arn)

@@ -54,19 +54,34 @@ def next_attempt(names: Names, latest: dict[str, Any] | None) -> int:
     return int(latest["jobName"].removeprefix(names.imported_model).lstrip("-") or 0) + 1
 
 
+class ImportUnderWay(Exception):
+    """The account imports no second model at the same time: Bedrock's quota “Concurrent model import jobs”, which is 1
+    and cannot be raised (by copies of AWS's table of quotas). `model`: the one that it imports.
+    """
+
+    def __init__(self, model: str) -> None:
+        super().__init__(model)
+        self.model = model
+
+
 def start_import(api: Bedrock, store: RunStore, name: str, request: dict[str, Any]) -> list[str]:
     """Starts the import of a model that `name` will stand for. If the account has as many models as it may, those that
     are kept only for a rollback are deleted, one after the other: of this name first, the oldest first. Returns what
     was deleted, one line each.
 
-    Raises `FineTuningError` (QUOTA_EXCEEDED) if there is none left to delete.
+    Raises `ImportUnderWay`, for which nothing is deleted although Bedrock's error is the same, and `FineTuningError`
+    (QUOTA_EXCEEDED) if there is no model left to delete.
     """
     done: list[str] = []
     while True:
         try:
             api.start_import(request)
         except FineTuningError as error:
-            kept = _kept_for_rollback(store, name) if error.code == Code.QUOTA_EXCEEDED else []
+            if error.code != Code.QUOTA_EXCEEDED:
+                raise
+            if other := api.import_under_way():
+                raise ImportUnderWay(other) from error
+            kept = _kept_for_rollback(store, name)
             if not kept:
                 raise
             done += delete_kept(api, store, *kept[0])

@@ -16,7 +16,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from rehearsal.emulator.account import MOST_IMPORTED_MODELS
+from rehearsal.emulator.account import MOST_IMPORTED_MODELS, MOST_IMPORTS_AT_ONCE
 from rehearsal.emulator.bedrock.converse import has_chat_template
 from rehearsal.emulator.context import EmulatorContext
 from rehearsal.emulator.faults import Fault
@@ -53,6 +53,9 @@ class Imports:
             if message := self._world.faults.take(Fault.IMPORT_QUOTA, name):
                 raise Refused("ServiceQuotaExceededException", message)
             unfinished = [job for job in self.jobs.values() if job["status"] == "InProgress"]
+            if len(unfinished) >= MOST_IMPORTS_AT_ONCE:
+                said = f"You have reached the quota of {MOST_IMPORTS_AT_ONCE} concurrent model import jobs."
+                raise Refused("ServiceQuotaExceededException", said)
             if len(self.models) + len(unfinished) >= MOST_IMPORTED_MODELS:
                 said = f"You have reached the quota of {MOST_IMPORTED_MODELS} imported models per account."
                 raise Refused("ServiceQuotaExceededException", said)

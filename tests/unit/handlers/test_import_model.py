@@ -16,7 +16,7 @@ from finetuning.runs.layout import alias_key
 from finetuning.runs.names import Names
 from finetuning.runs.tags import TTL_TAG
 from finetuning.settings import NEVER
-from tests.builders.aws import FakeAws, client_error, ends
+from tests.builders.aws import FakeAws, client_error, ends, hours_ago
 from tests.builders.handlers import invoke
 from tests.builders.imports import TUNED, imported_run
 from tests.builders.memory import PREFIX, MemoryStore, any_run
@@ -119,6 +119,34 @@ def test_models_kept_for_a_rollback_make_room_those_of_the_same_name_first(
     assert [model.name for model in found.models] == ["own-now"]
     said = [event.message for event in run.status.events]
     assert f"Deleted the imported model own-b, which {NAMES.endpoint} kept for a rollback" in said
+
+
+def test_an_import_waits_for_another_one_of_the_account_and_deletes_no_model_for_it(
+    cloud: FakeAws, memory: MemoryStore, run: Run
+) -> None:
+    """An account imports one model at a time, and Bedrock's error is that of a full account."""
+    arns = {name: cloud.bedrock.add_model(name) for name in ("faq-now", "faq-before")}
+    faq = Alias(name="faq", serving=kept("faq-now", arns["faq-now"]), earlier=[kept("faq-before", arns["faq-before"])])
+    memory.save(alias_key(faq.name), faq)
+    cloud.bedrock.add_job("theirs")
+    waiting = invoke(import_model, run_id=RUN_ID, variant="live")
+    assert (waiting["outcome"], waiting["message"]) == (
+        "waiting",
+        "Waiting for the import of theirs: the account imports no second model at the same time",
+    )
+    assert cloud.bedrock.names() == ["faq-before", "faq-now"]
+    cloud.bedrock.end("theirs", "Failed")
+    assert invoke(import_model, run_id=RUN_ID, variant="live")["outcome"] == "go"
+    assert run.status.endpoint_wait_began is None
+
+
+def test_an_import_does_not_wait_for_others_without_end(cloud: FakeAws, run: Run) -> None:
+    cloud.bedrock.add_job("theirs")
+    run.record("", endpoint_wait_began=hours_ago(6.1))
+    with pytest.raises(FineTuningError, match="theirs") as late:
+        invoke(import_model, run_id=RUN_ID, variant="live")
+    assert late.value.code == "IMPORT_OUT_OF_TIME"
+    assert "finetune deploy RUN" in late.value.fix
 
 
 def test_without_anything_to_delete_a_full_account_is_the_error(cloud: FakeAws, memory: MemoryStore, run: Run) -> None:
