@@ -6,7 +6,7 @@ The endpoint's tags hold its limits, and what the sweeper has to remember from o
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from finetuning.runs.tags import DEPLOYED_TAG, IDLE_TAG, KEPT_TAG, TTL_TAG
 from finetuning.settings import NEVER, SWEEP_MINUTES, Limit
@@ -86,10 +86,12 @@ def kept_until(tags: Mapping[str, str]) -> datetime | None:
 
 
 def deadline(lifetime: Lifetime, deployed: datetime, used: datetime, kept: datetime | None) -> Deadline | None:
-    """The limit that is reached first; None if the endpoint does not expire.
+    """The limit that is reached first, in UTC; None if the endpoint does not expire.
 
     `used` is the time of the last invocation, or of its deployment. No endpoint expires before `kept`.
     """
+    deployed, used = deployed.astimezone(UTC), used.astimezone(UTC)  # boto3's times are in the machine's zone
+    kept = kept and kept.astimezone(UTC)
     found = []
     if lifetime.ttl_hours != NEVER:
         found.append(

@@ -1,6 +1,6 @@
 """When an endpoint has to go."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -91,6 +91,18 @@ def test_the_ttl_counts_from_the_configuration_not_from_every_change() -> None:
     assert deployed_at(tags, "config-1", NOW + HOUR) == NOW
     assert deployed_at(tags, "config-2", NOW + HOUR) == NOW + HOUR
     assert deployed_at({}, "config-1", NOW + HOUR) == NOW + HOUR
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "kept"), [(Lifetime(8, "never"), False), (Lifetime("never", 60), False), (Lifetime(8, 60), True)]
+)
+def test_a_deadline_is_in_utc_wherever_the_command_runs(lifetime: Lifetime, kept: bool) -> None:
+    """boto3 gives times in the zone of the machine, anybody may write a tag, and messages say UTC."""
+    there = NOW.astimezone(timezone(timedelta(hours=9)))
+    found = deadline(lifetime, there, there, there + timedelta(days=1) if kept else None)
+    assert found
+    assert found.at.utcoffset() == timedelta(0)
+    assert not kept or f"{NOW + timedelta(days=1):%Y-%m-%d %H:%M} UTC" in found.reason
 
 
 @pytest.mark.parametrize("text", ["", "tomorrow", "2026-01-01T12:00:00"])
