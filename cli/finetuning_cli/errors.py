@@ -65,7 +65,7 @@ def to_cli_error(error: FineTuningError | BotoCoreError | ClientError) -> FineTu
     cause = error.__cause__
     refused = isinstance(cause, ClientError) and error_code(cause) in REFUSED_CREDENTIALS
     if isinstance(cause, NoRegionError):
-        return FineTuningError(Code.AWS_NOT_CONFIGURED, "No AWS region is set.", "Set AWS_REGION.")
+        return FineTuningError(Code.AWS_NOT_CONFIGURED, "No AWS region is set.", "Use --region, or set AWS_REGION.")
     if refused or isinstance(cause, NOT_SIGNED_IN):
         message = f"AWS rejected the credentials: {cause}" if refused else f"Not signed in to AWS: {cause}"
         return FineTuningError(

@@ -9,7 +9,7 @@ from finetuning_cli.commands.options import AsJson, RunName, Stage, progress_con
 
 
 def approve(run: RunName, stage: Stage = "dev", as_json: AsJson = False) -> None:
-    """Let a run that waits for approval deploy its model.
+    """Approve a run that waits for approval, so that it deploys its model.
 
     \b
     Example:
@@ -34,10 +34,10 @@ def approve(run: RunName, stage: Stage = "dev", as_json: AsJson = False) -> None
 def reject(
     run: RunName,
     stage: Stage = "dev",
-    reason: Annotated[str, typer.Option(help="Why. The run's report and the team's message contain it.")] = "",
+    reason: Annotated[str, typer.Option(help="The reason, for the run's report and the team's message.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """End a run that waits for approval without deploying its model, which is kept.
+    """Reject a run that waits for approval: it ends without deploying its model, which is kept.
 
     \b
     Example:

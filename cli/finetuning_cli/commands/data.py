@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from finetuning_cli.preflight.data import LocalData
 
 Files = Annotated[list[Path], typer.Argument(exists=True, help="Data files, or folders of them.")]
-ForGitHub = Annotated[bool, typer.Option("--github", help="Print annotations of the lines, for GitHub Actions.")]
+ForGitHub = Annotated[bool, typer.Option("--github", help="Print annotations for GitHub Actions.")]
 TemplateFile = Annotated[
     Path | None,
     typer.Option(exists=True, dir_okay=False, help="A template.json. Default: the one in the folder, if there is one."),
@@ -48,7 +48,7 @@ def check(
     near_duplicates: NearDuplicates = None,
     max_tokens: MaxTokens = None,
 ) -> None:
-    """Report what data files contain, what training would use of them, and what is wrong, line by line.
+    """Check data files: what they contain, what training would use, and every line with an error.
 
     A folder's run.json and template.json apply as they do in a run; options override them.
 
@@ -87,7 +87,7 @@ def prepare(
     max_tokens: MaxTokens = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write what training would get: exactly the bytes the workflow would put into the channels.
+    """Write the files that training would get, exactly as the workflow writes them.
 
     A folder's run.json and template.json apply as they do in a run; options override them.
 
@@ -121,7 +121,7 @@ def _read(given: list[Path], model: str | None, task: TaskChoice | None, rows: d
     data = LocalData.read(given)
     if not data.files:
         raise typer.BadParameter(
-            " ".join(["There is no data file in the folder.", *data.left_out_notes]), param_hint="FILES"
+            " ".join(["There is no data file in this folder.", *data.left_out_notes]), param_hint="FILES"
         )
     asked = {name: value for name, value in (("model", model), ("task", task and task.value), ("data", rows)) if value}
     return data.with_options(asked)

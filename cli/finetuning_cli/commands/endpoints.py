@@ -22,15 +22,15 @@ def ask(
     prompt: Annotated[str, typer.Argument(help="What to ask. Default: standard input.")] = "",
     stage: Stage = "dev",
     system: Annotated[str, typer.Option(help="The system message of a chat.")] = "",
-    max_tokens: Annotated[int, typer.Option(min=1, max=4096, help="The longest answer, in tokens.")] = 256,
+    max_tokens: Annotated[int, typer.Option(min=1, max=4096, help="Maximum length of the answer, in tokens.")] = 256,
     interactive: Annotated[
-        bool, typer.Option("--interactive", "-i", help="Ask again and again; a chat model remembers what was said.")
+        bool, typer.Option("--interactive", "-i", help="Start a conversation: a chat model gets the earlier turns.")
     ] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Send the text unchanged.")] = False,
     instruction: Annotated[bool, typer.Option("--instruction", help="Send it as an instruction.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask an endpoint a question, in the format its run was trained on unless an option says otherwise.
+    """Ask an endpoint a question, in the format that its model was trained on.
 
     \b
     Examples:
@@ -45,7 +45,7 @@ def ask(
     from finetuning_cli.stage.endpoints import find_served
 
     if interactive and (prompt or as_json):
-        raise typer.BadParameter("--interactive takes neither a prompt nor --json.")
+        raise typer.BadParameter("--interactive cannot be used with a prompt or --json.")
     full_name, plan, model = find_served(Deployment.find(stage), endpoint)
     task = "domain_adaptation" if raw else "instruction" if instruction else ""
     conversation = Conversation(
@@ -111,7 +111,7 @@ def token(
     stage: Stage = "dev",
     as_json: AsJson = False,
 ) -> None:
-    """Print a bearer token, with which OpenAI's clients call an endpoint.
+    """Print a bearer token with which OpenAI's clients call an endpoint.
 
     Treat it like a password: it allows what your own credentials allow, until it expires or they do.
 
@@ -184,7 +184,7 @@ def endpoints(stage: Stage = "dev", as_json: AsJson = False) -> None:
 
 def extend(
     endpoint: EndpointName,
-    hours: Annotated[float, typer.Option(min=0.1, help="How many hours from now to keep it, at least.")],
+    hours: Annotated[float, typer.Option(min=0.1, help="Minimum number of hours from now to keep it.")],
     stage: Stage = "dev",
     as_json: AsJson = False,
 ) -> None:
@@ -303,7 +303,7 @@ def _print_left_undone(deployment: "Deployment", endpoint: str, config: str) -> 
 
 def clean_up(
     run: RunName = "",
-    every: Annotated[bool, typer.Option("--all", help="Every run of the stage.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="All runs of the stage.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     stage: Stage = "dev",
     as_json: AsJson = False,

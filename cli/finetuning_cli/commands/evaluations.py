@@ -66,11 +66,11 @@ def evaluate(
     stage: Stage = "dev",
     as_json: AsJson = False,
 ) -> None:
-    """Ask the live endpoint of a run again, and print the verdict.
+    """Evaluate the live endpoint of a run again, and print the verdict.
 
-    Asks the prompts of the run's own evaluation, and compares with the
-    answers that the base model gave then. The result is kept beside the
-    run's own evaluation, which stays as it is.
+    Asks the prompts of the run's own evaluation again, and compares with
+    the base model's answers of that time. Keeps the result beside the run's
+    own evaluation, which is not changed.
 
     \b
     Examples:

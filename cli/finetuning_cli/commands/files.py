@@ -13,7 +13,7 @@ from finetuning_cli.commands.options import AsJson, RunName, Stage, progress_con
 
 def logs(
     run: RunName,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the training ends.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the log until the training ends.")] = False,
     stage: Stage = "dev",
     as_json: AsJson = False,
 ) -> None:
@@ -45,15 +45,15 @@ def logs(
 
 def download(
     run: RunName,
-    folder: Annotated[Path, typer.Argument(file_okay=False, help="Where to write the model; created if need be.")],
+    folder: Annotated[Path, typer.Argument(file_okay=False, help="Where to write the model. Created if needed.")],
     stage: Stage = "dev",
     as_json: AsJson = False,
 ) -> None:
     """Download the tuned model of a run.
 
-    An interrupted download goes on where it ended. Each file is compared
-    with S3's checksum, where S3 has one that Python can compute, else its
-    size; SHA256SUMS lists the digests of all files.
+    Repeat the command to continue an interrupted download. Each file is
+    compared with S3's checksum, or with its size if S3 has no checksum that
+    Python can compute. SHA256SUMS lists the digests of all files.
 
     \b
     Examples:
@@ -79,7 +79,7 @@ def download(
             done = [download_file(file, folder, advance) for file in files]
         write_sums(folder, done)
     except OSError as error:
-        again = "A repeated download goes on where this one ended."
+        again = "Repeat the command to continue the download."
         raise typer.BadParameter(f"Cannot write to {folder}: {error.strerror}. {again}", param_hint="FOLDER") from error
     if as_json:
         listed = [{"name": each.name, "sha256": each.sha256, "checked": each.checked} for each in done]

@@ -17,20 +17,20 @@ REHEARSED = Path("build") / "live"
 
 
 def first_run(
-    budget: Annotated[float, typer.Option(min=0.5, help="The most it may cost, in USD.")] = 10.0,
+    budget: Annotated[float, typer.Option(min=0.5, help="Maximum cost, in USD.")] = 10.0,
     stage: Stage = "dev",
-    model: Annotated[str, typer.Option(help="A chat model; default: the smallest.")] = "",
+    model: Annotated[str, typer.Option(help="A chat model. Default: the smallest.")] = "",
     accept_eula: Annotated[
         bool, typer.Option("--accept-eula", help="Accept the model's licence for both runs.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    remove_only: Annotated[bool, typer.Option("--remove", help="Only remove what an earlier one left.")] = False,
+    remove_only: Annotated[bool, typer.Option("--remove", help="Only remove what an earlier first run left.")] = False,
     evidence: Annotated[
         Path | None, typer.Option(file_okay=False, help="Folder for the evidence. Default: docs/live.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run the smallest real run of every step in AWS, check what this project assumes, and remove everything.
+    """Make a small real run of every step on AWS, check the project's assumptions, and remove everything.
 
     Needs a deployed stage. Costs money: it says how much and asks first.
     Ctrl-C, a failure and a spent budget end it, and everything is removed.

@@ -29,17 +29,17 @@ def from_openai(
     max_cost: MaxCost = None,
     untrained_answers: UntrainedAnswers = None,
     preferred_answers: Annotated[
-        bool, typer.Option("--preferred-answers", help="Train on the preferred answers of pairs alone.")
+        bool, typer.Option("--preferred-answers", help="Train on the preferred answers of pairs only.")
     ] = False,
     max_errors: Annotated[
         float | None, typer.Option(min=0, max=1, help="Share of the rows that may be left out. Default: 0.01.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a run of a fine-tuning job of OpenAI: its files, a run.json, and what became of each setting.
+    """Convert an OpenAI fine-tuning job to a run: its files, a run.json, and what became of each setting.
 
-    Rows with tools, images or examples for reinforcement cannot be trained on: each is counted. Nothing is
-    written if the data would be refused. Works offline.
+    Counts rows that cannot be trained on: tools, images, examples for
+    reinforcement. Writes nothing if a run would refuse the data. Works offline.
 
     \b
     Examples:

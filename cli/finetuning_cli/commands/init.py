@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(file_okay=False, help="The folder for the data; created if need be.")],
+    folder: Annotated[Path, typer.Argument(file_okay=False, help="The folder for the data. Created if needed.")],
     model: Model = None,
     task: TaskName = None,
     accept_eula: AcceptEula = False,
     max_cost: MaxCost = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a run.json: asks for the model, the task, the licence and the most it may cost.
+    """Write a run.json: asks for the model, the task, the licence and the maximum cost.
 
-    Does not ask for what an option says. Never replaces a run.json.
+    Does not ask for values that are given as options. Never overwrites a run.json.
 
     \b
     Examples:
@@ -53,7 +53,7 @@ def init(
     licence = Licence.of(model, region_in_use())
     if licence and not accept_eula:
         accept_eula = _ask_licence(licence)
-    max_cost = max_cost or typer.prompt("The most that training may cost, in USD (0: the stage's limit)", 0.0, err=True)
+    max_cost = max_cost or typer.prompt("Maximum cost of the training, in USD (0: the stage's limit)", 0.0, err=True)
     document = run_document(model, task.value, accept_eula=accept_eula, max_cost_usd=max_cost or None)
     for finding in read_request(json.dumps(document).encode())[1]:
         raise typer.BadParameter(f"{finding.message} {finding.fix}")
@@ -105,7 +105,7 @@ def _ask_task(model: str) -> TaskChoice:
             return TaskChoice(answer)
         raise typer.BadParameter(f"{answer!r} must be one of {', '.join(possible)}.")
 
-    question = f"Task ({', '.join(possible)}; auto: as the data looks)"
+    question = f"Task ({', '.join(possible)}; auto: derived from the data)"
     return TaskChoice(typer.prompt(question, TaskChoice.AUTO.value, value_proc=chosen, err=True))
 
 

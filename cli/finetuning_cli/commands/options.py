@@ -62,8 +62,8 @@ VERDICT_EXIT_CODES = {"broken": 1, "no measurable change": 3, "worse": 4}
 COMMON = "Common options"
 
 Stage = Annotated[str, typer.Option(envvar="FINETUNE_STAGE", help="The deployed stage.", rich_help_panel=COMMON)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.", rich_help_panel=COMMON)]
-Profile = Annotated[str | None, typer.Option(help="A profile of AWS's configuration.", rich_help_panel=COMMON)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.", rich_help_panel=COMMON)]
+Profile = Annotated[str | None, typer.Option(help="The AWS profile.", rich_help_panel=COMMON)]
 Region = Annotated[str | None, typer.Option(help="The AWS region.", rich_help_panel=COMMON)]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print results and errors only, no progress.", rich_help_panel=COMMON)
@@ -72,20 +72,20 @@ Quiet = Annotated[
 RunName = Annotated[str, typer.Argument(help="A run's id, or an upload's name for its latest run.")]
 EndpointName = Annotated[str, typer.Argument(help="The endpoint's name, with or without the stage's prefix.")]
 
-RUN = "Settings of the run, instead of those in run.json"
+RUN = "Settings of the run, which override run.json"
 Model = Annotated[str | None, typer.Option(help="The JumpStart model id.", rich_help_panel=RUN)]
 TaskName = Annotated[
-    TaskChoice | None, typer.Option(help="What to train. Default: as the data looks.", rich_help_panel=RUN)
+    TaskChoice | None, typer.Option(help="The task. Default: derived from the data.", rich_help_panel=RUN)
 ]
-Epochs = Annotated[int | None, typer.Option(min=1, help="How often training reads the data.", rich_help_panel=RUN)]
+Epochs = Annotated[int | None, typer.Option(min=1, help="How many times training reads the data.", rich_help_panel=RUN)]
 MaxCost = Annotated[
-    float | None, typer.Option(min=0.01, help="The most that training may cost, in USD.", rich_help_panel=RUN)
+    float | None, typer.Option(min=0.01, help="Maximum cost of the training, in USD.", rich_help_panel=RUN)
 ]
 ServingTarget = Annotated[
     TargetChoice | None,
     typer.Option(
         "--target",
-        help="An endpoint by the hour, an import into Bedrock by use, or what costs less at --hours-a-day.",
+        help="Serve by an endpoint (paid by the hour), by Bedrock (paid by use), or by the cheaper at --hours-a-day.",
         rich_help_panel=RUN,
     ),
 ]
@@ -95,25 +95,32 @@ HoursADay = Annotated[
 AcceptEula = Annotated[
     bool, typer.Option("--accept-eula", help="Accept the licence of the model.", rich_help_panel=RUN)
 ]
+COLUMNS_FORM = "prompt=NAME and completion=NAME (also system=NAME), or text=NAME, separated by commas"
 ColumnNames = Annotated[
     list[str] | None,
     typer.Option(
         "--columns",
-        help="What columns are, with commas between: prompt=NAME and completion=NAME, also system=NAME; or text=NAME.",
+        help=f"Columns to use: {COLUMNS_FORM}.",
         rich_help_panel=RUN,
     ),
 ]
 UntrainedAnswers = Annotated[
     Untrained | None,
-    typer.Option(help="Rows with an answer marked not to be learned, as by weight: 0.", rich_help_panel=RUN),
+    typer.Option(
+        help="What to do with rows that have an answer marked not to be learned (weight: 0).", rich_help_panel=RUN
+    ),
 ]
 NearDuplicates = Annotated[
     Near | None,
-    typer.Option(help="Training rows that nearly repeat an earlier or a held-out row.", rich_help_panel=RUN),
+    typer.Option(
+        help="What to do with training rows that nearly repeat an earlier or a held-out row.", rich_help_panel=RUN
+    ),
 ]
 MaxTokens = Annotated[
     int | None,
-    typer.Option(min=1, help="Train on no more tokens than these, in rows chosen by digest.", rich_help_panel=RUN),
+    typer.Option(
+        min=1, help="Maximum number of training tokens. The same rows are chosen every time.", rich_help_panel=RUN
+    ),
 ]
 
 
@@ -129,7 +136,7 @@ def row_options(
         pairs = [pair.partition("=") for each in columns for pair in _NEXT_COLUMN.split(each)]
         names = {role.strip(): name.strip() for role, _, name in pairs}
         if not names.keys() <= set(ROLES) or not all(names.values()):
-            raise typer.BadParameter(f"Write {', '.join(f'{role}=NAME' for role in ROLES)}.", param_hint="--columns")
+            raise typer.BadParameter(f"must be {COLUMNS_FORM}.", param_hint="--columns")
         chosen["columns"] = names
     if untrained_answers:
         chosen["untrained_answers"] = untrained_answers.value

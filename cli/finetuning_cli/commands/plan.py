@@ -39,7 +39,7 @@ def plan(
     as_json: AsJson = False,
     live: Live = False,
 ) -> None:
-    """Show whether a run would start, how long it takes, what it costs, and what is wrong with it.
+    """Show whether a run would start, how long it takes, what it costs, and every problem found.
 
     Checks the data as the workflow does. A run.json is planned with the
     data beside it, or alone if it has another name, such as my.run.json.
@@ -92,7 +92,7 @@ def _find_stage(stage: str | None, region: str) -> "tuple[Deployment | None, str
     from finetuning.errors import FineTuningError
     from finetuning_cli.stage.deployment import Deployment
 
-    without = "Planned for a stage without limits"
+    without = "Planned without the limits of a stage"
     if stage is None:
         try:
             signed_in = boto3.Session().get_credentials() is not None
@@ -107,7 +107,7 @@ def _find_stage(stage: str | None, region: str) -> "tuple[Deployment | None, str
             raise
         return None, f"{without}: {error.message}"
     if found.settings is None:
-        return found, f"{without}: {found.prefix} was deployed by another version, which does not tell its limits."
+        return found, f"{without}: {found.prefix} was deployed by another version, which has no output StageSettings."
     return found, f"Planned for the stage {found.stage} in {region}."
 
 
@@ -143,7 +143,7 @@ def verify_aws(
     stage: Stage = "dev",
     as_json: AsJson = False,
 ) -> None:
-    """Check what this project assumes of AWS in a real account, as far as reading can. Starts nothing; free.
+    """Compare what this project assumes about AWS with your account. Only reads: starts nothing, free.
 
     Compares models, prices, quotas and zones with AWS. If the stage is
     deployed, also asks IAM whether each role may make the calls that the

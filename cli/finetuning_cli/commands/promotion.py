@@ -9,7 +9,7 @@ from finetuning_cli.commands.options import AsJson, Stage
 
 
 def promote(
-    model: Annotated[str, typer.Argument(help="ARN of a version in the other account's model registry.")],
+    model: Annotated[str, typer.Argument(help="ARN of a model version in the other account's registry.")],
     name: Annotated[str, typer.Option(help="The run's name. Default: that of the registry's group.")] = "",
     endpoint: Annotated[str | None, typer.Option(help="The endpoint's name. Default: the run's id.")] = None,
     instance_type: Annotated[
@@ -23,8 +23,9 @@ def promote(
 ) -> None:
     """Copy a model that is approved in another account, and deploy it after this account's approval.
 
-    Nothing is trained. The copy is proved by its digest to be the approved model. The stage names the
-    account and the stage that it takes models from: see docs/accounts.md.
+    Nothing is trained. A digest proves that the copy is the approved model.
+    The stage's settings name the account and the stage from which models are
+    copied: see docs/accounts.md.
 
     \b
     Examples:

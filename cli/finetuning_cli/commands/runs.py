@@ -30,19 +30,19 @@ def submit(
         Path | None, typer.Argument(exists=True, help="A data file, or a folder with data and a run.json.")
     ] = None,
     stage: Stage = "dev",
-    again: Annotated[str, typer.Option(help="Instead of a path: a run whose upload should start another run.")] = "",
-    name: Annotated[str, typer.Option(help="The run's name; default: the folder's or file's.")] = "",
-    check: Annotated[bool, typer.Option(help="Check the data and the plan here before uploading anything.")] = True,
+    again: Annotated[str, typer.Option(help="Instead of a path: the run whose upload is submitted again.")] = "",
+    name: Annotated[str, typer.Option(help="The run's name. Default: that of the folder or file.")] = "",
+    check: Annotated[bool, typer.Option(help="Check the data and the plan before uploading anything.")] = True,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the run to its end.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Upload data, which starts a run.
 
-    First checks the data and the plan here, as the workflow does and with
-    the stage's limits; nothing is uploaded that it would refuse. For a
-    folder, uploads the data files and template.json, then run.json, whose
-    arrival starts the run. A single file runs with the stage's defaults.
-    With settings of the run as options, prints the run.json that is sent.
+    First checks the data and the plan as the workflow does, with the
+    stage's limits, and uploads nothing that it would refuse. For a folder,
+    uploads the data files and template.json, then run.json, which starts
+    the run. A single file runs with the stage's defaults. If options set
+    fields of run.json, prints the run.json that is uploaded.
 
     \b
     Examples:
@@ -63,12 +63,12 @@ def submit(
     if (path is None) == (not again):
         raise typer.BadParameter("Give a path, or a run with --again.")
     if again and chosen:
-        raise typer.BadParameter("--again repeats an upload unchanged: it takes no settings of the run.")
+        raise typer.BadParameter("--again repeats an upload unchanged, so settings of the run cannot be set.")
     console = progress_console(as_json)
     deployment = Deployment.find(stage)
     if path is None:
         run_id = resubmit(deployment, find_run(deployment, again)).run_id
-        console.print(plain(f"Uploaded what started {again} again; this starts the run {run_id}"))
+        console.print(plain(f"Repeated the upload of {again}, which starts the run {run_id}"))
     else:
         data = LocalData.read_upload(path).with_options(chosen)
         data.require_files()

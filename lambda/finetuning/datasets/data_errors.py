@@ -142,7 +142,8 @@ FIXES: dict[ErrorCode, str] = {
     ErrorCode.SHAPE_UNKNOWN: "Use one of the layouts in docs/datasets.md, name the columns in run.json "
     "(`data.columns`), or add a template.json.",
     ErrorCode.SHAPE_OTHER_TASK: "Upload rows of one task together, or set `task` in run.json if rows can be converted.",
-    ErrorCode.COLUMN_MISSING: "Give every row the columns that template.json names.",
+    ErrorCode.COLUMN_MISSING: "Add the column to the row, or name columns that every row has: in template.json, in "
+    "run.json (`data.columns`) or with --columns.",
     ErrorCode.COLUMNS_CONFLICT: "Keep the right one and remove the other.",
     ErrorCode.MEDIA: "Remove the row: the model reads only text, and the text alone would teach something else.",
     ErrorCode.REJECTED_ANSWER: "Remove the row: a rejected answer is not training data. Or set "

@@ -62,7 +62,7 @@ def _invalid(text: str, error: orjson.JSONDecodeError) -> str:
     """Where the JSON is wrong, what was expected there, and what was found."""
     if error.pos >= len(text):
         return f"{INCOMPLETE}: the row ends before its last bracket or quote is closed."
-    where, found = _position(text, error.pos), _character(text[error.pos])
+    where, found = _position(text, error.pos), _found(text, error.pos)
     expected = error.msg.partition(", expected ")[2]
     if expected:
         expected = _EXPECTED.get(expected, expected)
@@ -76,6 +76,7 @@ _EXPECTED = {
     "':' after key": "':'",
     "a string key": "a name in double quotes",
     "a JSON value": "a value",
+    **dict.fromkeys(("'true'", "'false'", "'null'"), "a value"),  # guessed from the first letter
 }
 _PROBLEMS = {
     "trailing comma is not allowed": "no comma may come before a closing bracket",
@@ -89,6 +90,12 @@ def _position(text: str, at: int) -> str:
     """`column 14`; with the line within the row, if the row has several lines."""
     line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
     return f"column {column}" if "\n" not in text.rstrip() else f"line {line} of the row, column {column}"
+
+
+def _found(text: str, at: int) -> str:
+    """The word that begins there, or else the character."""
+    word = re.match(r"[A-Za-z]{2,20}", text[at : at + 20])
+    return f"'{word[0]}'" if word else _character(text[at])
 
 
 def _character(char: str) -> str:

@@ -355,7 +355,7 @@ def _explain(path: Path, problems: list[ErrorDetails]) -> Finding:
     what = f"the name of {field}" if first["loc"][-1] == "[key]" else field
     allowed = " or ".join(dict.fromkeys(map(_allowed, problems))).replace(" or must be ", " or ")
     allowed = allowed.replace("a whole number or a number", "a number")
-    return _finding(field, f"run.json: {what} {allowed}.", "Its `$schema` describes every field.")
+    return _finding(field, f"run.json: {what} {allowed}.", "docs/operating.md lists every field and its values.")
 
 
 _WORDS = {

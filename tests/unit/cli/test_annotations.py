@@ -55,7 +55,7 @@ def test_lines_that_cannot_be_used_are_errors_of_refused_data(finetune: Command,
         "error",
         {"file": "data/faq.jsonl", "line": "7", "title": "JSON_INVALID"},
     )
-    assert line.message.startswith("Invalid JSON at column 1: expected a value, found 'g'.\nFix the JSON")
+    assert line.message.startswith("Invalid JSON at column 1: expected a value, found 'garbage'.\nFix the JSON")
 
 
 def test_few_of_them_are_warnings_of_data_that_can_be_trained_on(finetune: Command, repository: Path) -> None:

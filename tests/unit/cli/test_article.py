@@ -39,7 +39,7 @@ def test_the_plan_in_the_document_is_that_of_the_command(tmp_path: Path, size: s
     (tmp_path / "oasst.jsonl").write_text(any_threads())
     printed = CliRunner().invoke(app, ["plan", str(tmp_path), "--accept-eula"], env=SIGNED_OUT | {"COLUMNS": "100"})
     assert printed.exit_code == 0
-    lines = [line.rstrip() for line in printed.output.splitlines() if not line.startswith("Planned for")]
+    lines = [line.rstrip() for line in printed.output.splitlines() if not line.startswith("Planned ")]
     block = re.compile(rf"(?<=<!-- plan {size}: begin -->\n).*(?=<!-- plan {size}: end -->)", re.DOTALL)
     made = "```\n" + "\n".join(lines) + "\n```\n"
     document = ARTICLE.read_text(encoding="utf-8")

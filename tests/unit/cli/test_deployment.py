@@ -46,7 +46,7 @@ def test_what_cannot_be_the_name_of_a_stage_is_not_asked_for(deployment: Deploym
     [
         (NoCredentialsError(), Code.AWS_NOT_CONFIGURED, "aws sso login"),
         (ProfileNotFound(profile="nobody"), Code.AWS_NOT_CONFIGURED, "AWS_PROFILE"),
-        (NoRegionError(), Code.AWS_NOT_CONFIGURED, "Set AWS_REGION."),
+        (NoRegionError(), Code.AWS_NOT_CONFIGURED, "Use --region, or set AWS_REGION."),
         (UnauthorizedSSOTokenError(), Code.AWS_NOT_CONFIGURED, "aws sso login"),
         (refused("ExpiredToken"), Code.AWS_NOT_CONFIGURED, "aws sso login"),
         (refused("AccessDenied"), Code.ACCESS_DENIED, "DescribeStacks"),

@@ -269,7 +269,7 @@ def test_a_plan_without_a_comparison_says_why(tmp_path: Path) -> None:
     run_file(tmp_path, {"accept_eula": True, "model": BASE_70B}, "run.json")
     any_file(tmp_path, any_chat_rows(30))
     said = " ".join(finetune("plan", tmp_path)[1].split())
-    assert "comparison" not in said.partition("Planned for")[0]
+    assert "comparison" not in said.partition("Planned ")[0]
     assert (
         "The base model is not asked: it would cost about 18.98 USD, more than 2 USD and more than a tenth of the "
         "training (16.03 USD)." in said
