@@ -103,8 +103,7 @@ def prepare(
     if others := _files_of_others(out, data.files):
         shown = ", ".join(str(path.relative_to(out)) for path in others[:3]) + (" …" if len(others) > 3 else "")
         raise typer.BadParameter(
-            f"{out} has files that would be replaced and are not of an earlier `prepare`: {shown}. "
-            "Choose another folder.",
+            f"{out} has files that `prepare` did not write and would replace: {shown}. Choose another folder.",
             param_hint="--out",
         )
     report = _report(data, template, out)

@@ -133,14 +133,14 @@ def token(
     if model:
         raise FineTuningError(
             Code.ENDPOINT_NOT_FOUND,
-            f"{full_name} stands for an imported model of Bedrock, which has no address for OpenAI's clients.",
+            f"{full_name} is a model imported into Bedrock, which has no address for OpenAI's clients.",
             f"Call {model.arn} with LiteLLM or boto3: docs/calling.md shows how.",
         )
     region: str = client("sagemaker-runtime").meta.region_name
     lifetime = timedelta(hours=hours)
     expires_at, made = datetime.now(UTC) + lifetime, bearer_token(region, lifetime)
     if plan and not speaks_openai(plan):
-        warning = f"{full_name} was trained for {plan.task}: a chat is not the format it knows."
+        warning = f"{full_name} was trained for {plan.task}, not for chat."
         Console(stderr=True).print(plain(warning), style="yellow", soft_wrap=True)
     if as_json:
         print_json(
@@ -297,7 +297,7 @@ def _print_left_undone(deployment: "Deployment", endpoint: str, config: str) -> 
     _, plan = find_endpoint(deployment, endpoint)
     if plan and plan.endpoint.autoscaling:
         again = commands.deploy(plan.run_id, deployment.stage)
-        said += f" Its autoscaling is off until you deploy the run again, once it serves: {again}"
+        said += f" Its autoscaling is off. To set it up again, deploy the run when the endpoint is in service: {again}"
     Console(stderr=True).print(plain(said), soft_wrap=True)
 
 

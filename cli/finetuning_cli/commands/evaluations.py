@@ -60,7 +60,7 @@ def evaluate(
         typer.Option(
             exists=True,
             dir_okay=False,
-            help='Ask these instead: a text with one prompt in each line, or .jsonl with {"prompt", "reference"}.',
+            help='Ask these instead: a text file with one prompt per line, or .jsonl with {"prompt", "reference"}.',
         ),
     ] = None,
     stage: Stage = "dev",

@@ -111,4 +111,4 @@ def open_report(run: RunName, stage: Stage = "dev", as_json: AsJson = False) -> 
     if as_json:
         print_json({"run_id": found.run_id, "url": url, "opened": opened})
     elif not opened:
-        Console().print(plain(f"No browser here. Open this link in one:\n{url}"), soft_wrap=True)
+        Console().print(plain(f"No browser found. Open this link:\n{url}"), soft_wrap=True)

@@ -80,7 +80,7 @@ def from_openai(
         raise FineTuningError(
             Code.OPENAI_JOB_UNUSABLE,
             f"{pairs:,} rows are preference pairs. JumpStart's script trains on answers, and has no method for pairs.",
-            "--preferred-answers trains on the preferred ones alone, and does not use the others.",
+            "--preferred-answers trains on the preferred answers only.",
         )
     if report.ok:
         _write(out, placed, document)

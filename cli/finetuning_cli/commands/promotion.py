@@ -48,4 +48,4 @@ def promote(
     console = Console()
     console.print(plain(f"Promoting {model} with the run {run_id}"), soft_wrap=True)
     console.print(plain(f"Follow it with: {commands.watch(run_id, stage)}"), soft_wrap=True)
-    console.print(plain(f"It waits for: {commands.approve(run_id, stage)}"), soft_wrap=True)
+    console.print(plain(f"It waits for approval: {commands.approve(run_id, stage)}"), soft_wrap=True)

@@ -32,10 +32,10 @@ def evaluation_footnotes(evaluation: EvaluationPlan) -> Iterator[str]:
     if evaluation.not_compared:
         yield (
             f"The base model is not asked: {evaluation.not_compared.removesuffix('.')}. "
-            '"evaluation": {"compare_with_base": true} in run.json compares with it.'
+            'To ask it anyway, set "evaluation": {"compare_with_base": true} in run.json.'
         )
     else:
         yield (
             "The base model is asked as well, because that costs at most a tenth of the training or "
-            f'{SMALL_USD:g} USD: "evaluation": {{"compare_with_base": false}} in run.json saves it.'
+            f'{SMALL_USD:g} USD. To skip it, set "evaluation": {{"compare_with_base": false}} in run.json.'
         )

@@ -48,8 +48,8 @@ def serving_footnotes(endpoint: EndpointPlan) -> Iterator[str]:
         return
     if endpoint.target == "bedrock":
         yield (
-            f"³ In use without a pause. Bedrock bills windows of {price.window_minutes} minutes, "
-            f"{price.usd_per_window:,.2f} USD each, from the first call on, and while nobody asks the storage alone, "
+            f"³ If the model is in use all the time. Bedrock bills windows of {price.window_minutes} minutes, "
+            f"{price.usd_per_window:,.2f} USD each, from the first call on. Without calls it bills only the storage, "
             f"{price.usd_per_month_stored:,.2f} USD a month. A copy in use all month costs "
             f"{price.usd_per_month(24):,.2f} USD; Bedrock starts more copies for more traffic."
         )

@@ -41,7 +41,7 @@ MODEL = "meta-textgeneration-llama-3-2-1b-instruct"
 """The smallest one."""
 EXAMPLE = Path(__file__).with_name("ships_log.jsonl")
 COMPLETE = "complete"
-NOT_REACHED = Observation(None, "the first run did not get there")
+NOT_REACHED = Observation(None, "the first run ended before this check")
 TTL_HOURS = 6
 """The sweep deletes the endpoint after it, should this command's own removal never run."""
 Tell = Callable[[str], None]
@@ -50,8 +50,8 @@ PLAN = (
     "checks the account and the stage, as `finetune verify-aws`",
     "run 1: trains on 40 short chats, deploys, compares with the base model on a temporary endpoint, registers",
     "asks the endpoint, and checks what AWS shows of the run",
-    "run 2: trains on the same chats as Parquet, waits for its approval and gets it, updates the endpoint, captures",
-    "asks the endpoint all the time, and rolls it back to run 1",
+    "run 2: trains on the same chats as Parquet, is approved, updates the endpoint with data capture",
+    "asks the endpoint during the update, and rolls it back to run 1",
     "deletes endpoints, models, registered versions, files and alarms, and looks for anything left",
 )
 """What the command does, for the question before it."""

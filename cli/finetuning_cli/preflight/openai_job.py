@@ -191,8 +191,8 @@ def place(files: Sequence[Path], job: OpenAIJob) -> list[PlacedFile]:
     if job.validation_file and all(not each.target.startswith(f"{Side.VALIDATION}/") for each in placed):
         raise FineTuningError(
             Code.OPENAI_JOB_UNUSABLE,
-            f"The job has a file for validation ({job.validation_file}), and none of these files is one.",
-            f"Give it too, with `validation` or {job.validation_file} in its name; or set validation_file to null.",
+            f"The job has a validation file ({job.validation_file}), which is not among these files.",
+            f"Add it, with `validation` or {job.validation_file} in its name; or set validation_file to null.",
         )
     return placed
 

@@ -32,7 +32,7 @@ def training_log(run: Run, *, follow: bool = False, wait: Callable[[float], None
             raise FineTuningError(
                 Code.LOG_NOT_FOUND,
                 f"The run {run.run_id} has started no training job.",
-                "`finetune watch` shows what it does; a run that was refused trains nothing.",
+                "`finetune watch` shows its progress. A refused run has no training job.",
             )
         if ended or not follow:
             return

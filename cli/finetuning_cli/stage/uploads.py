@@ -81,7 +81,7 @@ def _require_no_other_data(deployment: Deployment, folder: str, ours: Set[str]) 
         uri = f"s3://{deployment.upload_bucket}/{folder}"
         raise FineTuningError(
             Code.UPLOAD_FOLDER_TAKEN,
-            f"{uri} already holds {', '.join(others)}, which would be trained on too.",
+            f"{uri} already has {', '.join(others)}, which would be trained on too.",
             f"Choose another name with --name, or delete it: aws s3 rm {uri}{others[0]}",
         )
 

@@ -39,7 +39,7 @@ def leave_to_endpoint(store: RunStore, name: str) -> list[str]:
         return []
     store.update(alias_key(name), Alias, lambda found: (found or alias).left_to_endpoint())
     models = " and ".join(model.name for model in alias.models)
-    return [f"{name} no longer stands for an imported model; the next sweep deletes {models}"]
+    return [f"{name} no longer refers to an imported model; the next sweep deletes {models}"]
 
 
 def latest_import(api: Bedrock, names: Names) -> dict[str, Any] | None:

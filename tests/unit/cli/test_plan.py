@@ -274,7 +274,7 @@ def test_a_plan_without_a_comparison_says_why(tmp_path: Path) -> None:
         "The base model is not asked: it would cost about 18.98 USD, more than 2 USD and more than a tenth of the "
         "training (16.03 USD)." in said
     )
-    assert '"evaluation": {"compare_with_base": true} in run.json compares with it.' in said
+    assert 'To ask it anyway, set "evaluation": {"compare_with_base": true} in run.json.' in said
 
 
 @pytest.mark.parametrize(

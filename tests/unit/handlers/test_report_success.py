@@ -50,7 +50,7 @@ def test_a_name_that_stood_for_an_import_is_left_to_the_endpoint(
     assert (alias.models, alias.owners) == ([], ["pirate"])
     assert run.status.imported_model == ""
     assert [event.message for event in run.status.events[-2:]] == [
-        f"{name} no longer stands for an imported model; the next sweep deletes finetune-dev-old-00000000 and older",
+        f"{name} no longer refers to an imported model; the next sweep deletes finetune-dev-old-00000000 and older",
         f"The endpoint {name} is in service",
     ]
     written = memory.read(alias_key(name))

@@ -169,7 +169,7 @@ def test_a_name_is_left_to_an_endpoint_only_if_it_stands_for_a_model(memory: Mem
     assert leave_to_endpoint(memory, "faq") == []
     alias = serve(memory, "faq", "arn:live")
     (line,) = leave_to_endpoint(memory, "faq")
-    assert line == f"faq no longer stands for an imported model; the next sweep deletes {NAME}"
+    assert line == f"faq no longer refers to an imported model; the next sweep deletes {NAME}"
     assert find_alias(memory, "faq") == alias.left_to_endpoint()
     assert leave_to_endpoint(memory, "faq") == []
 
