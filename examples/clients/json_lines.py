@@ -1,7 +1,7 @@
-"""Streams of a DJL LMI container for OpenAI's client, which reads server-sent events and passes over all else.
+"""Lets OpenAI's client read the streams of a DJL LMI container, which JumpStart uses for Llama.
 
-The container that JumpStart serves Llama with streams JSON lines, one a chunk: without this, a stream is empty, and no
-error says so.
+The container streams JSON lines, one per chunk. OpenAI's client reads server-sent events and ignores everything else:
+without this module its stream is empty, without an error.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ except ImportError:
 
 
 def http_client() -> DefaultHttpxClient:
-    """For `OpenAI(http_client=…)`. Answers in any other form stay as they are."""
+    """For `OpenAI(http_client=…)`. Other responses are not changed."""
     return DefaultHttpxClient(event_hooks={"response": [_as_events]})
 
 

@@ -1,6 +1,7 @@
 """What the documentation names exists: files, headings, commands, options, make targets, fields, layers, titles."""
 
 import ast
+import json
 import re
 import tomllib
 from collections import defaultdict
@@ -93,6 +94,12 @@ def test_every_path_that_is_named_exists(document: Path) -> None:
     named = [code for code in code_in(document) if re.fullmatch(r"[\w./-]+", code) and "/" in code]
     paths = [code for code in named if code.partition("/")[0] in directories()]
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_the_dev_container_validates_run_json_by_its_schema() -> None:
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8"))
+    (schema,) = container["customizations"]["vscode"]["settings"]["json.schemas"]
+    assert (ROOT / schema["url"]).resolve() == ROOT / "cli" / "finetuning_cli" / "run.schema.json"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
