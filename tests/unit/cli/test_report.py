@@ -19,7 +19,7 @@ def test_the_link_is_signed_and_names_its_expiry(deployment: Deployment, finetun
     assert f"{ARTIFACTS}" in printed["url"]
     assert f"runs/{RUN_ID}/report.html?" in printed["url"]
     first_line, url = finetune("report", RUN_ID)[1].splitlines()
-    assert first_line.startswith("Opens until ")
+    assert first_line.startswith("Anyone with this link can open the report until ")
     assert url.startswith("https://")
 
 
