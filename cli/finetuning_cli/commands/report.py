@@ -49,7 +49,7 @@ def report(
         url = report_link(deployment, found)
         until = datetime.now(UTC) + timedelta(hours=LINK_HOURS)
         document = {"run_id": found.run_id, "url": url, "expires_at": until.isoformat(timespec="seconds")}
-        shown = f"Opens until {until:%d %b %H:%M} UTC at the latest, for anyone who has it:\n{url}"
+        shown = f"Anyone with this link can open the report until {until:%d %b %H:%M} UTC at the latest:\n{url}"
     if as_json:
         print_json(document)
     else:
