@@ -16,6 +16,7 @@ from finetuning.operations.run import Run
 from finetuning.report import commands
 from finetuning.report.messages import LINK_HOURS
 from finetuning.runs.layout import RUNS
+from finetuning.runs.redeploy import read_terms
 from finetuning.runs.status import RunState, RunStatus
 from finetuning.runs.uploads import Upload
 from finetuning_cli.errors import NOT_SIGNED_IN
@@ -122,8 +123,10 @@ def redeploy(
 ) -> str:
     """Starts an execution that deploys the model of an ended run again, and returns its ARN.
 
-    Raises `FineTuningError`: RUN_STILL_RUNNING, or RUN_HAS_NO_MODEL if the run trained none.
+    Raises `FineTuningError`: RUN_STILL_RUNNING, or RUN_HAS_NO_MODEL if the run trained none; and `RunRefused` for terms
+    that the workflow would refuse.
     """
+    terms = read_terms({"ttl_hours": ttl_hours, "instance_type": instance_type, "target": target})
     status, plan = run.find_status(), run.find_plan()
     if status is None or plan is None or not run.tuned_model:
         finding = no_model(run.run_id)
@@ -134,8 +137,6 @@ def redeploy(
             f"The run {run.run_id} is still running, at {status.step}.",
             f"Wait for its end: {commands.watch(run.run_id, deployment.stage)}",
         )
-    asked = {"ttl_hours": ttl_hours, "instance_type": instance_type, "target": target}
-    terms = {name: value for name, value in asked.items() if value is not None}
     event = {**Upload(**plan.upload.model_dump()).event, "redeploy": terms}
     with translate_errors(f"start the deployment of {run.run_id}"):
         started = client("stepfunctions").start_execution(

@@ -1,14 +1,11 @@
 """PlanRun: checks the upload and plans the run before anything costs money."""
 
 from datetime import UTC, datetime
-from typing import Any, Literal
-
-from pydantic import ConfigDict, ValidationError
+from typing import Any
 
 from finetuning.aws.upload_bucket import upload_bucket
-from finetuning.errors import Code, Finding, FineTuningError, RunRefused
+from finetuning.errors import Code, FineTuningError, RunRefused
 from finetuning.handlers.step import Payload, step
-from finetuning.lazy_model import LazyModel
 from finetuning.operations.preflight import check_deployment, preflight, price_list, shards_at_once
 from finetuning.operations.promotion import read_promotion
 from finetuning.operations.run import Run
@@ -16,10 +13,10 @@ from finetuning.planning.endpoint_terms import hosting_option
 from finetuning.planning.serving_target import retarget
 from finetuning.report.console_links import execution_link, files_link
 from finetuning.runs.endpoint_plan import EndpointPlan
-from finetuning.runs.run_json import InstanceType
+from finetuning.runs.redeploy import read_terms
 from finetuning.runs.status import Cost, RunState
 from finetuning.runs.uploads import Upload, event_word
-from finetuning.settings import TtlHours, settings
+from finetuning.settings import settings
 
 
 @step
@@ -38,7 +35,7 @@ def handler(run: Run, event: Payload) -> Payload:
     upload, execution_arn = Upload(event["bucket"], event["key"], event["version_id"], **caller), event["execution_arn"]
     _require_own(upload)
     if event.get("redeploy") is not None:
-        return _redeploy(run, execution_arn, _read_terms(event["redeploy"]))
+        return _redeploy(run, execution_arn, read_terms(event["redeploy"]))
     if not run.is_owned_by(execution_arn):
         return _result("duplicate", run)
     region, files = settings().aws_region, files_link(settings().aws_region, run.store.bucket, run.layout.root)
@@ -106,26 +103,6 @@ def _require_own(upload: Upload) -> None:
             f"The execution was started for the bucket {upload.bucket}; the stage's runs read {own} only.",
             "Upload the files with `finetune submit`, which starts the run.",
         )
-
-
-class RedeployTerms(LazyModel):
-    """What may change when a run's model is deployed again. None: as planned before."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    ttl_hours: TtlHours | None = None
-    instance_type: InstanceType | None = None
-    target: Literal["sagemaker", "bedrock"] | None = None
-
-
-def _read_terms(redeploy: Any) -> dict[str, Any]:
-    """Raises `RunRefused` for anything else: anyone who may start executions chooses their input."""
-    try:
-        return RedeployTerms.model_validate(redeploy).model_dump(exclude_none=True)
-    except ValidationError as error:
-        message = f"The execution's `redeploy` cannot be used: {error.errors()[0]['msg']}."
-        fix = "Use `finetune deploy RUN`, which starts the execution."
-        raise RunRefused([Finding(Code.RUN_JSON_INVALID, "redeploy", message, fix)]) from error
 
 
 def _redeploy(run: Run, execution_arn: str, terms: dict[str, Any]) -> Payload:

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from finetuning.aws.clients import client
-from finetuning.errors import Code, FineTuningError
+from finetuning.errors import Code, FineTuningError, RunRefused
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.status import Metric, RunState, Verdict
 from finetuning.runs.uploads import Upload
@@ -106,6 +106,25 @@ def test_deploy_starts_an_execution_for_the_same_upload(
     assert request["stateMachineArn"] == deployment.state_machine_arn
     terms = {"ttl_hours": 2, "instance_type": "ml.g5.12xlarge"}
     assert json.loads(request["input"]) == {**Upload(**any_plan().upload.model_dump()).event, "redeploy": terms}
+
+
+@pytest.mark.parametrize(
+    ("terms", "field"),
+    [(("--instance-type", "g5.xlarge"), "instance_type"), (("--ttl-hours", "1000000"), "ttl_hours")],
+)
+def test_what_the_workflow_would_refuse_starts_no_execution(
+    deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch, terms: tuple[str, str], field: str
+) -> None:
+    write_status(any_status())
+    write(RunLayout(RUN_ID).plan, any_plan().model_dump_json())
+    started: list[dict[str, Any]] = []
+    monkeypatch.setattr(client("stepfunctions"), "start_execution", lambda **request: started.append(request))
+    with pytest.raises(RunRefused) as refused:
+        finetune("deploy", RUN_ID, *terms)
+    (finding,) = refused.value.findings
+    assert (finding.code, finding.field) == (Code.RUN_JSON_INVALID, "redeploy")
+    assert field in finding.message
+    assert started == []
 
 
 @pytest.mark.parametrize(
