@@ -4,6 +4,7 @@ import os
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Annotated
 
 import typer
@@ -82,6 +83,13 @@ def first_run(
             f"The first run would cost up to {estimate.usd:.2f} USD; --budget is {budget:.2f} USD.",
             f"Repeat with --budget {estimate.usd + 1:.0f}, or choose a smaller model with --model.",
         )
+    emulated = "AWS_ENDPOINT_URL" in os.environ
+    folder = evidence or (REHEARSED if emulated else FOLDER)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise typer.BadParameter(f"Cannot write to {folder}: {error.strerror}.", param_hint="--evidence") from error
     _ask(console, "Start?", yes)
     if left:
         remove(deployment, tell)
@@ -96,7 +104,7 @@ def first_run(
         run_budget_usd=max(estimate.training_usd, budget - estimate.endpoint_usd) / 2,
         tell=tell,
     )
-    emulated, ended = "AWS_ENDPOINT_URL" in os.environ, "interrupted during the removal"
+    ended = "interrupted during the removal"
     try:
         with as_interrupt():
             ended = first.carry_out()
@@ -117,7 +125,7 @@ def first_run(
             assumptions=[Seen.of(id, observation) for id, observation in seen.items()],
             left=remaining(deployment),
         )
-        path = written.write(evidence or (REHEARSED if emulated else FOLDER))
+        path = written.write(folder)
     if as_json:
         print_json(written.model_dump(mode="json"))
     else:

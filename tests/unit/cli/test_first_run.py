@@ -249,6 +249,18 @@ def test_json_has_one_document_also_where_nothing_is_started(
     assert {finding.code for finding in refused.value.findings} == {Code.EULA_NOT_ACCEPTED}
 
 
+def test_nothing_is_started_whose_evidence_could_not_be_kept(
+    deployment: Deployment, finetune: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(ModelFacts, "live", lambda region: ModelFacts.kept(FACTS))
+    monkeypatch.setattr("finetuning_cli.live.removal._executions", lambda _: [])
+    monkeypatch.setattr(FirstRun, "carry_out", lambda _: pytest.fail("it was started"))
+    (tmp_path / "taken").touch()
+    words = ["first-run", "--accept-eula", "--yes", "--evidence", str(tmp_path / "taken" / "live")]
+    assert finetune(*words)[0] == 2
+    assert "--evidence" in finetune.stderr
+
+
 # However it ends, everything is removed
 
 
