@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConfigParseError,
     CredentialRetrievalError,
+    InvalidConfigError,
     LoginError,
     NoAuthTokenError,
     NoCredentialsError,
@@ -22,6 +24,8 @@ from finetuning.aws.errors import error_code, translate_errors
 from finetuning.errors import Code, FineTuningError
 
 NOT_SIGNED_IN = (
+    ConfigParseError,
+    InvalidConfigError,
     NoCredentialsError,
     PartialCredentialsError,
     CredentialRetrievalError,

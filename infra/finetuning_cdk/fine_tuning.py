@@ -74,7 +74,6 @@ class FineTuning(Construct):
             self.node.set_context(flag, value)
         self.config = StageConfig.of(stage, settings, profile=profile)
         prefix, env = self.config.prefix, env or _environment(scope, vpc, key, uploads)
-        _require_supported(env)
 
         def arguments(stack: str) -> dict[str, Any]:
             return {
@@ -85,6 +84,7 @@ class FineTuning(Construct):
             }
 
         self.storage = StorageStack(self, "storage", key=key, uploads=uploads, **arguments("storage"))
+        _require_supported(self.storage.region)
         self.network = NetworkStack(self, "network", storage=self.storage, vpc=vpc, **arguments("network"))
         self.workflow = WorkflowStack(
             self, "workflow", storage=self.storage, network=self.network.network, **arguments("workflow")
@@ -162,9 +162,8 @@ class FineTuning(Construct):
         return rule
 
 
-def _require_supported(env: Environment | None) -> None:
+def _require_supported(region: str) -> None:
     """JumpStart's buckets, and the ARNs in the policies, are those of AWS's own partition."""
-    region = (env and env.region) or ""
     partition = None if Token.is_unresolved(region) else RegionInfo.get(region).partition
     if partition not in (None, "aws"):
         raise ConfigurationError(

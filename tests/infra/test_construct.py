@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from aws_cdk import App, Environment, Stack
+from aws_cdk import Stage as AppStage
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
@@ -246,9 +247,11 @@ def test_an_alias_is_not_taken_for_its_key(app: App, imported: bool) -> None:
 
 
 def test_a_region_of_another_partition_is_refused(app: App) -> None:
-    for region in ("cn-north-1", "us-gov-west-1"):
-        with pytest.raises(ConfigurationError, match=f"env: {region} is in the partition aws-"):
-            FineTuning(app, region, stage="dev", env=Environment(account="111122223333", region=region))
+    around = AppStage(app, "China", env=Environment(account="111122223333", region="cn-north-1"))
+    with pytest.raises(ConfigurationError, match="env: cn-north-1 is in the partition aws-cn"):
+        FineTuning(around, "Tuning", stage="dev")
+    with pytest.raises(ConfigurationError, match="env: us-gov-west-1 is in the partition aws-us-gov"):
+        FineTuning(app, "Tuning", stage="dev", env=Environment(account="111122223333", region="us-gov-west-1"))
 
 
 def test_a_bucket_needs_its_key(app: App) -> None:

@@ -189,7 +189,8 @@ def status_changes(run: Run, poll_seconds: float, wait: Callable[[float], None] 
             raise FineTuningError(
                 Code.RUN_NOT_STARTED,
                 f"The run {run.run_id} did not start within {START_WITHIN_SECONDS} s of its upload.",
-                "Check the trigger's dead-letter queue and the state machine's executions in the AWS console.",
+                "Choose the run's stage with --stage, or check the trigger's dead-letter queue and the state machine's "
+                "executions in the AWS console.",
             )
         elif last is not None and last.execution_arn and silent > SILENT_SECONDS:
             if ended:

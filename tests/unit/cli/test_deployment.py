@@ -4,6 +4,7 @@ import socket
 
 import pytest
 from botocore.exceptions import (
+    ConfigParseError,
     EndpointConnectionError,
     NoCredentialsError,
     NoRegionError,
@@ -47,6 +48,7 @@ def test_what_cannot_be_the_name_of_a_stage_is_not_asked_for(deployment: Deploym
         (NoCredentialsError(), Code.AWS_NOT_CONFIGURED, "aws sso login"),
         (ProfileNotFound(profile="nobody"), Code.AWS_NOT_CONFIGURED, "AWS_PROFILE"),
         (NoRegionError(), Code.AWS_NOT_CONFIGURED, "Use --region, or set AWS_REGION."),
+        (ConfigParseError(path="/home/me/.aws/config"), Code.AWS_NOT_CONFIGURED, "aws configure"),
         (UnauthorizedSSOTokenError(), Code.AWS_NOT_CONFIGURED, "aws sso login"),
         (refused("ExpiredToken"), Code.AWS_NOT_CONFIGURED, "aws sso login"),
         (refused("AccessDenied"), Code.ACCESS_DENIED, "DescribeStacks"),

@@ -70,6 +70,7 @@ def test_a_run_that_does_not_start_is_an_error(deployment: Deployment, monkeypat
     with pytest.raises(FineTuningError) as caught:
         follow(deployment.run(RUN_ID), any_console(), poll_seconds=0)
     assert caught.value.code == Code.RUN_NOT_STARTED
+    assert "--stage" in caught.value.fix  # the run may be another stage's
 
 
 def test_an_execution_that_ended_without_a_final_status_is_an_error(
