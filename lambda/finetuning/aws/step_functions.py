@@ -27,12 +27,13 @@ class Executions:
         return [Execution(each["startDate"], each["executionArn"]) for each in self._listed("RUNNING")]
 
     def ended_early(self, since: datetime, until: datetime) -> Iterator[str]:
-        """The ARNs of the executions that were aborted, timed out or failed in that time."""
+        """The ARNs of the executions that were aborted, timed out or failed in that time.
+
+        All pages are read: they are sorted by time, but AWS does not say whether by the start or by the end.
+        """
         for status in ENDED_EARLY:
             for each in self._listed(status):
-                if each["stopDate"] < since:
-                    break  # the list starts with the latest
-                if each["stopDate"] <= until:
+                if since <= each["stopDate"] <= until:
                     yield str(each["executionArn"])
 
     def describe(self, execution_arn: str) -> dict[str, Any]:
