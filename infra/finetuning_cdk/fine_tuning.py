@@ -73,6 +73,12 @@ class FineTuning(Construct):
         for flag, value in FEATURE_FLAGS.items():
             self.node.set_context(flag, value)
         self.config = StageConfig.of(stage, settings, profile=profile)
+        if vpc is None and self.config.control_functions_in_vpc and not self.config.interface_endpoints:
+            # Every step would time out, and its failure could not be reported either.
+            raise ConfigurationError(
+                f"Stage {stage}: control_functions_in_vpc: needs interface_endpoints, as functions in the VPC have "
+                "no other way to AWS: set both, or neither"
+            )
         prefix, env = self.config.prefix, env or _environment(scope, vpc, key, uploads)
 
         def arguments(stack: str) -> dict[str, Any]:

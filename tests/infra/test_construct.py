@@ -246,6 +246,20 @@ def test_an_alias_is_not_taken_for_its_key(app: App, imported: bool) -> None:
     assert "key: it is an alias" in said
 
 
+@pytest.mark.parametrize(
+    "settings", [{"stage": "prod", "interface_endpoints": False}, {"stage": "dev", "control_functions_in_vpc": True}]
+)
+def test_functions_in_a_network_without_endpoints_are_refused(app: App, settings: dict[str, Any]) -> None:
+    """They would reach no API: each step would end by its timeout, and the failure could not be reported."""
+    with pytest.raises(ConfigurationError, match="control_functions_in_vpc: needs interface_endpoints"):
+        FineTuning(app, "Tuning", **settings)
+
+
+def test_the_endpoints_of_a_given_network_are_its_owners(app: App) -> None:
+    platform = any_platform(app, endpoints=tuple(INTERFACE_ENDPOINTS.values()))
+    FineTuning(app, "Tuning", stage="prod", vpc=platform.vpc, interface_endpoints=False)
+
+
 def test_a_region_of_another_partition_is_refused(app: App) -> None:
     around = AppStage(app, "China", env=Environment(account="111122223333", region="cn-north-1"))
     with pytest.raises(ConfigurationError, match="env: cn-north-1 is in the partition aws-cn"):
