@@ -96,7 +96,7 @@ async def _serve(application: Any, port: int, parent: int | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
-    async def until_told() -> None:
+    async def until_stopped() -> None:
         while not stop.is_set() and (parent is None or os.getppid() == parent):
             await asyncio.sleep(0.2)
 
@@ -105,7 +105,7 @@ async def _serve(application: Any, port: int, parent: int | None) -> None:
     config.keep_alive_timeout = 75
     config.graceful_timeout = 1
     config.accesslog = None
-    await serve(application, config, shutdown_trigger=until_told)
+    await serve(application, config, shutdown_trigger=until_stopped)
 
 
 def _with_controls(application: Application, context: Any, services: Any) -> Application:

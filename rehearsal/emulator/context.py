@@ -16,7 +16,7 @@ from rehearsal.emulator.permissions import role_session
 
 @dataclass(frozen=True)
 class EmulatorContext:
-    """One emulator's settings. `endpoint` is its own URL, `state` the folder that goes when it stops."""
+    """One emulator's settings. `endpoint` is its own URL, `state` the folder for what jobs and endpoints write."""
 
     endpoint: str
     region: str

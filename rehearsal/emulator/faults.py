@@ -1,10 +1,10 @@
-"""What can be made to go wrong on purpose, to see the product meet it.
+"""Faults: what a test makes go wrong, to see how the product handles it.
 
-Faults wait in a list; the place where one can happen takes it when it comes by. They are set over HTTP:
+An injected fault waits in a list until the emulator reaches a place where it can happen. It is injected by HTTP:
 `POST /_rehearsal/faults` with `{"fault": "capacity", "match": "", "after": 0, "times": 1, "message": ""}`. A fault
-happens to whatever has every word of `match` in its description (each says below what that is), lets the first `after`
-of those pass, and happens `times` times. Everything a run makes has the run's id in its description, so that runs with
-faults of their own can go on side by side.
+happens to everything that has each word of `match` in its description, which is explained below for each fault. The
+first `after` of these are skipped, and it happens `times` times. What a run creates has the run's id in its
+description: runs that take place at the same time can have different faults.
 """
 
 import threading

@@ -100,7 +100,7 @@ def _caller(authorization: str) -> lambda_runtime.Worker | None:
 
 
 def mortal(application: Callable[..., Awaitable[None]], faults: Faults) -> Callable[..., Awaitable[None]]:
-    """The ASGI application, where a call can be a function's last: it is carried out, and the caller is killed.
+    """The ASGI application with the fault `function-killed`: a call is carried out, then its function is killed.
 
     Only calls that may change something: a process killed after one that reads leaves no more than before it.
     """

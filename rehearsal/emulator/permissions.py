@@ -40,7 +40,7 @@ _ACCESS_KEY = re.compile(rb"Credential=(\w+)/")
 
 
 class _PerRequest:
-    """Takes the place of the emulator's global switch, which it only ever asks for its truth."""
+    """Replaces the emulator's global switch, of which only the truth value is used."""
 
     def __bool__(self) -> bool:
         return _enforced.get()

@@ -112,7 +112,7 @@ class Scaling:
             )
 
     def deregister_endpoint(self, endpoint: str) -> None:
-        """What deleting an endpoint does by the way."""
+        """Ends the scaling of an endpoint that is deleted, as SageMaker does."""
         with self._lock:
             for resource in self._of(endpoint):
                 self._forget(resource)

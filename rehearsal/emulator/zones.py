@@ -1,5 +1,4 @@
-"""Adds to the emulator's EC2 that not every zone has everything: an endpoint service or an instance type is refused in
-one, as AWS refuses them in some physical zones of an account.
+"""Makes the emulator's EC2 refuse an endpoint service or an instance type in a zone, as AWS does in some zones.
 
 DescribeInstanceTypeOfferings, which the emulator lacks, offers every type that is asked for in all zones but those.
 Not emulated: offerings by region or zone id, and types that a region lacks altogether.

@@ -32,7 +32,7 @@ _PIECE_BYTES = 48
 
 
 class Catalogue:
-    """Named things of one kind that are made once: models, or endpoint configurations."""
+    """The resources of one kind by name: models, or endpoint configurations. None can be changed."""
 
     def __init__(self, context: EmulatorContext, noun: str, arn_kind: str, words: str) -> None:
         self._world, self._noun, self._kind, self._words = context, noun, arn_kind, words
