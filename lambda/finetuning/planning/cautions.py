@@ -23,7 +23,7 @@ HIGH_LEARNING_RATE, SEVERAL_EPOCHS = 2e-4, 2
 def check_batches(model: ModelSupport, options: Sequence[TrainingOption], checklist: Checklist) -> None:
     """Warns of the instance types on which the data does not fill a batch for every GPU."""
     tokens = options[0].estimate.tokens
-    short: dict[int, list[tuple[int, str]]] = defaultdict(list)
+    short: dict[int, dict[tuple[int, str], list[str]]] = defaultdict(lambda: defaultdict(list))
     for option in options:
         given, gpus = option.hyperparameters, gpus_of(option.instance_type)
         if tokens is None or gpus is None:
@@ -33,14 +33,14 @@ def check_batches(model: ModelSupport, options: Sequence[TrainingOption], checkl
         processes = gpus if given.get("enable_fsdp", "").lower() == "true" else 1
         if tokens // length < processes * batch:
             each = f"{processes} GPUs × {batch}" if processes > 1 else f"a batch of {batch}"
-            short[length].append((processes * batch, f"{option.instance_type} ({each})"))
+            short[length][processes * batch, each].append(option.instance_type)
     for length, needed in short.items():
         blocks, most = (tokens or 0) // length, max(needed)[0]
+        least = ", ".join(f"{blocks} on {', '.join(types)} ({each})" for (blocks, each), types in needed.items())
         checklist.warned(
             BATCHES,
             f"The data may be too little: {tokens:,} tokens fill {blocks} block{'' if blocks == 1 else 's'} of "
-            f"{length:,} (max_input_length), and an epoch needs at least "
-            f"{', '.join(f'{blocks} on {where}' for blocks, where in needed)}. Training may end without a step.",
+            f"{length:,} (max_input_length), and an epoch needs at least {least}. Training may end without a step.",
             f"Add data (at least {most * length:,} tokens), or lower max_input_length or per_device_train_batch_size.",
         )
 

@@ -101,7 +101,6 @@ def make_plan(
         tags=request.tags,
         approval=request.approval and request.endpoint.deploy,
     )
-    check_batches(support(spec.model_id), options, checklist)
     check_learning_rate(options[0], checklist)
     _check_evaluation(request, checklist)
     check_judge(request, stage, checklist)

@@ -46,13 +46,16 @@ def test_data_that_does_not_fill_a_batch_for_every_gpu_is_a_warning() -> None:
 
 
 def test_only_the_types_with_too_many_gpus_are_named() -> None:
-    training = {"instance_type": "ml.g5.12xlarge", "fallback_instance_types": ["ml.g5.48xlarge"]}
+    training: dict[str, Any] = {"instance_type": "ml.g5.12xlarge", "fallback_instance_types": ["ml.g5.48xlarge"]}
     (warning,) = warnings(plan_of(15_999, hyperparameters=ROWS_OF_1000, training=training), "batches")
     assert "15,999 tokens fill 15 blocks" in warning.message
     assert "needs at least 16 on ml.g5.48xlarge (8 GPUs × 2). " in warning.message
     (both,) = warnings(plan_of(5_000, hyperparameters=ROWS_OF_1000, training=training), "batches")
     assert "at least 8 on ml.g5.12xlarge (4 GPUs × 2), 16 on ml.g5.48xlarge (8 GPUs × 2). " in both.message
     assert "at least 16,000 tokens" in both.fix
+    training["fallback_instance_types"] = ["ml.g4dn.12xlarge", "ml.g5.48xlarge"]
+    (grouped,) = warnings(plan_of(5_000, hyperparameters=ROWS_OF_1000, training=training), "batches")
+    assert "at least 8 on ml.g5.12xlarge, ml.g4dn.12xlarge (4 GPUs × 2), 16 on ml.g5.48" in grouped.message
 
 
 def test_a_model_that_is_not_sharded_needs_one_batch_however_many_gpus_it_lies_on() -> None:
@@ -87,11 +90,13 @@ def test_data_of_unknown_size_is_not_judged() -> None:
     assert warnings(unseen, "batches") == []
 
 
-def test_the_counted_tokens_replace_what_the_file_sizes_seemed_to_say() -> None:
-    small = planned({"model": EIGHT_B, "accept_eula": True}, size=1_000)[0]
-    assert "263 tokens" in warnings(small, "batches")[0].message
-    summary = DatasetSummary(train_rows=90, validation_rows=10, train_tokens=10**6)
-    assert warnings(complete(small, any_spec(EIGHT_B), "chat", summary), "batches") == []
+def test_only_counted_tokens_are_judged_not_the_size_of_files() -> None:
+    """Data that is then refused would be called too little besides."""
+    plan = planned({"model": EIGHT_B, "accept_eula": True}, size=1_000)[0]
+    assert warnings(plan, "batches") == []
+    few = DatasetSummary(train_rows=90, validation_rows=10, train_tokens=263)
+    (warning,) = warnings(complete(plan, any_spec(EIGHT_B), "chat", few), "batches")
+    assert "263 tokens" in warning.message
 
 
 @pytest.mark.parametrize(
