@@ -101,6 +101,15 @@ def _is_refusal(error: LineError, report: DatasetReport) -> bool:
     return report.refusal is not None and report.refusal.message in (error.message, f"{error.file}: {error.message}")
 
 
+def _more(report: DatasetReport, code: str, others: int) -> str:
+    """How many errors are of a kind besides the first. Only the first 100 errors are kept, but all are counted."""
+    kept = sum(error.code == code for error in report.errors)
+    lost = report.error_counts[code] - kept
+    if kept == others + 1:
+        others, lost = others + lost, 0
+    return f"and {'at least ' if lost else ''}{others:,} more" if others else ""
+
+
 def _errors(report: DatasetReport, width: int) -> RenderableType:
     """Each kind of error, with its first place and what is wrong there."""
     kinds: dict[tuple[str, str], list[LineError]] = {}
@@ -110,7 +119,7 @@ def _errors(report: DatasetReport, width: int) -> RenderableType:
     rows = [
         (
             first.code,
-            " ".join(filter(None, (first.where, first.path, f"and {len(others)} more" if others else ""))),
+            " ".join(filter(None, (first.where, first.path, _more(report, first.code, len(others))))),
             first.message,
             first.fix,
         )

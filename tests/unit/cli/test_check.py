@@ -65,6 +65,17 @@ def test_an_error_of_many_lines_is_printed_once(finetune: Command, tmp_path: Pat
     assert "Total: JSON_INVALID 30" in output
 
 
+def test_of_more_errors_than_are_kept_all_are_counted(finetune: Command, tmp_path: Path) -> None:
+    garbage = [b"garbage"] * 150
+    output = " ".join(finetune("check", str(any_file(tmp_path, [*any_chat_rows(6), *garbage])))[1].split())
+    assert "line 7 and 149 more" in output
+    tools = {**any_chat_rows(1)[0], "tools": [{"type": "function", "function": {"name": "f"}}]}
+    called = {"messages": [{"role": "tool", "content": "a"}]}
+    rows = [*any_chat_rows(6), tools, *[called] * 60, *[tools] * 60]
+    output = " ".join(finetune("check", str(any_file(tmp_path, rows)))[1].split())
+    assert "line 7 tools and at least 39 more" in output
+
+
 @pytest.mark.parametrize(
     ("name", "content", "code", "columns"),
     [
