@@ -50,7 +50,7 @@ def read_promotion(run_json: bytes) -> RunRequest | None:
     try:
         require_own_source(request.promote, settings())
     except FineTuningError as error:
-        findings.insert(0, Finding(error.code, error.field, error.message, error.fix))
+        findings.append(Finding(error.code, error.field, error.message, error.fix))
     if findings:
         raise RunRefused(findings)
     return request

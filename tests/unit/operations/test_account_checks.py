@@ -537,7 +537,8 @@ def test_each_reason_against_a_judge_is_a_finding_and_what_is_not_known_is_yello
         "modelDetails": {"outputModalities": ["IMAGE"], "modelLifecycle": {"status": "LEGACY"}}
     }
     lines, _ = checked(judged_by("amazon.nova-pro-v1:0"), lambda account: account.judge(lambda: bedrock, NOW))
-    assert [(line.ok, line.code) for line in lines] == [(False, Code.JUDGE_UNUSABLE), (None, "")]
+    found = [(line.check, line.ok, line.code) for line in lines]
+    assert found == [("judge", False, Code.JUDGE_UNUSABLE), ("judge", None, "")]
     assert lines[1].message.startswith("amazon.nova-pro-v1:0: a legacy model")
 
 
