@@ -250,4 +250,6 @@ class EndpointFailed(FineTuningError):
 
 
 class TransientAwsError(FineTuningError):
-    """AWS throttled the call or was unavailable. The state machine retries errors of this name."""
+    """AWS throttled the call, was unavailable, or does not find what was just created: its reads are eventually
+    consistent. The state machine retries errors of this name.
+    """

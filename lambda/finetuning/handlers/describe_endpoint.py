@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from finetuning.aws.sagemaker import sagemaker
-from finetuning.errors import Code, EndpointFailed
+from finetuning.errors import Code, EndpointFailed, TransientAwsError
 from finetuning.handlers.step import Payload, step
 from finetuning.operations.endpoint_updates import restore_live_model
 from finetuning.operations.run import Run, target
@@ -31,7 +31,7 @@ def handler(run: Run, event: Payload) -> Payload:
         return _elsewhere(run, patient_pause(0))  # an earlier try of this step chose the next type
     endpoint = sagemaker().describe_endpoint(hosting.endpoint)
     if endpoint is None:
-        raise EndpointFailed(
+        raise TransientAwsError(
             Code.ENDPOINT_FAILED,
             f"The endpoint {hosting.endpoint} does not exist any more.",
             "It was deleted while the run waited. The tuned model is kept: deploy it with `finetune deploy RUN`.",

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from finetuning.aws.bedrock import bedrock
 from finetuning.aws.errors import TRY_AGAIN
-from finetuning.errors import Code, EndpointFailed, TransientAwsError
+from finetuning.errors import Code, TransientAwsError
 from finetuning.handlers.step import Payload, step
 from finetuning.operations.imports import latest_import
 from finetuning.operations.run import Run
@@ -32,7 +32,7 @@ def handler(run: Run, event: Payload) -> Payload:
         return {"outcome": Outcome.IN_PROGRESS, "wait_seconds": wait_seconds(elapsed), **status.shown}
     model = api.find_model(names.imported_model)
     if model is None:
-        raise EndpointFailed(
+        raise TransientAwsError(
             Code.IMPORT_FAILED,
             f"The imported model {names.imported_model} does not exist any more.",
             "It was deleted while the run waited. The tuned model is kept: deploy it with `finetune deploy RUN`.",

@@ -8,7 +8,7 @@ from typing import Any
 from finetuning.aws.logs import log_lines, log_tail
 from finetuning.aws.sagemaker import sagemaker
 from finetuning.datasets.templates import template_columns
-from finetuning.errors import Code, TrainingFailed
+from finetuning.errors import Code, TrainingFailed, TransientAwsError
 from finetuning.handlers.step import Payload, measure, step
 from finetuning.metrics import ProductMetric
 from finetuning.operations.run import Run
@@ -33,7 +33,7 @@ def handler(run: Run, event: Payload) -> Payload:
     plan, api = run.plan.training, sagemaker()
     job = api.describe_training_job(job_name)
     if job is None:
-        raise TrainingFailed(
+        raise TransientAwsError(
             Code.TRAINING_FAILED,
             f"The training job {job_name} does not exist any more.",
             "It was deleted while it was running. Start over with `finetune submit --again RUN`.",

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from finetuning.errors import Code, EndpointFailed
+from finetuning.errors import Code, EndpointFailed, TransientAwsError
 from finetuning.handlers import describe_endpoint
 from finetuning.operations.run import Run, target
 from finetuning.runs.endpoint_plan import Autoscaling, HostingOption
@@ -102,11 +102,12 @@ def test_a_temporary_endpoint_is_looked_at_by_its_own_name(cloud: FakeAws, memor
     assert invoke(describe_endpoint, run_id=RUN_ID, variant=variant)["outcome"] == "in_service"
 
 
-def test_an_endpoint_that_is_gone_fails_the_run_and_the_fix_needs_no_training(
+def test_an_endpoint_that_is_not_found_is_looked_for_again_before_it_fails_the_run(
     cloud: FakeAws, memory: MemoryStore
 ) -> None:
+    """It was created seconds ago, and SageMaker's reads are eventually consistent. The fix needs no training."""
     any_run(memory)
-    with pytest.raises(EndpointFailed) as failure:
+    with pytest.raises(TransientAwsError) as failure:
         invoke(describe_endpoint, run_id=RUN_ID, variant="live")
     assert failure.value.code == Code.ENDPOINT_FAILED
     assert "finetune deploy" in failure.value.fix

@@ -103,7 +103,8 @@ def test_a_job_that_does_not_show_yet_is_looked_for_again(cloud: FakeAws, run: R
         described()
 
 
-def test_a_model_that_was_deleted_meanwhile_fails_the_run(cloud: FakeAws, run: Run) -> None:
+def test_a_model_that_is_not_listed_is_looked_for_again_before_it_fails_the_run(cloud: FakeAws, run: Run) -> None:
+    """Its import has just ended, and the tuned model has been paid for."""
     cloud.bedrock.add_job(NAME, status="Completed")
-    with pytest.raises(FineTuningError, match="does not exist any more"):
+    with pytest.raises(TransientAwsError, match=r"IMPORT_FAILED.*does not exist any more"):
         described()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from finetuning.errors import Code, TrainingFailed
+from finetuning.errors import Code, TrainingFailed, TransientAwsError
 from finetuning.handlers import describe_training
 from finetuning.operations.run import Run
 from finetuning.runs.layout import measurement
@@ -205,7 +205,10 @@ def test_a_failed_job_is_explained_by_the_end_of_its_log(cloud: FakeAws, memory:
     assert failed.value.code == Code.TRAINING_OUT_OF_MEMORY
 
 
-def test_a_job_that_is_gone_fails_the_run(cloud: FakeAws, memory: MemoryStore) -> None:
+def test_a_job_that_is_not_found_is_looked_for_again_before_it_fails_the_run(
+    cloud: FakeAws, memory: MemoryStore
+) -> None:
+    """It was created seconds ago, and SageMaker's reads are eventually consistent."""
     any_run(memory)
-    with pytest.raises(TrainingFailed, match="does not exist"):
+    with pytest.raises(TransientAwsError, match=r"TRAINING_FAILED.*does not exist"):
         invoke(describe_training, run_id=RUN_ID, job_name=JOB, attempt=0)
