@@ -20,6 +20,8 @@ from finetuning.runs.tags import ENDPOINT_TAG, OWNER_TAG, REPLACES_TAG, RUN_TAG
 
 KEPT_CONFIGURATIONS = 3
 """Per endpoint, including the newest. `finetune rollback` can return to them; they cost nothing."""
+PAGE_SIZE = 100
+"""Entries of a list that one request returns: the most that SageMaker allows. Its own page has ten."""
 Request = Mapping[str, Any]
 
 
@@ -181,15 +183,13 @@ class SageMaker:
     def unregister_models(self, prefix: str) -> None:
         """Deletes the groups whose name starts with the prefix, with all their versions, from the model registry."""
         with translate_errors("empty the model registry"):
-            pages = self._api.get_paginator("list_model_package_groups").paginate(NameContains=prefix)
-            groups = [
-                group["ModelPackageGroupName"] for page in pages for group in page["ModelPackageGroupSummaryList"]
-            ]
-            for name in (group for group in groups if group.startswith(prefix)):
-                versions = self._api.get_paginator("list_model_packages").paginate(ModelPackageGroupName=name)
+            name = "ModelPackageGroupName"
+            groups = self._listed("model_package_groups", "ModelPackageGroupSummaryList", name, prefix)
+            for group in [each[name] for each in groups]:
+                versions = self._api.get_paginator("list_model_packages").paginate(ModelPackageGroupName=group)
                 for package in [p["ModelPackageArn"] for page in versions for p in page["ModelPackageSummaryList"]]:
                     self._api.delete_model_package(ModelPackageName=package)
-                self._api.delete_model_package_group(ModelPackageGroupName=name)
+                self._api.delete_model_package_group(ModelPackageGroupName=group)
 
     def describe_training_job(self, name: str) -> dict[str, Any] | None:
         return self._describe(self._api.describe_training_job, TrainingJobName=name)
@@ -211,19 +211,13 @@ class SageMaker:
 
     def endpoints(self, prefix: str) -> Iterator[dict[str, Any]]:
         """The endpoints whose name starts with the prefix, as in ListEndpoints."""
-        with translate_errors("list the endpoints"):
-            for page in self._api.get_paginator("list_endpoints").paginate(NameContains=prefix):
-                yield from (e for e in page["Endpoints"] if e["EndpointName"].startswith(prefix))
+        return self._listed("endpoints", "Endpoints", "EndpointName", prefix)
 
     def training_jobs(self, prefix: str, status: str | None = None) -> Iterator[str]:
         """The names of the jobs that start with the prefix; only those in that status if one is named."""
         chosen = {"StatusEquals": status} if status else {}
-        with translate_errors("list the training jobs"):
-            pages = self._api.get_paginator("list_training_jobs").paginate(NameContains=prefix, **chosen)
-            for page in pages:
-                for job in page["TrainingJobSummaries"]:
-                    if job["TrainingJobName"].startswith(prefix):
-                        yield job["TrainingJobName"]
+        jobs = self._listed("training_jobs", "TrainingJobSummaries", "TrainingJobName", prefix, **chosen)
+        return (job["TrainingJobName"] for job in jobs)
 
     def jobs_of(self, names: Names, status: str | None = None) -> Iterator[str]:
         """The names of the run's training jobs, of all attempts; only those in that status if one is named."""
@@ -231,15 +225,20 @@ class SageMaker:
 
     def models(self, prefix: str) -> Iterator[dict[str, Any]]:
         """The models whose name starts with the prefix, as in ListModels."""
-        with translate_errors("list the models"):
-            for page in self._api.get_paginator("list_models").paginate(NameContains=prefix):
-                yield from (m for m in page["Models"] if m["ModelName"].startswith(prefix))
+        return self._listed("models", "Models", "ModelName", prefix)
 
     def endpoint_configs(self, prefix: str) -> Iterator[dict[str, Any]]:
         """The endpoint configurations whose name starts with the prefix, as in ListEndpointConfigs."""
-        with translate_errors("list the endpoint configurations"):
-            for page in self._api.get_paginator("list_endpoint_configs").paginate(NameContains=prefix):
-                yield from (c for c in page["EndpointConfigs"] if c["EndpointConfigName"].startswith(prefix))
+        return self._listed("endpoint_configs", "EndpointConfigs", "EndpointConfigName", prefix)
+
+    def _listed(self, what: str, member: str, name: str, prefix: str, **chosen: str) -> Iterator[dict[str, Any]]:
+        """The entries of list_`what` whose `name` starts with the prefix: `NameContains` finds it anywhere."""
+        with translate_errors(f"list the {what.replace('_', ' ')}"):
+            pages = self._api.get_paginator(f"list_{what}").paginate(
+                NameContains=prefix, PaginationConfig={"PageSize": PAGE_SIZE}, **chosen
+            )
+            for page in pages:
+                yield from (each for each in page[member] if each[name].startswith(prefix))
 
     def is_owned(self, arn: str, owner: str) -> bool:
         """True if the stage with the prefix `owner` created the resource. Its name alone does not prove it."""

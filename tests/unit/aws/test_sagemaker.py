@@ -147,6 +147,14 @@ def test_what_is_listed_begins_with_the_prefix(account: FakeSageMaker, api: Sage
     assert list(api.training_jobs(prefix, "Stopping")) == []
 
 
+def test_lists_are_read_in_pages_of_a_hundred(account: FakeSageMaker, api: SageMaker) -> None:
+    """SageMaker's own are of ten: a stage keeps a model of every run, and each sweep lists them."""
+    for listed in (api.endpoints, api.endpoint_configs, api.models, api.training_jobs):
+        list(listed(f"{PREFIX}-"))
+    asked = [request for operation, request in account.calls if operation.startswith("list_")]
+    assert [request["PaginationConfig"]["PageSize"] for request in asked] == [100] * 4
+
+
 @pytest.mark.parametrize(("status", "stopped"), [("InProgress", True), ("Stopping", False), ("Completed", False)])
 def test_only_a_job_in_progress_is_stopped(account: FakeSageMaker, api: SageMaker, status: str, stopped: bool) -> None:
     account.add_job(TrainingJobStatus=status)
