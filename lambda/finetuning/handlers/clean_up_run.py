@@ -52,9 +52,10 @@ def clean_up(run_id: str, ended: Mapping[str, Any]) -> list[str] | None:
 
 def _endpoint_left(run: Run, ended: Mapping[str, Any]) -> list[str]:
     """What is done about an endpoint that serves although its run did not succeed."""
+    began = start_of(ended)
     if ended["status"] == "FAILED":
-        return [*expire_failed(sagemaker(), run.names), *expire_failed_import(run)]
-    return [*take_back_endpoint(sagemaker(), run.names, start_of(ended)), *take_back_import(run, start_of(ended))]
+        return [*expire_failed(sagemaker(), run.names, began), *expire_failed_import(run, began)]
+    return [*take_back_endpoint(sagemaker(), run.names, began), *take_back_import(run, began)]
 
 
 def _report(run: Run, ended: Mapping[str, Any], done: Sequence[str]) -> None:

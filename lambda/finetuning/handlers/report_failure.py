@@ -43,7 +43,8 @@ def handler(event: Payload) -> Payload:
     if not run.is_owned_by(event["execution_arn"]):
         return answer
     measure_failure(failure["code"], run_id)
-    serving = [*expire_failed(sagemaker(), run.names), *expire_failed_import(run)]
+    began = run.status.redeployed_at or run.status.started_at
+    serving = [*expire_failed(sagemaker(), run.names, began), *expire_failed_import(run, began)]
     for line in [*remove_unfinished(sagemaker(), run.names), *remove_unfinished_import(run), *serving]:
         run.record(line)
     status = run.record(

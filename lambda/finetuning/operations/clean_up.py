@@ -49,20 +49,24 @@ def take_back_endpoint(sagemaker: SageMaker, names: Names, began: datetime) -> l
     return [f"The endpoint {name} serves this run's model although the run has ended: {rollback}"]
 
 
-def expire_failed(sagemaker: SageMaker, names: Names) -> list[str]:
+def expire_failed(sagemaker: SageMaker, names: Names, began: datetime) -> list[str]:
     """Limits the lifetime of an endpoint that serves although its run failed after the deployment. Returns a line about
-    it, or none.
+    it, or none. `began`: the begin of the run, or of the deployment of its model again.
 
-    An endpoint that would never expire expires in `FAILED_TTL_HOURS`. One that served an earlier model before is kept,
-    because people may rely on it.
+    An endpoint that would never expire expires in `FAILED_TTL_HOURS`. One that served before is kept, because people
+    may rely on it: an earlier model, or this one, which was to be deployed again.
     """
     name, live = names.endpoint, sagemaker.describe_endpoint(names.endpoint)
     if not live or live["EndpointStatus"] != "InService" or live["EndpointConfigName"] != names.endpoint_config:
+        return []
+    if live["LastModifiedTime"] < began:
         return []
     serving = f"The endpoint {name} serves this run's model although the run failed"
     configuration = sagemaker.configuration(names.endpoint_config)
     if configuration and REPLACES_TAG in configuration[1]:
         return [f"{serving}: `finetune rollback {name} --stage {settings().stage}` restores the earlier model"]
+    if live["CreationTime"] < began:  # changed since, as by autoscaling, and not to another configuration
+        return []
     if sagemaker.tags(live["EndpointArn"]).get(TTL_TAG) != NEVER:
         return [f"{serving}, until it expires"]
     sagemaker.tag_endpoint(name, {TTL_TAG: f"{FAILED_TTL_HOURS}"})

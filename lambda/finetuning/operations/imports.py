@@ -167,12 +167,13 @@ def is_ours(tags: dict[str, str], names: Names) -> bool:
     return (tags.get(OWNER_TAG), tags.get(RUN_TAG)) == (names.prefix, names.run_id)
 
 
-def expire_failed_import(run: Run) -> list[str]:
+def expire_failed_import(run: Run, began: datetime) -> list[str]:
     """Limits the lifetime of an imported model that serves although its run failed after the switch. Returns a line
-    about it, or none. One that replaced an earlier model is kept: people may rely on the name.
+    about it, or none. One that replaced an earlier model is kept, and one that served before `began`, when the run or
+    the deployment of its model again began: people may rely on the name.
     """
-    name, alias = run.names.endpoint, find_alias(run.store, run.names.endpoint) if is_imported(run) else None
-    if alias is None or alias.serving is None or alias.serving.run_id != run.run_id:
+    name, alias = run.names.endpoint, _switched_since(run, began)
+    if alias is None or alias.serving is None:
         return []
     api = bedrock()
     serving = f"{name} answers with this run's model although the run failed"
@@ -184,12 +185,19 @@ def expire_failed_import(run: Run) -> list[str]:
     return [f"{serving}; it expires {FAILED_TTL_HOURS} hours after its deployment"]
 
 
+def _switched_since(run: Run, began: datetime) -> Alias | None:
+    """The run's name if it has stood for the run's imported model since `began` or later."""
+    alias = find_alias(run.store, run.names.endpoint) if is_imported(run) else None
+    serving = alias.serving if alias else None
+    return alias if serving and serving.run_id == run.run_id and serving.since >= began else None
+
+
 def take_back_import(run: Run, began: datetime) -> list[str]:
     """Takes a name back from the model of an aborted execution; returns a line about it, or none. `began`: the
     execution's start. Without an earlier model the run's is deleted; a rollback to an earlier one is advised.
     """
-    name, alias = run.names.endpoint, find_alias(run.store, run.names.endpoint) if is_imported(run) else None
-    if alias is None or alias.serving is None or alias.serving.run_id != run.run_id or alias.serving.since < began:
+    name, alias = run.names.endpoint, _switched_since(run, began)
+    if alias is None or alias.serving is None:
         return []
     if alias.earlier:
         rollback = f"`finetune rollback {name} --stage {settings().stage}` restores the earlier model"

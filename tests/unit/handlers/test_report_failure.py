@@ -10,15 +10,17 @@ from finetuning.datasets.options import DataOptions
 from finetuning.datasets.preparation import SourceFile, prepare
 from finetuning.datasets.resolution import resolve
 from finetuning.errors import Code, FineTuningError, TrainingFailed
-from finetuning.handlers import report_failure
+from finetuning.handlers import report_failure, sweep_endpoints
 from finetuning.jumpstart.family import Task
 from finetuning.operations.run import Run
 from finetuning.runs.names import Names
 from finetuning.runs.status import RunState
 from finetuning.runs.uploads import Upload
-from tests.builders.aws import FakeAws
+from finetuning.settings import settings
+from tests.builders.aws import FakeAws, hours_ago
 from tests.builders.datasets import as_parquet
 from tests.builders.handlers import invoke, metric, metrics_in
+from tests.builders.imports import imported_run, serve
 from tests.builders.memory import PREFIX, MemoryStore, any_run
 
 UPLOAD = Upload("uploads", "runs/demo/run.json", "1")
@@ -91,12 +93,40 @@ def test_what_the_run_left_unfinished_is_removed_and_said(cloud: FakeAws, memory
 def test_an_endpoint_that_serves_the_failed_runs_model_gets_an_end_and_the_message_says_so(
     cloud: FakeAws, memory: MemoryStore
 ) -> None:
-    any_run(memory, RUN_ID)
+    any_run(memory, RUN_ID).record("", started_at=hours_ago(2))
     cloud.sagemaker.add_endpoint(NAMES.endpoint, NAMES.endpoint_config, RUN_ID, tags={"finetune:ttl-hours": "never"})
     reported()
     assert cloud.sagemaker.tags_of("endpoint", NAMES.endpoint)["finetune:ttl-hours"] == "8"
     (message,) = cloud.messages()
     assert NAMES.endpoint in message
+
+
+def test_a_redeployment_that_is_refused_or_rejected_leaves_the_endpoint_that_serves(
+    cloud: FakeAws, memory: MemoryStore
+) -> None:
+    """It has served for weeks: eight hours after its deployment are over, and the next sweep would delete it."""
+    run = any_run(memory, RUN_ID)
+    run.record("Deploying the model of this run again", redeployed_at=hours_ago(0))
+    ttl = {"finetune:ttl-hours": "never", "finetune:idle-minutes": "never"}
+    cloud.sagemaker.add_endpoint(NAMES.endpoint, NAMES.endpoint_config, RUN_ID, tags=ttl, hours_old=500)
+    reported()
+    invoke(sweep_endpoints)
+    assert cloud.sagemaker.names("endpoint") == {NAMES.endpoint}
+    assert "expires" not in str([event.message for event in run.status.events])
+
+
+def test_a_redeployment_that_is_refused_leaves_the_imported_model_that_serves(
+    cloud: FakeAws, memory: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEDROCK_IMPORT", "true")
+    settings.cache_clear()
+    run = imported_run(memory, RUN_ID, ttl_hours="never")
+    arn = cloud.bedrock.add_model(NAMES.imported_model, RUN_ID, hours_old=500, tags={"finetune:ttl-hours": "never"})
+    serve(memory, NAMES.endpoint, arn, RUN_ID)
+    run.record("Deploying the model of this run again", redeployed_at=hours_ago(0))
+    reported()
+    invoke(sweep_endpoints)
+    assert cloud.bedrock.names() == [NAMES.imported_model]
 
 
 def test_a_run_that_failed_before_it_was_planned_is_reported(cloud: FakeAws, memory: MemoryStore) -> None:

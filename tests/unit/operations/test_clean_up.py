@@ -110,7 +110,7 @@ def test_an_endpoint_whose_run_failed_does_not_stay_for_ever(
     account: FakeSageMaker, api: SageMaker, ttl: str, then: str
 ) -> None:
     account.add_endpoint(NAMES.endpoint, NAMES.endpoint_config, tags={"finetune:ttl-hours": ttl})
-    (line,) = expire_failed(api, NAMES)
+    (line,) = expire_failed(api, NAMES, hours_ago(2))
     assert NAMES.endpoint in line
     assert account.tags_of("endpoint", NAMES.endpoint)["finetune:ttl-hours"] == then
 
@@ -122,8 +122,23 @@ def test_an_endpoint_that_served_before_stays_and_the_way_back_is_said(account: 
         tags={"finetune:ttl-hours": "never"},
         config_tags={"finetune:replaces": OTHER},
     )
-    (line,) = expire_failed(api, NAMES)
+    (line,) = expire_failed(api, NAMES, hours_ago(2))
     assert f"finetune rollback {NAMES.endpoint} --stage dev" in line
+    assert account.tags_of("endpoint", NAMES.endpoint)["finetune:ttl-hours"] == "never"
+
+
+@pytest.mark.parametrize(
+    ("created", "changed", "config_tags"),
+    [(500, 499, {}), (500, 499, {"finetune:replaces": OTHER}), (500, 1, {})],
+)
+def test_an_endpoint_that_served_the_model_before_it_was_to_be_deployed_again_stays_as_it_is(
+    account: FakeSageMaker, api: SageMaker, created: float, changed: float, config_tags: dict[str, str]
+) -> None:
+    live = account.add_endpoint(
+        NAMES.endpoint, NAMES.endpoint_config, tags={"finetune:ttl-hours": "never"}, config_tags=config_tags
+    )
+    live |= {"CreationTime": hours_ago(created), "LastModifiedTime": hours_ago(changed)}
+    assert expire_failed(api, NAMES, hours_ago(2)) == []
     assert account.tags_of("endpoint", NAMES.endpoint)["finetune:ttl-hours"] == "never"
 
 
@@ -132,7 +147,7 @@ def test_an_endpoint_that_does_not_serve_the_failed_runs_model_is_not_its_concer
     account: FakeSageMaker, api: SageMaker, config: str, status: str
 ) -> None:
     account.add_endpoint(NAMES.endpoint, config, status=status, tags={"finetune:ttl-hours": "never"})
-    assert expire_failed(api, NAMES) == []
+    assert expire_failed(api, NAMES, hours_ago(2)) == []
     assert account.tags_of("endpoint", NAMES.endpoint)["finetune:ttl-hours"] == "never"
 
 

@@ -73,7 +73,7 @@ def test_an_import_in_progress_cannot_be_stopped_and_the_run_says_so(cloud: Fake
 
 def test_a_run_that_is_not_imported_makes_no_call(cloud: FakeAws, memory: MemoryStore) -> None:
     plain = any_run(memory)
-    assert [remove_unfinished_import(plain), expire_failed_import(plain), take_back_import(plain, START)] == [
+    assert [remove_unfinished_import(plain), expire_failed_import(plain, START), take_back_import(plain, START)] == [
         [],
         [],
         [],
@@ -87,7 +87,7 @@ def test_a_model_that_serves_although_its_run_failed_expires(
 ) -> None:
     arn = cloud.bedrock.add_model(tags={TTL_TAG: ttl})
     serve(memory, run.names.endpoint, arn)
-    (line,) = expire_failed_import(run)
+    (line,) = expire_failed_import(run, START)
     assert "answers with this run's model although the run failed" in line
     assert bedrock().tags(arn)[TTL_TAG] == then
 
@@ -95,7 +95,7 @@ def test_a_model_that_serves_although_its_run_failed_expires(
 def test_a_failed_run_that_replaced_a_model_advises_the_rollback(cloud: FakeAws, memory: MemoryStore, run: Run) -> None:
     old = ImportedModel(arn="arn:old", name="old", run_id="old-00000000", since=START)
     serve(memory, run.names.endpoint, cloud.bedrock.add_model(), earlier=(old,))
-    for line in (*expire_failed_import(run), *take_back_import(run, START)):
+    for line in (*expire_failed_import(run, START), *take_back_import(run, START)):
         assert f"`finetune rollback {run.names.endpoint} --stage dev` restores the earlier model" in line
     assert cloud.bedrock.names() == [NAME]
 
