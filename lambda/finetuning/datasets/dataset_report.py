@@ -273,6 +273,10 @@ def _refusal(preparation: Preparation, report: DatasetReport, broken_off: Sequen
                 message=f"{name} is incomplete or damaged, so an unknown number of rows is missing.",
                 fix=FIXES[code],
             )
+    if rows.lines == rows.blank:
+        return Refusal(
+            code=ErrorCode.NOTHING_USABLE, message="The data has no rows.", fix="Add rows, or export the data again."
+        )
     if not rows.kept:
         code, share = ErrorCode.NOTHING_USABLE, f"0 of {rows.lines:,} lines can be used"
     elif rows.errors > preparation.options.max_error_fraction * (rows.lines - rows.blank):

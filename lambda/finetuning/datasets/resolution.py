@@ -95,7 +95,7 @@ def _resolve(files: Sequence[tuple[str, Detection]], options: DataOptions, suppo
         if detection.refusal:
             return _refused(detection.refusal, detection.message, file=name, fix=detection.fix)
     if columns and (problem := columns.problem):
-        return _refused(ErrorCode.COLUMNS_UNKNOWN, f"data.columns in run.json cannot be used: {problem}.")
+        return _refused(ErrorCode.COLUMNS_UNKNOWN, f"data.columns (--columns) cannot be used: {problem}.")
     framings = {detection.framing for _, detection in files}
     if Framing.TEXT in framings and len(framings) > 1:
         return _refused(ErrorCode.FILES_MIXED, "The upload has plain text (.txt) and rows of data.")
@@ -146,7 +146,8 @@ def _chosen(task: str, kinds: Counter[Kind], history: bool, supported: Collectio
 
 
 def _all_tables(files: Sequence[tuple[str, Detection]]) -> bool:
-    return all(detection.is_table for _, detection in files)
+    """True if any column of the rows may be the text. Rows that cannot be read have errors of their own."""
+    return all(detection.is_table and detection.rows_seen for _, detection in files)
 
 
 def _with_text_columns(files: Sequence[tuple[str, Detection]], convertible: bool, why: str) -> Resolution:

@@ -58,6 +58,19 @@ def test_two_columns_without_a_header_are_questions_and_answers(tmp_path: Path, 
     assert "without a header" in report.understood[1]
 
 
+def test_a_row_that_cannot_be_read_is_reported_and_not_its_known_columns(tmp_path: Path) -> None:
+    report = table(tmp_path, 'question,answer\n"Who said so?,She did\n')
+    assert report.error_counts == {ErrorCode.JSON_TRUNCATED: 1}
+    assert report.errors[0].line == 2
+
+
+def test_a_header_without_rows_is_refused_for_having_no_rows(tmp_path: Path) -> None:
+    report = table(tmp_path, "question,answer\n\n")
+    assert report.refusal
+    assert (report.refusal.code, report.refusal.message) == (ErrorCode.NOTHING_USABLE, "The data has no rows.")
+    assert report.errors == []
+
+
 @pytest.mark.parametrize(
     ("text", "name"),
     [
