@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jsonschema
 
-from tests.builders.documents import run_json_fields
+from tests.builders.documents import run_json_defaults, run_json_fields
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
@@ -19,6 +19,13 @@ def part(name: str) -> str:
 def test_the_table_lists_exactly_the_fields_of_run_json() -> None:
     first_cells = re.findall(r"^\| (`.*?) \|", part("run.json"), re.MULTILINE)
     assert sorted(re.findall(r"`([\w.]+)`", " ".join(first_cells))) == sorted(run_json_fields())
+
+
+def test_the_table_has_the_defaults_of_run_json() -> None:
+    documented = dict(re.findall(r"^\| `([\w.]+)` \| (.*?) \|", part("run.json"), re.MULTILINE))
+    defaults = {name: f"`{json.dumps(default)}`" for name, default in run_json_defaults().items()}
+    assert len(defaults) > 10
+    assert {name: documented[name] for name in defaults} == defaults
 
 
 def test_the_documented_event_is_one_that_its_schema_accepts() -> None:
