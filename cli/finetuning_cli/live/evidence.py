@@ -91,7 +91,8 @@ def verified_table(evidence: Sequence[Evidence]) -> str:
     lines = ["| assumptions about AWS | how many | settled by a live run |", "|---|---|---|"]
     for area in dict.fromkeys(each.area for each in open_assumptions()):
         ids = [each.id for each in open_assumptions() if each.area == area]
-        lines.append(f"| {area.lower()} | {len(ids)} | {'; '.join(_settled(ids, evidence)) or 'no live run yet'} |")
+        settled = "; ".join(_settled(ids, evidence)) or "no live run yet"
+        lines.append(f"| {area[:1].lower()}{area[1:]} | {len(ids)} | {settled} |")
     return "\n".join(lines) + "\n"
 
 
