@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jsonschema
 
+from finetuning.settings import BEDROCK_ENDPOINTS, INTERFACE_ENDPOINTS
 from tests.builders.documents import run_json_defaults, run_json_fields
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,6 +27,14 @@ def test_the_table_has_the_defaults_of_run_json() -> None:
     defaults = {name: f"`{json.dumps(default)}`" for name, default in run_json_defaults().items()}
     assert len(defaults) > 10
     assert {name: documented[name] for name in defaults} == defaults
+
+
+def test_the_idle_cost_counts_the_interface_endpoints() -> None:
+    words = {9: "nine", 11: "eleven"}
+    always, with_bedrock = len(INTERFACE_ENDPOINTS), len(INTERFACE_ENDPOINTS) + len(BEDROCK_ENDPOINTS)
+    (row,) = re.findall(r"^\| interface endpoints \| none \| (.*) \|$", DOCUMENT, re.MULTILINE)
+    assert row.startswith(f"{words[always]}, ")
+    assert row.endswith(f" {words[with_bedrock]}")
 
 
 def test_the_documented_event_is_one_that_its_schema_accepts() -> None:
