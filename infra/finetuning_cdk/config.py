@@ -12,7 +12,9 @@ from typing import Any, Self
 from aws_cdk import RemovalPolicy
 from aws_cdk.aws_logs import RetentionDays
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
+from finetuning.jumpstart.catalogue import nearest
 from finetuning.settings import (
     BEDROCK_ENDPOINTS,
     INTERFACE_ENDPOINTS,
@@ -174,8 +176,15 @@ class StageConfig(StageSettings):
         try:
             return cls(**{"stage": stage, **PROFILES[profile], **overrides})
         except ValidationError as error:
-            wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {cls._problem(each)}" for each in error.errors())
             raise ConfigurationError(f"Stage {stage}: {wrong}") from error
+
+    @classmethod
+    def _problem(cls, found: ErrorDetails) -> str:
+        if found["type"] == "extra_forbidden":
+            near = nearest(str(found["loc"][-1]), cls.model_fields)
+            return f"unknown setting; did you mean {near}?" if near else "unknown setting; docs/operating.md lists all"
+        return found["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
 
 
 def stage_in(context: Mapping[str, Any]) -> dict[str, Any]:

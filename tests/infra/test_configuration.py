@@ -76,7 +76,9 @@ def test_any_other_stage_has_the_settings_of_its_profile() -> None:
         ({"stage": "Alice", "profile": "dev"}, WRONG_NAME + "'Alice'"),
         ({"stage": "alice-bob", "profile": "dev"}, WRONG_NAME + "'alice-bob'"),
         ({"@aws-cdk/some:flag": True}, "stage: no stage is set; choose one with -c stage=dev"),
-        ({"stage": "dev", "max_cost": 5}, "Stage dev: max_cost: Extra inputs are not permitted"),
+        ({"stage": "dev", "max_cost": 5}, "Stage dev: max_cost: unknown setting; did you mean max_cost_usd?"),
+        ({"stage": "dev", "zzz": 5}, "Stage dev: zzz: unknown setting; docs/operating.md lists all"),
+        ({"stage": "dev", "approval_hours": 100}, "Stage dev: approval_hours: must be less than or equal to 72"),
     ],
 )
 def test_a_stage_that_cannot_be_is_one_line_that_names_the_setting(context: dict[str, Any], message: str) -> None:
