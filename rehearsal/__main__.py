@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,8 +55,17 @@ ENDPOINT = "rehearsal"
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 console = Console()
+
+
+class StandIn(StrEnum):
+    """The models that are trained and served in the place of Llama (`rehearsal/trainer/weights.py`)."""
+
+    SMOLLM2 = "smollm2"
+    TINY = "tiny"
+
+
 Model = Annotated[
-    str, typer.Option(help="The stand-in for Llama: smollm2 (pre-trained, real answers) or tiny (random, fast).")
+    StandIn, typer.Option(help="The stand-in for Llama: smollm2 (pre-trained, real answers) or tiny (random, fast).")
 ]
 
 
@@ -72,7 +82,7 @@ def _scenario(text: str) -> Scenario:
 @app.command(epilog=FAULTS)
 def run(
     example: Annotated[str, typer.Option(help="chat, instruction or domain_adaptation.")] = "chat",
-    model: Model = "smollm2",
+    model: Model = StandIn.SMOLLM2,
     file: Annotated[Path | None, typer.Option(exists=True, help="Your own data file, uploaded into inbox/.")] = None,
     target: Annotated[Target, typer.Option(help="Where the example's model is served.")] = Target.SAGEMAKER,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the emulated AWS and the endpoint running.")] = False,
@@ -131,7 +141,7 @@ def run(
 
 
 @app.command()
-def up(model: Model = "smollm2") -> None:
+def up(model: Model = StandIn.SMOLLM2) -> None:
     """Start an emulated AWS and keep it running."""
     with _emulated_aws(model, keep=True) as emulator:
         _print_how_to_connect(emulator)

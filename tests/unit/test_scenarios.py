@@ -4,8 +4,10 @@ import re
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from rehearsal import running
+from rehearsal.__main__ import app
 from rehearsal.emulator.faults import Fault
 from rehearsal.scenarios import SCENARIOS, read_scenario
 from tests.builders.runs import any_failed_status, any_status
@@ -52,6 +54,13 @@ def test_every_fault_that_only_tests_use_is_documented() -> None:
 def test_an_unknown_fault_is_refused_with_the_list() -> None:
     with pytest.raises(ValueError, match=r"no fault 'earthquake'.*capacity, pending"):
         read_scenario("earthquake")
+
+
+@pytest.mark.parametrize("option", ["--model", "--example", "--fault", "--target"])
+def test_a_wrong_option_is_refused_before_anything_starts(option: str) -> None:
+    refused = CliRunner().invoke(app, ["run", option, "earthquake"])
+    assert (refused.exit_code, type(refused.exception)) == (2, SystemExit)
+    assert option in refused.output
 
 
 def test_a_custom_part_or_count_leaves_the_outcome_open() -> None:
