@@ -64,6 +64,9 @@ def from_openai(
         raise typer.BadParameter(f"{out / RUN_FILE} exists. Choose another folder.", param_hint="--out")
     given = read_job(job) if job else OpenAIJob()
     placed = place(files, given)
+    for each in placed:
+        if (out / each.target).exists() and not each.is_in(out):
+            raise typer.BadParameter(f"{out / each.target} exists. Choose another folder.", param_hint="--out")
     spec = SpecFolder(FACTS).spec(model or DEFAULT_MODEL)
     document, decisions = run_settings(given, spec, accept_eula=accept_eula, max_cost_usd=max_cost)
     document |= {"max_error_fraction": max_errors} if max_errors is not None else {}
@@ -141,6 +144,8 @@ def _write(out: Path, placed: "list[PlacedFile]", document: dict[str, Any]) -> N
 
     try:
         for each in placed:
+            if each.is_in(out):
+                continue
             (out / each.target).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(each.source, out / each.target)
         (out / RUN_FILE).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

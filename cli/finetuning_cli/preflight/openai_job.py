@@ -91,6 +91,10 @@ class PlacedFile(NamedTuple):
     target: str
     why: str
 
+    def is_in(self, folder: Path) -> bool:
+        """True if the file is where it goes already."""
+        return (folder / self.target).resolve() == self.source.resolve()
+
 
 def read_job(path: Path) -> OpenAIJob:
     """Raises `FineTuningError` (OPENAI_JOB_UNUSABLE)."""

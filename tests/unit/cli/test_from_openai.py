@@ -246,3 +246,22 @@ def test_the_report_in_a_terminal_names_settings_files_and_the_next_command(fine
     for words in ("endpoint.name workshop", "train/training.jsonl", "Ready to train: 30 rows, 10 held out",
                   f"finetune plan {out}", "does not accept the model's licence"):  # fmt: skip
         assert words in said
+
+
+def test_a_file_that_is_in_its_place_already_stays_there(finetune: Command, tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    file = rows(tmp_path / "train" / "faq.jsonl", plain=30)
+    before = file.read_bytes()
+    assert finetune("from-openai", str(file), "--out", str(tmp_path))[0] == 0
+    assert (tmp_path / "run.json").is_file()
+    assert file.read_bytes() == before
+
+
+def test_another_file_in_the_place_of_one_is_not_replaced(finetune: Command, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / "train").mkdir(parents=True)
+    (out / "train" / "faq.jsonl").write_text("mine")
+    assert finetune("from-openai", str(rows(tmp_path / "faq.jsonl", plain=30)), "--out", str(out))[0] == 2
+    assert "train/faq.jsonl exists" in " ".join(finetune.stderr.replace("│", "").split())
+    assert (out / "train" / "faq.jsonl").read_text() == "mine"
+    assert not (out / "run.json").exists()
