@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aws_cdk import App, Environment, Stack
+from aws_cdk import App, Aws, Environment, Fn, Stack
 from aws_cdk import Stage as AppStage
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_events as events
@@ -270,6 +270,25 @@ def test_a_region_of_another_partition_is_refused(app: App) -> None:
 
 def test_a_bucket_needs_its_key(app: App) -> None:
     assert missing(app, any_platform(app), key=None) == ["key: give the key with which the bucket uploads is encrypted"]
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        Fn.import_value(Fn.sub("${AWS::StackName}-uploads")),
+        Fn.sub("arn:aws:s3:::uploads-${AWS::AccountId}"),
+        Fn.select(0, Fn.split(",", Fn.import_value("uploads-of-the-team"))),
+        Fn.find_in_map("Buckets", Aws.REGION, "Uploads"),
+    ],
+)
+def test_a_bucket_may_be_named_by_any_function_of_cloudformation(app: App, arn: str) -> None:
+    stack = Stack(app, "Platform", env=Environment(account="111122223333", region="eu-west-1"))
+    key = kms.Key.from_key_arn(stack, "Key", "arn:aws:kms:eu-west-1:111122223333:key/k")
+    uploads = s3.Bucket.from_bucket_attributes(stack, "Uploads", bucket_arn=arn, encryption_key=key)
+    tuning = FineTuning(app, "Tuning", stage="alice", profile="dev", key=key, uploads=uploads)
+    app.synth()  # which makes references to other stacks imports
+    nag = AwsSolutionsChecks().validate_scope(tuning)
+    assert [v.rule_name + r.construct_path for v in nag.violations for r in v.violating_resources] == []
 
 
 def test_what_cannot_be_seen_of_imported_resources_is_one_warning(app: App) -> None:

@@ -1,5 +1,6 @@
 """Findings of cdk-nag that are accepted: each with its reason, on one resource."""
 
+import json
 from typing import Any
 
 from aws_cdk import Acknowledgment, Reference, Stack, Token, Tokenization, Validations
@@ -33,16 +34,16 @@ def _with_imports(scope: IConstruct, resource: str) -> str:
 
 
 def flat(value: Any) -> str:
-    """A template value as cdk-nag writes it: `<LogicalId.Arn>/prefix/*`."""
+    """A template value as cdk-nag writes it: `<LogicalId.Arn>/prefix/*`, and as JSON where it knows no other form."""
     match value:
         case str():
-            return value
+            return value.replace("${", "<").replace("}", ">")
         case {"Fn::Join": [delimiter, items]}:
             return str(delimiter).join(map(flat, items))
         case {"Fn::GetAtt": [resource, attribute]}:
             return f"<{resource}.{attribute}>"
-        case {"Fn::ImportValue": name}:
-            return flat(name)
+        case {"Fn::ImportValue": inner} | {"Fn::Sub": inner}:
+            return flat(inner)
         case {"Ref": name}:
             return f"<{name}>"
-    raise ValueError(f"unknown form of a resource: {value!r}")
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
