@@ -333,6 +333,18 @@ def test_two_stages_in_one_app_share_a_network_a_key_and_a_bucket(app: App) -> N
     assert [each.config.prefix for each in stages] == ["finetune-al", "finetune-alice"]
 
 
+def test_a_key_that_denies_the_other_stage_its_data_is_not_shared(app: App) -> None:
+    """The statement of `data_readers` denies decrypting to all roles but those of its own stage and the readers."""
+    platform = any_platform(app)
+    reader = "arn:aws:iam::111122223333:role/Audit"
+    for name, readers in (("al", reader), ("alice", "")):
+        FineTuning(app, name, stage=name, profile="dev", key=platform.key, data_readers=readers)
+    with pytest.raises(RuntimeError, match="key: a stage with data_readers shares it, and denies decrypting") as error:
+        app.synth()
+    assert "[alice]" in str(error.value)
+    assert "[al]" not in str(error.value)
+
+
 @pytest.fixture
 def granted(app: App) -> tuple[FineTuning, Stack, iam.Role]:
     tuning = FineTuning(app, "Tuning", stage="dev")

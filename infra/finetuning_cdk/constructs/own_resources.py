@@ -17,7 +17,7 @@ from constructs import Construct, IConstruct, IValidation
 
 from finetuning_cdk.config import StageConfig
 from finetuning_cdk.constructs.acknowledgements import flat
-from finetuning_cdk.constructs.stage_key import service_statements
+from finetuning_cdk.constructs.stage_key import DENY_OTHER_READERS, service_statements
 
 UNSEEN = "finetuning:imported-resources"
 """The id of the warning about what cannot be checked."""
@@ -102,12 +102,17 @@ class OwnResources:
 
     # The key
 
+    @property
+    def _suffix(self) -> str:
+        """What this stage's statements in the key's policy end in."""
+        return self._config.stage.title()
+
     def _prepare_key(self) -> Iterator[str]:
         """Adds the statements for AWS's services to a key of the app; says which an imported one must have."""
         if self._key is None:
             return
         stack = Stack.of(self._key)
-        statements = service_statements(stack, self._config, suffix=self._config.stage.title())
+        statements = service_statements(stack, self._config, suffix=self._suffix)
         added = [self._key.add_to_resource_policy(statement).statement_added for statement in statements]
         if not all(added):
             policy = json.dumps([flat_values(stack.resolve(each.to_statement_json())) for each in statements])
@@ -132,6 +137,9 @@ class OwnResources:
         if resource.key_spec not in (None, "SYMMETRIC_DEFAULT"):
             yield f"key: its spec is {resource.key_spec}, and S3 encrypts with SYMMETRIC_DEFAULT keys only"
         policy = Stack.of(resource).resolve(resource.key_policy)
+        denials = {sid for each in policy["Statement"] if (sid := each.get("Sid", "")).startswith(DENY_OTHER_READERS)}
+        if denials - {DENY_OTHER_READERS + self._suffix}:
+            yield "key: a stage with data_readers shares it, and denies decrypting to this one: give each its own"
         if not any(_delegates_to_iam(statement) for statement in policy["Statement"]):
             yield "key: its policy does not leave permissions to IAM (kms:* for the account's root), which roles need"
 

@@ -9,6 +9,8 @@ from finetuning_cdk.config import StageConfig
 from finetuning_cdk.constructs.encrypted_log_group import STATES_LOGS
 from finetuning_cdk.constructs.promotion_grants import decryption_grant
 
+DENY_OTHER_READERS = "DenyOtherReaders"
+
 
 class StageKey(kms.Key):
     """Encrypts data, logs and messages of one stage. Roles are allowed to use it by their own policies."""
@@ -80,7 +82,7 @@ def _deny_other_readers(stack: Stack, config: StageConfig) -> iam.PolicyStatemen
     ours = f"arn:aws:iam::{stack.account}:role/{config.prefix}-*"
     readers = [ours, *config.promotion_roles(stack.region), *config.data_readers]
     return iam.PolicyStatement(
-        sid="DenyOtherReaders",
+        sid=DENY_OTHER_READERS,
         effect=iam.Effect.DENY,
         principals=[iam.AnyPrincipal()],
         actions=["kms:Decrypt", "kms:ReEncryptFrom"],
