@@ -1,7 +1,9 @@
 """Uploads to a stage: data files, and the object that starts a run."""
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from finetuning.aws.clients import client
 from finetuning.aws.errors import translate_errors
@@ -58,9 +60,8 @@ def resubmit(deployment: Deployment, run: Run) -> Upload:
             source = {"Bucket": upload.bucket, "Key": upload.key, "VersionId": upload.version_id}
             # With other metadata, because S3 refuses to copy an object onto itself unchanged.
             changed = {"MetadataDirective": "REPLACE", "Metadata": {"again": run.run_id}}
-            s3 = client("s3")
-            s3.copy(source, upload.bucket, upload.key, ExtraArgs=changed)
-            version = s3.head_object(Bucket=upload.bucket, Key=upload.key)["VersionId"]
+            with _version_written() as version:
+                client("s3").copy(source, upload.bucket, upload.key, ExtraArgs=changed)
     except FineTuningError as error:
         if error.code != Code.REQUEST_INVALID:
             raise
@@ -69,7 +70,7 @@ def resubmit(deployment: Deployment, run: Run) -> Upload:
             f"The upload that started {run.run_id} is not available: {error.message}",
             "Old versions are kept for 30 days, executions for 90. Submit the files again.",
         ) from error
-    return Upload(upload.bucket, upload.key, version)
+    return Upload(upload.bucket, upload.key, version[-1])
 
 
 def _require_no_other_data(deployment: Deployment, folder: str, ours: Set[str]) -> None:
@@ -87,10 +88,27 @@ def _require_no_other_data(deployment: Deployment, folder: str, ours: Set[str]) 
 
 
 def _upload(deployment: Deployment, path: Path, key: str, advance: Advance) -> Upload:
-    with translate_errors(f"upload {path}"), path.open("rb") as body:
-        s3 = client("s3")
+    with translate_errors(f"upload {path}"), path.open("rb") as body, _version_written() as version:
         # upload_file would hide AWS's error in its own.
-        s3.upload_fileobj(body, deployment.upload_bucket, key, Callback=advance)
-        return Upload(
-            deployment.upload_bucket, key, s3.head_object(Bucket=deployment.upload_bucket, Key=key)["VersionId"]
-        )
+        client("s3").upload_fileobj(body, deployment.upload_bucket, key, Callback=advance)
+    return Upload(deployment.upload_bucket, key, version[-1])
+
+
+@contextmanager
+def _version_written() -> Iterator[list[str]]:
+    """Yields a list that gets the version of the object that is written. boto3's transfers do not return it, and the
+    latest version may be another caller's: each starts a run of its own.
+    """
+    events, written = client("s3").meta.events, list[str]()
+
+    def note(parsed: dict[str, Any], **_: Any) -> None:
+        written.extend(filter(None, [parsed.get("VersionId")]))
+
+    names = [f"after-call.s3.{operation}" for operation in ("PutObject", "CompleteMultipartUpload", "CopyObject")]
+    for name in names:
+        events.register(name, note)
+    try:
+        yield written
+    finally:
+        for name in names:
+            events.unregister(name, note)

@@ -3,10 +3,12 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
 
+from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError, RunRefused
 from finetuning.runs.status import RunState
 from finetuning.runs.uploads import Upload
@@ -25,6 +27,25 @@ def test_a_refused_upload_is_reported_with_the_error_of_aws(deployment: Deployme
     boto3.client("s3", region_name="us-east-1").delete_bucket(Bucket=UPLOAD)
     with pytest.raises(FineTuningError, match="NoSuchBucket"):
         submit_file(deployment, data, lambda sent: None)
+
+
+@pytest.mark.parametrize("size", [2, 9 << 20])
+def test_a_run_is_that_of_the_own_upload_although_another_follows_at_once(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Two pipelines may upload a file of the same name: each version starts a run. Large files are sent in parts."""
+    data = tmp_path / "faq.jsonl"
+    data.write_bytes(b"x" * size)
+    theirs, send = boto3.client("s3", region_name="us-east-1"), client("s3").upload_fileobj
+
+    def send_and_lose(*given: Any, **named: Any) -> None:
+        send(*given, **named)
+        theirs.put_object(Bucket=UPLOAD, Key="inbox/faq.jsonl", Body=b"theirs")
+
+    monkeypatch.setattr(client("s3"), "upload_fileobj", send_and_lose)
+    upload = submit_file(deployment, data, lambda sent: None)
+    kept = theirs.head_object(Bucket=upload.bucket, Key=upload.key, VersionId=upload.version_id)
+    assert kept["ContentLength"] == size
 
 
 def test_only_data_files_and_the_template_of_a_folder_are_uploaded(tmp_path: Path) -> None:
