@@ -208,8 +208,10 @@ def status_changes(run: Run, poll_seconds: float, wait: Callable[[float], None] 
 
 def wait_for_report(status: RunStatus, poll_seconds: float) -> None:
     """Waits for the execution's end: the last step writes the report page after the final status."""
-    deadline = time.monotonic() + SILENT_SECONDS
-    while status.execution_arn and execution_status(status.execution_arn) == "RUNNING" and time.monotonic() < deadline:
+    deadline, connection = time.monotonic() + SILENT_SECONDS, Connection()
+    running: str | None = "RUNNING"
+    look = partial(execution_status, status.execution_arn)
+    while status.execution_arn and connection.try_to(look, running) == running and time.monotonic() < deadline:
         time.sleep(poll_seconds)
 
 

@@ -139,8 +139,16 @@ def test_following_ends_with_the_execution_which_writes_the_report_last(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_status(any_status())
-    executions = ["RUNNING", "RUNNING", "SUCCEEDED"]
-    monkeypatch.setattr("finetuning_cli.stage.runs.execution_status", lambda arn: executions.pop(0))
+    lost = unreachable(EndpointConnectionError(endpoint_url="states"))
+    executions: list[str | Exception] = ["RUNNING", lost, "RUNNING", "SUCCEEDED"]
+
+    def execution_status(_: str) -> str:
+        answer = executions.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("finetuning_cli.stage.runs.execution_status", execution_status)
     follow(deployment.run(RUN_ID), any_console(), poll_seconds=0)
     assert executions == []
 
