@@ -35,7 +35,7 @@ def test_an_aborted_run_that_is_redriven_runs_again_and_succeeds(product: Produc
     product.until(run_id, lambda _: "InProgress" in product.jobs_of(run_id).values())
     status = product.status(run_id)
     assert (status["state"], status["error"]) == ("running", None)
-    assert "The execution was redriven: the run goes on" in [event["message"] for event in status["events"]]
+    assert "The execution was redriven: the run continues" in [event["message"] for event in status["events"]]
     late = invoke(product.emulator, product.function("clean_up_run"), end_event(first_end))
     assert late == {"done": []}
     assert "InProgress" in product.jobs_of(run_id).values()

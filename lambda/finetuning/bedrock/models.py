@@ -24,7 +24,7 @@ def refusals(model: ModelSupport, region: str) -> Iterator[Finding]:
     *dtypes, last = facts.dtypes.value
     reasons = []
     if family.architecture not in facts.architectures.value:
-        reasons.append(f"its architecture {family.architecture} is none of {', '.join(facts.architectures.value)}")
+        reasons.append(f"its architecture {family.architecture} is not one of {', '.join(facts.architectures.value)}")
     if model.dtype not in facts.dtypes.value:
         reasons.append(f"its weights are {model.dtype}, not {', '.join(dtypes)} or {last}")
     if model.gigabytes >= facts.max_gigabytes.value:

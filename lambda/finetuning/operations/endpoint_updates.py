@@ -83,7 +83,7 @@ def _configuration_deleted(endpoint: dict[str, Any]) -> EndpointFailed:
         Code.ENDPOINT_FAILED,
         f"The endpoint {name} cannot be updated: its configuration {endpoint['EndpointConfigName']}, which still "
         "serves, was deleted.",
-        f"Delete the endpoint (`aws sagemaker delete-endpoint --endpoint-name {name}`); it then serves no more. The "
+        f"Delete the endpoint (`aws sagemaker delete-endpoint --endpoint-name {name}`); it then stops serving. The "
         "tuned model is kept: deploy it with `finetune deploy RUN`.",
     )
 

@@ -158,7 +158,7 @@ def delete_import(api: Bedrock, run: Run) -> list[str]:
     for alias in all_aliases(run.store):
         if model["modelArn"] in referenced([alias]):
             forget_model(api, run.store, alias.name, model["modelArn"])
-            return [f"Deleted the imported model {model['modelName']}, which {alias.name} stood for or kept"]
+            return [f"Deleted the imported model {model['modelName']}, which {alias.name} used or kept for a rollback"]
     api.delete_model(model["modelArn"])
     return [f"Deleted the imported model {model['modelName']}"]
 

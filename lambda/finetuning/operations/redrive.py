@@ -4,7 +4,7 @@ from finetuning.errors import Code, FineTuningError
 from finetuning.operations.run import Run
 from finetuning.runs.status import RunState
 
-REDRIVEN = "The execution was redriven: the run goes on"
+REDRIVEN = "The execution was redriven: the run continues"
 
 
 def note_redrive(run: Run, execution_arn: str, redrives: int) -> None:

@@ -138,7 +138,7 @@ def _objection(held_out: int, with_base: EvaluationEstimate, endpoint: EndpointP
     """Why the base model is not asked unless run.json says so; "" if it is."""
     cost, budget = training.estimate.usd, training.max_cost_usd
     if not held_out:
-        return "no held-out row is asked, so there is nothing to compare by"
+        return "no held-out rows are asked, so there is nothing to compare"
     if with_base.usd is None:
         return f"the price of {endpoint.in_words} is not known"
     if with_base.usd > max(SMALL_SHARE * (cost or 0), SMALL_USD):

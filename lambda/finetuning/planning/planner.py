@@ -282,7 +282,7 @@ def _check_that_it_trains(request: RunRequest, stage: DeployedStage, checklist: 
             Finding(
                 Code.RUN_JSON_INVALID,
                 "promote",
-                "A run that promotes a model trains none, and takes no data.",
+                "A run that promotes a model does not train, so it cannot have data.",
                 f"Use `finetune promote {request.promote}`, or remove promote from run.json.",
             ),
         )

@@ -56,8 +56,8 @@ def require_own_source(model_package: str, stage: DeployedStage) -> None:
     group = f"{stage.promote_from_prefix}-"
     if not found or (found["region"], found["account"]) != here or not found["group"].startswith(group):
         raise _unusable(
-            f"{model_package} is no version of a group {group}… in the account {stage.promote_from_account}, "
-            f"{stage.aws_region}, the one stage whose models {stage.stage} may promote",
+            f"{model_package} is not a version of a group {group}… in the account {stage.promote_from_account}, "
+            f"{stage.aws_region}: {stage.stage} may promote models of that stage only",
         )
 
 
@@ -107,7 +107,8 @@ def require_same(registered: Registered, found: str, where: str) -> None:
     """Raises `FineTuningError` unless the digest `found` of the files `where` is the registered one."""
     if found != registered.artefact_digest:
         raise _differs(
-            f"The files in {where} have the digest {found or 'unknown'}, and registered is {registered.artefact_digest}"
+            f"The files in {where} have the digest {found or 'unknown'}, "
+            f"not the registered {registered.artefact_digest}"
         )
 
 

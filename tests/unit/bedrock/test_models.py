@@ -51,7 +51,7 @@ def test_another_region_is_refused_with_those_that_bedrock_imports_in() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"architecture": "GemmaForCausalLM"}, "its architecture GemmaForCausalLM is none of LlamaForCausalLM, "),
+        ({"architecture": "GemmaForCausalLM"}, "its architecture GemmaForCausalLM is not one of LlamaForCausalLM, "),
         ({"context": 131_073}, "its context has 131,073 tokens; the limit is 131,072."),
     ],
 )

@@ -133,7 +133,7 @@ def test_clean_up_deletes_the_model_and_what_stands_for_it(
     served(cloud, memory)
     run = deployment.run(RUN_ID)
     assert f"imported model {NAME}" in remaining_resources(run)
-    assert f"Deleted the imported model {NAME}, which {FAQ} stood for or kept" in remove_resources(run)
+    assert f"Deleted the imported model {NAME}, which {FAQ} used or kept for a rollback" in remove_resources(run)
     assert cloud.bedrock.models == {}
     alias = find_alias(memory, FAQ)
     assert alias

@@ -55,7 +55,7 @@ def test_a_name_of_ones_own_is_the_folders(finetune: Command, promoting: Deploym
         (
             (PACKAGE.replace("111122223333", "999999999999"),),
             "PROMOTION_UNUSABLE",
-            "is no version of a group finetune-dev-",
+            "is not a version of a group finetune-dev-",
         ),
         (("the-best-one",), "RUN_REFUSED", "promote"),
         ((PACKAGE, "--endpoint", "a b"), "RUN_REFUSED", "endpoint.name"),

@@ -89,7 +89,7 @@ def test_the_first_step_after_a_redrive_sets_the_run_to_running(store: MemorySto
     run = aborted(store)
     assert called_by(EXECUTION, redrives=1) == "running"
     assert (run.status.error, run.status.endpoint_wait_began) == (None, None)
-    assert [event.message for event in run.status.events] == ["The execution was redriven: the run goes on"]
+    assert [event.message for event in run.status.events] == ["The execution was redriven: the run continues"]
 
 
 def test_a_run_whose_first_step_never_began_can_be_redriven(store: MemoryStore) -> None:

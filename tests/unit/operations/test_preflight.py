@@ -496,7 +496,12 @@ def test_an_import_that_can_be_made_passes_with_its_quota_and_its_request(import
     ("fact", "value", "code", "message"),
     [
         ("regions", ("us-west-2",), "REGION_UNSUPPORTED", "Bedrock does not import models in us-east-1, only in us-w"),
-        ("architectures", ("MistralForCausalLM",), "MODEL_NOT_IMPORTABLE", "its architecture LlamaForCausalLM is none"),
+        (
+            "architectures",
+            ("MistralForCausalLM",),
+            "MODEL_NOT_IMPORTABLE",
+            "its architecture LlamaForCausalLM is not one",
+        ),
         ("dtypes", ("fp16", "fp32"), "MODEL_NOT_IMPORTABLE", "its weights are bf16, not fp16 or fp32."),
         ("max_gigabytes", 16, "MODEL_NOT_IMPORTABLE", "the tuned model has about 16 GB; the limit is 16 GB."),
         ("max_context", 8192, "MODEL_NOT_IMPORTABLE", "its context has 131,072 tokens; the limit is 8,192."),

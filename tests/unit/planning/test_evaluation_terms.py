@@ -107,7 +107,7 @@ def test_a_gate_needs_the_base_model_whatever_it_costs() -> None:
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"evaluation": {"prompts": 0}}, "no held-out row is asked, so there is nothing to compare by"),
+        ({"evaluation": {"prompts": 0}}, "no held-out rows are asked, so there is nothing to compare"),
         (
             {"training": {"max_cost_usd": 2.0}},
             "training and comparison would cost about 2.40 USD together, more than max_cost_usd (2.00 USD)",
@@ -148,7 +148,7 @@ def test_the_prepared_data_says_how_many_prompts_there_are() -> None:
 
 def test_data_without_held_out_rows_is_not_compared() -> None:
     evaluation = completed(plan_of())
-    assert evaluation.not_compared == "no held-out row is asked, so there is nothing to compare by"
+    assert evaluation.not_compared == "no held-out rows are asked, so there is nothing to compare"
     assert figures(evaluation).temporary_endpoints == 0
 
 

@@ -59,7 +59,7 @@ def test_a_version_elsewhere_is_refused_by_its_name_alone(package: str) -> None:
     code, message = refusal(require_own_source, package, PROD)
     assert code == "PROMOTION_UNUSABLE"
     assert message.startswith(
-        f"{package} is no version of a group finetune-dev-… in the account 111122223333, us-east-1"
+        f"{package} is not a version of a group finetune-dev-… in the account 111122223333, us-east-1"
     )
     require_own_source(PACKAGE, PROD)
 
@@ -142,7 +142,7 @@ def test_the_copy_has_the_registered_digest() -> None:
     require_same(registered(), RELEASE.digest, "s3://here/")
     code, message = refusal(require_same, registered(), "", "s3://here/")
     assert code == "PROMOTION_DIGEST_DIFFERS"
-    assert message == f"The files in s3://here/ have the digest unknown, and registered is {RELEASE.digest}."
+    assert message == f"The files in s3://here/ have the digest unknown, not the registered {RELEASE.digest}."
 
 
 def test_a_promotion_takes_its_endpoint_and_its_tags_from_run_json_and_nothing_else() -> None:
