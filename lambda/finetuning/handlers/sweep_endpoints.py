@@ -94,10 +94,12 @@ def _sweep(name: str, period: timedelta, done: dict[str, list[str]], in_service:
     stage, now = settings(), datetime.now(UTC)
     default = Lifetime(stage.endpoint_ttl_hours, stage.endpoint_idle_minutes)
     found = endpoint_state(sagemaker(), name, default, now)
-    if found is None or found.tags.get(OWNER_TAG) != stage.prefix or not can_be_deleted(found.status):
+    if found is None or found.tags.get(OWNER_TAG) != stage.prefix:
         return
-    if period:
+    if period and found.instances:  # those of an endpoint that is updated are billed as well
         in_service.append(_count_cost(found, min(period, now - found.created_at)))
+    if not can_be_deleted(found.status):
+        return
     if found.unreadable:
         logger.warning("Malformed tags; the limits of the stage are used", extra={"tags": found.unreadable})
     if Names(stage.prefix, found.run_id).is_temporary(name):

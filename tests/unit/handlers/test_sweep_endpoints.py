@@ -220,6 +220,20 @@ def test_each_sweep_says_what_costs_money_now_and_until_when(
     assert metric(output, "NextExpiryHours") == pytest.approx(3, abs=0.02)
 
 
+@pytest.mark.parametrize(
+    ("status", "instances", "costs"),
+    [("Updating", 2, True), ("SystemUpdating", 1, True), ("Failed", 0, False), ("Creating", 0, False)],
+)
+def test_what_has_instances_costs_money_whatever_sagemaker_does_with_it(
+    cloud: FakeAws, memory: MemoryStore, capsys: pytest.CaptureFixture[str], status: str, instances: int, costs: bool
+) -> None:
+    cloud.sagemaker.add_endpoint(status=status, instances=instances)
+    swept()
+    output = capsys.readouterr().out
+    assert metric(output, "EndpointsInService") == int(costs)
+    assert metric(output, "EndpointHours") == (instances / 4 if costs else None)
+
+
 def test_where_nothing_serves_nothing_costs_and_nothing_expires(
     cloud: FakeAws, memory: MemoryStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
