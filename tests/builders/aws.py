@@ -141,7 +141,7 @@ class FakeSageMaker(FakeService):
         thing = self._find(kind, request)
         if thing["EndpointStatus"] == "Failed":
             raise client_error("ValidationException", f"Cannot update failed endpoint {request['EndpointName']}.")
-        thing["EndpointStatus"] = "Updating"
+        thing |= {"EndpointStatus": "Updating", "LastModifiedTime": datetime.now(UTC)}
         thing["PendingDeploymentSummary"] = {"EndpointConfigName": request["EndpointConfigName"]}
         return {"EndpointArn": thing["EndpointArn"]}
 

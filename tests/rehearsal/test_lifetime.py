@@ -13,7 +13,7 @@ import pytest
 
 from finetuning.evaluation.questions import as_inputs
 from finetuning.jumpstart.target import VARIANT
-from finetuning.runs.tags import ANNOUNCED_TAG, IDLE_TAG, KEPT_TAG, OWNER_TAG, RUN_TAG, TTL_TAG
+from finetuning.runs.tags import ANNOUNCED_TAG, DEPLOYED_TAG, IDLE_TAG, KEPT_TAG, OWNER_TAG, RUN_TAG, TTL_TAG
 from finetuning.settings import NEVER
 from rehearsal.jumpstart_cache import PRIVATE_BUCKET
 from rehearsal.running import PROJECT
@@ -74,6 +74,9 @@ class Endpoint:
     def grow_older(self, hours: float) -> None:
         self._product.emulator.inject("endpoint-ages", match=self.name, message=str(hours))
         self.describe()
+        config, _, deployed = self.tags().get(DEPLOYED_TAG, "").partition(" ")
+        if deployed:  # by an earlier sweep
+            self.tag(deployed_at=f"{config} {datetime.fromisoformat(deployed) - timedelta(hours=hours)}")
 
     def ask(self, minutes_ago: float = 0) -> None:
         """Counts as a call at that time: CloudWatch is all that the sweeper knows of calls."""

@@ -43,7 +43,7 @@ def take_back_endpoint(sagemaker: SageMaker, names: Names, began: datetime) -> l
     if live["CreationTime"] >= began:
         return remove_endpoint(sagemaker, name)
     configuration = sagemaker.configuration(names.endpoint_config)
-    if not configuration or REPLACES_TAG not in configuration[1]:
+    if live["LastModifiedTime"] < began or not configuration or REPLACES_TAG not in configuration[1]:
         return []
     rollback = f"`finetune rollback {name} --stage {settings().stage}` restores the earlier model"
     return [f"The endpoint {name} serves this run's model although the run has ended: {rollback}"]

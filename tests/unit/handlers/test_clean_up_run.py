@@ -160,7 +160,8 @@ def test_an_endpoint_whose_earlier_model_was_replaced_stays_and_the_rollback_is_
 ) -> None:
     any_run(memory, RUN_ID)
     replaces = {REPLACES_TAG: f"{PREFIX}-older-00000000"}
-    cloud.sagemaker.add_endpoint(NAMES.endpoint, NAMES.endpoint_config, RUN_ID, config_tags=replaces)
+    live = cloud.sagemaker.add_endpoint(NAMES.endpoint, NAMES.endpoint_config, RUN_ID, config_tags=replaces)
+    live["LastModifiedTime"] = hours_ago(0)
     (line,) = cleaned_up()
     assert f"finetune rollback {NAMES.endpoint} --stage dev" in line
     assert cloud.sagemaker.names("endpoint") == {NAMES.endpoint}

@@ -180,7 +180,11 @@ def test_an_aborted_execution_takes_back_neither_the_endpoint_of_another_run_nor
 def test_an_earlier_model_that_an_aborted_execution_replaced_is_a_rollback_away(
     account: FakeSageMaker, api: SageMaker
 ) -> None:
-    account.add_endpoint(NAMES.endpoint, NAMES.endpoint_config, hours_old=2, config_tags={"finetune:replaces": OTHER})
+    live = account.add_endpoint(
+        NAMES.endpoint, NAMES.endpoint_config, hours_old=2, config_tags={"finetune:replaces": OTHER}
+    )
+    assert take_back_endpoint(api, NAMES, BEGAN) == [], "it served this model before it was to be deployed again"
+    live["LastModifiedTime"] = hours_ago(0)
     assert take_back_endpoint(api, NAMES, BEGAN) == [
         f"The endpoint {NAMES.endpoint} serves this run's model although the run has ended: "
         f"`finetune rollback {NAMES.endpoint} --stage dev` restores the earlier model"
