@@ -65,9 +65,10 @@ def list_run_ids(deployment: Deployment) -> list[str]:
     return list(deployment.store.folders(RUNS))
 
 
-def list_runs(deployment: Deployment) -> list[RunStatus]:
-    """The status of every run that has one, latest first."""
-    runs = [deployment.run(run_id) for run_id in list_run_ids(deployment)]
+def list_runs(deployment: Deployment, name: str = "") -> list[RunStatus]:
+    """The status of every run that has one, latest first; only those of uploads of that name, if one is given."""
+    ids = [each for each in list_run_ids(deployment) if name in ("", each.rpartition("-")[0])]
+    runs = [deployment.run(run_id) for run_id in ids]
     with ThreadPoolExecutor(max_workers=16) as pool:
         found = [status for status in pool.map(Run.find_status, runs) if status]
     return sorted(found, key=lambda status: status.started_at, reverse=True)
@@ -80,14 +81,14 @@ def find_run(deployment: Deployment, name: str) -> Run:
     """
     if (run := deployment.run(name)).find_status():
         return run
-    named = [status.run_id for status in list_runs(deployment) if status.run_id.rpartition("-")[0] == name]
+    named = list_runs(deployment, name) if name else []
     if not named:
         raise FineTuningError(
             Code.RUN_NOT_FOUND,
             f"There is no run {name} in s3://{deployment.artifacts_bucket}/runs/.",
             "List the runs with `finetune runs`. A run appears a few seconds after its upload.",
         )
-    return deployment.run(named[0])
+    return deployment.run(named[0].run_id)
 
 
 def stop_run(run: Run) -> bool:

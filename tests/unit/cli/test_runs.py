@@ -8,8 +8,9 @@ from typer.testing import CliRunner
 
 from finetuning.aws.clients import client
 from finetuning.errors import Code, FineTuningError, RunRefused
+from finetuning.operations.run import Run
 from finetuning.runs.layout import RunLayout
-from finetuning.runs.status import Metric, RunState, Verdict
+from finetuning.runs.status import Metric, RunState, RunStatus, Verdict
 from finetuning.runs.uploads import Upload
 from finetuning_cli.main import app
 from finetuning_cli.stage.deployment import Deployment
@@ -28,6 +29,23 @@ def test_a_run_is_found_by_its_id_or_as_the_latest_of_an_uploads_name(deployment
     assert find_run(deployment, "pirate-00000001").run_id == "pirate-00000001"
     assert find_run(deployment, "pirate").run_id == "pirate-00000002"
     assert [status.run_id[-1] for status in list_runs(deployment)] == ["3", "2", "1"]
+
+
+def test_to_find_a_run_by_its_name_the_others_are_not_read(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = ["faq-0a1b2c3d", "pirate-0a1b2c3d", "pirate-1a1b2c3d", "pirate-faq-0a1b2c3d"]
+    for hours, run_id in enumerate(ids):
+        write_status(any_status(run_id=run_id, started_at=at(-hours * 3600)))
+    read, find_status = list[str](), Run.find_status
+
+    def watched(run: Run) -> RunStatus | None:
+        read.append(run.run_id)
+        return find_status(run)
+
+    monkeypatch.setattr(Run, "find_status", watched)
+    assert find_run(deployment, "pirate").run_id == "pirate-0a1b2c3d"
+    assert sorted(read) == ["pirate", "pirate-0a1b2c3d", "pirate-1a1b2c3d"]
 
 
 def test_an_unknown_run_is_an_error(deployment: Deployment) -> None:
