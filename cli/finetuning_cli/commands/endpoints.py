@@ -194,11 +194,14 @@ def extend(
     Example:
       finetune extend faq --hours 4
     """
+    from finetuning.settings import LONGEST_TTL_HOURS
     from finetuning_cli.display.text import plain, print_json
     from finetuning_cli.stage.deployment import Deployment
     from finetuning_cli.stage.endpoints import extend_endpoint, find_served
     from finetuning_cli.stage.imported import extend_imported
 
+    if hours > LONGEST_TTL_HOURS:
+        raise typer.BadParameter(f"An endpoint is kept for at most {LONGEST_TTL_HOURS:,} hours.", param_hint="--hours")
     deployment = Deployment.find(stage)
     name, _, model = find_served(deployment, endpoint)
     expiry = extend_imported(deployment, model, hours) if model else extend_endpoint(deployment, name, hours)

@@ -270,6 +270,12 @@ def test_extend_prints_the_new_expiry(deployment: Deployment, finetune: Command)
     assert f"{name} is kept until 20" in finetune("extend", RUN_ID, "--hours", "20")[1]
 
 
+def test_an_endpoint_cannot_be_kept_longer_than_a_run_may_ask_for(deployment: Deployment, finetune: Command) -> None:
+    any_endpoint_of(RUN_ID)
+    assert finetune("extend", RUN_ID, "--hours", "1000000000")[0] == 2
+    assert "at most 87,600 hours" in " ".join(finetune.stderr.replace("│", "").split())
+
+
 def test_an_endpoint_that_never_expires_stays_so(deployment: Deployment, finetune: Command) -> None:
     any_endpoint_of(RUN_ID, ttl_hours="never")
     assert finetune("extend", RUN_ID, "--hours", "4")[1] == f"finetune-dev-{RUN_ID} never expires\n"
