@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, cast, get_type_hints
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -307,8 +307,8 @@ def _docstrings(model: type[BaseModel]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for part in reversed(model.__mro__[: model.__mro__.index(BaseModel)]):
-        (defined,) = ast.parse(inspect.getsource(part)).body
-        for field, below in pairwise(defined.body if isinstance(defined, ast.ClassDef) else ()):
+        defined = cast(ast.ClassDef, ast.parse(inspect.getsource(part)).body[0])
+        for field, below in pairwise(defined.body):
             match field, below:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(said))):
                     found[name] = inspect.cleandoc(said)

@@ -154,20 +154,27 @@ def test_the_quota_must_hold_the_endpoints_that_stand_at_the_same_time(
     assert quotas.standing == ([] if standing is None else [(*standing, f"{PREFIX}-{RUN_ID}")])
 
 
+class RoomFor(AnyQuotas):
+    """Quotas for so many instances of endpoints."""
+
+    def __init__(self, endpoints: int) -> None:
+        super().__init__({})
+        self._endpoints = endpoints
+
+    def check(
+        self, instance_type: str, use: Use, wanted: int, field: str, *, then: int = 0, replaced: str = ""
+    ) -> Finding | str | None:
+        super().check(instance_type, use, wanted, field, then=then, replaced=replaced)
+        return NO_QUOTA if use == "endpoint" and wanted > self._endpoints else None
+
+
 @pytest.mark.parametrize("by_cost", [True, False])
 def test_a_comparison_without_quota_is_left_out_unless_it_was_asked_for(by_cost: bool) -> None:
-    class RoomForOne(AnyQuotas):
-        def check(
-            self, instance_type: str, use: Use, wanted: int, field: str, *, then: int = 0, replaced: str = ""
-        ) -> Finding | str | None:
-            super().check(instance_type, use, wanted, field, then=then, replaced=replaced)
-            return NO_QUOTA if use == "endpoint" and wanted > 1 else None
-
     plan = any_plan(
         evaluation=any_plan().evaluation.model_dump() | {"compared_by_cost": by_cost},
         endpoint=any_plan().endpoint.model_dump() | {"usd_per_hour": 1.0},
     )
-    quotas: Any = RoomForOne({})
+    quotas: Any = RoomFor(1)
     checks, remaining = checked(plan, lambda account: account.quotas(quotas))
     assert any(check.ok is False for check in checks) is not by_cost
     assert remaining.evaluation.compare_with_base is not by_cost
@@ -176,6 +183,18 @@ def test_a_comparison_without_quota_is_left_out_unless_it_was_asked_for(by_cost:
         assert remaining.evaluation.not_compared == reason
         assert remaining.evaluation.estimate is not None
         assert remaining.evaluation.estimate.temporary_endpoints == 0
+
+
+def test_the_comparison_of_an_imported_model_lacks_room_for_the_base_model_alone() -> None:
+    plan = any_plan(
+        evaluation=any_plan().evaluation.model_dump() | {"compared_by_cost": True},
+        endpoint=any_plan().endpoint.model_dump() | {"target": "bedrock", "usd_per_hour": 1.0},
+    )
+    quotas: Any = RoomFor(0)
+    checks, remaining = checked(plan, lambda account: account.endpoint_quota(quotas))
+    assert checks == []
+    reason = "the quota has no room for the base model's endpoint. quota 0 Ask for more."
+    assert remaining.evaluation.not_compared == reason
 
 
 def test_a_deployment_alone_needs_no_instances_for_an_evaluation() -> None:

@@ -10,8 +10,10 @@ from finetuning.errors import Code, FineTuningError
 from finetuning.handlers import report_failure
 from finetuning.operations.import_life import ImportState, import_states
 from finetuning.operations.imports import (
+    delete_import,
     expire_failed_import,
     find_alias,
+    find_import,
     forget_model,
     leave_to_endpoint,
     remove_unfinished_import,
@@ -63,6 +65,46 @@ def test_a_model_of_somebody_else_stays(cloud: FakeAws, run: Run) -> None:
     cloud.bedrock.add_model(run_id=None)
     assert remove_unfinished_import(run) == []
     assert cloud.bedrock.names() == [NAME]
+
+
+def test_a_clean_up_deletes_the_model_that_a_name_stands_for_or_keeps_and_its_name_forgets_it(
+    cloud: FakeAws, memory: MemoryStore, run: Run
+) -> None:
+    other = cloud.bedrock.add_model(f"{PREFIX}-new-00000000", "new-00000000")
+    serve(memory, "another", other, "new-00000000")
+    arn = cloud.bedrock.add_model()
+    serve(memory, "faq", arn)
+    found = find_import(bedrock(), run)
+    assert found
+    assert (found["modelArn"], found["modelName"]) == (arn, NAME)
+    deleted = f"Deleted the imported model {NAME}, which faq used or kept for a rollback"
+    assert delete_import(bedrock(), run) == [deleted]
+    assert set(cloud.bedrock.models) == {other}
+    faq, another = (find_alias(memory, name) for name in ("faq", "another"))
+    assert (faq and faq.serving) is None
+    assert another
+    assert another.serving
+    assert (find_import(bedrock(), run), delete_import(bedrock(), run)) == (None, [])
+
+
+def test_a_clean_up_deletes_a_model_without_a_name_and_none_of_somebody_else(cloud: FakeAws, run: Run) -> None:
+    arn = cloud.bedrock.add_model()
+    assert delete_import(bedrock(), run) == [f"Deleted the imported model {NAME}"]
+    assert arn not in cloud.bedrock.models
+    cloud.bedrock.add_model(run_id=None)
+    assert (find_import(bedrock(), run), delete_import(bedrock(), run)) == (None, [])
+    assert cloud.bedrock.names() == [NAME]
+
+
+def test_a_clean_up_asks_bedrock_only_about_a_run_that_imports_or_has_imported(
+    cloud: FakeAws, memory: MemoryStore
+) -> None:
+    plain = any_run(memory)
+    cloud.bedrock.add_model()
+    assert find_import(bedrock(), plain) is None
+    assert cloud.bedrock.calls == []
+    plain.record("Imported before it was deployed again on an endpoint", imported_model="arn:earlier")
+    assert find_import(bedrock(), plain)
 
 
 def test_an_import_in_progress_cannot_be_stopped_and_the_run_says_so(cloud: FakeAws, run: Run) -> None:

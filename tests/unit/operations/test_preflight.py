@@ -531,6 +531,14 @@ def test_a_405b_a_full_quota_and_a_stage_without_access_are_refused_before_anyth
     assert {each.code for each in import_preflight().findings} == {"BEDROCK_NOT_ENABLED", "QUOTA_EXCEEDED"}
 
 
+def test_models_that_the_stage_keeps_for_a_rollback_leave_room_for_an_import(importing: FakeAws) -> None:
+    imported_models(importing, 3)
+    kept = {"finetune:created-by": "finetune-dev", "finetune:endpoint": "finetune-dev-faq"}
+    tags = [{"key": key, "value": value} for key, value in kept.items()]
+    importing["bedrock"].answers["list_tags_for_resource"] = {"tags": tags}
+    assert import_preflight().findings == []
+
+
 def test_an_imported_model_needs_the_quota_of_an_endpoint_only_to_be_compared(importing: FakeAws) -> None:
     asked = {"accept_eula": True, "task": "chat", "endpoint": {"target": "bedrock"}}
     for compared in (False, True):
@@ -599,6 +607,7 @@ def test_an_endpoint_under_the_name_of_an_import_is_said_to_go_on(importing: Fak
     checklist = import_preflight(name="support")
     assert checklist.findings == []
     (warning,) = [check for check in checklist.checks if check.check == "names" and check.fix]
+    assert any(check.message.startswith("training job ") for check in checklist.checks), "it is looked at after it"
     assert warning.message == (
         "The endpoint finetune-dev-support keeps running and costs money by the hour until it expires: an imported "
         "model does not replace it."
