@@ -217,6 +217,14 @@ def test_an_endpoint_outside_the_route_tables_of_the_isolated_subnets_is_refused
     assert "not in the route tables of Platform/Vpc/IsolatedSubnet1, Platform/Vpc/IsolatedSubnet2" in said
 
 
+def test_an_interface_endpoint_of_s3_beside_the_gateway_is_no_obstacle(app: App) -> None:
+    """As networks have that are reached from outside AWS, too."""
+    platform = any_platform(app)
+    s3_by_interface = ec2.InterfaceVpcEndpointAwsService("s3")
+    platform.vpc.add_interface_endpoint("S3ForOthers", service=s3_by_interface, private_dns_enabled=False)
+    assert missing(app, platform) == []
+
+
 def test_a_network_without_dns_is_refused(app: App) -> None:
     assert "DNS" in missing(app, any_platform(app, vpc={"enable_dns_hostnames": False}))[0]
 

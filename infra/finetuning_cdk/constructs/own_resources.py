@@ -5,7 +5,7 @@ cannot be seen is one warning, which `Annotations.of(…).acknowledge_warning(UN
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jsii
@@ -72,23 +72,25 @@ class OwnResources:
             return
         if not (self._vpc.dns_hostnames_enabled and self._vpc.dns_support_enabled):
             yield "vpc: DNS support and DNS host names must be enabled, by which endpoints are found"
-        endpoints = {_service(each): each for each in self._endpoints()}
-        if missing := [service for service in self._services if service not in endpoints]:
+        endpoints = list(self._endpoints())
+        there = {_service(each) for each in endpoints}
+        if missing := [service for service in self._services if service not in there]:
             yield f"vpc: it has no endpoint of {', '.join(missing)}; the functions in it reach AWS by no other way"
-        if "s3" in endpoints:
-            yield from self._missing_of_gateway(endpoints["s3"])
+        if "s3" in there:
+            # It may have interface endpoints of S3 as well, for others.
+            yield from self._missing_of_gateway([each for each in endpoints if each.vpc_endpoint_type == "Gateway"])
 
-    def _missing_of_gateway(self, endpoint: ec2.CfnVPCEndpoint) -> Iterator[str]:
+    def _missing_of_gateway(self, gateways: Sequence[ec2.CfnVPCEndpoint]) -> Iterator[str]:
         assert self._vpc is not None
-        stack = Stack.of(endpoint)
-        tables = stack.resolve(endpoint.route_table_ids) or []
+        of_s3 = [each for each in gateways if _service(each) == "s3"]
+        tables = [table for each in of_s3 for table in Stack.of(each).resolve(each.route_table_ids) or []]
         without = [
             subnet.node.path
             for subnet in self._vpc.isolated_subnets
-            if stack.resolve(subnet.route_table.route_table_id) not in tables
+            if Stack.of(subnet).resolve(subnet.route_table.route_table_id) not in tables
         ]
         if without:
-            yield f"vpc: the endpoint of s3 is not in the route tables of {', '.join(without)}"
+            yield f"vpc: the gateway endpoint of s3 is not in the route tables of {', '.join(without)}"
 
     def _endpoints(self) -> Iterator[ec2.CfnVPCEndpoint]:
         """Those of the VPC, made anywhere in its stack or in the stacks beside it."""
