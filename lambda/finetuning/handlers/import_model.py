@@ -37,9 +37,10 @@ def handler(run: Run, event: Payload) -> Payload:
             "Delete it, or upload the data again: a new upload gets another name.",
         )
     request = orders.import_job(run.plan, target(), run.tuned_model, next_attempt(names, job))
-    if model is not None:  # its tags are of an earlier deployment, or of the end of a run that failed
-        tags = {tag["key"]: tag["value"] for tag in request["importedModelTags"]}
-        api.tag(model["modelArn"], tags | deployed_tag(names.imported_model, now))
+    if model is not None:
+        if run.status.redeployed_at:  # its tags are of the import, or of the end of a run that failed
+            tags = {tag["key"]: tag["value"] for tag in request["importedModelTags"]}
+            api.tag(model["modelArn"], tags | deployed_tag(names.imported_model, now))
     elif job is None or job["status"] != "InProgress":
         try:
             deleted = start_import(api, run.store, names.endpoint, request)

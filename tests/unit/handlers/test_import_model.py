@@ -51,6 +51,7 @@ def test_a_repeated_step_starts_no_second_import(cloud: FakeAws, run: Run) -> No
     cloud.bedrock.end(NAMES.imported_model)
     assert invoke(import_model, run_id=RUN_ID, variant="live")["outcome"] == "go"
     assert len(cloud.bedrock.jobs) == 1
+    assert not cloud.bedrock.requests("tag_resource")
 
 
 def test_a_model_that_is_deployed_again_gets_the_lifetime_of_this_deployment(
@@ -58,10 +59,11 @@ def test_a_model_that_is_deployed_again_gets_the_lifetime_of_this_deployment(
 ) -> None:
     """Its tags are of the import: eight hours, as after a run that failed, which are over."""
     cloud.bedrock.add_model(NAMES.imported_model, hours_old=30, tags={TTL_TAG: "8"})
-    imported_run(memory, ttl_hours=24)
     began = datetime.now(UTC)
+    imported_run(memory, ttl_hours=24).record("Deploying the model of this run again", redeployed_at=began)
     assert invoke(import_model, run_id=RUN_ID, variant="live")["outcome"] == "go"
     (state,) = import_states(bedrock(), memory, PREFIX, Lifetime(8, NEVER))
+    assert len(cloud.bedrock.requests("tag_resource")) == 1
     assert state.deadline
     assert timedelta(hours=24) <= state.deadline.at - began + timedelta(seconds=1) < timedelta(hours=24, minutes=1)
     assert not cloud.bedrock.jobs
