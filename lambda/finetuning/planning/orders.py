@@ -218,4 +218,4 @@ def run_tags(plan: RunPlan, target: Target) -> dict[str, str]:
 
 def tag_value(text: str) -> str:
     """The text with the characters and the length that a tag or a property of the registry may have."""
-    return re.sub(r"[^\w\s.:/=+\-@]", "_", text)[:MAX_TAG_VALUE]
+    return re.sub(r"[^\w .:/=+\-@]", "_", text)[:MAX_TAG_VALUE]

@@ -11,6 +11,7 @@ from finetuning.planning.orders import (
     import_job,
     run_requests,
     run_tags,
+    tag_value,
     training_job,
     tuned_model,
     tuned_models,
@@ -185,3 +186,8 @@ def test_requests_are_counted_in_the_singular_and_plural(number: int, words: str
 def test_the_tuned_model_is_tagged_as_what_the_live_endpoint_serves() -> None:
     tags = {tag["Key"]: tag["Value"] for tag in tuned_model(SPEC, any_plan(), TARGET, "s3://bucket/model/")["Tags"]}
     assert tags.items() >= hosting("live", any_plan(), TARGET).tags.items()
+
+
+def test_a_tag_has_no_line_break_of_an_uploads_name() -> None:
+    r"""A key in S3 may have one, and SageMaker's pattern for tags, `\p{Z}`, has none."""
+    assert tag_value("s3://uploads/runs/a\nb\tc/run.json version 1") == "s3://uploads/runs/a_b_c/run.json version 1"
