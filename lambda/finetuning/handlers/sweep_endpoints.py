@@ -5,7 +5,7 @@ It also measures what endpoints cost, because it sees them all during their whol
 not keep it from the others; errors are raised together at the end.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -42,14 +42,16 @@ def handler(event: Payload) -> Payload:
     for endpoint in list(sagemaker().endpoints(settings().prefix + "-")):
         name = endpoint["EndpointName"]
         sweep.attempt(name, partial(_sweep, name, period, sweep.done, in_service))
-    imported = _imported() if settings().bedrock_import else []
+    imported = list[ImportState]()
+    if are_known := settings().bedrock_import:
+        are_known = sweep.attempt("imported models", lambda: imported.extend(_imported()))
     for found in imported:
         sweep.attempt(found.known_as, partial(_sweep_import, found, sweep.done))
     if period:
         deleted = sweep.done["deleted"]
         _measure_now(
             [each for each in in_service if each.state.name not in deleted],
-            [each for each in imported if each.known_as not in deleted],
+            [each for each in imported if each.known_as not in deleted] if are_known else None,
         )
     sweep.attempt("unused models", lambda: sweep.add("removed", remove_unused_models(sagemaker(), run_store())))
     sweep.require_complete()
@@ -64,22 +66,23 @@ class InService:
     usd_per_hour: float | None
 
 
-def _imported() -> list[ImportState]:
+def _imported() -> Iterator[ImportState]:
     default = Lifetime(settings().endpoint_ttl_hours, settings().endpoint_idle_minutes)
-    return list(import_states(bedrock(), run_store(), settings().prefix, default))
+    return import_states(bedrock(), run_store(), settings().prefix, default)
 
 
-def _measure_now(endpoints: Sequence[InService], imported: Sequence[ImportState]) -> None:
+def _measure_now(endpoints: Sequence[InService], imported: Sequence[ImportState] | None) -> None:
     """Measures what costs money from now on, until an endpoint or model is deleted. Unknown prices are left out, and
-    those of imported models: they depend on who asks.
+    those of imported models: they depend on who asks. `imported`: None if it is not known which there are.
     """
     now = datetime.now(UTC)
-    deadlines = [each.state.deadline for each in endpoints] + [each.deadline for each in imported if each.serving]
+    deadlines = [each.state.deadline for each in endpoints]
+    deadlines += [each.deadline for each in imported or [] if each.serving]
     expiries = [each.at for each in deadlines if each]
     measure(
         {
             ProductMetric.ENDPOINTS_IN_SERVICE: len(endpoints),
-            ProductMetric.IMPORTED_MODELS: len(imported) if settings().bedrock_import else None,
+            ProductMetric.IMPORTED_MODELS: None if imported is None else len(imported),
             ProductMetric.ENDPOINTS_USD_PER_HOUR: round(
                 sum(each.state.instances * (each.usd_per_hour or 0) for each in endpoints), 2
             ),

@@ -268,6 +268,20 @@ def _imports(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_imports")
+def test_bedrock_that_does_not_answer_keeps_the_sweep_from_nothing_else(
+    cloud: FakeAws, memory: MemoryStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cloud.sagemaker.add("model", f"{PREFIX}-gone-00000002", "gone-00000002")
+    cloud.bedrock.refuse("list_imported_models", "AccessDeniedException")
+    with pytest.raises(FineTuningError, match="imported models: Access denied") as incomplete:
+        swept()
+    assert incomplete.value.code == Code.SWEEP_INCOMPLETE
+    assert cloud.sagemaker.names("model") == set()
+    output = capsys.readouterr().out
+    assert (metric(output, "EndpointsInService"), metric(output, "ImportedModels")) == (0, None)
+
+
+@pytest.mark.usefixtures("_imports")
 def test_an_imported_model_expires_by_its_time_to_live_and_its_name_is_forgotten(
     cloud: FakeAws, memory: MemoryStore
 ) -> None:
