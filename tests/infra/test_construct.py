@@ -225,6 +225,15 @@ def test_an_interface_endpoint_of_s3_beside_the_gateway_is_no_obstacle(app: App)
     assert missing(app, platform) == []
 
 
+def test_an_endpoint_without_private_dns_is_refused(app: App) -> None:
+    """The functions ask for the usual address of a service, which then leads out of the network."""
+    needed = list(INTERFACE_ENDPOINTS.values())
+    platform = any_platform(app, endpoints=tuple(needed[1:]))
+    service = ec2.InterfaceVpcEndpointAwsService(needed[0])
+    platform.vpc.add_interface_endpoint("Unnamed", service=service, private_dns_enabled=False)
+    assert missing(app, platform, "prod") == [f"vpc: the endpoint of {needed[0]} has no private DNS; enable it"]
+
+
 def test_a_network_without_dns_is_refused(app: App) -> None:
     assert "DNS" in missing(app, any_platform(app, vpc={"enable_dns_hostnames": False}))[0]
 

@@ -76,6 +76,10 @@ class OwnResources:
         there = {_service(each) for each in endpoints}
         if missing := [service for service in self._services if service not in there]:
             yield f"vpc: it has no endpoint of {', '.join(missing)}; the functions in it reach AWS by no other way"
+        found_by_name = {_service(each) for each in endpoints if each.private_dns_enabled is True}
+        for service in self._services:
+            if service != "s3" and service in there - found_by_name:
+                yield f"vpc: the endpoint of {service} has no private DNS; enable it"
         if "s3" in there:
             # It may have interface endpoints of S3 as well, for others.
             yield from self._missing_of_gateway([each for each in endpoints if each.vpc_endpoint_type == "Gateway"])
