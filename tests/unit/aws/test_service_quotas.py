@@ -128,7 +128,7 @@ def test_that_not_all_jobs_or_endpoints_were_counted_is_said(use: Use, named: st
         ("list_endpoints", "EndpointName", "Endpoints"),
         ("list_training_jobs", "TrainingJobName", "TrainingJobSummaries"),
     ):
-        sagemaker.answers[operation] = {field: [{noun: "newest"}], "NextToken": "more"}
+        sagemaker.answers[operation] = {field: [{noun: "newest"}], "NextToken": "more"}  # pragma: allowlist secret
     assert account(sagemaker, **{use: 2}).check(G5, use, 1, "") == (
         f"sufficient beside the newest 100 {named}; the others were not counted"
     )
