@@ -1,5 +1,6 @@
 """What an upload may make a function hold or do at once, format by format."""
 
+import csv
 import gzip
 import io
 import json
@@ -66,8 +67,17 @@ def test_a_string_without_an_end_is_one_error_and_is_not_kept(monkeypatch: pytes
     assert max(held) <= 101  # and none of it twice
 
 
-def test_a_csv_row_is_limited_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def rows_of_50(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The limit of a row, which is also a setting of the csv module: of the whole process."""
+    limit = csv.field_size_limit()
     monkeypatch.setattr(framing, "MAX_RECORD", 50)
+    yield
+    csv.field_size_limit(limit)
+
+
+@pytest.mark.usefixtures("rows_of_50")
+def test_a_csv_row_is_limited_as_a_whole() -> None:
     data = b"a,b\n" + b'"1234567890\n",' * 9 + b"\n"
     first, second, *_ = read(csv_rows(any_buffer(data), ",", ("left", "right"), skip=False))
     assert first == (1, {"left": "a", "right": "b"})
