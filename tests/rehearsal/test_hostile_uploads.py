@@ -31,27 +31,31 @@ class Case:
 
 
 CASES = {
-    "blanks in a list": Case("DATASET_REFUSED", "a.jsonl line 1: JSON_INVALID", bombs.blanks_in_a_list),
-    "brackets and blanks": Case("DATASET_REFUSED", "a.jsonl line 4: JSON_INVALID", bombs.brackets_and_blanks),
-    "an unclosed string of escapes": Case("DATASET_REFUSED", "a.jsonl line 4: JSON_INVALID", bombs.unclosed_escapes),
+    "blanks in a list": Case("DATASET_REFUSED", "JSON_INVALID 1 (first: a.jsonl line 1)", bombs.blanks_in_a_list),
+    "brackets and blanks": Case("DATASET_REFUSED", "JSON_INVALID 1 (first: a.jsonl line 4)", bombs.brackets_and_blanks),
+    "an unclosed string of escapes": Case(
+        "DATASET_REFUSED", "JSON_INVALID 1 (first: a.jsonl line 4)", bombs.unclosed_escapes
+    ),
     "an invalid line of 16 MB": Case(
-        "DATASET_REFUSED", "a.jsonl line 4: JSON_INVALID", bombs.an_invalid_line_with_a_long_string
+        "DATASET_REFUSED", "JSON_INVALID 1 (first: a.jsonl line 4)", bombs.an_invalid_line_with_a_long_string
     ),
     "an array of large rows": Case(
-        "DATASET_REFUSED", "a.json.gz line 1, element 21", partial(bombs.an_array_of_large_rows, rows=20)
+        "DATASET_REFUSED", "(first: a.json.gz line 1, element 21)", partial(bombs.an_array_of_large_rows, rows=20)
     ),
     "a CSV record of many lines": Case(
-        "RUN_REFUSED", "a.csv", partial(bombs.a_csv_record_of_many_lines, characters=60_000)
+        "DATASET_REFUSED", "a.csv is incomplete", partial(bombs.a_csv_record_of_many_lines, characters=60_000)
     ),
     "an endless string": Case(
-        "DATASET_REFUSED", "a.json.gz line 1, element 1: LINE_TOO_LONG", partial(bombs.an_endless_string, megabytes=100)
+        "DATASET_REFUSED",
+        "LINE_TOO_LONG 1 (first: a.json.gz line 1, element 1)",
+        partial(bombs.an_endless_string, megabytes=100),
     ),
     "many invalid lines": Case(
         "DATASET_REFUSED",
         "500,000 of 500,005 lines cannot be used",
         partial(bombs.many_invalid_lines, lines=500_000),
     ),
-    "a million keys": Case("DATASET_REFUSED", "a.jsonl line 1: LINE_TOO_LONG", bombs.many_keys),
+    "a million keys": Case("DATASET_REFUSED", "LINE_TOO_LONG 1 (first: a.jsonl line 1)", bombs.many_keys),
     "a Parquet dictionary": Case("DATASET_REFUSED", "a.parquet", bombs.a_parquet_dictionary),
     "a Parquet list of one value": Case(
         "DATASET_REFUSED",
@@ -117,4 +121,4 @@ def test_an_execution_with_hostile_terms_of_deployment_is_refused(product: Produ
     again = api.start_execution(stateMachineArn=product.state_machine, input=json.dumps(given | {"redeploy": "x"}))
     ended = product.execution_ended(again)
     assert (ended["status"], ended["error"]) == ("FAILED", "RUN_REFUSED")
-    assert "`redeploy` cannot be used" in ended["cause"]
+    assert "These terms of a deployment cannot be used: they must be an object." in ended["cause"]

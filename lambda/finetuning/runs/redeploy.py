@@ -28,8 +28,8 @@ def read_terms(redeploy: Any) -> dict[str, Any]:
         return RedeployTerms.model_validate(redeploy).model_dump(exclude_none=True)
     except ValidationError as error:
         first = error.errors()[0]
-        where = f"{first['loc'][0]}: " if first["loc"] else ""
-        message = f"These terms of a deployment cannot be used: {where}{first['msg']}."
+        reason = f"{first['loc'][0]}: {first['msg']}" if first["loc"] else "they must be an object"
+        message = f"These terms of a deployment cannot be used: {reason}."
         raise RunRefused(
             [Finding(Code.RUN_JSON_INVALID, "redeploy", message, "`finetune deploy --help` lists what may be set.")]
         ) from error
