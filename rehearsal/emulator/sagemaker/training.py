@@ -3,7 +3,6 @@
 Not rehearsed: instances (their names and the account's quota are checked), the training image, JumpStart's own script.
 """
 
-import contextlib
 import json
 import os
 import re
@@ -15,6 +14,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import cycle
 from pathlib import Path
 from typing import Any
+
+from botocore.exceptions import ClientError
 
 from rehearsal.emulator import events
 from rehearsal.emulator.context import EmulatorContext
@@ -313,8 +314,12 @@ class TrainingJobs:
         """Copies the container's lines to CloudWatch Logs and reads the metrics in them."""
         logs = self._world.client("logs")
         stream = {"logGroupName": LOG_GROUP, "logStreamName": f"{job.name}/algo-1-{int(time.time())}"}
-        with contextlib.suppress(logs.exceptions.ResourceAlreadyExistsException):  # by an earlier job
+        try:
             logs.create_log_group(logGroupName=LOG_GROUP)
+        except ClientError as error:
+            # By an earlier job. `logs.exceptions` may have another class for it if two jobs begin at the same moment.
+            if error.response["Error"]["Code"] != "ResourceAlreadyExistsException":
+                raise
         logs.create_log_stream(**stream)
         for line in lines:
             job.measure(line)
