@@ -6,9 +6,10 @@ The runs go on side by side, for each fault is meant for one of them.
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import Any
 
 import pytest
@@ -22,6 +23,8 @@ CHATS = b"".join(any_chats())
 RUNBOOK = (running.PROJECT / "docs" / "runbook.md").read_text()
 ALWAYS = 1000
 SIDE_BY_SIDE = 16
+IMPORTS = BoundedSemaphore(2)
+"""For runs that import: an account has three imported models at most, and imports one at a time."""
 ONE_TYPE = {"instance_type": "ml.g5.12xlarge", "fallback_instance_types": [], "capacity_wait_hours": 0}
 TWO_TYPES = {**ONE_TYPE, "fallback_instance_types": ["ml.p3dn.24xlarge"]}
 """Of different requests, so that each has a job of its own."""
@@ -32,7 +35,7 @@ IMPORTED = {
     "endpoint": {"deploy": True, "target": "bedrock"},
     "evaluation": {"prompts": 1, "compare_with_base": False},
 }
-ONCE_IT_DIES = "once a function of its died"
+ONCE_IT_HAPPENS = "once the fault has happened"
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Case:
     jobs: tuple[str, ...] = ()
     run_json: Mapping[str, Any] = field(default_factory=dict)
     stopped: str = ""
-    """When somebody stops the execution: the step that status.json is at, or `ONCE_IT_DIES`."""
+    """When somebody stops the execution: the step that status.json is at, or `ONCE_IT_HAPPENS`."""
 
 
 def dies(step: str, times: int = ALWAYS) -> Injection:
@@ -240,7 +243,7 @@ CASES: dict[str, Case] = {
     ),
     "the imported model was unloaded": Case((Injection("model-unloaded"),), "succeeded", "", ("Completed",), IMPORTED),
     "stopped while it is imported": Case(
-        (IMPORT_HANGS,), "aborted", "RUN_ABORTED", ("Completed",), IMPORTED, stopped="ImportModel"
+        (IMPORT_HANGS,), "aborted", "RUN_ABORTED", ("Completed",), IMPORTED, stopped=ONCE_IT_HAPPENS
     ),
     # Events
     "the upload's event comes twice": Case(
@@ -253,16 +256,16 @@ CASES: dict[str, Case] = {
         ("Completed",),
     ),
     # Somebody stops the execution
-    "stopped before it is planned": Case((dies("PlanRun", 3),), "aborted", "RUN_ABORTED", stopped=ONCE_IT_DIES),
+    "stopped before it is planned": Case((dies("PlanRun", 3),), "aborted", "RUN_ABORTED", stopped=ONCE_IT_HAPPENS),
     "stopped while the data is prepared": Case(
-        (dies("FinishDataset", 3),), "aborted", "RUN_ABORTED", stopped=ONCE_IT_DIES
+        (dies("FinishDataset", 3),), "aborted", "RUN_ABORTED", stopped=ONCE_IT_HAPPENS
     ),
     "stopped before it knows its job": Case(
         (Injection("function-killed", "StartTraining", 3), HANGS),
         "aborted",
         "RUN_ABORTED",
         ("Stopped",),
-        stopped=ONCE_IT_DIES,
+        stopped=ONCE_IT_HAPPENS,
     ),
     "stopped while it trains": Case((HANGS,), "aborted", "RUN_ABORTED", ("Stopped",), stopped="DescribeTraining"),
     "stopped while the endpoint comes up": Case(
@@ -290,8 +293,13 @@ class Ended:
 def ended(product: Product) -> dict[str, Ended]:
     """All runs of the table, as they ended, after the sweepers came by."""
     mailbox = Mailbox.open(product.emulator)
+
+    def run(case: Case) -> tuple[str, list[tuple[str, str]]]:
+        with IMPORTS if case.run_json is IMPORTED else nullcontext():
+            return run_to_its_end(product, case)
+
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        runs = list(pool.map(lambda case: run_to_its_end(product, case), CASES.values()))
+        runs = list(pool.map(run, CASES.values()))
     left = settled(product, {run_id for run_id, _ in runs})
     return {
         name: Ended(
@@ -338,7 +346,7 @@ def delete(product: Product, status: dict[str, Any]) -> None:
 
 def stop_at(product: Product, run_id: str, step: str) -> None:
     execution = product.until_started(run_id)
-    if step == ONCE_IT_DIES:
+    if step == ONCE_IT_HAPPENS:
         name = name_of(run_id)
         product.until(run_id, lambda _: any(name in f["match"] for f in product.emulator.happened()), seconds=300)
     else:
