@@ -99,7 +99,8 @@ def sweep(product: Product) -> dict[str, Any]:
 def test_an_endpoint_past_its_time_goes_and_nothing_of_it_costs_money(product: Product, endpoint: Endpoint) -> None:
     endpoint.ask()
     assert sweep(product) == {"deleted": [], "announced": [], "removed": []}
-    endpoint.tag(ttl_hours="0.00001")
+    endpoint.tag(ttl_hours="0.5")
+    endpoint.grow_older(hours=1)
     assert sweep(product)["deleted"] == [endpoint.name]
     assert not endpoint.is_there()
 
@@ -151,7 +152,7 @@ def test_one_endpoint_that_cannot_be_swept_keeps_no_other(
 ) -> None:
     other = Endpoint(product, account)
     for each in (endpoint, other):
-        each.tag(ttl_hours="0.00001")
+        each.grow_older(hours=9)
     product.emulator.inject("throttling", match=f"DeleteEndpoint {endpoint.name}", times=10)
     report = sweep(product)
     assert report["errorType"] == "FineTuningError"
