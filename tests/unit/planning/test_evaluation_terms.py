@@ -86,6 +86,31 @@ def test_a_dear_comparison_is_not_made_by_default_and_the_plan_says_why() -> Non
     assert figures(evaluation).temporary_endpoints == 0
 
 
+def objection(training_usd: float | None, *, usd_per_hour: float, budget: float | None = None) -> str:
+    """Against a comparison on an endpoint of that price, which takes 737 seconds."""
+    plan = plan_of()
+    (first, *_) = plan.training.options
+    paid = first.model_copy(update={"estimate": first.estimate.model_copy(update={"usd": training_usd})})
+    training = plan.training.model_copy(update={"options": [paid], "max_cost_usd": budget})
+    endpoint = plan.endpoint.model_copy(update={"usd_per_hour": usd_per_hour})
+    return settled(plan.evaluation, support(SMALL), endpoint, training).not_compared
+
+
+def test_a_comparison_of_2_usd_is_made_and_a_dearer_one_is_compared_with_the_training() -> None:
+    assert objection(None, usd_per_hour=9.77) == ""  # 2.00 USD
+    dear = "it would cost about 2.05 USD, more than 2 USD and more than a tenth of the training"
+    assert objection(None, usd_per_hour=10) == dear
+    assert objection(20.0, usd_per_hour=10) == f"{dear} (20.00 USD)"
+    assert objection(21.0, usd_per_hour=10) == ""
+
+
+def test_a_comparison_may_use_up_the_limit_of_cost() -> None:
+    assert objection(1.0, usd_per_hour=2.03, budget=1.42) == ""
+    assert objection(1.0, usd_per_hour=2.03, budget=1.41).startswith(
+        "training and comparison would cost about 1.42 USD"
+    )
+
+
 def test_a_comparison_that_costs_a_tenth_of_the_training_is_made() -> None:
     evaluation = evaluation_of(model=LARGE, size=1_500_000)
     assert evaluation.compare_with_base

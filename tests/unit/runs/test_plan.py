@@ -77,6 +77,7 @@ def test_an_endpoint_that_moves_twice_is_named_after_its_last_type_and_remembers
     served = {"pools": [first, second], "serving_types": [first.instance_type]}
     planned = any_plan().endpoint.model_copy(update={"fallbacks": [first, second], **served})
     moved = planned.on(first)
+    assert "container_key" not in vars(moved), "the endpoint has the image, the option the key of its container"
     assert (moved.pools, moved.serving_types) == ([], [])
     assert moved.model_dump().keys() == planned.model_dump().keys()
     assert (planned.hosted_on, moved.hosted_on, moved.fallbacks) == ("", hosting_suffix("ml.g5.48xlarge"), [second])
