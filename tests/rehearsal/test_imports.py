@@ -58,6 +58,9 @@ def test_a_first_import_answers_by_its_name(product: Product, command: Deploymen
     assert serving
     assert serving.arn == first["imported_model"]
     assert models(product, first["run_id"]) == {serving.arn}
+    jobs = product.emulator.client("bedrock").list_model_import_jobs
+    by_status = [jobs(nameContains=first["run_id"], statusEquals=status) for status in ("Completed", "InProgress")]
+    assert [len(each["modelImportJobSummaries"]) for each in by_status] == [1, 0], "an ended import takes no room"
     said: list[str] = []
     reply = stream_answer_of(serving.arn, "Ahoy", "chat", DEFAULT_FAMILY, said.append, lambda line: None, 4)
     assert "".join(said) == reply.text

@@ -190,9 +190,11 @@ def _found(things: dict[str, dict[str, Any]], member: str, identifier: str, noun
 def _listed(
     things: dict[str, dict[str, Any]], member: str, members: tuple[str, ...], query: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """Those whose name has the part that the query asks for, the newest first."""
-    part = _first(query.get("nameContains", ""))
-    found = [thing for thing in list(things.values()) if part in thing[member]]
+    """Those with the part of a name and the status that the query asks for, the newest first."""
+    part, status = _first(query.get("nameContains", "")), _first(query.get("statusEquals"))
+    found = [
+        thing for thing in list(things.values()) if part in thing[member] and status in (None, thing.get("status"))
+    ]
     found.sort(key=lambda thing: thing["creationTime"], reverse=_first(query.get("sortOrder")) != "Ascending")
     return [{each: thing[each] for each in members if each in thing} for thing in found]
 
