@@ -274,7 +274,11 @@ def test_functions_in_a_network_without_endpoints_are_refused(app: App, settings
 
 def test_the_endpoints_of_a_given_network_are_its_owners(app: App) -> None:
     platform = any_platform(app, endpoints=tuple(INTERFACE_ENDPOINTS.values()))
-    FineTuning(app, "Tuning", stage="prod", vpc=platform.vpc, interface_endpoints=False)
+    tuning = FineTuning(app, "Tuning", stage="prod", vpc=platform.vpc, interface_endpoints=False)
+    Template.from_stack(tuning.network).resource_count_is("AWS::EC2::VPCEndpoint", 0)
+    functions = Template.from_stack(tuning.workflow).find_resources("AWS::Lambda::Function").values()
+    in_vpc = [function for function in functions if "VpcConfig" in function["Properties"]]
+    assert len(in_vpc) > len(functions) / 2, "control functions are in it, too"
 
 
 def test_a_region_of_another_partition_is_refused(app: App) -> None:
