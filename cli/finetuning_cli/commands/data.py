@@ -21,12 +21,12 @@ from finetuning_cli.commands.options import (
     row_options,
 )
 
-REPORT = "report.json"
-"""What `prepare` writes beside the data."""
-
 if TYPE_CHECKING:
     from finetuning.datasets.dataset_report import DatasetReport
     from finetuning_cli.preflight.data import LocalData
+
+REPORT = "report.json"
+"""What `prepare` writes beside the data."""
 
 Files = Annotated[list[Path], typer.Argument(exists=True, help="Data files, or folders of them.")]
 ForGitHub = Annotated[bool, typer.Option("--github", help="Print annotations for GitHub Actions.")]

@@ -102,7 +102,7 @@ def _is_refusal(error: LineError, report: DatasetReport) -> bool:
 
 
 def _more(report: DatasetReport, code: str, others: int) -> str:
-    """How many errors are of a kind besides the first. Only the first 100 errors are kept, but all are counted."""
+    """How many errors are of a kind besides the first. Not every error is kept, but all are counted."""
     kept = sum(error.code == code for error in report.errors)
     lost = report.error_counts[code] - kept
     if kept == others + 1:
