@@ -12,6 +12,7 @@ import contextvars
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote
@@ -52,6 +53,7 @@ def install() -> None:
         raise RuntimeError("the emulator's AUTH switch is no longer a module-wide flag")
     ministack.AUTH = _PerRequest()
     lambda_runtime.execution_credentials = _function_credentials
+    sts.register_session = _one_at_a_time(sts.register_session)
     iam_actions.access_denied_response = _recording(iam_actions.access_denied_response)
     iam_actions.extract_iam_action = _knowing_invocations(iam_actions.extract_iam_action)
     iam_actions.extract_resource_arn = _knowing_log_streams(_knowing_sagemaker(iam_actions.extract_resource_arn))
@@ -61,6 +63,19 @@ def install() -> None:
     iam_evaluator._resource_policy = _of_the_resource(iam_evaluator._resource_policy)
     iam_evaluator._resolve_condition_key = _naming_the_role(iam_evaluator._resolve_condition_key)
     iam_evaluator._fnmatch_compile = _matching_line_breaks(iam_evaluator._fnmatch_compile)
+
+
+def _one_at_a_time(register: Callable[..., None]) -> Callable[..., None]:
+    """As shipped, a session that is registered while another thread looks for expired ones makes that thread fail: a
+    function that starts then, and every other process of it.
+    """
+    lock = threading.Lock()
+
+    def register_alone(*session: Any) -> None:
+        with lock:
+            register(*session)
+
+    return register_alone
 
 
 def _matching_line_breaks(compiled: Callable[[str, bool], re.Pattern[str]]) -> Callable[[str, bool], re.Pattern[str]]:

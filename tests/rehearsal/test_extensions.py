@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import subprocess
 import time
 import urllib.error
 import zipfile
@@ -299,6 +300,36 @@ def handler(event, context):
     assert "AccessDenied" in report["errorMessage"]
     refused = {(call["action"], call["resource"]) for call in emulator.denials()}
     assert ("s3:PutObject", f"arn:aws:s3:::{bucket}/forbidden/x") in refused
+
+
+def test_sessions_are_registered_by_several_threads(emulator: Emulator) -> None:
+    """As when functions start at the same moment. In a process of its own, where threads take turns all the time."""
+    program = """
+import sys, threading
+from ministack.services import sts
+from rehearsal.emulator import permissions
+
+permissions.install()
+sys.setswitchinterval(1e-6)
+failed = []
+
+def register(thread):
+    try:
+        for number in range(500):
+            sts.register_session(f"{thread}-{number}", {})
+    except RuntimeError as error:
+        failed.append(error)
+
+threads = [threading.Thread(target=register, args=(each,)) for each in range(4)]
+for each in threads:
+    each.start()
+for each in threads:
+    each.join()
+sys.exit(len(failed))
+"""
+    environment = {"PYTHONPATH": str(running.PROJECT)}
+    done = subprocess.run([running.EMULATOR_PYTHON, "-c", program], env=environment, check=False, capture_output=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_function_needs_the_key_of_an_encrypted_bucket(emulator: Emulator) -> None:
