@@ -107,11 +107,8 @@ def _require_own(upload: Upload) -> None:
 
 def _redeploy(run: Run, execution_arn: str, terms: dict[str, Any]) -> Payload:
     """Makes this execution the owner of a run that has ended, and checks that its model can be deployed."""
-    status = run.status
-    if not run.is_owned_by(execution_arn):
-        if not status.state.is_final:
-            return _result("duplicate", run)
-        run.hand_over(execution_arn)
+    if not run.is_owned_by(execution_arn) and not run.take_over(execution_arn):
+        return _result("duplicate", run)
     link = {"Execution": execution_link(settings().aws_region, execution_arn)}
     status = run.record(
         "Deploying the model of this run again",

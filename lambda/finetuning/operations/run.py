@@ -12,7 +12,7 @@ from finetuning.jumpstart.target import Target
 from finetuning.runs.layout import RunLayout
 from finetuning.runs.names import Names
 from finetuning.runs.plan import RunPlan
-from finetuning.runs.status import Metric, Rung, RunStatus
+from finetuning.runs.status import Metric, Rung, RunState, RunStatus
 from finetuning.settings import settings
 
 
@@ -127,9 +127,23 @@ class Run:
         """True once any execution has claimed the run."""
         return self.store.read(self.layout.claim) is not None
 
-    def hand_over(self, execution_arn: str) -> None:
-        """Makes this execution the owner of the run, which must have ended."""
+    def take_over(self, execution_arn: str) -> bool:
+        """Makes this execution the owner of a run that has ended, and sets the status to running. False if the run has
+        not ended, or if another execution was the first to take it over.
+        """
+
+        def taken(status: RunStatus | None) -> RunStatus:
+            status = status or RunStatus.begin(self.run_id, datetime.now(UTC))
+            if not status.state.is_final:
+                return status
+            return status.model_copy(update={"execution_arn": execution_arn, "state": RunState.RUNNING})
+
+        # status.json decides, not the claim: of two executions that find the run ended, only one can write it as read.
+        status = self.store.update(self.layout.status, RunStatus, taken)
+        if status.execution_arn != execution_arn:
+            return False
         self.store.write(self.layout.claim, _claim_of(execution_arn))
+        return True
 
 
 def _claim_of(execution_arn: str) -> bytes:

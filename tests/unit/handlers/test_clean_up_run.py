@@ -80,8 +80,7 @@ def test_a_redeployment_that_takes_over_during_the_clean_up_is_not_reported_as_f
     run.record("", state=RunState.FAILED)
 
     def taken_over(*_: object) -> list[str]:
-        run.hand_over(SECOND)
-        run.record("", state=RunState.RUNNING)
+        assert run.take_over(SECOND)
         return []
 
     monkeypatch.setattr(clean_up_run, "remove_unfinished", taken_over)

@@ -1,6 +1,7 @@
 """PlanRun over an emulated account: the whole preflight, from the upload to plan.json."""
 
 import json
+from functools import partial
 from typing import Any
 
 import boto3
@@ -9,7 +10,7 @@ import pytest
 from finetuning.aws.jumpstart_bucket import JumpStartBucket
 from finetuning.aws.run_store import run_store
 from finetuning.errors import Code, FineTuningError, RunRefused, TransientAwsError
-from finetuning.handlers import plan_run
+from finetuning.handlers import plan_run, step
 from finetuning.jumpstart.spec import cache_bucket, private_bucket
 from finetuning.operations import preflight
 from finetuning.operations.run import Run
@@ -21,6 +22,7 @@ from finetuning.runs.uploads import Upload
 from finetuning.settings import settings
 from tests.builders.aws import FakeAws
 from tests.builders.handlers import invoke
+from tests.builders.interleaving import Interleaving, PausingStore
 from tests.builders.jumpstart import BASE_70B, LLAMA, NOW, any_spec
 from tests.builders.memory import PREFIX, MemoryStore, any_run
 from tests.builders.runs import any_failed_status
@@ -197,7 +199,7 @@ def test_a_run_json_that_is_gone_is_said(stage: Stage) -> None:
 
 
 REDEPLOYED = Upload("uploads", "runs/demo/run.json", "v1")
-FIRST, SECOND = "arn:execution:first", "arn:execution:second"
+FIRST, SECOND, THIRD = "arn:execution:first", "arn:execution:second", "arn:execution:third"
 
 
 @pytest.fixture
@@ -260,6 +262,28 @@ def test_terms_that_cannot_be_used_are_refused_and_the_run_stays_as_it_is(traine
     assert [(each.code, each.field) for each in refused.value.findings] == [(Code.RUN_JSON_INVALID, "redeploy")]
     assert trained.is_owned_by(FIRST)
     assert trained.status == before
+
+
+def test_of_two_redeployments_at_the_same_moment_one_takes_the_run_over(
+    trained: Run, memory: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = dict(memory.objects)
+    for seed in range(100):
+        store, order = PausingStore(), Interleaving(seed, lambda: None)
+        store.objects, store.pause = dict(ended), order.pause
+        monkeypatch.setattr(step, "run_store", lambda store=store: store)
+        outcomes: dict[str, str] = {}
+
+        def redeploy(execution_arn: str, outcomes: dict[str, str] = outcomes) -> None:
+            outcomes[execution_arn] = redeployed(execution_arn)["outcome"]
+
+        for execution_arn in (SECOND, THIRD):
+            order.add(execution_arn, partial(redeploy, execution_arn))
+        order.run()
+        assert sorted(outcomes.values()) == ["duplicate", "redeploy"], f"seed {seed}: {order.trace}"
+        owner = next(arn for arn, outcome in outcomes.items() if outcome == "redeploy")
+        run = Run(trained.run_id, store=store, prefix=PREFIX)
+        assert (run.status.execution_arn, run.is_owned_by(owner)) == (owner, True)
 
 
 def test_the_execution_that_took_the_run_over_may_repeat_the_step(trained: Run) -> None:

@@ -79,14 +79,33 @@ def test_a_saved_plan_replaces_the_one_that_was_read() -> None:
     assert Run(RUN_ID, store=run.store, prefix=PREFIX).plan.approval is True
 
 
-def test_a_run_belongs_to_the_execution_that_claims_it_first_until_it_is_handed_over() -> None:
+def test_a_run_belongs_to_the_execution_that_claims_it_first_until_another_takes_it_over() -> None:
     run = any_run()
     assert not run.is_claimed()
     assert run.is_owned_by(FIRST)
     assert run.is_claimed()
     assert (run.is_owned_by(FIRST), run.is_owned_by(SECOND)) == (True, False)
-    run.hand_over(SECOND)
+    run.record("", state=RunState.FAILED, execution_arn=FIRST)
+    assert run.take_over(SECOND)
     assert (run.is_owned_by(FIRST), run.is_owned_by(SECOND)) == (False, True)
+    assert (run.status.state, run.status.execution_arn) == (RunState.RUNNING, SECOND)
+
+
+def test_a_run_that_has_not_ended_is_not_taken_over() -> None:
+    run = any_run()
+    assert run.is_owned_by(FIRST)
+    assert not run.take_over(SECOND)
+    run.record("", execution_arn=FIRST)
+    assert not run.take_over(SECOND)
+    assert (run.is_owned_by(FIRST), run.status.execution_arn) == (True, FIRST)
+
+
+def test_an_execution_that_was_interrupted_while_it_took_a_run_over_goes_on() -> None:
+    run = any_run()
+    run.is_owned_by(FIRST)
+    run.record("", state=RunState.RUNNING, execution_arn=SECOND)
+    assert run.take_over(SECOND)
+    assert run.is_owned_by(SECOND)
 
 
 def test_the_files_of_a_run_are_below_its_folder() -> None:
