@@ -83,18 +83,20 @@ def _state(status: RunStatus) -> tuple[str, str]:
 
 def event_line(event: Event) -> Text:
     """An event as a log line, readable without colours."""
-    return Text.assemble((f"{event.time:%H:%M:%S} ", "dim"), (f"{event.step:<17} ", "bold"), plain(event.message))
+    return _log_line(event.time, event.step, event.message)
 
 
 def metric_line(metric: Metric) -> Text:
-    name = metric.name.rpartition(":")[2]
-    time = f"{metric.time:%H:%M:%S} "
-    return Text.assemble((time, "dim"), (f"{'metric':<17} ", "bold"), f"{name} = {metric.value:g}")
+    return _log_line(metric.time, "metric", f"{metric.name.rpartition(':')[2]} = {metric.value:g}")
 
 
 def step_line(step: TrainingSteps) -> Text:
-    time = f"{step.time:%H:%M:%S} "
-    return Text.assemble((time, "dim"), (f"{'progress':<17} ", "bold"), f"{step} ({100 * step.share:.0f} %)")
+    return _log_line(step.time, "progress", f"{step} ({100 * step.share:.0f} %)")
+
+
+def _log_line(time: datetime, name: str, text: str) -> Text:
+    """The time ends in Z: it is in UTC."""
+    return Text.assemble((f"{time:%H:%M:%SZ} ", "dim"), (f"{name:<17} ", "bold"), plain(text))
 
 
 def runs_table(statuses: Sequence[RunStatus], now: datetime, width: int) -> RenderableType:

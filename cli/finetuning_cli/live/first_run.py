@@ -220,7 +220,7 @@ class FirstRun:
         printed = 0
         for status in status_changes(run, self.runs.poll_seconds, self._wait):
             for event in status.events[printed:]:
-                self.tell(f"  {event.time:%H:%M:%S} {event.step}: {event.message}")
+                self.tell(f"  {event.time:%H:%M:%SZ} {event.step}: {event.message}")
             printed = len(status.events)
         wait_for_report(status, self.runs.poll_seconds)
         ended_at = status.updated_at

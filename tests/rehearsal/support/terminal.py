@@ -21,8 +21,8 @@ GOLDENS = Path(__file__).parents[1] / "cli"
 WIDTH = 100
 PATHS = os.pathsep.join(str(PROJECT / root) for root in ("cli", "lambda", ""))
 
-_METRIC = re.compile(r"^00:00:00 (?:metric|progress) .*\n", re.MULTILINE)
-_PROGRESS = re.compile(r"(?:^00:00:00 (?:DescribeTraining|DescribeEndpoint) .*\n)+", re.MULTILINE)
+_METRIC = re.compile(r"^00:00:00Z (?:metric|progress) .*\n", re.MULTILINE)
+_PROGRESS = re.compile(r"(?:^00:00:00Z (?:DescribeTraining|DescribeEndpoint) .*\n)+", re.MULTILINE)
 _TABLE = re.compile(r"(^ +Answers to prompts.*\n┏.*\n┃.*\n)(?:[┡│├└┃].*\n)+", re.MULTILINE)
 _VOLATILE = (
     (r"\x1b\[[\d;?]*[A-Za-z]", ""),
@@ -32,7 +32,7 @@ _VOLATILE = (
     (r"finetune-dev-workflow-[\w-]+", "finetune-dev-workflow-…"),
     (r"S3 request [0-9A-Z]{16} ", "S3 request <id> "),
     (r"(?<=run\.json version )[\w-]+", "<version>"),
-    (r"^\d\d:\d\d:\d\d ", "00:00:00 "),
+    (r"^\d\d:\d\d:\d\dZ ", "00:00:00Z "),
     (r"(?<=\s)\d+:\d\d(?::\d\d)?(?=[\s.:])", "0:00"),
     (r"ROUGE-L \d\.\d\d", "ROUGE-L 0.00"),
     (r"\b\d\d [A-Z][a-z]{2} \d?\d:\d\d", "01 Jan 0:00"),
@@ -49,7 +49,7 @@ _VOLATILE = (
 
 def normalised(printed: str) -> str:
     printed = "".join(_normalised_line(line) + "\n" for line in printed.splitlines())
-    printed = _PROGRESS.sub("00:00:00 … progress\n", _METRIC.sub("", printed))
+    printed = _PROGRESS.sub("00:00:00Z … progress\n", _METRIC.sub("", printed))
     return _TABLE.sub(r"\1… the answers\n", printed)
 
 

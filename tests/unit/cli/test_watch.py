@@ -45,7 +45,7 @@ def test_every_event_and_metric_is_printed_once(deployment: Deployment, monkeypa
     lines = console.export_text().splitlines()
     assert len([line for line in lines if "metric" not in line]) == len(done.events)
     assert len([line for line in lines if " metric " in line]) == len(done.metrics)
-    assert "09:00:04 PlanRun" in lines[0]
+    assert "09:00:04Z PlanRun" in lines[0]
 
 
 def test_a_pipe_gets_a_line_at_each_tenth_of_the_training(
@@ -61,7 +61,7 @@ def test_a_pipe_gets_a_line_at_each_tenth_of_the_training(
     console = any_console()
     follow(deployment.run(RUN_ID), console, poll_seconds=0)
     lines = console.export_text().splitlines()
-    assert lines[1] == "09:00:20 progress          Epoch 2 of 2, step 20 of 100, loss 1.5 (60 %)"
+    assert lines[1] == "09:00:20Z progress          Epoch 2 of 2, step 20 of 100, loss 1.5 (60 %)"
     assert [line.rpartition("(")[2] for line in lines] == ["50 %)", "60 %)", "80 %)", "100 %)"]
 
 
