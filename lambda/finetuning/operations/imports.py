@@ -60,7 +60,6 @@ class ImportUnderWay(Exception):
     """
 
     def __init__(self, model: str) -> None:
-        super().__init__(model)
         self.model = model
 
 

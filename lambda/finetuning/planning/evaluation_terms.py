@@ -40,7 +40,7 @@ def evaluation_plan(
         compare_with_base=bool(deploy and compared),
         compared_by_cost=by_cost,
         must_beat_base=deploy and asked.must_beat_base,
-        judge=judge if deploy else None,
+        judge=judge,
         not_compared="" if compared else "compare_with_base is false in run.json",
     )
     return settled(plan, model, endpoint, training) if deploy else plan

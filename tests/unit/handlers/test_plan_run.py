@@ -253,13 +253,25 @@ def test_a_run_that_still_runs_is_not_taken_over(trained: Run) -> None:
     assert Run(trained.run_id, store=trained.store, prefix=PREFIX).plan.endpoint.ttl_hours == 8
 
 
-@pytest.mark.parametrize("terms", ["x", ["ttl_hours"], {"ttl_hours": "long"}, {"ttl_hours": 1e306}, {"instances": 9}])
-def test_terms_that_cannot_be_used_are_refused_and_the_run_stays_as_it_is(trained: Run, terms: Any) -> None:
+@pytest.mark.parametrize(
+    ("terms", "reason"),
+    [
+        ("x", "they must be an object"),
+        (["ttl_hours"], "they must be an object"),
+        ({"ttl_hours": "long"}, "ttl_hours: "),
+        ({"ttl_hours": 1e306}, "ttl_hours: "),
+        ({"instances": 9}, "instances: "),
+    ],
+)
+def test_terms_that_cannot_be_used_are_refused_and_the_run_stays_as_it_is(
+    trained: Run, terms: Any, reason: str
+) -> None:
     before = trained.status
     upload = {"bucket": REDEPLOYED.bucket, "key": REDEPLOYED.key, "version_id": REDEPLOYED.version_id}
     with pytest.raises(RunRefused) as refused:
         invoke(plan_run, upload, execution_arn=SECOND, redeploy=terms)
     assert [(each.code, each.field) for each in refused.value.findings] == [(Code.RUN_JSON_INVALID, "redeploy")]
+    assert refused.value.findings[0].message.startswith(f"These terms of a deployment cannot be used: {reason}")
     assert trained.is_owned_by(FIRST)
     assert trained.status == before
 

@@ -151,6 +151,16 @@ def test_an_aborted_run_takes_back_only_what_it_switched_itself(cloud: FakeAws, 
     assert alias.serving is None
 
 
+def test_a_run_whose_model_is_deployed_to_an_endpoint_again_takes_back_no_name(
+    cloud: FakeAws, memory: MemoryStore, run: Run
+) -> None:
+    serve(memory, run.names.endpoint, cloud.bedrock.add_model(tags={TTL_TAG: NEVER}))
+    endpoint = run.plan.endpoint.model_copy(update={"target": "sagemaker"})
+    run.save_plan(run.plan.model_copy(update={"endpoint": endpoint}))
+    assert [*expire_failed_import(run, START), *take_back_import(run, START)] == []
+    assert cloud.bedrock.names() == [NAME]
+
+
 def test_the_sweep_finds_models_for_which_no_name_stands(cloud: FakeAws, memory: MemoryStore) -> None:
     cloud.bedrock.add_model(f"{PREFIX}-left-00000000", "left-00000000", hours_old=1)
     cloud.bedrock.add_model(f"{PREFIX}-new-00000000", "new-00000000")

@@ -44,6 +44,19 @@ def test_a_finished_run_has_its_data_training_and_answers_on_the_page(store: Run
         assert f'id="{section}"' in page
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "address"),
+    [("faq", "https://runtime.sagemaker.us-east-1.amazonaws.com/endpoints/faq/openai/v1"), ("", "")],
+)
+def test_the_program_for_openais_client_has_the_endpoints_address(store: RunStore, endpoint: str, address: str) -> None:
+    store.save(LAYOUT.status, any_status(endpoint=endpoint))
+    store.save(LAYOUT.plan, any_plan())
+    store.save(LAYOUT.evaluation, any_evaluation())
+    page = page_of(store)
+    assert address in page
+    assert ("/openai/v1" in page) == bool(endpoint)
+
+
 def test_a_browser_is_told_that_it_is_a_page(store: RunStore) -> None:
     store.save(LAYOUT.status, any_status())
     write_report(Run(RUN_ID, store=store, prefix="finetune-dev"))

@@ -184,6 +184,17 @@ def test_the_number_of_tokens_that_a_refusal_names_fits() -> None:
     assert plan.data_options.data.max_tokens == int(said[1])
 
 
+@pytest.mark.parametrize(
+    ("budget", "counted", "source"),
+    [(900, 900, "data.max_tokens"), (1000, 1000, "estimated from the file sizes"), (1100, 1000, "estimated")],
+)
+def test_a_budget_of_tokens_limits_what_is_trained_on(budget: int, counted: int, source: str) -> None:
+    plan = good(accepted(data={"max_tokens": budget}), size=int(BYTES_PER_TOKEN["Latin"] * 1000))
+    estimate = plan.training.estimate
+    assert estimate.tokens == counted
+    assert any(source in each for each in estimate.assumptions)
+
+
 def test_a_sufficient_budget_limits_the_jobs_time() -> None:
     plan = good(accepted(training={"max_cost_usd": 7.09}))
     assert plan.training.max_runtime_seconds == 3600

@@ -101,7 +101,7 @@ def test_a_deadline_is_in_utc_wherever_the_command_runs(lifetime: Lifetime, kept
     there = NOW.astimezone(timezone(timedelta(hours=9)))
     found = deadline(lifetime, there, there, there + timedelta(days=1) if kept else None)
     assert found
-    assert found.at.utcoffset() == timedelta(0)
+    assert found.at.tzinfo is UTC
     assert not kept or f"{NOW + timedelta(days=1):%Y-%m-%d %H:%M} UTC" in found.reason
 
 
