@@ -81,7 +81,7 @@ def without_comparison(plan: RunPlan, reason: str) -> RunPlan:
 
 def estimate(prompts: int, model: ModelSupport, endpoint: EndpointPlan, *, temporary: int) -> EvaluationEstimate:
     """What asking the prompts takes. `temporary`: how many endpoints stand for the evaluation alone."""
-    speed = answer_speed(model.gigabytes, endpoint.instance_type) if model.gigabytes else None
+    speed = answer_speed(model.gigabytes, endpoint.instance_type)
     each = ANSWER_SECONDS if speed is None else min(ANSWER_TOKENS / speed, ANSWER_SECONDS)
     imported = endpoint.target == "bedrock"
     start = endpoint_start(model.parameters) if temporary or not imported else 0
@@ -112,7 +112,7 @@ def estimate(prompts: int, model: ModelSupport, endpoint: EndpointPlan, *, tempo
         import_usd_at_most=round(most * price.usd_per_window, 2) if price else None if imported else 0,
         assumptions=[
             f"{start:g} s until an endpoint serves ({source})" if start else "without the time of the import",
-            f"{prompts:,} prompts, {CALLS_AT_ONCE * BATCHES_AT_ONCE} at a time, "
+            f"{prompts:,} prompt{'' if prompts == 1 else 's'}, {CALLS_AT_ONCE * BATCHES_AT_ONCE} at a time, "
             + (
                 f"{each:.3g} s for an answer of {ANSWER_TOKENS} tokens at {speed:.3g} tokens/s on "
                 f"{endpoint.instance_type} ({source})"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from finetuning.jumpstart.assumptions import assumptions
 from finetuning.jumpstart.catalogue import support
 from finetuning.planning.evaluation_terms import estimate, settled, without_comparison
 from finetuning.planning.planner import complete
@@ -38,14 +39,19 @@ def test_time_is_start_up_plus_rounds_of_answers_and_cost_is_that_of_the_tempora
     assert known.usd == 0.42
     assert (known.hours_at_most, known.usd_at_most) == (3.25, 6.60), "the sweeper's time, every 15 minutes"
     text = "; ".join(known.assumptions)
-    for part in ("600 s until", "100 prompts, 10 at a time", "18.7 tokens/s on ml.g5.4xlarge", "2.03 USD per hour"):
-        assert part in text
+    source = f"(assumed {assumptions().as_of}, not measured)"
+    assert text == (
+        f"600 s until an endpoint serves {source}; 100 prompts, 10 at a time, 13.7 s for an answer of 256 tokens at "
+        f"18.7 tokens/s on ml.g5.4xlarge {source}; 1 temporary endpoint of 1 × 2.03 USD per hour"
+    )
 
 
 def test_each_temporary_endpoint_and_each_of_its_instances_is_counted() -> None:
     one, gated = figures(evaluation_of()), figures(evaluation_of(evaluation={"must_beat_base": True}))
     assert gated.temporary_endpoints == 2
     assert (one.usd, gated.usd) == (0.42, 0.83)
+    assert gated.assumptions[-1] == "2 temporary endpoints of 1 × 2.03 USD per hour"
+    assert figures(evaluation_of(model=LARGE, evaluation={"must_beat_base": True})).usd == 38.69
     fleet = figures(evaluation_of(endpoint={"instance_count": 3}, evaluation={"compare_with_base": True}))
     assert fleet.usd_at_most == pytest.approx(3 * (one.usd_at_most or 0), abs=0.02)
 
@@ -59,6 +65,13 @@ def test_without_the_base_model_only_the_live_endpoint_is_asked() -> None:
     known = figures(evaluation_of(evaluation={"compare_with_base": False}))
     assert (known.temporary_endpoints, known.usd, known.usd_at_most) == (0, 0, 0)
     assert known.seconds == 737
+    assert known.assumptions[-1] == "no temporary endpoint"
+
+
+def test_an_evaluation_without_prompts_asks_one() -> None:
+    known = figures(evaluation_of(evaluation={"prompts": 0}))
+    assert (known.prompts, known.seconds) == (1, 614)
+    assert known.assumptions[1].startswith("1 prompt, 10 at a time, ")
 
 
 def test_an_answer_takes_no_longer_than_sagemaker_allows() -> None:

@@ -533,14 +533,19 @@ def test_the_preflight_shows_who_accepted_the_licence_and_its_text() -> None:
 
 
 def test_a_stage_that_does_not_train_refuses_data_first() -> None:
-    _, findings = planned(accepted(hyperparameters={"epoch": 0}), stage=any_stage(stage="prod", training=False))
-    assert [each.code for each in findings] == ["TRAINING_DISABLED", "HYPERPARAMETER_INVALID"]
+    plan, findings = planned(accepted(hyperparameters={"epoch": 0}), stage=any_stage(stage="prod", training=False))
+    assert [(each.code, each.field) for each in findings] == [
+        ("TRAINING_DISABLED", ""),
+        ("HYPERPARAMETER_INVALID", "hyperparameters.epoch"),
+    ]
+    assert [line.check for line in plan.checks if line.ok is False] == ["stage", "hyperparameters"]
     assert findings[0].message == "The stage prod does not train models."
 
 
 def test_a_run_that_promotes_a_model_is_not_planned_as_a_training() -> None:
     model = "arn:aws:sagemaker:us-east-1:111122223333:model-package/finetune-dev-faq/3"
-    _, (finding,) = planned(accepted(promote=model))
+    plan, (finding,) = planned(accepted(promote=model))
+    assert [line.check for line in plan.checks if line.ok is False] == ["stage"]
     assert (finding.code, finding.field) == ("RUN_JSON_INVALID", "promote")
     assert f"finetune promote {model}" in finding.fix
 
