@@ -132,7 +132,7 @@ class ModelSupport:
     @property
     def parameters(self) -> float:
         """In billions, by the size in the model's name."""
-        return PARAMETERS.get(self.size, 0)
+        return PARAMETERS[self.size]
 
     @property
     def dtype(self) -> str:
