@@ -1,6 +1,7 @@
 """A pytest plugin for the tests of a mutant: the first failure is enough, so no example is shrunk or kept.
 
-Tests with random examples run after the others, which notice most mutants in a hundredth of the time. Near-duplicates
+Tests with random examples run after the others, which notice most mutants in a hundredth of the time; those that try
+1,000 seeds try a tenth of them, for otherwise they would take most of the time of all mutants. Near-duplicates
 are not looked for: rensa's threads end where mutmut forks, and its next call would wait for them forever.
 """
 
@@ -17,7 +18,13 @@ settings.register_profile(
 )
 
 
+SEEDS = 100
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for module in {item.getparent(pytest.Module) for item in items}:
+        if module and hasattr(module.obj, "SEEDS"):
+            module.obj.SEEDS = SEEDS
     items.sort(key=lambda item: is_hypothesis_test(getattr(item, "obj", None)))
 
 
