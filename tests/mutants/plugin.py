@@ -1,8 +1,9 @@
 """A pytest plugin for the tests of a mutant: the first failure is enough, so no example is shrunk or kept.
 
-Tests with random examples run after the others, which notice most mutants in a hundredth of the time; those that try
-1,000 seeds try a tenth of them, for otherwise they would take most of the time of all mutants. Near-duplicates
-are not looked for: rensa's threads end where mutmut forks, and its next call would wait for them forever.
+Tests with an emulated account run after the others, those with random examples last: the others notice most mutants in
+a hundredth of the time. Tests that try 1,000 seeds try a tenth of them; otherwise they would take most of the time of
+all mutants. Near-duplicates are not looked for: rensa's threads end where mutmut forks, and its next call would wait
+for them forever.
 """
 
 import pytest
@@ -25,7 +26,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for module in {item.getparent(pytest.Module) for item in items}:
         if module and hasattr(module.obj, "SEEDS"):
             module.obj.SEEDS = SEEDS
-    items.sort(key=lambda item: is_hypothesis_test(getattr(item, "obj", None)))
+    items.sort(key=lambda item: (is_hypothesis_test(getattr(item, "obj", None)), _has_account(item)))
+
+
+def _has_account(item: pytest.Item) -> bool:
+    return not {"aws", "lines"}.isdisjoint(getattr(item, "fixturenames", ()))  # `lines` runs every step of a stage
 
 
 def pytest_runtestloop() -> None:
