@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from finetuning.errors import Code, FineTuningError
-from finetuning.jumpstart.spec import InstanceVariants, instance_family, newest, read_manifest, read_spec
+from finetuning.jumpstart.spec import (
+    InstanceVariants,
+    instance_family,
+    newest,
+    public_address,
+    read_manifest,
+    read_spec,
+)
 from tests.builders.jumpstart import BASE_70B, TARGET, any_spec, document
 
 
@@ -268,3 +275,10 @@ def test_an_exact_types_environment_adds_to_its_familys() -> None:
     )
     assert variants.environment("ml.g5.48xlarge") == {"a": "family", "b": "type", "c": "type"}
     assert variants.environment("ml.g5.12xlarge") == {"a": "family", "b": "family"}
+
+
+def test_the_licence_has_an_address_in_the_public_bucket_of_its_region() -> None:
+    address = public_address("eu-west-1", "fmhMetadata/eula/llama3_1Eula.txt")
+    assert (
+        address == "https://jumpstart-cache-prod-eu-west-1.s3.eu-west-1.amazonaws.com/fmhMetadata/eula/llama3_1Eula.txt"
+    )

@@ -100,6 +100,15 @@ def test_a_run_that_has_not_ended_is_not_taken_over() -> None:
     assert (run.is_owned_by(FIRST), run.status.execution_arn) == (True, FIRST)
 
 
+def test_a_run_without_a_status_has_not_ended() -> None:
+    run = Run(RUN_ID, store=MemoryStore(), prefix=PREFIX)
+    assert run.is_owned_by(FIRST)
+    assert not run.take_over(SECOND)
+    status = run.status
+    assert (status.run_id, status.state) == (RUN_ID, RunState.RUNNING)
+    assert status.started_at.utcoffset() == timedelta(0)
+
+
 def test_an_execution_that_was_interrupted_while_it_took_a_run_over_goes_on() -> None:
     run = any_run()
     run.is_owned_by(FIRST)

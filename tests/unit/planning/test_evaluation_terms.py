@@ -231,6 +231,7 @@ def test_an_imported_model_is_paid_for_the_windows_in_which_it_is_asked_and_one_
     assert "2 windows of 5 minutes of the imported model, 0.57 USD each" in text
     assert "without the time of the import" in text
     assert imported(compare_with_base=False, prompts=1000).import_usd == round((math.ceil(1365 / 300) + 1) * 0.5718, 2)
+    assert imported(compare_with_base=False, prompts=220).import_usd == round(3 * 0.5718, 2), "22 rounds take 300.3 s"
 
 
 def test_an_imported_model_is_compared_with_the_base_model_on_one_endpoint_even_for_a_gate() -> None:

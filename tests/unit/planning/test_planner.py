@@ -186,13 +186,17 @@ def test_the_number_of_tokens_that_a_refusal_names_fits() -> None:
 
 @pytest.mark.parametrize(
     ("budget", "counted", "source"),
-    [(900, 900, "data.max_tokens"), (1000, 1000, "estimated from the file sizes"), (1100, 1000, "estimated")],
+    [
+        (900, 900, "data.max_tokens"),
+        (1000, 1000, "estimated from the file sizes"),
+        (1100, 1000, "estimated from the file sizes"),
+    ],
 )
 def test_a_budget_of_tokens_limits_what_is_trained_on(budget: int, counted: int, source: str) -> None:
     plan = good(accepted(data={"max_tokens": budget}), size=int(BYTES_PER_TOKEN["Latin"] * 1000))
     estimate = plan.training.estimate
     assert estimate.tokens == counted
-    assert any(source in each for each in estimate.assumptions)
+    assert estimate.assumptions[0] == f"{counted:,} tokens per epoch ({source})"
 
 
 def test_a_sufficient_budget_limits_the_jobs_time() -> None:

@@ -1,5 +1,6 @@
 """Limits, prices and estimates of each instance type a run may train on."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -100,6 +101,42 @@ def test_what_exceeds_a_limit_is_a_finding_of_the_field_that_sets_it() -> None:
     assert "training.max_runtime_hours" in late.fix
     assert {each.check for each in checklist.checks if each.ok is False} == {"time and cost"}
     assert lines(checklist, "time and cost") == [over.message, late.message]
+
+
+def test_the_types_on_which_the_training_stays_within_the_limits_are_named() -> None:
+    types = [G5, FASTER, "ml.g5.48xlarge", "ml.unknown.9xlarge"]
+    prices = {G5: TEN, FASTER: Price(20.0, "a list"), "ml.g5.48xlarge": Price(99.0, "a list")}
+    _, checklist = options(types, usd=7.5, prices=prices | {"ml.unknown.9xlarge": TEN}, chosen=True)
+    first = checklist.findings[0]
+    assert (first.code, first.field) == (Code.OVER_BUDGET, "training.max_cost_usd")
+    (named,) = re.findall(r"What would fit: (.*)\. Or raise", first.fix)
+    assert [each for each in types if each in named] == [FASTER]
+
+
+@pytest.mark.parametrize(
+    ("limits", "code", "fix"),
+    [
+        ({"usd": 0.5}, Code.OVER_BUDGET, "Raise training.max_cost_usd."),
+        ({"usd": 7.9}, Code.OVER_BUDGET, "Or raise training.max_cost_usd."),
+        ({"hours": 0.1}, Code.OUT_OF_TIME, "Raise training.max_runtime_hours."),
+        ({"hours": 0.8}, Code.OUT_OF_TIME, "Or raise training.max_runtime_hours."),
+    ],
+)
+def test_the_fix_is_what_would_fit_if_anything_does_or_a_higher_limit(
+    limits: dict[str, float], code: Code, fix: str
+) -> None:
+    _, checklist = options(**limits)  # type: ignore[arg-type]
+    (finding,) = checklist.findings
+    assert finding.code == code
+    assert finding.fix == fix or (fix.startswith("Or") and re.fullmatch(rf"What would fit: .*\. {fix}", finding.fix))
+
+
+@pytest.mark.parametrize(("usd", "epochs"), [(5.277, []), (5.278, ["1"])])
+def test_an_epoch_fits_if_the_budget_pays_for_it(usd: float, epochs: list[str]) -> None:
+    """Start-up and one epoch take 1900 s, which cost 5.2778 USD."""
+    _, checklist = options(usd=usd)
+    (finding,) = checklist.findings
+    assert re.findall(r'"epoch": (\d)', finding.fix) == epochs
 
 
 def test_a_budget_without_a_price_is_a_finding() -> None:
