@@ -19,6 +19,7 @@ from finetuning.operations.endpoint_updates import (
 from finetuning.runs.expiry import Lifetime, deployed_tag, lifetime_tags
 from finetuning.runs.guardrails import ROLLBACK_SECONDS, deployment_config
 from finetuning.runs.names import Names
+from finetuning.runs.tags import DEPLOYED_TAG
 from tests.builders.aws import FakeAws, FakeSageMaker, client_error, hours_ago
 from tests.builders.memory import PREFIX, MemoryStore, any_run
 from tests.builders.runs import RUN_ID, any_plan
@@ -75,6 +76,7 @@ def test_an_endpoint_that_is_refused_leaves_no_alarms_to_pay_for(
     with pytest.raises(FineTuningError) as refused:
         put(api, memory)
     assert refused.value.code == (Code.ENDPOINT_BUSY if taken else Code.QUOTA_EXCEEDED)
+    assert NAMES.endpoint in refused.value.message
     set_up = {alarm["AlarmName"] for alarm in cloud["cloudwatch"].requests("put_metric_alarm")}
     deleted = {name for request in cloud["cloudwatch"].requests("delete_alarms") for name in request["AlarmNames"]}
     assert deleted == (set() if taken else set_up)
@@ -117,10 +119,12 @@ def test_an_update_to_the_configuration_it_has_or_goes_to_only_sets_the_tags(
     assert endpoint["EndpointStatus"] == "Updating"
     put(api, memory)
     assert len(account.requests("update_endpoint")) == 1
+    assert DEPLOYED_TAG not in account.tags_of("endpoint", NAMES.endpoint)
     endpoint["EndpointConfigName"], endpoint["EndpointStatus"] = NAMES.endpoint_config, "InService"
     del endpoint["PendingDeploymentSummary"]
     put(api, memory)
     assert len(account.requests("update_endpoint")) == 1
+    assert account.tags_of("endpoint", NAMES.endpoint)[DEPLOYED_TAG].startswith(NAMES.endpoint_config)
 
 
 def test_an_endpoint_that_is_deployed_again_lives_as_long_as_this_deployment_says(
@@ -140,7 +144,7 @@ def test_an_endpoint_that_is_deployed_again_lives_as_long_as_this_deployment_say
     assert state.deadline.at > datetime.now(UTC) + timedelta(hours=7.9)
 
 
-@pytest.mark.parametrize("status", ["Creating", "Updating", "RollingBack", "SystemUpdating"])
+@pytest.mark.parametrize("status", ["Creating", "Updating", "RollingBack", "SystemUpdating", "Deleting"])
 def test_an_endpoint_that_sagemaker_is_working_on_is_left_alone(
     cloud: FakeAws, account: FakeSageMaker, api: SageMaker, memory: MemoryStore, status: str
 ) -> None:

@@ -9,9 +9,10 @@ import pytest
 from finetuning.errors import Code, FineTuningError
 from finetuning.jumpstart.target import Target
 from finetuning.operations.run import Run, target
-from finetuning.operations.run_end import ended
+from finetuning.operations.run_end import ended, has_ended
 from finetuning.runs.status import Rung, RunState
 from finetuning.settings import settings
+from tests.builders.aws import FakeAws
 from tests.builders.interleaving import Interleaving, PausingStore
 from tests.builders.memory import PREFIX, MemoryStore, any_environment, any_run
 from tests.builders.runs import RUN_ID, START, any_plan
@@ -186,6 +187,15 @@ def test_a_run_has_a_tuned_model_while_its_files_exist(status: dict[str, str], f
     run.record("", **status)  # type: ignore[arg-type]  # fields of the status
     run.store.write(file, b"weights")
     assert run.has_tuned_model() is exists
+
+
+@pytest.mark.parametrize(("status", "over"), [("RUNNING", False), ("ABORTED", True)])
+def test_whether_a_run_has_ended_is_asked_of_its_own_execution(cloud: FakeAws, status: str, over: bool) -> None:
+    cloud["stepfunctions"].answers["describe_execution"] = {"status": status}
+    run = any_run()
+    run.record("", execution_arn=FIRST)
+    assert has_ended(run) is over
+    assert cloud["stepfunctions"].requests("describe_execution") == [{"executionArn": FIRST}]
 
 
 def test_a_step_whose_run_has_ended_says_what_it_took_back() -> None:
