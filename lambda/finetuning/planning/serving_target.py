@@ -116,8 +116,9 @@ def _choice(endpoint: EndpointPlan, obstacles: list[str]) -> tuple[str, str] | F
         )
     return (
         "bedrock" if price.usd_per_month(hours) < endpoint.usd_per_month else "sagemaker",
-        f"with {hours:g} hours of use a day {price.usd_per_month(hours):,.2f} USD a month imported into Bedrock, "
-        f"{endpoint.usd_per_month:,.2f} USD on an endpoint that always serves; {break_even_in_words(limit)}",
+        f"with {hours:g} hour{'' if hours == 1 else 's'} of use a day {price.usd_per_month(hours):,.2f} USD a month "
+        f"imported into Bedrock, {endpoint.usd_per_month:,.2f} USD on an endpoint that always serves; "
+        f"{break_even_in_words(limit)}",
     )
 
 

@@ -227,7 +227,7 @@ def test_a_plan_says_what_auto_chose_and_why(tmp_path: Path, hours: int, target:
     path = run_file(tmp_path, asked)
     said = " ".join(finetune("plan", path)[1].split())
     assert row in said
-    assert f"endpoint.target auto chose {target}: with {hours} hours of use a day" in said
+    assert f"endpoint.target auto chose {target}: with {hours} hour{'' if hours == 1 else 's'} of use a day" in said
     assert planned(path)["plan"]["endpoint"]["target"] == target
 
 

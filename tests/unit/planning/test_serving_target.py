@@ -61,6 +61,14 @@ def test_an_imported_model_is_paid_by_use_and_never_idle_too_long() -> None:
     )
 
 
+@pytest.mark.parametrize(("target", "lines"), [("bedrock", 0), ("sagemaker", 1)])
+def test_the_price_of_an_instance_is_shown_where_there_will_be_one(target: str, lines: int) -> None:
+    run = {"model": LLAMA + "8b", "accept_eula": True, "task": "chat", "endpoint": {"target": target}}
+    plan, findings = planned(run, stage=IMPORTING)
+    assert findings == []
+    assert [check.check for check in plan.checks].count("endpoint instance") == lines
+
+
 def test_the_plan_keeps_the_target_and_its_price() -> None:
     endpoint, _, _ = settled(target="bedrock", expected_hours_per_day=3)
     document = endpoint.model_dump(mode="json")
@@ -213,6 +221,7 @@ def test_auto_says_which_options_an_import_does_not_use() -> None:
     unused = {"instance_count": 1, "instance_type": "ml.g5.12xlarge", "idle_minutes": 30}
     endpoint, findings, _ = settled(target="auto", expected_hours_per_day=1, **unused)
     assert (endpoint.target, findings) == ("bedrock", [])
+    assert endpoint.target_reason.startswith("with 1 hour of use a day ")
     assert endpoint.target_reason.endswith(". Not used: endpoint.instance_type, endpoint.idle_minutes")
     compared, _, _ = settled(target="auto", expected_hours_per_day=1, evaluation={"compare_with_base": True}, **unused)
     assert compared.target_reason.endswith(". Not used: endpoint.idle_minutes")
