@@ -46,7 +46,7 @@ def test_a_document_with_an_image_of_a_stranger_is_refused(use: str) -> None:
     spec = any_spec(change=of_a_stranger)
     types = {"training": spec.default_training_instance_type, "hosting": spec.default_inference_instance_type}
     with pytest.raises(
-        FineTuningError, match=r"123456789012\.dkr\.ecr.* is not in AWS's registry in us-east-1"
+        FineTuningError, match=r"specification of meta-.*123456789012\.dkr\.ecr.* is not in AWS's registry in us-east-1"
     ) as found:
         getattr(spec, f"{use}_image")(types[use], "us-east-1")
     assert found.value.code == Code.MODEL_SPEC_UNUSABLE

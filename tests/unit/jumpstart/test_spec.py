@@ -166,6 +166,7 @@ def test_an_endpoint_image_of_another_family_is_refused_where_nothing_is_ranked(
     with pytest.raises(FineTuningError, match=r"vllm:0\.11\.0-gpu-py312 is not DJL LMI's") as refused:
         spec.hosting_image("ml.p4d.24xlarge", TARGET.region)
     assert refused.value.code == Code.MODEL_SPEC_UNUSABLE
+    assert spec.model_id in refused.value.message
 
 
 def test_the_exact_type_wins_over_its_family_and_the_family_over_the_model() -> None:
@@ -263,6 +264,7 @@ def test_a_document_that_cannot_be_used_suggests_another_version() -> None:
     assert (manifest.value.code, spec.value.code) == (Code.MODEL_SPEC_UNUSABLE, Code.MODEL_SPEC_UNUSABLE)
     assert "version" in manifest.value.fix
     assert "version" in spec.value.fix
+    assert BASE_70B in spec.value.message
     assert spec.value.field == "model"
 
 
