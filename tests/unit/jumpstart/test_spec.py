@@ -150,7 +150,8 @@ def test_without_a_usable_configuration_each_reason_is_given() -> None:
     def leave_nothing(spec: dict[str, Any]) -> None:
         use_vllm(spec["inference_config_components"]["lmi"])
 
-    with pytest.raises(FineTuningError, match=r"lmi needs the image .*/vllm:.*; lmi-optimized needs additional models"):
+    needs = "lmi needs the image .*/vllm:.*; lmi-optimized needs additional models"
+    with pytest.raises(FineTuningError, match=f"{BASE_70B} cannot be used: .*{needs}"):
         any_spec(change=leave_nothing)
 
 

@@ -127,6 +127,14 @@ def test_an_update_to_the_configuration_it_has_or_goes_to_only_sets_the_tags(
     assert account.tags_of("endpoint", NAMES.endpoint)[DEPLOYED_TAG].startswith(NAMES.endpoint_config)
 
 
+def test_the_lifetime_of_an_endpoint_does_not_begin_before_it_serves(
+    account: FakeSageMaker, api: SageMaker, memory: MemoryStore
+) -> None:
+    account.add_endpoint(NAMES.endpoint, NAMES.endpoint_config, status="Creating")
+    put(api, memory)
+    assert DEPLOYED_TAG not in account.tags_of("endpoint", NAMES.endpoint)
+
+
 def test_an_endpoint_that_is_deployed_again_lives_as_long_as_this_deployment_says(
     account: FakeSageMaker, api: SageMaker, memory: MemoryStore
 ) -> None:
