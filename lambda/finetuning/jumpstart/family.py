@@ -131,7 +131,7 @@ class ModelSupport:
 
     @property
     def parameters(self) -> float:
-        """In billions, by the size in the model's name."""
+        """In billions, by the size in the model's name. Raises KeyError for a size that `PARAMETERS` lacks."""
         return PARAMETERS[self.size]
 
     @property
