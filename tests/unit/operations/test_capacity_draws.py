@@ -114,13 +114,15 @@ class ScarceSageMaker(FakeSageMaker):
         """Polls at which nothing has happened are left out."""
         self.clock.now += timedelta(seconds=seconds)
         waiting = [job for job in self.things["training_job"].values() if "TrainingEndTime" not in job]
-        if following := [time for job in waiting for time in self._next(job)]:
+        creating = [each for each in self.things["endpoint"].values() if each["EndpointStatus"] == "Creating"]
+        following = [time for job in waiting for time in self._next(job)]
+        following += [self._launched_at(endpoint) or self._launch_limit(endpoint) for endpoint in creating]
+        if following:
             self.clock.now = max(self.clock.now, min(following))
         for job in waiting:
             self._change(job)
-        for endpoint in self.things["endpoint"].values():
-            if endpoint["EndpointStatus"] == "Creating":
-                self._launch(endpoint)
+        for endpoint in creating:
+            self._launch(endpoint)
         assert self.clock.now < NOW + LONGEST_RUN, "the run comes to no end"
 
     def _next(self, job: Mapping[str, Any]) -> Iterator[datetime]:
@@ -187,12 +189,18 @@ class ScarceSageMaker(FakeSageMaker):
                 ended = {"TrainingJobStatus": "Failed", "SecondaryStatus": "Failed", "FailureReason": reason}
             job |= {**ended, "TrainingEndTime": limit, "LastModifiedTime": limit}
 
+    def _launch_limit(self, endpoint: Mapping[str, Any]) -> datetime:
+        created: datetime = endpoint["CreationTime"]
+        return created + timedelta(seconds=ENDPOINT_PROVISIONING_SECONDS)
+
+    def _launched_at(self, endpoint: Mapping[str, Any]) -> datetime | None:
+        return self.has(self._hosted_on(endpoint), endpoint["CreationTime"], self._launch_limit(endpoint))
+
     def _launch(self, endpoint: dict[str, Any]) -> None:
-        since, now = endpoint["CreationTime"], self.clock.now
-        limit = since + timedelta(seconds=ENDPOINT_PROVISIONING_SECONDS)
-        if self.has(self._hosted_on(endpoint), since, min(now, limit)):
+        launched, now = self._launched_at(endpoint), self.clock.now
+        if launched and launched <= now:
             endpoint |= {"EndpointStatus": "InService", "LastModifiedTime": now}
-        elif now >= limit:
+        elif now >= self._launch_limit(endpoint):
             failed = {"EndpointStatus": "Failed", "FailureReason": ENDPOINT_CAPACITY_REASON}
             endpoint |= {**failed, "LastModifiedTime": now}
 
