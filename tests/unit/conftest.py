@@ -1,9 +1,11 @@
 """Fixtures of the unit tests. AWS is moto or a fake in memory, with credentials that are not valid anywhere."""
 
 from collections.abc import Iterator
+from functools import cache
 
 import hypothesis
 import pytest
+from botocore.loaders import JSONFileLoader
 from moto import mock_aws
 
 from finetuning.aws.clients import advisory_client, client
@@ -17,6 +19,16 @@ from tests.builders.stage import DatedPrices, SilentQuotas, Stage
 
 # How long an example takes depends on what else the machine does: speed is measured by the benchmarks.
 hypothesis.settings.register_profile("default", deadline=None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def service_models_are_parsed_once() -> Iterator[None]:
+    """moto replaces boto3's session for each test; with it botocore would parse the services' models again."""
+    load_file = JSONFileLoader.load_file
+    parsed = cache(lambda path: load_file(JSONFileLoader(), path))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JSONFileLoader, "load_file", lambda _, path: parsed(path))
+        yield
 
 
 @pytest.fixture
